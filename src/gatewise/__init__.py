@@ -1,0 +1,60 @@
+"""Recurrent networks from equations: compiled, readable at every step, the same bits everywhere.
+
+The language, the cells and the compiler need no torch; what does is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gatewise import cells
+from gatewise._version import __version__
+from gatewise.language import (
+    Cell,
+    CellError,
+    Input,
+    Split,
+    Vector,
+    cell,
+    exp,
+    log,
+    maximum,
+    minimum,
+    relu,
+    sigmoid,
+    softplus,
+    sqrt,
+    tanh,
+    where,
+)
+
+if TYPE_CHECKING:
+    from gatewise import nn
+    from gatewise.insight.watch import watch
+    from gatewise.nn.accelerate import accelerate
+
+__all__ = [
+    "Cell", "CellError", "Input", "Split", "Vector", "cell", "cells",
+    "__version__", "accelerate", "nn", "watch",
+    "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
+]  # fmt: skip
+
+_NEEDS_TORCH = {
+    "nn": ("gatewise.nn", None),
+    "watch": ("gatewise.insight.watch", "watch"),
+    "accelerate": ("gatewise.nn.accelerate", "accelerate"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
+    module, attribute = _NEEDS_TORCH[name]
+    try:
+        loaded = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(f"gatewise.{name} needs torch: pip install 'gatewise[torch]'") from error
+    return loaded if attribute is None else getattr(loaded, attribute)

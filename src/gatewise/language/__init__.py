@@ -1,0 +1,21 @@
+"""What equations are written in: symbols, graph, gradient, printing."""
+
+from gatewise.language.cell import Cell, Input, Kind, Parameter, Split, Vector, cell
+from gatewise.language.operations import (
+    exp,
+    log,
+    maximum,
+    minimum,
+    relu,
+    sigmoid,
+    softplus,
+    sqrt,
+    tanh,
+    where,
+)
+from gatewise.language.symbols import CellError
+
+__all__ = [
+    "Cell", "CellError", "Input", "Kind", "Parameter", "Split", "Vector", "cell",
+    "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
+]  # fmt: skip

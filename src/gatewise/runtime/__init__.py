@@ -1,0 +1,1 @@
+"""Trained models without torch: the model file."""

@@ -1,0 +1,1 @@
+"""Estimators that train recurrent networks on people's own data."""

@@ -1,0 +1,293 @@
+"""`cell`: a function of states and gates becomes a `Cell`, by running it once on symbols."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import FrameType, FunctionType
+from typing import TYPE_CHECKING, Any, final
+
+from gatewise.language.graph import Graph, Node, text, topological
+from gatewise.language.printing import latex, plain
+from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
+
+
+if TYPE_CHECKING:
+    # In the body a parameter is a symbol, and its name may be reused for what is made of it.
+    Split = Input = Vector = Any
+else:
+
+    class Split:
+        """Annotation of a gate whose two parts stay apart.
+
+        ``n: Split`` gives ``n.x = W x_t + b_x`` and ``n.h = R h_{t-1} + b_h``.
+        """
+
+    class Input:
+        """Annotation of a gate that sees the input alone: ``W x_t + b_x``."""
+
+    class Vector:
+        """Annotation of one learned number per unit, e.g. a peephole."""
+
+
+class Kind(Enum):
+    """What a keyword-only parameter of a cell stands for."""
+
+    GATE = "gate"
+    SPLIT = "split"
+    INPUT = "input"
+    VECTOR = "vector"
+
+
+_KINDS: dict[object, Kind] = {
+    inspect.Parameter.empty: Kind.GATE,
+    Split: Kind.SPLIT,
+    "Split": Kind.SPLIT,
+    Input: Kind.INPUT,
+    "Input": Kind.INPUT,
+    Vector: Kind.VECTOR,
+    "Vector": Kind.VECTOR,
+}
+
+
+@final
+@dataclass(frozen=True)
+class Parameter:
+    """What the network learns to feed into a cell, by name."""
+
+    name: str
+    kind: Kind
+
+    @property
+    def sees_input(self) -> bool:
+        """Whether it has rows in the input weights."""
+        return self.kind is not Kind.VECTOR
+
+    @property
+    def sees_state(self) -> bool:
+        """Whether it has rows in the recurrent weights."""
+        return self.kind in (Kind.GATE, Kind.SPLIT)
+
+
+@final
+class Cell:
+    """The equations of one step, as a graph, with everything that is read off them.
+
+    Attributes:
+        name: the name of the function.
+        states: names of the states, the output first.
+        parameters: the learned parameters, in order of declaration.
+        next_states: the nodes of the states after the step, in the order of `states`.
+        values: every watchable value by name: the states after the step, what the body assigned, and the
+            pre-activations (``i_bar``; for a `Split` ``n_bar_x`` and ``n_bar_h``).
+        graph: the graph that all nodes belong to.
+
+    ``str(cell)`` writes the equations out, ``cell.latex()`` typesets them.
+    """
+
+    def __init__(
+        self,
+        function: FunctionType,
+        states: tuple[str, ...],
+        parameters: tuple[Parameter, ...],
+        next_states: tuple[Node, ...],
+        values: Mapping[str, Node],
+        graph: Graph,
+    ) -> None:
+        self.name = function.__name__
+        self.states = states
+        self.parameters = parameters
+        self.next_states = next_states
+        self.values = dict(values)
+        self.graph = graph
+        self.__name__ = function.__name__
+        self.__qualname__ = function.__qualname__
+        self.__module__ = function.__module__
+        self.__doc__ = function.__doc__
+
+    @property
+    def input_gates(self) -> tuple[str, ...]:
+        """Names of the parameters with rows in the input weights, in the order of the rows."""
+        return tuple(p.name for p in self.parameters if p.sees_input)
+
+    @property
+    def state_gates(self) -> tuple[str, ...]:
+        """Names of the parameters with rows in the recurrent weights, in the order of the rows."""
+        return tuple(p.name for p in self.parameters if p.sees_state)
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the `Vector` parameters."""
+        return tuple(p.name for p in self.parameters if p.kind is Kind.VECTOR)
+
+    def signature(self) -> str:
+        """The equations as canonical text: equal for equal cells, whatever their file."""
+        kinds = " ".join(f"{p.name}:{p.kind.value}" for p in self.parameters)
+        return f"{' '.join(self.states)} * {kinds}\n{text(self.next_states)}"
+
+    def latex(self) -> str:
+        """The equations as a LaTeX ``aligned`` environment."""
+        return latex(self)
+
+    def __str__(self) -> str:
+        return plain(self)
+
+    def __repr__(self) -> str:
+        return f"<cell {self.__module__}.{self.__qualname__}>"
+
+    # A cell is a fixed statement at module level, like a function: copied and pickled by its name.
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+
+def cell(function: Callable[..., Any]) -> Cell:
+    """Read the equations of a recurrent cell.
+
+    Positional parameters are the states carried from step to step, the output first; keyword-only ones are
+    what the network learns to feed in: a gate ``W x_t + b_x + R h_{t-1} + b_h`` without annotation, or
+    `Split`, `Input`, `Vector`. The body is arithmetic; it returns the next states in order.
+
+    Raises:
+        CellError: a rule is broken; the message names the file, the line and the remedy.
+
+    Example:
+        >>> from gatewise import cell, sigmoid, tanh
+        >>> @cell
+        ... def minimal(h, *, f, g):
+        ...     f = sigmoid(f)
+        ...     h = f * h + (1 - f) * tanh(g)
+        ...     return h
+        >>> print(minimal)
+        minimal(h, *, f, g)
+          f_bar = W_f x + R_f h + b_f
+          g_bar = W_g x + R_g h + b_g
+          f = sigmoid(f_bar)
+          h' = f * h + (1 - f) * tanh(g_bar)
+    """
+    if not isinstance(function, FunctionType):
+        raise CellError(f"@cell goes on a function. Got {type(function).__name__}.")
+    trace = Trace(function.__name__, function.__code__)
+    states, parameters = _declarations(function, trace)
+    symbols: dict[str, Any] = {name: Symbol(trace, trace.graph.leaf("state", name)) for name in states}
+    symbols |= {p.name: _feed(p, trace) for p in parameters}
+    returned, local_values, line = _run(function, states, symbols)
+    next_states = _returned(returned, states, trace, line)
+    _all_used(parameters, next_states, trace)
+    values = _watchable(states, parameters, next_states, symbols, local_values)
+    return Cell(function, states, parameters, next_states, values, trace.graph)
+
+
+def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:
+    """The states and parameters that the signature declares."""
+    line = function.__code__.co_firstlineno
+    states, parameters = [], []
+    for p in inspect.signature(function).parameters.values():
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            trace.fail(f"parameter {p} stands for any number", "Name each state and each gate", line)
+        if p.default is not p.empty:
+            trace.fail(f"parameter {p.name!r} has a default", "States and gates have none; remove it", line)
+        if p.kind is not p.KEYWORD_ONLY:
+            states.append(p.name)
+        elif p.annotation in _KINDS:
+            parameters.append(Parameter(p.name, _KINDS[p.annotation]))
+        else:
+            trace.fail(
+                f"gate {p.name!r} is annotated {p.annotation!r}",
+                "Use no annotation, or Split, Input or Vector",
+                line,
+            )
+    if not states:
+        trace.fail("it has no state", "Make the state the first positional parameter: def f(h, *, a)", line)
+    if not any(p.sees_input for p in parameters):
+        trace.fail("nothing feeds the input in", "Declare a gate after the star: def f(h, *, a)", line)
+    return tuple(states), tuple(parameters)
+
+
+def _feed(parameter: Parameter, trace: Trace) -> Symbol | SplitGate:
+    """The symbol that stands for a parameter in the body."""
+    name, leaf = parameter.name, trace.graph.leaf
+    if parameter.kind is Kind.VECTOR:
+        return Symbol(trace, leaf("vector", name))
+    if parameter.kind is Kind.SPLIT:
+        x, h = (Symbol(trace, leaf("gate", name, part)) for part in ("x", "h"))
+        return SplitGate(trace, name, x, h)
+    return Symbol(trace, leaf("gate", name, "x" if parameter.kind is Kind.INPUT else ""))
+
+
+def _run(
+    function: FunctionType, states: tuple[str, ...], symbols: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any], int]:
+    """Run the body; also give its local variables and its line as it returns."""
+    at_return: dict[str, Any] = {}
+    line = function.__code__.co_firstlineno
+    previous = sys.getprofile()
+
+    def profile(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal line
+        if event == "return" and frame.f_code is function.__code__:
+            at_return.update(frame.f_locals)
+            line = frame.f_lineno
+
+    gates = {name: symbol for name, symbol in symbols.items() if name not in states}
+    sys.setprofile(profile)
+    try:
+        returned = function(*(symbols[name] for name in states), **gates)
+    finally:
+        sys.setprofile(previous)
+    return returned, at_return, line
+
+
+def _returned(returned: Any, states: tuple[str, ...], trace: Trace, line: int) -> tuple[Node, ...]:
+    """The nodes of the next states."""
+    values = returned if isinstance(returned, tuple) else (returned,)
+    expected = ", ".join(states)
+    if returned is None:
+        trace.fail("it returns nothing", f"End with: return {expected}", line)
+    if len(values) != len(states):
+        trace.fail(
+            f"it returns {len(values)} values for {len(states)} states",
+            f"Return the next value of each state, in order: return {expected}",
+            line,
+        )
+    return tuple(trace.node_of(value, "the return") for value in values)
+
+
+def _all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
+    """Refuse parameters that no returned state depends on: they would be learned for nothing."""
+    used = {(node.name, node.part) for node in topological(outputs) if not node.args}
+    for p in parameters:
+        parts = {Kind.SPLIT: ("x", "h"), Kind.INPUT: ("x",)}.get(p.kind, ("",))
+        for part in parts:
+            if (p.name, part) not in used:
+                label = f"{p.name}.{part}" if p.kind is Kind.SPLIT else p.name
+                trace.fail(
+                    f"{p.kind.value} {label!r} is never used in what is returned",
+                    "Use it, or take the parameter away",
+                    trace.code.co_firstlineno,
+                )
+
+
+def _watchable(
+    states: tuple[str, ...],
+    parameters: tuple[Parameter, ...],
+    next_states: tuple[Node, ...],
+    symbols: Mapping[str, Any],
+    local_values: Mapping[str, Any],
+) -> dict[str, Node]:
+    """Names for the values of a step: pre-activations, then what the body assigned, then the next states."""
+    values: dict[str, Node] = {}
+    for p in parameters:
+        fed = symbols[p.name]
+        if isinstance(fed, SplitGate):
+            values |= {f"{p.name}_bar_x": fed.x._node, f"{p.name}_bar_h": fed.h._node}
+        elif p.kind is not Kind.VECTOR:
+            values[f"{p.name}_bar"] = fed._node
+    values |= {
+        name: value._node
+        for name, value in local_values.items()
+        if isinstance(value, Symbol) and name not in states and value is not symbols.get(name)
+    }
+    return values | dict(zip(states, next_states, strict=True))

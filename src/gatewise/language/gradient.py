@@ -1,0 +1,112 @@
+"""The gradient of a cell's graph: reverse mode, once, on symbols.
+
+The result is another graph over the same nodes plus one ``seed`` leaf for each state. Derivatives of
+activations are written in their own value (``y (1 - y)`` for the sigmoid), so backward needs what forward
+computed last and not what it computed it from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gatewise.language.graph import Graph, Node, topological
+
+# Graph, node, derivative by the node -> derivative by each argument (None where there is none).
+Rule = Callable[[Graph, Node, Node], tuple[Node | None, ...]]
+
+
+def _mul(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    a, b = y.args
+    return g.node("mul", d, b), g.node("mul", d, a)
+
+
+def _div(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    by_a = g.node("div", d, y.args[1])
+    return by_a, g.node("neg", g.node("mul", by_a, y))
+
+
+def _tanh(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    return (g.node("mul", d, g.node("sub", g.constant(1), g.node("mul", y, y))),)
+
+
+def _sigmoid(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    return (g.node("mul", d, g.node("mul", y, g.node("sub", g.constant(1), y))),)
+
+
+def _softplus(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    return (g.node("mul", d, g.node("sigmoid", y.args[0])),)
+
+
+def _sqrt(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    return (g.node("div", g.node("mul", g.constant(0.5), d), y),)
+
+
+def _relu(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    zero = g.constant(0)
+    return (g.node("where", g.node("less", zero, y), d, zero),)
+
+
+def _abs(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    zero, x = g.constant(0), y.args[0]
+    positive = g.node("where", g.node("less", zero, x), d, zero)
+    return (g.node("where", g.node("less", x, zero), g.node("neg", d), positive),)
+
+
+def _where(g: Graph, y: Node, d: Node) -> tuple[Node | None, ...]:
+    zero, condition = g.constant(0), y.args[0]
+    return None, g.node("where", condition, d, zero), g.node("where", condition, zero, d)
+
+
+def _share(g: Graph, wins: Node, loses: Node, d: Node) -> Node:
+    """All of `d` to the winner, half to each of two equals (as torch)."""
+    return g.node("where", wins, d, g.node("where", loses, g.constant(0), g.node("mul", g.constant(0.5), d)))
+
+
+def _maximum(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    a, b = y.args
+    a_wins, b_wins = g.node("less", b, a), g.node("less", a, b)
+    return _share(g, a_wins, b_wins, d), _share(g, b_wins, a_wins, d)
+
+
+def _minimum(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    a, b = y.args
+    a_wins, b_wins = g.node("less", a, b), g.node("less", b, a)
+    return _share(g, a_wins, b_wins, d), _share(g, b_wins, a_wins, d)
+
+
+_RULES: dict[str, Rule] = {
+    "add": lambda g, y, d: (d, d),
+    "sub": lambda g, y, d: (d, g.node("neg", d)),
+    "mul": _mul,
+    "div": _div,
+    "neg": lambda g, y, d: (g.node("neg", d),),
+    "exp": lambda g, y, d: (g.node("mul", d, y),),
+    "log": lambda g, y, d: (g.node("div", d, y.args[0]),),
+    "sqrt": _sqrt,
+    "abs": _abs,
+    "tanh": _tanh,
+    "sigmoid": _sigmoid,
+    "softplus": _softplus,
+    "relu": _relu,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "less": lambda g, y, d: (None, None),
+    "less_equal": lambda g, y, d: (None, None),
+    "where": _where,
+}
+
+
+def gradient(graph: Graph, seeds: Mapping[Node, Node]) -> dict[Node, Node]:
+    """The derivative of the loss by every leaf that `seeds` depend on.
+
+    `seeds` maps each output to the derivative of the loss by it; two outputs may be the same node, then the
+    caller adds their seeds. Leaves that the loss does not depend on are missing from the result.
+    """
+    adjoint: dict[Node, Node] = dict(seeds)
+    for node in reversed(list(topological(seeds))):
+        if node not in adjoint or not node.args:
+            continue
+        for arg, d in zip(node.args, _RULES[node.op](graph, node, adjoint[node]), strict=True):
+            if d is not None and arg.op != "constant":
+                adjoint[arg] = graph.node("add", adjoint[arg], d) if arg in adjoint else d
+    return {leaf: d for leaf, d in adjoint.items() if not leaf.args}

@@ -1,0 +1,137 @@
+"""The graph of a cell: arithmetic on vectors of units, each distinct term once.
+
+A node is an operation on earlier nodes, or a leaf. Nodes are made by a `Graph`, which hands back the node
+it already has for the same operation on the same arguments (hash-consing) and folds what is constant, so
+shared terms are shared objects and identity is equality.
+
+Leaves, by `op`:
+
+- ``state``: a state as it enters the step; ``name`` says which
+- ``gate``: a pre-activation; ``name`` is the parameter, ``part`` is ``""``, ``"x"`` or ``"h"``
+- ``vector``: one learned number per unit
+- ``constant``: ``value``, the same for every unit
+- ``seed``: in a gradient, the derivative of the loss by the next value of the state ``name``
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import final
+
+LEAVES = frozenset({"state", "gate", "vector", "constant", "seed"})
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+# Every operation on numbers, for folding constants; the keys are the operations there are.
+OPERATIONS: dict[str, Callable[..., float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "abs": abs,
+    "tanh": math.tanh,
+    "sigmoid": _sigmoid,
+    "softplus": lambda a: max(a, 0.0) + math.log1p(math.exp(-abs(a))),
+    "relu": lambda a: max(a, 0.0),
+    "maximum": max,
+    "minimum": min,
+    "less": lambda a, b: float(a < b),
+    "less_equal": lambda a, b: float(a <= b),
+    "where": lambda condition, a, b: a if condition else b,
+}
+
+
+@final
+@dataclass(frozen=True, eq=False, slots=True)
+class Node:
+    """One term: an operation on `args`, or a leaf. Compared by identity; made only by a `Graph`."""
+
+    op: str
+    args: tuple[Node, ...] = ()
+    name: str = ""
+    part: str = ""
+    value: float = 0.0
+
+
+@final
+class Graph:
+    """Makes nodes, each distinct one once."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[object, ...], Node] = {}
+
+    def leaf(self, op: str, name: str, part: str = "") -> Node:
+        """The leaf `op` called `name`."""
+        return self._intern(Node(op, name=name, part=part))
+
+    def constant(self, value: float) -> Node:
+        """The number `value`, for every unit."""
+        return self._intern(Node("constant", value=float(value)))
+
+    def node(self, op: str, *args: Node) -> Node:
+        """`op` of `args`, simplified where that changes no value."""
+        if all(a.op == "constant" for a in args):
+            try:
+                return self.constant(OPERATIONS[op](*(a.value for a in args)))
+            except (ArithmeticError, ValueError):
+                pass  # log(0), 1/0: left to the machine, which gives infinities and NaN
+        return self._simpler(op, args) or self._intern(Node(op, args))
+
+    def _simpler(self, op: str, args: tuple[Node, ...]) -> Node | None:
+        a, b = (*args, None, None)[:2]
+        if op == "neg" and a is not None and a.op == "neg":
+            return a.args[0]
+        if a is None or b is None:
+            return None
+        if (op in ("add", "sub") and _is(b, 0)) or (op in ("mul", "div") and _is(b, 1)):
+            return a
+        if (op == "add" and _is(a, 0)) or (op == "mul" and _is(a, 1)):
+            return b
+        if op == "sub" and _is(a, 0):
+            return self.node("neg", b)
+        return None
+
+    def _intern(self, node: Node) -> Node:
+        key = (node.op, node.args, node.name, node.part, node.value, math.copysign(1, node.value))
+        return self._nodes.setdefault(key, node)
+
+
+def _is(node: Node, value: float) -> bool:
+    return node.op == "constant" and node.value == value
+
+
+def topological(outputs: Iterable[Node]) -> Iterator[Node]:
+    """Every node that `outputs` need, each once, arguments before users."""
+    seen: set[Node] = set()
+    stack = [(node, False) for node in reversed(list(outputs))]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            yield node
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((arg, False) for arg in reversed(node.args))
+
+
+def text(outputs: Iterable[Node]) -> str:
+    """The graph written out, one node a line: the same text for the same graph, whatever made it."""
+    index: dict[Node, int] = {}
+    lines = []
+    outputs = list(outputs)
+    for node in topological(outputs):
+        index[node] = len(index)
+        args = " ".join(str(index[arg]) for arg in node.args)
+        leaf = repr(node.value) if node.op == "constant" else f"{node.name}{node.part and '.' + node.part}"
+        lines.append(f"{index[node]} {node.op} {args if node.args else leaf}")
+    lines.append("-> " + " ".join(str(index[node]) for node in outputs))
+    return "\n".join(lines)

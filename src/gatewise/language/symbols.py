@@ -1,0 +1,235 @@
+"""What the body of a cell computes with while it is being traced: symbols that write down a graph."""
+
+from __future__ import annotations
+
+import sys
+from numbers import Real
+from types import CodeType
+from typing import Any, NoReturn, Self, final
+
+from gatewise.language.graph import Graph, Node
+
+
+class CellError(ValueError):
+    """A cell breaks a rule of the language. The message names the file, the line and the remedy."""
+
+
+@final
+class Trace:
+    """One run of a cell's function on symbols: the graph it writes and where errors are reported."""
+
+    def __init__(self, name: str, code: CodeType) -> None:
+        self.name = name
+        self.code = code
+        self.graph = Graph()
+
+    def fail(self, what: str, remedy: str, line: int | None = None) -> NoReturn:
+        """Raise a `CellError` at `line`, or at the line of the cell that is running."""
+        where = f"{self.code.co_filename}:{line or self._running_line()}"
+        raise CellError(f"{where}: cell {self.name!r}: {what}. {remedy}") from None
+
+    def _running_line(self) -> int:
+        frame = sys._getframe()
+        while frame is not None and frame.f_code is not self.code:
+            frame = frame.f_back  # type: ignore[assignment]
+        return self.code.co_firstlineno if frame is None else frame.f_lineno
+
+    def symbol(self, op: str, *args: object) -> Symbol:
+        """`op` of symbols and numbers, as a symbol."""
+        return Symbol(self, self.graph.node(op, *(self.node_of(a, op) for a in args)))
+
+    def node_of(self, value: object, op: str) -> Node:
+        """The node of a symbol of this cell, or of a number."""
+        if isinstance(value, Real):
+            return self.graph.constant(float(value))
+        if isinstance(value, Symbol):
+            if value._trace is not self:
+                self.fail(
+                    f"{op} mixes its symbols with those of cell {value._trace.name!r}",
+                    "A cell computes only with its own parameters; put both equations into one cell",
+                )
+            return value._node
+        self._reject(value, op)
+
+    def _reject(self, value: object, op: str) -> NoReturn:
+        if isinstance(value, SplitGate):
+            self.fail(
+                f"{op} is given the whole of the Split gate {value._name!r}",
+                f"Use its two parts, {value._name}.x (from the input) and {value._name}.h (from the state)",
+            )
+        if isinstance(value, Condition):
+            self.fail(f"{op} is given a comparison", "Turn it into a value: where(condition, a, b)")
+        self.fail(
+            f"{op} is given a {type(value).__name__}", "Use the cell's own parameters and plain numbers"
+        )
+
+    def condition(self, op: str, a: object, b: object) -> Condition:
+        """A comparison of symbols and numbers."""
+        name = "a comparison"
+        return Condition(self, self.graph.node(op, self.node_of(a, name), self.node_of(b, name)))
+
+
+class _Traced:
+    """Turns every use that the language does not have into a clear error."""
+
+    __slots__ = ("_node", "_trace")
+
+    def __init__(self, trace: Trace, node: Node) -> None:
+        self._trace = trace
+        self._node = node
+
+    def __bool__(self) -> NoReturn:
+        self._trace.fail(
+            "the body branches on a value, which it does not have yet",
+            "Compute both sides and choose by where(condition, a, b)",
+        )
+
+    def __float__(self) -> NoReturn:
+        self._unknown("a conversion to a number (as in the functions of math)")
+
+    def __iter__(self) -> NoReturn:
+        self._unknown("iterating over units")
+
+    def __getitem__(self, index: object) -> NoReturn:
+        self._unknown("indexing units")
+
+    def __setitem__(self, index: object, value: object) -> NoReturn:
+        self._in_place("assigning to units")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._unknown(f"'.{name}'")
+
+    def __array_ufunc__(self, ufunc: Any, *args: object, **options: object) -> NoReturn:
+        self._unknown(f"numpy.{ufunc.__name__}")
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: object, args: Any = (), options: object = None) -> NoReturn:
+        traced = next(a for a in args if isinstance(a, _Traced))
+        traced._unknown(f"torch.{func.__name__}")
+
+    def _unknown(self, what: str) -> NoReturn:
+        self._trace.fail(
+            f"{what} is not part of the language",
+            "It has + - * / **, comparisons inside where, and sigmoid tanh relu exp log softplus abs sqrt "
+            "minimum maximum where from gatewise",
+        )
+
+    def _in_place(self, what: str) -> NoReturn:
+        self._trace.fail(f"{what} changes a value in place", "Write a new value: c = c + d, not c += d")
+
+
+@final
+class Condition(_Traced):
+    """A comparison; only `where` takes it."""
+
+    __slots__ = ()
+
+    def __add__(self, other: object) -> NoReturn:
+        self._trace._reject(self, "arithmetic")
+
+    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
+    __pow__ = __rpow__ = __neg__ = __and__ = __or__ = __invert__ = __add__
+
+
+class Symbol(_Traced):
+    """A vector over the units, by name: one number a unit once the cell runs."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __add__(self, other: object) -> Symbol:
+        return self._trace.symbol("add", self, other)
+
+    def __radd__(self, other: object) -> Symbol:
+        return self._trace.symbol("add", other, self)
+
+    def __sub__(self, other: object) -> Symbol:
+        return self._trace.symbol("sub", self, other)
+
+    def __rsub__(self, other: object) -> Symbol:
+        return self._trace.symbol("sub", other, self)
+
+    def __mul__(self, other: object) -> Symbol:
+        return self._trace.symbol("mul", self, other)
+
+    def __rmul__(self, other: object) -> Symbol:
+        return self._trace.symbol("mul", other, self)
+
+    def __truediv__(self, other: object) -> Symbol:
+        return self._trace.symbol("div", self, other)
+
+    def __rtruediv__(self, other: object) -> Symbol:
+        return self._trace.symbol("div", other, self)
+
+    def __neg__(self) -> Symbol:
+        return self._trace.symbol("neg", self)
+
+    def __pos__(self) -> Self:
+        return self
+
+    def __abs__(self) -> Symbol:
+        return self._trace.symbol("abs", self)
+
+    def __pow__(self, exponent: object) -> Symbol:
+        if isinstance(exponent, Real) and float(exponent).is_integer():
+            return self._integer_power(int(float(exponent)))
+        if exponent == 0.5:
+            return self._trace.symbol("sqrt", self)
+        logarithm = self._trace.symbol("log", self)
+        return self._trace.symbol("exp", self._trace.symbol("mul", exponent, logarithm))
+
+    def __rpow__(self, base: object) -> Symbol:
+        logarithm = self._trace.symbol("log", base)
+        return self._trace.symbol("exp", self._trace.symbol("mul", self, logarithm))
+
+    def _integer_power(self, n: int) -> Symbol:
+        if n < 0:
+            return 1 / self._integer_power(-n)
+        if n == 0:
+            return Symbol(self._trace, self._trace.graph.constant(1))
+        if n == 1:
+            return self
+        half = self._integer_power(n // 2)
+        return half * half * self if n % 2 else half * half
+
+    def __lt__(self, other: object) -> Condition:
+        return self._trace.condition("less", self, other)
+
+    def __le__(self, other: object) -> Condition:
+        return self._trace.condition("less_equal", self, other)
+
+    def __gt__(self, other: object) -> Condition:
+        return self._trace.condition("less", other, self)
+
+    def __ge__(self, other: object) -> Condition:
+        return self._trace.condition("less_equal", other, self)
+
+    def __eq__(self, other: object) -> NoReturn:
+        self._unknown("comparing for equality")
+
+    __ne__ = __eq__
+
+    def __iadd__(self, other: object) -> NoReturn:
+        self._in_place("an augmented assignment")
+
+    __isub__ = __imul__ = __itruediv__ = __ipow__ = __iadd__
+
+
+class SplitGate:
+    """A gate whose two parts stay apart: `.x` from the input, `.h` from the state."""
+
+    __slots__ = ("_name", "_trace", "h", "x")
+
+    def __init__(self, trace: Trace, name: str, x: Symbol, h: Symbol) -> None:
+        self._trace = trace
+        self._name = name
+        self.x = x
+        self.h = h
+
+    def __add__(self, other: object) -> NoReturn:
+        self._trace._reject(self, "arithmetic")
+
+    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
+    __pow__ = __rpow__ = __neg__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __add__
