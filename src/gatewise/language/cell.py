@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import FrameType, FunctionType
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from gatewise.language.graph import Graph, Node, text, topological
 from gatewise.language.printing import latex, plain
 from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
 
-
 if TYPE_CHECKING:
     # In the body a parameter is a symbol, and its name may be reused for what is made of it.
-    Split = Input = Vector = Any
+    Split: TypeAlias = Any
+    Input: TypeAlias = Any
+    Vector: TypeAlias = Any
 else:
 
     class Split:
