@@ -1,0 +1,144 @@
+"""The eager interpreter: the graph of a cell, node by node, in torch operations.
+
+It runs on any device and element type and is differentiable any number of times. Tests hold the compiled
+kernels to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gatewise.language import Cell, Kind
+from gatewise.language.graph import Node, topological
+from gatewise.nn.weights import Scanned, Weights
+
+_TORCH: dict[str, Callable[..., Tensor]] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "neg": torch.neg,
+    "exp": torch.exp,
+    "log": torch.log,
+    "sqrt": torch.sqrt,
+    "abs": torch.abs,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    # torch's own softplus is linear above 20, which is wrong in float64; this one is exact in both tails.
+    "softplus": lambda a: -F.logsigmoid(-a),
+    "relu": torch.relu,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "less": torch.lt,
+    "less_equal": torch.le,
+    "where": torch.where,
+}
+
+
+def evaluate(nodes: Sequence[Node], leaves: Mapping[Node, Tensor]) -> tuple[Tensor, ...]:
+    """The values of `nodes`, given those of the leaves they need (constants excepted).
+
+    Every leaf has a shape that broadcasts with the others, usually ``[B, H]``; all have one type and device.
+
+    Raises:
+        KeyError: a leaf is missing.
+    """
+    values = dict(leaves)
+    like = next(iter(leaves.values()))
+    for node in topological(nodes):
+        if node.op == "constant":
+            values[node] = like.new_full((), node.value)
+        elif node.args and node not in values:
+            values[node] = _TORCH[node.op](*(values[arg] for arg in node.args))
+    return tuple(values[node] for node in nodes)
+
+
+def scan(
+    cell: Cell,
+    x: Tensor,
+    weights: Weights,
+    states: tuple[Tensor, ...] | None = None,
+    *,
+    reverse: bool = False,
+    batch_first: bool = False,
+    record: Sequence[str] = (),
+) -> Scanned:
+    """Run `cell` over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, which the output then follows).
+
+    `states` are the initial states, each ``[B, H]`` (the first ``[B, P]`` under projection); None stands for
+    zeros. `reverse` walks from the last step to the first. `record` names values of ``cell.values`` to be
+    kept at every step, always time first. The input product is one product over all steps, before the loop.
+    """
+    from_input = F.linear(x.transpose(0, 1) if batch_first else x, weights.weight_ih, weights.bias_ih)
+    steps = list(from_input.unbind(0))
+    states = states or initial_states(cell, steps[0], weights)
+    outputs: list[Tensor] = []
+    recorded: list[tuple[Tensor, ...]] = []
+    for step in reversed(steps) if reverse else steps:
+        states, kept = _step(cell, step, weights, states, record)
+        outputs.append(states[0])
+        recorded.append(kept)
+    columns = zip(record, zip(*recorded, strict=True), strict=True)
+    return Scanned(
+        _stack(outputs, reverse, dim=1 if batch_first else 0),
+        states,
+        {name: _stack(column, reverse) for name, column in columns},
+    )
+
+
+def initial_states(cell: Cell, like: Tensor, weights: Weights) -> tuple[Tensor, ...]:
+    """Zeros for each state over the rows of ``like [B, ...]``: ``[B, P]`` if projected, else ``[B, H]``."""
+    H = weights.weight_ih.size(0) // len(cell.input_gates)
+    widths = [weights.weight_hh.size(1)] + [H] * (len(cell.states) - 1)
+    return tuple(like.new_zeros(like.size(0), width) for width in widths)
+
+
+def _step(
+    cell: Cell, from_input: Tensor, weights: Weights, states: tuple[Tensor, ...], record: Sequence[str]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The next states, and the values that `record` names; ``from_input [B, Gx*H]``."""
+    nodes = [*cell.next_states, *(cell.values[name] for name in record)]
+    rows, units = from_input.size(0), from_input.size(1) // len(cell.input_gates)
+    values = [v.expand(rows, units) for v in evaluate(nodes, _leaves(cell, from_input, weights, states))]
+    if weights.weight_hr is not None:
+        values[0] = F.linear(values[0], weights.weight_hr)
+    n = len(cell.states)
+    after = dict(zip(cell.states, values[:n], strict=True))
+    kept = zip(record, values[n:], strict=True)
+    return tuple(after.values()), tuple(after.get(name, value) for name, value in kept)
+
+
+def _leaves(
+    cell: Cell, from_input: Tensor, weights: Weights, states: tuple[Tensor, ...]
+) -> dict[Node, Tensor]:
+    """The values of the leaves of one step: the states as they enter it, vectors and pre-activations."""
+    leaf = cell.graph.leaf
+    x = dict(zip(cell.input_gates, from_input.chunk(len(cell.input_gates), -1), strict=True))
+    h = _from_state(cell, states[0], weights)
+    leaves = {leaf("state", name): state for name, state in zip(cell.states, states, strict=True)}
+    leaves |= {leaf("vector", name): v for name, v in zip(cell.vectors, weights.vectors, strict=True)}
+    for p in cell.parameters:
+        if p.kind is Kind.GATE:
+            leaves[leaf("gate", p.name)] = x[p.name] + h[p.name]
+        elif p.sees_input:
+            leaves[leaf("gate", p.name, "x")] = x[p.name]
+        if p.kind is Kind.SPLIT:
+            leaves[leaf("gate", p.name, "h")] = h[p.name]
+    return leaves
+
+
+def _from_state(cell: Cell, state: Tensor, weights: Weights) -> dict[str, Tensor]:
+    """The part of each gate that comes from the state: ``R h + b_h``, each ``[B, H]``."""
+    if not cell.state_gates:
+        return {}
+    product = F.linear(state, weights.weight_hh, weights.bias_hh)
+    return dict(zip(cell.state_gates, product.chunk(len(cell.state_gates), -1), strict=True))
+
+
+def _stack(steps: Iterable[Tensor], reverse: bool, dim: int = 0) -> Tensor:
+    in_order = list(steps)
+    return torch.stack(in_order[::-1] if reverse else in_order, dim)
