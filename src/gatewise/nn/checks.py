@@ -1,0 +1,172 @@
+"""What a layer refuses, in the types and words of `torch.nn`, for code that relies on them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Number
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gatewise.language import Cell
+from gatewise.language.graph import topological
+
+
+def arguments(
+    cell: Cell,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    bias: bool,
+    batch_first: bool,
+    dropout: float,
+    proj_size: int,
+) -> None:
+    """The arguments of a layer, in the order in which torch looks at them."""
+    _dropout(dropout, num_layers)
+    _typed("bias", bias, bool)
+    _typed("batch_first", batch_first, bool)
+    _typed("input_size", input_size, int)
+    _positive("input_size", input_size)
+    _typed("hidden_size", hidden_size, int)
+    _positive("hidden_size", hidden_size)
+    _positive("num_layers", num_layers)
+    _projection(cell, hidden_size, proj_size)
+
+
+def _dropout(dropout: float, num_layers: int) -> None:
+    if not isinstance(dropout, Number) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
+        raise ValueError(
+            "dropout should be a number in range [0, 1] "
+            "representing the probability of an element being zeroed"
+        )
+    if dropout > 0 and num_layers == 1:
+        warnings.warn(
+            "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
+            f"num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}",
+            stacklevel=4,
+        )
+
+
+def _typed(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} should be of type {kind.__name__}, got: {type(value).__name__}")
+
+
+def _positive(name: str, value: int) -> None:
+    if value <= 0:
+        raise ValueError(f"{name} must be greater than zero")
+
+
+def _projection(cell: Cell, hidden_size: int, proj_size: int) -> None:
+    if proj_size < 0:
+        raise ValueError("proj_size should be a positive integer or zero to disable projections")
+    if proj_size >= hidden_size:
+        raise ValueError("proj_size has to be smaller than hidden_size")
+    output = cell.graph.leaf("state", cell.states[0])
+    if proj_size and output in topological(cell.next_states):
+        raise ValueError(
+            f"proj_size must be 0 for cell {cell.name!r}: its body computes with its output {output.name!r}, "
+            f"which would be {proj_size} wide beside gates {hidden_size} wide. Got {proj_size}."
+        )
+
+
+def is_batched(layer: str, x: Tensor) -> bool:
+    """Whether ``x`` is ``[T, B, I]`` and not ``[T, I]``."""
+    if x.dim() not in (2, 3):
+        noun = "D tensor" if layer == "RNN" else "D"  # torch.nn.RNN alone says so
+        raise ValueError(f"{layer}: Expected input to be 2D or 3D, got {x.dim()}{noun} instead")
+    return x.dim() == 3
+
+
+def state_dimensions(cell: Cell, states: Sequence[Tensor], batched: bool) -> None:
+    """States are ``[L*D, B, H]`` for batched input, else ``[L*D, H]``."""
+    expected, batch = (3, "batched") if batched else (2, "unbatched")
+    if all(state.dim() == expected for state in states):
+        return
+    names = " and ".join(f"{name}x" for name in cell.states) if len(states) > 1 else "hx"
+    dimensions = ", ".join(f"{state.dim()}-D" for state in states)
+    came = f"({dimensions}) tensors" if len(states) > 1 else f"{dimensions} tensor"
+    raise RuntimeError(f"For {batch} {expected}-D input, {names} should also be {expected}-D but got {came}")
+
+
+def is_packed(data: Tensor) -> None:
+    """Packed data is ``[N, I]``."""
+    if data.dim() != 2:
+        raise RuntimeError(f"input must have 2 dimensions, got {data.dim()}")
+
+
+def input_matches(x: Tensor, input_size: int, dtype: torch.dtype) -> None:
+    """The element type and size of the input."""
+    if x.dtype != dtype:
+        raise ValueError(
+            f"RNN input dtype ({x.dtype}) does not match weight dtype ({dtype}). "
+            f"Convert input: input.to({dtype}), or convert model: model.to({x.dtype})"
+        )
+    if x.size(-1) != input_size:
+        raise RuntimeError(
+            f"input.size(-1) must be equal to input_size. Expected {input_size}, got {x.size(-1)}"
+        )
+
+
+def state_sizes(states: Sequence[Tensor], expected: Sequence[tuple[int, ...]]) -> None:
+    """The shape of each initial state."""
+    for k, (state, size) in enumerate(zip(states, expected, strict=False)):
+        if state.size() != size:
+            which = "hidden" if len(states) == 1 else f"hidden[{k}]"
+            raise RuntimeError(f"Expected {which} size {size}, got {list(state.size())}")
+
+
+def state_count(cell: Cell, count: int, suffix: str = "") -> None:
+    """As many initial states as the cell has, where it has several."""
+    if count != len(cell.states):
+        number = {2: "two", 3: "three"}.get(len(cell.states), len(cell.states))
+        raise RuntimeError(f"{cell.name}{suffix} expects {number} hidden states")
+
+
+def same_device(x: Tensor, states: Sequence[Tensor], weight: Tensor) -> None:
+    """Input, states and weights live on one device."""
+    for name, tensor in (*(("hidden", state) for state in states), ("parameter", weight)):
+        if tensor.device != x.device:
+            raise RuntimeError(
+                f"Input and {name} tensors are not at the same device, found input tensor at {x.device} "
+                f"and {name} tensor at {tensor.device}"
+            )
+
+
+def same_type(tensors: Sequence[Tensor], weight: Tensor) -> None:
+    """Each tensor has the element type of the weights; torch's own product says so where one has not."""
+    for tensor in tensors:
+        if tensor.dtype != weight.dtype:
+            F.linear(tensor.new_empty(1, 1), weight.new_empty(1, 1), weight.new_empty(1))
+
+
+def has_steps(T: int) -> None:
+    """A sequence has at least one step."""
+    if T == 0:
+        raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+
+
+def step_dimensions(layer: str, x: Tensor, states: Sequence[Tensor]) -> None:
+    """Input and states of a step are ``[B, ...]`` or have no batch."""
+    names = ["input", "hidden"] if len(states) == 1 else ["input", *(f"hx[{k}]" for k in range(len(states)))]
+    for name, tensor in zip(names, (x, *states), strict=True):
+        if tensor.dim() not in (1, 2):
+            raise ValueError(f"{layer}: Expected {name} to be 1D or 2D, got {tensor.dim()}D instead")
+
+
+def step_sizes(x: Tensor, states: Sequence[Tensor], input_size: int, hidden_size: int) -> None:
+    """The sizes of ``x [B, I]`` and of each state ``[B, H]``."""
+    if x.size(1) != input_size:
+        raise RuntimeError(f"input has inconsistent input_size: got {x.size(1)} expected {input_size}")
+    for k, state in enumerate(states):
+        if state.size(0) != x.size(0):
+            raise RuntimeError(
+                f"Input batch size {x.size(0)} doesn't match hidden{k} batch size {state.size(0)}"
+            )
+        if state.size(1) != hidden_size:
+            raise RuntimeError(
+                f"hidden{k} has inconsistent hidden_size: got {state.size(1)}, expected {hidden_size}"
+            )

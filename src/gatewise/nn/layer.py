@@ -1,0 +1,90 @@
+"""What every recurrent module is: a cell with weights, whose scans can be listened to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import init
+
+from gatewise.language import Cell
+from gatewise.nn.weights import Weights, shapes
+
+# One state as itself, several as a tuple.
+Hidden: TypeAlias = Tensor | tuple[Tensor, ...]
+
+# Is given the name of a layer ("l0", "l0_reverse"), its cell, and every value of the cell, each [T, B, H].
+Recorder: TypeAlias = Callable[[str, Cell, Mapping[str, Tensor]], None]
+
+
+class Layer(nn.Module):
+    """A cell with its weights: what `Recurrent` and `Step` have in common.
+
+    Parameters are ordinary ones, looked up by name at every call, so that weight sharing, parametrizations,
+    `torch.func.functional_call` and `copy.deepcopy` need no special care.
+    """
+
+    _recorders: tuple[Recorder, ...] = ()
+
+    def __init__(self, cell: Cell, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> None:
+        super().__init__()
+        self.cell = cell
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.bias = bias
+        self.proj_size = proj_size
+
+    def _declare(
+        self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> list[str]:
+        """Register the parameters of one scan, not yet filled; give their names."""
+        shaped = shapes(self.cell, input_size, self.hidden_size, self.bias, self.proj_size)
+        for name, shape in shaped.items():
+            self.register_parameter(
+                name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+            )
+        return [name + suffix for name in shaped]
+
+    def reset_parameters(self) -> None:
+        """Draw every parameter from U(-k, k), k = 1 / sqrt(hidden_size), in the order of `torch.nn`."""
+        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def _weights(self, suffix: str) -> Weights:
+        def get(name: str) -> Any:
+            return getattr(self, name + suffix)
+
+        return Weights(
+            get("weight_ih"),
+            get("weight_hh"),
+            get("bias_ih") if self.bias else None,
+            get("bias_hh") if self.bias else None,
+            tuple(get(name) for name in self.cell.vectors),
+            get("weight_hr") if self.proj_size else None,
+        )
+
+    @contextmanager
+    def recording(self, recorder: Recorder) -> Iterator[None]:
+        """Hand every value of every scan to `recorder` while the context is open."""
+        self._recorders += (recorder,)
+        try:
+            yield
+        finally:
+            self._recorders = tuple(r for r in self._recorders if r is not recorder)
+
+    @property
+    def _names_to_record(self) -> tuple[str, ...]:
+        return tuple(self.cell.values) if self._recorders else ()
+
+    def _hand_over(self, layer: str, values: Mapping[str, Tensor]) -> None:
+        for recorder in self._recorders:
+            recorder(layer, self.cell, values)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or a pickle is not being watched."""
+        return {name: value for name, value in self.__dict__.items() if name != "_recorders"}

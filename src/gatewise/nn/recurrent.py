@@ -1,0 +1,216 @@
+"""A recurrent layer of any cell, in the manner of `torch.nn`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
+
+from gatewise.language import Cell
+from gatewise.nn import checks
+from gatewise.nn.layer import Hidden, Layer
+from gatewise.nn.packed import like, scan_packed
+from gatewise.nn.precision import in_type_of, without_autocast
+from gatewise.nn.scan import scan
+from gatewise.nn.weights import Scanned, Weights
+
+States: TypeAlias = tuple[Tensor, ...]
+# What a representation leaves out, in the order in which torch writes the rest.
+_DEFAULTS = {
+    "proj_size": 0,
+    "num_layers": 1,
+    "bias": True,
+    "batch_first": False,
+    "dropout": 0,
+    "bidirectional": False,
+}
+
+_Walk: TypeAlias = Callable[..., Scanned]
+
+
+class Recurrent(Layer):
+    """A stack of recurrent layers of one cell, with the arguments, parameters and shapes of `torch.nn`.
+
+    Args:
+        cell: the equations; any `gatewise.Cell`.
+        input_size: I, the width of the input.
+        hidden_size: H, the number of units.
+        num_layers: L, each layer fed by the one below.
+        bias: whether the gates have biases.
+        batch_first: whether input and output are ``[B, T, ...]`` and not ``[T, B, ...]``; states are not.
+        dropout: the probability at which an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second scan runs backwards beside each (D is 2, else 1).
+        proj_size: P, the width to which the output of each step is projected; 0 for none. Only for cells
+            whose bodies do not compute with their output (the LSTM's does not).
+        device: where the parameters are made.
+        dtype: their element type.
+
+    Shape:
+        - input: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`, ``[T, I]`` without a batch, or a
+          `PackedSequence`.
+        - hx: the initial state ``[L*D, B, H]`` (``[L*D, H]`` without a batch), or a tuple of them, one for
+          each state of the cell; zeros if left out. Under projection the first is ``[L*D, B, P]``.
+        - output: as the input, D*H wide (D*P under projection).
+        - second output: the final states, in the form of `hx`.
+
+    Attributes:
+        weight_ih_l{k}: ``[G*H, I]``, above the first layer ``[G*H, D*H]``; the gates one below another.
+        weight_hh_l{k}: ``[G*H, H]`` (``[G*H, P]``); only gates that see the state.
+        bias_ih_l{k}, bias_hh_l{k}: ``[G*H]`` each.
+        {vector}_l{k}: ``[H]``, for each `Vector` of the cell.
+        weight_hr_l{k}: ``[P, H]`` under projection.
+
+        With ``_reverse`` at the end those of the second direction.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as the modules of `torch.nn`, in the same words.
+
+    Example:
+        >>> import torch
+        >>> from gatewise import cells, nn
+        >>> layer = nn.Recurrent(cells.gru, 3, 8, num_layers=2)
+        >>> output, h_n = layer(torch.randn(5, 2, 3))
+        >>> output.shape, h_n.shape
+        (torch.Size([5, 2, 8]), torch.Size([2, 2, 8]))
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(cell, input_size, hidden_size, bias, proj_size)
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        checks.arguments(cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
+        above = (proj_size or hidden_size) * self._num_directions
+        self._names = [
+            self._declare(suffix, above if layer else input_size, device, dtype)
+            for layer in range(num_layers)
+            for suffix in self._suffixes(layer)
+        ]
+        self.reset_parameters()
+
+    @property
+    def _num_directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self, layer: int) -> tuple[str, ...]:
+        return (f"_l{layer}", f"_l{layer}_reverse")[: self._num_directions]
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer and direction."""
+        return [[getattr(self, name) for name in names] for names in self._names]
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: there is no flattened copy of the weights. Kept for code that calls it."""
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Hidden | None = None
+    ) -> tuple[Tensor | PackedSequence, Hidden]:
+        """Run the layers over a sequence; shapes as in the class."""
+        if isinstance(input, PackedSequence):
+            return self._over_packed(input, hx)
+        batched = checks.is_batched(type(self).__name__, input)
+        batch_axis = 0 if self.batch_first else 1
+        states = self._given(hx)
+        checks.state_dimensions(self.cell, states, batched)
+        if not batched:
+            input, states = input.unsqueeze(batch_axis), tuple(state.unsqueeze(1) for state in states)
+        checks.state_sizes(states, self._state_sizes(input.size(batch_axis)))
+        checks.has_steps(input.size(1 - batch_axis))
+        output, finals = self._run(input, states, partial(scan, self.cell, batch_first=self.batch_first))
+        if not batched:
+            output, finals = output.squeeze(batch_axis), tuple(state.squeeze(1) for state in finals)
+        return output, self._taken(finals)
+
+    def _over_packed(self, packed: PackedSequence, hx: Hidden | None) -> tuple[PackedSequence, Hidden]:
+        checks.is_packed(packed.data)
+        states, order, back = self._given(hx), packed.sorted_indices, packed.unsorted_indices
+        checks.state_sizes(states, self._state_sizes(int(packed.batch_sizes[0])))
+        if order is not None:
+            states = tuple(state.index_select(1, order) for state in states)
+        output, finals = self._run(packed.data, states, partial(scan_packed, self.cell, packed))
+        if back is not None:
+            finals = tuple(state.index_select(1, back) for state in finals)
+        return like(packed, output), self._taken(finals)
+
+    def _given(self, hx: Hidden | None) -> States:
+        """The initial states as a tuple, empty where none are given."""
+        if hx is None:
+            return ()
+        if len(self.cell.states) == 1:
+            return (hx,)  # type: ignore[return-value]  # a tuple here is refused by the first check
+        states = tuple(hx[k] for k in range(len(self.cell.states)))
+        checks.state_count(self.cell, len(hx))
+        return states
+
+    def _taken(self, finals: States) -> Hidden:
+        return finals[0] if len(finals) == 1 else finals
+
+    def _run(self, x: Tensor, states: States, walk: _Walk) -> tuple[Tensor, States]:
+        """Check the types of what was given, and run the layers in that of the weights."""
+        weights = [self._weights(s) for layer in range(self.num_layers) for s in self._suffixes(layer)]
+        weight = weights[0].weight_ih
+        x, *given = (in_type_of(weight, tensor) for tensor in (x, *states))
+        checks.input_matches(x, self.input_size, weight.dtype)
+        checks.same_device(x, given, weight)
+        checks.same_type(given, weight)
+        with without_autocast(x.device.type):
+            return self._layers(x, tuple(given), weights, walk)
+
+    def _state_sizes(self, batch: int) -> list[tuple[int, int, int]]:
+        widths = [self.proj_size or self.hidden_size] + [self.hidden_size] * (len(self.cell.states) - 1)
+        return [(self.num_layers * self._num_directions, batch, width) for width in widths]
+
+    def _layers(
+        self, x: Tensor, states: States, weights: list[Weights], walk: _Walk
+    ) -> tuple[Tensor, States]:
+        """The output of the last layer and the final states, each ``[L*D, B, H]``."""
+        finals: list[States] = []
+        for layer in range(self.num_layers):
+            x = self._dropped(x) if layer else x
+            outputs: list[Tensor] = []
+            for suffix in self._suffixes(layer):
+                k = len(finals)
+                initial = tuple(state[k] for state in states) or None
+                reverse = len(outputs) == 1
+                scanned = walk(x, weights[k], initial, reverse=reverse, record=self._names_to_record)
+                self._hand_over(suffix[1:], scanned.recorded)
+                outputs.append(scanned.output)
+                finals.append(scanned.states)
+            x = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
+        return x, tuple(torch.stack(column) for column in zip(*finals, strict=True))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        """Dropout between layers; time first, so that one seed drops the same units as in `torch.nn`."""
+        if not self.training or not self.dropout:
+            return x
+        if self.batch_first and x.dim() == 3:
+            return F.dropout(x.transpose(0, 1), self.dropout).transpose(0, 1)
+        return F.dropout(x, self.dropout)
+
+    def extra_repr(self) -> str:
+        """The cell and the arguments that differ from their defaults."""
+        return f"{self.cell.name}, {self._sizes()}"
+
+    def _sizes(self) -> str:
+        changed = [f"{k}={getattr(self, k)}" for k, v in _DEFAULTS.items() if getattr(self, k) != v]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
