@@ -1,0 +1,213 @@
+"""The forward kernel: a cell over a sequence, with the input product inside.
+
+``run(arguments)`` does it all; ``prepare`` and ``part(arguments, i, n)`` are its two halves, for callers
+that bring their own threads. Rows of the batch are split over threads; there is no barrier.
+
+Arrays, last axis contiguous, time and batch strides given (negative time strides walk backwards):
+
+- ``x [T, B, I]``; ``w_ih [Gx*H, I]``, ``w_hh [Gh*H, H]``, ``b_ih``, ``b_hh`` (or null), vectors ``[H]``
+- ``gates [T, B, S*H]`` when kept for backward, else scratch for `chunk` steps: pre-activations, which
+  `keep` replaces by what the plan keeps
+- for each state s: ``init_s [B, H]``; ``out_s [T, B, H]``, where a time stride of 0 keeps the last step only.
+  ``out`` of the first state is the output
+- ``watch_v [T, B, H]`` for each watchable value v, or null
+- scratch: ``panels_ih``, ``panels_hh``, ``bias [S, H rounded up to V]``
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from llvmlite import ir
+
+from gatewise.compiler import entry
+from gatewise.compiler.arguments import Arguments, Fields, Frame
+from gatewise.compiler.elementwise import Evaluation, Source
+from gatewise.compiler.matrix import Place, Rows, Tiles, elementwise_function, matrix_phase, pack
+from gatewise.compiler.plan import Plan
+from gatewise.compiler.product import PRODUCT, product_function
+from gatewise.compiler.vector import Code, Number, Value, i64
+from gatewise.language import Cell
+from gatewise.language.graph import Node
+
+
+def arguments(plan: Plan) -> Arguments:
+    """The fields of a forward call."""
+    cell = plan.cell
+    names = [*entry.FIELDS, "T", "I", "H", "chunk", "keep", "watch", "watch_t", "watch_b"]
+    names += ["x", "x_t", "x_b", "w_ih", "w_hh", "b_ih", "b_hh", "panels_ih", "panels_hh", "bias"]
+    names += ["gates", "gates_t", "gates_b", *state_fields(cell)]
+    names += [f"vector_{name}" for name in cell.vectors]
+    names += [f"watch_{name}" for name in cell.values]
+    return Arguments(names)
+
+
+def state_fields(cell: Cell) -> list[str]:
+    """The fields of the states: initial values and the values after each step."""
+    return [
+        f"{array}_{state}{stride}"
+        for state in cell.states
+        for array, strides in (("init", ("", "_b")), ("out", ("", "_t", "_b")))
+        for stride in strides
+    ]
+
+
+def step_frame(cell: Cell) -> Arguments:
+    """What an elementwise function is told about the step it is in: addresses of the step's rows."""
+    names = ["arguments", "t", "gates", "derivatives"]
+    for state in cell.states:
+        names += [f"next_{state}", f"previous_{state}", f"previous_{state}_b"]
+    return Arguments(names)
+
+
+def set_step(frame: Frame, code: Code, f: Fields, cell: Cell, t: Value) -> None:
+    """Set the step and where its states are."""
+    frame.set(t=t)
+    for state in cell.states:
+        previous, stride = before_step(code, f, state, t)
+        frame.set(**{
+            f"next_{state}": at_step(code, f, f"out_{state}", t),
+            f"previous_{state}": previous,
+            f"previous_{state}_b": stride,
+        })  # fmt: skip
+
+
+def at_step(code: Code, f: Fields, name: str, t: Value) -> Value:
+    """The address of step t of an array."""
+    return code.at(f.pointer(name), code.b.mul(t, f[f"{name}_t"]))
+
+
+def before_step(code: Code, f: Fields, state: str, t: Value) -> tuple[Value, Value]:
+    """The address and the batch stride of a state as it enters step t."""
+    b = code.b
+    at_start = b.icmp_signed("==", t, i64(0))
+    carried = at_step(code, f, f"out_{state}", b.sub(t, i64(1)))
+    address = b.select(at_start, f.pointer(f"init_{state}"), carried)
+    return address, b.select(at_start, f[f"init_{state}_b"], f[f"out_{state}_b"])
+
+
+def padded(code: Code, units: Value) -> Value:
+    """A number of units rounded up to whole vectors."""
+    return code.b.and_(code.b.add(units, i64(code.width - 1)), i64(-code.width))
+
+
+def write(plan: Plan, number: Number, width: int, registers: int) -> str:
+    """The module as LLVM text."""
+    tiles = Tiles(f"{plan.cell.name}_forward", number, width, registers)
+    cell = elementwise_function(tiles, "cell", len(plan.state_slots), lambda place: _elementwise(plan, place))
+
+    def prepare(code: Code, f: Fields) -> None:
+        _pack(plan, code, f)
+
+    def rows(code: Code, f: Fields, array: Value, first: Value, last: Value) -> None:
+        _rows(plan, tiles, cell, code, f, array, first, last)
+
+    entry.write_entries(tiles, arguments(plan), prepare, rows)
+    return str(tiles.module)
+
+
+def _pack(plan: Plan, code: Code, f: Fields) -> None:
+    """Pack the weights; add up the biases of each slot."""
+    pack(code, f.pointer("panels_ih"), f.pointer("w_ih"), plan.rows_ih, f["I"], f["H"])
+    pack(code, f.pointer("panels_hh"), f.pointer("w_hh"), plan.rows_hh, f["H"], f["H"])
+    b, H, stride = code.b, f["H"], padded(code, f["H"])
+    nothing = ir.Constant(code.mask, [0] * code.width)
+    for s, slot in enumerate(plan.slots):
+        with code.loop(i64(0), stride, i64(code.width)) as u:
+            mask = code.first(code.smaller(b.sub(H, u), i64(code.width)))
+            total = code.constant(0)
+            for name, row in (("b_ih", slot.row_ih), ("b_hh", slot.row_hh)):
+                if row is not None:
+                    there = b.icmp_signed("!=", f[name], i64(0))
+                    bias = code.at(f.pointer(name), b.add(b.mul(H, i64(row)), u))
+                    total = b.fadd(total, code.load(bias, b.select(there, mask, nothing)))
+            code.store(total, code.at(f.pointer("bias"), b.add(b.mul(stride, i64(s)), u)))
+
+
+def _rows(
+    plan: Plan, tiles: Tiles, cell: Value, code: Code, f: Fields, array: Value, first: Value, last: Value
+) -> None:
+    """Rows first..last of the batch through the whole sequence, a chunk of steps at a time."""
+    b, H, output = code.b, f["H"], plan.cell.states[0]
+    product = product_function(tiles, len(plan.input_slots))
+    call, frame = PRODUCT.make(code), step_frame(plan.cell).make(code)
+    frame.set(arguments=array)
+    with code.loop(i64(0), f["T"], f["chunk"]) as start:
+        steps = code.smaller(f["chunk"], b.sub(f["T"], start))
+        gates = code.at(f.pointer("gates"), b.mul(b.mul(start, f["keep"]), f["gates_t"]))
+        call.set(
+            a=at_step(code, f, "x", start), a_t=f["x_t"], a_b=f["x_b"],
+            out=gates, out_t=f["gates_t"], out_b=f["gates_b"],
+            steps=steps, first=first, last=last, K=f["I"], N=H,
+            panels=f.pointer("panels_ih"), bias=f.pointer("bias"), bias_stride=padded(code, H),
+        )  # fmt: skip
+        b.call(product, [call.array])
+        with code.loop(i64(0), steps, i64(1)) as step:
+            t = b.add(start, step)
+            set_step(frame, code, f, plan.cell, t)
+            frame.set(gates=code.at(gates, b.mul(step, f["gates_t"])))
+            previous, stride = before_step(code, f, output, t)
+            rows = Rows(previous, i64(0), stride, i64(1), first, last)
+            slots = len(plan.state_slots)
+            matrix_phase(code, tiles, slots, rows, H, H, f.pointer("panels_hh"), cell, frame.array)
+
+
+def _elementwise(plan: Plan, place: Place) -> None:
+    """The cell's arithmetic on the sums of a tile: new states, what is kept, what is watched."""
+    code, b, cell = place.code, place.code.b, plan.cell
+    step = step_frame(cell).read(code, place.context)
+    f = arguments(plan).read(code, step.pointer("arguments"))
+    gates = code.at(step.pointer("gates"), b.add(b.mul(place.row, f["gates_b"]), place.unit))
+
+    def slot_at(s: int) -> Value:
+        return code.at(gates, b.mul(f["H"], i64(s)))
+
+    def pre_activation(s: int) -> Value:
+        slot = plan.slots[s]
+        if slot.row_hh is None:
+            return code.load(slot_at(s), place.mask)
+        from_state = place.sum(s - len(plan.slots) + len(plan.state_slots))
+        if slot.row_ih is not None:
+            return b.fadd(code.load(slot_at(s), place.mask), from_state)
+        bias = b.add(b.mul(padded(code, f["H"]), i64(s)), place.unit)
+        return b.fadd(from_state, code.load(code.at(f.pointer("bias"), bias)))
+
+    sources: dict[Node, Source] = {s.leaf: partial(pre_activation, n) for n, s in enumerate(plan.slots)}
+    values = Evaluation(code, sources | state_and_vector_sources(plan, place, f, step))
+    for state, node in zip(cell.states, cell.next_states, strict=True):
+        code.store(values[node], row_of(place, f, step, f"next_{state}", f"out_{state}_b"), place.mask)
+    with b.if_then(b.icmp_signed("!=", f["keep"], i64(0))):
+        kept = values.branch()
+        for s, node in enumerate(plan.kept):
+            if node is not None:
+                code.store(kept[node], slot_at(s), place.mask)
+    with b.if_then(b.icmp_signed("!=", f["watch"], i64(0))):
+        watched = values.branch()
+        offset = b.add(b.mul(step["t"], f["watch_t"]), b.add(b.mul(place.row, f["watch_b"]), place.unit))
+        for name, node in cell.values.items():
+            with b.if_then(b.icmp_signed("!=", f[f"watch_{name}"], i64(0))):
+                value = watched.branch()[node]
+                code.store(value, code.at(f.pointer(f"watch_{name}"), offset), place.mask)
+
+
+def row_of(place: Place, f: Fields, step: Fields, array: str, stride: str) -> Value:
+    """The address of this place's units in an array of the step."""
+    b = place.code.b
+    return place.code.at(step.pointer(array), b.add(b.mul(place.row, f[stride]), place.unit))
+
+
+def state_and_vector_sources(plan: Plan, place: Place, f: Fields, step: Fields) -> dict[Node, Source]:
+    """Where the states as they enter the step, and the learned vectors, are loaded from."""
+    code, cell = place.code, plan.cell
+
+    def state(name: str) -> Value:
+        b = code.b
+        offset = b.add(b.mul(place.row, step[f"previous_{name}_b"]), place.unit)
+        return code.load(code.at(step.pointer(f"previous_{name}"), offset), place.mask)
+
+    def vector(name: str) -> Value:
+        return code.load(code.at(f.pointer(f"vector_{name}"), place.unit), place.mask)
+
+    leaf = cell.graph.leaf
+    sources: dict[Node, Source] = {leaf("state", name): partial(state, name) for name in cell.states}
+    return sources | {leaf("vector", name): partial(vector, name) for name in cell.vectors}

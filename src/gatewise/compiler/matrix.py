@@ -1,0 +1,233 @@
+"""The matrix phase: rows of numbers times packed weights, in register tiles.
+
+Weights are packed in *panels*: for each block of V units, for each k, the weights of all slots of those
+units side by side, ``[blocks, K, slots, V]``, padded with zeros. A *tile* multiplies a few rows by a few
+blocks and leaves its sums in a small buffer ``[rows, blocks, slots, V]`` that stays in the first cache,
+from which an elementwise function takes them. Every sum runs over k from first to last in one chain of
+`fma`, whatever the tile: so a row's bits do not depend on the rows beside it, nor on V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from llvmlite import binding as llvm
+from llvmlite import ir
+
+from gatewise.compiler.vector import I64, POINTER, VOID, Code, Number, Value, i64
+
+
+@final
+@dataclass(frozen=True)
+class Shape:
+    """A register tile: rows x blocks of V units."""
+
+    rows: int
+    blocks: int
+
+
+def shapes(slots: int, registers: int) -> list[Shape]:
+    """The tiles to use, most rows first, the last of one row.
+
+    Three quarters of the registers hold sums; the rest is for weights and for the rows' numbers. Few rows
+    take more blocks, to have enough independent sums in flight.
+    """
+    sums = registers * 3 // 4
+    most = max(1, sums // (slots * max(1, 4 // slots)))
+    rows = [most] + [r for r in (4, 2, 1) if r < most]
+    return [Shape(r, max(1, min(4, sums // (slots * r)))) for r in rows]
+
+
+@final
+class Tiles:
+    """The tile functions of one module, written when first asked for."""
+
+    def __init__(self, name: str, number: Number, width: int, registers: int) -> None:
+        self.module = ir.Module(name)
+        self.module.triple = llvm.get_default_triple()
+        self.number = number
+        self.width = width
+        self.registers = registers
+
+    def function(self, slots: int, shape: Shape) -> Value:
+        """``tile(sums, a, a_stride, K, panel)``: `a` is ``[rows, K]`` with the given stride."""
+        name = f"tile_{slots}_{shape.rows}_{shape.blocks}"
+        known = self.module.globals.get(name)
+        return known or self._write(name, slots, shape)
+
+    def _write(self, name: str, slots: int, shape: Shape) -> Value:
+        kind = ir.FunctionType(VOID, [POINTER, POINTER, I64, I64, POINTER])
+        function = ir.Function(self.module, kind, name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        sums, a, stride, K, panel = function.args
+        code = Code(function, self.number, self.width)
+        b, V = code.b, self.width
+        places = [(r, j, g) for r in range(shape.rows) for j in range(shape.blocks) for g in range(slots)]
+        total = {place: code.room(code.vector) for place in places}  # promoted to registers
+        for place in places:
+            b.store(code.constant(0), total[place])
+        rows = [code.at(a, b.mul(stride, i64(r))) for r in range(shape.rows)]
+        panels = [code.at(panel, b.mul(K, i64(j * slots * V))) for j in range(shape.blocks)]
+
+        def accumulate(k: Value) -> None:
+            numbers = [code.splat(code.scalar(row, k)) for row in rows]
+            for j in range(shape.blocks):
+                for g in range(slots):
+                    at = b.add(b.mul(k, i64(slots * V)), i64(g * V))
+                    weights = code.load(code.at(panels[j], at))
+                    for r in range(shape.rows):
+                        place = total[r, j, g]
+                        b.store(code.fma(numbers[r], weights, b.load(place, typ=code.vector)), place)
+
+        unrolled = 4
+        whole = b.and_(K, i64(-unrolled))
+        with code.loop(i64(0), whole, i64(unrolled)) as k:
+            for i in range(unrolled):
+                accumulate(b.add(k, i64(i)))
+        with code.loop(whole, K, i64(1)) as k:
+            accumulate(k)
+        for n, place in enumerate(places):
+            code.store(b.load(total[place], typ=code.vector), code.at(sums, i64(n * V)))
+        b.ret_void()
+        return function
+
+
+@final
+@dataclass(frozen=True)
+class Rows:
+    """Rows to multiply: ``a + outer * outer_stride + row * row_stride``, for `outers` times ``first..last``."""
+
+    a: Value
+    outer_stride: Value
+    row_stride: Value
+    outers: Value
+    first: Value
+    last: Value
+
+
+def matrix_phase(
+    code: Code,
+    tiles: Tiles,
+    slots: int,
+    rows: Rows,
+    K: Value,
+    units: Value,
+    panels: Value,
+    then: Value,
+    context: Value,
+) -> None:
+    """Multiply `rows` by the panels of `units` units, tile by tile.
+
+    After each tile the elementwise function `then` is called with `context` and the sums.
+    """
+    b, V = code.b, code.width
+    candidates = shapes(slots, tiles.registers)
+    buffer = max(s.rows * s.blocks for s in candidates) * slots * V
+    sums = code.room(code.number.type, buffer)
+    blocks = b.sdiv(b.add(units, i64(V - 1)), i64(V))
+    first = rows.first
+    for shape in candidates:
+        count = b.sdiv(b.sub(rows.last, first), i64(shape.rows))
+        last = b.add(first, b.mul(count, i64(shape.rows)))
+        with b.if_then(b.icmp_signed(">", count, i64(0))):
+            whole = b.mul(b.sdiv(blocks, i64(shape.blocks)), i64(shape.blocks))
+            parts = [(shape, i64(0), whole)]
+            if shape.blocks > 1:
+                parts.append((Shape(shape.rows, 1), whole, blocks))
+            for part, start, stop in parts:
+                tile = tiles.function(slots, part)
+                with code.loop(start, stop, i64(part.blocks)) as block:
+                    panel = code.at(panels, b.mul(block, b.mul(K, i64(slots * V))))
+                    with code.loop(i64(0), rows.outers, i64(1)) as outer:
+                        at_outer = code.at(rows.a, b.mul(outer, rows.outer_stride))
+                        with code.loop(first, last, i64(part.rows)) as row:
+                            a = code.at(at_outer, b.mul(row, rows.row_stride))
+                            b.call(tile, [sums, a, rows.row_stride, K, panel])
+                            extent = [outer, row, i64(part.rows), block, i64(part.blocks)]
+                            b.call(then, [context, sums, units, *extent])
+        first = last
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """Where an elementwise function stands: a row, the first of V units, which lanes exist, the tile's sums."""
+
+    code: Code
+    context: Value
+    outer: Value
+    row: Value
+    unit: Value
+    mask: Value | None
+    sums: Value
+
+    def sum(self, slot: int) -> Value:
+        """The sums of a slot."""
+        return self.code.load(self.code.at(self.sums, i64(slot * self.code.width)))
+
+
+def elementwise_function(tiles: Tiles, name: str, slots: int, write: Callable[[Place], None]) -> Value:
+    """The function that `matrix_phase` calls after a tile.
+
+    It walks over the vectors of the tile; `write` writes what is done with one, once for a whole vector and
+    once for the last units of a row under a mask.
+    """
+    kind = ir.FunctionType(VOID, [POINTER, POINTER, *[I64] * 6])
+    function = ir.Function(tiles.module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    context, sums, units, outer, row, rows, block, blocks = function.args
+    code = Code(function, tiles.number, tiles.width)
+    b, V = code.b, code.width
+    with code.loop(i64(0), rows, i64(1)) as r, code.loop(i64(0), blocks, i64(1)) as j:
+        unit = b.mul(b.add(block, j), i64(V))
+        left = b.sub(units, unit)
+        here = code.at(sums, b.mul(b.add(b.mul(r, blocks), j), i64(slots * V)))
+        with b.if_else(b.icmp_signed(">=", left, i64(V))) as (whole, ragged):
+            with whole:
+                write(Place(code, context, outer, b.add(row, r), unit, None, here))
+            with ragged:
+                write(Place(code, context, outer, b.add(row, r), unit, code.first(left), here))
+    b.ret_void()
+    return function
+
+
+def pack(
+    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], K: Value, H: Value
+) -> None:
+    """Panels ``[blocks, K, slots, V]`` of ``weights [rows * H, K]``; slot g takes block of rows g."""
+    b, V, slots = code.b, code.width, len(blocks_of_rows)
+    element = code.number.type
+    blocks = b.sdiv(b.add(H, i64(V - 1)), i64(V))
+    with code.loop(i64(0), blocks, i64(1)) as block:
+        panel = code.at(panels, b.mul(block, b.mul(K, i64(slots * V))))
+        for g, rows in enumerate(blocks_of_rows):
+            with code.loop(i64(0), i64(V), i64(1)) as lane:
+                u = b.add(b.mul(block, i64(V)), lane)
+                there = b.icmp_signed("<", u, H)
+                row = code.at(weights, b.mul(b.add(b.mul(H, i64(rows)), b.select(there, u, i64(0))), K))
+                to = code.at(panel, b.add(lane, i64(g * V)))
+                with code.loop(i64(0), K, i64(1)) as k:
+                    value = b.select(there, code.scalar(row, k), ir.Constant(element, 0.0))
+                    b.store(value, code.at(to, b.mul(k, i64(slots * V))), align=code.number.bits // 8)
+
+
+def pack_transposed(
+    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], H: Value, N: Value
+) -> None:
+    """Panels ``[blocks, slots * H, V]`` over the columns of ``weights [rows * H, N]``, for products with
+    what has the length of the rows; slot g takes block of rows g."""
+    b, V, slots = code.b, code.width, len(blocks_of_rows)
+    blocks = b.sdiv(b.add(N, i64(V - 1)), i64(V))
+    with code.loop(i64(0), blocks, i64(1)) as block:
+        column = b.mul(block, i64(V))
+        mask = code.first(code.smaller(b.sub(N, column), i64(V)))
+        for g, rows in enumerate(blocks_of_rows):
+            with code.loop(i64(0), H, i64(1)) as u:
+                row = b.add(b.mul(H, i64(rows)), u)
+                value = code.load(code.at(weights, b.add(b.mul(row, N), column)), mask)
+                k = b.add(b.mul(block, b.mul(H, i64(slots))), b.add(b.mul(H, i64(g)), u))
+                code.store(value, code.at(panels, b.mul(k, i64(V))))

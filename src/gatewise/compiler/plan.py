@@ -1,0 +1,161 @@
+"""What a step of a cell is made of, before any instruction: slots, phases, and what backward keeps.
+
+A *slot* is one ``[H]`` row of pre-activations. Slots fed by the input alone come first, then those fed by
+input and state, then those fed by the state alone; so the input product fills a prefix of a row of slots
+and the recurrent product a suffix, each in one run. A plain gate is one slot; a `Split` gate is two.
+
+A step is a list of phases: here one matrix phase (the state times the recurrent weights) and one elementwise
+phase (the cell's arithmetic). Backward has the same shape: the derivatives of the slots times the recurrent
+weights, then the gradient's arithmetic.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import final
+
+from gatewise.language import Cell, Kind
+from gatewise.language.gradient import gradient
+from gatewise.language.graph import Node, topological
+
+
+@final
+@dataclass(frozen=True)
+class Slot:
+    """One row of pre-activations: its leaf, and its block of rows in each weight matrix (None: not there)."""
+
+    leaf: Node
+    row_ih: int | None
+    row_hh: int | None
+
+
+@final
+@dataclass(frozen=True)
+class MatrixPhase:
+    """`vector` (a state, or with `transposed` the slots' derivatives) times the weights of some slots."""
+
+    vector: str
+    transposed: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class ElementwisePhase:
+    """Arithmetic on vectors of units: `outputs` by name."""
+
+    outputs: tuple[tuple[str, Node], ...]
+
+
+Phase = MatrixPhase | ElementwisePhase
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """A cell, ready to be emitted.
+
+    Attributes:
+        cell: the equations.
+        slots: the rows of pre-activations, in the order of memory.
+        kept: for each slot, the node whose value backward finds in its place; None where it needs none.
+        adjoints: the derivative of the loss by each leaf, as a graph over `seeds` and forward's nodes.
+        seeds: for each state, the leaf for the derivative by its next value.
+        forward: the phases of a step.
+        backward: the phases of a step of the gradient.
+    """
+
+    cell: Cell
+    slots: tuple[Slot, ...]
+    kept: tuple[Node | None, ...]
+    adjoints: dict[Node, Node]
+    seeds: tuple[Node, ...]
+
+    @property
+    def input_slots(self) -> tuple[Slot, ...]:
+        """The slots that the input product fills: a prefix."""
+        return tuple(s for s in self.slots if s.row_ih is not None)
+
+    @property
+    def state_slots(self) -> tuple[Slot, ...]:
+        """The slots that the recurrent product adds to: a suffix."""
+        return tuple(s for s in self.slots if s.row_hh is not None)
+
+    @property
+    def rows_ih(self) -> list[int]:
+        """For each input slot, its block of rows in the input weights."""
+        return [s.row_ih for s in self.slots if s.row_ih is not None]
+
+    @property
+    def rows_hh(self) -> list[int]:
+        """For each state slot, its block of rows in the recurrent weights."""
+        return [s.row_hh for s in self.slots if s.row_hh is not None]
+
+    @property
+    def forward(self) -> tuple[Phase, ...]:
+        """The phases of a step."""
+        states = zip(self.cell.states, self.cell.next_states, strict=True)
+        return MatrixPhase(self.cell.states[0]), ElementwisePhase(tuple(states))
+
+    @property
+    def backward(self) -> tuple[Phase, ...]:
+        """The phases of a step of the gradient."""
+        by_name = tuple((leaf.name, node) for leaf, node in self.adjoints.items())
+        return MatrixPhase(self.cell.states[0], transposed=True), ElementwisePhase(by_name)
+
+
+@functools.cache
+def plan(cell: Cell) -> Plan:
+    """The plan of a cell, made once."""
+    slots = _slots(cell)
+    seeds = tuple(cell.graph.leaf("seed", state) for state in cell.states)
+    adjoints = gradient(cell.graph, _by_node(cell, seeds))
+    return Plan(cell, slots, _kept(cell, slots, adjoints), adjoints, seeds)
+
+
+def _by_node(cell: Cell, seeds: tuple[Node, ...]) -> dict[Node, Node]:
+    """The seed of each output node: the sum of the seeds where two states return the same node."""
+    result: dict[Node, Node] = {}
+    for node, seed in zip(cell.next_states, seeds, strict=True):
+        result[node] = cell.graph.node("add", result[node], seed) if node in result else seed
+    return result
+
+
+def _slots(cell: Cell) -> tuple[Slot, ...]:
+    rows_ih = {name: row for row, name in enumerate(cell.input_gates)}
+    rows_hh = {name: row for row, name in enumerate(cell.state_gates)}
+    leaf = cell.graph.leaf
+    slots = []
+    for p in cell.parameters:
+        if p.kind is Kind.SPLIT:
+            slots.append(Slot(leaf("gate", p.name, "x"), rows_ih[p.name], None))
+            slots.append(Slot(leaf("gate", p.name, "h"), None, rows_hh[p.name]))
+        elif p.kind is Kind.INPUT:
+            slots.append(Slot(leaf("gate", p.name, "x"), rows_ih[p.name], None))
+        elif p.kind is Kind.GATE:
+            slots.append(Slot(leaf("gate", p.name), rows_ih[p.name], rows_hh[p.name]))
+    return tuple(sorted(slots, key=lambda s: (s.row_hh is not None, s.row_ih is None)))
+
+
+def _kept(cell: Cell, slots: tuple[Slot, ...], adjoints: dict[Node, Node]) -> tuple[Node | None, ...]:
+    """What to keep in the place of each slot.
+
+    From a pre-activation we walk along its only user, and that one's only user, until a node is met that the
+    gradient reads: ``sigmoid(i)`` for a gate, ``tanh(n.x + r * n.h)`` for the candidate of a GRU. All that
+    depends on the pre-activation depends on that node, so it stands for it. If it is the next value of a
+    state, that is kept anyway. What the gradient reads and nobody keeps is computed again from what is kept.
+    """
+    forward = list(topological(cell.next_states))
+    users: dict[Node, list[Node]] = {node: [] for node in forward}
+    for node in forward:
+        for arg in set(node.args):
+            users[arg].append(node)
+    own = set(forward)
+    read = {arg for node in topological(adjoints.values()) if node not in own for arg in node.args}
+
+    def stand_in(node: Node) -> Node | None:
+        while node not in read and len(users[node]) == 1 and node not in cell.next_states:
+            (node,) = users[node]
+        return None if node in cell.next_states else node
+
+    return tuple(stand_in(slot.leaf) for slot in slots)

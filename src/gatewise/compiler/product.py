@@ -1,0 +1,84 @@
+"""A plain product of rows with packed weights: the input product of forward, and backward's way to ``dx``."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from gatewise.compiler.arguments import Arguments
+from gatewise.compiler.matrix import Place, Rows, Tiles, elementwise_function, matrix_phase
+from gatewise.compiler.vector import POINTER, VOID, Code, Value, i64
+
+# out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for `steps` steps and the
+# rows first..last; panels as `pack` makes them; bias rows `bias_stride` apart.
+PRODUCT = Arguments(
+    (
+        "a",
+        "a_t",
+        "a_b",
+        "out",
+        "out_t",
+        "out_b",
+        "steps",
+        "first",
+        "last",
+        "K",
+        "N",
+        "panels",
+        "bias",
+        "bias_stride",
+    )
+)
+
+
+def product_function(tiles: Tiles, slots: int) -> Value:
+    """``product(fields)`` for panels of so many slots, written once a module."""
+    name = f"product_{slots}"
+    known = tiles.module.globals.get(name)
+    return known or _write(tiles, name, slots)
+
+
+def _write(tiles: Tiles, name: str, slots: int) -> Value:
+    store = _store(tiles, f"{name}_store", slots)
+    function = ir.Function(tiles.module, ir.FunctionType(VOID, [POINTER]), name)
+    function.linkage = "internal"
+    code = Code(function, tiles.number, tiles.width)
+    f = PRODUCT.read(code, function.args[0])
+    b = code.b
+    # Tiles take rows from the longer of the two axes: the batch, or with few rows the steps.
+    count = b.sub(f["last"], f["first"])
+    by_steps = b.icmp_signed("<", count, f["steps"])
+    a = code.at(f.pointer("a"), b.mul(f["first"], f["a_b"]))
+    out = code.at(f.pointer("out"), b.mul(f["first"], f["out_b"]))
+
+    def pick(if_steps: Value, if_rows: Value) -> Value:
+        return b.select(by_steps, if_steps, if_rows)
+
+    rows = Rows(
+        a, pick(f["a_b"], f["a_t"]), pick(f["a_t"], f["a_b"]),
+        pick(count, f["steps"]), i64(0), pick(f["steps"], count),
+    )  # fmt: skip
+    target = _TARGET.make(code)
+    target.set(
+        out=out, outer=pick(f["out_b"], f["out_t"]), row=pick(f["out_t"], f["out_b"]),
+        N=f["N"], bias=f.pointer("bias"), bias_stride=f["bias_stride"],
+    )  # fmt: skip
+    matrix_phase(code, tiles, slots, rows, f["K"], f["N"], f.pointer("panels"), store, target.array)
+    b.ret_void()
+    return function
+
+
+_TARGET = Arguments(("out", "outer", "row", "N", "bias", "bias_stride"))
+
+
+def _store(tiles: Tiles, name: str, slots: int) -> Value:
+    def write(place: Place) -> None:
+        code, b = place.code, place.code.b
+        f = _TARGET.read(code, place.context)
+        at = b.add(b.mul(place.outer, f["outer"]), b.mul(place.row, f["row"]))
+        for g in range(slots):
+            bias = code.at(f.pointer("bias"), b.add(b.mul(f["bias_stride"], i64(g)), place.unit))
+            total = b.fadd(place.sum(g), code.load(bias))
+            unit = b.add(b.mul(f["N"], i64(g)), place.unit)
+            code.store(total, code.at(f.pointer("out"), b.add(at, unit)), place.mask)
+
+    return elementwise_function(tiles, name, slots, write)

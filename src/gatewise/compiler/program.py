@@ -1,0 +1,141 @@
+"""Compiled cells, ready to be called with addresses.
+
+`CompiledCell` knows what its kernels need besides their arrays: the scratch memory, how many steps make a
+chunk, how many threads are worth their start. It allocates nothing and converts nothing; callers own all
+memory. A call holds no lock of the interpreter while it computes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, final
+
+from gatewise.compiler import backward, entry, forward, machine
+from gatewise.compiler.arguments import Arguments
+from gatewise.compiler.host import host
+from gatewise.compiler.plan import Plan, plan
+from gatewise.compiler.threads import available, openmp, pool
+from gatewise.compiler.vector import NUMBERS, Number
+from gatewise.language import Cell
+
+_CHUNK_BYTES = 1 << 18  # pre-activations of a chunk of steps: a share of the second-level cache
+_THREAD_WORK = 2e6  # multiply-adds below which another thread costs more than it gives
+
+
+@final
+class Program:
+    """One kernel: the functions of `entry.ENTRIES` and the fields they take."""
+
+    def __init__(self, writer: ModuleType, plan: Plan, number: Number, width: int, registers: int) -> None:
+        arguments: Callable[[Plan], Arguments] = writer.arguments
+        self.arguments = arguments(plan)
+        cell = plan.cell
+        values = " ".join(f"{name}:{node.op}" for name, node in cell.values.items())
+        key = f"{writer.__name__} {number.name} {width} {registers} {cell.signature()} {values}"
+        write: Callable[[], str] = functools.partial(writer.write, plan, number, width, registers)
+        self._loaded = machine.load(key, write, entry.ENTRIES)
+        address = self._loaded.address
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["run"])
+        self._prepare = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["prepare"])
+        self._part = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address["part"])
+
+    def __call__(self, threads: int, fields: Mapping[str, int]) -> None:
+        """Run on so many threads."""
+        team = openmp() if threads > 1 else None
+        if team is not None:
+            fields = {**fields, "threads": threads, **team._asdict()}
+        array = self.arguments.fill({"threads": 1, **fields})
+        if threads == 1 or team is not None:
+            self._run(ctypes.addressof(array))
+            return
+        self._prepare(ctypes.addressof(array))
+        parts = [pool().submit(self._part, ctypes.addressof(array), i, threads) for i in range(threads)]
+        for part in parts:
+            part.result()
+
+
+@final
+class CompiledCell:
+    """The kernels of a cell for one element type and one vector width."""
+
+    def __init__(self, cell: Cell, number: Number, width: int) -> None:
+        self.plan = plan(cell)
+        self.number = number
+        self.width = width
+        self._registers = host().registers
+
+    @functools.cached_property
+    def forward(self) -> Program:
+        """The forward kernel (see `forward`)."""
+        return self._program(forward)
+
+    @functools.cached_property
+    def backward(self) -> Program:
+        """The backward kernel (see `backward`)."""
+        return self._program(backward)
+
+    def _program(self, writer: ModuleType) -> Program:
+        return Program(writer, self.plan, self.number, self.width, self._registers)
+
+    def padded(self, units: int) -> int:
+        """Units rounded up to whole vectors."""
+        return -(-units // self.width) * self.width
+
+    def forward_scratch(self, I: int, H: int) -> dict[str, int]:
+        """Elements of each scratch array of a forward call."""
+        gates_x, gates_h = len(self.plan.input_slots), len(self.plan.state_slots)
+        units = self.padded(H)
+        return {
+            "panels_ih": gates_x * units * I,
+            "panels_hh": gates_h * units * H,
+            "bias": len(self.plan.slots) * units,
+        }
+
+    def backward_scratch(self, I: int, H: int) -> dict[str, int]:
+        """Elements of each scratch array of a backward call."""
+        gates_x, gates_h = len(self.plan.input_slots), len(self.plan.state_slots)
+        return {
+            "panels_ih": self.padded(I) * gates_x * H,
+            "panels_hh": self.padded(H) * gates_h * H,
+            "zeros": self.padded(max(I, H)),
+        }
+
+    def chunk(self, B: int, H: int, threads: int) -> int:
+        """How many steps' pre-activations fit the cache."""
+        rows = -(-B // threads)
+        step = rows * H * len(self.plan.slots) * self.number.bits // 8
+        return max(1, _CHUNK_BYTES // max(step, 1))
+
+    def threads(self, wanted: int, T: int, B: int, I: int, H: int) -> int:
+        """How many threads such a problem is worth: none idle, none for little work."""
+        work = len(self.plan.slots) * H * (H + I) * B * T
+        return max(1, min(available(wanted), B, int(work / _THREAD_WORK)))
+
+
+def compiled(cell: Cell, dtype: str, width: int | None = None) -> CompiledCell:
+    """The kernels of `cell` for "float32" or "float64", for this machine's vector width or another one."""
+    number = NUMBERS[dtype]
+    return _compiled(cell, number, host().width(number) if width is None else width)
+
+
+@functools.cache
+def _compiled(cell: Cell, number: Number, width: int) -> CompiledCell:
+    return CompiledCell(cell, number, width)
+
+
+def split(address: int, sizes: Mapping[str, int], itemsize: int) -> dict[str, Any]:
+    """Addresses of consecutive arrays in one piece of memory, each on a cache line of its own."""
+    result = {}
+    for name, size in sizes.items():
+        address = -(-address // 64) * 64
+        result[name] = address
+        address += size * itemsize
+    return result
+
+
+def room(sizes: Mapping[str, int], itemsize: int) -> int:
+    """Elements of the piece of memory that `split` divides."""
+    return sum(sizes.values()) + len(sizes) * (64 // itemsize)

@@ -1,0 +1,202 @@
+"""Vectors of one element type and one width, written as LLVM instructions.
+
+Everything the kernels compute goes through here: loads and stores (whole, or the first `count` lanes),
+arithmetic with an explicit `fma`, loops. LLVM splits a vector that is wider than the machine's registers,
+so any width runs on any machine, lane by lane with the same operations: the width never changes a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from llvmlite import ir
+
+I1, I32, I64, POINTER, VOID = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
+
+Value = Any  # llvmlite has no types for the values that its builder returns
+
+
+@final
+@dataclass(frozen=True)
+class Number:
+    """An element type: an IEEE 754 binary format."""
+
+    name: str
+    bits: int
+    fraction: int  # bits of the fraction: 23 or 52
+
+    @property
+    def type(self) -> Any:
+        """The LLVM type."""
+        return ir.FloatType() if self.bits == 32 else ir.DoubleType()
+
+    @property
+    def integer(self) -> Any:
+        """The LLVM integer of the same size."""
+        return ir.IntType(self.bits)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype."""
+        return np.dtype(self.name)
+
+    @property
+    def bias(self) -> int:
+        """The bias of the exponent: 127 or 1023."""
+        return int((1 << (self.bits - self.fraction - 2)) - 1)
+
+
+FLOAT32 = Number("float32", 32, 23)
+FLOAT64 = Number("float64", 64, 52)
+NUMBERS = {number.name: number for number in (FLOAT32, FLOAT64)}
+
+
+def i64(value: int) -> Any:
+    """An integer constant."""
+    return ir.Constant(I64, value)
+
+
+@final
+class Address:
+    """A view of an LLVM value as a plain pointer, and as a function of type `function_type` if one is given.
+
+    llvmlite still gives stack slots and functions the typed pointers that LLVM no longer knows.
+    """
+
+    def __init__(self, value: Value, function_type: Any = None) -> None:
+        self.type = POINTER
+        self.function_type = function_type
+        self._value = value
+
+    def get_reference(self) -> str:
+        """How instructions refer to it."""
+        return str(self._value.get_reference())
+
+
+@final
+class Code:
+    """Writes one function: an LLVM builder that knows its element type and vector width."""
+
+    def __init__(self, function: ir.Function, number: Number, width: int) -> None:
+        self.function = function
+        self.number = number
+        self.width = width
+        self.b = ir.IRBuilder(function.append_basic_block("entry"))
+        self.vector = ir.VectorType(number.type, width)
+        self.integers = ir.VectorType(number.integer, width)
+        self.mask = ir.VectorType(I1, width)
+
+    # Constants and lanes
+
+    def constant(self, value: float) -> Value:
+        """`value` in every lane, rounded to the element type."""
+        return ir.Constant(self.vector, [float(self.number.dtype.type(value))] * self.width)
+
+    def integer(self, value: int) -> Value:
+        """The integer `value` in every lane."""
+        return ir.Constant(self.integers, [value] * self.width)
+
+    def splat(self, scalar: Value) -> Value:
+        """A scalar in every lane."""
+        one = self.b.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, ir.Constant(I32, 0))
+        lanes = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
+        return self.b.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), lanes)
+
+    def first(self, count: Value) -> Value:
+        """The mask of the first `count` lanes."""
+        lanes = ir.VectorType(I32, self.width)
+        one = self.b.insert_element(
+            ir.Constant(lanes, ir.Undefined), self.b.trunc(count, I32), ir.Constant(I32, 0)
+        )
+        zeros = ir.Constant(lanes, [0] * self.width)
+        bound = self.b.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), zeros)
+        return self.b.icmp_signed("<", ir.Constant(lanes, list(range(self.width))), bound)
+
+    # Memory
+
+    def room(self, element: Any, count: int = 1, align: int = 64) -> Value:
+        """Space on the stack for `count` elements, the same at every pass of a loop."""
+        with self.b.goto_entry_block():
+            slot = self.b.alloca(ir.ArrayType(element, count))
+        slot.align = align
+        return Address(slot)
+
+    def at(self, pointer: Value, index: Value) -> Value:
+        """The address of element `index`."""
+        return self.b.gep(pointer, [index], source_etype=self.number.type)
+
+    def scalar(self, pointer: Value, index: Value) -> Value:
+        """Element `index`."""
+        return self.b.load(self.at(pointer, index), align=self.number.bits // 8, typ=self.number.type)
+
+    def load(self, pointer: Value, mask: Value | None = None) -> Value:
+        """A vector from memory; lanes outside `mask` are not read and hold 0."""
+        align = self.number.bits // 8
+        if mask is None:
+            return self.b.load(pointer, align=align, typ=self.vector)
+        name = f"llvm.masked.load.{self._suffix}.p0"
+        masked = self.declare(name, self.vector, [POINTER, I32, self.mask, self.vector])
+        return self.b.call(masked, [pointer, ir.Constant(I32, align), mask, self.constant(0)])
+
+    def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
+        """A vector to memory; lanes outside `mask` are not written."""
+        align = self.number.bits // 8
+        if mask is None:
+            self.b.store(value, pointer, align=align)
+            return
+        name = f"llvm.masked.store.{self._suffix}.p0"
+        masked = self.declare(name, VOID, [self.vector, POINTER, I32, self.mask])
+        self.b.call(masked, [value, pointer, ir.Constant(I32, align), mask])
+
+    # Arithmetic
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        """``a * b + c``, rounded once."""
+        return self.intrinsic("fma", a, b, c)
+
+    def horner(self, x: Value, coefficients: list[float]) -> Value:
+        """The polynomial with `coefficients`, lowest first."""
+        result = self.constant(coefficients[-1])
+        for c in reversed(coefficients[:-1]):
+            result = self.fma(result, x, self.constant(c))
+        return result
+
+    def intrinsic(self, name: str, *args: Value) -> Value:
+        """LLVM's elementwise intrinsic `name`."""
+        function = self.declare(f"llvm.{name}.{self._suffix}", self.vector, [self.vector] * len(args))
+        return self.b.call(function, args)
+
+    @property
+    def _suffix(self) -> str:
+        return f"v{self.width}f{self.number.bits}"
+
+    def declare(self, name: str, result: Any, args: list[Any]) -> Value:
+        """The function `name` of this module, declared once."""
+        known = self.function.module.globals.get(name)
+        return known or ir.Function(self.function.module, ir.FunctionType(result, args), name)
+
+    # Control
+
+    @contextmanager
+    def loop(self, start: Value, stop: Value, step: Value) -> Iterator[Value]:
+        """``for (i = start; i < stop; i += step)`` around what is written inside."""
+        b = self.b
+        before, head, body, after = b.block, *(b.append_basic_block(n) for n in ("head", "body", "after"))
+        b.branch(head)
+        b.position_at_end(head)
+        i = b.phi(I64)
+        i.add_incoming(start, before)
+        b.cbranch(b.icmp_signed("<", i, stop), body, after)
+        b.position_at_end(body)
+        yield i
+        i.add_incoming(b.add(i, step), b.block)
+        b.branch(head)
+        b.position_at_end(after)
+
+    def smaller(self, a: Value, b: Value) -> Value:
+        """The smaller of two integers."""
+        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
