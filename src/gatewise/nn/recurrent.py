@@ -200,11 +200,11 @@ class Recurrent(Layer):
         return x, tuple(torch.stack(column) for column in zip(*finals, strict=True))
 
     def _dropped(self, x: Tensor) -> Tensor:
-        """Dropout between layers; time first, so that one seed drops the same units as in `torch.nn`."""
+        """Dropout between layers; in time-first memory, so that a seed drops the units it drops in torch."""
         if not self.training or not self.dropout:
             return x
         if self.batch_first and x.dim() == 3:
-            return F.dropout(x.transpose(0, 1), self.dropout).transpose(0, 1)
+            return F.dropout(x.transpose(0, 1).contiguous(), self.dropout).transpose(0, 1)
         return F.dropout(x, self.dropout)
 
     def extra_repr(self) -> str:
