@@ -92,6 +92,11 @@ class Plan:
         return [s.row_hh for s in self.slots if s.row_hh is not None]
 
     @property
+    def keeps(self) -> bool:
+        """Whether backward reads anything besides the states."""
+        return any(node is not None for node in self.kept)
+
+    @property
     def forward(self) -> tuple[Phase, ...]:
         """The phases of a step."""
         states = zip(self.cell.states, self.cell.next_states, strict=True)

@@ -100,7 +100,6 @@ class CompiledCell:
         return {
             "panels_ih": self.padded(I) * gates_x * H,
             "panels_hh": self.padded(H) * gates_h * H,
-            "zeros": self.padded(max(I, H)),
         }
 
     def chunk(self, B: int, H: int, threads: int) -> int:

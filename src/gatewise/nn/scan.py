@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from gatewise.language import Cell
-from gatewise.nn import eager
+from gatewise.nn import compiled, eager
 from gatewise.nn.weights import Scanned, Weights
 
 
@@ -26,4 +26,5 @@ def scan(
     `states` are the initial states, each ``[B, H]``; None stands for zeros. `reverse` walks from the last
     step to the first. `record` names values of ``cell.values`` to be kept at every step, always time first.
     """
-    return eager.scan(cell, x, weights, states, reverse=reverse, batch_first=batch_first, record=record)
+    run = compiled if compiled.can_run(x, weights, states or ()) else eager
+    return run.scan(cell, x, weights, states, reverse=reverse, batch_first=batch_first, record=record)
