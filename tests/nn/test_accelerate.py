@@ -1,0 +1,190 @@
+"""Swapping the recurrent modules of torch inside a model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+import gatewise
+from gatewise import accelerate
+from gatewise import nn as ours
+
+
+class Network(nn.Module):
+    """An encoder, a step in a loop, and a head: three kinds of recurrent module at three depths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.LSTM(3, 4, 2, batch_first=True, dropout=0.3, bidirectional=True)
+        self.inner = nn.ModuleDict({"rnn": nn.RNN(8, 4, nonlinearity="relu", bias=False)})
+        self.step = nn.GRUCell(4, 4)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        encoded, _ = self.encoder(x)
+        middle, _ = self.inner["rnn"](encoded.transpose(0, 1))
+        h = middle[0]
+        for step in middle:
+            h = self.step(step, h)
+        found: Tensor = self.head(h)
+        return found
+
+
+@pytest.fixture
+def network() -> Network:
+    torch.manual_seed(0)
+    return Network()
+
+
+def test_every_recurrent_module_is_swapped_and_the_model_computes_the_same(network: Network) -> None:
+    x = torch.randn(2, 5, 3)
+    network.eval()
+    before = network(x)
+    assert accelerate(network) is network
+    kinds = {path: type(module) for path, module in network.named_modules()}
+    assert (kinds["encoder"], kinds["inner.rnn"], kinds["step"]) == (ours.LSTM, ours.RNN, ours.GRUCell)
+    torch.testing.assert_close(network(x), before)
+
+
+def test_the_parameters_are_the_same_objects_and_an_optimiser_goes_on(network: Network) -> None:
+    weights = dict(network.named_parameters())
+    optimiser = torch.optim.Adam(network.parameters())
+    accelerate(network)
+    assert {name: id(weight) for name, weight in network.named_parameters()} == {
+        name: id(weight) for name, weight in weights.items()
+    }
+    before = weights["encoder.weight_hh_l0"].clone()
+    torch.autograd.backward(network(torch.randn(2, 5, 3)).sum())
+    optimiser.step()
+    assert not torch.equal(network.encoder.get_parameter("weight_hh_l0"), before)
+
+
+def test_arguments_and_mode_are_kept(network: Network) -> None:
+    theirs = {path: repr(module) for path, module in network.named_modules() if "." not in path and path}
+    network.encoder.eval()
+    accelerate(network)
+    assert {path: repr(getattr(network, path)) for path in theirs} == theirs
+    assert (network.training, network.encoder.training, network.step.training) == (True, False, True)
+    assert network.inner["rnn"].nonlinearity == "relu"
+
+
+def test_the_random_stream_is_left_where_it_was(network: Network) -> None:
+    torch.manual_seed(5)
+    accelerate(network)
+    found = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(found, torch.rand(3))
+
+
+def test_a_shared_module_is_swapped_once() -> None:
+    shared = nn.LSTM(3, 4)
+    model = nn.ModuleDict({"a": shared, "b": nn.ModuleList([shared])})
+    accelerate(model)
+    assert isinstance(model["a"], ours.LSTM)
+    assert model["a"] is model["b"][0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"])
+def test_a_model_that_is_itself_a_recurrent_module(kind: str) -> None:
+    theirs = getattr(nn, kind)(3, 4)
+    mine: Any = accelerate(theirs)
+    assert type(mine) is getattr(ours, kind)
+    assert [id(weight) for weight in mine.parameters()] == [id(weight) for weight in theirs.parameters()]
+
+
+def test_dropout_of_a_single_layer_warns_only_its_maker() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = nn.GRU(3, 4, dropout=0.25)
+    mine: Any = accelerate(theirs)
+    assert mine.dropout == 0.25
+
+
+def test_doing_it_twice_changes_nothing_more(network: Network) -> None:
+    accelerate(network)
+    modules = list(network.modules())
+    assert list(accelerate(network).modules()) == modules
+
+
+class Own(nn.LSTM):
+    """A subclass."""
+
+
+def hooked() -> nn.Module:
+    layer = nn.LSTM(3, 4)
+    layer.register_forward_hook(lambda *_: None)
+    return layer
+
+
+def with_a_child() -> nn.Module:
+    layer = nn.GRU(3, 4)
+    layer.extra = nn.Linear(1, 1)
+    return layer
+
+
+def replaced() -> nn.Module:
+    layer = nn.GRU(3, 4)
+    weight = layer.get_parameter("weight_hh_l0")
+    del layer.weight_hh_l0
+    layer.weight_hh_l0 = weight * 2  # as weight dropout does
+    return layer
+
+
+LEFT: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "hooks": (hooked, "it has hooks"),
+    "subclass": (lambda: Own(3, 4), "a subclass, Own, may compute something else"),
+    "parametrized": (
+        lambda: parametrizations.weight_norm(nn.LSTM(3, 4), "weight_hh_l0"),
+        "its weights are parametrized",
+    ),
+    "projection": (lambda: nn.LSTM(3, 4, proj_size=2), "projection is not compiled yet"),
+    "child": (with_a_child, "it holds other tensors than its weights"),
+    "replaced": (replaced, "it holds other tensors than its weights"),
+    "device": (lambda: nn.GRU(3, 4, device="meta"), "its weights lie on meta"),
+    "type": (lambda: nn.RNNCell(3, 4).half(), "its weights are torch.float16"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), LEFT.values(), ids=LEFT.keys())
+def test_what_the_swap_could_change_is_left_with_its_reason(
+    make: Callable[[], nn.Module], reason: str
+) -> None:
+    layer = make()
+    model = nn.ModuleDict({"a": nn.ModuleList([layer])})
+    accelerate(model)
+    assert model["a"][0] is layer  # type: ignore[index]
+    (row,) = accelerate.report(model).rows
+    assert (row.path, row.runs_in) == ("a.0", "torch")
+    assert row.why.startswith(reason)
+
+
+def test_the_report_before_and_after(network: Network) -> None:
+    assert {row.why for row in accelerate.report(network).rows} == {
+        "not swapped yet: gatewise.accelerate(model)"
+    }
+    network.step.register_forward_hook(lambda *_: None)
+    accelerate(network)
+    assert str(accelerate.report(network)).splitlines() == [
+        "module     layer                                                                        "
+        "runs in   why",
+        "encoder    LSTM(3, 4, num_layers=2, batch_first=True, dropout=0.3, bidirectional=True)  gatewise",
+        "inner.rnn  RNN(8, 4, bias=False)                                                        gatewise",
+        "step       GRUCell(4, 4)                                                                "
+        "torch     it has hooks",
+    ]
+
+
+def test_the_report_of_a_model_without_recurrent_modules() -> None:
+    assert str(accelerate.report(nn.Linear(1, 1))) == "The model has no recurrent modules."
+    assert "(the model)" in str(accelerate.report(nn.GRU(1, 1)))
+
+
+def test_only_modules_are_taken() -> None:
+    with pytest.raises(TypeError, match=r"accelerate: expected a torch\.nn\.Module, got dict"):
+        gatewise.accelerate({})  # type: ignore[type-var]
