@@ -1,0 +1,117 @@
+"""The arrows between the parts of the package point down only, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gatewise
+
+ROOT = Path(gatewise.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
+
+# Each part, and the parts that it may import.
+BELOW: dict[str, set[str]] = {
+    "language": set(),
+    "cells": {"language"},
+    "compiler": {"language"},
+    "runtime": {"compiler", "language"},
+    "nn": {"compiler", "language", "cells"},
+    "insight": {"nn", "compiler", "language", "cells"},
+    "tasks": {"insight", "nn", "runtime", "compiler", "language", "cells"},
+    "apps": {"tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
+}
+
+WITHOUT_TORCH = ("language", "cells", "compiler", "runtime")
+
+
+def part_of(source: Path) -> str:
+    """The part of the package that a file belongs to; empty for the package's own files."""
+    parts = source.relative_to(ROOT).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imported(source: Path) -> Iterator[str]:
+    """The full name of everything that a file imports, at any depth, types included."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source}:{node.lineno}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
+def test_arrows_point_down(source: Path) -> None:
+    part = part_of(source)
+    names = [name.split(".") for name in imported(source)]
+    if part in WITHOUT_TORCH or not part:
+        assert "torch" not in {name[0] for name in names}
+    if part:
+        used = {part_ for name in names if name[0] == "gatewise" for part_ in name[1:2]} & BELOW.keys()
+        assert used - {part} <= BELOW[part]
+
+
+def test_every_part_has_its_arrows() -> None:
+    assert {part_of(source) for source in SOURCES} - {""} == BELOW.keys()
+
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch" or name.startswith("torch."):
+            raise ModuleNotFoundError(f"No module named {name!r}", name="torch")
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def without_torch(code: str) -> str:
+    """What `code` prints in a process of its own where torch cannot be imported."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BLOCKED + code], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_the_language_works_without_torch() -> None:
+    code = "import gatewise; print(gatewise.cells.rnn); assert 'torch' not in sys.modules"
+    assert without_torch(code).startswith("rnn(h, *, a)")
+
+
+@pytest.mark.parametrize("part", WITHOUT_TORCH)
+def test_every_module_of_a_part_imports_without_torch(part: str) -> None:
+    sources = [source.relative_to(ROOT.parent) for source in SOURCES if part_of(source) == part]
+    modules = [".".join(source.with_suffix("").parts).removesuffix(".__init__") for source in sources]
+    assert without_torch(f"import {', '.join(modules)}; print('imported')") == "imported"
+
+
+@pytest.mark.parametrize("name", ["nn", "watch", "accelerate"])
+def test_what_needs_torch_says_so(name: str) -> None:
+    code = f"""
+import gatewise
+try:
+    gatewise.{name}
+except ImportError as error:
+    print(error)
+"""
+    assert without_torch(code) == f"gatewise.{name} needs torch: pip install 'gatewise[torch]'"
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, gatewise; print([m for m in ('torch', 'llvmlite', 'lightning') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_an_unknown_name_of_the_package() -> None:
+    with pytest.raises(AttributeError, match="module 'gatewise' has no attribute 'lstm'"):
+        gatewise.lstm  # noqa: B018
