@@ -1,0 +1,105 @@
+"""What a series becomes before a network sees it. Everything learnt here is learnt from the training part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gatewise.tasks.naive import Numbers, hold
+from gatewise.tasks.series import TimeSeries
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Scalers, masks and seasons of a series with target and past inputs.
+
+    The inputs ``[N, I]`` of the network are, in this order: every column scaled, with its last known value in
+    the place of missing ones; whether the value was observed, for columns that had missing ones; the
+    change of the target over one season; the phase within each season, as two sines and two cosines.
+
+    Attributes:
+        columns: the columns used, the target first. Columns that never change in training are not used.
+        mean: the mean of each column.
+        scale: the standard deviation of each column.
+        masked: the columns that come with a mask; of those missing in the same steps, the first.
+        season: the season, in steps (1: none).
+        change_scale: the standard deviation of the scaled target's change over one season.
+        phases: the seasons whose phase is an input, in steps.
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    masked: tuple[str, ...]
+    season: int
+    change_scale: float
+    phases: tuple[int, ...]
+
+    @classmethod
+    def fit(cls, train: TimeSeries, season: int, phases: tuple[int, ...]) -> Encoding:
+        """Learn the scalers of the training part, whose target must not be constant."""
+        frame = train.frame
+        others = [name for name in frame.columns if name != train.target and frame[name].std(ddof=0) > 0]
+        columns = [train.target, *others]
+        chosen = frame[columns]
+        missing = chosen.isna()
+        masked = [name for name in columns if missing[name].any()]
+        distinct = missing[masked].T.drop_duplicates().index
+        scale = chosen.std(ddof=0)
+        held = hold(train.values) / float(scale[train.target])
+        change = np.nanstd(held[season:] - held[:-season])
+        return cls(
+            tuple(columns),
+            tuple(map(float, chosen.mean())),
+            tuple(map(float, scale)),
+            tuple(map(str, distinct)),
+            season,
+            float(change) or 1.0,
+            phases,
+        )
+
+    @property
+    def target(self) -> str:
+        """The column that is forecast."""
+        return self.columns[0]
+
+    @property
+    def input_size(self) -> int:
+        """The number ``I`` of inputs at every step."""
+        return len(self.columns) + len(self.masked) + 1 + 4 * len(self.phases)
+
+    def scaled(self, values: Numbers) -> Numbers:
+        """Scale values of the target."""
+        return (values - self.mean[0]) / self.scale[0]
+
+    def unscaled(self, values: Numbers) -> Numbers:
+        """Bring scaled values back to the target's unit."""
+        return values * self.scale[0] + self.mean[0]
+
+    def held_target(self, series: TimeSeries) -> Numbers:
+        """Give the scaled target ``[N]``, missing values held at the last known one, 0 before the first."""
+        return np.nan_to_num(hold(self.scaled(series.values)), nan=0.0)
+
+    def inputs(self, series: TimeSeries) -> NDArray[np.float32]:
+        """Give the inputs ``[N, I]``. A row depends on its own step and earlier ones alone."""
+        frame = series.frame[list(self.columns)]
+        scaled = frame.sub(self.mean).div(self.scale)
+        held = self.held_target(series)
+        before = held[np.maximum(np.arange(len(held)) - self.season, 0)]
+        parts = [
+            scaled.ffill().fillna(0.0).to_numpy(),
+            frame[list(self.masked)].notna().to_numpy(),
+            ((held - before) / self.change_scale)[:, None],
+            *(_phase(series, season) for season in self.phases),
+        ]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _phase(series: TimeSeries, season: int) -> Numbers:
+    """Give where each step lies within the season: two sines and two cosines of its angle, ``[N, 4]``."""
+    position = np.rint(series.clock.exact(pd.DatetimeIndex(series.frame.index)))
+    angle = 2 * np.pi * (position % season) / season
+    return np.column_stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)])

@@ -1,0 +1,58 @@
+"""Forecasts made at many origins, held against what came and against the naive forecasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gatewise.tasks.naive import Numbers, Whole, errors
+
+MODEL, PERSISTENCE, SEASONAL = "model", "persistence", "seasonal naive"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A back-test. ``S`` origins, ``K`` steps of the horizon.
+
+    Attributes:
+        origins: the step of each origin ``[S]``; its forecast knows all up to and with that step.
+        times: the time of each origin ``[S]``.
+        truth: what came, ``[S, K]`` in the target's unit, NaN where it is not known.
+        forecasts: ``[S, K]`` by name: the model, persistence, the seasonal naive one if there is a season.
+        scale: the unit of MASE: the mean absolute one-season change in training.
+    """
+
+    origins: Whole
+    times: pd.DatetimeIndex
+    truth: Numbers
+    forecasts: dict[str, Numbers]
+    scale: float
+
+    def overall(self) -> dict[str, dict[str, float | None]]:
+        """Give MAE, RMSE and MASE of every forecast, over all origins and steps."""
+        return {name: errors(made, self.truth, self.scale) for name, made in self.forecasts.items()}
+
+    def by_step(self) -> list[dict[str, Any]]:
+        """Give MAE, RMSE and MASE of every forecast, for each step ahead."""
+        return [
+            {"step": k + 1}
+            | {
+                name: errors(made[:, k], self.truth[:, k], self.scale)
+                for name, made in self.forecasts.items()
+            }
+            for k in range(self.truth.shape[1])
+        ]
+
+    def skill(self) -> float:
+        """Give 1 less the model's MAE over that of the best naive forecast: 1 is perfect, 0 is no better."""
+        mae = {name: all_["mae"] or 0.0 for name, all_ in self.overall().items()}
+        best = min(error for name, error in mae.items() if name != MODEL)
+        return 1.0 - mae[MODEL] / best if best > 0 else float("nan")
+
+    def ranked(self) -> Whole:
+        """Give the rows ``0 .. S - 1`` whose truth is wholly known, the model's best forecast first."""
+        missed = np.abs(self.forecasts[MODEL] - self.truth).mean(axis=1)
+        return np.argsort(missed)[: int(np.isfinite(missed).sum())]

@@ -1,0 +1,239 @@
+"""`Forecaster`: fit, predict, score, save and load, in the manner of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+import gatewise
+from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
+from gatewise.tasks.naive import Numbers, Whole, future, hold, persistence, seasonal_naive
+from gatewise.tasks.network import CELLS, ForecastNetwork, OrderedBatches
+from gatewise.tasks.parts import spread, training_rows
+from gatewise.tasks.preparation import prepare
+from gatewise.tasks.saving import load_forecaster, save_forecaster
+from gatewise.tasks.series import TimeSeries
+
+if TYPE_CHECKING:
+    from gatewise.tasks.training import Epoch
+
+MOST_TESTED = 4096  # origins in a back-test
+
+
+class Forecaster:
+    """Forecasts the next ``horizon`` steps of one column from the past of all columns.
+
+    A recurrent network reads the last ``history`` steps and says, for each step ahead, what persistence and
+    the seasonal naive forecast miss. It learns from the first part of the series it is given and stops when
+    the last 15 % of it (the validation part, never learnt from) are forecast no better.
+
+    Args:
+        horizon: steps ahead to forecast.
+        cell: ``"lstm"``, ``"gru"`` or ``"rnn"``.
+        hidden_size: hidden units in each layer.
+        num_layers: recurrent layers.
+        history: steps that the network reads before a forecast; chosen from season and horizon by default.
+        season: steps in a season; by default the one that repeats best among those the clock suggests.
+        dropout: share of the network's outputs that is dropped in training.
+        learning_rate: the largest learning rate of the cycle.
+        batch_size: windows in a batch.
+        max_epochs: passes of training, at most.
+        patience: passes without a better validation error after which training stops.
+        seed: the same seed gives the same forecaster on the same machine.
+
+    Attributes:
+        prepared_: scalers, masks, season, history and clock, learnt from the training part alone.
+        network_: the trained network.
+        epochs_, best_epoch_: epochs trained, and the one whose weights are kept.
+        validation_error_: MAE in the validation part, in the target's unit.
+        metrics_: what was measured, to be kept in the file; empty after ``fit``.
+        interrupted_: whether Ctrl-C ended training; the weights are then the best until that moment.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> days = pd.date_range("2024-01-01", periods=120, freq="D")
+        >>> frame = pd.DataFrame({"sold": np.sin(np.arange(120.0)) + np.arange(120) % 7}, index=days)
+        >>> series = TimeSeries.from_frame(frame, "sold")
+        >>> forecaster = Forecaster(7, hidden_size=8, max_epochs=1).fit(series)
+        >>> forecaster.predict(series).index[0]
+        Timestamp('2024-04-30 00:00:00')
+    """
+
+    def __init__(
+        self,
+        horizon: int,
+        *,
+        cell: str = "lstm",
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        history: int | None = None,
+        season: int | None = None,
+        dropout: float = 0.2,
+        learning_rate: float = 3e-3,
+        batch_size: int = 32,
+        max_epochs: int = 30,
+        patience: int = 8,
+        seed: int = 0,
+    ) -> None:
+        self.horizon = horizon
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.history = history
+        self.season = season
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.seed = seed
+
+    def __repr__(self) -> str:
+        return f"Forecaster({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
+
+    def get_params(self) -> dict[str, Any]:
+        """Give the arguments this forecaster was made with."""
+        return {name: value for name, value in vars(self).items() if not name.endswith("_")}
+
+    def fit(self, series: TimeSeries, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> Forecaster:
+        """Learn from a series; ``on_epoch`` is told how each epoch went.
+
+        Raises ``SeriesError`` if the series is too short or its training part constant, ``ValueError`` for a
+        parameter out of range. Ctrl-C keeps the best epoch; before there is one, ``KeyboardInterrupt``.
+        """
+        from gatewise.tasks.training import Settings, train  # Lightning takes two seconds to import
+
+        self.check_parameters()
+        rows = training_rows(series, self.horizon)
+        self.prepared_ = prepare(series, rows, self.horizon, self.season, self.history)
+        windows = self.prepared_.windows(series, self.horizon)
+        batches = self.prepared_.training(windows, rows, self.batch_size, self.seed)
+        check = self.prepared_.validation(windows, rows)
+        settings = Settings(self.learning_rate, self.max_epochs, self.patience, self.seed)
+        self.network_, outcome = train(self.build, batches, check, settings, on_epoch)
+        self.epochs_, self.best_epoch_ = outcome.epochs, outcome.best_epoch
+        self.validation_error_ = outcome.best_error * self.prepared_.encoding.scale[0]
+        self.interrupted_ = outcome.interrupted
+        self.metrics_: dict[str, Any] = {}
+        return self
+
+    def predict(self, series: TimeSeries) -> pd.Series[float]:
+        """Forecast the ``horizon`` steps after the last one of a series with the same columns and step.
+
+        Raises ``ValueError`` if a column is missing, the step differs, or the series is shorter than
+        ``prepared_.history``.
+        """
+        self._check_series(series)
+        made = self._forecast(series, np.array([len(series) - 1]))
+        return pd.Series(made[0], index=series.future(self.horizon), name=series.target)
+
+    def backtest(self, series: TimeSeries, first: int | None = None) -> Evaluation:
+        """Forecast the steps from ``first`` on (default: all that have enough history) at every origin.
+
+        Each forecast knows the series up to its origin and nothing later, and is held against what came and
+        against the naive forecasts. Of more than 4,096 origins an even choice is made.
+        """
+        self._check_series(series)
+        first = self.prepared_.history if first is None else first
+        season = self.prepared_.encoding.season
+        origins = spread(
+            max(first, self.prepared_.history) - 1, len(series) - self.horizon, MOST_TESTED, season
+        )
+        if len(origins) == 0:
+            raise ValueError(
+                f"series: expected at least {self.horizon} steps after row {first}. Got {len(series)}"
+            )
+        held = hold(series.values)
+        forecasts = {
+            MODEL: self._forecast(series, origins),
+            PERSISTENCE: persistence(held, origins, self.horizon),
+        }
+        if season > 1:
+            forecasts[SEASONAL] = seasonal_naive(held, origins, self.horizon, season)
+        truth = series.values[future(origins, self.horizon)]
+        return Evaluation(origins, series.times[origins], truth, forecasts, self.prepared_.scale)
+
+    def score(self, series: TimeSeries) -> float:
+        """Give the skill over a series: 1 is perfect, 0 no better than the best naive forecast."""
+        return self.backtest(series).skill()
+
+    def watch(self, series: TimeSeries, steps: int) -> dict[str, NDArray[np.float32]]:
+        """Give every value of the first layer's cell over the last ``steps`` steps, each ``[T, H]``."""
+        self._check_series(series)
+        inputs = torch.from_numpy(self.prepared_.encoding.inputs(series))[
+            -(steps + self.prepared_.history) :, None
+        ]
+        with torch.no_grad(), gatewise.watch(self.network_) as seen:
+            self.network_.recurrent(inputs)
+        layer = seen["recurrent.l0"]
+        return {name: getattr(layer, name)[-steps:, 0].numpy() for name in layer.names}
+
+    def save(self, path: str | Path) -> None:
+        """Write the forecaster as one ``.safetensors`` file, whole or not at all."""
+        self._check_fitted()
+        save_forecaster(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Forecaster:
+        """Read a forecaster from a file that ``save`` wrote. Nothing in the file is executed.
+
+        Raises ``ModelFileError`` for a file that is damaged, foreign, or not a forecaster's.
+        """
+        return load_forecaster(cls, Path(path))
+
+    def build(self) -> ForecastNetwork:
+        """Build the untrained network that the parameters and the preparation ask for."""
+        input_size = self.prepared_.encoding.input_size
+        return ForecastNetwork(
+            self.cell, input_size, self.hidden_size, self.num_layers, self.horizon, self.dropout
+        )
+
+    def _forecast(self, series: TimeSeries, origins: Whole) -> Numbers:
+        """Forecast at origins, ``[S, K]`` in the target's unit."""
+        windows = self.prepared_.windows(series, self.horizon)
+        with torch.no_grad():
+            made = [
+                self.network_(batch.inputs, batch.last, batch.seasonal)[0]
+                for batch in OrderedBatches(windows, origins)
+            ]
+        return self.prepared_.encoding.unscaled(torch.cat(made).double().numpy())
+
+    def check_parameters(self) -> None:
+        """Raise ``ValueError`` for the first parameter that is out of range."""
+        least = dict.fromkeys(
+            ("horizon", "hidden_size", "num_layers", "batch_size", "max_epochs", "patience"), 1
+        )
+        least |= {name: 1 for name in ("history", "season") if getattr(self, name) is not None}
+        for name, lowest in {**least, "seed": 0}.items():
+            value = getattr(self, name)
+            if type(value) is not int or value < lowest:
+                raise ValueError(f"{name}: expected a whole number of at least {lowest}. Got {value!r}")
+        if self.cell not in CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(CELLS)}. Got {self.cell!r}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: expected a share of at least 0 and below 1. Got {self.dropout!r}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate: expected a number above 0. Got {self.learning_rate!r}")
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "network_"):
+            raise RuntimeError("this Forecaster is not fitted yet: call fit first")
+
+    def _check_series(self, series: TimeSeries) -> None:
+        self._check_fitted()
+        wanted, step = self.prepared_.encoding.columns, self.prepared_.clock.span(1)
+        missing = [name for name in wanted if name not in series.frame.columns]
+        if missing or series.target != wanted[0]:
+            raise ValueError(
+                f"series: expected the target {wanted[0]!r} and the columns {wanted}. Lacks {missing}"
+            )
+        if series.clock.span(1) != step:
+            raise ValueError(f"series: expected steps of {step}. Got {series.clock.span(1)}")
+        if len(series) < self.prepared_.history:
+            raise ValueError(f"series: expected at least {self.prepared_.history} rows. Got {len(series)}")

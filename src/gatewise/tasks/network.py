@@ -1,0 +1,130 @@
+"""The forecasting network, and the batches it is fed.
+
+Shapes: ``T`` steps of history, ``B`` windows, ``I`` inputs, ``H`` hidden units, ``S`` forecasts per window
+(one at each of its last ``S`` steps), ``K`` steps of the horizon. Time first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gatewise.nn import GRU, LSTM, RNN
+from gatewise.tasks.encoding import Encoding
+from gatewise.tasks.naive import Numbers, Whole, future, seasonal_naive
+from gatewise.tasks.series import TimeSeries
+
+CELLS: dict[str, Callable[..., LSTM | GRU | RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+
+
+class Batch(NamedTuple):
+    """Windows of a series, in scaled units.
+
+    ``inputs [T, B, I]``; ``last [S, B]`` the last known target; ``seasonal [S, B, K]`` the seasonal naive
+    forecast; ``truth [S, B, K]`` what came, NaN where it is not known.
+    """
+
+    inputs: Tensor
+    last: Tensor
+    seasonal: Tensor
+    truth: Tensor
+
+
+class ForecastNetwork(nn.Module):
+    """A recurrent network that says what the naive forecasts miss.
+
+    At every step, for each of the ``K`` steps ahead: the last known value, moved by a learnt share towards
+    the seasonal naive forecast, plus a linear map of the network's output. Both parts start at zero, so the
+    untrained network is the persistence forecast. (A recurrent part beside a linear one: Lai et al. 2018.)
+    """
+
+    def __init__(
+        self, cell: str, input_size: int, hidden_size: int, num_layers: int, horizon: int, dropout: float
+    ) -> None:
+        super().__init__()
+        between = dropout if num_layers > 1 else 0.0
+        self.recurrent = CELLS[cell](input_size, hidden_size, num_layers, dropout=between)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size, horizon)
+        self.share = nn.Parameter(torch.zeros(horizon))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, inputs: Tensor, last: Tensor, seasonal: Tensor) -> Tensor:
+        """Forecast at the last ``S`` steps of each window, ``[S, B, K]`` in scaled units."""
+        output = self.recurrent(inputs)[0][-len(last) :]
+        level = last[..., None]
+        forecast: Tensor = level + self.share * (seasonal - level) + self.head(self.dropout(output))
+        return forecast
+
+
+@dataclass(frozen=True)
+class Windows:
+    """All windows of a series: ``inputs [N, I]``, scaled target ``truth [N]``, without NaN ``held [N]``."""
+
+    inputs: Tensor
+    truth: Tensor
+    held: Numbers
+    horizon: int
+    season: int
+    history: int
+
+    @classmethod
+    def of(cls, series: TimeSeries, encoding: Encoding, horizon: int, history: int) -> Windows:
+        """Encode a series."""
+        truth = torch.from_numpy(encoding.scaled(series.values)).float()
+        held = encoding.held_target(series)
+        return cls(torch.from_numpy(encoding.inputs(series)), truth, held, horizon, encoding.season, history)
+
+    def batch(self, ends: Whole, forecasts: int = 1) -> Batch:
+        """Give the windows that end at ``ends [B]``, with forecasts at their last ``forecasts`` steps."""
+        steps = ends + np.arange(1 - self.history, 1)[:, None]
+        origins = steps[-forecasts:]
+        seasonal = seasonal_naive(self.held, origins, self.horizon, self.season)
+        ahead = future(origins, self.horizon)
+        known = ahead < len(self.truth)
+        truth = self.truth[np.where(known, ahead, 0)].masked_fill(~torch.from_numpy(known), torch.nan)
+        last = torch.from_numpy(self.held[origins]).float()
+        return Batch(self.inputs[steps], last, torch.from_numpy(seasonal).float(), truth)
+
+
+@dataclass(frozen=True)
+class RandomBatches:
+    """One epoch of training: windows at random places, in whole batches, anew at every pass."""
+
+    windows: Windows
+    first: int
+    stop: int
+    count: int
+    batch_size: int
+    generator: np.random.Generator
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        warm_up = self.windows.history // 4
+        for _ in range(len(self)):
+            ends = self.generator.integers(self.first, self.stop, size=self.batch_size)
+            yield self.windows.batch(ends, self.windows.history - warm_up)
+
+
+@dataclass(frozen=True)
+class OrderedBatches:
+    """Forecasts at given origins, one after the other, in order."""
+
+    windows: Windows
+    origins: Whole
+    batch_size: int = 256
+
+    def __len__(self) -> int:
+        return -(-len(self.origins) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.origins), self.batch_size):
+            yield self.windows.batch(self.origins[start : start + self.batch_size])

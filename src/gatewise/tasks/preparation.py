@@ -1,0 +1,82 @@
+"""What a forecaster works out before it trains: season, history and scalers, from the training part alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatewise.tasks.clock import Clock
+from gatewise.tasks.encoding import Encoding
+from gatewise.tasks.naive import Numbers, seasonal_scale
+from gatewise.tasks.network import OrderedBatches, RandomBatches, Windows
+from gatewise.tasks.parts import spread
+from gatewise.tasks.series import TimeSeries
+
+LEAST_HISTORY, MOST_HISTORY = 32, 168  # steps the network reads, unless told or short of rows
+LEAST_WINDOWS, MOST_WINDOWS = 64, 512  # windows in an epoch
+MOST_CHECKED = 1024  # origins in the validation part that are looked at after each epoch
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Everything but the weights that a forecast needs.
+
+    Attributes:
+        encoding: scalers, masks and season.
+        history: steps that the network reads before a forecast.
+        scale: the mean absolute one-season change in training, the unit of MASE; NaN if it is not known.
+        clock: the step of the series.
+    """
+
+    encoding: Encoding
+    history: int
+    scale: float
+    clock: Clock
+
+    def windows(self, series: TimeSeries, horizon: int) -> Windows:
+        """Encode a series."""
+        return Windows.of(series, self.encoding, horizon, self.history)
+
+    def training(self, windows: Windows, rows: int, batch_size: int, seed: int) -> RandomBatches:
+        """Give the training windows: what they forecast lies in the training part, past its first season."""
+        stop = rows - windows.horizon
+        first = self.history - 1 + min(self.encoding.season, (stop - self.history) // 2)
+        count = min(max(rows // 4, LEAST_WINDOWS), MOST_WINDOWS)
+        return RandomBatches(windows, first, stop, count, batch_size, np.random.default_rng(seed))
+
+    def validation(self, windows: Windows, rows: int) -> OrderedBatches:
+        """Give the validation windows: what they forecast lies past the training part."""
+        stop = len(windows.truth) - windows.horizon
+        return OrderedBatches(windows, spread(rows - 1, stop, MOST_CHECKED, self.encoding.season))
+
+
+def prepare(
+    series: TimeSeries, rows: int, horizon: int, season: int | None, history: int | None
+) -> Preparation:
+    """Learn from the first ``rows`` rows; ``season`` and ``history`` are chosen where they are ``None``."""
+    train, known = series.head(rows), series.clock.seasons()
+    season = best_season(train.values, known) if season is None else season
+    if season * 2 > rows:
+        raise ValueError(f"season: expected at most {rows // 2}, half of the training rows. Got {season}")
+    phases = sorted(m for m in {*known, season} if 1 < m <= season and season % m == 0)
+    encoding = Encoding.fit(train, season, tuple(phases))
+    steps = _history(rows, horizon, min(known, default=1), history)
+    return Preparation(encoding, steps, seasonal_scale(train.values, season), series.clock)
+
+
+def best_season(train: Numbers, candidates: tuple[int, ...]) -> int:
+    """Choose the season whose naive forecast errs least in training, where at least two must fit; else 1."""
+    scales = {m: seasonal_scale(train, m) for m in candidates if 2 * m <= len(train)}
+    known = {m: scale for m, scale in scales.items() if np.isfinite(scale)}
+    return min(known, key=lambda m: known[m], default=1)
+
+
+def _history(rows: int, horizon: int, shortest_season: int, history: int | None) -> int:
+    most = (rows - horizon) // 2
+    if history is None:
+        wanted = max(4 * shortest_season, 2 * horizon, LEAST_HISTORY)
+        return min(wanted, MOST_HISTORY, most)
+    if history > most:
+        raise ValueError(f"history: expected at most {most} for {rows} training rows. Got {history}")
+    return history

@@ -1,0 +1,101 @@
+"""A fitted `Forecaster` as a model file, and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import inf, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gatewise.runtime.model_file import ModelFileError, Tensors, read_model, write_model
+from gatewise.tasks.clock import clock_from_dict, clock_to_dict
+from gatewise.tasks.encoding import Encoding
+from gatewise.tasks.network import ForecastNetwork
+from gatewise.tasks.preparation import Preparation
+
+if TYPE_CHECKING:
+    from gatewise.tasks.forecaster import Forecaster
+
+TASK = "forecast"
+
+
+def save_forecaster(forecaster: Forecaster, path: Path) -> None:
+    """Write a fitted forecaster: parameters, preparation and metrics in the header, weights as tensors."""
+    prepared = forecaster.prepared_
+    header = {
+        "parameters": forecaster.get_params(),
+        "encoding": asdict(prepared.encoding),
+        "history": prepared.history,
+        "mase_scale": prepared.scale if prepared.scale == prepared.scale else None,
+        "clock": clock_to_dict(prepared.clock),
+        "metrics": forecaster.metrics_,
+    }
+    weights = {name: tensor.numpy() for name, tensor in forecaster.network_.state_dict().items()}
+    write_model(path, TASK, header, weights)
+
+
+def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
+    """Read a forecaster; ``ModelFileError`` if the file does not describe one."""
+    file = read_model(path, TASK)
+    try:
+        forecaster = kind(**file.header["parameters"])
+        forecaster.check_parameters()
+        forecaster.prepared_ = _preparation(file.header)
+        forecaster.metrics_ = file.header["metrics"]
+        forecaster.network_ = _network(forecaster, file.tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{path}: the file does not describe a forecaster ({error})") from error
+    return forecaster
+
+
+def _network(forecaster: Forecaster, tensors: Tensors) -> ForecastNetwork:
+    """Build the network around the tensors; it takes no memory before their shapes are known to fit."""
+    if forecaster.num_layers > len(tensors):
+        raise ValueError(f"{forecaster.num_layers} layers but {len(tensors)} tensors")
+    with torch.device("meta"):
+        network = forecaster.build()
+    for name, wanted in network.state_dict().items():
+        found = tensors.get(name)
+        if found is None or found.shape != tuple(wanted.shape) or found.dtype != "float32":
+            raise ValueError(f"expected {name} as float32 of shape {tuple(wanted.shape)}")
+    weights = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+    network.load_state_dict(weights, assign=True)
+    return network.eval()
+
+
+def _preparation(header: dict[str, Any]) -> Preparation:
+    data = header["encoding"]
+    columns, mean, scale = _strings(data["columns"]), _numbers(data["mean"]), _numbers(data["scale"])
+    if not 0 < len(columns) == len(mean) == len(scale) or min(scale) <= 0:
+        raise ValueError("expected a mean and a scale above 0 for every column")
+    encoding = Encoding(
+        columns,
+        mean,
+        scale,
+        _strings(data["masked"]),
+        _whole(data["season"]),
+        _numbers([data["change_scale"]])[0],
+        tuple(_whole(phase) for phase in data["phases"]),
+    )
+    unit = nan if header["mase_scale"] is None else _numbers([header["mase_scale"]])[0]
+    return Preparation(encoding, _whole(header["history"]), unit, clock_from_dict(header["clock"]))
+
+
+def _strings(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"expected a list of names. Got {values!r:.60}")
+    return tuple(values)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    if not isinstance(values, list) or not all(type(v) in (int, float) and abs(v) < inf for v in values):
+        raise ValueError(f"expected a list of finite numbers. Got {values!r:.60}")
+    return tuple(float(value) for value in values)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"expected a whole number of at least 1. Got {value!r:.60}")
+    return value
