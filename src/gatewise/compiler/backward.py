@@ -46,7 +46,7 @@ from gatewise.language.graph import Node
 def arguments(plan: Plan) -> Arguments:
     """The fields of a backward call."""
     cell = plan.cell
-    names = [*entry.FIELDS, "T", "I", "H", "chunk", "w_ih", "w_hh", "panels_ih", "panels_hh", "zeros"]
+    names = [*entry.FIELDS, "T", "B", "I", "H", "chunk", "w_ih", "w_hh", "panels_ih", "panels_hh", "zeros"]
     names += ["gates", "gates_t", "gates_b", "derivatives", "derivatives_t", "derivatives_b"]
     names += ["dout", "dout_t", "dout_b", "dx", "dx_t", "dx_b", *state_fields(cell)]
     names += [f"carry_{state}" for state in cell.states]

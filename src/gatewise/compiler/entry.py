@@ -12,7 +12,7 @@ from gatewise.compiler.matrix import Tiles
 from gatewise.compiler.vector import I32, I64, POINTER, VOID, Address, Code, Value, i64
 
 ENTRIES = ("run", "prepare", "part")
-FIELDS = ("B", "threads", "parallel", "thread_num", "num_threads")
+FIELDS = ("threads", "parallel", "thread_num", "num_threads")
 
 # x86: flush-to-zero (bit 15) and denormals-are-zero (bit 6) of MXCSR; ARM: FZ (bit 24) of FPCR.
 _X86_FLUSH, _ARM_FLUSH = 0x8040, 1 << 24
@@ -21,8 +21,10 @@ Prepare = Callable[[Code, Fields], None]
 RowsBody = Callable[[Code, Fields, Value, Value, Value], None]  # ..., array, first row, last row
 
 
-def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, rows: RowsBody) -> None:
-    """Write the entries of a kernel.
+def write_entries(
+    tiles: Tiles, arguments: Arguments, prepare: Prepare, rows: RowsBody, split: str = "B"
+) -> None:
+    """Write the entries of a kernel whose `rows` can be computed apart, `split` naming their number.
 
     - ``run(array)``: everything, on `threads` threads of the OpenMP library whose `parallel`, `thread_num`
       and `num_threads` functions are given, or on the caller's when `threads` is 1
@@ -39,7 +41,7 @@ def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, rows: Ro
     prepare(code, arguments.read(code, pack.args[0]))
     code.b.ret_void()
 
-    part = _write_part(tiles, arguments, body)
+    part = _write_part(tiles, arguments, body, split)
     _write_run(tiles, arguments, pack, part)
 
 
@@ -49,14 +51,14 @@ def _function(tiles: Tiles, name: str, args: list[Any], exported: bool = False) 
     return function
 
 
-def _write_part(tiles: Tiles, arguments: Arguments, body: Value) -> Value:
+def _write_part(tiles: Tiles, arguments: Arguments, body: Value, split: str) -> Value:
     """Thread i of n takes an equal run of rows, with denormals flushed to zero meanwhile."""
     part = _function(tiles, "part", [POINTER, I64, I64], exported=True)
     array, i, n = part.args
     code = Code(part, tiles.number, tiles.width)
-    b, B = code.b, arguments.read(code, array)["B"]
-    first = b.sdiv(b.mul(B, i), n)
-    last = b.sdiv(b.mul(B, b.add(i, i64(1))), n)
+    b, count = code.b, arguments.read(code, array)[split]
+    first = b.sdiv(b.mul(count, i), n)
+    last = b.sdiv(b.mul(count, b.add(i, i64(1))), n)
     restore = _flush_denormals(code, tiles.module.triple)
     b.call(body, [array, first, last])
     restore()

@@ -34,7 +34,7 @@ from gatewise.language.graph import Node
 def arguments(plan: Plan) -> Arguments:
     """The fields of a forward call."""
     cell = plan.cell
-    names = [*entry.FIELDS, "T", "I", "H", "chunk", "keep", "watch", "watch_t", "watch_b"]
+    names = [*entry.FIELDS, "T", "B", "I", "H", "chunk", "keep", "watch", "watch_t", "watch_b"]
     names += ["x", "x_t", "x_b", "w_ih", "w_hh", "b_ih", "b_hh", "panels_ih", "panels_hh", "bias"]
     names += ["gates", "gates_t", "gates_b", *state_fields(cell)]
     names += [f"vector_{name}" for name in cell.vectors]

@@ -9,7 +9,7 @@ from which an elementwise function takes them. Every sum runs over k from first 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -28,16 +28,39 @@ class Shape:
     blocks: int
 
 
-def shapes(slots: int, registers: int) -> list[Shape]:
-    """The tiles to use, most rows first, the last of one row.
+def tallest(slots: int, registers: int) -> int:
+    """The most rows of a tile: three quarters of the registers hold sums, the rest weights and numbers."""
+    return max(1, _sums(registers) // (slots * max(1, 4 // slots)))
 
-    Three quarters of the registers hold sums; the rest is for weights and for the rows' numbers. Few rows
-    take more blocks, to have enough independent sums in flight.
+
+def shape(slots: int, registers: int, rows: int) -> Shape:
+    """The tile for so many rows; few rows take more blocks, to have enough independent sums in flight."""
+    return Shape(rows, max(1, min(4, _sums(registers) // (slots * rows))))
+
+
+def _sums(registers: int) -> int:
+    return registers * 3 // 4
+
+
+def even_rows(code: Code, most: int, first: Value, last: Value) -> Iterator[tuple[int, Value, Value]]:
+    """Divide rows among as few tiles as can be, of rows as equal as can be.
+
+    What the caller writes for each ``(rows, start, stop)`` that is yielded handles the tiles of so many rows
+    between start and stop; at run time at most two of them have any.
     """
-    sums = registers * 3 // 4
-    most = max(1, sums // (slots * max(1, 4 // slots)))
-    rows = [most] + [r for r in (4, 2, 1) if r < most]
-    return [Shape(r, max(1, min(4, sums // (slots * r)))) for r in rows]
+    b = code.b
+    n = b.sub(last, first)
+    count = b.sdiv(b.add(n, i64(most - 1)), i64(most))
+    small = b.sdiv(n, b.select(b.icmp_signed("==", count, i64(0)), i64(1), count))
+    taller = b.sub(n, b.mul(small, count))  # tiles with one row more
+    start = first
+    for rows in range(most, 0, -1):
+        tiles = b.select(b.icmp_signed("==", small, i64(rows)), b.sub(count, taller), i64(0))
+        tiles = b.select(b.icmp_signed("==", small, i64(rows - 1)), taller, tiles)
+        stop = b.add(start, b.mul(tiles, i64(rows)))
+        with b.if_then(b.icmp_signed(">", tiles, i64(0))):
+            yield rows, start, stop
+        start = stop
 
 
 @final
@@ -124,31 +147,27 @@ def matrix_phase(
     After each tile the elementwise function `then` is called with `context` and the sums.
     """
     b, V = code.b, code.width
-    candidates = shapes(slots, tiles.registers)
-    buffer = max(s.rows * s.blocks for s in candidates) * slots * V
-    sums = code.room(code.number.type, buffer)
+    weights = max(slots, 1)
+    most = tallest(weights, tiles.registers)
+    sums = code.room(code.number.type, V * max(weights * _sums(tiles.registers), 1))
     blocks = b.sdiv(b.add(units, i64(V - 1)), i64(V))
-    first = rows.first
-    for shape in candidates:
-        count = b.sdiv(b.sub(rows.last, first), i64(shape.rows))
-        last = b.add(first, b.mul(count, i64(shape.rows)))
-        with b.if_then(b.icmp_signed(">", count, i64(0))):
-            whole = b.mul(b.sdiv(blocks, i64(shape.blocks)), i64(shape.blocks))
-            parts = [(shape, i64(0), whole)]
-            if shape.blocks > 1:
-                parts.append((Shape(shape.rows, 1), whole, blocks))
-            for part, start, stop in parts:
-                tile = tiles.function(slots, part)
-                with code.loop(start, stop, i64(part.blocks)) as block:
-                    panel = code.at(panels, b.mul(block, b.mul(K, i64(slots * V))))
-                    with code.loop(i64(0), rows.outers, i64(1)) as outer:
-                        at_outer = code.at(rows.a, b.mul(outer, rows.outer_stride))
-                        with code.loop(first, last, i64(part.rows)) as row:
-                            a = code.at(at_outer, b.mul(row, rows.row_stride))
-                            b.call(tile, [sums, a, rows.row_stride, K, panel])
-                            extent = [outer, row, i64(part.rows), block, i64(part.blocks)]
-                            b.call(then, [context, sums, units, *extent])
-        first = last
+    for n, first, last in even_rows(code, most, rows.first, rows.last):
+        wide = shape(weights, tiles.registers, n)
+        whole = b.mul(b.sdiv(blocks, i64(wide.blocks)), i64(wide.blocks))
+        parts = [(wide, i64(0), whole)]
+        if wide.blocks > 1:
+            parts.append((Shape(n, 1), whole, blocks))
+        for part, start, stop in parts:
+            tile = tiles.function(slots, part)
+            with code.loop(start, stop, i64(part.blocks)) as block:
+                panel = code.at(panels, b.mul(block, b.mul(K, i64(slots * V))))
+                with code.loop(i64(0), rows.outers, i64(1)) as outer:
+                    at_outer = code.at(rows.a, b.mul(outer, rows.outer_stride))
+                    with code.loop(first, last, i64(n)) as row:
+                        a = code.at(at_outer, b.mul(row, rows.row_stride))
+                        b.call(tile, [sums, a, rows.row_stride, K, panel])
+                        extent = [outer, row, i64(n), block, i64(part.blocks)]
+                        b.call(then, [context, sums, units, *extent])
 
 
 @final

@@ -10,16 +10,18 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any, final
 
-from gatewise.compiler import backward, entry, forward, machine
+from gatewise.compiler import backward, entry, forward, machine, outer
 from gatewise.compiler.arguments import Arguments
 from gatewise.compiler.host import host
-from gatewise.compiler.plan import Plan, plan
+from gatewise.compiler.plan import plan
 from gatewise.compiler.threads import available, openmp, pool
 from gatewise.compiler.vector import NUMBERS, Number
 from gatewise.language import Cell
+from gatewise.language.graph import text
 
 _CHUNK_BYTES = 1 << 18  # pre-activations of a chunk of steps: a share of the second-level cache
 _THREAD_WORK = 2e6  # multiply-adds below which another thread costs more than it gives
@@ -29,13 +31,8 @@ _THREAD_WORK = 2e6  # multiply-adds below which another thread costs more than i
 class Program:
     """One kernel: the functions of `entry.ENTRIES` and the fields they take."""
 
-    def __init__(self, writer: ModuleType, plan: Plan, number: Number, width: int, registers: int) -> None:
-        arguments: Callable[[Plan], Arguments] = writer.arguments
-        self.arguments = arguments(plan)
-        cell = plan.cell
-        values = " ".join(f"{name}:{node.op}" for name, node in cell.values.items())
-        key = f"{writer.__name__} {number.name} {width} {registers} {cell.signature()} {values}"
-        write: Callable[[], str] = functools.partial(writer.write, plan, number, width, registers)
+    def __init__(self, key: str, arguments: Arguments, write: Callable[[], str]) -> None:
+        self.arguments = arguments
         self._loaded = machine.load(key, write, entry.ENTRIES)
         address = self._loaded.address
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["run"])
@@ -77,8 +74,22 @@ class CompiledCell:
         """The backward kernel (see `backward`)."""
         return self._program(backward)
 
+    @functools.cached_property
+    def outer(self) -> Program:
+        """The kernel of weight gradients (see `outer`)."""
+        target = (self.number, self.width, self._registers)
+        return Program(f"outer {self._target}", outer.ARGUMENTS, partial(outer.write, *target))
+
     def _program(self, writer: ModuleType) -> Program:
-        return Program(writer, self.plan, self.number, self.width, self._registers)
+        cell = self.plan.cell
+        watched = " ".join(f"{name}={text([node])}" for name, node in cell.values.items())
+        key = f"{writer.__name__} {self._target} {cell.signature()} {watched}"
+        write = partial(writer.write, self.plan, self.number, self.width, self._registers)
+        return Program(key, writer.arguments(self.plan), write)
+
+    @property
+    def _target(self) -> str:
+        return f"{self.number.name} {self.width} {self._registers}"
 
     def padded(self, units: int) -> int:
         """Units rounded up to whole vectors."""

@@ -18,6 +18,7 @@ from gatewise.language import Cell
 from gatewise.nn import eager
 from gatewise.nn.weights import Scanned, Weights
 
+_OUTER_ROWS = 256  # steps x rows whose outer products are summed before the next columns
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 _memory = threading.local()
 
@@ -127,13 +128,16 @@ class _Problem:
         self.x, weights, states = call.unpack(tensors)
         if self.x.stride(-1) != 1:
             self.x = self.x.contiguous()
-        self.weights = Weights(*(_contiguous(w) for w in weights[:4]), tuple(map(_contiguous, weights.vectors)))  # type: ignore[arg-type]
+        self.weights = Weights(
+            *(_contiguous(w) for w in weights[:4]), tuple(map(_contiguous, weights.vectors))
+        )  # type: ignore[arg-type]
         self.cell: CompiledCell = compiled(call.cell, _NAMES[self.x.dtype])
         batch, time = (0, 1) if call.batch_first else (1, 0)
         self.T, self.B, self.I = self.x.size(time), self.x.size(batch), self.x.size(2)
         self.H = self.weights.weight_ih.size(0) // len(call.cell.input_gates)
         self.states = [s.contiguous() for s in states]
         self.threads = self.cell.threads(torch.get_num_threads(), self.T, self.B, self.I, self.H)
+        self.zeros = _zeros(self.x, self.cell.padded(max(self.I, self.H)))
         self.chunk = min(self.T, self.cell.chunk(self.B, self.H, self.threads))
         self.fields: dict[str, int] = {
             "T": self.T, "B": self.B, "I": self.I, "H": self.H, "chunk": self.chunk,
@@ -144,7 +148,7 @@ class _Problem:
             self.fields[f"vector_{name}"] = _address(vector)
         for n, name in enumerate(call.cell.states):
             # Initial states that are not given are a single row of zeros, read for every row of the batch.
-            init = self.states[n] if states else _zeros(self.x, self.H)
+            init = self.states[n] if states else self.zeros
             self.fields |= {f"init_{name}": _address(init), f"init_{name}_b": self.H if states else 0}
 
     def sequence(self, width: int) -> Tensor:
@@ -164,8 +168,8 @@ class _Problem:
 
     def give_scratch(self, sizes: dict[str, int]) -> None:
         """Hand over scratch memory."""
-        memory = _scratch(room(sizes, self.x.itemsize), self.x)
-        self.fields |= split(memory.data_ptr(), sizes, self.x.itemsize)
+        self.scratch = _scratch(room(sizes, self.x.itemsize), self.x)
+        self.fields |= split(self.scratch.data_ptr(), sizes, self.x.itemsize)
 
 
 class _Forward(_Problem):
@@ -249,12 +253,12 @@ class _Backward(_Problem):
         if self.dx is not None:
             self.give("dx", self.dx)
         self.give_scratch(self.cell.backward_scratch(self.I, self.H))
-        self.fields["zeros"] = _address(_zeros(self.x, self.cell.padded(max(self.I, self.H))))
+        self.fields["zeros"] = _address(self.zeros)
         self.cell.backward(self.threads, self.fields)
 
     def _give_output_derivative(self, dout: Tensor | None) -> None:
         if dout is None:
-            self.fields |= {"dout": _address(_zeros(self.x, self.H)), "dout_t": 0, "dout_b": 0}
+            self.fields |= {"dout": _address(self.zeros), "dout_t": 0, "dout_b": 0}
             return
         self.dout = dout if dout.stride(-1) == 1 else dout.contiguous()
         self.give("dout", self.dout)
@@ -275,31 +279,47 @@ class _Backward(_Problem):
         return slice(first * self.H, last * self.H)
 
     def _by_weight_ih(self) -> Tensor:
-        result = torch.empty_like(self.weights.weight_ih)
-        rows, x = self._rows(self.derivatives), self._rows(self.x)
-        for slots, blocks in _runs(self.cell.plan.rows_ih):
-            torch.mm(rows[:, self._columns(*slots)].t(), x, out=result[self._columns(*blocks)])
-        return result
+        return self._outer(self.weights.weight_ih, self.cell.plan.rows_ih, 0, [(self.derivatives, self.x)])
 
     def _by_weight_hh(self) -> Tensor:
-        result = torch.zeros_like(self.weights.weight_hh)
-        first = self.slots - len(self.cell.plan.rows_hh)
-        for (start, stop), blocks in _runs(self.cell.plan.rows_hh):
-            columns = self._columns(first + start, first + stop)
-            target = result[self._columns(*blocks)]
-            for derivatives, before in self._with_previous_output():
-                target.addmm_(derivatives[:, columns].t(), before)
+        rows = self.cell.plan.rows_hh
+        return self._outer(
+            self.weights.weight_hh, rows, self.slots - len(rows), list(self._with_previous_output())
+        )
+
+    def _outer(
+        self, like: Tensor, rows: Sequence[int], first_slot: int, pairs: Sequence[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """The gradient by a weight matrix: outer products of derivatives and what they met, summed."""
+        result = torch.zeros_like(like)
+        for (start, stop), (first_block, _) in _runs(rows):
+            for derivatives, met in pairs:
+                T, B, N, M = *self._sizes(derivatives), (stop - start) * self.H, met.size(-1)
+                fields = {"T": T, "B": B, "N": N, "M": M, "chunk": max(1, _OUTER_ROWS // max(B, 1))}
+                column = (first_slot + start) * self.H
+                fields |= self._strided("a", derivatives, column) | self._strided("x", met)
+                fields |= {"c": result[first_block * self.H :].data_ptr(), "c_n": M}
+                self.cell.outer(self.threads, fields)
         return result
 
+    def _sizes(self, sequence: Tensor) -> tuple[int, int]:
+        T, B = sequence.shape[:2]
+        return (B, T) if self.call.batch_first else (T, B)
+
+    def _strided(self, name: str, sequence: Tensor, column: int = 0) -> dict[str, int]:
+        batch, time = (0, 1) if self.call.batch_first else (1, 0)
+        address = sequence.data_ptr() + column * sequence.itemsize
+        return {name: address, f"{name}_t": sequence.stride(time), f"{name}_b": sequence.stride(batch)}
+
     def _with_previous_output(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Derivatives of steps beside the output that entered them, both as rows."""
+        """Derivatives of steps beside the output that entered them."""
         time = 1 if self.call.batch_first else 0
         later, earlier = (0, 1) if self.call.reverse else (1, 0)
         output, n = self.state_steps[0], self.T - 1
-        steps, before = self.derivatives.narrow(time, later, n), output.narrow(time, earlier, n)
-        yield steps.reshape(n * self.B, steps.size(-1)), before.reshape(n * self.B, self.H)
         if self.states:
-            yield self.derivatives.select(time, n if self.call.reverse else 0), self.states[0]
+            first = self.derivatives.narrow(time, n if self.call.reverse else 0, 1)
+            yield first, self.states[0].unsqueeze(time)
+        yield self.derivatives.narrow(time, later, n), output.narrow(time, earlier, n)
 
     def _by_bias(self, rows: Sequence[int], first_slot: int) -> Tensor:
         """The sum over all rows, the blocks in the order of the weights."""

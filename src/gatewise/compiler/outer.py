@@ -1,0 +1,98 @@
+"""The kernel of weight gradients: a sum over all steps and rows of outer products.
+
+``c[n, m] += sum over t, b of a[t, b, n] * x[t, b, m]``, for ``N`` columns of a and ``M`` of x. The sum runs
+over steps, within a step over rows, in one chain of `fma` for each element: neither the tiles, nor the
+blocks, nor the threads, which share out the columns of a, change a bit of it.
+
+It does not depend on the cell. Strides are in elements; the last axes are contiguous.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from gatewise.compiler import entry
+from gatewise.compiler.arguments import Arguments, Fields
+from gatewise.compiler.matrix import Shape, Tiles, even_rows, shape, tallest
+from gatewise.compiler.vector import I64, POINTER, VOID, Code, Number, Value, i64
+
+ARGUMENTS = Arguments(
+    (*entry.FIELDS, "T", "B", "N", "M", "a", "a_t", "a_b", "x", "x_t", "x_b", "c", "c_n", "chunk")
+)
+_COLUMNS = 384  # of a: with a chunk of rows they stay in the second-level cache
+
+
+def write(number: Number, width: int, registers: int) -> str:
+    """The module as LLVM text."""
+    tiles = Tiles("outer", number, width, registers)
+
+    def columns(code: Code, f: Fields, _: Value, first: Value, last: Value) -> None:
+        _columns(tiles, code, f, first, last)
+
+    entry.write_entries(tiles, ARGUMENTS, lambda code, f: None, columns, split="N")
+    return str(tiles.module)
+
+
+def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> None:
+    """Columns first..last of a: chunks of steps, blocks of columns of a, blocks of columns of x, tiles."""
+    b, V = code.b, code.width
+    most = tallest(1, tiles.registers)
+    blocks = shape(1, tiles.registers, most).blocks
+    whole = b.mul(b.sdiv(f["M"], i64(V * blocks)), i64(V * blocks))
+    with code.loop(i64(0), f["T"], f["chunk"]) as t:
+        a_t, x_t = code.at(f.pointer("a"), b.mul(t, f["a_t"])), code.at(f.pointer("x"), b.mul(t, f["x_t"]))
+        steps = code.smaller(f["chunk"], b.sub(f["T"], t))
+        with code.loop(first, last, i64(_COLUMNS)) as n:
+            end = code.smaller(b.add(n, i64(_COLUMNS)), last)
+
+            def tile_rows(m: Value, blocks: int, masked: bool, n: Value = n, end: Value = end) -> None:
+                for rows, start, stop in even_rows(code, most, n, end):
+                    tile = _tile(tiles, Shape(rows, blocks), masked)
+                    with code.loop(start, stop, i64(rows)) as row:
+                        c = code.at(f.pointer("c"), b.add(b.mul(row, f["c_n"]), m))
+                        b.call(tile, [
+                            c, f["c_n"], code.at(a_t, row), code.at(x_t, m), b.sub(f["M"], m),
+                            steps, f["B"], f["a_t"], f["a_b"], f["x_t"], f["x_b"],
+                        ])  # fmt: skip
+
+            with code.loop(i64(0), whole, i64(V * blocks)) as m:
+                tile_rows(m, blocks, masked=False)
+            with code.loop(whole, f["M"], i64(V)) as m:
+                tile_rows(m, 1, masked=True)
+
+
+def _tile(tiles: Tiles, shape: Shape, masked: bool) -> Value:
+    name = f"outer_{shape.rows}_{shape.blocks}{'_masked' if masked else ''}"
+    known = tiles.module.globals.get(name)
+    return known or _write_tile(tiles, name, shape, masked)
+
+
+def _write_tile(tiles: Tiles, name: str, shape: Shape, masked: bool) -> Value:
+    """``tile(c, c_n, a, x, left, steps, rows, a_t, a_b, x_t, x_b)``: c is read once and written once."""
+    kind = ir.FunctionType(VOID, [POINTER, I64, POINTER, POINTER, *[I64] * 7])
+    function = ir.Function(tiles.module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    c, c_n, a, x, left, steps, rows, a_t, a_b, x_t, x_b = function.args
+    code = Code(function, tiles.number, tiles.width)
+    b, V = code.b, code.width
+    mask = code.first(left) if masked else None
+    places = [(r, j) for r in range(shape.rows) for j in range(shape.blocks)]
+    total = {place: code.room(code.vector) for place in places}  # promoted to registers
+    at = {(r, j): code.at(c, b.add(b.mul(c_n, i64(r)), i64(j * V))) for r, j in places}
+    for place in places:
+        b.store(code.load(at[place], mask), total[place])
+    with code.loop(i64(0), steps, i64(1)) as t:
+        a_row, x_row = code.at(a, b.mul(t, a_t)), code.at(x, b.mul(t, x_t))
+        with code.loop(i64(0), rows, i64(1)) as row:
+            a_here, x_here = code.at(a_row, b.mul(row, a_b)), code.at(x_row, b.mul(row, x_b))
+            numbers = [code.splat(code.scalar(a_here, i64(r))) for r in range(shape.rows)]
+            for j in range(shape.blocks):
+                values = code.load(code.at(x_here, i64(j * V)), mask)
+                for r in range(shape.rows):
+                    place = total[r, j]
+                    b.store(code.fma(numbers[r], values, b.load(place, typ=code.vector)), place)
+    for place in places:
+        code.store(b.load(total[place], typ=code.vector), at[place], mask)
+    b.ret_void()
+    return function
