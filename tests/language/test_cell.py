@@ -1,0 +1,231 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
+"""Defining a cell: what is read off its function, and the error for every rule that it can break."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+import re
+import sys
+from typing import Any
+
+import numpy
+import pytest
+
+import gatewise
+from gatewise import Cell, CellError, Input, Split, Vector, cell, cells, exp, relu, sigmoid, tanh
+from gatewise.language import Kind
+from gatewise.language.graph import topological
+
+
+@cell
+def every(h, m, *, a: Input, b: Split, d, v: Vector):
+    """One parameter of every kind."""
+    d = sigmoid(d)
+    half = 0.5
+    m = d * m + tanh(a + b.x) * half
+    aside = m * m  # noqa: F841 -- not needed for the next states, and still watched
+    h = relu(m * v + b.h)
+    return h, m
+
+
+FILE = "equations.py"
+
+
+def define(source: str) -> Cell:
+    """The cell that `source` defines, as if it stood in a file called `FILE`."""
+    names: dict[str, Any] = {"math": math, "numpy": numpy, **vars(gatewise)}
+    exec(compile(source, FILE, "exec", dont_inherit=True), names)
+    defined: Cell = cell(names["f"])
+    return defined
+
+
+def refusal(source: str) -> str:
+    with pytest.raises(CellError) as caught:
+        define(source)
+    return str(caught.value)
+
+
+def test_states_and_parameters_are_those_of_the_signature() -> None:
+    assert every.name == "every"
+    assert every.__doc__ == "One parameter of every kind."
+    assert every.states == ("h", "m")
+    assert [(p.name, p.kind) for p in every.parameters] == [
+        ("a", Kind.INPUT),
+        ("b", Kind.SPLIT),
+        ("d", Kind.GATE),
+        ("v", Kind.VECTOR),
+    ]
+    assert (every.input_gates, every.state_gates, every.vectors) == (("a", "b", "d"), ("b", "d"), ("v",))
+
+
+def test_every_assigned_name_can_be_watched_beside_the_preactivations() -> None:
+    assert list(every.values) == ["a_bar", "b_bar_x", "b_bar_h", "d_bar", "d", "aside", "h", "m"]
+    assert every.values["d"].args == (every.values["d_bar"],)
+    assert (every.values["h"], every.values["m"]) == every.next_states
+
+
+def test_a_state_that_is_passed_on_is_its_own_leaf() -> None:
+    passed = define("def f(h, c, *, a):\n    return tanh(a), h")
+    assert passed.next_states[1] is passed.graph.leaf("state", "h")
+    assert passed.values["c"] is passed.next_states[1]
+
+
+def test_shared_terms_are_one_node() -> None:
+    twice = define("def f(h, *, a):\n    return tanh(a) * tanh(a) + h * h")
+    assert [node.op for node in topological(twice.next_states)] == [
+        "gate",
+        "tanh",
+        "mul",
+        "state",
+        "mul",
+        "add",
+    ]
+
+
+def test_equal_cells_have_equal_signatures_whatever_their_names() -> None:
+    source = "def f(h, *, a):\n    {name} = tanh(a)\n    h = {name} + h\n    return h"
+    one, other = define(source.format(name="x")), define(source.format(name="y"))
+    assert one.signature() == other.signature()
+    assert one.signature() != define("def f(h, *, a):\n    return h + tanh(a)").signature()
+    assert one.signature() != define("def f(h, *, a: Input):\n    return tanh(a) + h").signature()
+
+
+def test_a_cell_is_copied_and_pickled_by_its_name() -> None:
+    assert copy.deepcopy(cells.lstm) is cells.lstm
+    assert pickle.loads(pickle.dumps(every)) is every
+
+
+@pytest.mark.parametrize(
+    ("written", "same"),
+    [
+        ("a ** 3", "a * a * a"),
+        ("a ** 5", "(a * a) * (a * a) * a"),
+        ("a ** 1", "a"),
+        ("a ** 0", "1"),
+        ("a ** -2", "1 / (a * a)"),
+        ("a ** 0.5", "sqrt(a)"),
+        ("a ** 1.5", "exp(1.5 * log(a))"),
+        ("2 ** a", f"exp(a * {math.log(2)!r})"),
+        ("-(-a)", "a"),
+        ("+a", "a"),
+        ("0 + a - 0", "a"),
+        ("1 * a / 1", "a"),
+        ("0 - a", "-a"),
+        ("a * 1 * 2.0", "a * (1 + 1)"),
+        ("where(a > h, a, h)", "where(h < a, a, h)"),
+        ("where(a >= h, a, h)", "where(h <= a, a, h)"),
+    ],
+)
+def test_two_ways_to_write_one_thing(written: str, same: str) -> None:
+    form = "def f(h, *, a):\n    return a + h + ({})"
+    assert define(form.format(written)).signature() == define(form.format(same)).signature()
+
+
+# A first line that breaks no rule, the line to be refused, and the words for it.
+BODIES: dict[str, tuple[str, str]] = {
+    "if": ("if a > 0: pass", "branches on a value.*where"),
+    "and": ("x = a and h", "branches on a value.*where"),
+    "chain": ("x = 0 < a < 1", "branches on a value.*where"),
+    "max": ("x = max(a, 0)", "branches on a value.*where"),
+    "math": ("x = math.sin(a)", "conversion to a number.*not part of the language.*sigmoid tanh"),
+    "numpy": ("x = numpy.sin(a)", "numpy.sin is not part of the language.*sigmoid tanh"),
+    "torch": ("import torch; x = torch.sin(a)", "torch.sin is not part of the language.*sigmoid tanh"),
+    "method": ("x = a.sum()", "'.sum' is not part of the language"),
+    "index": ("x = a[0]", "indexing units is not part of the language"),
+    "loop": ("for x in a: pass", "iterating over units is not part of the language"),
+    "equality": ("x = where(a == 0, a, h)", "comparing for equality is not part of the language"),
+    "augmented": ("h += a", "changes a value in place. Write a new value: c = c \\+ d"),
+    "item": ("h[0] = a", "changes a value in place. Write a new value"),
+    "text": ("x = a + '1'", "add is given a str. Use the cell's own parameters and plain numbers"),
+    "array": ("x = a * numpy.ones(3)", "mul is given a ndarray. Use the cell's own parameters"),
+    "condition-in-a-sum": ("x = 1 + (a > 0)", "arithmetic is given a comparison.*where"),
+    "condition-in-a-function": ("x = tanh(a > 0)", "tanh is given a comparison.*where"),
+    "value-as-condition": ("x = where(a, h, 0)", "condition that is no comparison. Compare two values"),
+    "split-in-a-sum": ("x = n + 1", "whole of the Split gate 'n'. Use its two parts, n.x .* and n.h"),
+    "split-in-a-function": ("x = sigmoid(n)", "whole of the Split gate 'n'. Use its two parts"),
+    "return-one": ("return tanh(a)", "returns 1 values for 2 states. .* in order: return h, c"),
+    "return-three": ("return h, c, a", "returns 3 values for 2 states. .* in order: return h, c"),
+    "return-nothing": ("return", "returns nothing. End with: return h, c"),
+}
+
+
+@pytest.mark.parametrize(("line", "words"), BODIES.values(), ids=BODIES.keys())
+def test_a_broken_rule_is_reported_with_file_line_and_remedy(line: str, words: str) -> None:
+    said = refusal(f"def f(h, c, *, a, n: Split):\n    c = c + n.x * n.h\n    {line}\n    return h + a, c")
+    assert re.fullmatch(rf"equations\.py:3: cell 'f': .*{words}.*", said), said
+
+
+SIGNATURES: dict[str, tuple[str, str]] = {
+    "no-state": ("def f(*, a): return a", "it has no state. Make the state the first positional parameter"),
+    "no-gate": ("def f(h): return h", "nothing feeds the input in. Declare a gate after the star"),
+    "only-vectors": ("def f(h, *, v: Vector): return v * h", "nothing feeds the input in"),
+    "any-number": ("def f(*h, a): return a", "parameter .h stands for any number. Name each"),
+    "any-names": ("def f(h, *, a, **b): return a", "parameter ..b stands for any number. Name each"),
+    "default": ("def f(h, *, a=1): return a", "parameter 'a' has a default. .* remove it"),
+    "annotation": ("def f(h, *, a: int): return a", "annotated <class 'int'>. Use no annotation, or Split"),
+    "unused-gate": ("def f(h, *, a, b): return h + a", "gate 'b' is never used in what is returned. Use it"),
+    "unused-part": ("def f(h, *, n: Split): return n.x * h", "split 'n.h' is never used in what is returned"),
+    "unused-input": ("def f(h, *, a, b: Input): return h + a", "input 'b' is never used"),
+    "unused-vector": ("def f(h, *, a, v: Vector): return h + a", "vector 'v' is never used"),
+}
+
+
+@pytest.mark.parametrize(("source", "words"), SIGNATURES.values(), ids=SIGNATURES.keys())
+def test_a_signature_that_breaks_a_rule(source: str, words: str) -> None:
+    said = refusal(source)
+    assert re.fullmatch(rf"equations\.py:1: cell 'f': .*{words}.*", said), said
+
+
+def test_symbols_of_two_cells_do_not_mix() -> None:
+    stolen: list[Any] = []
+
+    @cell
+    def lender(h, *, a):
+        stolen.append(a)
+        return h + a
+
+    def thief(h, *, b):
+        return b + stolen[0]
+
+    with pytest.raises(
+        CellError, match=r"test_cell\.py:\d+: cell 'thief': add mixes .* of cell 'lender'\..*own parameters"
+    ):
+        cell(thief)
+    assert lender.name == "lender"
+
+
+def test_annotations_may_be_text() -> None:
+    future = define("from __future__ import annotations\ndef f(h, *, n: Split): return n.x * n.h + h")
+    assert future.parameters[0].kind is Kind.SPLIT
+
+
+def test_functions_of_the_language_take_no_numbers_outside_a_cell() -> None:
+    with pytest.raises(
+        CellError, match=r"exp works on the parameters of a cell.* Got float; for numbers use"
+    ):
+        exp(1.0)  # type: ignore[arg-type]
+
+
+def test_only_functions_are_cells() -> None:
+    with pytest.raises(CellError, match=r"@cell goes on a function\. Got type\."):
+        cell(type)
+
+
+def test_an_error_of_the_body_itself_comes_through() -> None:
+    with pytest.raises(ZeroDivisionError):
+        define("def f(h, *, a):\n    return h + a * (1 / 0)")
+
+
+def test_a_profiler_that_is_running_goes_on_after_a_definition() -> None:
+    def profile(*_: object) -> None:
+        return None
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        define("def f(h, *, a): return h + a")
+        assert sys.getprofile() is profile
+    finally:
+        sys.setprofile(before)

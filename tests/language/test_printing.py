@@ -1,0 +1,168 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
+"""The equations written out, as text and as LaTeX."""
+
+from __future__ import annotations
+
+import pytest
+
+from gatewise import (
+    Cell,
+    Input,
+    Vector,
+    cell,
+    cells,
+    exp,
+    log,
+    maximum,
+    minimum,
+    relu,
+    sigmoid,
+    softplus,
+    sqrt,
+    tanh,
+    where,
+)
+
+PLAIN: dict[str, tuple[Cell, str]] = {
+    "rnn": (
+        cells.rnn,
+        """\
+rnn(h, *, a)
+  a_bar = W_a x + R_a h + b_a
+  h' = tanh(a_bar)""",
+    ),
+    "rnn_relu": (
+        cells.rnn_relu,
+        """\
+rnn_relu(h, *, a)
+  a_bar = W_a x + R_a h + b_a
+  h' = relu(a_bar)""",
+    ),
+    "lstm": (
+        cells.lstm,
+        """\
+lstm(h, c, *, i, f, g, o)
+  i_bar = W_i x + R_i h + b_i
+  f_bar = W_f x + R_f h + b_f
+  g_bar = W_g x + R_g h + b_g
+  o_bar = W_o x + R_o h + b_o
+  i = sigmoid(i_bar)
+  f = sigmoid(f_bar)
+  g = tanh(g_bar)
+  o = sigmoid(o_bar)
+  c' = f * c + i * g
+  h' = o * tanh(c')""",
+    ),
+    "gru": (
+        cells.gru,
+        """\
+gru(h, *, r, z, n: Split)
+  r_bar = W_r x + R_r h + b_r
+  z_bar = W_z x + R_z h + b_z
+  n_bar_x = W_n x + b_n_x
+  n_bar_h = R_n h + b_n_h
+  r = sigmoid(r_bar)
+  z = sigmoid(z_bar)
+  n = tanh(n_bar_x + r * n_bar_h)
+  h' = (1 - z) * n + z * h""",
+    ),
+}
+
+LATEX = {
+    "rnn": r"""\begin{aligned}
+\bar{a}_t &= W_{a} x_t + b_{a}^x + R_{a} h_{t-1} + b_{a}^h \\
+h_t &= \tanh(\bar{a}_t)
+\end{aligned}""",
+    "rnn_relu": r"""\begin{aligned}
+\bar{a}_t &= W_{a} x_t + b_{a}^x + R_{a} h_{t-1} + b_{a}^h \\
+h_t &= \operatorname{relu}(\bar{a}_t)
+\end{aligned}""",
+    "lstm": r"""\begin{aligned}
+\bar{i}_t &= W_{i} x_t + b_{i}^x + R_{i} h_{t-1} + b_{i}^h \\
+\bar{f}_t &= W_{f} x_t + b_{f}^x + R_{f} h_{t-1} + b_{f}^h \\
+\bar{g}_t &= W_{g} x_t + b_{g}^x + R_{g} h_{t-1} + b_{g}^h \\
+\bar{o}_t &= W_{o} x_t + b_{o}^x + R_{o} h_{t-1} + b_{o}^h \\
+i_t &= \sigma(\bar{i}_t) \\
+f_t &= \sigma(\bar{f}_t) \\
+g_t &= \tanh(\bar{g}_t) \\
+o_t &= \sigma(\bar{o}_t) \\
+c_t &= f_t \odot c_{t-1} + i_t \odot g_t \\
+h_t &= o_t \odot \tanh(c_t)
+\end{aligned}""",
+    "gru": r"""\begin{aligned}
+\bar{r}_t &= W_{r} x_t + b_{r}^x + R_{r} h_{t-1} + b_{r}^h \\
+\bar{z}_t &= W_{z} x_t + b_{z}^x + R_{z} h_{t-1} + b_{z}^h \\
+\bar{n}_t^x &= W_{n} x_t + b_{n}^x \\
+\bar{n}_t^h &= R_{n} h_{t-1} + b_{n}^h \\
+r_t &= \sigma(\bar{r}_t) \\
+z_t &= \sigma(\bar{z}_t) \\
+n_t &= \tanh(\bar{n}_t^x + r_t \odot \bar{n}_t^h) \\
+h_t &= (1 - z_t) \odot n_t + z_t \odot h_{t-1}
+\end{aligned}""",
+}
+
+
+@pytest.mark.parametrize(("cell_", "text"), PLAIN.values(), ids=PLAIN.keys())
+def test_a_classic_cell_as_text(cell_: Cell, text: str) -> None:
+    assert str(cell_) == text
+
+
+@pytest.mark.parametrize(("name", "text"), LATEX.items(), ids=LATEX.keys())
+def test_a_classic_cell_as_latex(name: str, text: str) -> None:
+    assert getattr(cells, name).latex() == text
+
+
+@cell
+def brackets(h, *, a, u: Input, v: Vector):
+    """Sums within products, differences of differences, quotients of quotients, signs."""
+    p = (a + h) * (u - v)
+    q = a - (h - u) - v
+    r = a / (h / u) / v
+    s = -(a + h) * -u
+    h = p + q + r + s
+    return h
+
+
+@cell
+def functions(state, *, alpha, gate: Input):
+    """Every function, a long name and a Greek one."""
+    beta = sqrt(abs(alpha)) + exp(log(softplus(alpha)))
+    y = where(alpha <= gate, maximum(beta, 0.25), minimum(state, 0.5))
+    state = relu(y) * 2 / (sigmoid(alpha) * tanh(gate))
+    return state
+
+
+def test_brackets_stand_where_they_are_needed_and_nowhere_else() -> None:
+    assert str(brackets).splitlines()[3:] == [
+        "  p = (a_bar + h) * (u_bar - v)",
+        "  q = a_bar - (h - u_bar) - v",
+        "  r = a_bar / (h / u_bar) / v",
+        "  s = -(a_bar + h) * -u_bar",
+        "  h' = p + q + r + s",
+    ]
+
+
+def test_every_function_as_text() -> None:
+    assert str(functions).splitlines() == [
+        "functions(state, *, alpha, gate: Input)",
+        "  alpha_bar = W_alpha x + R_alpha state + b_alpha",
+        "  gate_bar = W_gate x + b_gate",
+        "  beta = sqrt(abs(alpha_bar)) + exp(log(softplus(alpha_bar)))",
+        "  y = where(alpha_bar <= gate_bar, maximum(beta, 0.25), minimum(state, 0.5))",
+        "  state' = relu(y) * 2 / (sigmoid(alpha_bar) * tanh(gate_bar))",
+    ]
+
+
+def test_every_function_as_latex() -> None:
+    assert functions.latex().splitlines()[3:-1] == [
+        r"\beta_t &= \sqrt{\left|\bar{\alpha}_t\right|} + "
+        r"\exp(\log(\operatorname{softplus}(\bar{\alpha}_t))) \\",
+        r"y_t &= \operatorname{where}(\bar{\alpha}_t \le \bar{\mathrm{gate}}_t,\; \max(\beta_t,\; 0.25),\; "
+        r"\min(\mathrm{state}_{t-1},\; 0.5)) \\",
+        r"\mathrm{state}_t &= \frac{\operatorname{relu}(y_t) \, 2}"
+        r"{\sigma(\bar{\alpha}_t) \odot \tanh(\bar{\mathrm{gate}}_t)}",
+    ]
+
+
+def test_the_representation_names_the_cell() -> None:
+    assert repr(cells.lstm) == "<cell gatewise.cells.classic.lstm>"
