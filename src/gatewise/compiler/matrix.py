@@ -30,7 +30,7 @@ class Shape:
 
 def tallest(slots: int, registers: int) -> int:
     """The most rows of a tile: three quarters of the registers hold sums, the rest weights and numbers."""
-    return max(1, _sums(registers) // (slots * max(1, 4 // slots)))
+    return max(1, _sums(registers) // (slots * -(-4 // slots)))
 
 
 def shape(slots: int, registers: int, rows: int) -> Shape:

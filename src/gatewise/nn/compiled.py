@@ -239,7 +239,10 @@ class _Backward(_Problem):
         if plan.keeps:
             self.give("gates", gates)
         self.slots = len(plan.slots)
-        self.derivatives = self.sequence((self.slots + len(call.cell.vectors)) * self.H)
+        # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
+        in_place = plan.keeps and not call.cell.vectors and not _graph_is_kept()
+        width = (self.slots + len(call.cell.vectors)) * self.H
+        self.derivatives = gates if in_place else self.sequence(width)
         self.give("derivatives", self.derivatives)
         for name, steps in zip(call.cell.states, self.state_steps, strict=True):
             self.give(f"out_{name}", steps)
@@ -346,6 +349,12 @@ def _runs(blocks: Sequence[int]) -> Iterator[tuple[tuple[int, int], tuple[int, i
         if n == len(blocks) or blocks[n] != blocks[n - 1] + 1:
             yield (start, n), (blocks[start], blocks[n - 1] + 1)
             start = n
+
+
+def _graph_is_kept() -> bool:
+    """Whether the running backward pass leaves its graph usable; True where torch does not tell."""
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return True if ask is None else bool(ask())
 
 
 def _address(tensor: Tensor | None) -> int:
