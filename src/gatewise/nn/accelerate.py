@@ -129,11 +129,11 @@ def _why_left(module: nn.Module) -> str:
 def _why_not_compiled(weights: list[nn.Parameter]) -> str:
     devices = {str(weight.device) for weight in weights}
     if devices != {"cpu"}:
-        return f"its weights lie on {', '.join(sorted(devices))}, and kernels are compiled for the CPU"
+        return f"its weights lie on {', '.join(sorted(devices))}; the CPU is what is compiled for"
     types = {weight.dtype for weight in weights}
     if len(types) > 1 or not types <= set(_COMPILED):
         named = ", ".join(sorted(map(str, types)))
-        return f"its weights are {named}, and kernels are compiled for float32 or float64"
+        return f"its weights are {named}; float32 and float64 are compiled"
     return ""
 
 

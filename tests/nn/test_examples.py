@@ -1,0 +1,29 @@
+"""The examples in the documentation of the layers run, and print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+MODULES = [
+    "gatewise.insight.watch",
+    "gatewise.nn.accelerate",
+    "gatewise.nn.classic",
+    "gatewise.nn.recurrent",
+    "gatewise.nn.step",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    failed, attempted = doctest.testmod(importlib.import_module(name))
+    assert (failed, attempted > 0) == (0, True)
+
+
+def test_the_page_on_layers() -> None:
+    page = Path(__file__).parents[2] / "docs" / "layers.md"
+    failed, attempted = doctest.testfile(str(page), module_relative=False)
+    assert (failed, attempted > 0) == (0, True)
