@@ -111,12 +111,10 @@ def input_matches(x: Tensor, input_size: int, dtype: torch.dtype) -> None:
         )
 
 
-def state_sizes(states: Sequence[Tensor], expected: Sequence[tuple[int, ...]]) -> None:
-    """The shape of each initial state."""
-    for k, (state, size) in enumerate(zip(states, expected, strict=False)):
-        if state.size() != size:
-            which = "hidden" if len(states) == 1 else f"hidden[{k}]"
-            raise RuntimeError(f"Expected {which} size {size}, got {list(state.size())}")
+def state_size(state: Tensor, expected: tuple[int, ...], name: str) -> None:
+    """The shape of an initial state."""
+    if state.size() != expected:
+        raise RuntimeError(f"Expected {name} size {expected}, got {list(state.size())}")
 
 
 def state_count(cell: Cell, count: int, suffix: str = "") -> None:

@@ -57,7 +57,10 @@ class Layer(nn.Module):
 
     def _weights(self, suffix: str) -> Weights:
         def get(name: str) -> Any:
-            return getattr(self, name + suffix)
+            found = self._parameters.get(
+                name + suffix
+            )  # much faster than an attribute, which may be computed
+            return getattr(self, name + suffix) if found is None else found
 
         return Weights(
             get("weight_ih"),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 def in_type_of(weight: Tensor, tensor: Tensor) -> Tensor:
     """`tensor` in the type of `weight` where autocast asks for a conversion; it leaves float64 alone."""
-    castable = tensor.is_floating_point() and tensor.dtype != torch.float64
+    castable = tensor.is_floating_point() and tensor.dtype not in (weight.dtype, torch.float64)
     return tensor.to(weight.dtype) if castable and _autocasting(tensor.device.type) else tensor
 
 

@@ -134,7 +134,7 @@ class Recurrent(Layer):
         checks.state_dimensions(self.cell, states, batched)
         if not batched:
             input, states = input.unsqueeze(batch_axis), tuple(state.unsqueeze(1) for state in states)
-        checks.state_sizes(states, self._state_sizes(input.size(batch_axis)))
+        self._check_sizes(states, input.size(batch_axis))
         checks.has_steps(input.size(1 - batch_axis))
         output, finals = self._run(input, states, partial(scan, self.cell, batch_first=self.batch_first))
         if not batched:
@@ -144,7 +144,7 @@ class Recurrent(Layer):
     def _over_packed(self, packed: PackedSequence, hx: Hidden | None) -> tuple[PackedSequence, Hidden]:
         checks.is_packed(packed.data)
         states, order, back = self._given(hx), packed.sorted_indices, packed.unsorted_indices
-        checks.state_sizes(states, self._state_sizes(int(packed.batch_sizes[0])))
+        self._check_sizes(states, int(packed.batch_sizes[0]))
         if order is not None:
             states = tuple(state.index_select(1, order) for state in states)
         output, finals = self._run(packed.data, states, partial(scan_packed, self.cell, packed))
@@ -176,9 +176,11 @@ class Recurrent(Layer):
         with without_autocast(x.device.type):
             return self._layers(x, tuple(given), weights, walk)
 
-    def _state_sizes(self, batch: int) -> list[tuple[int, int, int]]:
-        widths = [self.proj_size or self.hidden_size] + [self.hidden_size] * (len(self.cell.states) - 1)
-        return [(self.num_layers * self._num_directions, batch, width) for width in widths]
+    def _check_sizes(self, states: States, batch: int) -> None:
+        scans = self.num_layers * self._num_directions
+        for k, state in enumerate(states):
+            width = self.hidden_size if k else self.proj_size or self.hidden_size
+            checks.state_size(state, (scans, batch, width), "hidden" if len(states) == 1 else f"hidden[{k}]")
 
     def _layers(
         self, x: Tensor, states: States, weights: list[Weights], walk: _Walk
