@@ -164,5 +164,31 @@ def test_every_function_as_latex() -> None:
     ]
 
 
+@cell
+def passing(h, c, m, n, *, a):
+    """Next states that are no terms of their own, and a value that nothing needs."""
+    aside = n * 2  # noqa: F841 -- the only use of n
+    c = tanh(a)
+    return c, h, c, 0.5
+
+
+def test_states_that_are_passed_on_are_written_too() -> None:
+    assert str(passing).splitlines() == [
+        "passing(h, c, m, n, *, a)",
+        "  a_bar = W_a x + R_a h + b_a",
+        "  aside = n * 2",
+        "  m' = tanh(a_bar)",
+        "  h' = m'",
+        "  c' = h",
+        "  n' = 0.5",
+    ]
+    assert passing.latex().splitlines()[3:-1] == [
+        r"m_t &= \tanh(\bar{a}_t) \\",
+        r"h_t &= m_t \\",
+        r"c_t &= h_{t-1} \\",
+        r"n_t &= 0.5",
+    ]
+
+
 def test_the_representation_names_the_cell() -> None:
     assert repr(cells.lstm) == "<cell gatewise.cells.classic.lstm>"

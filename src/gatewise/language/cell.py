@@ -174,8 +174,8 @@ def cell(function: Callable[..., Any]) -> Cell:
     states, parameters = _declarations(function, trace)
     symbols: dict[str, Any] = {name: Symbol(trace, trace.graph.leaf("state", name)) for name in states}
     symbols |= {p.name: _feed(p, trace) for p in parameters}
-    returned, local_values, line = _run(function, states, symbols)
-    next_states = _returned(returned, states, trace, line)
+    returned, local_values, trace.line = _run(function, states, symbols)
+    next_states = _returned(returned, states, trace)
     _all_used(parameters, next_states, trace)
     values = _watchable(states, parameters, next_states, symbols, local_values)
     return Cell(function, states, parameters, next_states, values, trace.graph)
@@ -241,17 +241,16 @@ def _run(
     return returned, at_return, line
 
 
-def _returned(returned: Any, states: tuple[str, ...], trace: Trace, line: int) -> tuple[Node, ...]:
+def _returned(returned: Any, states: tuple[str, ...], trace: Trace) -> tuple[Node, ...]:
     """The nodes of the next states."""
     values = returned if isinstance(returned, tuple) else (returned,)
     expected = ", ".join(states)
     if returned is None:
-        trace.fail("it returns nothing", f"End with: return {expected}", line)
+        trace.fail("it returns nothing", f"End with: return {expected}")
     if len(values) != len(states):
         trace.fail(
             f"it returns {len(values)} values for {len(states)} states",
             f"Return the next value of each state, in order: return {expected}",
-            line,
         )
     return tuple(trace.node_of(value, "the return") for value in values)
 

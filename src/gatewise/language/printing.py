@@ -36,6 +36,7 @@ def plain(cell: Cell) -> str:
     for p in cell.parameters:
         lines += [f"  {left} = {right}" for left, right in _affine(p, cell.states[0])]
     lines += [f"  {names[node]} = {write(node, False)}" for node in _named_in_order(cell, names)]
+    lines += [f"  {name}' = {write(node, True)}" for name, node in _passed_on(cell)]
     return "\n".join(lines)
 
 
@@ -50,6 +51,7 @@ def latex(cell: Cell) -> str:
     for p in cell.parameters:
         lines += [_latex_affine(left, p, cell.states[0]) for left, _ in _affine(p, cell.states[0])]
     lines += [f"{names[node]} &= {write(node, False)}" for node in _named_in_order(cell, names)]
+    lines += [f"{_latex_name(name)} &= {write(node, True)}" for name, node in _passed_on(cell)]
     return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
 
@@ -59,9 +61,16 @@ def _value_names(cell: Cell) -> dict[Node, str]:
     return names | {node: f"{s}'" for s, node in zip(cell.states, cell.next_states, strict=True) if node.args}
 
 
+def _passed_on(cell: Cell) -> list[tuple[str, Node]]:
+    """The next states that are no term of their own: a leaf, a number, or what a later state is too."""
+    own = {node: name for name, node in zip(cell.states, cell.next_states, strict=True) if node.args}
+    pairs = zip(cell.states, cell.next_states, strict=True)
+    return [(name, node) for name, node in pairs if own.get(node) != name]
+
+
 def _leaf_names(cell: Cell, state: Callable[[str], str]) -> dict[Node, str]:
     names = {}
-    for leaf in topological(cell.next_states):
+    for leaf in topological([*cell.values.values(), *cell.next_states]):
         if leaf.op == "state":
             names[leaf] = state(leaf.name)
         elif leaf.op == "gate":

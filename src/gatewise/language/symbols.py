@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from numbers import Real
 from types import CodeType
 from typing import Any, NoReturn, Self, final
@@ -21,10 +22,11 @@ class Trace:
     def __init__(self, name: str, code: CodeType) -> None:
         self.name = name
         self.code = code
+        self.line = code.co_firstlineno
         self.graph = Graph()
 
     def fail(self, what: str, remedy: str, line: int | None = None) -> NoReturn:
-        """Raise a `CellError` at `line`, or at the line of the cell that is running."""
+        """Raise a `CellError` at `line`, or where the cell is running, or once it has run at its return."""
         where = f"{self.code.co_filename}:{line or self._running_line()}"
         raise CellError(f"{where}: cell {self.name!r}: {what}. {remedy}") from None
 
@@ -32,7 +34,7 @@ class Trace:
         frame = sys._getframe()
         while frame is not None and frame.f_code is not self.code:
             frame = frame.f_back  # type: ignore[assignment]
-        return self.code.co_firstlineno if frame is None else frame.f_lineno
+        return self.line if frame is None else frame.f_lineno
 
     def symbol(self, op: str, *args: object) -> Symbol:
         """`op` of symbols and numbers, as a symbol."""
@@ -69,6 +71,19 @@ class Trace:
         return Condition(self, self.graph.node(op, self.node_of(a, name), self.node_of(b, name)))
 
 
+def _refused(what: str) -> Callable[..., NoReturn]:
+    """A method that says that `what` is not part of the language."""
+
+    def refuse(self: _Traced, *args: object) -> NoReturn:
+        self._unknown(what)
+
+    return refuse
+
+
+# What numpy's functions are in the language: a number of numpy on the left side asks for them.
+_UFUNCS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
+
+
 class _Traced:
     """Turns every use that the language does not have into a clear error."""
 
@@ -84,11 +99,16 @@ class _Traced:
             "Compute both sides and choose by where(condition, a, b)",
         )
 
-    def __float__(self) -> NoReturn:
-        self._unknown("a conversion to a number (as in the functions of math)")
-
-    def __iter__(self) -> NoReturn:
-        self._unknown("iterating over units")
+    __float__ = __int__ = __complex__ = __index__ = __round__ = _refused(
+        "a conversion to a number (as in the functions of math)"
+    )
+    __iter__ = __len__ = __contains__ = _refused("iterating over units")
+    __matmul__ = __rmatmul__ = _refused("the matrix product @")
+    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _refused(
+        "division with remainder"
+    )
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = _refused("an operation on bits")
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _refused("an operation on bits")
 
     def __getitem__(self, index: object) -> NoReturn:
         self._unknown("indexing units")
@@ -101,8 +121,10 @@ class _Traced:
             raise AttributeError(name)
         self._unknown(f"'.{name}'")
 
-    def __array_ufunc__(self, ufunc: Any, *args: object, **options: object) -> NoReturn:
-        self._unknown(f"numpy.{ufunc.__name__}")
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: object, **options: object) -> Symbol:
+        if ufunc.__name__ not in _UFUNCS:
+            self._unknown(f"numpy.{ufunc.__name__}")
+        return self._trace.symbol(_UFUNCS[ufunc.__name__], *args)
 
     @classmethod
     def __torch_function__(cls, func: Any, types: object, args: Any = (), options: object = None) -> NoReturn:
@@ -175,7 +197,7 @@ class Symbol(_Traced):
     def __pow__(self, exponent: object) -> Symbol:
         if isinstance(exponent, Real) and float(exponent).is_integer():
             return self._integer_power(int(float(exponent)))
-        if exponent == 0.5:
+        if isinstance(exponent, Real) and float(exponent) == 0.5:
             return self._trace.symbol("sqrt", self)
         logarithm = self._trace.symbol("log", self)
         return self._trace.symbol("exp", self._trace.symbol("mul", exponent, logarithm))
@@ -223,13 +245,22 @@ class SplitGate:
     __slots__ = ("_name", "_trace", "h", "x")
 
     def __init__(self, trace: Trace, name: str, x: Symbol, h: Symbol) -> None:
-        self._trace = trace
-        self._name = name
-        self.x = x
-        self.h = h
+        for slot, value in (("_trace", trace), ("_name", name), ("x", x), ("h", h)):
+            object.__setattr__(self, slot, value)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._trace._reject(self, f"'.{name}'")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        self._trace.fail(
+            f"assigning to {self._name}.{name} changes a value in place",
+            f"Give the new value a name of its own: {self._name}_{name} = ...",
+        )
 
     def __add__(self, other: object) -> NoReturn:
         self._trace._reject(self, "arithmetic")
 
     __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
-    __pow__ = __rpow__ = __neg__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __add__
+    __pow__ = __rpow__ = __neg__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __getitem__ = __add__
