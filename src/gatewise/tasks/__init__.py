@@ -1,1 +1,31 @@
-"""Estimators that train recurrent networks on people's own data."""
+"""Whole jobs: series in, trained and tested models out.
+
+What needs torch is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gatewise.tasks.errors import SeriesError
+
+if TYPE_CHECKING:
+    from gatewise.tasks.evaluation import Evaluation
+    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.series import TimeSeries, read_series
+
+__all__ = ["Evaluation", "Forecaster", "SeriesError", "TimeSeries", "read_series"]
+
+_HOMES = {
+    "Evaluation": "gatewise.tasks.evaluation",
+    "Forecaster": "gatewise.tasks.forecaster",
+    "TimeSeries": "gatewise.tasks.series",
+    "read_series": "gatewise.tasks.series",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gatewise.tasks' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 Positions = NDArray[np.int64]
 
-MICROSECOND, SECOND, MINUTE, HOUR = 1, 1_000_000, 60_000_000, 3_600_000_000
+SECOND, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000  # microseconds
 DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
+UNITS = ((HOUR, "h"), (MINUTE, "min"), (SECOND, "s"), (1000, "ms"))
 
 
 class Clock(Protocol):
@@ -34,7 +35,7 @@ class Clock(Protocol):
         """Give the seasons, in steps, that a series with this step may have, shortest first."""
         ...
 
-    def span(self, steps: int) -> str:
+    def span(self, steps: float) -> str:
         """Give the length of so many steps in words, such as ``"24 h"``."""
         ...
 
@@ -61,14 +62,14 @@ class FixedClock:
         periods = (DAY, WEEK) if self.step < DAY else (WEEK, year)
         return tuple(p // self.step for p in periods if p % self.step == 0 and p > self.step)
 
-    def span(self, steps: int) -> str:
-        """Give the length of so many steps in the largest unit that keeps it a short number."""
+    def span(self, steps: float) -> str:
+        """Give the length of so many steps in the largest fitting unit; hours up to three days."""
         length = steps * self.step
-        for unit, name in ((WEEK, "weeks"), (DAY, "days"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s")):
-            most = {"h": 72 * HOUR, "min": 90 * MINUTE, "s": 90 * SECOND}.get(name, length)
-            if length % unit == 0 and self.step % unit == 0 and length <= most:
-                return _count(length // unit, name)
-        unit, name = (DAY, "days") if length > 72 * HOUR else (HOUR, "h") if length >= HOUR else (SECOND, "s")
+        if self.step % WEEK == 0:
+            return _count(length / WEEK, "weeks")
+        if self.step % DAY == 0 or length > 72 * HOUR:
+            return _count(length / DAY, "days")
+        unit, name = next(((u, n) for u, n in UNITS if length >= u), UNITS[-1])
         return _count(length / unit, name)
 
 
@@ -97,10 +98,10 @@ class MonthClock:
         """Give the year, in steps, or nothing for a yearly series."""
         return (12 // self.step,) if 12 % self.step == 0 and self.step < 12 else ()
 
-    def span(self, steps: int) -> str:
+    def span(self, steps: float) -> str:
         """Give the length of so many steps, in months, or in years for a yearly series."""
         years = self.step % 12 == 0
-        return _count(steps * self.step // (12 if years else 1), "years" if years else "months")
+        return _count(steps * self.step / (12 if years else 1), "years" if years else "months")
 
 
 def infer_clock(times: pd.DatetimeIndex) -> Clock | None:
@@ -158,4 +159,4 @@ def _months(times: pd.DatetimeIndex) -> Positions:
 
 def _count(number: float, unit: str) -> str:
     single = {"weeks": "week", "days": "day", "months": "month", "years": "year"}
-    return f"{number:.4g} {single.get(unit, unit) if number == 1 else unit}"
+    return f"{number:.3g} {single.get(unit, unit) if number == 1 else unit}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from gatewise.tasks.table import Table
+from gatewise.tasks.table import NAMELESS, Table
 from gatewise.tasks.times import parse_times
 
 
 def usable(table: Table, name: str) -> bool:
     """Say whether a column can be a past input: it has a name, values, and not words."""
-    named = not name.startswith("Unnamed: ")
-    return named and bool(table.column(name).notna().any()) and not table.is_text(name)
+    return (
+        not name.startswith(NAMELESS) and bool(table.column(name).notna().any()) and not table.is_text(name)
+    )
 
 
 def time_column(table: Table) -> str:
@@ -22,18 +23,19 @@ def time_column(table: Table) -> str:
 def _holds_times(table: Table, name: str) -> bool:
     values = table.column(name)
     dated = pd.api.types.is_datetime64_any_dtype(values.dtype)
-    return dated or (_is_words(table, name) and _first_is_time(table, name))
+    return dated or (_is_words(table, name) and _some_are_times(table, name))
 
 
 def _is_words(table: Table, name: str) -> bool:
     return not pd.api.types.is_numeric_dtype(table.column(name).dtype) and table.is_text(name)
 
 
-def _first_is_time(table: Table, name: str) -> bool:
-    """Judge by the first value, so that a bad time further down is reported as a bad time."""
+def _some_are_times(table: Table, name: str) -> bool:
+    """Judge by a few values alone, so that a bad time among them is reported as a bad time."""
     values = table.column(name)
-    first = parse_times(values[values.notna()].iloc[:1])
-    return first is None or bool(first.notna().all())
+    few = values[values.notna()].iloc[:3]
+    parsed = [parse_times(few.iloc[[place]]) for place in range(len(few))]
+    return any(times is None or bool(times.notna().all()) for times in parsed)
 
 
 def target_column(table: Table, time: str) -> str:

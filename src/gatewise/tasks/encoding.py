@@ -86,7 +86,7 @@ class Encoding:
     def inputs(self, series: TimeSeries) -> NDArray[np.float32]:
         """Give the inputs ``[N, I]``. A row depends on its own step and earlier ones alone."""
         frame = series.frame[list(self.columns)]
-        scaled = frame.sub(self.mean).div(self.scale)
+        scaled = frame.sub(np.array(self.mean)).div(np.array(self.scale))
         held = self.held_target(series)
         before = held[np.maximum(np.arange(len(held)) - self.season, 0)]
         parts = [

@@ -13,6 +13,11 @@ from gatewise.tasks.naive import Numbers, Whole, errors
 MODEL, PERSISTENCE, SEASONAL = "model", "persistence", "seasonal naive"
 
 
+def forecast_label(name: str, season: str) -> str:
+    """Give a forecast's name as people read it; ``season`` is the season in words."""
+    return {MODEL: "forecast", SEASONAL: f"{SEASONAL} ({season})"}.get(name, name)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """A back-test. ``S`` origins, ``K`` steps of the horizon.

@@ -19,6 +19,7 @@ from gatewise.tasks.times import parse_times
 
 Numbers = NDArray[np.float64]
 
+NAMELESS = "(no name, column"
 AMBIGUOUS = "dates such as 01/02/2020 could be day first or month first; write them as 2020-02-01"
 
 
@@ -111,35 +112,41 @@ def _read_parquet(path: Path, content: bytes) -> Table:
 
 def _read_csv(path: Path, content: bytes) -> Table:
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig").lstrip("\r\n")
     except UnicodeDecodeError as error:
         raise SeriesError(path, f"the file is not UTF-8 text (byte {error.start})") from error
-    header = text.lstrip("\r\n").partition("\n")[0]
+    header = text.partition("\n")[0]
     separator = max(",;\t", key=header.count)
-    frame = _parse_csv(path, text.lstrip("\r\n"), separator)
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise SeriesError(path, "there are more fields than the header has names", row=1)
-    numbered = frame.set_axis(range(1, len(frame) + 1))
-    return Table(str(path), numbered.dropna(how="all"), decimal_comma=separator == ";")
+    lines = _parse_csv(path, text, separator)
+    frame = lines.iloc[1:].set_axis(_names(lines.iloc[0]), axis="columns")
+    return Table(str(path), frame.dropna(how="all"), decimal_comma=separator == ";")
 
 
 def _parse_csv(path: Path, text: str, separator: str) -> pd.DataFrame:
+    """Read all lines as text, the header as line 0, so that the row of data k is line k."""
     try:
-        return pd.read_csv(io.StringIO(text), sep=separator, dtype=str, skip_blank_lines=False)
+        return pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, skip_blank_lines=False)
     except pd.errors.ParserError as error:
         ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if ragged:
             wanted, line, got = (int(number) for number in ragged.groups())
-            raise SeriesError(
-                path, f"there are {got} fields where the header has {wanted}", row=line - 1
-            ) from error
+            problem = f"there are {got} fields where the header has {wanted}"
+            raise SeriesError(path, problem, row=line - 1) from error
         raise SeriesError(path, "the file is not readable as CSV (a quote may never be closed)") from error
+
+
+def _names(header: pd.Series[str]) -> list[str]:
+    """Give the names in a header; a column without one is named by its place."""
+    return [
+        f"{NAMELESS} {place})" if pd.isna(name) else name.strip()
+        for place, name in enumerate(header, start=1)
+    ]
 
 
 def _checked(table: Table) -> Table:
     if table.frame.empty:
         raise table.error("the file has a header but no rows")
-    names = [str(name).strip() for name in table.frame.columns]
+    names = [str(name) for name in table.frame.columns]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise table.error("the header has this name more than once", repeated)

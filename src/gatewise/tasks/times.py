@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from pandas.tseries.api import guess_datetime_format
 
+DATES: tuple[str, ...] = ("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d/%m/%y", "%m/%d/%y")
+DATES += ("%d/%b/%Y", "%d/%b/%y", "%d %b %Y", "%b %d, %Y", "%b %Y")
+HOURS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+SEPARATED = r"^(\d+)[./-](\w+)[./-](\d+)"  # a date that is written with dots, slashes or dashes
 DIGIT_FORMATS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}  # times written as whole numbers, by their length
 EPOCH_UNITS: dict[int, Any] = {10: "s", 13: "ms"}
 
 
 def parse_times(values: pd.Series[Any]) -> pd.Series[pd.Timestamp] | None:
-    """Read times: ISO 8601, any one form that pandas can guess, whole years, months or days, or Unix times.
+    """Read times: ISO 8601, usual forms such as 31.12.2020 23:00, whole years, months or days, Unix times.
 
     Unreadable times come back as NaT, times with a zone in UTC. ``None`` says that every date could be day
     first as well as month first, with different results.
@@ -25,19 +28,21 @@ def parse_times(values: pd.Series[Any]) -> pd.Series[pd.Timestamp] | None:
     iso = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
     if iso.notna().mean() > 0.5:
         return _without_zone(iso)
-    orders = [_guess(text, dayfirst=dayfirst) for dayfirst in (False, True)]
-    whole = [order for order in orders if order.notna().all()]
-    if len(whole) == 2 and not whole[0].equals(whole[1]):
+    return _in_one_form(text.str.replace(SEPARATED, r"\1/\2/\3", regex=True))
+
+
+def _in_one_form(text: pd.Series[str]) -> pd.Series[pd.Timestamp] | None:
+    """Read times in the one form that suits all; ``None`` if two forms do and differ."""
+    forms = [date + hour for date in DATES for hour in HOURS]
+    suited = [
+        form for form in forms if pd.to_datetime(text.iloc[:1], format=form, errors="coerce").notna().all()
+    ]
+    read = [pd.to_datetime(text, format=form, errors="coerce") for form in suited]
+    whole = [times for times in read if times.notna().all()]
+    if any(not whole[0].equals(times) for times in whole[1:]):
         return None
-    return _without_zone(max(orders, key=lambda order: int(order.notna().sum())))
-
-
-def _guess(text: pd.Series[str], *, dayfirst: bool) -> pd.Series[pd.Timestamp]:
-    """Read times in the form of the first one."""
-    form = guess_datetime_format(str(text.iloc[0]), dayfirst=dayfirst)
-    if form is None:
-        return pd.Series(pd.NaT, index=text.index, dtype="datetime64[us]")
-    return pd.to_datetime(text, format=form, errors="coerce", utc=True)
+    unread = pd.Series(pd.NaT, index=text.index, dtype="datetime64[us]")
+    return max(read, key=lambda times: int(times.notna().sum()), default=unread)
 
 
 def _from_digits(text: pd.Series[str]) -> pd.Series[pd.Timestamp]:

@@ -1,0 +1,61 @@
+"""The commands and their options. What takes long to import is imported when a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from gatewise._version import __version__
+
+app = typer.Typer(
+    help="Recurrent networks, compiled and readable at every step.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gatewise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def forecast(
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet file. Without one: a year of weather.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column to forecast.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, help="Steps ahead to forecast. (default: one season)")
+    ] = None,
+    season: Annotated[int | None, typer.Option(min=1, help="Steps in a season. (default: chosen)")] = None,
+    cell: Annotated[Literal["lstm", "gru", "rnn"], typer.Option(help="Recurrent cell.")] = "lstm",
+    hidden_size: Annotated[int, typer.Option(min=1, max=4096, help="Hidden units.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs at most; training stops early by itself.")] = 30,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same result.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the results. (default: runs/NAME-CELL)")
+    ] = None,
+) -> None:
+    """Train a network on a series, test it against naive forecasts, and forecast what comes next.
+
+    Without a file it learns a year of hourly weather. With one it learns the column --target
+    from the past of all columns of numbers. The end of the series is held out for the test.
+    """
+    from gatewise.apps.forecast import Request, run
+
+    raise typer.Exit(run(Request(file, target, time, horizon, season, cell, hidden_size, epochs, seed, out)))

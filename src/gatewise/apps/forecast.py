@@ -1,0 +1,139 @@
+"""``gatewise forecast``: read, train, test, write; and say in one sentence what went wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from gatewise.apps import report
+
+if TYPE_CHECKING:
+    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.series import TimeSeries
+    from gatewise.tasks.training import Epoch
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+MOST_HORIZON = 60  # steps, unless told
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; ``None`` leaves the choice to us."""
+
+    file: Path | None
+    target: str | None
+    time: str | None
+    horizon: int | None
+    season: int | None
+    cell: str
+    hidden_size: int
+    epochs: int
+    seed: int
+    out: Path | None
+
+
+def run(request: Request) -> int:
+    """Do the job and give the exit status: 0, 1 if it failed, 2 for bad input, 130 after Ctrl-C."""
+    # Threads that wait asleep lose little alone and do not fight other programs for two cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    console, complaints = Console(markup=False, highlight=False), Console(stderr=True, soft_wrap=True)
+    try:
+        return _run(request, console)
+    except KeyboardInterrupt:
+        console.print("Stopped by Ctrl-C. Nothing was written.")
+        return INTERRUPTED
+    except (ValueError, FloatingPointError, OSError) as error:
+        complaints.print(Text(f"Error: {error}"), style="red")
+        return BAD_INPUT if isinstance(error, ValueError) else FAILED
+
+
+def _run(request: Request, console: Console) -> int:
+    series = _read(request)
+    horizon = request.horizon or _default_horizon(series)
+
+    from gatewise.tasks.parts import hold_out, require_rows, require_values, rows_to_test
+
+    require_rows(series, rows_to_test(horizon), horizon)
+    rows = len(series) - hold_out(len(series), horizon)
+    require_values(series, rows, len(series), "test")
+
+    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.run_folder import free_name, given_name, new_folder, write_run
+
+    forecaster = Forecaster(
+        horizon,
+        cell=request.cell,
+        hidden_size=request.hidden_size,
+        season=request.season,
+        max_epochs=request.epochs,
+        seed=request.seed,
+    )
+    stem = f"{Path(series.name).stem}-{request.cell}"
+    folder = Path()
+
+    def name() -> Path:
+        nonlocal folder
+        folder = given_name(request.out) if request.out else free_name(stem)
+        return folder
+
+    with new_folder(name) as staging:
+        report.show_series(console, series, rows, forecaster)
+        _fit(forecaster, series.head(rows), console)
+        tested = forecaster.backtest(series, rows)
+        write_run(staging, forecaster, series, tested)
+    try:
+        report.show_errors(console, forecaster, series, tested)
+        report.show_folder(console, forecaster, folder)
+    except KeyboardInterrupt:
+        console.print(f"Stopped by Ctrl-C. Everything was written to {folder}.")
+        return INTERRUPTED
+    return INTERRUPTED if forecaster.interrupted_ else 0
+
+
+def _read(request: Request) -> TimeSeries:
+    from gatewise.tasks.series import read_series
+    from gatewise.tasks.weather import FILE, TARGET
+
+    if request.file is None:
+        return read_series(FILE, request.target or TARGET, request.time)
+    return read_series(request.file, request.target, request.time)
+
+
+def _default_horizon(series: TimeSeries) -> int:
+    """Choose the shortest season, but no more than an eighth of the rows."""
+    season = min(series.clock.seasons(), default=1)
+    return max(1, min(season, MOST_HORIZON, len(series) // 8))
+
+
+def _fit(forecaster: Forecaster, series: TimeSeries, console: Console) -> None:
+    with _bar(console) as bar:
+        task = bar.add_task("training", total=forecaster.max_epochs, state="")
+
+        def show(epoch: Epoch) -> None:
+            scale = forecaster.prepared_.encoding.scale[0]
+            error, best = f"{epoch.error * scale:.3g}", f"{epoch.best * scale:.3g} {series.unit}"
+            state = f"epoch {epoch.number}, validation MAE {error}, best {best}"
+            bar.update(task, completed=epoch.number, state=state)
+
+        forecaster.fit(series, show)
+        bar.update(task, total=forecaster.epochs_)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Progress]:
+    columns = (
+        TextColumn("Training", markup=False),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+    )
+    with Progress(*columns, console=console) as bar:
+        yield bar

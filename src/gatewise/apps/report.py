@@ -1,0 +1,117 @@
+"""What ``gatewise forecast`` prints."""
+
+from __future__ import annotations
+
+from math import floor, log10
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gatewise.tasks.evaluation import MODEL, Evaluation, forecast_label
+
+if TYPE_CHECKING:
+    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.series import TimeSeries
+
+MEASURES = {"mae": "MAE", "rmse": "RMSE", "mase": "MASE"}
+
+
+def show_series(console: Console, series: TimeSeries, rows: int, forecaster: Forecaster) -> None:
+    """Say what was read and what will be learnt."""
+    span, missing = series.clock.span, int(series.frame[series.target].isna().sum())
+    inputs = [name for name in series.frame.columns if name != series.target]
+    facts = {
+        "Series": f"{Path(series.name).name}: {len(series):,} steps of {span(1)}, "
+        f"{series.times[0]:%Y-%m-%d %H:%M} to {series.times[-1]:%Y-%m-%d %H:%M}",
+        "Target": f"{series.target}, {missing:,} values missing",
+        "Inputs": f"its past, and that of {_list(inputs)}" if inputs else "its past",
+        "Left out": _list(list(series.left_out)),
+        "Model": f"{forecaster.cell.upper()} with {forecaster.hidden_size} units, "
+        f"forecasts {span(forecaster.horizon)} ahead, seed {forecaster.seed}",
+        "Test": f"the last {len(series) - rows:,} steps, from {series.times[rows]:%Y-%m-%d %H:%M}; "
+        "training never sees them",
+    }
+    grid = Table.grid(padding=(0, 2))
+    for name, fact in facts.items():
+        if fact:
+            grid.add_row(Text(name, style="bold"), Text(fact))
+    console.print(grid)
+    console.print()
+
+
+def show_errors(console: Console, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> None:
+    """Print the table of errors, the smallest of each row in bold, and the verdict."""
+    season = series.clock.span(forecaster.prepared_.encoding.season)
+    steps = _shown_steps(forecaster.horizon)
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.add_column("Test error")
+    for name in tested.forecasts:
+        table.add_column(forecast_label(name, season), justify="right")
+    overall, by_step = tested.overall(), tested.by_step()
+    for measure, title in MEASURES.items():
+        unit = f" ({series.unit})" if series.unit and measure != "mase" else ""
+        table.add_row(Text(f"{title}{unit}", style="bold"))
+        rows = {"  all steps": {name: overall[name][measure] for name in tested.forecasts}}
+        for step in steps:
+            errors = {name: by_step[step - 1][name][measure] for name in tested.forecasts}
+            rows[f"  {series.clock.span(step)} ahead"] = errors
+        _add(table, rows)
+    console.print(table)
+    console.print(f"\nOver {len(tested.origins):,} forecasts. {_verdict(tested, season)}")
+
+
+def show_folder(console: Console, forecaster: Forecaster, folder: Path) -> None:
+    """Say where everything is."""
+    from gatewise.tasks.run_folder import FILES
+
+    if forecaster.interrupted_:
+        kept = f"the best model so far, of epoch {forecaster.best_epoch_} of {forecaster.epochs_}"
+        console.print(f"\nStopped by Ctrl-C. Kept: {kept}.")
+    console.print(Text(f"\n{folder}/", style="bold"))
+    for name, meaning in FILES.items():
+        console.print(f"  {name:<18} {meaning}", soft_wrap=True)
+
+
+def _add(table: Table, rows: dict[str, dict[str, float | None]]) -> None:
+    """Add rows of one measure, all with the same number of decimals."""
+    largest = max((error for row in rows.values() for error in row.values() if error), default=1.0)
+    decimals = min(max(2 - floor(log10(largest)), 0), 6)
+    for label, row in rows.items():
+        best = min((error for error in row.values() if error is not None), default=None)
+        table.add_row(label, *(_cell(error, decimals, error == best) for error in row.values()))
+
+
+def _cell(error: float | None, decimals: int, best: bool) -> Text:
+    text = "-" if error is None else f"{error:,.{decimals}f}"
+    return Text(text, style="bold green" if best and error is not None else "")
+
+
+def _verdict(tested: Evaluation, season: str) -> str:
+    maes = {name: errors["mae"] or 0.0 for name, errors in tested.overall().items()}
+    best = min((name for name in maes if name != MODEL), key=lambda name: maes[name])
+    if maes[best] == 0:
+        return f"The {forecast_label(best, season)} forecast is perfect here; there is nothing to gain."
+    skill = tested.skill()
+    rival = f"the best naive forecast ({forecast_label(best, season)})"
+    if skill > 0:
+        return f"The model's error is {skill:.0%} smaller than that of {rival}."
+    return f"The model does not beat {rival} here: its error is {-skill:.0%} larger."
+
+
+def _shown_steps(horizon: int) -> list[int]:
+    """Choose some steps ahead, closer together at the beginning.
+
+    >>> _shown_steps(24), _shown_steps(4)
+    ([1, 3, 6, 12, 24], [1, 2, 3, 4])
+    """
+    if horizon <= 6:
+        return list(range(1, horizon + 1))
+    return sorted({1, *(max(1, round(horizon / part)) for part in (8, 4, 2, 1))})
+
+
+def _list(names: list[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,154 @@
+"""The two pictures of a run: forecasts with history, and the gates over the last steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from gatewise.insight.figures import Example, Panel, draw_forecasts, draw_gates, short
+from gatewise.tasks.evaluation import MODEL, Evaluation, forecast_label
+from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.naive import future
+from gatewise.tasks.series import TimeSeries
+
+
+class _Words(NamedTuple):
+    """How a value of a cell is shown: title, words for the ends of its colours, whether it has a sign."""
+
+    title: str
+    low: str
+    high: str
+    signed: bool = False
+
+
+SHOWN = {
+    "lstm": {
+        "f": _Words("Forget gate f: how much of the memory is kept", "forget", "keep"),
+        "i": _Words("Input gate i: how much of the new is written into the memory", "ignore", "write"),
+        "o": _Words("Output gate o: how much of the memory is shown to the outside", "hide", "show"),
+        "c": _Words("Memory c", "", "", signed=True),
+    },
+    "gru": {
+        "z": _Words("Update gate z: how much of the old state is kept", "renew", "keep"),
+        "r": _Words("Reset gate r: how much of the old state the new one may see", "hide", "see"),
+        "h": _Words("State h", "", "", signed=True),
+    },
+    "rnn": {"h": _Words("State h (a plain recurrent network has no gates)", "", "", signed=True)},
+}
+KEEPS = {"lstm": "f", "gru": "z"}  # the gate that says how much of the state stays
+
+
+def forecast_picture(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> Figure:
+    """Draw the coming forecast, a good, a typical and a bad one of the test, and the error by step ahead."""
+    horizon, span = forecaster.horizon, series.clock.span
+    made = forecaster.predict(series)
+    past = _past(series, len(series), horizon)
+    made_times = pd.DatetimeIndex(made.index)
+    coming = Example(
+        f"The next {span(horizon)}",
+        pd.DatetimeIndex(past.index),
+        past.to_numpy(),
+        made_times,
+        made.to_numpy(),
+    )
+    steps = tested.by_step()
+    errors = {
+        _label(name, forecaster, series): np.array([step[name]["mae"] for step in steps], dtype=float)
+        for name in tested.forecasts
+    }
+    when = f"{tested.times[0]:%d %B %Y} to {series.times[-1]:%d %B %Y}"
+    network = f"{forecaster.cell.upper()} with {forecaster.hidden_size} units"
+    return draw_forecasts(
+        f"{series.target}: forecasts {span(horizon)} ahead",
+        f"{network}. The test part, {when}, was held out: {len(tested.origins):,} forecasts.",
+        series.unit or series.target,
+        coming,
+        _examples(forecaster, series, tested),
+        "Mean absolute error by time ahead",
+        [span(step["step"]) for step in steps],
+        errors,
+    )
+
+
+def gate_picture(forecaster: Forecaster, series: TimeSeries) -> Figure:
+    """Draw the target over the gates of the first layer, for the last steps of a series."""
+    shortest = min(series.clock.seasons(), default=1)
+    steps = min(max(7 * shortest, 60), 336, len(series) - forecaster.prepared_.history)
+    values = forecaster.watch(series, steps)
+    order, rows, label = _memory(forecaster.cell, values, series)
+    panels = [
+        Panel(words.title, values[name][:, order], words.low, words.high, words.signed)
+        for name, words in SHOWN[forecaster.cell].items()
+    ]
+    times = series.times[-steps:]
+    return draw_gates(
+        f"Inside the {forecaster.cell.upper()}: the last {series.clock.span(steps)}",
+        f"Every row of a map is one of the {forecaster.hidden_size} hidden units; every column is one step.",
+        series.target,
+        times,
+        series.values[-steps:],
+        panels,
+        rows,
+        label,
+    )
+
+
+def _examples(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> list[Example]:
+    """The forecasts of the test at the tenth, fiftieth and ninetieth percentile of error."""
+    ranked = tested.ranked()
+    chosen = {"A good one": 0.1, "A typical one": 0.5, "A bad one": 0.9}
+    if len(ranked) == 0:
+        return []
+    rows = {title: int(ranked[int(share * (len(ranked) - 1))]) for title, share in chosen.items()}
+    return [_example(title, row, forecaster, series, tested) for title, row in rows.items()]
+
+
+def _example(title: str, row: int, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> Example:
+    horizon = forecaster.horizon
+    origin = int(tested.origins[row])
+    past = _past(series, origin + 1, horizon)
+    mae = float(np.abs(tested.forecasts[MODEL][row] - tested.truth[row]).mean())
+    return Example(
+        f"{title}: off by {short(mae)} {series.unit} on average".replace("  ", " "),
+        pd.DatetimeIndex(past.index),
+        past.to_numpy(),
+        series.times[future(np.array(origin), horizon)],
+        tested.forecasts[MODEL][row],
+        tested.truth[row],
+        {
+            _label(name, forecaster, series): made[row]
+            for name, made in tested.forecasts.items()
+            if name != MODEL
+        },
+    )
+
+
+def _past(series: TimeSeries, stop: int, horizon: int) -> pd.Series[float]:
+    shown = max(3 * horizon, 12)
+    return series.frame[series.target].iloc[max(stop - shown, 0) : stop]
+
+
+def _label(name: str, forecaster: Forecaster, series: TimeSeries) -> str:
+    return forecast_label(name, series.clock.span(forecaster.prepared_.encoding.season))
+
+
+def _memory(
+    cell: str, values: dict[str, NDArray[np.float32]], series: TimeSeries
+) -> tuple[NDArray[np.int64], list[tuple[int, str]], str]:
+    """Order the units by how long they remember; give words for some rows, and for all."""
+    if cell not in KEEPS:
+        return np.argsort(values["h"].mean(axis=0)), [], "units, by mean"
+    kept = np.log(np.clip(values[KEEPS[cell]], 1e-6, 1 - 1e-6)).mean(axis=0)
+    order = np.argsort(kept)
+    shown = [0, len(order) // 2, len(order) - 1]
+    rows = [(row, _half_life(float(kept[order[row]]), series)) for row in sorted(set(shown))]
+    return order, rows, "half-life of memory"
+
+
+def _half_life(log_kept: float, series: TimeSeries) -> str:
+    """Give the time in which half of a memory is gone if every step keeps ``exp(log_kept)`` of it."""
+    return series.clock.span(float(np.log(0.5) / log_kept))

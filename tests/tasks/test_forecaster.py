@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gatewise.tasks.errors import SeriesError
+from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL
+from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.series import TimeSeries
+
+FIT = 340  # rows that the fitted forecaster of the fixtures has seen
+
+
+def changed(series: TimeSeries, first: int, stop: int, column: str, add: float) -> TimeSeries:
+    values = series.frame[column].to_numpy(copy=True)
+    values[first:stop] += add
+    return TimeSeries.from_frame(series.frame.assign(**{column: values}), series.target)
+
+
+def test_a_forecast_does_not_change_with_what_comes_after_its_origin(
+    fitted: Forecaster, series: TimeSeries
+) -> None:
+    tested = fitted.backtest(series, FIT)
+    for column in ("load (kW)", "wind"):
+        other = fitted.backtest(changed(series, 371, 400, column, 50.0), FIT)
+        before = tested.origins <= 370
+        assert before.sum() == 32
+        for name in tested.forecasts:
+            assert np.array_equal(tested.forecasts[name][before], other.forecasts[name][before])
+
+
+def test_a_forecast_uses_the_last_known_value_and_the_last_input(
+    fitted: Forecaster, series: TimeSeries
+) -> None:
+    made = fitted.predict(series)
+    for column in ("load (kW)", "wind"):
+        other = fitted.predict(changed(series, 399, 400, column, 0.5))
+        assert (made != other).all()
+
+
+def test_a_forecast_is_that_of_the_series_cut_at_its_origin(fitted: Forecaster, series: TimeSeries) -> None:
+    tested = fitted.backtest(series, FIT)
+    for row in (0, 17, len(tested.origins) - 1):
+        origin = int(tested.origins[row])
+        alone = fitted.predict(series.head(origin + 1))
+        assert np.array_equal(alone.to_numpy(), tested.forecasts[MODEL][row])
+        assert np.array_equal(series.values[origin + 1 : origin + 7], tested.truth[row])
+        assert alone.index[0] == series.times[origin] + pd.Timedelta("1h")
+
+
+def test_fitting_does_not_depend_on_rows_that_were_cut_off(series: TimeSeries) -> None:
+    later = changed(series, FIT, 400, "load (kW)", 1000.0)
+    one, two = (
+        Forecaster(6, hidden_size=4, max_epochs=1).fit(given.head(FIT)).predict(series.head(FIT))
+        for given in (series, later)
+    )
+    assert np.array_equal(one, two)
+
+
+def test_training_windows_forecast_nothing_of_the_validation_part(
+    fitted: Forecaster, series: TimeSeries
+) -> None:
+    part = series.head(FIT)
+    rows = FIT - 51
+    windows = fitted.prepared_.windows(part, 6)
+    batches = fitted.prepared_.training(windows, rows, 32, seed=0)
+    check = fitted.prepared_.validation(windows, rows)
+    assert batches.stop - 1 + 6 == rows - 1  # the last step that the last window forecasts
+    assert check.origins[0] == rows - 1
+    assert check.origins[-1] + 6 <= FIT - 1
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(series: TimeSeries) -> None:
+    one, same, other = (
+        Forecaster(6, hidden_size=8, max_epochs=2, seed=seed).fit(series.head(FIT)).predict(series)
+        for seed in (5, 5, 6)
+    )
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_every_cell_learns_a_wave_better_than_the_naive_forecasts(series: TimeSeries, cell: str) -> None:
+    forecaster = Forecaster(6, cell=cell, hidden_size=16, max_epochs=12, learning_rate=0.01)
+    tested = forecaster.fit(series.head(FIT)).backtest(series, FIT)
+    assert set(tested.forecasts) == {MODEL, PERSISTENCE, SEASONAL}
+    assert tested.skill() > 0.1
+    assert forecaster.score(series) > 0.1
+
+
+def test_the_season_is_the_one_that_repeats_best(fitted: Forecaster) -> None:
+    assert fitted.prepared_.encoding.season == 24
+    assert fitted.prepared_.encoding.phases == (24,)
+
+
+def test_missing_targets_are_neither_learnt_from_nor_judged_by(series: TimeSeries) -> None:
+    frame = series.frame.copy()
+    frame.iloc[100:110, 0] = np.nan
+    frame.iloc[350:360, 0] = np.nan
+    holey = TimeSeries.from_frame(frame, series.target)
+    forecaster = Forecaster(6, hidden_size=4, max_epochs=1).fit(holey.head(FIT))
+    tested = forecaster.backtest(holey, FIT)
+    assert np.isnan(tested.truth).any()
+    assert np.isfinite(tested.forecasts[MODEL]).all()
+    assert all(np.isfinite(value or np.nan) for value in tested.overall()[MODEL].values())
+    assert len(tested.ranked()) == np.isfinite(tested.truth).all(axis=1).sum()
+
+
+def test_a_series_with_a_missing_end_is_forecast_from_the_last_known_value(
+    fitted: Forecaster, series: TimeSeries
+) -> None:
+    frame = series.frame.copy()
+    frame.iloc[-3:, 0] = np.nan
+    made = fitted.predict(TimeSeries.from_frame(frame, series.target))
+    assert np.isfinite(made).all()
+    assert made.index[0] == series.times[-1] + pd.Timedelta("1h")
+
+
+def test_watch_gives_the_gates_of_every_step(fitted: Forecaster, series: TimeSeries) -> None:
+    seen = fitted.watch(series, 50)
+    assert {"i", "f", "g", "o", "c", "h"} <= set(seen)
+    assert all(values.shape == (50, 8) for values in seen.values())
+    assert seen["h"] == pytest.approx(seen["o"] * np.tanh(seen["c"]), abs=1e-5)
+
+
+def test_history_and_season_can_be_given(series: TimeSeries) -> None:
+    forecaster = Forecaster(6, hidden_size=4, max_epochs=1, history=10, season=12).fit(series)
+    assert forecaster.prepared_.history == 10
+    assert forecaster.prepared_.encoding.season == 12
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"horizon": 0}, "horizon: expected a whole number of at least 1. Got 0"),
+        ({"horizon": 2.5}, "horizon: expected a whole number of at least 1. Got 2.5"),
+        ({"horizon": True}, "horizon: expected a whole number"),
+        ({"cell": "elman"}, "cell: expected one of lstm, gru, rnn. Got 'elman'"),
+        ({"hidden_size": 0}, "hidden_size: expected a whole number of at least 1. Got 0"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0. Got -1"),
+        ({"dropout": 1.0}, "dropout: expected a share of at least 0 and below 1. Got 1.0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number above 0. Got 0.0"),
+        ({"season": 200}, "season: expected at most 170, half of the training rows. Got 200"),
+        ({"history": 300}, "history: expected at most 167 for 340 training rows. Got 300"),
+    ],
+)
+def test_a_parameter_out_of_range_is_named(
+    series: TimeSeries, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Forecaster(**{"horizon": 6, **parameters}).fit(series)
+
+
+def test_a_short_series_is_refused_with_the_rows_it_needs(series: TimeSeries) -> None:
+    with pytest.raises(SeriesError, match="at least 20 are needed"):
+        Forecaster(6).fit(series.head(19))
+
+
+def test_using_a_forecaster_before_fit_or_on_another_series_is_explained(
+    fitted: Forecaster, series: TimeSeries
+) -> None:
+    with pytest.raises(RuntimeError, match="call fit first"):
+        Forecaster(6).predict(series)
+    with pytest.raises(ValueError, match=r"expected at least 96 rows\. Got 90"):
+        fitted.predict(series.head(90))
+    with pytest.raises(ValueError, match="expected the target"):
+        fitted.predict(TimeSeries.from_frame(series.frame, "wind"))
+    with pytest.raises(ValueError, match="Lacks \\['wind'\\]"):
+        fitted.predict(TimeSeries.from_frame(series.frame[["load (kW)"]], series.target))
+    daily = series.frame.set_axis(pd.date_range("2020-01-01", periods=400, freq="D"))
+    with pytest.raises(ValueError, match=r"expected steps of 1 h\. Got 1 day"):
+        fitted.predict(TimeSeries.from_frame(daily, series.target))
+    with pytest.raises(ValueError, match="expected at least 6 steps after row 398"):
+        fitted.backtest(series, 398)
+
+
+def test_parameters_are_stored_as_given_and_shown() -> None:
+    forecaster = Forecaster(6, cell="gru", seed=3)
+    assert forecaster.get_params()["cell"] == "gru"
+    assert repr(forecaster).startswith("Forecaster(horizon=6, cell='gru', hidden_size=64")
+    assert Forecaster(**forecaster.get_params()).get_params() == forecaster.get_params()

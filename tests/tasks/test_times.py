@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from gatewise.tasks.times import parse_times
+
+
+@pytest.mark.parametrize(
+    ("texts", "first"),
+    [
+        (["2024-02-01 10:30", "2024-02-01 11:30"], "2024-02-01 10:30"),
+        (["2024-02-01T10:30:00Z", "2024-02-01T11:30:00Z"], "2024-02-01 10:30"),
+        (["2024-02-01T10:30:00+02:00", "2024-02-01T11:30:00+02:00"], "2024-02-01 08:30"),
+        (["2024-03-31 01:00+01:00", "2024-03-31 03:00+02:00"], "2024-03-31 00:00"),
+        (["31/01/2024", "01/02/2024"], "2024-01-31"),
+        (["01/31/2024", "02/01/2024"], "2024-01-31"),
+        (["31.01.2024 10:00", "31.01.2024 11:00"], "2024-01-31 10:00"),
+        (["1949-01", "1949-02"], "1949-01-01"),
+        (["1949", "1950"], "1949-01-01"),
+        (["1949.0", "1950.0"], "1949-01-01"),
+        (["194901", "194902"], "1949-01-01"),
+        (["20240131", "20240201"], "2024-01-31"),
+        (["1706700000", "1706703600"], "2024-01-31 11:20"),
+        (["1706700000000", "1706703600000"], "2024-01-31 11:20"),
+        (["Jan 2024", "Feb 2024"], "2024-01-01"),
+    ],
+)
+def test_usual_ways_to_write_a_time_are_read(texts: list[str], first: str) -> None:
+    times = parse_times(pd.Series(texts))
+    assert times is not None
+    assert times.notna().all()
+    assert times.iloc[0] == pd.Timestamp(first)
+
+
+def test_day_and_month_that_could_be_either_way_round_are_not_guessed() -> None:
+    assert parse_times(pd.Series(["01/02/2024", "01/03/2024"])) is None
+
+
+def test_one_late_day_settles_which_number_is_the_day() -> None:
+    times = parse_times(pd.Series(["01/02/2024", "13/02/2024"]))
+    assert times is not None
+    assert list(times) == [pd.Timestamp("2024-02-01"), pd.Timestamp("2024-02-13")]
+
+
+def test_unreadable_times_are_not_a_time() -> None:
+    times = parse_times(pd.Series(["2024-01-01", "soon", "2024-01-03"]))
+    assert times is not None
+    assert list(times.isna()) == [False, True, False]
+
+
+def test_zoned_columns_become_utc() -> None:
+    zoned = pd.Series(pd.date_range("2024-01-01", periods=2, freq="h", tz="Europe/Paris"))
+    times = parse_times(zoned)
+    assert times is not None
+    assert times.iloc[0] == pd.Timestamp("2023-12-31 23:00")
