@@ -59,11 +59,9 @@ def _run(request: Request, console: Console) -> int:
     series = _read(request)
     horizon = request.horizon or _default_horizon(series)
 
-    from gatewise.tasks.parts import hold_out, require_rows, require_values, rows_to_test
+    from gatewise.tasks.parts import untested_rows
 
-    require_rows(series, rows_to_test(horizon), horizon)
-    rows = len(series) - hold_out(len(series), horizon)
-    require_values(series, rows, len(series), "test")
+    rows = untested_rows(series, horizon)
 
     from gatewise.tasks.forecaster import Forecaster
     from gatewise.tasks.run_folder import free_name, given_name, new_folder, write_run

@@ -122,8 +122,10 @@ def clock_to_dict(clock: Clock) -> dict[str, Any]:
     return {"kind": "months" if isinstance(clock, MonthClock) else "fixed", **asdict(clock)}
 
 
-def clock_from_dict(data: dict[str, Any]) -> Clock:
+def clock_from_dict(data: Any) -> Clock:
     """Build a clock from what ``clock_to_dict`` gave; ``ValueError`` if it is anything else."""
+    if not isinstance(data, dict):
+        raise ValueError(f"clock: expected the step of a series. Got {data!r}")
     kinds: dict[Any, type[FixedClock | MonthClock]] = {"fixed": FixedClock, "months": MonthClock}
     values = {key: value for key, value in data.items() if key != "kind"}
     kind = kinds.get(data.get("kind"))

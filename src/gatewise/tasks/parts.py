@@ -43,27 +43,39 @@ def spread(first: int, stop: int, most: int, season: int) -> NDArray[np.int64]:
     return np.arange(first, stop, stride, dtype=np.int64)
 
 
+def untested_rows(series: TimeSeries, horizon: int) -> int:
+    """Give how many of the first rows to fit to; the rest is for the test.
+
+    Raises ``SeriesError`` if the series is too short, or a part of it has nothing to learn or to test with.
+    """
+    _require_rows(series, rows_to_test(horizon), horizon)
+    rows = len(series) - hold_out(len(series), horizon)
+    _require_values(series, rows, len(series), "test")
+    training_rows(series.head(rows), horizon)
+    return rows
+
+
 def training_rows(series: TimeSeries, horizon: int) -> int:
     """Give how many of the first rows to train on; the rest is for validation.
 
     Raises ``SeriesError`` if the series is too short, or has nothing to learn or to validate with.
     """
-    require_rows(series, rows_to_fit(horizon), horizon)
+    _require_rows(series, rows_to_fit(horizon), horizon)
     rows = len(series) - hold_out(len(series), horizon)
-    require_values(series, 0, rows, "training")
+    _require_values(series, 0, rows, "training")
     _require_change(series, rows)
-    require_values(series, rows, len(series), "validation")
+    _require_values(series, rows, len(series), "validation")
     return rows
 
 
-def require_rows(series: TimeSeries, rows: int, horizon: int) -> None:
+def _require_rows(series: TimeSeries, rows: int, horizon: int) -> None:
     """Raise ``SeriesError`` if a series is shorter than so many rows."""
     if len(series) < rows:
         problem = f"{len(series)} rows are too few for a horizon of {horizon}: at least {rows} are needed"
         raise SeriesError(series.name, problem, column=series.target, row=len(series))
 
 
-def require_values(series: TimeSeries, first: int, stop: int, part: str) -> None:
+def _require_values(series: TimeSeries, first: int, stop: int, part: str) -> None:
     """Raise ``SeriesError`` if the target has no value in the rows ``first .. stop - 1``, counted from 0."""
     if np.isnan(series.values[first:stop]).all():
         problem = f"all values are missing from {series.times[first]} on, in the {part} part"

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gatewise
+
+COMMAND = [sys.executable, "-m", "gatewise.apps.command_line"]
+
+
+def gatewise_command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    done = gatewise_command("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, f"gatewise {gatewise.__version__}", "")
+
+
+def test_help_names_the_commands_and_every_option(tmp_path: Path) -> None:
+    assert "forecast" in gatewise_command("--help", cwd=tmp_path).stdout
+    text = gatewise_command("forecast", "--help", cwd=tmp_path).stdout
+    for option in ("target", "time", "horizon", "season", "cell", "hidden-size", "epochs", "seed", "out"):
+        assert f"--{option}" in text
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "forecast --help", "forecast none.csv"])
+def test_what_needs_no_network_imports_no_torch(tmp_path: Path, arguments: str) -> None:
+    code = (
+        "import atexit, sys; "
+        "atexit.register(lambda: print('SLOW', [m for m in ('torch', 'lightning') if m in sys.modules])); "
+        "from gatewise.apps.command_line import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "SLOW []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        ("--horizon 0", "--horizon"),
+        ("--horizon -3", "--horizon"),
+        ("--horizon soon", "--horizon"),
+        ("--horizon 2.5", "--horizon"),
+        ("--season 0", "--season"),
+        ("--seed -1", "--seed"),
+        ("--seed x", "--seed"),
+        ("--cell elman", "--cell"),
+        ("--hidden-size 0", "--hidden-size"),
+        ("--epochs 0", "--epochs"),
+        ("--nonsense", "--nonsense"),
+    ],
+)
+def test_a_bad_option_is_named_with_status_2(tmp_path: Path, arguments: str, option: str) -> None:
+    done = gatewise_command("forecast", *arguments.split(), cwd=tmp_path)
+    assert done.returncode == 2
+    assert option in re.sub(r"\s+", " ", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['typer'] = None; from gatewise.apps.command_line import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "gatewise needs typer for its commands: pip install 'gatewise[tasks]'"

@@ -1,0 +1,286 @@
+"""`gatewise forecast` as its users call it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from math import sin
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.run_folder import FILES
+from gatewise.tasks.series import read_series
+
+COMMAND = [sys.executable, "-m", "gatewise.apps.command_line", "forecast"]
+TIMES = [f"2024-01-{1 + hour // 24:02d} {hour % 24:02d}:00" for hour in range(240)]
+SMALL = ["--hidden-size", "8", "--epochs", "2"]
+
+
+def forecast(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+    )
+
+
+def table(folder: Path, *, header: str = "time,y,x", **rows: str) -> Path:
+    """240 good rows in ``shop.csv``; ``r5="..."`` replaces the row 5, counted from 1."""
+    lines = [f"{time},{5 * sin(hour / 4) + hour % 3:.2f},{hour % 7}" for hour, time in enumerate(TIMES)]
+    for name, line in rows.items():
+        lines[int(name[1:]) - 1] = line
+    path = folder / "shop.csv"
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("run")
+    table(folder)
+    return folder, forecast("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=folder)
+
+
+def test_a_run_prints_errors_and_leaves_a_whole_folder(
+    run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = run
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in folder.iterdir()} == {"shop.csv", "runs"}
+    assert {path.name for path in (folder / "runs" / "shop-lstm").iterdir()} == set(FILES)
+    for words in (
+        "persistence",
+        "seasonal naive (24 h)",
+        "MAE",
+        "RMSE",
+        "MASE",
+        "6 h ahead",
+        "runs/shop-lstm/",
+    ):
+        assert words in done.stdout
+    metrics = json.loads((folder / "runs/shop-lstm/metrics.json").read_text(encoding="utf-8"))
+    errors = metrics["test"]["overall"]
+    assert f"{errors['model']['mae']:.2f}" in done.stdout
+    assert metrics["series"]["file"] == "shop.csv"
+
+
+def test_the_model_of_a_run_forecasts_what_the_run_did(
+    run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = run
+    written = pd.read_csv(folder / "runs/shop-lstm/forecast.csv", index_col="time", parse_dates=True)
+    made = Forecaster.load(folder / "runs/shop-lstm/model.safetensors").predict(
+        read_series(folder / "shop.csv", target="y")
+    )
+    assert written["y"].to_numpy() == pytest.approx(made.to_numpy(), rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_files_and_a_second_run_a_new_folder(
+    run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = run
+    again = forecast("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=folder)
+    assert again.returncode == 0
+    for name in FILES:
+        one, two = (folder / "runs" / run / name for run in ("shop-lstm", "shop-lstm-2"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_held_out_end_changes_neither_the_model_nor_its_scalers(
+    run: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    folder, _ = run
+    rows = {f"r{row}": f"{TIMES[row - 1]},{row},{-row}" for row in range(240 - 36 + 1, 241)}
+    table(tmp_path, **rows)
+    done = forecast("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0
+    one, two = (Forecaster.load(at / "runs/shop-lstm/model.safetensors") for at in (folder, tmp_path))
+    assert one.prepared_ == two.prepared_
+    weights = two.network_.state_dict()
+    assert all((weights[name] == value).all() for name, value in one.network_.state_dict().items())
+    assert one.metrics_["test"] != two.metrics_["test"]
+
+
+def test_parquet_another_cell_and_a_folder_of_ones_own(tmp_path: Path) -> None:
+    days = pd.date_range("2023-01-01", periods=150, freq="D")
+    frame = pd.DataFrame({"sold": [day % 7 + day / 50 for day in range(150)], "kind": "shoe"}, index=days)
+    frame.rename_axis("day").to_parquet(tmp_path / "shop.parquet")
+    done = forecast("shop.parquet", "--cell", "gru", "--out", "deep/mine", *SMALL, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in (tmp_path / "deep" / "mine").iterdir()} == set(FILES)
+    assert "7 days ahead" in done.stdout
+    assert "kind" in done.stdout
+
+
+LATE = range(190, 241)  # more than the test part, which begins in row 205
+BAD: dict[str, tuple[dict[str, str], list[str], str]] = {
+    "no such column": ({}, ["--target", "z"], ": there is no column 'z'; the columns are 'time', 'y', 'x'."),
+    "no such time": ({}, ["--time", "z"], ": there is no column 'z'; the columns are 'time', 'y', 'x'."),
+    "time unread": ({"r9": "soon,1,1"}, [], ", column 'time', row 9: 'soon' is not a time that can be read"),
+    "time missing": ({"r9": ",1,1"}, [], ", column 'time', row 9: the time is missing."),
+    "time twice": ({"r9": f"{TIMES[7]},1,1"}, [], ", column 'time', row 9: the time 2024-01-01 07:00:00 is"),
+    "time off": ({"r9": "2024-01-01 08:30,1,1"}, [], ", column 'time', row 9: 2024-01-01 08:30:00 is off"),
+    "text in y": ({"r9": f"{TIMES[8]},many,1"}, [], ", column 'y', row 9: 'many' is not a number."),
+    "text in x": ({"r9": f"{TIMES[8]},1,many"}, [], ", column 'x', row 9: 'many' is not a number."),
+    "infinite": ({"r9": f"{TIMES[8]},inf,1"}, [], ", column 'y', row 9: 'inf' is not a finite number."),
+    "ragged": ({"r9": f"{TIMES[8]},1,1,1"}, [], ", row 9: there are 4 fields where the header has 3."),
+    "name twice": ({"header": "time,y,y"}, [], ", column 'y': the header has this name more than once."),
+    "too few rows": ({}, ["--horizon", "100"], ", column 'y', row 240: 240 rows are too few for a horizon"),
+    "all missing": (
+        {f"r{row + 1}": f"{time},,1" for row, time in enumerate(TIMES)},
+        [],
+        ", column 'y': all 240 values are missing.",
+    ),
+    "constant": (
+        {f"r{row + 1}": f"{time},3,1" for row, time in enumerate(TIMES)},
+        [],
+        ", column 'y': every value is 3, and a constant needs no forecast.",
+    ),
+    "constant in training": (
+        {f"r{row + 1}": f"{time},{max(0, row - 200)},1" for row, time in enumerate(TIMES)},
+        [],
+        ", column 'y', row 173: every value before 2024-01-08 05:00:00 is 0",
+    ),
+    "no test values": (
+        {f"r{row}": f"{TIMES[row - 1]},,1" for row in LATE},
+        [],
+        ", column 'y', row 205: all values are missing from 2024-01-09 12:00:00 on, in the test part.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_explained_in_one_sentence_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    rows, arguments, sentence = BAD[name]
+    table(tmp_path, **rows)
+    done = forecast("shop.csv", "--target", "y", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: shop.csv{sentence}")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "shop.csv: name the target column with --target; columns that could be it: 'y', 'x'."),
+        (
+            ["--target", "y", "--season", "100"],
+            "season: expected at most 86, half of the training rows. Got 100",
+        ),
+        (["--target", "y", "--out", "."], ".: the folder exists already; give --out a new name."),
+        (
+            ["--target", "y", "--out", "shop.csv/x"],
+            "shop.csv/x: the folder cannot be made (Not a directory).",
+        ),
+    ],
+)
+def test_bad_arguments_are_explained_in_one_sentence_and_nothing_is_written(
+    tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    table(tmp_path)
+    done = forecast("shop.csv", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"Error: {sentence}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "shop.csv: the file cannot be read (No such file or directory)."),
+        (b"", "shop.csv: the file is empty."),
+        (b"time,y\n", "shop.csv: the file has a header but no rows."),
+        (b"\xff\xd8\xff\xe0 a photograph", "shop.csv: the file is not UTF-8 text (byte 0)."),
+        (b"PAR1 half a file", "shop.csv: the file is not a readable Parquet file."),
+    ],
+)
+def test_an_unreadable_file_is_explained_in_one_sentence(
+    tmp_path: Path, content: bytes | None, sentence: str
+) -> None:
+    if content is not None:
+        (tmp_path / "shop.csv").write_bytes(content)
+    done = forecast("shop.csv", "--target", "y", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"Error: {sentence}\n")
+    assert {path.name for path in tmp_path.iterdir()} <= {"shop.csv"}
+
+
+INTERRUPTING = """
+import os, signal, sys
+from gatewise.tasks import training
+
+when = int(sys.argv.pop(1))
+given = training._Keeper.on_validation_end
+
+def on_validation_end(keeper, trainer, module):
+    if when == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+    given(keeper, trainer, module)
+    if when and keeper.epochs >= when:
+        os.kill(os.getpid(), signal.SIGINT)
+
+training._Keeper.on_validation_end = on_validation_end
+from gatewise.apps.command_line import main
+main()
+"""
+
+
+def interrupted(epoch: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run with a real SIGINT in the validation of the first epoch (0) or right after the given one."""
+    arguments = [str(epoch), "forecast", "shop.csv", "--target", "y", "--epochs", "500", "--out", "mine"]
+    return subprocess.run(
+        [sys.executable, "-c", INTERRUPTING, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_ctrl_c_keeps_the_last_good_model_and_says_so(tmp_path: Path) -> None:
+    table(tmp_path)
+    done = interrupted(3, tmp_path)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert "Stopped by Ctrl-C. Kept: the best model so far, of epoch " in done.stdout
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == set(FILES)
+    model = Forecaster.load(tmp_path / "mine" / "model.safetensors")
+    assert model.metrics_["training"]["interrupted"] is True
+    assert model.metrics_["training"]["epochs"] == 3
+
+
+def test_ctrl_c_before_there_is_a_model_leaves_nothing_and_says_so(tmp_path: Path) -> None:
+    table(tmp_path)
+    done = interrupted(0, tmp_path)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert "Stopped by Ctrl-C. Nothing was written." in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
+
+
+def test_a_signal_from_outside_during_training_stops_it_in_good_order(tmp_path: Path) -> None:
+    table(tmp_path)
+    process = subprocess.Popen(
+        [*COMMAND, "shop.csv", "--target", "y", "--epochs", "100000", "--out", "mine"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    hidden = tmp_path / f".mine.{process.pid}.part"
+    waited = threading.Event()
+    while not hidden.exists():  # training begins right after this folder
+        assert process.poll() is None
+        waited.wait(0.05)
+    process.send_signal(signal.SIGINT)
+    said, complaints = process.communicate()
+    assert (process.returncode, complaints) == (130, "")
+    kept = (tmp_path / "mine").exists()
+    assert ("Stopped by Ctrl-C. Kept: the best model so far" if kept else "Nothing was written.") in said
+    assert {path.name for path in tmp_path.iterdir()} == {"shop.csv"} | ({"mine"} if kept else set())

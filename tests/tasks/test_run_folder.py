@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.run_folder import (
+    FILES,
+    FolderError,
+    free_name,
+    given_name,
+    metrics,
+    new_folder,
+    write_run,
+)
+from gatewise.tasks.series import TimeSeries
+
+
+def test_a_folder_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    wanted = tmp_path / "deep" / "run"
+    with new_folder(lambda: given_name(wanted)) as folder:
+        (folder / "a").write_text("1")
+        assert not wanted.exists()
+    assert [path.name for path in wanted.iterdir()] == ["a"]
+    assert [path.name for path in wanted.parent.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_is_left_of_a_folder_that_failed(tmp_path: Path, error: type[BaseException]) -> None:
+    def fail() -> None:
+        with new_folder(lambda: given_name(tmp_path / "deep" / "er" / "run")) as folder:
+            (folder / "a").write_text("1")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_were_there_before_stay(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), new_folder(lambda: given_name(tmp_path / "run")):
+        raise ValueError
+    assert tmp_path.exists()
+
+
+def test_an_existing_folder_is_never_written_to(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with (
+        pytest.raises(FolderError, match=r"run: the folder exists already; give --out a new name\."),
+        new_folder(lambda: given_name(tmp_path / "run")),
+    ):
+        pytest.fail("the body must not run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_folder_that_comes_into_being_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    wanted = tmp_path / "run"
+
+    def write() -> None:
+        with new_folder(lambda: given_name(wanted)) as folder:
+            (folder / "a").write_text("ours")
+            wanted.mkdir()
+            (wanted / "a").write_text("theirs")
+
+    with pytest.raises(FolderError, match="exists already"):
+        write()
+    assert (wanted / "a").read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_inside_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(FolderError, match=r"the folder cannot be made \(Not a directory\)\."),
+        new_folder(lambda: given_name(tmp_path / "file" / "run")),
+    ):
+        pytest.fail("the body must not run")
+
+
+def test_free_names_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert free_name("a-lstm") == Path("runs/a-lstm")
+    for name in ("a-lstm", "a-lstm-2"):
+        Path("runs", name).mkdir(parents=True)
+    assert free_name("a-lstm") == Path("runs/a-lstm-3")
+
+
+def test_a_run_leaves_all_its_files_and_they_agree(
+    tmp_path: Path, fitted: Forecaster, series: TimeSeries
+) -> None:
+    tested = fitted.backtest(series, 340)
+    write_run(tmp_path, fitted, series, tested)
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES)
+    written = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert (
+        written == metrics(fitted, series, tested) == Forecaster.load(tmp_path / "model.safetensors").metrics_
+    )
+    assert written["test"]["overall"] == tested.overall()
+    assert len(written["test"]["by_step"]) == 6
+    assert written["series"]["past_inputs"] == ["wind"]
+    coming = pd.read_csv(tmp_path / "forecast.csv", index_col="time", parse_dates=True)
+    assert list(coming.index) == list(series.future(6))
+    assert np.allclose(coming["load (kW)"], fitted.predict(series), rtol=1e-5)
+    for picture in ("forecasts.png", "gates.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_run_writes_the_same_bytes(tmp_path: Path, fitted: Forecaster, series: TimeSeries) -> None:
+    tested = fitted.backtest(series, 340)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_run(tmp_path / name, fitted, series, tested)
+    for name in FILES:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
