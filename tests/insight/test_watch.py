@@ -15,7 +15,7 @@ import gatewise
 from gatewise import cells
 from gatewise import nn as ours
 
-T, B, I, H = 5, 3, 2, 4  # noqa: E741
+T, B, I, H = 5, 3, 2, 4
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gatewise import nn as ours
 
-T, B, I, H = 7, 4, 3, 5  # noqa: E741
+T, B, I, H = 7, 4, 3, 5
 
 Check: TypeAlias = Callable[..., None]
 

@@ -16,7 +16,7 @@ from gatewise.language.graph import OPERATIONS, Graph
 from gatewise.nn import eager
 from gatewise.nn.weights import Weights, shapes
 
-T, B, I, H = 6, 3, 4, 5  # noqa: E741
+T, B, I, H = 6, 3, 4, 5
 
 # How many arguments an operation takes, and its second statement.
 IN_NUMPY: dict[str, tuple[int, Callable[..., Any]]] = {

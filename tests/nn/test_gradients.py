@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gatewise import nn as ours
 
-T, B, I, H = 4, 2, 3, 3  # noqa: E741
+T, B, I, H = 4, 2, 3, 3
 
 KINDS = ["RNN", "LSTM", "GRU"]
 LEAVES = ["input", "h_0", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_hh_l0_reverse"]

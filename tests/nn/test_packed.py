@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from gatewise import cells
 from gatewise import nn as ours
 
-T, I, H = 7, 3, 5  # noqa: E741
+T, I, H = 7, 3, 5
 
 LENGTHS = {
     "falling": [7, 5, 5, 2, 1],

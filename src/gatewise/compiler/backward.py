@@ -98,7 +98,7 @@ def _rows(
         """The derivatives of step t by the slots that the state feeds, times the recurrent weights."""
         a = code.at(at_step(code, f, "derivatives", t), from_state)
         rows = Rows(a, i64(0), f["derivatives_b"], i64(1), first, last)
-        matrix_phase(code, tiles, 1, rows, k, H, f.pointer("panels_hh"), then, frame.array)
+        matrix_phase(code, tiles, 1, rows, k, H, f.pointer("panels_hh"), then, frame.array, t)
 
     with code.loop(i64(0), T, f["chunk"]) as done:
         steps = code.smaller(f["chunk"], b.sub(T, done))

@@ -9,7 +9,6 @@ others can write to, is left alone: then kernels are compiled anew, which costs 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import stat
@@ -24,18 +23,20 @@ from gatewise._version import __version__
 _HASH = 32  # bytes of the SHA-256 in front of the object
 
 
-def digest(*parts: str) -> str:
-    """A name for what is made from `parts` by this version of the package and of llvmlite."""
-    whole = "\0".join((__version__, _sources(), llvmlite.__version__, *parts))
-    return hashlib.sha256(whole.encode()).hexdigest()
-
-
-@functools.cache
 def _sources() -> str:
     """A hash of the compiler itself, so that changing it never meets an old object."""
     here = Path(__file__).parent
     files = sorted([*here.glob("*.py"), *(here.parent / "language").glob("*.py")])
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+
+
+_SOURCES = _sources()  # read as the modules are: a file that changes later is not what this process runs
+
+
+def digest(*parts: str) -> str:
+    """A name for what is made from `parts` by this version of the package and of llvmlite."""
+    whole = "\0".join((__version__, _SOURCES, llvmlite.__version__, *parts))
+    return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def folder() -> Path | None:

@@ -149,7 +149,7 @@ def _rows(
             previous, stride = before_step(code, f, output, t)
             rows = Rows(previous, i64(0), stride, i64(1), first, last)
             slots = len(plan.state_slots)
-            matrix_phase(code, tiles, slots, rows, H, H, f.pointer("panels_hh"), cell, frame.array)
+            matrix_phase(code, tiles, slots, rows, H, H, f.pointer("panels_hh"), cell, frame.array, t)
 
 
 def _elementwise(plan: Plan, place: Place) -> None:

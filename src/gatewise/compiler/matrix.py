@@ -16,7 +16,7 @@ from typing import final
 from llvmlite import binding as llvm
 from llvmlite import ir
 
-from gatewise.compiler.vector import I64, POINTER, VOID, Code, Number, Value, i64
+from gatewise.compiler.vector import I1, I64, POINTER, VOID, Code, Number, Value, i64
 
 
 @final
@@ -141,16 +141,20 @@ def matrix_phase(
     panels: Value,
     then: Value,
     context: Value,
+    turn: Value,
 ) -> None:
     """Multiply `rows` by the panels of `units` units, tile by tile.
 
-    After each tile the elementwise function `then` is called with `context` and the sums.
+    After each tile the elementwise function `then` is called with `context` and the sums. Where `turn` is odd
+    the blocks are taken from the last to the first: turn about from step to step, each step begins with the
+    panels that the one before left in the cache.
     """
     b, V = code.b, code.width
     weights = max(slots, 1)
     most = tallest(weights, tiles.registers)
     sums = code.room(code.number.type, V * max(weights * _sums(tiles.registers), 1))
     blocks = b.sdiv(b.add(units, i64(V - 1)), i64(V))
+    backwards = b.trunc(turn, I1)
     for n, first, last in even_rows(code, most, rows.first, rows.last):
         wide = shape(weights, tiles.registers, n)
         whole = b.mul(b.sdiv(blocks, i64(wide.blocks)), i64(wide.blocks))
@@ -159,7 +163,9 @@ def matrix_phase(
             parts.append((Shape(n, 1), whole, blocks))
         for part, start, stop in parts:
             tile = tiles.function(slots, part)
-            with code.loop(start, stop, i64(part.blocks)) as block:
+            with code.loop(start, stop, i64(part.blocks)) as done:
+                mirrored = b.sub(b.sub(b.add(start, stop), i64(part.blocks)), done)
+                block = b.select(backwards, mirrored, done)
                 panel = code.at(panels, b.mul(block, b.mul(K, i64(slots * V))))
                 with code.loop(i64(0), rows.outers, i64(1)) as outer:
                     at_outer = code.at(rows.a, b.mul(outer, rows.outer_stride))
@@ -219,19 +225,45 @@ def pack(
 ) -> None:
     """Panels ``[blocks, K, slots, V]`` of ``weights [rows * H, K]``; slot g takes block of rows g."""
     b, V, slots = code.b, code.width, len(blocks_of_rows)
-    element = code.number.type
-    blocks = b.sdiv(b.add(H, i64(V - 1)), i64(V))
-    with code.loop(i64(0), blocks, i64(1)) as block:
-        panel = code.at(panels, b.mul(block, b.mul(K, i64(slots * V))))
+    zero = code.constant(0)
+    whole = b.and_(K, i64(-V))
+    with code.loop(i64(0), H, i64(V)) as first:
+        panel = code.at(panels, b.mul(first, b.mul(K, i64(slots))))
         for g, rows in enumerate(blocks_of_rows):
-            with code.loop(i64(0), i64(V), i64(1)) as lane:
-                u = b.add(b.mul(block, i64(V)), lane)
-                there = b.icmp_signed("<", u, H)
-                row = code.at(weights, b.mul(b.add(b.mul(H, i64(rows)), b.select(there, u, i64(0))), K))
-                to = code.at(panel, b.add(lane, i64(g * V)))
-                with code.loop(i64(0), K, i64(1)) as k:
-                    value = b.select(there, code.scalar(row, k), ir.Constant(element, 0.0))
-                    b.store(value, code.at(to, b.mul(k, i64(slots * V))), align=code.number.bits // 8)
+            units = [b.add(first, i64(lane)) for lane in range(V)]
+            there = [b.icmp_signed("<", u, H) for u in units]
+            row = [
+                code.at(weights, b.mul(K, b.add(b.mul(H, i64(rows)), b.select(exists, u, first))))
+                for u, exists in zip(units, there, strict=True)
+            ]
+
+            def square(k: Value, mask: Value | None, g: int = g, row: list[Value] = row) -> None:
+                """V units by V values of k, transposed."""
+                square = [code.load(code.at(r, k), mask) for r in row]
+                square = [b.select(exists, v, zero) for v, exists in zip(square, there, strict=True)]
+                for n, vector in enumerate(_transposed(code, square)):
+                    at = b.add(k, i64(n))
+                    with b.if_then(b.icmp_signed("<", at, K)):
+                        code.store(vector, code.at(panel, b.add(b.mul(at, i64(slots * V)), i64(g * V))))
+
+            with code.loop(i64(0), whole, i64(V)) as k:
+                square(k, None)
+            with code.loop(whole, K, i64(V)) as k:
+                square(k, code.first(b.sub(K, k)))
+
+
+def _transposed(code: Code, rows: list[Value]) -> list[Value]:
+    """A square of V vectors transposed: for each bit of the index, swap between rows and lanes."""
+    V = code.width
+    bit = 1
+    while bit < V:
+        for i in range(V):
+            if not i & bit:
+                a, c = rows[i], rows[i | bit]
+                rows[i] = code.lanes(a, c, [V + (n ^ bit) if n & bit else n for n in range(V)])
+                rows[i | bit] = code.lanes(a, c, [V + n if n & bit else n | bit for n in range(V)])
+        bit *= 2
+    return rows
 
 
 def pack_transposed(
@@ -240,13 +272,15 @@ def pack_transposed(
     """Panels ``[blocks, slots * H, V]`` over the columns of ``weights [rows * H, N]``, for products with
     what has the length of the rows; slot g takes block of rows g."""
     b, V, slots = code.b, code.width, len(blocks_of_rows)
-    blocks = b.sdiv(b.add(N, i64(V - 1)), i64(V))
-    with code.loop(i64(0), blocks, i64(1)) as block:
-        column = b.mul(block, i64(V))
-        mask = code.first(code.smaller(b.sub(N, column), i64(V)))
-        for g, rows in enumerate(blocks_of_rows):
-            with code.loop(i64(0), H, i64(1)) as u:
+    some = 16  # rows at a time: reads run along them, writes along the panels
+    for g, rows in enumerate(blocks_of_rows):
+        with (
+            code.loop(i64(0), H, i64(some)) as first,
+            code.loop(i64(0), N, i64(V)) as column,
+        ):
+            mask = code.first(code.smaller(b.sub(N, column), i64(V)))
+            panel = code.at(panels, b.mul(column, b.mul(H, i64(slots))))
+            with code.loop(first, code.smaller(H, b.add(first, i64(some))), i64(1)) as u:
                 row = b.add(b.mul(H, i64(rows)), u)
                 value = code.load(code.at(weights, b.add(b.mul(row, N), column)), mask)
-                k = b.add(b.mul(block, b.mul(H, i64(slots))), b.add(b.mul(H, i64(g)), u))
-                code.store(value, code.at(panels, b.mul(k, i64(V))))
+                code.store(value, code.at(panel, b.mul(b.add(b.mul(H, i64(g)), u), i64(V))))

@@ -19,7 +19,9 @@ from gatewise.compiler.vector import I64, POINTER, VOID, Code, Number, Value, i6
 ARGUMENTS = Arguments(
     (*entry.FIELDS, "T", "B", "N", "M", "a", "a_t", "a_b", "x", "x_t", "x_b", "c", "c_n", "chunk")
 )
-_COLUMNS = 384  # of a: with a chunk of rows they stay in the second-level cache
+ROWS = 256  # steps x rows whose products are summed before the next columns
+_COLUMNS = 96  # of a that go with them
+_PACK_FROM = 256  # columns of x from which it pays to lay those of a out anew
 
 
 def write(number: Number, width: int, registers: int) -> str:
@@ -34,31 +36,63 @@ def write(number: Number, width: int, registers: int) -> str:
 
 
 def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> None:
-    """Columns first..last of a: chunks of steps, blocks of columns of a, blocks of columns of x, tiles."""
+    """Columns first..last of a, in chunks of steps and rows, blocks of columns of a and of x, and tiles.
+
+    Where the block of a is used often it is packed first, tile by tile, ``[tile, step and row, column]``: rows
+    of a are far apart, by a power of two as a rule, and would share few places in the cache.
+    """
     b, V = code.b, code.width
     most = tallest(1, tiles.registers)
     blocks = shape(1, tiles.registers, most).blocks
     whole = b.mul(b.sdiv(f["M"], i64(V * blocks)), i64(V * blocks))
-    with code.loop(i64(0), f["T"], f["chunk"]) as t:
-        a_t, x_t = code.at(f.pointer("a"), b.mul(t, f["a_t"])), code.at(f.pointer("x"), b.mul(t, f["x_t"]))
+    packed = code.room(code.number.type, ROWS * _COLUMNS)
+    packs = b.icmp_signed(">=", f["M"], i64(_PACK_FROM))
+
+    def block(a: Value, x: Value, steps: Value, rows: Value, n: Value, end: Value) -> None:
+        """Columns n..end of a against all of x, for some steps and rows."""
+        with b.if_then(packs):
+            for height, start, stop in even_rows(code, most, n, end):
+                with code.loop(start, stop, i64(height)) as column:
+                    to = code.at(packed, b.mul(b.sub(column, n), b.mul(steps, rows)))
+                    _pack(code, to, code.at(a, column), height, steps, rows, f)
+
+        def tiles_over(m: Value, blocks: int, masked: bool) -> None:
+            for height, start, stop in even_rows(code, most, n, end):
+                tile = _tile(tiles, Shape(height, blocks), masked)
+                a_b = b.select(packs, i64(height), f["a_b"])
+                a_t = b.select(packs, b.mul(rows, i64(height)), f["a_t"])
+                with code.loop(start, stop, i64(height)) as column:
+                    own = code.at(packed, b.mul(b.sub(column, n), b.mul(steps, rows)))
+                    c = code.at(f.pointer("c"), b.add(b.mul(column, f["c_n"]), m))
+                    b.call(tile, [
+                        c, f["c_n"], b.select(packs, own, code.at(a, column)), code.at(x, m),
+                        b.sub(f["M"], m), steps, rows, a_t, a_b, f["x_t"], f["x_b"],
+                    ])  # fmt: skip
+
+        with code.loop(i64(0), whole, i64(V * blocks)) as m:
+            tiles_over(m, blocks, masked=False)
+        with code.loop(whole, f["M"], i64(V)) as m:
+            tiles_over(m, 1, masked=True)
+
+    with (
+        code.loop(i64(0), f["T"], f["chunk"]) as t,
+        code.loop(i64(0), f["B"], i64(ROWS)) as row,
+        code.loop(first, last, i64(_COLUMNS)) as n,
+    ):
+        a = code.at(f.pointer("a"), b.add(b.mul(t, f["a_t"]), b.mul(row, f["a_b"])))
+        x = code.at(f.pointer("x"), b.add(b.mul(t, f["x_t"]), b.mul(row, f["x_b"])))
         steps = code.smaller(f["chunk"], b.sub(f["T"], t))
-        with code.loop(first, last, i64(_COLUMNS)) as n:
-            end = code.smaller(b.add(n, i64(_COLUMNS)), last)
+        rows = code.smaller(i64(ROWS), b.sub(f["B"], row))
+        block(a, x, steps, rows, n, code.smaller(b.add(n, i64(_COLUMNS)), last))
 
-            def tile_rows(m: Value, blocks: int, masked: bool, n: Value = n, end: Value = end) -> None:
-                for rows, start, stop in even_rows(code, most, n, end):
-                    tile = _tile(tiles, Shape(rows, blocks), masked)
-                    with code.loop(start, stop, i64(rows)) as row:
-                        c = code.at(f.pointer("c"), b.add(b.mul(row, f["c_n"]), m))
-                        b.call(tile, [
-                            c, f["c_n"], code.at(a_t, row), code.at(x_t, m), b.sub(f["M"], m),
-                            steps, f["B"], f["a_t"], f["a_b"], f["x_t"], f["x_b"],
-                        ])  # fmt: skip
 
-            with code.loop(i64(0), whole, i64(V * blocks)) as m:
-                tile_rows(m, blocks, masked=False)
-            with code.loop(whole, f["M"], i64(V)) as m:
-                tile_rows(m, 1, masked=True)
+def _pack(code: Code, to: Value, a: Value, height: int, steps: Value, rows: Value, f: Fields) -> None:
+    b = code.b
+    with code.loop(i64(0), steps, i64(1)) as t, code.loop(i64(0), rows, i64(1)) as row:
+        there = code.at(a, b.add(b.mul(t, f["a_t"]), b.mul(row, f["a_b"])))
+        here = code.at(to, b.mul(b.add(b.mul(t, rows), row), i64(height)))
+        for column in range(height):
+            b.store(code.scalar(there, i64(column)), code.at(here, i64(column)), align=code.number.bits // 8)
 
 
 def _tile(tiles: Tiles, shape: Shape, masked: bool) -> Value:

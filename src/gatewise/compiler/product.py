@@ -62,7 +62,7 @@ def _write(tiles: Tiles, name: str, slots: int) -> Value:
         out=out, outer=pick(f["out_b"], f["out_t"]), row=pick(f["out_t"], f["out_b"]),
         N=f["N"], bias=f.pointer("bias"), bias_stride=f["bias_stride"],
     )  # fmt: skip
-    matrix_phase(code, tiles, slots, rows, f["K"], f["N"], f.pointer("panels"), store, target.array)
+    matrix_phase(code, tiles, slots, rows, f["K"], f["N"], f.pointer("panels"), store, target.array, i64(0))
     b.ret_void()
     return function
 

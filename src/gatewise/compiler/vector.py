@@ -102,9 +102,13 @@ class Code:
 
     def splat(self, scalar: Value) -> Value:
         """A scalar in every lane."""
-        one = self.b.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, ir.Constant(I32, 0))
-        lanes = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
-        return self.b.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), lanes)
+        nothing = ir.Constant(self.vector, ir.Undefined)
+        one = self.b.insert_element(nothing, scalar, ir.Constant(I32, 0))
+        return self.lanes(one, nothing, [0] * self.width)
+
+    def lanes(self, x: Value, y: Value, order: list[int]) -> Value:
+        """A vector of lanes picked from x (0 to V-1) and y (V to 2V-1)."""
+        return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, self.width), order))
 
     def first(self, count: Value) -> Value:
         """The mask of the first `count` lanes."""

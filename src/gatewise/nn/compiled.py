@@ -6,6 +6,7 @@ of strides, and the second direction of a layer is the same kernel with time str
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, final
@@ -13,12 +14,13 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
+from gatewise.compiler import outer
+from gatewise.compiler.memory import prefer_huge_pages
 from gatewise.compiler.program import CompiledCell, compiled, room, split
 from gatewise.language import Cell
 from gatewise.nn import eager
 from gatewise.nn.weights import Scanned, Weights
 
-_OUTER_ROWS = 256  # steps x rows whose outer products are summed before the next columns
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 _memory = threading.local()
 
@@ -154,7 +156,9 @@ class _Problem:
     def sequence(self, width: int) -> Tensor:
         """An uninitialised ``[T, B, width]``, or ``[B, T, width]`` with `batch_first`."""
         sizes = (self.B, self.T, width) if self.call.batch_first else (self.T, self.B, width)
-        return self.x.new_empty(sizes)
+        sequence = self.x.new_empty(sizes)
+        prefer_huge_pages(sequence.data_ptr(), sequence.nbytes)
+        return sequence
 
     def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
         """Hand a sequence over under `name`: its first step, and its strides in the order of the walk."""
@@ -298,7 +302,7 @@ class _Backward(_Problem):
         for (start, stop), (first_block, _) in _runs(rows):
             for derivatives, met in pairs:
                 T, B, N, M = *self._sizes(derivatives), (stop - start) * self.H, met.size(-1)
-                fields = {"T": T, "B": B, "N": N, "M": M, "chunk": max(1, _OUTER_ROWS // max(B, 1))}
+                fields = {"T": T, "B": B, "N": N, "M": M, "chunk": max(1, outer.ROWS // max(B, 1))}
                 column = (first_slot + start) * self.H
                 fields |= self._strided("a", derivatives, column) | self._strided("x", met)
                 fields |= {"c": result[first_block * self.H :].data_ptr(), "c_n": M}
@@ -324,22 +328,29 @@ class _Backward(_Problem):
             yield first, self.states[0].unsqueeze(time)
         yield self.derivatives.narrow(time, later, n), output.narrow(time, earlier, n)
 
-    def _by_bias(self, rows: Sequence[int], first_slot: int) -> Tensor:
-        """The sum over all rows, the blocks in the order of the weights."""
-        columns = self._columns(first_slot, first_slot + len(rows))
-        by_slot = self._rows(self.derivatives)[:, columns].sum(0)
-        order = [rows.index(block) for block in range(len(rows))]
-        return by_slot if order == sorted(order) else by_slot.view(-1, self.H)[order].flatten()
+    @functools.cached_property
+    def _sums(self) -> Tensor:
+        """The derivatives summed over steps and rows, by slot and vector: the outer product with ones."""
+        width = self.derivatives.size(-1)
+        result, one = self.x.new_zeros(width), self.x.new_ones(1)
+        fields = self._strided("a", self.derivatives) | {"x": one.data_ptr()}
+        fields |= {"T": self.T, "B": self.B, "N": width, "M": 1, "chunk": max(1, outer.ROWS // max(self.B, 1))}
+        self.cell.outer(self.threads, fields | {"c": result.data_ptr(), "c_n": 1})
+        return result.view(-1, self.H)
 
     def _by_bias_ih(self) -> Tensor:
-        return self._by_bias(self.cell.plan.rows_ih, 0)
+        return self._by_rows(self.cell.plan.rows_ih, 0)
 
     def _by_bias_hh(self) -> Tensor:
         rows = self.cell.plan.rows_hh
-        return self._by_bias(rows, self.slots - len(rows))
+        return self._by_rows(rows, self.slots - len(rows))
+
+    def _by_rows(self, rows: Sequence[int], first_slot: int) -> Tensor:
+        """The sums of consecutive slots, in the order of their blocks of rows."""
+        return self._sums[[first_slot + rows.index(block) for block in range(len(rows))]].flatten()
 
     def _by_vector(self, n: int) -> Tensor:
-        return self._rows(self.derivatives)[:, self._columns(self.slots + n, self.slots + n + 1)].sum(0)
+        return self._sums[self.slots + n]
 
 
 def _runs(blocks: Sequence[int]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
@@ -384,5 +395,6 @@ def _kept(name: str, like: Tensor, size: int, make: Any) -> Tensor:
     tensor: Tensor | None = getattr(_memory, key, None)
     if tensor is None or tensor.numel() < size:
         tensor = make(size, dtype=like.dtype)
+        prefer_huge_pages(tensor.data_ptr(), tensor.nbytes)
         setattr(_memory, key, tensor)
     return tensor
