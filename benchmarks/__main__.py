@@ -31,9 +31,8 @@ def main() -> None:
     console = Console()
     for kind in options.cells:
         check(kind)
-    console.print(
-        f"{platform.processor() or platform.machine()}; gatewise {gatewise.__version__}, torch {torch.__version__}"
-    )
+    versions = f"gatewise {gatewise.__version__}, torch {torch.__version__}"
+    console.print(f"{platform.processor() or platform.machine()}; {versions}")
     for threads in options.threads:
         torch.set_num_threads(threads)
         for mode in options.modes or ["inference", "training"]:
@@ -53,9 +52,7 @@ def check(kind: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def compare(
-    kind: str, mode: str, shapes: list[Shape], threads: int, rounds: int, seconds: float
-) -> Table:
+def compare(kind: str, mode: str, shapes: list[Shape], threads: int, rounds: int, seconds: float) -> Table:
     """One table: a cell, a mode, a number of threads."""
     peers = ["torch", "ONNX Runtime"] if mode == "inference" else ["torch"]
     table = Table(title=f"{KINDS[kind]} {mode}, {threads} thread{'s' if threads > 1 else ''}")

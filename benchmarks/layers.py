@@ -88,8 +88,9 @@ def onnx_runtime(kind: str, shape: Shape, threads: int) -> Run:
     rows = GATES[kind] * H
     sizes = {"W": (1, rows, I), "R": (1, rows, H), "B": (1, 2 * rows)}
     weights = {k: (rng.standard_normal(s) / H**0.5).astype(np.float32) for k, s in sizes.items()}
-    extra = {"linear_before_reset": 1} if kind == "gru" else {}
-    node = helper.make_node(KINDS[kind], ["X", "W", "R", "B"], ["Y"], hidden_size=H, **extra)
+    node = helper.make_node(KINDS[kind], ["X", "W", "R", "B"], ["Y"], hidden_size=H)
+    if kind == "gru":
+        node.attribute.append(helper.make_attribute("linear_before_reset", 1))
     graph = helper.make_graph(
         [node],
         "layer",

@@ -178,9 +178,9 @@ def _elementwise(plan: Plan, place: Place) -> None:
         code.store(values[node], row_of(place, f, step, f"next_{state}", f"out_{state}_b"), place.mask)
     with b.if_then(b.icmp_signed("!=", f["keep"], i64(0))):
         kept = values.branch()
-        for s, node in enumerate(plan.kept):
-            if node is not None:
-                code.store(kept[node], slot_at(s), place.mask)
+        for s, stand_in in enumerate(plan.kept):
+            if stand_in is not None:
+                code.store(kept[stand_in], slot_at(s), place.mask)
     with b.if_then(b.icmp_signed("!=", f["watch"], i64(0))):
         watched = values.branch()
         offset = b.add(b.mul(step["t"], f["watch_t"]), b.add(b.mul(place.row, f["watch_b"]), place.unit))

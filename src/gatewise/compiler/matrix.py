@@ -121,7 +121,7 @@ class Tiles:
 @final
 @dataclass(frozen=True)
 class Rows:
-    """Rows to multiply: ``a + outer * outer_stride + row * row_stride``, for `outers` times ``first..last``."""
+    """Rows to multiply: at ``a + outer * outer_stride + row * row_stride``, `outers` times first..last."""
 
     a: Value
     outer_stride: Value
@@ -179,7 +179,7 @@ def matrix_phase(
 @final
 @dataclass(frozen=True)
 class Place:
-    """Where an elementwise function stands: a row, the first of V units, which lanes exist, the tile's sums."""
+    """Where an elementwise function stands: a row, the first of V units, the lanes that exist, the sums."""
 
     code: Code
     context: Value
@@ -230,26 +230,19 @@ def pack(
     with code.loop(i64(0), H, i64(V)) as first:
         panel = code.at(panels, b.mul(first, b.mul(K, i64(slots))))
         for g, rows in enumerate(blocks_of_rows):
-            units = [b.add(first, i64(lane)) for lane in range(V)]
-            there = [b.icmp_signed("<", u, H) for u in units]
-            row = [
-                code.at(weights, b.mul(K, b.add(b.mul(H, i64(rows)), b.select(exists, u, first))))
-                for u, exists in zip(units, there, strict=True)
-            ]
-
-            def square(k: Value, mask: Value | None, g: int = g, row: list[Value] = row) -> None:
-                """V units by V values of k, transposed."""
-                square = [code.load(code.at(r, k), mask) for r in row]
-                square = [b.select(exists, v, zero) for v, exists in zip(square, there, strict=True)]
-                for n, vector in enumerate(_transposed(code, square)):
-                    at = b.add(k, i64(n))
-                    with b.if_then(b.icmp_signed("<", at, K)):
-                        code.store(vector, code.at(panel, b.add(b.mul(at, i64(slots * V)), i64(g * V))))
-
-            with code.loop(i64(0), whole, i64(V)) as k:
-                square(k, None)
-            with code.loop(whole, K, i64(V)) as k:
-                square(k, code.first(b.sub(K, k)))
+            there = [b.icmp_signed("<", b.add(first, i64(n)), H) for n in range(V)]
+            units = [b.select(there[n], b.add(first, i64(n)), first) for n in range(V)]
+            row = [code.at(weights, b.mul(K, b.add(b.mul(H, i64(rows)), u))) for u in units]
+            for start, stop in ((i64(0), whole), (whole, K)):
+                with code.loop(start, stop, i64(V)) as k:
+                    mask = None if stop is whole else code.first(b.sub(K, k))
+                    numbers = [code.load(code.at(r, k), mask) for r in row]
+                    square = [b.select(there[n], v, zero) for n, v in enumerate(numbers)]
+                    for n, vector in enumerate(_transposed(code, square)):
+                        at = b.add(k, i64(n))
+                        with b.if_then(b.icmp_signed("<", at, K)):
+                            to = b.add(b.mul(at, i64(slots * V)), i64(g * V))
+                            code.store(vector, code.at(panel, to))
 
 
 def _transposed(code: Code, rows: list[Value]) -> list[Value]:

@@ -38,8 +38,8 @@ def write(number: Number, width: int, registers: int) -> str:
 def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> None:
     """Columns first..last of a, in chunks of steps and rows, blocks of columns of a and of x, and tiles.
 
-    Where the block of a is used often it is packed first, tile by tile, ``[tile, step and row, column]``: rows
-    of a are far apart, by a power of two as a rule, and would share few places in the cache.
+    Where the block of a is used often it is packed first, ``[tile, step and row, column]``: rows of a are far
+    apart, by a power of two as a rule, and would share few places in the cache.
     """
     b, V = code.b, code.width
     most = tallest(1, tiles.registers)

@@ -8,24 +8,12 @@ from gatewise.compiler.arguments import Arguments
 from gatewise.compiler.matrix import Place, Rows, Tiles, elementwise_function, matrix_phase
 from gatewise.compiler.vector import POINTER, VOID, Code, Value, i64
 
-# out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for `steps` steps and the
-# rows first..last; panels as `pack` makes them; bias rows `bias_stride` apart.
+# out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for `steps` steps and
+# rows first..last; panels as `pack` makes them; rows of the bias `bias_stride` apart.
 PRODUCT = Arguments(
     (
-        "a",
-        "a_t",
-        "a_b",
-        "out",
-        "out_t",
-        "out_b",
-        "steps",
-        "first",
-        "last",
-        "K",
-        "N",
-        "panels",
-        "bias",
-        "bias_stride",
+        *("a", "a_t", "a_b", "out", "out_t", "out_b", "steps", "first", "last"),
+        *("K", "N", "panels", "bias", "bias_stride"),
     )
 )
 

@@ -1,0 +1,167 @@
+"""Calls of the backward kernel with tensors, and the gradients by the weights after it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gatewise.compiler import outer
+from gatewise.nn.kernels import Call, Problem, address
+
+
+class Backward(Problem):
+    """One run of the backward kernel, and the products over all steps after it."""
+
+    def __init__(
+        self,
+        call: Call,
+        tensors: Sequence[Tensor],
+        tape: Sequence[Tensor],
+        needed: Sequence[bool],
+        by_results: Sequence[Tensor | None],
+    ) -> None:
+        super().__init__(call, tensors)
+        self.needed = needed
+        gates, *self.state_steps = tape
+        plan = self.cell.plan
+        if plan.keeps:
+            self.give("gates", gates)
+        self.slots = len(plan.slots)
+        # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
+        in_place = plan.keeps and not call.cell.vectors and not _graph_is_kept()
+        width = (self.slots + len(call.cell.vectors)) * self.H
+        self.derivatives = gates if in_place else self.sequence(width)
+        self.give("derivatives", self.derivatives)
+        for name, steps in zip(call.cell.states, self.state_steps, strict=True):
+            self.give(f"out_{name}", steps)
+        self._give_output_derivative(by_results[0])
+        self.carries = []
+        for name, by_final in zip(call.cell.states, by_results[1:], strict=False):
+            carry = self.x.new_zeros(self.B, self.H)
+            if by_final is not None:
+                carry.copy_(by_final)
+            self.carries.append(carry)
+            self.fields[f"carry_{name}"] = carry.data_ptr()
+        self.dx = self.sequence(self.I) if needed[0] else None
+        if self.dx is not None:
+            self.give("dx", self.dx)
+        self.give_scratch(self.cell.backward_scratch(self.I, self.H))
+        self.fields["zeros"] = address(self.zeros)
+        self.cell.backward(self.threads, self.fields)
+
+    def _give_output_derivative(self, dout: Tensor | None) -> None:
+        if dout is None:
+            self.fields |= {"dout": address(self.zeros), "dout_t": 0, "dout_b": 0}
+            return
+        self.dout = dout if dout.stride(-1) == 1 else dout.contiguous()
+        self.give("dout", self.dout)
+
+    def gradients(self) -> Iterator[Tensor | None]:
+        """By each tensor of the call, None where it is not needed."""
+        by_tensor: list[Callable[[], Tensor | None]] = [
+            lambda: self.dx,
+            self._by_weight_ih,
+            self._by_weight_hh,
+        ]
+        if self.call.biased:
+            by_tensor += [self._by_bias_ih, self._by_bias_hh]
+        by_tensor += [functools.partial(self._by_vector, n) for n in range(len(self.call.cell.vectors))]
+        by_tensor += [functools.partial(self.carries.__getitem__, n) for n in range(len(self.states))]
+        return (make() if need else None for make, need in zip(by_tensor, self.needed, strict=True))
+
+    def _rows(self, sequence: Tensor) -> Tensor:
+        return sequence.reshape(self.T * self.B, sequence.size(-1))
+
+    def _columns(self, first: int, last: int) -> slice:
+        return slice(first * self.H, last * self.H)
+
+    def _by_weight_ih(self) -> Tensor:
+        return self._outer(self.weights.weight_ih, self.cell.plan.rows_ih, 0, [(self.derivatives, self.x)])
+
+    def _by_weight_hh(self) -> Tensor:
+        rows = self.cell.plan.rows_hh
+        return self._outer(
+            self.weights.weight_hh, rows, self.slots - len(rows), list(self._with_previous_output())
+        )
+
+    def _outer(
+        self, like: Tensor, rows: Sequence[int], first_slot: int, pairs: Sequence[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """The gradient by a weight matrix: outer products of derivatives and what they met, summed."""
+        result = torch.zeros_like(like)
+        for (start, stop), (first_block, _) in _runs(rows):
+            for derivatives, met in pairs:
+                T, B, N, M = *self._sizes(derivatives), (stop - start) * self.H, met.size(-1)
+                fields = {"T": T, "B": B, "N": N, "M": M, "chunk": max(1, outer.ROWS // max(B, 1))}
+                column = (first_slot + start) * self.H
+                fields |= self._strided("a", derivatives, column) | self._strided("x", met)
+                fields |= {"c": result[first_block * self.H :].data_ptr(), "c_n": M}
+                self.cell.outer(self.threads, fields)
+        return result
+
+    def _sizes(self, sequence: Tensor) -> tuple[int, int]:
+        T, B = sequence.shape[:2]
+        return (B, T) if self.call.batch_first else (T, B)
+
+    def _strided(self, name: str, sequence: Tensor, column: int = 0) -> dict[str, int]:
+        batch, time = (0, 1) if self.call.batch_first else (1, 0)
+        address = sequence.data_ptr() + column * sequence.itemsize
+        return {name: address, f"{name}_t": sequence.stride(time), f"{name}_b": sequence.stride(batch)}
+
+    def _with_previous_output(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Derivatives of steps beside the output that entered them."""
+        time = 1 if self.call.batch_first else 0
+        later, earlier = (0, 1) if self.call.reverse else (1, 0)
+        output, n = self.state_steps[0], self.T - 1
+        if self.states:
+            first = self.derivatives.narrow(time, n if self.call.reverse else 0, 1)
+            yield first, self.states[0].unsqueeze(time)
+        yield self.derivatives.narrow(time, later, n), output.narrow(time, earlier, n)
+
+    @functools.cached_property
+    def _sums(self) -> Tensor:
+        """The derivatives summed over steps and rows, by slot and vector: the outer product with ones."""
+        width = self.derivatives.size(-1)
+        result, one = self.x.new_zeros(width), self.x.new_ones(1)
+        fields = self._strided("a", self.derivatives) | {"x": one.data_ptr()}
+        fields |= {
+            "T": self.T,
+            "B": self.B,
+            "N": width,
+            "M": 1,
+            "chunk": max(1, outer.ROWS // max(self.B, 1)),
+        }
+        self.cell.outer(self.threads, fields | {"c": result.data_ptr(), "c_n": 1})
+        return result.view(-1, self.H)
+
+    def _by_bias_ih(self) -> Tensor:
+        return self._by_rows(self.cell.plan.rows_ih, 0)
+
+    def _by_bias_hh(self) -> Tensor:
+        rows = self.cell.plan.rows_hh
+        return self._by_rows(rows, self.slots - len(rows))
+
+    def _by_rows(self, rows: Sequence[int], first_slot: int) -> Tensor:
+        """The sums of consecutive slots, in the order of their blocks of rows."""
+        return self._sums[[first_slot + rows.index(block) for block in range(len(rows))]].flatten()
+
+    def _by_vector(self, n: int) -> Tensor:
+        return self._sums[self.slots + n]
+
+
+def _runs(blocks: Sequence[int]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Runs of slots whose blocks of rows follow each other: (first and last slot, first and last block)."""
+    start = 0
+    for n in range(1, len(blocks) + 1):
+        if n == len(blocks) or blocks[n] != blocks[n - 1] + 1:
+            yield (start, n), (blocks[start], blocks[n - 1] + 1)
+            start = n
+
+
+def _graph_is_kept() -> bool:
+    """Whether the running backward pass leaves its graph usable; True where torch does not tell."""
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return True if ask is None else bool(ask())

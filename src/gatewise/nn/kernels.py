@@ -1,0 +1,148 @@
+"""Calls of the forward kernel with tensors.
+
+Tensors go to the kernels as addresses and strides: nothing is copied or transposed, `batch_first` is a matter
+of strides, and the second direction of a layer is the same kernel with time strides below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatewise.compiler.memory import prefer_huge_pages
+from gatewise.compiler.program import compiled, room, split
+from gatewise.language import Cell
+from gatewise.nn.memory import scratch, zeros
+from gatewise.nn.weights import Weights
+
+NAMES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+class Call(NamedTuple):
+    """What a scan is asked to do, apart from its tensors."""
+
+    cell: Cell
+    reverse: bool
+    batch_first: bool
+    record: tuple[str, ...]
+    biased: bool
+
+    def unpack(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Weights, tuple[Tensor, ...]]:
+        """x, weights and states from their flat sequence (the inverse of `flat`)."""
+        x, weight_ih, weight_hh, *rest = tensors
+        biases = (rest.pop(0), rest.pop(0)) if self.biased else (None, None)
+        vectors = tuple(rest[: len(self.cell.vectors)])
+        return x, Weights(weight_ih, weight_hh, *biases, vectors), tuple(rest[len(vectors) :])
+
+
+def flat(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors of a call in one sequence, as autograd wants them."""
+    biases = [bias for bias in (weights.bias_ih, weights.bias_hh) if bias is not None]
+    return [x, weights.weight_ih, weights.weight_hh, *biases, *weights.vectors, *states]
+
+
+class Problem:
+    """The sizes of a call, its compiled cell, and how tensors are handed over."""
+
+    def __init__(self, call: Call, tensors: Sequence[Tensor]) -> None:
+        self.call = call
+        x, *others = tensors
+        x = x if x.stride(-1) == 1 else x.contiguous()
+        self.x, self.weights, self.states = call.unpack([x, *(t.contiguous() for t in others)])
+        self.cell = compiled(call.cell, NAMES[self.x.dtype])
+        batch, time = (0, 1) if call.batch_first else (1, 0)
+        self.T, self.B, self.I = self.x.size(time), self.x.size(batch), self.x.size(2)
+        self.H = self.weights.weight_ih.size(0) // len(call.cell.input_gates)
+        self.threads = self.cell.threads(torch.get_num_threads(), self.T, self.B, self.I, self.H)
+        self.zeros = zeros(self.cell.padded(max(self.I, self.H)), self.x)
+        self.chunk = min(self.T, self.cell.chunk(self.B, self.H, self.threads))
+        self.fields: dict[str, int] = {
+            "T": self.T, "B": self.B, "I": self.I, "H": self.H, "chunk": self.chunk,
+            "w_ih": address(self.weights.weight_ih), "w_hh": address(self.weights.weight_hh),
+            "b_ih": address(self.weights.bias_ih), "b_hh": address(self.weights.bias_hh),
+        }  # fmt: skip
+        for name, vector in zip(call.cell.vectors, self.weights.vectors, strict=True):
+            self.fields[f"vector_{name}"] = address(vector)
+        for n, name in enumerate(call.cell.states):
+            # Initial states that are not given are a single row of zeros, read for every row of the batch.
+            init = self.states[n] if self.states else self.zeros
+            self.fields |= {f"init_{name}": address(init), f"init_{name}_b": self.H if self.states else 0}
+
+    def sequence(self, width: int) -> Tensor:
+        """An uninitialised ``[T, B, width]``, or ``[B, T, width]`` with `batch_first`."""
+        sizes = (self.B, self.T, width) if self.call.batch_first else (self.T, self.B, width)
+        sequence = self.x.new_empty(sizes)
+        prefer_huge_pages(sequence.data_ptr(), sequence.nbytes)
+        return sequence
+
+    def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
+        """Hand a sequence over under `name`: its first step, and its strides in the order of the walk."""
+        batch_first = self.call.batch_first if batch_first is None else batch_first
+        batch, time = (0, 1) if batch_first else (1, 0)
+        step = sequence.stride(time)
+        last = (self.T - 1) * step * sequence.itemsize if self.call.reverse else 0
+        self.fields[name] = sequence.data_ptr() + last
+        self.fields[f"{name}_t"] = -step if self.call.reverse else step
+        self.fields[f"{name}_b"] = sequence.stride(batch)
+
+    def give_scratch(self, sizes: dict[str, int]) -> None:
+        """Hand over scratch memory."""
+        self.scratch = scratch(room(sizes, self.x.itemsize), self.x)
+        self.fields |= split(self.scratch.data_ptr(), sizes, self.x.itemsize)
+
+
+class Forward(Problem):
+    """One run of the forward kernel; with `keep` it keeps what backward reads."""
+
+    def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool) -> None:
+        super().__init__(call, tensors)
+        width = len(self.cell.plan.slots) * self.H
+        sizes = self.cell.forward_scratch(self.I, self.H)
+        keep_gates = keep and self.cell.plan.keeps
+        if not keep_gates:
+            sizes["gates"] = self.chunk * self.B * width
+        self.give_scratch(sizes)
+        self.gates = self.sequence(width) if keep_gates else self.x.new_empty(0)
+        if keep_gates:
+            self.give("gates", self.gates)
+        else:
+            self.fields |= {"gates_t": self.B * width, "gates_b": width}
+        self.give("x", self.x)
+        # Of the states behind the output only backward needs more than the last step.
+        self.state_steps = [self.sequence(self.H)]
+        self.give(f"out_{call.cell.states[0]}", self.state_steps[0])
+        for name in call.cell.states[1:]:
+            self._give_state(f"out_{name}", keep)
+        self.recorded = [self.x.new_empty(self.T, self.B, self.H) for _ in call.record]
+        for name, values in zip(call.record, self.recorded, strict=True):
+            self.give("watch", values, batch_first=False)
+            self.fields[f"watch_{name}"] = self.fields["watch"]
+        self.fields |= {"keep": int(keep_gates), "watch": int(bool(call.record))}
+        self.cell.forward(self.threads, self.fields)
+
+    def _give_state(self, name: str, keep: bool) -> None:
+        if keep:
+            self.state_steps.append(self.sequence(self.H))
+            self.give(name, self.state_steps[-1])
+        else:
+            self.state_steps.append(self.x.new_empty(self.B, self.H))
+            self.fields |= {name: self.state_steps[-1].data_ptr(), f"{name}_t": 0, f"{name}_b": self.H}
+
+    def tape(self) -> tuple[Tensor, ...]:
+        """What backward reads: gates, and each state at every step."""
+        return self.gates, *self.state_steps
+
+    def results(self) -> tuple[Tensor, ...]:
+        """The output, the final states, the recorded values."""
+        last = 0 if self.call.reverse else self.T - 1
+        time = 1 if self.call.batch_first else 0
+        finals = [s if s.dim() == 2 else s.select(time, last).clone() for s in self.state_steps]
+        return self.state_steps[0], *finals, *self.recorded
+
+
+def address(tensor: Tensor | None) -> int:
+    """Where its elements are; 0 for None."""
+    return 0 if tensor is None else tensor.data_ptr()
