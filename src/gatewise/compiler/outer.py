@@ -19,9 +19,14 @@ from gatewise.compiler.vector import I64, POINTER, VOID, Code, Number, Value, i6
 ARGUMENTS = Arguments(
     (*entry.FIELDS, "T", "B", "N", "M", "a", "a_t", "a_b", "x", "x_t", "x_b", "c", "c_n", "chunk")
 )
-ROWS = 256  # steps x rows whose products are summed before the next columns
+_ROWS = 256  # steps x rows whose products are summed before the next columns
 _COLUMNS = 96  # of a that go with them
 _PACK_FROM = 256  # columns of x from which it pays to lay those of a out anew
+
+
+def chunk(rows: int) -> int:
+    """How many steps of so many rows are summed at a time: what the kernel has room for."""
+    return max(1, _ROWS // max(rows, 1))
 
 
 def write(number: Number, width: int, registers: int) -> str:
@@ -45,7 +50,7 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
     most = tallest(1, tiles.registers)
     blocks = shape(1, tiles.registers, most).blocks
     whole = b.mul(b.sdiv(f["M"], i64(V * blocks)), i64(V * blocks))
-    packed = code.room(code.number.type, ROWS * _COLUMNS)
+    packed = code.room(code.number.type, _ROWS * _COLUMNS)
     packs = b.icmp_signed(">=", f["M"], i64(_PACK_FROM))
 
     def block(a: Value, x: Value, steps: Value, rows: Value, n: Value, end: Value) -> None:
@@ -76,13 +81,13 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
 
     with (
         code.loop(i64(0), f["T"], f["chunk"]) as t,
-        code.loop(i64(0), f["B"], i64(ROWS)) as row,
+        code.loop(i64(0), f["B"], i64(_ROWS)) as row,
         code.loop(first, last, i64(_COLUMNS)) as n,
     ):
         a = code.at(f.pointer("a"), b.add(b.mul(t, f["a_t"]), b.mul(row, f["a_b"])))
         x = code.at(f.pointer("x"), b.add(b.mul(t, f["x_t"]), b.mul(row, f["x_b"])))
         steps = code.smaller(f["chunk"], b.sub(f["T"], t))
-        rows = code.smaller(i64(ROWS), b.sub(f["B"], row))
+        rows = code.smaller(i64(_ROWS), b.sub(f["B"], row))
         block(a, x, steps, rows, n, code.smaller(b.add(n, i64(_COLUMNS)), last))
 
 

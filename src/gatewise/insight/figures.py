@@ -208,7 +208,12 @@ def _draw_errors(
             steps, values, color=colour, linestyle=dashes, linewidth=wide, label=name, marker=_dot(steps)
         )
     shown = _ticks(len(ahead))
-    axes.set_xticks(shown, [ahead[step - 1] for step in shown])
+    words = [ahead[step - 1] for step in shown]
+    units = {word.split()[-1].rstrip("s") for word in words}
+    if len(units) == 1:  # months, say: once below the axis, not at every number
+        axes.set_xlabel(f"{words[-1].split()[-1]} ahead")
+        words = [word.split()[0] for word in words]
+    axes.set_xticks(shown, words)
     if max(map(np.max, errors.values())) > FAR * max(errors[next(iter(errors))]):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

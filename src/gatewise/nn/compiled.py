@@ -43,7 +43,7 @@ def scan(
     call = Call(cell, reverse, batch_first, tuple(record), weights.bias_ih is not None)
     tensors = flat(x, weights, states or ())
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        output, *rest = _Scan.apply(call, *tensors)
+        output, *rest = _Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
     else:
         output, *rest = Forward(call, tensors, keep=False).results()
     finals, recorded = rest[: len(cell.states)], rest[len(cell.states) :]

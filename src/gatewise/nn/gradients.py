@@ -95,7 +95,7 @@ class Backward(Problem):
         for (start, stop), (first_block, _) in _runs(rows):
             for derivatives, met in pairs:
                 T, B, N, M = *self._sizes(derivatives), (stop - start) * self.H, met.size(-1)
-                fields = {"T": T, "B": B, "N": N, "M": M, "chunk": max(1, outer.ROWS // max(B, 1))}
+                fields = {"T": T, "B": B, "N": N, "M": M, "chunk": outer.chunk(B)}
                 column = (first_slot + start) * self.H
                 fields |= self._strided("a", derivatives, column) | self._strided("x", met)
                 fields |= {"c": result[first_block * self.H :].data_ptr(), "c_n": M}
@@ -132,7 +132,7 @@ class Backward(Problem):
             "B": self.B,
             "N": width,
             "M": 1,
-            "chunk": max(1, outer.ROWS // max(self.B, 1)),
+            "chunk": outer.chunk(self.B),
         }
         self.cell.outer(self.threads, fields | {"c": result.data_ptr(), "c_n": 1})
         return result.view(-1, self.H)

@@ -33,9 +33,10 @@ class Call(NamedTuple):
     def unpack(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Weights, tuple[Tensor, ...]]:
         """x, weights and states from their flat sequence (the inverse of `flat`)."""
         x, weight_ih, weight_hh, *rest = tensors
-        biases = (rest.pop(0), rest.pop(0)) if self.biased else (None, None)
+        bias_ih, bias_hh = (rest.pop(0), rest.pop(0)) if self.biased else (None, None)
         vectors = tuple(rest[: len(self.cell.vectors)])
-        return x, Weights(weight_ih, weight_hh, *biases, vectors), tuple(rest[len(vectors) :])
+        weights = Weights(weight_ih, weight_hh, bias_ih, bias_hh, vectors)
+        return x, weights, tuple(rest[len(vectors) :])
 
 
 def flat(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> list[Tensor]:

@@ -26,5 +26,5 @@ def scan(
     `states` are the initial states, each ``[B, H]``; None stands for zeros. `reverse` walks from the last
     step to the first. `record` names values of ``cell.values`` to be kept at every step, always time first.
     """
-    run = compiled if compiled.can_run(x, weights, states or ()) else eager
-    return run.scan(cell, x, weights, states, reverse=reverse, batch_first=batch_first, record=record)
+    run = compiled.scan if compiled.can_run(x, weights, states or ()) else eager.scan
+    return run(cell, x, weights, states, reverse=reverse, batch_first=batch_first, record=record)

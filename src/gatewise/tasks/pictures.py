@@ -60,7 +60,7 @@ def forecast_picture(forecaster: Forecaster, series: TimeSeries, tested: Evaluat
         _label(name, forecaster, series): np.array([step[name]["mae"] for step in steps], dtype=float)
         for name in tested.forecasts
     }
-    when = f"{tested.times[0]:%d %B %Y} to {series.times[-1]:%d %B %Y}"
+    when = f"{series.times[tested.origins[0] + 1]:%d %B %Y} to {series.times[-1]:%d %B %Y}"
     network = f"{forecaster.cell.upper()} with {forecaster.hidden_size} units"
     return draw_forecasts(
         f"{series.target}: forecasts {span(horizon)} ahead",
