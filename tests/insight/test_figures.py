@@ -46,8 +46,17 @@ def test_errors_far_apart_go_on_a_logarithmic_axis() -> None:
 
 
 def test_steps_ahead_are_named_at_round_numbers() -> None:
-    labels = [label.get_text() for label in errors_axes(1.0, 2.0).get_xticklabels()]
-    assert labels == ["1 h", "2 h", "4 h", "6 h", "8 h", "10 h"]
+    axes = errors_axes(1.0, 2.0)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4", "6", "8", "10"]
+    assert axes.get_xlabel() == "h ahead"
+
+
+def test_steps_ahead_in_different_units_keep_their_units() -> None:
+    curves = {"forecast": np.ones(3), "naive": np.ones(3)}
+    ahead = ["30 min", "1 h", "1.5 h"]
+    axes = draw_forecasts("head", "note", "°C", example(), [example()], "errors", ahead, curves).axes[1]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ahead
+    assert axes.get_xlabel() == ""
 
 
 def test_gates_are_drawn_from_shut_to_open_and_states_around_zero() -> None:

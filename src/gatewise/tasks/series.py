@@ -32,7 +32,7 @@ class TimeSeries:
         >>> days = pd.date_range("2024-01-01", periods=60, freq="D")
         >>> series = TimeSeries.from_frame(pd.DataFrame({"sold": np.arange(60.0) % 7}, index=days), "sold")
         >>> len(series), series.clock.span(1), series.clock.seasons()
-        (60, '1 day', (7,))
+        (60, '1 day', (7, 365))
     """
 
     name: str

@@ -1,0 +1,32 @@
+"""The examples in the documentation of forecasting run, and print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+MODULES = [
+    "gatewise.apps.report",
+    "gatewise.insight.figures",
+    "gatewise.tasks.errors",
+    "gatewise.tasks.forecaster",
+    "gatewise.tasks.naive",
+    "gatewise.tasks.parts",
+    "gatewise.tasks.series",
+    "gatewise.tasks.weather",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    failed, attempted = doctest.testmod(importlib.import_module(name))
+    assert (failed, attempted > 0) == (0, True)
+
+
+def test_the_page_on_forecasting() -> None:
+    page = Path(__file__).parents[2] / "docs" / "forecast.md"
+    failed, attempted = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert (failed, attempted > 0) == (0, True)
