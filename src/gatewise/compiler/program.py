@@ -119,10 +119,10 @@ class CompiledCell:
         step = rows * H * len(self.plan.slots) * self.number.bits // 8
         return max(1, _CHUNK_BYTES // max(step, 1))
 
-    def threads(self, wanted: int, T: int, B: int, I: int, H: int) -> int:
-        """How many threads such a problem is worth: none idle, none for little work."""
-        work = len(self.plan.slots) * H * (H + I) * B * T
-        return max(1, min(available(wanted), B, int(work / _THREAD_WORK)))
+
+def worth(wanted: int, parts: int, work: float) -> int:
+    """How many of the wanted threads so many parts with so many multiply-adds in all are worth."""
+    return max(1, min(available(wanted), parts, int(work / _THREAD_WORK)))
 
 
 def compiled(cell: Cell, dtype: str, width: int | None = None) -> CompiledCell:

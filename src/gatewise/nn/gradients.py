@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gatewise.compiler import outer
+from gatewise.compiler.program import worth
 from gatewise.nn.kernels import Call, Problem, address
 
 
@@ -99,7 +100,7 @@ class Backward(Problem):
                 column = (first_slot + start) * self.H
                 fields |= self._strided("a", derivatives, column) | self._strided("x", met)
                 fields |= {"c": result[first_block * self.H :].data_ptr(), "c_n": M}
-                self.cell.outer(self.threads, fields)
+                self.cell.outer(worth(torch.get_num_threads(), N, T * B * N * M), fields)
         return result
 
     def _sizes(self, sequence: Tensor) -> tuple[int, int]:
@@ -134,7 +135,10 @@ class Backward(Problem):
             "M": 1,
             "chunk": outer.chunk(self.B),
         }
-        self.cell.outer(self.threads, fields | {"c": result.data_ptr(), "c_n": 1})
+        self.cell.outer(
+            worth(torch.get_num_threads(), width, self.T * self.B * width),
+            fields | {"c": result.data_ptr(), "c_n": 1},
+        )
         return result.view(-1, self.H)
 
     def _by_bias_ih(self) -> Tensor:
