@@ -45,6 +45,11 @@ def test_errors_far_apart_go_on_a_logarithmic_axis() -> None:
     assert errors_axes(1.0, 6.0).get_yscale() == "log"
 
 
+def test_errors_of_zero_do_not_stretch_a_logarithmic_axis() -> None:
+    low, high = errors_axes(0.0, 6.0).get_ylim()
+    assert high / low <= 1001
+
+
 def test_steps_ahead_are_named_at_round_numbers() -> None:
     axes = errors_axes(1.0, 2.0)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4", "6", "8", "10"]
@@ -103,7 +108,8 @@ def test_no_words_overlap_or_leave_the_picture() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (9.99, "10"), (-0.034, "-0.034"), (1e6, "1,000,000")]
+    ("value", "text"),
+    [(0.0, "0"), (9.99, "10"), (-0.034, "-0.034"), (1e6, "1.0 M"), (999999.0, "999,999"), (2e-9, "2.0 n")],
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert short(value) == text

@@ -32,7 +32,8 @@ def test_skill_is_measured_against_the_best_naive_forecast(tested: Evaluation) -
     assert tested.skill() == pytest.approx(1 - 0.6 / 1.0)
 
 
-def test_forecasts_are_ranked_by_error_where_the_truth_is_whole(tested: Evaluation) -> None:
-    assert sorted(tested.ranked().tolist()) == [0, 1]
+def test_forecasts_are_ranked_by_error_where_half_the_truth_is_known(tested: Evaluation) -> None:
     tested.forecasts[MODEL][1] += 5.0
-    assert tested.ranked().tolist() == [0, 1]
+    assert tested.ranked().tolist() == [0, 2, 1]  # off by 0.5, 1 and 4.5 on average
+    tested.truth[0] = np.nan
+    assert tested.ranked().tolist() == [2, 1]

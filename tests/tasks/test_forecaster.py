@@ -46,7 +46,8 @@ def test_a_forecast_is_that_of_the_series_cut_at_its_origin(fitted: Forecaster, 
     for row in (0, 17, len(tested.origins) - 1):
         origin = int(tested.origins[row])
         alone = fitted.predict(series.head(origin + 1))
-        assert np.array_equal(alone.to_numpy(), tested.forecasts[MODEL][row])
+        # The last linear map is BLAS's: it may sum eight float32 products in another order for one row.
+        assert alone.to_numpy() == pytest.approx(tested.forecasts[MODEL][row], rel=8 * 2**-24)
         assert np.array_equal(series.values[origin + 1 : origin + 7], tested.truth[row])
         assert alone.index[0] == series.times[origin] + pd.Timedelta("1h")
 
@@ -106,7 +107,7 @@ def test_missing_targets_are_neither_learnt_from_nor_judged_by(series: TimeSerie
     assert np.isnan(tested.truth).any()
     assert np.isfinite(tested.forecasts[MODEL]).all()
     assert all(np.isfinite(value or np.nan) for value in tested.overall()[MODEL].values())
-    assert len(tested.ranked()) == np.isfinite(tested.truth).all(axis=1).sum()
+    assert len(tested.ranked()) == (np.isfinite(tested.truth).sum(axis=1) >= 3).sum()
 
 
 def test_a_series_with_a_missing_end_is_forecast_from_the_last_known_value(

@@ -11,10 +11,10 @@ from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.run_folder import (
     FILES,
     FolderError,
+    NewFolder,
     free_name,
     given_name,
     metrics,
-    new_folder,
     write_run,
 )
 from gatewise.tasks.series import TimeSeries
@@ -22,9 +22,10 @@ from gatewise.tasks.series import TimeSeries
 
 def test_a_folder_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     wanted = tmp_path / "deep" / "run"
-    with new_folder(lambda: given_name(wanted)) as folder:
-        (folder / "a").write_text("1")
+    with NewFolder(lambda: given_name(wanted)) as folder:
+        (folder.writing / "a").write_text("1")
         assert not wanted.exists()
+    assert folder.path == wanted
     assert [path.name for path in wanted.iterdir()] == ["a"]
     assert [path.name for path in wanted.parent.iterdir()] == ["run"]
 
@@ -32,8 +33,8 @@ def test_a_folder_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_nothing_is_left_of_a_folder_that_failed(tmp_path: Path, error: type[BaseException]) -> None:
     def fail() -> None:
-        with new_folder(lambda: given_name(tmp_path / "deep" / "er" / "run")) as folder:
-            (folder / "a").write_text("1")
+        with NewFolder(lambda: given_name(tmp_path / "deep" / "er" / "run")) as folder:
+            (folder.writing / "a").write_text("1")
             raise error
 
     with pytest.raises(error):
@@ -42,7 +43,7 @@ def test_nothing_is_left_of_a_folder_that_failed(tmp_path: Path, error: type[Bas
 
 
 def test_folders_that_were_there_before_stay(tmp_path: Path) -> None:
-    with pytest.raises(ValueError), new_folder(lambda: given_name(tmp_path / "run")):
+    with pytest.raises(ValueError), NewFolder(lambda: given_name(tmp_path / "run")):
         raise ValueError
     assert tmp_path.exists()
 
@@ -51,7 +52,7 @@ def test_an_existing_folder_is_never_written_to(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with (
         pytest.raises(FolderError, match=r"run: the folder exists already; give --out a new name\."),
-        new_folder(lambda: given_name(tmp_path / "run")),
+        NewFolder(lambda: given_name(tmp_path / "run")),
     ):
         pytest.fail("the body must not run")
     assert list((tmp_path / "run").iterdir()) == []
@@ -61,8 +62,8 @@ def test_a_folder_that_comes_into_being_meanwhile_is_not_overwritten(tmp_path: P
     wanted = tmp_path / "run"
 
     def write() -> None:
-        with new_folder(lambda: given_name(wanted)) as folder:
-            (folder / "a").write_text("ours")
+        with NewFolder(lambda: given_name(wanted)) as folder:
+            (folder.writing / "a").write_text("ours")
             wanted.mkdir()
             (wanted / "a").write_text("theirs")
 
@@ -76,7 +77,7 @@ def test_a_folder_inside_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(FolderError, match=r"the folder cannot be made \(Not a directory\)\."),
-        new_folder(lambda: given_name(tmp_path / "file" / "run")),
+        NewFolder(lambda: given_name(tmp_path / "file" / "run")),
     ):
         pytest.fail("the body must not run")
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def _run(request: Request, console: Console) -> int:
     rows = untested_rows(series, horizon)
 
     from gatewise.tasks.forecaster import Forecaster
-    from gatewise.tasks.run_folder import free_name, given_name, new_folder, write_run
+    from gatewise.tasks.run_folder import NewFolder, free_name, given_name, write_run
 
     forecaster = Forecaster(
         horizon,
@@ -75,23 +76,17 @@ def _run(request: Request, console: Console) -> int:
         seed=request.seed,
     )
     stem = f"{Path(series.name).stem}-{request.cell}"
-    folder = Path()
-
-    def name() -> Path:
-        nonlocal folder
-        folder = given_name(request.out) if request.out else free_name(stem)
-        return folder
-
-    with new_folder(name) as staging:
+    name = partial(given_name, request.out) if request.out else partial(free_name, stem)
+    with NewFolder(name) as folder:
         report.show_series(console, series, rows, forecaster)
         _fit(forecaster, series.head(rows), console)
         tested = forecaster.backtest(series, rows)
-        write_run(staging, forecaster, series, tested)
+        write_run(folder.writing, forecaster, series, tested)
     try:
         report.show_errors(console, forecaster, series, tested)
-        report.show_folder(console, forecaster, folder)
+        report.show_folder(console, forecaster, folder.path)
     except KeyboardInterrupt:
-        console.print(f"Stopped by Ctrl-C. Everything was written to {folder}.")
+        console.print(f"Stopped by Ctrl-C. Everything was written to {folder.path}.")
         return INTERRUPTED
     return INTERRUPTED if forecaster.interrupted_ else 0
 

@@ -78,14 +78,15 @@ def show_folder(console: Console, forecaster: Forecaster, folder: Path) -> None:
 def _add(table: Table, rows: dict[str, dict[str, float | None]]) -> None:
     """Add rows of one measure, all with the same number of decimals."""
     largest = max((error for row in rows.values() for error in row.values() if error), default=1.0)
-    decimals = min(max(2 - floor(log10(largest)), 0), 6)
+    decimals = max(2 - floor(log10(largest)), 0)
+    form = f",.{decimals}f" if decimals < 6 else ".2e"
     for label, row in rows.items():
         best = min((error for error in row.values() if error is not None), default=None)
-        table.add_row(label, *(_cell(error, decimals, error == best) for error in row.values()))
+        table.add_row(label, *(_cell(error, form, error == best) for error in row.values()))
 
 
-def _cell(error: float | None, decimals: int, best: bool) -> Text:
-    text = "-" if error is None else f"{error:,.{decimals}f}"
+def _cell(error: float | None, form: str, best: bool) -> Text:
+    text = "-" if error is None else format(error, form)
     return Text(text, style="bold green" if best and error is not None else "")
 
 

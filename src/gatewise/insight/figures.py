@@ -20,7 +20,7 @@ from matplotlib import dates as untyped_dates
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 Numbers = NDArray[Any]
@@ -29,9 +29,11 @@ mpl_dates: Any = untyped_dates  # matplotlib ships no types for this module
 INK, SOFT, MODEL = "#222222", "#6b6b6b", "#0072B2"
 RIVALS = (("#D55E00", (0, (1, 1.2))), ("#E69F00", (0, (5, 2))))  # colour and dashes of the naive forecasts
 FAR = 5.0  # errors this many times the model's go on a logarithmic axis
+DECADES = 3  # of that axis, at most
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
+    "text.parse_math": False,  # a column may be called "$ per day, $ per hour"
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.titlepad": 8,
@@ -153,11 +155,13 @@ def draw_gates(
 
 
 def short(value: float) -> str:
-    """Give a number in few digits, with commas at the thousands.
+    """Give a number in few digits, with commas at the thousands, and M, G, m, µ and so on beyond them.
 
-    >>> short(0.9341), short(12345.6), short(0.00012)
-    ('0.93', '12,346', '0.00012')
+    >>> short(0.9341), short(12345.6), short(29478186.0), short(3.5e-7)
+    ('0.93', '12,346', '29.5 M', '350.0 n')
     """
+    if _is_far(value):
+        return str(EngFormatter(places=1)(value))
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
@@ -179,7 +183,8 @@ def _draw_example(axes: Axes, example: Example, unit: str) -> None:
     past, ahead = _dates(example.past_times), _dates(example.times)
     half = (ahead[0] - past[-1]) / 2
     axes.axvspan(ahead[0] - half, ahead[-1] + half, color=MODEL, alpha=0.06, linewidth=0)
-    axes.plot(past, example.past, color=INK, linewidth=1.5, label="measured")
+    gaps = bool(np.isnan(example.past).any())  # a value between two gaps makes no line
+    axes.plot(past, example.past, color=INK, linewidth=1.5, label="measured", marker="." if gaps else "")
     if example.truth is not None:
         came = np.concatenate([example.past[-1:], example.truth])
         axes.plot(np.concatenate([past[-1:], ahead]), came, color=INK, linewidth=1.5, zorder=4)
@@ -218,6 +223,7 @@ def _draw_errors(
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], axes.get_ylim()[1] / 10**DECADES))
     else:
         axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(_short_tick)
@@ -272,7 +278,13 @@ def _dates(times: pd.DatetimeIndex) -> Numbers:
 
 
 def _short_tick(value: float, _: object) -> str:
-    return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
+    text = str(EngFormatter()(value)) if _is_far(value) else f"{value:,.10g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _is_far(value: float) -> bool:
+    """Say whether a number has too many digits to be written out."""
+    return value != 0 and not 1e-3 <= abs(value) < 1e6
 
 
 def _dot(steps: Numbers) -> str:

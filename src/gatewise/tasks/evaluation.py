@@ -58,6 +58,8 @@ class Evaluation:
         return 1.0 - mae[MODEL] / best if best > 0 else float("nan")
 
     def ranked(self) -> Whole:
-        """Give the rows ``0 .. S - 1`` whose truth is wholly known, the model's best forecast first."""
-        missed = np.abs(self.forecasts[MODEL] - self.truth).mean(axis=1)
-        return np.argsort(missed)[: int(np.isfinite(missed).sum())]
+        """Give the rows ``0 .. S - 1`` whose truth is at least half known, the best forecast first."""
+        known = np.isfinite(self.truth).sum(axis=1)
+        missed = np.nansum(np.abs(self.forecasts[MODEL] - self.truth), axis=1) / np.maximum(known, 1)
+        enough = 2 * known >= self.truth.shape[1]
+        return np.argsort(np.where(enough, missed, np.inf), kind="stable")[: int(enough.sum())]

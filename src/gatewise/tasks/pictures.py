@@ -111,7 +111,7 @@ def _example(title: str, row: int, forecaster: Forecaster, series: TimeSeries, t
     horizon = forecaster.horizon
     origin = int(tested.origins[row])
     past = _past(series, origin + 1, horizon)
-    mae = float(np.abs(tested.forecasts[MODEL][row] - tested.truth[row]).mean())
+    mae = float(np.nanmean(np.abs(tested.forecasts[MODEL][row] - tested.truth[row])))
     return Example(
         f"{title}: off by {short(mae)} {series.unit} on average".replace("  ", " "),
         pd.DatetimeIndex(past.index),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,29 +29,53 @@ class FolderError(ValueError):
     """A run folder that cannot be made, in one sentence."""
 
 
-@contextmanager
-def new_folder(name: Callable[[], Path]) -> Iterator[Path]:
-    """Give a hidden folder to write into; it takes its name when all is well, and is removed when not.
+class NewFolder:
+    """A folder that appears only when all of it is written: hidden until the block ends well, gone if not.
 
-    ``name`` is asked once at the start, for a place that must be new and possible, and once at the end.
-    Raises ``FolderError`` if the folder exists or cannot be made.
+    ``name`` is asked for the folder's name at the start, so that a bad one is found before the work is done,
+    and again at the end.
+
+    Attributes:
+        writing: where to write, inside the block.
+        path: the folder, after the block.
+
+    Raises:
+        FolderError: the folder exists, or cannot be made.
     """
-    folder = name()
-    staging = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    made = [parent for parent in folder.absolute().parents if not parent.exists()]
-    try:
-        with _explained(folder):
-            staging.mkdir(parents=True)
-        yield staging
-        folder = name()
-        with _explained(folder):
-            os.rename(staging, folder)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        for parent in made:  # the deepest first
+
+    def __init__(self, name: Callable[[], Path]) -> None:
+        self._name = name
+        self.path = name()
+        self.writing = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self._made = [parent for parent in self.path.absolute().parents if not parent.exists()]
+
+    def __enter__(self) -> NewFolder:
+        try:
+            self.writing.mkdir(parents=True)
+        except OSError as error:
+            self._remove()
+            raise self._error(error) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.path = self._name()
+                self.writing.rename(self.path)
+        except OSError as error:
+            raise self._error(error) from error
+        finally:
+            self._remove()
+
+    def _remove(self) -> None:
+        """Remove what is left of the hidden folder, and folders above it that are new and empty."""
+        shutil.rmtree(self.writing, ignore_errors=True)
+        for parent in self._made:  # the deepest first
             with suppress(OSError):
                 parent.rmdir()
-        raise
+
+    def _error(self, error: OSError) -> FolderError:
+        return FolderError(f"{self.path}: the folder cannot be made ({error.strerror}).")
 
 
 def given_name(folder: Path) -> Path:
@@ -114,11 +138,3 @@ def metrics(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> d
             "by_step": tested.by_step(),
         },
     }
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FolderError(f"{folder}: the folder cannot be made ({error.strerror}).") from error
