@@ -224,20 +224,23 @@ def _run(
     """Run the body; also give its local variables and its line as it returns."""
     at_return: dict[str, Any] = {}
     line = function.__code__.co_firstlineno
-    previous = sys.getprofile()
+    previous = sys.gettrace()
 
-    def profile(frame: FrameType, event: str, arg: object) -> None:
+    def look(frame: FrameType, event: str, arg: object) -> Callable[..., Any] | None:
         nonlocal line
-        if event == "return" and frame.f_code is function.__code__:
+        if frame.f_code is not function.__code__:
+            return None
+        if event == "return":
             at_return.update(frame.f_locals)
             line = frame.f_lineno
+        return look
 
     gates = {name: symbol for name, symbol in symbols.items() if name not in states}
-    sys.setprofile(profile)
+    sys.settrace(look)
     try:
         returned = function(*(symbols[name] for name in states), **gates)
     finally:
-        sys.setprofile(previous)
+        sys.settrace(previous)
     return returned, at_return, line
 
 
