@@ -37,7 +37,7 @@ from gatewise.compiler.matrix import (
     matrix_phase,
     pack_transposed,
 )
-from gatewise.compiler.plan import Plan
+from gatewise.compiler.plan import ElementwisePhase, Plan
 from gatewise.compiler.product import PRODUCT, product_function
 from gatewise.compiler.vector import Code, Number, Value, i64
 from gatewise.language.graph import Node
@@ -57,16 +57,11 @@ def arguments(plan: Plan) -> Arguments:
 def write(plan: Plan, number: Number, width: int, registers: int) -> str:
     """The module as LLVM text."""
     tiles = Tiles(f"{plan.cell.name}_backward", number, width, registers)
-    step = elementwise_function(tiles, "gradient", 1, partial(_elementwise, plan))
+    _, arithmetic = plan.backward
+    step = elementwise_function(tiles, "gradient", 1, partial(_elementwise, plan, arithmetic))
     start = elementwise_function(tiles, "start", 1, partial(_add_to_carry, plan))
-
-    def prepare(code: Code, f: Fields) -> None:
-        _pack(plan, code, f)
-
-    def rows(code: Code, f: Fields, array: Value, first: Value, last: Value) -> None:
-        _rows(plan, tiles, (step, start), code, f, array, first, last)
-
-    entry.write_entries(tiles, arguments(plan), prepare, rows)
+    rows = partial(_rows, plan, tiles, (step, start))
+    entry.write_entries(tiles, arguments(plan), partial(_pack, plan), rows)
     return str(tiles.module)
 
 
@@ -120,7 +115,7 @@ def _rows(
     times_weights(i64(0), K, add_to_carry)
 
 
-def _carry(plan: Plan, place: Place, f: Fields, state: str) -> Value:
+def _carry(place: Place, f: Fields, state: str) -> Value:
     """The address of what has been carried back for a state."""
     b = place.code.b
     return place.code.at(f.pointer(f"carry_{state}"), b.add(b.mul(place.row, f["H"]), place.unit))
@@ -131,11 +126,12 @@ def _add_to_carry(plan: Plan, place: Place) -> None:
     code = place.code
     step = step_frame(plan.cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
-    at = _carry(plan, place, f, plan.cell.states[0])
+    multiplied, _ = plan.backward
+    at = _carry(place, f, multiplied.vector)
     code.store(code.b.fadd(code.load(at, place.mask), place.sum(0)), at, place.mask)
 
 
-def _elementwise(plan: Plan, place: Place) -> None:
+def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
     """The gradient's arithmetic: derivatives by the slots, by the states, by the vectors."""
     code, b, cell = place.code, place.code.b, plan.cell
     step = step_frame(cell).read(code, place.context)
@@ -144,7 +140,7 @@ def _elementwise(plan: Plan, place: Place) -> None:
     derivatives = row_of(place, f, step, "derivatives", "derivatives_b")
 
     def by_next(state: str) -> Value:
-        carried = code.load(_carry(plan, place, f, state), place.mask)
+        carried = code.load(_carry(place, f, state), place.mask)
         if state != cell.states[0]:
             return carried
         dout = at_step(code, f, "dout", step["t"])
@@ -166,8 +162,10 @@ def _elementwise(plan: Plan, place: Place) -> None:
     sources |= {seed: partial(by_next, seed.name) for seed in plan.seeds}
     values = Evaluation(code, sources | state_and_vector_sources(plan, place, f, step))
 
+    outputs = dict(phase.outputs)
+
     def derivative(leaf: Node) -> Value:
-        return values[plan.adjoints[leaf]] if leaf in plan.adjoints else code.constant(0)
+        return values[outputs[leaf]] if leaf in outputs else code.constant(0)
 
     leaf = cell.graph.leaf
     rows = [slot.leaf for slot in plan.slots] + [leaf("vector", name) for name in cell.vectors]
@@ -176,4 +174,4 @@ def _elementwise(plan: Plan, place: Place) -> None:
     for s, value in enumerate(by_rows):
         code.store(value, code.at(derivatives, b.mul(f["H"], i64(s))), place.mask)
     for state, value in zip(cell.states, by_states, strict=True):
-        code.store(value, _carry(plan, place, f, state), place.mask)
+        code.store(value, _carry(place, f, state), place.mask)

@@ -24,7 +24,7 @@ from gatewise.compiler import entry
 from gatewise.compiler.arguments import Arguments, Fields, Frame
 from gatewise.compiler.elementwise import Evaluation, Source
 from gatewise.compiler.matrix import Place, Rows, Tiles, elementwise_function, matrix_phase, pack
-from gatewise.compiler.plan import Plan
+from gatewise.compiler.plan import ElementwisePhase, Plan
 from gatewise.compiler.product import PRODUCT, product_function
 from gatewise.compiler.vector import Code, Number, Value, i64
 from gatewise.language import Cell
@@ -94,15 +94,10 @@ def padded(code: Code, units: Value) -> Value:
 def write(plan: Plan, number: Number, width: int, registers: int) -> str:
     """The module as LLVM text."""
     tiles = Tiles(f"{plan.cell.name}_forward", number, width, registers)
-    cell = elementwise_function(tiles, "cell", len(plan.state_slots), lambda place: _elementwise(plan, place))
-
-    def prepare(code: Code, f: Fields) -> None:
-        _pack(plan, code, f)
-
-    def rows(code: Code, f: Fields, array: Value, first: Value, last: Value) -> None:
-        _rows(plan, tiles, cell, code, f, array, first, last)
-
-    entry.write_entries(tiles, arguments(plan), prepare, rows)
+    _, arithmetic = plan.forward
+    slots = len(plan.state_slots)
+    cell = elementwise_function(tiles, "cell", slots, partial(_elementwise, plan, arithmetic))
+    entry.write_entries(tiles, arguments(plan), partial(_pack, plan), partial(_rows, plan, tiles, cell))
     return str(tiles.module)
 
 
@@ -128,7 +123,8 @@ def _rows(
     plan: Plan, tiles: Tiles, cell: Value, code: Code, f: Fields, array: Value, first: Value, last: Value
 ) -> None:
     """Rows first..last of the batch through the whole sequence, a chunk of steps at a time."""
-    b, H, output = code.b, f["H"], plan.cell.states[0]
+    b, H = code.b, f["H"]
+    multiplied, _ = plan.forward
     product = product_function(tiles, len(plan.input_slots))
     call, frame = PRODUCT.make(code), step_frame(plan.cell).make(code)
     frame.set(arguments=array)
@@ -146,13 +142,13 @@ def _rows(
             t = b.add(start, step)
             set_step(frame, code, f, plan.cell, t)
             frame.set(gates=code.at(gates, b.mul(step, f["gates_t"])))
-            previous, stride = before_step(code, f, output, t)
+            previous, stride = before_step(code, f, multiplied.vector, t)
             rows = Rows(previous, i64(0), stride, i64(1), first, last)
             slots = len(plan.state_slots)
             matrix_phase(code, tiles, slots, rows, H, H, f.pointer("panels_hh"), cell, frame.array, t)
 
 
-def _elementwise(plan: Plan, place: Place) -> None:
+def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
     """The cell's arithmetic on the sums of a tile: new states, what is kept, what is watched."""
     code, b, cell = place.code, place.code.b, plan.cell
     step = step_frame(cell).read(code, place.context)
@@ -174,8 +170,9 @@ def _elementwise(plan: Plan, place: Place) -> None:
 
     sources: dict[Node, Source] = {s.leaf: partial(pre_activation, n) for n, s in enumerate(plan.slots)}
     values = Evaluation(code, sources | state_and_vector_sources(plan, place, f, step))
-    for state, node in zip(cell.states, cell.next_states, strict=True):
-        code.store(values[node], row_of(place, f, step, f"next_{state}", f"out_{state}_b"), place.mask)
+    for state, node in phase.outputs:
+        to = row_of(place, f, step, f"next_{state.name}", f"out_{state.name}_b")
+        code.store(values[node], to, place.mask)
     with b.if_then(b.icmp_signed("!=", f["keep"], i64(0))):
         kept = values.branch()
         for s, stand_in in enumerate(plan.kept):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, final
@@ -38,6 +39,8 @@ class Loaded:
 
 
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child must not wait for a thread that only its parent has
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _engine: list[Any] = []
 _loaded: dict[str, Loaded] = {}
 

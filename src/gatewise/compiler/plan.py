@@ -42,12 +42,9 @@ class MatrixPhase:
 @final
 @dataclass(frozen=True)
 class ElementwisePhase:
-    """Arithmetic on vectors of units: `outputs` by name."""
+    """Arithmetic on vectors of units: for each leaf, its next value or the derivative by it."""
 
-    outputs: tuple[tuple[str, Node], ...]
-
-
-Phase = MatrixPhase | ElementwisePhase
+    outputs: tuple[tuple[Node, Node], ...]
 
 
 @final
@@ -97,16 +94,17 @@ class Plan:
         return any(node is not None for node in self.kept)
 
     @property
-    def forward(self) -> tuple[Phase, ...]:
+    def forward(self) -> tuple[MatrixPhase, ElementwisePhase]:
         """The phases of a step."""
-        states = zip(self.cell.states, self.cell.next_states, strict=True)
-        return MatrixPhase(self.cell.states[0]), ElementwisePhase(tuple(states))
+        leaves = (self.cell.graph.leaf("state", name) for name in self.cell.states)
+        outputs = tuple(zip(leaves, self.cell.next_states, strict=True))
+        return MatrixPhase(self.cell.states[0]), ElementwisePhase(outputs)
 
     @property
-    def backward(self) -> tuple[Phase, ...]:
+    def backward(self) -> tuple[MatrixPhase, ElementwisePhase]:
         """The phases of a step of the gradient."""
-        by_name = tuple((leaf.name, node) for leaf, node in self.adjoints.items())
-        return MatrixPhase(self.cell.states[0], transposed=True), ElementwisePhase(by_name)
+        outputs = tuple(self.adjoints.items())
+        return MatrixPhase(self.cell.states[0], transposed=True), ElementwisePhase(outputs)
 
 
 @functools.cache
