@@ -225,24 +225,40 @@ def pack(
 ) -> None:
     """Panels ``[blocks, K, slots, V]`` of ``weights [rows * H, K]``; slot g takes block of rows g."""
     b, V, slots = code.b, code.width, len(blocks_of_rows)
-    zero = code.constant(0)
-    whole = b.and_(K, i64(-V))
-    with code.loop(i64(0), H, i64(V)) as first:
-        panel = code.at(panels, b.mul(first, b.mul(K, i64(slots))))
+    square = _square_function(code)
+    with code.loop(i64(0), H, i64(V)) as unit:
+        panel = code.at(panels, b.mul(unit, b.mul(K, i64(slots))))
         for g, rows in enumerate(blocks_of_rows):
-            there = [b.icmp_signed("<", b.add(first, i64(n)), H) for n in range(V)]
-            units = [b.select(there[n], b.add(first, i64(n)), first) for n in range(V)]
-            row = [code.at(weights, b.mul(K, b.add(b.mul(H, i64(rows)), u))) for u in units]
-            for start, stop in ((i64(0), whole), (whole, K)):
-                with code.loop(start, stop, i64(V)) as k:
-                    mask = None if stop is whole else code.first(b.sub(K, k))
-                    numbers = [code.load(code.at(r, k), mask) for r in row]
-                    square = [b.select(there[n], v, zero) for n, v in enumerate(numbers)]
-                    for n, vector in enumerate(_transposed(code, square)):
-                        at = b.add(k, i64(n))
-                        with b.if_then(b.icmp_signed("<", at, K)):
-                            to = b.add(b.mul(at, i64(slots * V)), i64(g * V))
-                            code.store(vector, code.at(panel, to))
+            row = code.at(weights, b.mul(K, b.add(b.mul(H, i64(rows)), unit)))
+            with code.loop(i64(0), K, i64(V)) as k:
+                to = code.at(panel, b.add(b.mul(k, i64(slots * V)), i64(g * V)))
+                b.call(square, [to, i64(slots * V), code.at(row, k), K, b.sub(H, unit), b.sub(K, k)])
+
+
+def _square_function(code: Code) -> Value:
+    """``square(to, to_stride, rows, row_stride, units, ks)``: V rows of V numbers, transposed.
+
+    Rows from `units` on are zeros; numbers from `ks` on are neither read nor written.
+    """
+    module = code.function.module
+    known = module.globals.get("square")
+    if known:
+        return known
+    function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER, I64, I64, I64]), "square")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    to, to_stride, rows, row_stride, units, ks = function.args
+    code = Code(function, code.number, code.width)
+    b, mask, numbers = code.b, code.first(ks), []
+    for n in range(code.width):
+        there = b.icmp_signed("<", i64(n), units)
+        row = code.at(rows, b.select(there, b.mul(row_stride, i64(n)), i64(0)))
+        numbers.append(b.select(there, code.load(row, mask), code.constant(0)))
+    for n, column in enumerate(_transposed(code, numbers)):
+        with b.if_then(b.icmp_signed("<", i64(n), ks)):
+            code.store(column, code.at(to, b.mul(to_stride, i64(n))))
+    b.ret_void()
+    return function
 
 
 def _transposed(code: Code, rows: list[Value]) -> list[Value]:

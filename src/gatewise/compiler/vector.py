@@ -111,7 +111,7 @@ class Code:
         return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, self.width), order))
 
     def first(self, count: Value) -> Value:
-        """The mask of the first `count` lanes."""
+        """The mask of the first `count` lanes, all of them if there are fewer."""
         lanes = ir.VectorType(I32, self.width)
         one = self.b.insert_element(
             ir.Constant(lanes, ir.Undefined), self.b.trunc(count, I32), ir.Constant(I32, 0)
