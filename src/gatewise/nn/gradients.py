@@ -73,12 +73,6 @@ class Backward(Problem):
         by_tensor += [functools.partial(self.carries.__getitem__, n) for n in range(len(self.states))]
         return (make() if need else None for make, need in zip(by_tensor, self.needed, strict=True))
 
-    def _rows(self, sequence: Tensor) -> Tensor:
-        return sequence.reshape(self.T * self.B, sequence.size(-1))
-
-    def _columns(self, first: int, last: int) -> slice:
-        return slice(first * self.H, last * self.H)
-
     def _by_weight_ih(self) -> Tensor:
         return self._outer(self.weights.weight_ih, self.cell.plan.rows_ih, 0, [(self.derivatives, self.x)])
 
@@ -93,24 +87,25 @@ class Backward(Problem):
     ) -> Tensor:
         """The gradient by a weight matrix: outer products of derivatives and what they met, summed."""
         result = torch.zeros_like(like)
-        for (start, stop), (first_block, _) in _runs(rows):
+        for (start, stop), block in _runs(rows):
             for derivatives, met in pairs:
-                T, B, N, M = *self._sizes(derivatives), (stop - start) * self.H, met.size(-1)
-                fields = {"T": T, "B": B, "N": N, "M": M, "chunk": outer.chunk(B)}
-                column = (first_slot + start) * self.H
-                fields |= self._strided("a", derivatives, column) | self._strided("x", met)
-                fields |= {"c": result[first_block * self.H :].data_ptr(), "c_n": M}
-                self.cell.outer(worth(torch.get_num_threads(), N, T * B * N * M), fields)
+                columns = slice((first_slot + start) * self.H, (first_slot + stop) * self.H)
+                self._add_outer(result[block * self.H :], derivatives[..., columns], met)
         return result
 
-    def _sizes(self, sequence: Tensor) -> tuple[int, int]:
-        T, B = sequence.shape[:2]
-        return (B, T) if self.call.batch_first else (T, B)
+    def _add_outer(self, to: Tensor, derivatives: Tensor, met: Tensor) -> None:
+        """Add ``sum over t, b of derivatives[t, b, n] * met[t, b, m]`` to the first n rows of `to`."""
+        T, B = derivatives.shape[:2]
+        T, B = (B, T) if self.call.batch_first else (T, B)
+        N, M = derivatives.size(-1), met.size(-1)
+        fields = {"T": T, "B": B, "N": N, "M": M, "c": to.data_ptr(), "c_n": M, "chunk": outer.chunk(B)}
+        fields |= self._strided("a", derivatives) | self._strided("x", met)
+        self.cell.outer(worth(torch.get_num_threads(), N, T * B * N * M), fields)
 
-    def _strided(self, name: str, sequence: Tensor, column: int = 0) -> dict[str, int]:
+    def _strided(self, name: str, sequence: Tensor) -> dict[str, int]:
         batch, time = (0, 1) if self.call.batch_first else (1, 0)
-        address = sequence.data_ptr() + column * sequence.itemsize
-        return {name: address, f"{name}_t": sequence.stride(time), f"{name}_b": sequence.stride(batch)}
+        strides = {f"{name}_t": sequence.stride(time), f"{name}_b": sequence.stride(batch)}
+        return {name: sequence.data_ptr(), **strides}
 
     def _with_previous_output(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Derivatives of steps beside the output that entered them."""
@@ -125,20 +120,8 @@ class Backward(Problem):
     @functools.cached_property
     def _sums(self) -> Tensor:
         """The derivatives summed over steps and rows, by slot and vector: the outer product with ones."""
-        width = self.derivatives.size(-1)
-        result, one = self.x.new_zeros(width), self.x.new_ones(1)
-        fields = self._strided("a", self.derivatives) | {"x": one.data_ptr()}
-        fields |= {
-            "T": self.T,
-            "B": self.B,
-            "N": width,
-            "M": 1,
-            "chunk": outer.chunk(self.B),
-        }
-        self.cell.outer(
-            worth(torch.get_num_threads(), width, self.T * self.B * width),
-            fields | {"c": result.data_ptr(), "c_n": 1},
-        )
+        result, one = self.x.new_zeros(self.derivatives.size(-1)), self.x.new_ones(1, 1, 1)
+        self._add_outer(result, self.derivatives, one.expand(*self.derivatives.shape[:2], 1))
         return result.view(-1, self.H)
 
     def _by_bias_ih(self) -> Tensor:
@@ -156,12 +139,12 @@ class Backward(Problem):
         return self._sums[self.slots + n]
 
 
-def _runs(blocks: Sequence[int]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Runs of slots whose blocks of rows follow each other: (first and last slot, first and last block)."""
+def _runs(blocks: Sequence[int]) -> Iterator[tuple[tuple[int, int], int]]:
+    """Runs of slots whose blocks of rows follow each other: (first and last slot, first block)."""
     start = 0
     for n in range(1, len(blocks) + 1):
         if n == len(blocks) or blocks[n] != blocks[n - 1] + 1:
-            yield (start, n), (blocks[start], blocks[n - 1] + 1)
+            yield (start, n), blocks[start]
             start = n
 
 
