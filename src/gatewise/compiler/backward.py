@@ -154,9 +154,7 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
         return code.load(code.at(gates, b.mul(f["H"], i64(s))), place.mask)
 
     sources: dict[Node, Source] = {
-        node: partial(next_value, state)
-        for state, node in zip(cell.states, cell.next_states, strict=True)
-        if node.args
+        node: partial(next_value, state) for state, node in zip(cell.states, cell.next_states, strict=True)
     }
     sources |= {node: partial(kept, s) for s, node in enumerate(plan.kept) if node is not None}
     sources |= {seed: partial(by_next, seed.name) for seed in plan.seeds}

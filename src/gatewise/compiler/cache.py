@@ -81,10 +81,10 @@ def put(name: str, image: bytes) -> None:
 
 def _private_folder() -> Path | None:
     """The folder, made if need be, provided that nobody else can write to it."""
-    at = folder()
-    if at is None:
-        return None
     try:
+        at = folder()
+        if at is None:
+            return None
         at.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = at.stat()
     except (OSError, RuntimeError):

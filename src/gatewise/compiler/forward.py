@@ -170,9 +170,7 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
 
     sources: dict[Node, Source] = {s.leaf: partial(pre_activation, n) for n, s in enumerate(plan.slots)}
     values = Evaluation(code, sources | state_and_vector_sources(plan, place, f, step))
-    for state, node in phase.outputs:
-        to = row_of(place, f, step, f"next_{state.name}", f"out_{state.name}_b")
-        code.store(values[node], to, place.mask)
+    after = [(state.name, values[node]) for state, node in phase.outputs]
     with b.if_then(b.icmp_signed("!=", f["keep"], i64(0))):
         kept = values.branch()
         for s, stand_in in enumerate(plan.kept):
@@ -185,6 +183,9 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
             with b.if_then(b.icmp_signed("!=", f[f"watch_{name}"], i64(0))):
                 value = watched.branch()[node]
                 code.store(value, code.at(f.pointer(f"watch_{name}"), offset), place.mask)
+    # Last, when nothing reads the states any more: a state may be kept in the place of the one before.
+    for name, value in after:
+        code.store(value, row_of(place, f, step, f"next_{name}", f"out_{name}_b"), place.mask)
 
 
 def row_of(place: Place, f: Fields, step: Fields, array: str, stride: str) -> Value:

@@ -141,16 +141,19 @@ def softplus(code: Code, x: Value) -> Value:
     """Largest error: 3 ULP in float32 and in float64: ``max(x, 0) + log(1 + exp(-|x|))``."""
     b = code.b
     u = exp(code, b.fneg(code.intrinsic("fabs", x)))
-    s = b.fdiv(u, b.fadd(u, code.constant(2)))
+    half = code.constant(0.5)
+    twice_s = b.fdiv(u, code.fma(u, half, code.constant(1)))  # s itself would be flushed too early
+    s = b.fmul(twice_s, half)
     s2 = b.fmul(s, s)
-    log1p = code.fma(b.fmul(s, s2), code.horner(s2, _LOG1P[code.number.name]), b.fadd(s, s))
+    log1p = code.fma(b.fmul(s, s2), code.horner(s2, _LOG1P[code.number.name]), twice_s)
     return b.fadd(relu(code, x), log1p)
 
 
 def relu(code: Code, x: Value) -> Value:
     """Exact. ``x`` unless it is below 0: NaN stays NaN."""
-    b = code.b
-    return b.select(b.fcmp_ordered("<", x, code.constant(0)), code.constant(0), x)
+    b, zero = code.b, code.constant(0)
+    x = b.fadd(x, zero)  # flushes what is below the normal numbers; minus 0 becomes 0
+    return b.select(b.fcmp_ordered("<", x, zero), zero, x)
 
 
 # Each operation of the language on vectors; `where` takes a mask, the comparisons give one.

@@ -17,7 +17,7 @@ from typing import final
 
 from gatewise.language import Cell, Kind
 from gatewise.language.gradient import gradient
-from gatewise.language.graph import Node, topological
+from gatewise.language.graph import COMPARISONS, Node, topological
 
 
 @final
@@ -146,7 +146,8 @@ def _kept(cell: Cell, slots: tuple[Slot, ...], adjoints: dict[Node, Node]) -> tu
     From a pre-activation we walk along its only user, and that one's only user, until a node is met that the
     gradient reads: ``sigmoid(i)`` for a gate, ``tanh(n.x + r * n.h)`` for the candidate of a GRU. All that
     depends on the pre-activation depends on that node, so it stands for it. If it is the next value of a
-    state, that is kept anyway. What the gradient reads and nobody keeps is computed again from what is kept.
+    state, that is kept anyway. A comparison is no number to keep; the walk stops before it. What the gradient
+    reads and nobody keeps is computed again from what is kept.
     """
     forward = list(topological(cell.next_states))
     users: dict[Node, list[Node]] = {node: [] for node in forward}
@@ -157,8 +158,11 @@ def _kept(cell: Cell, slots: tuple[Slot, ...], adjoints: dict[Node, Node]) -> tu
     read = {arg for node in topological(adjoints.values()) if node not in own for arg in node.args}
 
     def stand_in(node: Node) -> Node | None:
-        while node not in read and len(users[node]) == 1 and node not in cell.next_states:
-            (node,) = users[node]
+        while node not in read and node not in cell.next_states and len(users[node]) == 1:
+            (user,) = users[node]
+            if user.op in COMPARISONS:
+                return node
+            node = user
         return None if node in cell.next_states else node
 
     return tuple(stand_in(slot.leaf) for slot in slots)

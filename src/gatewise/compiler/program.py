@@ -63,29 +63,35 @@ class CompiledCell:
         self.number = number
         self.width = width
         self._registers = host().registers
+        self._programs: dict[str, Program] = {}
 
-    @functools.cached_property
+    @property
     def forward(self) -> Program:
         """The forward kernel (see `forward`)."""
-        return self._program(forward)
+        return self._programs.get("forward") or self._of_cell("forward", forward)
 
-    @functools.cached_property
+    @property
     def backward(self) -> Program:
         """The backward kernel (see `backward`)."""
-        return self._program(backward)
+        return self._programs.get("backward") or self._of_cell("backward", backward)
 
-    @functools.cached_property
+    @property
     def outer(self) -> Program:
         """The kernel of weight gradients (see `outer`)."""
-        target = (self.number, self.width, self._registers)
-        return Program(f"outer {self._target}", outer.ARGUMENTS, partial(outer.write, *target))
+        return self._programs.get("outer") or self._make(
+            "outer", "", outer.ARGUMENTS, partial(outer.write, self.number, self.width, self._registers)
+        )
 
-    def _program(self, writer: ModuleType) -> Program:
+    def _of_cell(self, name: str, writer: ModuleType) -> Program:
         cell = self.plan.cell
-        watched = " ".join(f"{name}={text([node])}" for name, node in cell.values.items())
-        key = f"{writer.__name__} {self._target} {cell.signature()} {watched}"
+        watched = " ".join(f"{value}={text([node])}" for value, node in cell.values.items())
         write = partial(writer.write, self.plan, self.number, self.width, self._registers)
-        return Program(key, writer.arguments(self.plan), write)
+        return self._make(name, f"{cell.signature()} {watched}", writer.arguments(self.plan), write)
+
+    def _make(self, name: str, of: str, arguments: Arguments, write: Callable[[], str]) -> Program:
+        # No lock here: threads that come at once compile once (see `machine.load`), and one entry is kept.
+        program = Program(f"{name} {self._target} {of}", arguments, write)
+        return self._programs.setdefault(name, program)
 
     @property
     def _target(self) -> str:

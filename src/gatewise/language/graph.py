@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import final
 
-LEAVES = frozenset({"state", "gate", "vector", "constant", "seed"})
+COMPARISONS = frozenset({"less", "less_equal"})
 
 
 def _sigmoid(x: float) -> float:
