@@ -47,8 +47,8 @@ def arguments(plan: Plan) -> Arguments:
     """The fields of a backward call."""
     cell = plan.cell
     names = [*entry.FIELDS, "T", "B", "I", "H", "chunk", "w_ih", "w_hh", "panels_ih", "panels_hh", "zeros"]
-    names += ["gates", "gates_t", "gates_b", "derivatives", "derivatives_t", "derivatives_b"]
-    names += ["dout", "dout_t", "dout_b", "dx", "dx_t", "dx_b", *state_fields(cell)]
+    names += ["gates", "gates.t", "gates.b", "derivatives", "derivatives.t", "derivatives.b"]
+    names += ["dout", "dout.t", "dout.b", "dx", "dx.t", "dx.b", *state_fields(cell)]
     names += [f"carry_{state}" for state in cell.states]
     names += [f"vector_{name}" for name in cell.vectors]
     return Arguments(names)
@@ -92,7 +92,7 @@ def _rows(
     def times_weights(t: Value, k: Value, then: Value) -> None:
         """The derivatives of step t by the slots that the state feeds, times the recurrent weights."""
         a = code.at(at_step(code, f, "derivatives", t), from_state)
-        rows = Rows(a, i64(0), f["derivatives_b"], i64(1), first, last)
+        rows = Rows(a, i64(0), f["derivatives.b"], i64(1), first, last)
         matrix_phase(code, tiles, 1, rows, k, H, f.pointer("panels_hh"), then, frame.array, t)
 
     with code.loop(i64(0), T, f["chunk"]) as done:
@@ -106,8 +106,8 @@ def _rows(
             times_weights(b.add(t, i64(1)), b.select(is_last, i64(0), K), gradient)
         with b.if_then(b.icmp_signed("!=", f["dx"], i64(0))):
             call.set(
-                a=at_step(code, f, "derivatives", oldest), a_t=f["derivatives_t"], a_b=f["derivatives_b"],
-                out=at_step(code, f, "dx", oldest), out_t=f["dx_t"], out_b=f["dx_b"],
+                a=at_step(code, f, "derivatives", oldest), a_t=f["derivatives.t"], a_b=f["derivatives.b"],
+                out=at_step(code, f, "dx", oldest), out_t=f["dx.t"], out_b=f["dx.b"],
                 steps=steps, first=first, last=last, K=b.mul(H, i64(len(plan.input_slots))), N=f["I"],
                 panels=f.pointer("panels_ih"), bias=f.pointer("zeros"), bias_stride=i64(0),
             )  # fmt: skip
@@ -136,19 +136,19 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
     code, b, cell = place.code, place.code.b, plan.cell
     step = step_frame(cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
-    gates = row_of(place, f, step, "gates", "gates_b")
-    derivatives = row_of(place, f, step, "derivatives", "derivatives_b")
+    gates = row_of(place, f, step, "gates", "gates.b")
+    derivatives = row_of(place, f, step, "derivatives", "derivatives.b")
 
     def by_next(state: str) -> Value:
         carried = code.load(_carry(place, f, state), place.mask)
         if state != cell.states[0]:
             return carried
         dout = at_step(code, f, "dout", step["t"])
-        by_output = code.load(code.at(dout, b.add(b.mul(place.row, f["dout_b"]), place.unit)), place.mask)
+        by_output = code.load(code.at(dout, b.add(b.mul(place.row, f["dout.b"]), place.unit)), place.mask)
         return b.fadd(b.fadd(by_output, carried), place.sum(0))
 
     def next_value(state: str) -> Value:
-        return code.load(row_of(place, f, step, f"next_{state}", f"out_{state}_b"), place.mask)
+        return code.load(row_of(place, f, step, f"next_{state}", f"out_{state}.b"), place.mask)
 
     def kept(s: int) -> Value:
         return code.load(code.at(gates, b.mul(f["H"], i64(s))), place.mask)

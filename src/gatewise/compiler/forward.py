@@ -34,9 +34,9 @@ from gatewise.language.graph import Node
 def arguments(plan: Plan) -> Arguments:
     """The fields of a forward call."""
     cell = plan.cell
-    names = [*entry.FIELDS, "T", "B", "I", "H", "chunk", "keep", "watch", "watch_t", "watch_b"]
-    names += ["x", "x_t", "x_b", "w_ih", "w_hh", "b_ih", "b_hh", "panels_ih", "panels_hh", "bias"]
-    names += ["gates", "gates_t", "gates_b", *state_fields(cell)]
+    names = [*entry.FIELDS, "T", "B", "I", "H", "chunk", "keep", "watch", "watch.t", "watch.b"]
+    names += ["x", "x.t", "x.b", "w_ih", "w_hh", "b_ih", "b_hh", "panels_ih", "panels_hh", "bias"]
+    names += ["gates", "gates.t", "gates.b", *state_fields(cell)]
     names += [f"vector_{name}" for name in cell.vectors]
     names += [f"watch_{name}" for name in cell.values]
     return Arguments(names)
@@ -47,7 +47,7 @@ def state_fields(cell: Cell) -> list[str]:
     return [
         f"{array}_{state}{stride}"
         for state in cell.states
-        for array, strides in (("init", ("", "_b")), ("out", ("", "_t", "_b")))
+        for array, strides in (("init", ("", ".b")), ("out", ("", ".t", ".b")))
         for stride in strides
     ]
 
@@ -56,7 +56,7 @@ def step_frame(cell: Cell) -> Arguments:
     """What an elementwise function is told about the step it is in: addresses of the step's rows."""
     names = ["arguments", "t", "gates", "derivatives"]
     for state in cell.states:
-        names += [f"next_{state}", f"previous_{state}", f"previous_{state}_b"]
+        names += [f"next_{state}", f"previous_{state}", f"previous_{state}.b"]
     return Arguments(names)
 
 
@@ -68,13 +68,13 @@ def set_step(frame: Frame, code: Code, f: Fields, cell: Cell, t: Value) -> None:
         frame.set(**{
             f"next_{state}": at_step(code, f, f"out_{state}", t),
             f"previous_{state}": previous,
-            f"previous_{state}_b": stride,
+            f"previous_{state}.b": stride,
         })  # fmt: skip
 
 
 def at_step(code: Code, f: Fields, name: str, t: Value) -> Value:
     """The address of step t of an array."""
-    return code.at(f.pointer(name), code.b.mul(t, f[f"{name}_t"]))
+    return code.at(f.pointer(name), code.b.mul(t, f[f"{name}.t"]))
 
 
 def before_step(code: Code, f: Fields, state: str, t: Value) -> tuple[Value, Value]:
@@ -83,7 +83,7 @@ def before_step(code: Code, f: Fields, state: str, t: Value) -> tuple[Value, Val
     at_start = b.icmp_signed("==", t, i64(0))
     carried = at_step(code, f, f"out_{state}", b.sub(t, i64(1)))
     address = b.select(at_start, f.pointer(f"init_{state}"), carried)
-    return address, b.select(at_start, f[f"init_{state}_b"], f[f"out_{state}_b"])
+    return address, b.select(at_start, f[f"init_{state}.b"], f[f"out_{state}.b"])
 
 
 def padded(code: Code, units: Value) -> Value:
@@ -130,10 +130,10 @@ def _rows(
     frame.set(arguments=array)
     with code.loop(i64(0), f["T"], f["chunk"]) as start:
         steps = code.smaller(f["chunk"], b.sub(f["T"], start))
-        gates = code.at(f.pointer("gates"), b.mul(b.mul(start, f["keep"]), f["gates_t"]))
+        gates = code.at(f.pointer("gates"), b.mul(b.mul(start, f["keep"]), f["gates.t"]))
         call.set(
-            a=at_step(code, f, "x", start), a_t=f["x_t"], a_b=f["x_b"],
-            out=gates, out_t=f["gates_t"], out_b=f["gates_b"],
+            a=at_step(code, f, "x", start), a_t=f["x.t"], a_b=f["x.b"],
+            out=gates, out_t=f["gates.t"], out_b=f["gates.b"],
             steps=steps, first=first, last=last, K=f["I"], N=H,
             panels=f.pointer("panels_ih"), bias=f.pointer("bias"), bias_stride=padded(code, H),
         )  # fmt: skip
@@ -141,7 +141,7 @@ def _rows(
         with code.loop(i64(0), steps, i64(1)) as step:
             t = b.add(start, step)
             set_step(frame, code, f, plan.cell, t)
-            frame.set(gates=code.at(gates, b.mul(step, f["gates_t"])))
+            frame.set(gates=code.at(gates, b.mul(step, f["gates.t"])))
             previous, stride = before_step(code, f, multiplied.vector, t)
             rows = Rows(previous, i64(0), stride, i64(1), first, last)
             slots = len(plan.state_slots)
@@ -153,7 +153,7 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
     code, b, cell = place.code, place.code.b, plan.cell
     step = step_frame(cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
-    gates = code.at(step.pointer("gates"), b.add(b.mul(place.row, f["gates_b"]), place.unit))
+    gates = code.at(step.pointer("gates"), b.add(b.mul(place.row, f["gates.b"]), place.unit))
 
     def slot_at(s: int) -> Value:
         return code.at(gates, b.mul(f["H"], i64(s)))
@@ -178,14 +178,14 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
                 code.store(kept[stand_in], slot_at(s), place.mask)
     with b.if_then(b.icmp_signed("!=", f["watch"], i64(0))):
         watched = values.branch()
-        offset = b.add(b.mul(step["t"], f["watch_t"]), b.add(b.mul(place.row, f["watch_b"]), place.unit))
+        offset = b.add(b.mul(step["t"], f["watch.t"]), b.add(b.mul(place.row, f["watch.b"]), place.unit))
         for name, node in cell.values.items():
             with b.if_then(b.icmp_signed("!=", f[f"watch_{name}"], i64(0))):
                 value = watched.branch()[node]
                 code.store(value, code.at(f.pointer(f"watch_{name}"), offset), place.mask)
     # Last, when nothing reads the states any more: a state may be kept in the place of the one before.
     for name, value in after:
-        code.store(value, row_of(place, f, step, f"next_{name}", f"out_{name}_b"), place.mask)
+        code.store(value, row_of(place, f, step, f"next_{name}", f"out_{name}.b"), place.mask)
 
 
 def row_of(place: Place, f: Fields, step: Fields, array: str, stride: str) -> Value:
@@ -200,7 +200,7 @@ def state_and_vector_sources(plan: Plan, place: Place, f: Fields, step: Fields) 
 
     def state(name: str) -> Value:
         b = code.b
-        offset = b.add(b.mul(place.row, step[f"previous_{name}_b"]), place.unit)
+        offset = b.add(b.mul(place.row, step[f"previous_{name}.b"]), place.unit)
         return code.load(code.at(step.pointer(f"previous_{name}"), offset), place.mask)
 
     def vector(name: str) -> Value:

@@ -17,7 +17,7 @@ from gatewise.compiler.matrix import Shape, Tiles, even_rows, shape, tallest
 from gatewise.compiler.vector import I64, POINTER, VOID, Code, Number, Value, i64
 
 ARGUMENTS = Arguments(
-    (*entry.FIELDS, "T", "B", "N", "M", "a", "a_t", "a_b", "x", "x_t", "x_b", "c", "c_n", "chunk")
+    (*entry.FIELDS, "T", "B", "N", "M", "a", "a.t", "a.b", "x", "x.t", "x.b", "c", "c_n", "chunk")
 )
 _ROWS = 256  # steps x rows whose products are summed before the next columns
 _COLUMNS = 96  # of a that go with them
@@ -64,14 +64,14 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
         def tiles_over(m: Value, blocks: int, masked: bool) -> None:
             for height, start, stop in even_rows(code, most, n, end):
                 tile = _tile(tiles, Shape(height, blocks), masked)
-                a_b = b.select(packs, i64(height), f["a_b"])
-                a_t = b.select(packs, b.mul(rows, i64(height)), f["a_t"])
+                a_b = b.select(packs, i64(height), f["a.b"])
+                a_t = b.select(packs, b.mul(rows, i64(height)), f["a.t"])
                 with code.loop(start, stop, i64(height)) as column:
                     own = code.at(packed, b.mul(b.sub(column, n), b.mul(steps, rows)))
                     c = code.at(f.pointer("c"), b.add(b.mul(column, f["c_n"]), m))
                     b.call(tile, [
                         c, f["c_n"], b.select(packs, own, code.at(a, column)), code.at(x, m),
-                        b.sub(f["M"], m), steps, rows, a_t, a_b, f["x_t"], f["x_b"],
+                        b.sub(f["M"], m), steps, rows, a_t, a_b, f["x.t"], f["x.b"],
                     ])  # fmt: skip
 
         with code.loop(i64(0), whole, i64(V * blocks)) as m:
@@ -84,8 +84,8 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
         code.loop(i64(0), f["B"], i64(_ROWS)) as row,
         code.loop(first, last, i64(_COLUMNS)) as n,
     ):
-        a = code.at(f.pointer("a"), b.add(b.mul(t, f["a_t"]), b.mul(row, f["a_b"])))
-        x = code.at(f.pointer("x"), b.add(b.mul(t, f["x_t"]), b.mul(row, f["x_b"])))
+        a = code.at(f.pointer("a"), b.add(b.mul(t, f["a.t"]), b.mul(row, f["a.b"])))
+        x = code.at(f.pointer("x"), b.add(b.mul(t, f["x.t"]), b.mul(row, f["x.b"])))
         steps = code.smaller(f["chunk"], b.sub(f["T"], t))
         rows = code.smaller(i64(_ROWS), b.sub(f["B"], row))
         block(a, x, steps, rows, n, code.smaller(b.add(n, i64(_COLUMNS)), last))
@@ -94,7 +94,7 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
 def _pack(code: Code, to: Value, a: Value, height: int, steps: Value, rows: Value, f: Fields) -> None:
     b = code.b
     with code.loop(i64(0), steps, i64(1)) as t, code.loop(i64(0), rows, i64(1)) as row:
-        there = code.at(a, b.add(b.mul(t, f["a_t"]), b.mul(row, f["a_b"])))
+        there = code.at(a, b.add(b.mul(t, f["a.t"]), b.mul(row, f["a.b"])))
         here = code.at(to, b.mul(b.add(b.mul(t, rows), row), i64(height)))
         for column in range(height):
             b.store(code.scalar(there, i64(column)), code.at(here, i64(column)), align=code.number.bits // 8)

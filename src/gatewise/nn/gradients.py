@@ -55,7 +55,7 @@ class Backward(Problem):
 
     def _give_output_derivative(self, dout: Tensor | None) -> None:
         if dout is None:
-            self.fields |= {"dout": address(self.zeros), "dout_t": 0, "dout_b": 0}
+            self.fields |= {"dout": address(self.zeros), "dout.t": 0, "dout.b": 0}
             return
         self.dout = dout if dout.stride(-1) == 1 else dout.contiguous()
         self.give("dout", self.dout)
@@ -104,7 +104,7 @@ class Backward(Problem):
 
     def _strided(self, name: str, sequence: Tensor) -> dict[str, int]:
         batch, time = (0, 1) if self.call.batch_first else (1, 0)
-        strides = {f"{name}_t": sequence.stride(time), f"{name}_b": sequence.stride(batch)}
+        strides = {f"{name}.t": sequence.stride(time), f"{name}.b": sequence.stride(batch)}
         return {name: sequence.data_ptr(), **strides}
 
     def _with_previous_output(self) -> Iterator[tuple[Tensor, Tensor]]:

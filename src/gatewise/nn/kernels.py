@@ -71,7 +71,7 @@ class Problem:
         for n, name in enumerate(call.cell.states):
             # Initial states that are not given are a single row of zeros, read for every row of the batch.
             init = self.states[n] if self.states else self.zeros
-            self.fields |= {f"init_{name}": address(init), f"init_{name}_b": self.H if self.states else 0}
+            self.fields |= {f"init_{name}": address(init), f"init_{name}.b": self.H if self.states else 0}
 
     def sequence(self, width: int) -> Tensor:
         """An uninitialised ``[T, B, width]``, or ``[B, T, width]`` with `batch_first`."""
@@ -87,8 +87,8 @@ class Problem:
         step = sequence.stride(time)
         last = (self.T - 1) * step * sequence.itemsize if self.call.reverse else 0
         self.fields[name] = sequence.data_ptr() + last
-        self.fields[f"{name}_t"] = -step if self.call.reverse else step
-        self.fields[f"{name}_b"] = sequence.stride(batch)
+        self.fields[f"{name}.t"] = -step if self.call.reverse else step
+        self.fields[f"{name}.b"] = sequence.stride(batch)
 
     def give_scratch(self, sizes: dict[str, int]) -> None:
         """Hand over scratch memory."""
@@ -111,7 +111,7 @@ class Forward(Problem):
         if keep_gates:
             self.give("gates", self.gates)
         else:
-            self.fields |= {"gates_t": self.B * width, "gates_b": width}
+            self.fields |= {"gates.t": self.B * width, "gates.b": width}
         self.give("x", self.x)
         # Of the states behind the output only backward needs more than the last step.
         self.state_steps = [self.sequence(self.H)]
@@ -131,7 +131,7 @@ class Forward(Problem):
             self.give(name, self.state_steps[-1])
         else:
             self.state_steps.append(self.x.new_empty(self.B, self.H))
-            self.fields |= {name: self.state_steps[-1].data_ptr(), f"{name}_t": 0, f"{name}_b": self.H}
+            self.fields |= {name: self.state_steps[-1].data_ptr(), f"{name}.t": 0, f"{name}.b": self.H}
 
     def tape(self) -> tuple[Tensor, ...]:
         """What backward reads: gates, and each state at every step."""

@@ -1,0 +1,22 @@
+"""Fields travel in an array, in the order of their names."""
+
+from __future__ import annotations
+
+from tests.compiler.examples import Example, examples
+
+from gatewise.compiler import backward, forward, outer
+from gatewise.compiler.arguments import Arguments
+from gatewise.compiler.plan import plan
+
+
+def test_fields_lie_in_order_and_what_is_not_given_is_zero() -> None:
+    arguments = Arguments(["T", "w_ih", "B"])
+    assert list(arguments.fill({"B": 2**62, "T": -3})) == [-3, 0, 2**62]
+    assert arguments.names == ("T", "w_ih", "B")
+
+
+@examples
+def test_no_two_fields_of_a_kernel_have_one_name(example: Example) -> None:
+    for names in (forward.arguments(plan(example.cell)).names, backward.arguments(plan(example.cell)).names):
+        assert sorted(names) == sorted(set(names))
+    assert len(outer.ARGUMENTS.names) == len(set(outer.ARGUMENTS.names))

@@ -1,0 +1,66 @@
+"""The kernel of weight gradients: sums of outer products, the same bits however they are divided up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.compiler.problems import Array
+from tests.compiler.running import Memory, strided
+
+from gatewise import cells
+from gatewise.compiler import outer
+from gatewise.compiler.host import WIDTHS
+from gatewise.compiler.program import compiled
+
+# T, B, N, M: ones, no multiples of a tile, more rows than a chunk, enough columns of x to pack those of a
+SHAPES = [(1, 1, 1, 1), (3, 5, 7, 2), (2, 3, 100, 17), (40, 7, 33, 65), (3, 300, 13, 9), (5, 4, 101, 260)]
+
+
+def added(
+    shape: tuple[int, int, int, int],
+    dtype: str,
+    width: int | None = None,
+    threads: int = 1,
+    chunk: int | None = None,
+    layout: str = "time first",
+) -> tuple[Array, Array, Array]:
+    """What the kernel adds up, the sum in float64 by NumPy, and how large it is without cancellation."""
+    T, B, N, M = shape
+    rng, memory = np.random.default_rng(shape), Memory(dtype, layout)
+    a, x, c = (memory.copy(rng.standard_normal(s)) for s in ((T, B, N), (T, B, M), (N, M)))
+    a64, x64, c64 = (array.astype("float64") for array in (a, x, c))
+    exact = c64 + np.einsum("tbn,tbm->nm", a64, x64)
+    size = np.abs(c64) + np.einsum("tbn,tbm->nm", np.abs(a64), np.abs(x64))
+    sizes = {"T": T, "B": B, "N": N, "M": M, "chunk": chunk or outer.chunk(B), "c": c.ctypes.data, "c_n": M}
+    compiled(cells.rnn, dtype, width).outer(threads, sizes | strided("a", a) | strided("x", x))
+    memory.check()
+    return c, exact, size
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", Memory.LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_it_adds_up_the_outer_products(shape: tuple[int, int, int, int], layout: str, dtype: str) -> None:
+    found, exact, size = added(shape, dtype, layout=layout)
+    T, B, _, _ = shape
+    # The bound of a sum of n terms is n units of rounding (Higham 2002, 3.1); NumPy's own sum has it too.
+    assert (np.abs(found - exact) <= T * B * np.finfo(dtype).eps * size).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_division_of_the_work_changes_a_bit(shape: tuple[int, int, int, int], dtype: str) -> None:
+    expected, _, _ = added(shape, dtype)
+    for threads in (2, 3, 50):
+        np.testing.assert_array_equal(added(shape, dtype, threads=threads)[0], expected)
+    for layout in Memory.LAYOUTS[1:]:
+        np.testing.assert_array_equal(added(shape, dtype, layout=layout)[0], expected)
+    np.testing.assert_array_equal(added(shape, dtype, chunk=1)[0], expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_width_changes_a_bit(dtype: str) -> None:
+    for shape in SHAPES:
+        expected, _, _ = added(shape, dtype)
+        for width in WIDTHS:
+            np.testing.assert_array_equal(added(shape, dtype, width)[0], expected)

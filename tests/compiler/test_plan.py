@@ -1,0 +1,75 @@
+"""Plans: the slots and their rows, what is kept for backward, and the phases of a step."""
+
+from __future__ import annotations
+
+import pytest
+from tests.compiler.examples import Example, chooser, examples, feedforward, peephole
+
+from gatewise import Cell, cells
+from gatewise.compiler.plan import ElementwisePhase, MatrixPhase, plan
+from gatewise.language.graph import Node
+
+
+def slots(cell: Cell) -> list[tuple[str, int | None, int | None]]:
+    """Each slot as its pre-activation and its rows in the two weight matrices."""
+    return [(f"{s.leaf.name}{s.leaf.part}", s.row_ih, s.row_hh) for s in plan(cell).slots]
+
+
+def test_the_gates_of_an_lstm_are_its_slots_in_order() -> None:
+    assert slots(cells.lstm) == [("i", 0, 0), ("f", 1, 1), ("g", 2, 2), ("o", 3, 3)]
+
+
+def test_the_split_gate_of_a_gru_is_two_slots_around_the_others() -> None:
+    assert slots(cells.gru) == [("nx", 2, None), ("r", 0, 0), ("z", 1, 1), ("nh", None, 2)]
+
+
+def test_slots_fed_by_the_input_come_first_and_those_fed_by_the_state_last() -> None:
+    assert slots(peephole) == [("gx", 1, None), ("nx", 3, None), ("i", 0, 0), ("o", 2, 1), ("nh", None, 2)]
+    assert slots(feedforward) == [("ax", 0, None), ("bx", 1, None)]
+
+
+@examples
+def test_each_product_fills_one_run_of_slots(example: Example) -> None:
+    p = plan(example.cell)
+    assert p.slots[: len(p.input_slots)] == p.input_slots
+    assert p.slots[len(p.slots) - len(p.state_slots) :] == p.state_slots
+    assert sorted(p.rows_ih) == list(range(len(example.cell.input_gates)))
+    assert sorted(p.rows_hh) == list(range(len(example.cell.state_gates)))
+
+
+def kept(cell: Cell) -> dict[str, str | None]:
+    """For each slot, the watchable value that backward finds in its place, by its last name."""
+    names: dict[Node | None, str | None] = {node: name for name, node in cell.values.items()}
+    pairs = zip(plan(cell).slots, plan(cell).kept, strict=True)
+    return {f"{slot.leaf.name}{slot.leaf.part}": names.get(node) for slot, node in pairs}
+
+
+def test_the_tape_is_the_trace() -> None:
+    assert kept(cells.lstm) == {"i": "i", "f": "f", "g": "g", "o": "o"}
+    assert kept(cells.gru) == {"nx": "n", "r": "r", "z": "z", "nh": "n_bar_h"}
+
+
+@pytest.mark.parametrize("cell", [cells.rnn, cells.rnn_relu], ids=lambda c: c.name)
+def test_what_is_a_state_anyway_is_not_kept_again(cell: Cell) -> None:
+    assert plan(cell).kept == (None,)
+    assert not plan(cell).keeps
+    assert plan(cells.lstm).keeps
+
+
+def test_a_comparison_is_no_number_to_keep() -> None:
+    assert not {node.op for node in plan(chooser).kept if node is not None} & {"less", "less_equal"}
+
+
+@pytest.mark.parametrize("cell", [cells.rnn, cells.rnn_relu, cells.lstm, cells.gru], ids=lambda c: c.name)
+def test_a_step_of_a_classic_cell_is_a_product_and_arithmetic(cell: Cell) -> None:
+    product, arithmetic = plan(cell).forward
+    assert product == MatrixPhase("h")
+    leaves = [cell.graph.leaf("state", name) for name in cell.states]
+    assert arithmetic == ElementwisePhase(tuple(zip(leaves, cell.next_states, strict=True)))
+    product, arithmetic = plan(cell).backward
+    assert product == MatrixPhase("h", transposed=True)
+    assert {slot.leaf for slot in plan(cell).slots} <= {leaf for leaf, _ in arithmetic.outputs}
+
+
+def test_a_plan_is_made_once() -> None:
+    assert plan(cells.lstm) is plan(cells.lstm)

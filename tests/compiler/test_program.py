@@ -1,0 +1,168 @@
+"""Compiled cells: equality of bits, sizes of scratch memory, chunks and threads, calls from many threads."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.compiler.examples import Example, examples, peephole, typed_examples
+from tests.compiler.problems import problem
+from tests.compiler.running import Call, Results, assert_same_bits, run
+
+from gatewise import Cell, cell, cells, tanh
+from gatewise.compiler import host, machine, program
+from gatewise.compiler.program import compiled, room, split, worth
+
+SHAPE = (7, 13, 5, 40)  # T, B, I, H
+BY_ROWS = ("output", "gradient x", "gradient init", "final", "watch")
+
+
+@typed_examples
+def test_a_row_alone_has_the_bits_that_it_has_in_a_batch(example: Example, dtype: str) -> None:
+    p = problem(example.cell, *SHAPE)
+    whole = run(p, dtype, watch=list(example.cell.values))
+    for rows in (slice(0, 1), slice(12, 13), slice(3, 8)):
+        part = run(p.rows(rows), dtype, watch=list(example.cell.values))
+        expected = {
+            name: value[rows] if name.startswith(("final", "gradient init")) else value[:, rows]
+            for name, value in whole.items()
+            if name.startswith(BY_ROWS)
+        }
+        assert_same_bits(part, expected)
+
+
+@examples
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+def test_no_chunk_changes_a_bit(example: Example, chunk: int) -> None:
+    p = problem(example.cell, *SHAPE)
+    for train in (False, True):
+        assert_same_bits(run(p, chunk=chunk, train=train), run(p, train=train))
+
+
+@examples
+def test_a_sequence_in_pieces_has_the_bits_of_the_whole(example: Example) -> None:
+    p, states = problem(example.cell, *SHAPE), example.cell.states
+    whole, outputs = run(p, train=False), []
+    for piece in (slice(0, 1), slice(1, 4), slice(4, 7)):
+        cut = p.but(x=p.arrays["x"][piece], dout=p.arrays["dout"][piece])
+        results = run(cut, train=False)
+        outputs.append(results["output"])
+        p = p.but(**{f"init_{s}": results[f"final {s}"] for s in states})
+    assert_same_bits(results | {"output": np.concatenate(outputs)}, whole)
+
+
+@pytest.mark.parametrize(
+    ("cell_", "dtype", "widths"),
+    [
+        (cells.lstm, "float32", (1, 4, 8, 16)),
+        (peephole, "float64", (1, 2, 4, 8)),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_no_width_changes_a_bit(cell_: Cell, dtype: str, widths: tuple[int, ...]) -> None:
+    p = problem(cell_, *SHAPE)
+    expected = run(p, dtype, width=widths[0])
+    for width in widths[1:]:
+        assert_same_bits(run(p, dtype, width=width), expected)
+
+
+def test_no_number_of_registers_changes_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    p, ours = problem(cells.gru, *SHAPE), host.host()
+    expected = run(p)
+    other = replace(ours, registers=16 if ours.registers == 32 else 32)
+    monkeypatch.setattr(program, "host", lambda: other)
+    program._compiled.cache_clear()
+    assert_same_bits(run(p), expected)
+    program._compiled.cache_clear()
+
+
+@typed_examples
+@pytest.mark.parametrize("threads", [2, 3, 20])
+def test_no_number_of_threads_changes_a_bit(example: Example, threads: int, dtype: str) -> None:
+    p = problem(example.cell, *SHAPE)
+    assert_same_bits(run(p, dtype, threads=threads), run(p, dtype))
+
+
+def test_threads_of_python_compile_a_cell_at_once_and_each_kernel_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts: list[str] = []
+
+    def compile_object(text: str) -> bytes:
+        texts.append(text)
+        return ours(text)
+
+    ours = machine.compile_object
+    monkeypatch.setattr(machine, "compile_object", compile_object)
+    monkeypatch.setenv("GATEWISE_CACHE", "off")
+
+    @cell
+    def unheard_of(h, *, a):  # type: ignore[no-untyped-def]
+        h = tanh(a) - 0.12345 * h
+        return h
+
+    p, all_ready = problem(unheard_of, *SHAPE), threading.Barrier(4)
+
+    def with_the_others() -> Results:
+        all_ready.wait(timeout=60)
+        return run(p)
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = [future.result() for future in [pool.submit(with_the_others) for _ in range(4)]]
+    for other in others:
+        assert_same_bits(other, first)
+    assert texts
+    assert len(texts) == len(set(texts))
+
+
+def test_other_threads_of_python_go_on_while_a_kernel_runs() -> None:
+    """What is so only inside a call is seen from outside: the first step is there and the last one is not."""
+    p = problem(cells.lstm, 4000, 8, 64, 64)
+    seen = False
+    for _ in range(10):
+        call = Call(p, compiled(cells.lstm, "float64"))
+        thread = threading.Thread(target=call.forward, args=(False, ()))
+        thread.start()
+        while thread.is_alive():
+            output = call.states.get("h")
+            seen |= output is not None and np.isfinite(output[0, 0, 0]) and np.isnan(output[-1, -1, -1])
+        thread.join()
+        if seen:
+            break
+    assert seen
+
+
+@pytest.mark.parametrize("width", host.WIDTHS)
+def test_units_are_rounded_up_to_whole_vectors(width: int) -> None:
+    kernels = compiled(cells.rnn, "float32", width)
+    assert [kernels.padded(units) for units in (1, width, width + 1)] == [width, width, 2 * width]
+
+
+def test_pieces_of_memory_lie_on_cache_lines_and_do_not_overlap() -> None:
+    sizes = {"a": 3, "b": 0, "c": 17, "d": 1}
+    start = 1000 * 8 + 4
+    at = split(start, sizes, 8)
+    assert list(at) == list(sizes)
+    assert all(address % 64 == 0 for address in at.values())
+    ends = [address + 8 * sizes[name] for name, address in at.items()]
+    assert all(end <= address for end, address in zip(ends, [*at.values()][1:], strict=False))
+    assert start <= at["a"]
+    assert ends[-1] <= start + 8 * room(sizes, 8)
+
+
+def test_a_chunk_is_whole_steps_and_at_least_one() -> None:
+    kernels = compiled(cells.lstm, "float32")
+    assert kernels.chunk(B=1, H=100_000_000, threads=1) == 1
+    assert kernels.chunk(B=64, H=128, threads=2) >= kernels.chunk(B=64, H=128, threads=1)
+    double = compiled(cells.lstm, "float64")
+    assert double.chunk(B=16, H=64, threads=1) * 2 == kernels.chunk(B=16, H=64, threads=1)
+
+
+def test_threads_are_never_idle_never_more_than_wanted_and_one_for_little_work() -> None:
+    assert worth(2, parts=64, work=1e12) == 2
+    assert worth(8, parts=3, work=1e12) == 3
+    assert worth(8, parts=8, work=10) == 1
+    assert worth(8, parts=0, work=0) == 1

@@ -1,0 +1,35 @@
+"""Vectors of any width: whole and masked loads and stores, loops, polynomials."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.compiler.mapped import mapped
+
+from gatewise.compiler.host import WIDTHS
+from gatewise.compiler.vector import NUMBERS
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("width", [2, *WIDTHS])
+def test_any_number_of_elements_is_read_and_written_and_not_one_more(width: int, dtype: str) -> None:
+    negate = mapped(lambda code, x: (code.b.fneg(x),), 1, 1, dtype, width)
+    for n in range(2 * width + 2):
+        x = np.arange(1, n + 1).astype(dtype)
+        (y,) = negate(x)  # which fails where a number beside the arrays has changed
+        np.testing.assert_array_equal(y, -x)
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_a_polynomial_is_evaluated_from_the_highest_power_down(dtype: str) -> None:
+    coefficients = [3.0, -2.0, 0.5, 7.0]
+    polynomial = mapped(lambda code, x: (code.horner(x, coefficients),), 1, 1, dtype)
+    x = np.arange(-8, 8).astype(dtype)  # so small that nothing is rounded
+    np.testing.assert_array_equal(polynomial(x)[0], np.polynomial.Polynomial(coefficients)(x))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_described_as_numpy_describes_it(name: str) -> None:
+    number, limits = NUMBERS[name], np.finfo(name)
+    assert (number.dtype, number.bits, number.fraction) == (limits.dtype, limits.bits, limits.nmant)
+    assert number.bias == limits.maxexp - 1
