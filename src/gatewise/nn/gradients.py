@@ -119,9 +119,9 @@ class Backward(Problem):
 
     @functools.cached_property
     def _sums(self) -> Tensor:
-        """The derivatives summed over steps and rows, by slot and vector: the outer product with ones."""
+        """The derivatives summed over steps and rows, by slot and vector: the outer product of ones with them."""
         result, one = self.x.new_zeros(self.derivatives.size(-1)), self.x.new_ones(1, 1, 1)
-        self._add_outer(result, self.derivatives, one.expand(*self.derivatives.shape[:2], 1))
+        self._add_outer(result, one.expand(*self.derivatives.shape[:2], 1), self.derivatives)
         return result.view(-1, self.H)
 
     def _by_bias_ih(self) -> Tensor:
