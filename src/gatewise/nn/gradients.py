@@ -119,10 +119,8 @@ class Backward(Problem):
 
     @functools.cached_property
     def _sums(self) -> Tensor:
-        """The derivatives summed over steps and rows, by slot and vector: the outer product of ones with them."""
-        result, one = self.x.new_zeros(self.derivatives.size(-1)), self.x.new_ones(1, 1, 1)
-        self._add_outer(result, one.expand(*self.derivatives.shape[:2], 1), self.derivatives)
-        return result.view(-1, self.H)
+        """The derivatives summed over steps and rows, by slot and vector."""
+        return self.derivatives.sum((0, 1)).view(-1, self.H)
 
     def _by_bias_ih(self) -> Tensor:
         return self._by_rows(self.cell.plan.rows_ih, 0)
