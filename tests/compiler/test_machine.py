@@ -12,6 +12,12 @@ import pytest
 from gatewise.compiler.machine import Loaded, compile_object, load
 
 
+@pytest.fixture(autouse=True)
+def _nothing_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier run has kept would be loaded and not made."""
+    monkeypatch.setenv("GATEWISE_CACHE", "off")
+
+
 def returning(number: int, name: str = "answer") -> str:
     """A module with one function."""
     return f"define i64 @{name}() {{ ret i64 {number} }}"
