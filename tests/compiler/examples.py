@@ -115,14 +115,16 @@ def np_twins(gate, h, c):
 
 
 @cell
-def carrier(h, c, *, b):
-    """A pre-activation is itself the next value of a state, and a factor of another."""
+def carrier(h, c, d, *, b):
+    """A pre-activation is itself a next state, and a factor of another; the old d is only watched."""
+    before = d  # noqa: F841 - to be watched
     h = tanh(c) * b
-    return h, b
+    return h, b, 0.5 * h
 
 
-def np_carrier(gate, h, c):
-    return np.tanh(c) * gate("b"), gate("b")
+def np_carrier(gate, h, c, d):
+    h = np.tanh(c) * gate("b")
+    return h, gate("b"), 0.5 * h
 
 
 @cell

@@ -58,8 +58,10 @@ def test_without_biases_or_initial_states(example: Example, bias: bool, given: b
 
 @typed_examples
 def test_keeping_for_backward_changes_no_bit(example: Example, dtype: str) -> None:
-    p = problem(example.cell, 7, 5, 3, 18)
+    """Nor of what is watched, though without it a state takes the place of the one before."""
+    p, watch = problem(example.cell, 7, 5, 3, 18), list(example.cell.values)
     assert_same_bits(run(p, dtype, train=False), run(p, dtype))
+    assert_same_bits(run(p, dtype, train=False, watch=watch), run(p, dtype, watch=watch))
 
 
 @examples

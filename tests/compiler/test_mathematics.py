@@ -87,7 +87,10 @@ def samples(dtype: str) -> Array:
         patterns = np.arange(0, 2**32, 997).astype(bits)
     else:
         patterns = rng.integers(0, 2**64, 100_000, bits)
-    spread = np.concatenate([rng.uniform(-750, 750, 50_000), 3 * rng.standard_normal(100_000)])
+    ranges = [(-750, 750), (-0.3, 0.3), (-37.6, -35.8), (-17.4, -15.9)]  # the last three: of largest errors
+    spread = np.concatenate(
+        [rng.uniform(*ends, 50_000) for ends in ranges] + [3 * rng.standard_normal(100_000)]
+    )
     return np.concatenate([patterns.view(dtype), near.view(dtype), spread.astype(dtype)])
 
 

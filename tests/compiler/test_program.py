@@ -108,7 +108,7 @@ def test_threads_of_python_compile_a_cell_at_once_and_each_kernel_once(
 
     def with_the_others() -> Results:
         all_ready.wait(timeout=60)
-        return run(p)
+        return run(p, threads=2)
 
     with ThreadPoolExecutor(4) as pool:
         first, *others = [future.result() for future in [pool.submit(with_the_others) for _ in range(4)]]
@@ -133,6 +133,13 @@ def test_other_threads_of_python_go_on_while_a_kernel_runs() -> None:
         if seen:
             break
     assert seen
+
+
+def test_a_cell_is_compiled_once_for_each_type_and_width() -> None:
+    kernels = compiled(cells.lstm, "float64")
+    assert compiled(cells.lstm, "float64") is kernels
+    assert kernels.forward is kernels.forward
+    assert kernels.forward is not compiled(cells.lstm, "float32").forward
 
 
 @pytest.mark.parametrize("width", host.WIDTHS)

@@ -16,6 +16,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 COMMON = """
 import multiprocessing, threading, time
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from gatewise import cells
 from gatewise.compiler import entry, machine
@@ -64,8 +65,10 @@ def test_the_pool_is_made_once_and_has_a_thread_for_each_core() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="OpenMP is looked for on Linux only")
-def test_kernels_run_on_the_threads_that_torch_brought() -> None:
-    """Found once torch is there; same bits on any number of them; denormals are theirs again afterwards."""
+def test_kernels_run_on_the_threads_that_torch_brought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found once torch is there; same bits on any number of them, granted or not, for any number of callers;
+    denormals are theirs again afterwards."""
+    monkeypatch.setenv("OMP_THREAD_LIMIT", "2")
     pytest.importorskip("torch")
     succeeds("""
 assert openmp() is None
@@ -75,6 +78,9 @@ torch.set_num_threads(2)
 assert openmp() is not None
 for threads in (1, 2, 3):
     assert_same_bits(run(p, threads=threads), expected)
+with ThreadPoolExecutor(3) as callers:
+    for results in callers.map(lambda _: run(p, threads=2), range(6)):
+        assert_same_bits(results, expected)
 small = torch.full((1 << 20,), 1e-30)
 assert (small * 1e-10 > 0).all()
 """)
