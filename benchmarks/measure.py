@@ -6,6 +6,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
+_REST = 0.05  # seconds, until the waiting threads of the one before have stopped to spin
+
 Times = dict[str, list[float]]
 
 
@@ -15,6 +17,8 @@ def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int, sec
     times: Times = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
+            time.sleep(_REST)
+            run()
             start = time.perf_counter()
             for _ in range(calls[name]):
                 run()

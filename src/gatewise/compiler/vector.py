@@ -94,7 +94,9 @@ class Code:
 
     def constant(self, value: float) -> Value:
         """`value` in every lane, rounded to the element type."""
-        return ir.Constant(self.vector, [float(self.number.dtype.type(value))] * self.width)
+        with np.errstate(over="ignore"):  # beyond the largest number there is infinity
+            rounded = float(self.number.dtype.type(value))
+        return ir.Constant(self.vector, [rounded] * self.width)
 
     def integer(self, value: int) -> Value:
         """The integer `value` in every lane."""
