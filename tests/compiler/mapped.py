@@ -27,7 +27,8 @@ def mapped(
     arguments = Arguments([*entry.FIELDS, "n", *names[0], *names[1]])
     tiles = Tiles("map", number, host().width(number) if width is None else width, host().registers)
 
-    def body(code: Code, f: Fields, _: Value, first: Value, last: Value) -> None:
+    def body(code: Code, f: Fields, _: Value, work: entry.Work) -> None:
+        first, last = work.rows
         whole = code.b.add(first, code.b.and_(code.b.sub(last, first), i64(-code.width)))
         with code.loop(first, whole, i64(code.width)) as at:
             vectors(code, f, at, None)
@@ -39,7 +40,7 @@ def mapped(
         for name, value in zip(names[1], values, strict=True):
             code.store(value, code.at(f.pointer(name), at), mask)
 
-    entry.write_entries(tiles, arguments, lambda code, f: None, body, split="n")
+    entry.write_entries(tiles, arguments, lambda code, f, share: None, body, split="n")
     text = str(tiles.module)
     program = Program(text, arguments, lambda: text)
 

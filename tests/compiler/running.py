@@ -72,6 +72,7 @@ def run(
     *,
     width: int | None = None,
     threads: int = 1,
+    by_units: bool = False,
     chunk: int | None = None,
     train: bool = True,
     watch: Sequence[str] = (),
@@ -84,7 +85,7 @@ def run(
     "output" ``[T, B, H]``, "final s" ``[B, H]``, "watch v" ``[T, B, H]``; with `train` also "gradient a" for
     each leaf a. `in_place` puts the derivatives where the gates were; without `dx` none is asked for.
     """
-    call = Call(p, compiled(p.cell, dtype, width), threads, chunk, layout)
+    call = Call(p, compiled(p.cell, dtype, width), threads, chunk, layout, by_units)
     results = call.forward(train, watch)
     if train:
         results |= call.backward(in_place, dx)
@@ -102,6 +103,7 @@ class Call:
         threads: int = 1,
         chunk: int | None = None,
         layout: str = "time first",
+        by_units: bool = False,
     ) -> None:
         self.p, self.kernels, self.threads = p, kernels, threads
         self.memory = Memory(kernels.number.name, layout)
@@ -110,7 +112,8 @@ class Call:
         self.zeros = np.zeros(kernels.padded(max(I, H)), self.memory.dtype)
         self.chunk = chunk or T
         self.states: Results = {}
-        self.fields = {"T": T, "B": B, "I": I, "H": H, "chunk": self.chunk, **strided("x", self.arrays["x"])}
+        self.fields = {"T": T, "B": B, "I": I, "H": H, "chunk": self.chunk, "by_units": int(by_units)}
+        self.fields |= strided("x", self.arrays["x"])
         for name in p.leaves[1:]:
             self.fields[name] = self.arrays[name].ctypes.data
         for state in p.cell.states:

@@ -55,7 +55,6 @@ def test_no_division_of_the_work_changes_a_bit(shape: tuple[int, int, int, int],
         np.testing.assert_array_equal(added(shape, dtype, threads=threads)[0], expected)
     for layout in Memory.LAYOUTS[1:]:
         np.testing.assert_array_equal(added(shape, dtype, layout=layout)[0], expected)
-    np.testing.assert_array_equal(added(shape, dtype, chunk=1)[0], expected)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -84,6 +84,7 @@ def test_no_number_of_registers_changes_a_bit(monkeypatch: pytest.MonkeyPatch) -
 def test_no_number_of_threads_changes_a_bit(example: Example, threads: int, dtype: str) -> None:
     p = problem(example.cell, *SHAPE)
     assert_same_bits(run(p, dtype, threads=threads), run(p, dtype))
+    assert_same_bits(run(p, dtype, threads=threads, by_units=True), run(p, dtype))
 
 
 def test_threads_of_python_compile_a_cell_at_once_and_each_kernel_once(

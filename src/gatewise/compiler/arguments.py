@@ -33,7 +33,11 @@ class Arguments:
 
     def make(self, code: Code) -> Frame:
         """Room for the fields of a call that `code` makes."""
-        return Frame(code, code.room(I64, len(self.names)), self._place)
+        return self.frame(code, code.room(I64, len(self.names)))
+
+    def frame(self, code: Code, array: Value) -> Frame:
+        """The fields of an array that is there, to be set."""
+        return Frame(code, array, self._place)
 
 
 @final

@@ -30,9 +30,12 @@ from gatewise.compiler.forward import (
     step_frame,
 )
 from gatewise.compiler.matrix import (
+    Columns,
     Place,
     Rows,
+    Then,
     Tiles,
+    blocks_of,
     elementwise_function,
     matrix_phase,
     pack_transposed,
@@ -65,9 +68,11 @@ def write(plan: Plan, number: Number, width: int, registers: int) -> str:
     return str(tiles.module)
 
 
-def _pack(plan: Plan, code: Code, f: Fields) -> None:
-    pack_transposed(code, f.pointer("panels_ih"), f.pointer("w_ih"), plan.rows_ih, f["H"], f["I"])
-    pack_transposed(code, f.pointer("panels_hh"), f.pointer("w_hh"), plan.rows_hh, f["H"], f["H"])
+def _pack(plan: Plan, code: Code, f: Fields, share: entry.Share) -> None:
+    for name, rows, columns in (("ih", plan.rows_ih, f["I"]), ("hh", plan.rows_hh, f["H"])):
+        blocks = share.of(code, blocks_of(code, columns))
+        panels, weights = f.pointer(f"panels_{name}"), f.pointer(f"w_{name}")
+        pack_transposed(code, panels, weights, rows, f["H"], columns, blocks)
 
 
 def _rows(
@@ -77,11 +82,13 @@ def _rows(
     code: Code,
     f: Fields,
     array: Value,
-    first: Value,
-    last: Value,
+    work: entry.Work,
 ) -> None:
-    """Rows first..last of the batch back through the sequence, a chunk of steps at a time."""
+    """Some rows of the batch back through the sequence, a chunk of steps at a time."""
     b, H, T = code.b, f["H"], f["T"]
+    first, last = work.rows
+    first_block, last_block = work.units.of(code, blocks_of(code, H))
+    first_input, last_input = work.units.of(code, blocks_of(code, f["I"]))
     gradient, add_to_carry = functions
     product = product_function(tiles, 1)
     call, frame = PRODUCT.make(code), step_frame(plan.cell).make(code)
@@ -93,7 +100,8 @@ def _rows(
         """The derivatives of step t by the slots that the state feeds, times the recurrent weights."""
         a = code.at(at_step(code, f, "derivatives", t), from_state)
         rows = Rows(a, i64(0), f["derivatives.b"], i64(1), first, last)
-        matrix_phase(code, tiles, 1, rows, k, H, f.pointer("panels_hh"), then, frame.array, t)
+        columns = Columns(f.pointer("panels_hh"), k, H, first_block, last_block)
+        matrix_phase(code, tiles, 1, rows, columns, Then(then, frame.array), t)
 
     with code.loop(i64(0), T, f["chunk"]) as done:
         steps = code.smaller(f["chunk"], b.sub(T, done))
@@ -104,12 +112,15 @@ def _rows(
             frame.set(gates=at_step(code, f, "gates", t), derivatives=at_step(code, f, "derivatives", t))
             is_last = b.icmp_signed("==", b.add(t, i64(1)), T)
             times_weights(b.add(t, i64(1)), b.select(is_last, i64(0), K), gradient)
+            work.meet()
         with b.if_then(b.icmp_signed("!=", f["dx"], i64(0))):
             call.set(
                 a=at_step(code, f, "derivatives", oldest), a_t=f["derivatives.t"], a_b=f["derivatives.b"],
                 out=at_step(code, f, "dx", oldest), out_t=f["dx.t"], out_b=f["dx.b"],
                 steps=steps, first=first, last=last, K=b.mul(H, i64(len(plan.input_slots))), N=f["I"],
-                panels=f.pointer("panels_ih"), bias=f.pointer("zeros"), bias_stride=i64(0),
+                first_block=first_input, last_block=last_input,
+                panels=f.pointer("panels_ih"), bias=f.pointer("zeros"),
+                bias_stride=i64(0),
             )  # fmt: skip
             b.call(product, [call.array])
     times_weights(i64(0), K, add_to_carry)

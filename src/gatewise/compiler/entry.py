@@ -1,48 +1,81 @@
-"""The ways into a kernel: whole, or in the parts that threads take."""
+"""The ways into a kernel: whole, or in the parts that threads take.
+
+A team of threads divides the rows of a batch, and then each goes through the sequence by itself; or, where
+rows are few, the units, and then all meet after each step, since every unit reads every other one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 
 from gatewise.compiler.arguments import Arguments, Fields
-from gatewise.compiler.matrix import Tiles
+from gatewise.compiler.matrix import Span, Tiles
 from gatewise.compiler.vector import I32, I64, POINTER, VOID, Address, Code, Value, i64
 
 ENTRIES = ("run", "prepare", "part")
-FIELDS = ("threads", "parallel", "thread_num", "num_threads")
+FIELDS = ("threads", "by_units", "parallel", "thread_num", "num_threads", "give_way", "arrived")
 
 # x86: flush-to-zero (bit 15) and denormals-are-zero (bit 6) of MXCSR; ARM: FZ (bit 24) of FPCR.
 _X86_FLUSH, _ARM_FLUSH = 0x8040, 1 << 24
-
-Prepare = Callable[[Code, Fields], None]
-RowsBody = Callable[[Code, Fields, Value, Value, Value], None]  # ..., array, first row, last row
+_SPINS = 1 << 12  # looks at the others before the core is offered to someone else
 
 
-def write_entries(
-    tiles: Tiles, arguments: Arguments, prepare: Prepare, rows: RowsBody, split: str = "B"
-) -> None:
-    """Write the entries of a kernel whose `rows` can be computed apart, `split` naming their number.
+class Share(NamedTuple):
+    """Part i of n."""
+
+    i: Value
+    n: Value
+
+    def of(self, code: Code, count: Value) -> Span:
+        """Which of `count` things belong to this part."""
+        b = code.b
+        return b.sdiv(b.mul(count, self.i), self.n), b.sdiv(b.mul(count, b.add(self.i, i64(1))), self.n)
+
+
+class Work(NamedTuple):
+    """What one thread does: some rows of the batch (of what is split), and its share of the units."""
+
+    rows: Span
+    units: Share
+    meet: Callable[[], None]  # waits until all with a share of the units have come
+
+
+Prepare = Callable[[Code, Fields, Share], None]
+Body = Callable[[Code, Fields, Value, Work], None]  # ..., array, work
+
+
+def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, body: Body, split: str = "B") -> None:
+    """Write the entries of a kernel whose rows can be computed apart, `split` naming their number.
 
     - ``run(array)``: everything, on `threads` threads of the OpenMP library whose `parallel`, `thread_num`
-      and `num_threads` functions are given, or on the caller's when `threads` is 1
-    - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the same in pieces
+      and `num_threads` functions are given, or on the caller's when `threads` is 1. With `by_units` they
+      divide the units instead of the rows. Who waits long for the others calls `give_way`
+    - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the same in
+      pieces, by rows
     """
-    body = _function(tiles, "rows", [POINTER, I64, I64])
-    body.attributes.add("noinline")  # keeps arithmetic from moving across the change of rounding mode
-    code = Code(body, tiles.number, tiles.width)
-    rows(code, arguments.read(code, body.args[0]), *body.args)
+    meet = _write_meet(tiles, arguments)
+    work = _write_body(tiles, arguments, body, meet)
+    share = _function(tiles, "share", [POINTER, I64, I64])
+    code = Code(share, tiles.number, tiles.width)
+    prepare(code, arguments.read(code, share.args[0]), Share(*share.args[1:]))
     code.b.ret_void()
 
-    pack = _function(tiles, "prepare", [POINTER], exported=True)
-    code = Code(pack, tiles.number, tiles.width)
-    prepare(code, arguments.read(code, pack.args[0]))
+    whole = _function(tiles, "prepare", [POINTER], exported=True)
+    code = Code(whole, tiles.number, tiles.width)
+    code.b.call(share, [whole.args[0], i64(0), i64(1)])
     code.b.ret_void()
 
-    part = _write_part(tiles, arguments, body, split)
-    _write_run(tiles, arguments, pack, part)
+    part = _function(tiles, "part", [POINTER, I64, I64], exported=True)
+    code = Code(part, tiles.number, tiles.width)
+    rows = Share(*part.args[1:]).of(code, arguments.read(code, part.args[0])[split])
+    code.b.call(work, [part.args[0], *rows, i64(0), i64(1)])
+    code.b.ret_void()
+
+    member = _write_member(tiles, arguments, share, meet, part, work, split)
+    _write_run(tiles, arguments, (whole, part, member))
 
 
 def _function(tiles: Tiles, name: str, args: list[Any], exported: bool = False) -> ir.Function:
@@ -51,19 +84,28 @@ def _function(tiles: Tiles, name: str, args: list[Any], exported: bool = False) 
     return function
 
 
-def _write_part(tiles: Tiles, arguments: Arguments, body: Value, split: str) -> Value:
-    """Thread i of n takes an equal run of rows, with denormals flushed to zero meanwhile."""
-    part = _function(tiles, "part", [POINTER, I64, I64], exported=True)
-    array, i, n = part.args
-    code = Code(part, tiles.number, tiles.width)
-    b, count = code.b, arguments.read(code, array)[split]
-    first = b.sdiv(b.mul(count, i), n)
-    last = b.sdiv(b.mul(count, b.add(i, i64(1))), n)
-    restore = _flush_denormals(code, tiles.module.triple)
-    b.call(body, [array, first, last])
-    restore()
+def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value) -> Value:
+    """``work(array, first, last, i, n)``, with denormals flushed to zero meanwhile."""
+    inner = _function(tiles, "body", [POINTER, *[I64] * 4])
+    inner.attributes.add("noinline")  # keeps arithmetic from moving across the change of rounding mode
+    array, first, last, i, n = inner.args
+    code = Code(inner, tiles.number, tiles.width)
+    b = code.b
+
+    def meet_others() -> None:
+        with b.if_then(b.icmp_signed(">", n, i64(1))):
+            b.call(meet, [array, n])
+
+    body(code, arguments.read(code, array), array, Work((first, last), Share(i, n), meet_others))
     b.ret_void()
-    return part
+
+    work = _function(tiles, "work", [POINTER, *[I64] * 4])
+    code = Code(work, tiles.number, tiles.width)
+    restore = _flush_denormals(code, tiles.module.triple)
+    code.b.call(inner, work.args)
+    restore()
+    code.b.ret_void()
+    return work
 
 
 def _flush_denormals(code: Code, triple: str) -> Callable[[], None]:
@@ -85,30 +127,83 @@ def _flush_denormals(code: Code, triple: str) -> Callable[[], None]:
     return lambda: None
 
 
-def _write_run(tiles: Tiles, arguments: Arguments, pack: Value, part: Value) -> None:
+def _write_meet(tiles: Tiles, arguments: Arguments) -> Value:
+    """``meet(array, n)`` returns when n threads have called it as often as this one.
+
+    All count their arrivals in one number. It passes a multiple of n when the last of a round has come, and
+    none arrives for the next round before.
+    """
+    meet = _function(tiles, "meet", [POINTER, I64])
+    meet.attributes.add("noinline")
+    array, n = meet.args
+    code = Code(meet, tiles.number, tiles.width)
+    f, b = arguments.read(code, array), code.b
+    arrived = f.pointer("arrived")
+    before = b.atomic_rmw("add", Address(arrived, I64), i64(1), "acq_rel")
+    all_here = b.mul(b.add(b.udiv(before, n), i64(1)), n)
+    look, wait, offer, done = (b.append_basic_block(name) for name in ("look", "wait", "offer", "done"))
+    start = b.block
+    b.branch(look)
+    b.position_at_end(look)
+    spins = b.phi(I64)
+    spins.add_incoming(i64(0), start)
+    now = b.load_atomic(Address(arrived, I64), "acquire", 8, typ=I64)
+    b.cbranch(b.icmp_unsigned("<", now, all_here), wait, done)
+    b.position_at_end(wait)
+    if tiles.module.triple.startswith("x86_64"):
+        b.call(code.declare("llvm.x86.sse2.pause", VOID, []), [])
+    spins.add_incoming(b.add(spins, i64(1)), wait)
+    b.cbranch(b.icmp_unsigned("<", spins, i64(_SPINS)), look, offer)
+    b.position_at_end(offer)
+    b.call(Address(f.pointer("give_way"), ir.FunctionType(I32, [])), [])
+    spins.add_incoming(spins, offer)
+    b.branch(look)
+    b.position_at_end(done)
+    b.ret_void()
+    return meet
+
+
+def _write_member(
+    tiles: Tiles, arguments: Arguments, share: Value, meet: Value, part: Value, work: Value, split: str
+) -> Value:
+    """``member(array)``: what each thread of a team does."""
     member = _function(tiles, "member", [POINTER])
+    (array,) = member.args
     code = Code(member, tiles.number, tiles.width)
-    f, b = arguments.read(code, member.args[0]), code.b
+    f, b = arguments.read(code, array), code.b
     ask = ir.FunctionType(I32, [])
     # The team may be smaller than was asked for, inside another parallel region for one.
     i = b.sext(b.call(Address(f.pointer("thread_num"), ask), []), I64)
     n = b.sext(b.call(Address(f.pointer("num_threads"), ask), []), I64)
-    b.call(part, [member.args[0], i, n])
+    b.call(share, [array, i, n])
+    b.call(meet, [array, n])
+    with b.if_else(b.icmp_signed("!=", f["by_units"], i64(0))) as (units, rows):
+        with units:
+            b.call(work, [array, i64(0), f[split], i, n])
+        with rows:
+            b.call(part, [array, i, n])
     b.ret_void()
+    return member
 
+
+def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value, Value]) -> None:
+    whole, part, member = functions
     run = _function(tiles, "run", [POINTER], exported=True)
+    (array,) = run.args
     code = Code(run, tiles.number, tiles.width)
-    f, b = arguments.read(code, run.args[0]), code.b
-    b.call(pack, [run.args[0]])
+    f, b = arguments.read(code, array), code.b
     with b.if_else(b.icmp_signed("==", f["threads"], i64(1))) as (alone, team):
         with alone:
-            b.call(part, [run.args[0], i64(0), i64(1)])
+            b.call(whole, [array])
+            b.call(part, [array, i64(0), i64(1)])
         with team:
+            arrived = code.room(I64, 16)  # a cache line of its own
+            b.store(i64(0), arrived)
+            arguments.frame(code, array).set(arrived=arrived)
             # GOMP_parallel(void (*)(void *), void *, unsigned threads, unsigned flags)
             fork = ir.FunctionType(VOID, [POINTER, POINTER, I32, I32])
             threads = b.trunc(f["threads"], I32)
             b.call(
-                Address(f.pointer("parallel"), fork),
-                [Address(member), run.args[0], threads, ir.Constant(I32, 0)],
+                Address(f.pointer("parallel"), fork), [Address(member), array, threads, ir.Constant(I32, 0)]
             )
     b.ret_void()

@@ -1,7 +1,7 @@
 """The forward kernel: a cell over a sequence, with the input product inside.
 
 ``run(arguments)`` does it all; ``prepare`` and ``part(arguments, i, n)`` are its two halves, for callers
-that bring their own threads. Rows of the batch are split over threads; there is no barrier.
+that bring their own threads.
 
 Arrays, last axis contiguous, time and batch strides given (negative time strides walk backwards):
 
@@ -23,7 +23,17 @@ from llvmlite import ir
 from gatewise.compiler import entry
 from gatewise.compiler.arguments import Arguments, Fields, Frame
 from gatewise.compiler.elementwise import Evaluation, Source
-from gatewise.compiler.matrix import Place, Rows, Tiles, elementwise_function, matrix_phase, pack
+from gatewise.compiler.matrix import (
+    Columns,
+    Place,
+    Rows,
+    Then,
+    Tiles,
+    blocks_of,
+    elementwise_function,
+    matrix_phase,
+    pack,
+)
 from gatewise.compiler.plan import ElementwisePhase, Plan
 from gatewise.compiler.product import PRODUCT, product_function
 from gatewise.compiler.vector import Code, Number, Value, i64
@@ -101,14 +111,16 @@ def write(plan: Plan, number: Number, width: int, registers: int) -> str:
     return str(tiles.module)
 
 
-def _pack(plan: Plan, code: Code, f: Fields) -> None:
-    """Pack the weights; add up the biases of each slot."""
-    pack(code, f.pointer("panels_ih"), f.pointer("w_ih"), plan.rows_ih, f["I"], f["H"])
-    pack(code, f.pointer("panels_hh"), f.pointer("w_hh"), plan.rows_hh, f["H"], f["H"])
+def _pack(plan: Plan, code: Code, f: Fields, share: entry.Share) -> None:
+    """Pack the weights of some units; add up the biases of each slot."""
     b, H, stride = code.b, f["H"], padded(code, f["H"])
+    blocks = share.of(code, blocks_of(code, H))
+    pack(code, f.pointer("panels_ih"), f.pointer("w_ih"), plan.rows_ih, f["I"], H, blocks)
+    pack(code, f.pointer("panels_hh"), f.pointer("w_hh"), plan.rows_hh, H, H, blocks)
     nothing = ir.Constant(code.mask, [0] * code.width)
     for s, slot in enumerate(plan.slots):
-        with code.loop(i64(0), stride, i64(code.width)) as u:
+        with code.loop(*blocks, i64(1)) as block:
+            u = b.mul(block, i64(code.width))
             mask = code.first(code.smaller(b.sub(H, u), i64(code.width)))
             total = code.constant(0)
             for name, row in (("b_ih", slot.row_ih), ("b_hh", slot.row_hh)):
@@ -120,10 +132,12 @@ def _pack(plan: Plan, code: Code, f: Fields) -> None:
 
 
 def _rows(
-    plan: Plan, tiles: Tiles, cell: Value, code: Code, f: Fields, array: Value, first: Value, last: Value
+    plan: Plan, tiles: Tiles, cell: Value, code: Code, f: Fields, array: Value, work: entry.Work
 ) -> None:
-    """Rows first..last of the batch through the whole sequence, a chunk of steps at a time."""
+    """Some rows of the batch through the whole sequence, a chunk of steps at a time."""
     b, H = code.b, f["H"]
+    first, last = work.rows
+    first_block, last_block = work.units.of(code, blocks_of(code, H))
     multiplied, _ = plan.forward
     product = product_function(tiles, len(plan.input_slots))
     call, frame = PRODUCT.make(code), step_frame(plan.cell).make(code)
@@ -135,7 +149,9 @@ def _rows(
             a=at_step(code, f, "x", start), a_t=f["x.t"], a_b=f["x.b"],
             out=gates, out_t=f["gates.t"], out_b=f["gates.b"],
             steps=steps, first=first, last=last, K=f["I"], N=H,
-            panels=f.pointer("panels_ih"), bias=f.pointer("bias"), bias_stride=padded(code, H),
+            first_block=first_block, last_block=last_block,
+            panels=f.pointer("panels_ih"), bias=f.pointer("bias"),
+            bias_stride=padded(code, H),
         )  # fmt: skip
         b.call(product, [call.array])
         with code.loop(i64(0), steps, i64(1)) as step:
@@ -144,8 +160,9 @@ def _rows(
             frame.set(gates=code.at(gates, b.mul(step, f["gates.t"])))
             previous, stride = before_step(code, f, multiplied.vector, t)
             rows = Rows(previous, i64(0), stride, i64(1), first, last)
-            slots = len(plan.state_slots)
-            matrix_phase(code, tiles, slots, rows, H, H, f.pointer("panels_hh"), cell, frame.array, t)
+            columns = Columns(f.pointer("panels_hh"), H, H, first_block, last_block)
+            matrix_phase(code, tiles, len(plan.state_slots), rows, columns, Then(cell, frame.array), t)
+            work.meet()
 
 
 def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:

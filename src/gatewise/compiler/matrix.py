@@ -3,20 +3,24 @@
 Weights are packed in *panels*: for each block of V units, for each k, the weights of all slots of those
 units side by side, ``[blocks, K, slots, V]``, padded with zeros. A *tile* multiplies a few rows by a few
 blocks and leaves its sums in a small buffer ``[rows, blocks, slots, V]`` that stays in the first cache,
-from which an elementwise function takes them. Every sum runs over k from first to last in one chain of
-`fma`, whatever the tile: so a row's bits do not depend on the rows beside it, nor on V.
+from which an elementwise function takes them. Panels that are too deep for the second cache are taken in
+parts of k, with as many rows as there is room for sums. Every sum runs over k from first to last in one chain
+of `fma`, whatever the tile and the parts: so a row's bits do not depend on the rows beside it, nor on V.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from llvmlite import binding as llvm
 from llvmlite import ir
 
 from gatewise.compiler.vector import I1, I64, POINTER, VOID, Code, Number, Value, i64
+
+_PART_BYTES = 1 << 18  # of a panel that are used on all rows before the next: a share of the second cache
+_TILES = 32  # of rows whose sums are kept while a panel is taken in parts
 
 
 @final
@@ -63,6 +67,14 @@ def even_rows(code: Code, most: int, first: Value, last: Value) -> Iterator[tupl
         start = stop
 
 
+Span = tuple[Value, Value]  # the first and the one after the last
+
+
+def blocks_of(code: Code, units: Value) -> Value:
+    """How many vectors hold so many units."""
+    return code.b.sdiv(code.b.add(units, i64(code.width - 1)), i64(code.width))
+
+
 @final
 class Tiles:
     """The tile functions of one module, written when first asked for."""
@@ -75,25 +87,34 @@ class Tiles:
         self.registers = registers
 
     def function(self, slots: int, shape: Shape) -> Value:
-        """``tile(sums, a, a_stride, K, panel)``: `a` is ``[rows, K]`` with the given stride."""
+        """``tile(sums, a, a_stride, panel, panel_stride, k, K)``: adds to the sums the products of k..K.
+
+        `a` is ``[rows, K]`` with the given stride, the panels of blocks lie `panel_stride` apart. From k = 0
+        on the sums start at zero.
+        """
         name = f"tile_{slots}_{shape.rows}_{shape.blocks}"
         known = self.module.globals.get(name)
         return known or self._write(name, slots, shape)
 
     def _write(self, name: str, slots: int, shape: Shape) -> Value:
-        kind = ir.FunctionType(VOID, [POINTER, POINTER, I64, I64, POINTER])
+        kind = ir.FunctionType(VOID, [POINTER, POINTER, I64, POINTER, I64, I64, I64])
         function = ir.Function(self.module, kind, name)
         function.linkage = "internal"
         function.attributes.add("noinline")
-        sums, a, stride, K, panel = function.args
+        sums, a, stride, panel, panel_stride, start, K = function.args
         code = Code(function, self.number, self.width)
         b, V = code.b, self.width
         places = [(r, j, g) for r in range(shape.rows) for j in range(shape.blocks) for g in range(slots)]
         total = {place: code.room(code.vector) for place in places}  # promoted to registers
-        for place in places:
-            b.store(code.constant(0), total[place])
+        with b.if_else(b.icmp_signed("==", start, i64(0))) as (first, later):
+            with first:
+                for place in places:
+                    b.store(code.constant(0), total[place])
+            with later:
+                for n, place in enumerate(places):
+                    b.store(code.load(code.at(sums, i64(n * V))), total[place])
         rows = [code.at(a, b.mul(stride, i64(r))) for r in range(shape.rows)]
-        panels = [code.at(panel, b.mul(K, i64(j * slots * V))) for j in range(shape.blocks)]
+        panels = [code.at(panel, b.mul(panel_stride, i64(j))) for j in range(shape.blocks)]
 
         def accumulate(k: Value) -> None:
             numbers = [code.splat(code.scalar(row, k)) for row in rows]
@@ -106,8 +127,8 @@ class Tiles:
                         b.store(code.fma(numbers[r], weights, b.load(place, typ=code.vector)), place)
 
         unrolled = 4
-        whole = b.and_(K, i64(-unrolled))
-        with code.loop(i64(0), whole, i64(unrolled)) as k:
+        whole = b.add(start, b.and_(b.sub(K, start), i64(-unrolled)))
+        with code.loop(start, whole, i64(unrolled)) as k:
             for i in range(unrolled):
                 accumulate(b.add(k, i64(i)))
         with code.loop(whole, K, i64(1)) as k:
@@ -131,49 +152,94 @@ class Rows:
     last: Value
 
 
+@final
+@dataclass(frozen=True)
+class Columns:
+    """Panels of `units` units, of which the blocks first..last are used."""
+
+    panels: Value
+    K: Value
+    units: Value
+    first: Value
+    last: Value
+
+
+@final
+@dataclass(frozen=True)
+class Then:
+    """What is done with the sums of a tile: an elementwise function and its context."""
+
+    function: Value
+    context: Value
+
+
 def matrix_phase(
+    code: Code, tiles: Tiles, slots: int, rows: Rows, columns: Columns, then: Then, turn: Value
+) -> None:
+    """Multiply `rows` by panels, tile by tile, and hand the sums of each tile to `then`.
+
+    Where `turn` is odd the blocks are taken from the last to the first: turn about from step to step, each
+    step begins with the panels that the one before left in the cache.
+    """
+    b, weights = code.b, max(slots, 1)
+    room = code.room(code.number.type, code.width * max(weights, _sums(tiles.registers)) * _TILES)
+    for n, first, last in even_rows(code, tallest(weights, tiles.registers), rows.first, rows.last):
+        wide = shape(weights, tiles.registers, n)
+        rest = b.srem(b.sub(columns.last, columns.first), i64(wide.blocks))
+        whole = b.sub(columns.last, rest)
+        parts = [(wide, columns.first, whole)]
+        if wide.blocks > 1:
+            parts.append((Shape(n, 1), whole, columns.last))
+        for part, start, stop in parts:
+            some_rows, some_columns = (
+                replace(rows, first=first, last=last),
+                replace(columns, first=start, last=stop),
+            )
+            _blocks(code, tiles, slots, part, some_rows, some_columns, then, turn, room)
+
+
+def _blocks(
     code: Code,
     tiles: Tiles,
     slots: int,
+    shape: Shape,
     rows: Rows,
-    K: Value,
-    units: Value,
-    panels: Value,
-    then: Value,
-    context: Value,
+    columns: Columns,
+    then: Then,
     turn: Value,
+    room: Value,
 ) -> None:
-    """Multiply `rows` by the panels of `units` units, tile by tile.
-
-    After each tile the elementwise function `then` is called with `context` and the sums. Where `turn` is odd
-    the blocks are taken from the last to the first: turn about from step to step, each step begins with the
-    panels that the one before left in the cache.
-    """
-    b, V = code.b, code.width
-    weights = max(slots, 1)
-    most = tallest(weights, tiles.registers)
-    sums = code.room(code.number.type, V * max(weights * _sums(tiles.registers), 1))
-    blocks = b.sdiv(b.add(units, i64(V - 1)), i64(V))
-    backwards = b.trunc(turn, I1)
-    for n, first, last in even_rows(code, most, rows.first, rows.last):
-        wide = shape(weights, tiles.registers, n)
-        whole = b.mul(b.sdiv(blocks, i64(wide.blocks)), i64(wide.blocks))
-        parts = [(wide, i64(0), whole)]
-        if wide.blocks > 1:
-            parts.append((Shape(n, 1), whole, blocks))
-        for part, start, stop in parts:
-            tile = tiles.function(slots, part)
-            with code.loop(start, stop, i64(part.blocks)) as done:
-                mirrored = b.sub(b.sub(b.add(start, stop), i64(part.blocks)), done)
-                block = b.select(backwards, mirrored, done)
-                panel = code.at(panels, b.mul(block, b.mul(K, i64(slots * V))))
-                with code.loop(i64(0), rows.outers, i64(1)) as outer:
-                    at_outer = code.at(rows.a, b.mul(outer, rows.outer_stride))
-                    with code.loop(first, last, i64(n)) as row:
-                        a = code.at(at_outer, b.mul(row, rows.row_stride))
-                        b.call(tile, [sums, a, rows.row_stride, K, panel])
-                        extent = [outer, row, i64(n), block, i64(part.blocks)]
-                        b.call(then, [context, sums, units, *extent])
+    """Tiles of one shape, block after block. Deep panels are used on a group of rows part by part of k."""
+    b, n, V = code.b, shape.rows, code.width
+    tile = tiles.function(slots, shape)
+    line = slots * shape.blocks * V
+    depth = i64(max(16, _PART_BYTES * 8 // (max(line, 1) * code.number.bits) // 16 * 16))
+    deep = b.icmp_signed(">", columns.K, depth)
+    count = code.smaller(b.sdiv(b.sub(rows.last, rows.first), i64(n)), i64(_TILES))
+    some_rows = b.select(deep, i64(_TILES * n), b.sub(rows.last, rows.first))
+    some_outers = b.select(deep, b.sdiv(i64(_TILES), count), rows.outers)
+    with (
+        code.loop(i64(0), rows.outers, some_outers) as outer,
+        code.loop(rows.first, rows.last, some_rows) as row,
+        code.loop(columns.first, columns.last, i64(shape.blocks)) as done,
+    ):
+        mirrored = b.sub(b.sub(b.add(columns.first, columns.last), i64(shape.blocks)), done)
+        block = b.select(b.trunc(turn, I1), mirrored, done)
+        stride = b.mul(columns.K, i64(slots * V))
+        panel = code.at(columns.panels, b.mul(block, stride))
+        with (
+            code.loop(i64(0), code.larger(columns.K, i64(1)), depth) as k,
+            code.loop(outer, code.smaller(b.add(outer, some_outers), rows.outers), i64(1)) as o,
+            code.loop(row, code.smaller(b.add(row, some_rows), rows.last), i64(n)) as r,
+        ):
+            stop = code.smaller(b.add(k, depth), columns.K)
+            a = code.at(rows.a, b.add(b.mul(o, rows.outer_stride), b.mul(r, rows.row_stride)))
+            index = b.add(b.mul(b.sub(o, outer), count), b.sdiv(b.sub(r, row), i64(n)))
+            sums = code.at(room, b.mul(b.select(deep, index, i64(0)), i64(n * line)))
+            b.call(tile, [sums, a, rows.row_stride, panel, stride, k, stop])
+            with b.if_then(b.icmp_signed("==", stop, columns.K)):
+                extent = [columns.units, o, r, i64(n), block, i64(shape.blocks)]
+                b.call(then.function, [then.context, sums, *extent])
 
 
 @final
@@ -221,12 +287,14 @@ def elementwise_function(tiles: Tiles, name: str, slots: int, write: Callable[[P
 
 
 def pack(
-    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], K: Value, H: Value
+    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], K: Value, H: Value, blocks: Span
 ) -> None:
-    """Panels ``[blocks, K, slots, V]`` of ``weights [rows * H, K]``; slot g takes block of rows g."""
+    """Some `blocks` of panels ``[blocks, K, slots, V]`` of ``weights [rows * H, K]``; slot g takes block of
+    rows g."""
     b, V, slots = code.b, code.width, len(blocks_of_rows)
     square = _square_function(code)
-    with code.loop(i64(0), H, i64(V)) as unit:
+    with code.loop(*blocks, i64(1)) as block:
+        unit = b.mul(block, i64(V))
         panel = code.at(panels, b.mul(unit, b.mul(K, i64(slots))))
         for g, rows in enumerate(blocks_of_rows):
             row = code.at(weights, b.mul(K, b.add(b.mul(H, i64(rows)), unit)))
@@ -276,17 +344,18 @@ def _transposed(code: Code, rows: list[Value]) -> list[Value]:
 
 
 def pack_transposed(
-    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], H: Value, N: Value
+    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], H: Value, N: Value, blocks: Span
 ) -> None:
-    """Panels ``[blocks, slots * H, V]`` over the columns of ``weights [rows * H, N]``, for products with
-    what has the length of the rows; slot g takes block of rows g."""
+    """Some `blocks` of panels ``[blocks, slots * H, V]`` over the columns of ``weights [rows * H, N]``, for
+    products with what has the length of the rows; slot g takes block of rows g."""
     b, V, slots = code.b, code.width, len(blocks_of_rows)
     some = 16  # rows at a time: reads run along them, writes along the panels
     for g, rows in enumerate(blocks_of_rows):
         with (
             code.loop(i64(0), H, i64(some)) as first,
-            code.loop(i64(0), N, i64(V)) as column,
+            code.loop(*blocks, i64(1)) as block,
         ):
+            column = b.mul(block, i64(V))
             mask = code.first(code.smaller(b.sub(N, column), i64(V)))
             panel = code.at(panels, b.mul(column, b.mul(H, i64(slots))))
             with code.loop(first, code.smaller(H, b.add(first, i64(some))), i64(1)) as u:

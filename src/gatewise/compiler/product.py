@@ -5,15 +5,16 @@ from __future__ import annotations
 from llvmlite import ir
 
 from gatewise.compiler.arguments import Arguments
-from gatewise.compiler.matrix import Place, Rows, Tiles, elementwise_function, matrix_phase
+from gatewise.compiler.matrix import Columns, Place, Rows, Then, Tiles, elementwise_function, matrix_phase
 from gatewise.compiler.vector import POINTER, VOID, Code, Value, i64
 
 # out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for `steps` steps and
-# rows first..last; panels as `pack` makes them; rows of the bias `bias_stride` apart.
+# rows first..last and the units of some blocks; panels as `pack` makes them; rows of the bias `bias_stride`
+# apart.
 PRODUCT = Arguments(
     (
         *("a", "a_t", "a_b", "out", "out_t", "out_b", "steps", "first", "last"),
-        *("K", "N", "panels", "bias", "bias_stride"),
+        *("K", "N", "first_block", "last_block", "panels", "bias", "bias_stride"),
     )
 )
 
@@ -45,12 +46,13 @@ def _write(tiles: Tiles, name: str, slots: int) -> Value:
         a, pick(f["a_b"], f["a_t"]), pick(f["a_t"], f["a_b"]),
         pick(count, f["steps"]), i64(0), pick(f["steps"], count),
     )  # fmt: skip
+    columns = Columns(f.pointer("panels"), f["K"], f["N"], f["first_block"], f["last_block"])
     target = _TARGET.make(code)
     target.set(
         out=out, outer=pick(f["out_b"], f["out_t"]), row=pick(f["out_t"], f["out_b"]),
         N=f["N"], bias=f.pointer("bias"), bias_stride=f["bias_stride"],
     )  # fmt: skip
-    matrix_phase(code, tiles, slots, rows, f["K"], f["N"], f.pointer("panels"), store, target.array, i64(0))
+    matrix_phase(code, tiles, slots, rows, columns, Then(store, target.array), i64(0))
     b.ret_void()
     return function
 

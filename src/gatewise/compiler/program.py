@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from gatewise.compiler import backward, entry, forward, machine, outer
 from gatewise.compiler.arguments import Arguments
@@ -25,6 +25,9 @@ from gatewise.language.graph import text
 
 _CHUNK_BYTES = 1 << 18  # pre-activations of a chunk of steps: a share of the second-level cache
 _THREAD_WORK = 2e6  # multiply-adds below which another thread costs more than it gives
+_STEP_WORK = 5e4  # multiply-adds of a step below which another thread does not pay for meeting it
+_FEW_ROWS = 8  # for each thread, below which the units are divided rather than the rows
+_LEAST_ROWS = 2  # for a thread: one row takes almost as long as two
 
 
 @final
@@ -124,6 +127,32 @@ class CompiledCell:
         rows = -(-B // threads)
         step = rows * H * len(self.plan.slots) * self.number.bits // 8
         return max(1, _CHUNK_BYTES // max(step, 1))
+
+
+@final
+class Team(NamedTuple):
+    """So many threads, which divide the units of a layer, or else the rows of the batch."""
+
+    threads: int
+    by_units: bool
+
+    @property
+    def rows_apart(self) -> int:
+        """Into how many parts the rows are divided."""
+        return 1 if self.by_units else self.threads
+
+
+def team(wanted: int, rows: int, blocks: int, work: float, steps: int) -> Team:
+    """The team for `work` multiply-adds, at most as many threads as wanted.
+
+    To divide the units costs a meeting each step, and halves the weights that each thread reads; to divide
+    the rows costs nothing, but few rows make poor tiles.
+    """
+    if rows < _FEW_ROWS * wanted and openmp() is not None:
+        threads = worth(wanted, min(blocks, int(work / max(steps, 1) / _STEP_WORK)), work)
+        if threads > 1:
+            return Team(threads, by_units=True)
+    return Team(worth(wanted, rows // _LEAST_ROWS, work), by_units=False)
 
 
 def worth(wanted: int, parts: int, work: float) -> int:

@@ -34,6 +34,7 @@ class OpenMP(NamedTuple):
     parallel: int
     thread_num: int
     num_threads: int
+    give_way: int
 
 
 def available(threads: int) -> int:
@@ -52,7 +53,10 @@ def _find(torch_loaded: bool) -> OpenMP | None:
     for path in sorted(_loaded_libraries(), key=lambda path: "torch" not in path):
         try:
             library = ctypes.CDLL(path)
-            functions = (library.GOMP_parallel, library.omp_get_thread_num, library.omp_get_num_threads)
+            functions = (
+                *(library.GOMP_parallel, library.omp_get_thread_num, library.omp_get_num_threads),
+                ctypes.CDLL(None).sched_yield,
+            )
         except (OSError, AttributeError):
             continue
         return OpenMP(*(int(ctypes.cast(f, ctypes.c_void_p).value or 0) for f in functions))

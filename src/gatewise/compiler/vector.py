@@ -158,6 +158,12 @@ class Code:
         masked = self.declare(name, VOID, [self.vector, POINTER, I32, self.mask])
         self.b.call(masked, [value, pointer, ir.Constant(I32, align), mask])
 
+    def prefetch_for_writing(self, pointer: Value) -> None:
+        """Have the cache line of an address brought near; the address need not be valid."""
+        write, near, data = (ir.Constant(I32, n) for n in (1, 3, 1))
+        fetch = self.declare("llvm.prefetch.p0", VOID, [POINTER, I32, I32, I32])
+        self.b.call(fetch, [pointer, write, near, data])
+
     # Arithmetic
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
@@ -206,3 +212,7 @@ class Code:
     def smaller(self, a: Value, b: Value) -> Value:
         """The smaller of two integers."""
         return self.b.select(self.b.icmp_signed("<", a, b), a, b)
+
+    def larger(self, a: Value, b: Value) -> Value:
+        """The larger of two integers."""
+        return self.b.select(self.b.icmp_signed(">", a, b), a, b)

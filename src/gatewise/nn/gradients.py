@@ -51,7 +51,7 @@ class Backward(Problem):
             self.give("dx", self.dx)
         self.give_scratch(self.cell.backward_scratch(self.I, self.H))
         self.fields["zeros"] = address(self.zeros)
-        self.cell.backward(self.threads, self.fields)
+        self.cell.backward(self.team.threads, self.fields)
 
     def _give_output_derivative(self, dout: Tensor | None) -> None:
         if dout is None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gatewise.compiler.memory import prefer_huge_pages
-from gatewise.compiler.program import compiled, room, split, worth
+from gatewise.compiler.program import compiled, room, split, team
 from gatewise.language import Cell
 from gatewise.nn.memory import scratch, zeros
 from gatewise.nn.weights import Weights
@@ -58,11 +58,13 @@ class Problem:
         self.T, self.B, self.I = self.x.size(time), self.x.size(batch), self.x.size(2)
         self.H = self.weights.weight_ih.size(0) // len(call.cell.input_gates)
         work = len(self.cell.plan.slots) * self.H * (self.H + self.I) * self.B * self.T
-        self.threads = worth(torch.get_num_threads(), self.B, work)
+        blocks = self.cell.padded(self.H) // self.cell.width
+        self.team = team(torch.get_num_threads(), self.B, blocks, work, self.T)
         self.zeros = zeros(self.cell.padded(max(self.I, self.H)), self.x)
-        self.chunk = min(self.T, self.cell.chunk(self.B, self.H, self.threads))
+        self.chunk = min(self.T, self.cell.chunk(self.B, self.H, self.team.rows_apart))
         self.fields: dict[str, int] = {
             "T": self.T, "B": self.B, "I": self.I, "H": self.H, "chunk": self.chunk,
+            "by_units": int(self.team.by_units),
             "w_ih": address(self.weights.weight_ih), "w_hh": address(self.weights.weight_hh),
             "b_ih": address(self.weights.bias_ih), "b_hh": address(self.weights.bias_hh),
         }  # fmt: skip
@@ -123,7 +125,7 @@ class Forward(Problem):
             self.give("watch", values, batch_first=False)
             self.fields[f"watch_{name}"] = self.fields["watch"]
         self.fields |= {"keep": int(keep_gates), "watch": int(bool(call.record))}
-        self.cell.forward(self.threads, self.fields)
+        self.cell.forward(self.team.threads, self.fields)
 
     def _give_state(self, name: str, keep: bool) -> None:
         if keep:
