@@ -16,6 +16,7 @@ Arrays, last axis contiguous, strides as in forward:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from gatewise.compiler import entry
@@ -28,9 +29,11 @@ from gatewise.compiler.forward import (
     state_and_vector_sources,
     state_fields,
     step_frame,
+    touched_states,
 )
 from gatewise.compiler.matrix import (
     Columns,
+    Elementwise,
     Place,
     Rows,
     Then,
@@ -38,8 +41,8 @@ from gatewise.compiler.matrix import (
     blocks_of,
     elementwise_function,
     matrix_phase,
-    pack_transposed,
 )
+from gatewise.compiler.packing import pack_transposed
 from gatewise.compiler.plan import ElementwisePhase, Plan
 from gatewise.compiler.product import PRODUCT, product_function
 from gatewise.compiler.vector import Code, Number, Value, i64
@@ -61,8 +64,9 @@ def write(plan: Plan, number: Number, width: int, registers: int) -> str:
     """The module as LLVM text."""
     tiles = Tiles(f"{plan.cell.name}_backward", number, width, registers)
     _, arithmetic = plan.backward
-    step = elementwise_function(tiles, "gradient", 1, partial(_elementwise, plan, arithmetic))
-    start = elementwise_function(tiles, "start", 1, partial(_add_to_carry, plan))
+    write_step = partial(_elementwise, plan, arithmetic)
+    step = elementwise_function(tiles, "gradient", 1, write_step, partial(_touched, plan))
+    start = elementwise_function(tiles, "start", 1, partial(_add_to_carry, plan), partial(_touched, plan))
     rows = partial(_rows, plan, tiles, (step, start))
     entry.write_entries(tiles, arguments(plan), partial(_pack, plan), rows)
     return str(tiles.module)
@@ -78,7 +82,7 @@ def _pack(plan: Plan, code: Code, f: Fields, share: entry.Share) -> None:
 def _rows(
     plan: Plan,
     tiles: Tiles,
-    functions: tuple[Value, Value],
+    functions: tuple[Elementwise, Elementwise],
     code: Code,
     f: Fields,
     array: Value,
@@ -96,7 +100,7 @@ def _rows(
     from_state = b.mul(H, i64(len(plan.slots) - len(plan.state_slots)))
     K = b.mul(H, i64(len(plan.state_slots)))
 
-    def times_weights(t: Value, k: Value, then: Value) -> None:
+    def times_weights(t: Value, k: Value, then: Elementwise) -> None:
         """The derivatives of step t by the slots that the state feeds, times the recurrent weights."""
         a = code.at(at_step(code, f, "derivatives", t), from_state)
         rows = Rows(a, i64(0), f["derivatives.b"], i64(1), first, last)
@@ -142,6 +146,26 @@ def _add_to_carry(plan: Plan, place: Place) -> None:
     code.store(code.b.fadd(code.load(at, place.mask), place.sum(0)), at, place.mask)
 
 
+def _touched(plan: Plan, place: Place) -> Iterator[Value]:
+    """Where the arithmetic reads and writes memory."""
+    code, b, cell = place.code, place.code.b, plan.cell
+    step = step_frame(cell).read(code, place.context)
+    f = arguments(plan).read(code, step.pointer("arguments"))
+    for array in ("gates", "derivatives"):
+        first = row_of(place, f, step, array, f"{array}.b")
+        yield from (code.at(first, b.mul(f["H"], i64(s))) for s in range(len(plan.slots)))
+    yield _output_derivative(place, f, step)
+    yield from (_carry(place, f, state) for state in cell.states)
+    yield from touched_states(cell, place, f, step)
+
+
+def _output_derivative(place: Place, f: Fields, step: Fields) -> Value:
+    """The address of the derivative by the output."""
+    code, b = place.code, place.code.b
+    at = at_step(code, f, "dout", step["t"])
+    return code.at(at, b.add(b.mul(place.row, f["dout.b"]), place.unit))
+
+
 def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
     """The gradient's arithmetic: derivatives by the slots, by the states, by the vectors."""
     code, b, cell = place.code, place.code.b, plan.cell
@@ -154,8 +178,7 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
         carried = code.load(_carry(place, f, state), place.mask)
         if state != cell.states[0]:
             return carried
-        dout = at_step(code, f, "dout", step["t"])
-        by_output = code.load(code.at(dout, b.add(b.mul(place.row, f["dout.b"]), place.unit)), place.mask)
+        by_output = code.load(_output_derivative(place, f, step), place.mask)
         return b.fadd(b.fadd(by_output, carried), place.sum(0))
 
     def next_value(state: str) -> Value:

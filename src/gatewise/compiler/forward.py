@@ -16,6 +16,7 @@ Arrays, last axis contiguous, time and batch strides given (negative time stride
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from llvmlite import ir
@@ -25,6 +26,7 @@ from gatewise.compiler.arguments import Arguments, Fields, Frame
 from gatewise.compiler.elementwise import Evaluation, Source
 from gatewise.compiler.matrix import (
     Columns,
+    Elementwise,
     Place,
     Rows,
     Then,
@@ -32,8 +34,8 @@ from gatewise.compiler.matrix import (
     blocks_of,
     elementwise_function,
     matrix_phase,
-    pack,
 )
+from gatewise.compiler.packing import pack
 from gatewise.compiler.plan import ElementwisePhase, Plan
 from gatewise.compiler.product import PRODUCT, product_function
 from gatewise.compiler.vector import Code, Number, Value, i64
@@ -106,7 +108,8 @@ def write(plan: Plan, number: Number, width: int, registers: int) -> str:
     tiles = Tiles(f"{plan.cell.name}_forward", number, width, registers)
     _, arithmetic = plan.forward
     slots = len(plan.state_slots)
-    cell = elementwise_function(tiles, "cell", slots, partial(_elementwise, plan, arithmetic))
+    write_step = partial(_elementwise, plan, arithmetic)
+    cell = elementwise_function(tiles, "cell", slots, write_step, partial(_touched, plan))
     entry.write_entries(tiles, arguments(plan), partial(_pack, plan), partial(_rows, plan, tiles, cell))
     return str(tiles.module)
 
@@ -132,7 +135,7 @@ def _pack(plan: Plan, code: Code, f: Fields, share: entry.Share) -> None:
 
 
 def _rows(
-    plan: Plan, tiles: Tiles, cell: Value, code: Code, f: Fields, array: Value, work: entry.Work
+    plan: Plan, tiles: Tiles, cell: Elementwise, code: Code, f: Fields, array: Value, work: entry.Work
 ) -> None:
     """Some rows of the batch through the whole sequence, a chunk of steps at a time."""
     b, H = code.b, f["H"]
@@ -170,7 +173,7 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
     code, b, cell = place.code, place.code.b, plan.cell
     step = step_frame(cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
-    gates = code.at(step.pointer("gates"), b.add(b.mul(place.row, f["gates.b"]), place.unit))
+    gates = row_of(place, f, step, "gates", "gates.b")
 
     def slot_at(s: int) -> Value:
         return code.at(gates, b.mul(f["H"], i64(s)))
@@ -205,6 +208,23 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
         code.store(value, row_of(place, f, step, f"next_{name}", f"out_{name}.b"), place.mask)
 
 
+def _touched(plan: Plan, place: Place) -> Iterator[Value]:
+    """Where the arithmetic reads and writes memory."""
+    code, b, cell = place.code, place.code.b, plan.cell
+    step = step_frame(cell).read(code, place.context)
+    f = arguments(plan).read(code, step.pointer("arguments"))
+    gates = row_of(place, f, step, "gates", "gates.b")
+    yield from (code.at(gates, b.mul(f["H"], i64(s))) for s in range(len(plan.slots)))
+    yield from touched_states(cell, place, f, step)
+
+
+def touched_states(cell: Cell, place: Place, f: Fields, step: Fields) -> Iterator[Value]:
+    """Where the states are as they enter and leave a step."""
+    for name in cell.states:
+        yield row_of(place, f, step, f"next_{name}", f"out_{name}.b")
+        yield row_of(place, step, step, f"previous_{name}", f"previous_{name}.b")
+
+
 def row_of(place: Place, f: Fields, step: Fields, array: str, stride: str) -> Value:
     """The address of this place's units in an array of the step."""
     b = place.code.b
@@ -216,9 +236,7 @@ def state_and_vector_sources(plan: Plan, place: Place, f: Fields, step: Fields) 
     code, cell = place.code, plan.cell
 
     def state(name: str) -> Value:
-        b = code.b
-        offset = b.add(b.mul(place.row, step[f"previous_{name}.b"]), place.unit)
-        return code.load(code.at(step.pointer(f"previous_{name}"), offset), place.mask)
+        return code.load(row_of(place, step, step, f"previous_{name}", f"previous_{name}.b"), place.mask)
 
     def vector(name: str) -> Value:
         return code.load(code.at(f.pointer(f"vector_{name}"), place.unit), place.mask)

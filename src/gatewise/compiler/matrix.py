@@ -10,7 +10,7 @@ of `fma`, whatever the tile and the parts: so a row's bits do not depend on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -21,6 +21,7 @@ from gatewise.compiler.vector import I1, I64, POINTER, VOID, Code, Number, Value
 
 _PART_BYTES = 1 << 18  # of a panel that are used on all rows before the next: a share of the second cache
 _TILES = 32  # of rows whose sums are kept while a panel is taken in parts
+_FAR_BYTES = 6 << 20  # of panels in all, from which on they come from memory and are sent for in time
 
 
 @final
@@ -87,21 +88,21 @@ class Tiles:
         self.registers = registers
 
     def function(self, slots: int, shape: Shape) -> Value:
-        """``tile(sums, a, a_stride, panel, panel_stride, k, K)``: adds to the sums the products of k..K.
+        """``tile(sums, a, a_stride, panel, panel_stride, k, K, ahead, pace)``: adds the products of k..K.
 
         `a` is ``[rows, K]`` with the given stride, the panels of blocks lie `panel_stride` apart. From k = 0
-        on the sums start at zero.
+        on the sums start at zero. Meanwhile what lies at `ahead` is sent for, `pace` elements for each k.
         """
         name = f"tile_{slots}_{shape.rows}_{shape.blocks}"
         known = self.module.globals.get(name)
         return known or self._write(name, slots, shape)
 
     def _write(self, name: str, slots: int, shape: Shape) -> Value:
-        kind = ir.FunctionType(VOID, [POINTER, POINTER, I64, POINTER, I64, I64, I64])
+        kind = ir.FunctionType(VOID, [POINTER, POINTER, I64, POINTER, I64, I64, I64, POINTER, I64])
         function = ir.Function(self.module, kind, name)
         function.linkage = "internal"
         function.attributes.add("noinline")
-        sums, a, stride, panel, panel_stride, start, K = function.args
+        sums, a, stride, panel, panel_stride, start, K, ahead, pace = function.args
         code = Code(function, self.number, self.width)
         b, V = code.b, self.width
         places = [(r, j, g) for r in range(shape.rows) for j in range(shape.blocks) for g in range(slots)]
@@ -129,6 +130,7 @@ class Tiles:
         unrolled = 4
         whole = b.add(start, b.and_(b.sub(K, start), i64(-unrolled)))
         with code.loop(start, whole, i64(unrolled)) as k:
+            code.prefetch(code.at(ahead, b.mul(k, pace)))
             for i in range(unrolled):
                 accumulate(b.add(k, i64(i)))
         with code.loop(whole, K, i64(1)) as k:
@@ -169,7 +171,7 @@ class Columns:
 class Then:
     """What is done with the sums of a tile: an elementwise function and its context."""
 
-    function: Value
+    function: Elementwise
     context: Value
 
 
@@ -190,12 +192,10 @@ def matrix_phase(
         parts = [(wide, columns.first, whole)]
         if wide.blocks > 1:
             parts.append((Shape(n, 1), whole, columns.last))
+        of_height = replace(rows, first=first, last=last)
         for part, start, stop in parts:
-            some_rows, some_columns = (
-                replace(rows, first=first, last=last),
-                replace(columns, first=start, last=stop),
-            )
-            _blocks(code, tiles, slots, part, some_rows, some_columns, then, turn, room)
+            of_shape = replace(columns, first=start, last=stop)
+            _blocks(code, tiles, slots, part, of_height, of_shape, then, turn, room)
 
 
 def _blocks(
@@ -213,45 +213,61 @@ def _blocks(
     b, n, V = code.b, shape.rows, code.width
     tile = tiles.function(slots, shape)
     line = slots * shape.blocks * V
-    depth = i64(max(16, _PART_BYTES * 8 // (max(line, 1) * code.number.bits) // 16 * 16))
+    depth = i64(max(16, _PART_BYTES // max(line * code.number.bytes, 1) // 16 * 16))
     deep = b.icmp_signed(">", columns.K, depth)
-    count = code.smaller(b.sdiv(b.sub(rows.last, rows.first), i64(n)), i64(_TILES))
+    far = b.icmp_signed(
+        ">", b.mul(columns.K, columns.units), i64(_FAR_BYTES // max(slots * code.number.bytes, 1))
+    )
+    count = b.sdiv(b.sub(rows.last, rows.first), i64(n))
+    reach = code.smaller(count, i64(_TILES))
     some_rows = b.select(deep, i64(_TILES * n), b.sub(rows.last, rows.first))
-    some_outers = b.select(deep, b.sdiv(i64(_TILES), count), rows.outers)
+    some_outers = b.select(deep, b.sdiv(i64(_TILES), reach), rows.outers)
+    pace = b.select(far, b.sdiv(b.add(reach, i64(line - 1)), reach), i64(0))
+    backwards = b.trunc(turn, I1)
     with (
         code.loop(i64(0), rows.outers, some_outers) as outer,
         code.loop(rows.first, rows.last, some_rows) as row,
         code.loop(columns.first, columns.last, i64(shape.blocks)) as done,
     ):
         mirrored = b.sub(b.sub(b.add(columns.first, columns.last), i64(shape.blocks)), done)
-        block = b.select(b.trunc(turn, I1), mirrored, done)
+        block = b.select(backwards, mirrored, done)
         stride = b.mul(columns.K, i64(slots * V))
         panel = code.at(columns.panels, b.mul(block, stride))
+        size = b.mul(columns.K, i64(line))
+        next_panel = code.at(panel, b.select(backwards, b.neg(size), size))
         with (
             code.loop(i64(0), code.larger(columns.K, i64(1)), depth) as k,
             code.loop(outer, code.smaller(b.add(outer, some_outers), rows.outers), i64(1)) as o,
             code.loop(row, code.smaller(b.add(row, some_rows), rows.last), i64(n)) as r,
         ):
+            index = b.add(b.mul(b.sub(o, outer), reach), b.sdiv(b.sub(r, row), i64(n)))
+            extent = [columns.units, o, r, i64(n), block, i64(shape.blocks)]
             stop = code.smaller(b.add(k, depth), columns.K)
+            is_last = b.icmp_signed("==", stop, columns.K)
+            with b.if_then(b.and_(far, is_last)):
+                b.call(then.function.send_for, [then.context, room, *extent])
             a = code.at(rows.a, b.add(b.mul(o, rows.outer_stride), b.mul(r, rows.row_stride)))
-            index = b.add(b.mul(b.sub(o, outer), count), b.sdiv(b.sub(r, row), i64(n)))
             sums = code.at(room, b.mul(b.select(deep, index, i64(0)), i64(n * line)))
-            b.call(tile, [sums, a, rows.row_stride, panel, stride, k, stop])
-            with b.if_then(b.icmp_signed("==", stop, columns.K)):
-                extent = [columns.units, o, r, i64(n), block, i64(shape.blocks)]
-                b.call(then.function, [then.context, sums, *extent])
+            ahead = code.at(next_panel, b.mul(b.mul(index, columns.K), pace))
+            b.call(tile, [sums, a, rows.row_stride, panel, stride, k, stop, ahead, pace])
+            with b.if_then(is_last):
+                b.call(then.function.run, [then.context, sums, *extent])
 
 
 @final
 @dataclass(frozen=True)
 class Place:
-    """Where an elementwise function stands: a row, the first of V units, the lanes that exist, the sums."""
+    """Where an elementwise function stands: a row, the first of V units out of all, the sums.
+
+    Of the lanes those in `mask` exist; None stands for all of them.
+    """
 
     code: Code
     context: Value
     outer: Value
     row: Value
     unit: Value
+    units: Value
     mask: Value | None
     sums: Value
 
@@ -260,12 +276,43 @@ class Place:
         return self.code.load(self.code.at(self.sums, i64(slot * self.code.width)))
 
 
-def elementwise_function(tiles: Tiles, name: str, slots: int, write: Callable[[Place], None]) -> Value:
-    """The function that `matrix_phase` calls after a tile.
+@final
+@dataclass(frozen=True)
+class Elementwise:
+    """What `matrix_phase` calls for a tile: `run` with its sums, `send_for` before, for what `run` will touch
+    where that comes from memory."""
 
-    It walks over the vectors of the tile; `write` writes what is done with one, once for a whole vector and
-    once for the last units of a row under a mask.
-    """
+    run: Value
+    send_for: Value
+
+
+def elementwise_function(
+    tiles: Tiles,
+    name: str,
+    slots: int,
+    write: Callable[[Place], None],
+    touched: Callable[[Place], Iterable[Value]],
+) -> Elementwise:
+    """The functions for a tile, written by `write`, which touches memory at the addresses `touched`."""
+
+    def run(place: Place) -> None:
+        b = place.code.b
+        left = b.sub(place.units, place.unit)
+        with b.if_else(b.icmp_signed(">=", left, i64(place.code.width))) as (whole, ragged):
+            with whole:
+                write(place)
+            with ragged:
+                write(replace(place, mask=place.code.first(left)))
+
+    def send_for(place: Place) -> None:
+        for address in touched(place):
+            place.code.prefetch(address, write=True)
+
+    return Elementwise(_walk(tiles, name, slots, run), _walk(tiles, f"{name}_send_for", slots, send_for))
+
+
+def _walk(tiles: Tiles, name: str, slots: int, visit: Callable[[Place], None]) -> Value:
+    """``walk(context, sums, units, outer, row, rows, block, blocks)`` visits the vectors of a tile."""
     kind = ir.FunctionType(VOID, [POINTER, POINTER, *[I64] * 6])
     function = ir.Function(tiles.module, kind, name)
     function.linkage = "internal"
@@ -274,91 +321,8 @@ def elementwise_function(tiles: Tiles, name: str, slots: int, write: Callable[[P
     code = Code(function, tiles.number, tiles.width)
     b, V = code.b, code.width
     with code.loop(i64(0), rows, i64(1)) as r, code.loop(i64(0), blocks, i64(1)) as j:
-        unit = b.mul(b.add(block, j), i64(V))
-        left = b.sub(units, unit)
         here = code.at(sums, b.mul(b.add(b.mul(r, blocks), j), i64(slots * V)))
-        with b.if_else(b.icmp_signed(">=", left, i64(V))) as (whole, ragged):
-            with whole:
-                write(Place(code, context, outer, b.add(row, r), unit, None, here))
-            with ragged:
-                write(Place(code, context, outer, b.add(row, r), unit, code.first(left), here))
+        unit = b.mul(b.add(block, j), i64(V))
+        visit(Place(code, context, outer, b.add(row, r), unit, units, None, here))
     b.ret_void()
     return function
-
-
-def pack(
-    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], K: Value, H: Value, blocks: Span
-) -> None:
-    """Some `blocks` of panels ``[blocks, K, slots, V]`` of ``weights [rows * H, K]``; slot g takes block of
-    rows g."""
-    b, V, slots = code.b, code.width, len(blocks_of_rows)
-    square = _square_function(code)
-    with code.loop(*blocks, i64(1)) as block:
-        unit = b.mul(block, i64(V))
-        panel = code.at(panels, b.mul(unit, b.mul(K, i64(slots))))
-        for g, rows in enumerate(blocks_of_rows):
-            row = code.at(weights, b.mul(K, b.add(b.mul(H, i64(rows)), unit)))
-            with code.loop(i64(0), K, i64(V)) as k:
-                to = code.at(panel, b.add(b.mul(k, i64(slots * V)), i64(g * V)))
-                b.call(square, [to, i64(slots * V), code.at(row, k), K, b.sub(H, unit), b.sub(K, k)])
-
-
-def _square_function(code: Code) -> Value:
-    """``square(to, to_stride, rows, row_stride, units, ks)``: V rows of V numbers, transposed.
-
-    Rows from `units` on are zeros; numbers from `ks` on are neither read nor written.
-    """
-    module = code.function.module
-    known = module.globals.get("square")
-    if known:
-        return known
-    function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER, I64, I64, I64]), "square")
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    to, to_stride, rows, row_stride, units, ks = function.args
-    code = Code(function, code.number, code.width)
-    b, mask, numbers = code.b, code.first(ks), []
-    for n in range(code.width):
-        there = b.icmp_signed("<", i64(n), units)
-        row = code.at(rows, b.select(there, b.mul(row_stride, i64(n)), i64(0)))
-        numbers.append(b.select(there, code.load(row, mask), code.constant(0)))
-    for n, column in enumerate(_transposed(code, numbers)):
-        with b.if_then(b.icmp_signed("<", i64(n), ks)):
-            code.store(column, code.at(to, b.mul(to_stride, i64(n))))
-    b.ret_void()
-    return function
-
-
-def _transposed(code: Code, rows: list[Value]) -> list[Value]:
-    """A square of V vectors transposed: for each bit of the index, swap between rows and lanes."""
-    V = code.width
-    bit = 1
-    while bit < V:
-        for i in range(V):
-            if not i & bit:
-                a, c = rows[i], rows[i | bit]
-                rows[i] = code.lanes(a, c, [V + (n ^ bit) if n & bit else n for n in range(V)])
-                rows[i | bit] = code.lanes(a, c, [V + n if n & bit else n | bit for n in range(V)])
-        bit *= 2
-    return rows
-
-
-def pack_transposed(
-    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], H: Value, N: Value, blocks: Span
-) -> None:
-    """Some `blocks` of panels ``[blocks, slots * H, V]`` over the columns of ``weights [rows * H, N]``, for
-    products with what has the length of the rows; slot g takes block of rows g."""
-    b, V, slots = code.b, code.width, len(blocks_of_rows)
-    some = 16  # rows at a time: reads run along them, writes along the panels
-    for g, rows in enumerate(blocks_of_rows):
-        with (
-            code.loop(i64(0), H, i64(some)) as first,
-            code.loop(*blocks, i64(1)) as block,
-        ):
-            column = b.mul(block, i64(V))
-            mask = code.first(code.smaller(b.sub(N, column), i64(V)))
-            panel = code.at(panels, b.mul(column, b.mul(H, i64(slots))))
-            with code.loop(first, code.smaller(H, b.add(first, i64(some))), i64(1)) as u:
-                row = b.add(b.mul(H, i64(rows)), u)
-                value = code.load(code.at(weights, b.add(b.mul(row, N), column)), mask)
-                code.store(value, code.at(panel, b.mul(b.add(b.mul(H, i64(g)), u), i64(V))))

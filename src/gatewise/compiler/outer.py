@@ -98,7 +98,7 @@ def _pack(code: Code, to: Value, a: Value, height: int, steps: Value, rows: Valu
         there = code.at(a, b.add(b.mul(t, f["a.t"]), b.mul(row, f["a.b"])))
         here = code.at(to, b.mul(b.add(b.mul(t, rows), row), i64(height)))
         for column in range(height):
-            b.store(code.scalar(there, i64(column)), code.at(here, i64(column)), align=code.number.bits // 8)
+            b.store(code.scalar(there, i64(column)), code.at(here, i64(column)), align=code.number.bytes)
 
 
 def _tile(tiles: Tiles, shape: Shape, masked: bool) -> Value:
@@ -125,7 +125,7 @@ def _write_tile(tiles: Tiles, name: str, shape: Shape, masked: bool) -> Value:
     total = {place: code.room(code.vector) for place in places}  # promoted to registers
     at = {(r, j): code.at(c, b.add(b.mul(c_n, i64(r)), i64(j * V))) for r, j in places}
     for place in places:
-        code.prefetch_for_writing(at[place])
+        code.prefetch(at[place], write=True)
         b.store(code.constant(0), total[place])
     with code.loop(i64(0), steps, i64(1)) as t:
         a_row, x_row = code.at(a, b.mul(t, a_t)), code.at(x, b.mul(t, x_t))

@@ -5,7 +5,16 @@ from __future__ import annotations
 from llvmlite import ir
 
 from gatewise.compiler.arguments import Arguments
-from gatewise.compiler.matrix import Columns, Place, Rows, Then, Tiles, elementwise_function, matrix_phase
+from gatewise.compiler.matrix import (
+    Columns,
+    Elementwise,
+    Place,
+    Rows,
+    Then,
+    Tiles,
+    elementwise_function,
+    matrix_phase,
+)
 from gatewise.compiler.vector import POINTER, VOID, Code, Value, i64
 
 # out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for `steps` steps and
@@ -60,15 +69,19 @@ def _write(tiles: Tiles, name: str, slots: int) -> Value:
 _TARGET = Arguments(("out", "outer", "row", "N", "bias", "bias_stride"))
 
 
-def _store(tiles: Tiles, name: str, slots: int) -> Value:
-    def write(place: Place) -> None:
+def _store(tiles: Tiles, name: str, slots: int) -> Elementwise:
+    def targets(place: Place) -> list[Value]:
         code, b = place.code, place.code.b
         f = _TARGET.read(code, place.context)
         at = b.add(b.mul(place.outer, f["outer"]), b.mul(place.row, f["row"]))
-        for g in range(slots):
-            bias = code.at(f.pointer("bias"), b.add(b.mul(f["bias_stride"], i64(g)), place.unit))
-            total = b.fadd(place.sum(g), code.load(bias))
-            unit = b.add(b.mul(f["N"], i64(g)), place.unit)
-            code.store(total, code.at(f.pointer("out"), b.add(at, unit)), place.mask)
+        units = (b.add(b.mul(f["N"], i64(g)), place.unit) for g in range(slots))
+        return [code.at(f.pointer("out"), b.add(at, unit)) for unit in units]
 
-    return elementwise_function(tiles, name, slots, write)
+    def write(place: Place) -> None:
+        code, b = place.code, place.code.b
+        f = _TARGET.read(code, place.context)
+        for g, target in enumerate(targets(place)):
+            bias = code.at(f.pointer("bias"), b.add(b.mul(f["bias_stride"], i64(g)), place.unit))
+            code.store(b.fadd(place.sum(g), code.load(bias)), target, place.mask)
+
+    return elementwise_function(tiles, name, slots, write, targets)

@@ -125,7 +125,7 @@ class CompiledCell:
     def chunk(self, B: int, H: int, threads: int) -> int:
         """How many steps' pre-activations fit the cache."""
         rows = -(-B // threads)
-        step = rows * H * len(self.plan.slots) * self.number.bits // 8
+        step = rows * H * len(self.plan.slots) * self.number.bytes
         return max(1, _CHUNK_BYTES // max(step, 1))
 
 

@@ -30,6 +30,11 @@ class Number:
     fraction: int  # bits of the fraction: 23 or 52
 
     @property
+    def bytes(self) -> int:
+        """The size in memory."""
+        return self.bits // 8
+
+    @property
     def type(self) -> Any:
         """The LLVM type."""
         return ir.FloatType() if self.bits == 32 else ir.DoubleType()
@@ -137,11 +142,11 @@ class Code:
 
     def scalar(self, pointer: Value, index: Value) -> Value:
         """Element `index`."""
-        return self.b.load(self.at(pointer, index), align=self.number.bits // 8, typ=self.number.type)
+        return self.b.load(self.at(pointer, index), align=self.number.bytes, typ=self.number.type)
 
     def load(self, pointer: Value, mask: Value | None = None) -> Value:
         """A vector from memory; lanes outside `mask` are not read and hold 0."""
-        align = self.number.bits // 8
+        align = self.number.bytes
         if mask is None:
             return self.b.load(pointer, align=align, typ=self.vector)
         name = f"llvm.masked.load.{self._suffix}.p0"
@@ -150,7 +155,7 @@ class Code:
 
     def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
         """A vector to memory; lanes outside `mask` are not written."""
-        align = self.number.bits // 8
+        align = self.number.bytes
         if mask is None:
             self.b.store(value, pointer, align=align)
             return
@@ -158,11 +163,11 @@ class Code:
         masked = self.declare(name, VOID, [self.vector, POINTER, I32, self.mask])
         self.b.call(masked, [value, pointer, ir.Constant(I32, align), mask])
 
-    def prefetch_for_writing(self, pointer: Value) -> None:
-        """Have the cache line of an address brought near; the address need not be valid."""
-        write, near, data = (ir.Constant(I32, n) for n in (1, 3, 1))
+    def prefetch(self, pointer: Value, write: bool = False) -> None:
+        """Send for the cache line of an address, to be read or written; the address need not be valid."""
+        kind, near, data = (ir.Constant(I32, n) for n in (int(write), 3, 1))
         fetch = self.declare("llvm.prefetch.p0", VOID, [POINTER, I32, I32, I32])
-        self.b.call(fetch, [pointer, write, near, data])
+        self.b.call(fetch, [pointer, kind, near, data])
 
     # Arithmetic
 

@@ -1,0 +1,88 @@
+"""Weights laid out as panels (see `matrix`), some blocks of units at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llvmlite import ir
+
+from gatewise.compiler.matrix import Span
+from gatewise.compiler.vector import I64, POINTER, VOID, Code, Value, i64
+
+
+def pack(
+    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], K: Value, H: Value, blocks: Span
+) -> None:
+    """Some `blocks` of panels ``[blocks, K, slots, V]`` of ``weights [rows * H, K]``; slot g takes block of
+    rows g."""
+    b, V, slots = code.b, code.width, len(blocks_of_rows)
+    square = _square_function(code)
+    with code.loop(*blocks, i64(1)) as block:
+        unit = b.mul(block, i64(V))
+        panel = code.at(panels, b.mul(unit, b.mul(K, i64(slots))))
+        for g, rows in enumerate(blocks_of_rows):
+            row = code.at(weights, b.mul(K, b.add(b.mul(H, i64(rows)), unit)))
+            with code.loop(i64(0), K, i64(V)) as k:
+                to = code.at(panel, b.add(b.mul(k, i64(slots * V)), i64(g * V)))
+                b.call(square, [to, i64(slots * V), code.at(row, k), K, b.sub(H, unit), b.sub(K, k)])
+
+
+def _square_function(code: Code) -> Value:
+    """``square(to, to_stride, rows, row_stride, units, ks)``: V rows of V numbers, transposed.
+
+    Rows from `units` on are zeros; numbers from `ks` on are neither read nor written.
+    """
+    module = code.function.module
+    known = module.globals.get("square")
+    if known:
+        return known
+    function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER, I64, I64, I64]), "square")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    to, to_stride, rows, row_stride, units, ks = function.args
+    code = Code(function, code.number, code.width)
+    b, mask, numbers = code.b, code.first(ks), []
+    for n in range(code.width):
+        there = b.icmp_signed("<", i64(n), units)
+        row = code.at(rows, b.select(there, b.mul(row_stride, i64(n)), i64(0)))
+        numbers.append(b.select(there, code.load(row, mask), code.constant(0)))
+    for n, column in enumerate(_transposed(code, numbers)):
+        with b.if_then(b.icmp_signed("<", i64(n), ks)):
+            code.store(column, code.at(to, b.mul(to_stride, i64(n))))
+    b.ret_void()
+    return function
+
+
+def _transposed(code: Code, rows: list[Value]) -> list[Value]:
+    """A square of V vectors transposed: for each bit of the index, swap between rows and lanes."""
+    V = code.width
+    bit = 1
+    while bit < V:
+        for i in range(V):
+            if not i & bit:
+                a, c = rows[i], rows[i | bit]
+                rows[i] = code.lanes(a, c, [V + (n ^ bit) if n & bit else n for n in range(V)])
+                rows[i | bit] = code.lanes(a, c, [V + n if n & bit else n | bit for n in range(V)])
+        bit *= 2
+    return rows
+
+
+def pack_transposed(
+    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], H: Value, N: Value, blocks: Span
+) -> None:
+    """Some `blocks` of panels ``[blocks, slots * H, V]`` over the columns of ``weights [rows * H, N]``, for
+    products with what has the length of the rows; slot g takes block of rows g."""
+    b, V, slots = code.b, code.width, len(blocks_of_rows)
+    some = 16  # rows at a time: reads run along them, writes along the panels
+    for g, rows in enumerate(blocks_of_rows):
+        with (
+            code.loop(i64(0), H, i64(some)) as first,
+            code.loop(*blocks, i64(1)) as block,
+        ):
+            column = b.mul(block, i64(V))
+            mask = code.first(code.smaller(b.sub(N, column), i64(V)))
+            panel = code.at(panels, b.mul(column, b.mul(H, i64(slots))))
+            with code.loop(first, code.smaller(H, b.add(first, i64(some))), i64(1)) as u:
+                row = b.add(b.mul(H, i64(rows)), u)
+                value = code.load(code.at(weights, b.add(b.mul(row, N), column)), mask)
+                code.store(value, code.at(panel, b.mul(b.add(b.mul(H, i64(g)), u), i64(V))))
