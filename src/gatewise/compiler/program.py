@@ -27,6 +27,7 @@ _CHUNK_BYTES = 1 << 18  # pre-activations of a chunk of steps: a share of the se
 _THREAD_WORK = 2e6  # multiply-adds below which another thread costs more than it gives
 _STEP_WORK = 5e4  # multiply-adds of a step below which another thread does not pay for meeting it
 _FEW_ROWS = 8  # for each thread, below which the units are divided rather than the rows
+_LARGE_WEIGHTS = 8 << 20  # bytes of weights, above which too
 _LEAST_ROWS = 2  # for a thread: one row takes almost as long as two
 
 
@@ -55,6 +56,19 @@ class Program:
         parts = [pool().submit(self._part, ctypes.addressof(array), i, threads) for i in range(threads)]
         for part in parts:
             part.result()
+
+
+@final
+class Team(NamedTuple):
+    """So many threads, which divide the units of a layer, or else the rows of the batch."""
+
+    threads: int
+    by_units: bool
+
+    @property
+    def rows_apart(self) -> int:
+        """Into how many parts the rows are divided."""
+        return 1 if self.by_units else self.threads
 
 
 @final
@@ -128,31 +142,19 @@ class CompiledCell:
         step = rows * H * len(self.plan.slots) * self.number.bytes
         return max(1, _CHUNK_BYTES // max(step, 1))
 
+    def team(self, wanted: int, T: int, B: int, I: int, H: int) -> Team:
+        """The team for a call, of at most as many threads as wanted.
 
-@final
-class Team(NamedTuple):
-    """So many threads, which divide the units of a layer, or else the rows of the batch."""
-
-    threads: int
-    by_units: bool
-
-    @property
-    def rows_apart(self) -> int:
-        """Into how many parts the rows are divided."""
-        return 1 if self.by_units else self.threads
-
-
-def team(wanted: int, rows: int, blocks: int, work: float, steps: int) -> Team:
-    """The team for `work` multiply-adds, at most as many threads as wanted.
-
-    To divide the units costs a meeting each step, and halves the weights that each thread reads; to divide
-    the rows costs nothing, but few rows make poor tiles.
-    """
-    if rows < _FEW_ROWS * wanted and openmp() is not None:
-        threads = worth(wanted, min(blocks, int(work / max(steps, 1) / _STEP_WORK)), work)
-        if threads > 1:
-            return Team(threads, by_units=True)
-    return Team(worth(wanted, rows // _LEAST_ROWS, work), by_units=False)
+        To divide the units costs a meeting each step, and divides the weights that each thread reads; to
+        divide the rows costs nothing, but few rows make poor tiles.
+        """
+        weights = len(self.plan.slots) * H * (H + I)
+        if openmp() is not None and (B < _FEW_ROWS * wanted or weights * self.number.bytes > _LARGE_WEIGHTS):
+            parts = min(self.padded(H) // self.width, int(weights * B / _STEP_WORK))
+            threads = worth(wanted, parts, weights * B * T)
+            if threads > 1:
+                return Team(threads, by_units=True)
+        return Team(worth(wanted, B // _LEAST_ROWS, weights * B * T), by_units=False)
 
 
 def worth(wanted: int, parts: int, work: float) -> int:

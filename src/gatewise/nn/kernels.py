@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gatewise.compiler.memory import prefer_huge_pages
-from gatewise.compiler.program import compiled, room, split, team
+from gatewise.compiler.program import compiled, room, split
 from gatewise.language import Cell
 from gatewise.nn.memory import scratch, zeros
 from gatewise.nn.weights import Weights
@@ -57,9 +57,7 @@ class Problem:
         batch, time = (0, 1) if call.batch_first else (1, 0)
         self.T, self.B, self.I = self.x.size(time), self.x.size(batch), self.x.size(2)
         self.H = self.weights.weight_ih.size(0) // len(call.cell.input_gates)
-        work = len(self.cell.plan.slots) * self.H * (self.H + self.I) * self.B * self.T
-        blocks = self.cell.padded(self.H) // self.cell.width
-        self.team = team(torch.get_num_threads(), self.B, blocks, work, self.T)
+        self.team = self.cell.team(torch.get_num_threads(), self.T, self.B, self.I, self.H)
         self.zeros = zeros(self.cell.padded(max(self.I, self.H)), self.x)
         self.chunk = min(self.T, self.cell.chunk(self.B, self.H, self.team.rows_apart))
         self.fields: dict[str, int] = {
