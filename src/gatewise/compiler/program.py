@@ -149,7 +149,7 @@ class CompiledCell:
         divide the rows costs nothing, but few rows make poor tiles.
         """
         weights = len(self.plan.slots) * H * (H + I)
-        if openmp() is not None and (B < _FEW_ROWS * wanted or weights * self.number.bytes > _LARGE_WEIGHTS):
+        if openmp() is not None and (_FEW_ROWS * wanted > B or weights * self.number.bytes > _LARGE_WEIGHTS):
             parts = min(self.padded(H) // self.width, int(weights * B / _STEP_WORK))
             threads = worth(wanted, parts, weights * B * T)
             if threads > 1:
