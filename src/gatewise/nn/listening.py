@@ -1,0 +1,49 @@
+"""Who wants to know which way a scan goes: `gatewise.explain` writes it down, `gatewise.strict` objects."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from gatewise.language import Cell
+from gatewise.nn.obstacles import Obstacle
+from gatewise.nn.weights import Weights
+
+if TYPE_CHECKING:
+    from gatewise.nn.kernels import Forward
+    from gatewise.nn.layer import Layer
+
+
+class Listener:
+    """Is told what scans do in the thread that it listens in; what it raises ends the scan."""
+
+    def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle]) -> None:
+        """A scan over `x` begins: compiled if there are no `obstacles`, else by the eager interpreter."""
+
+    def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:
+        """Its kernel is about to run; `given` are the tensors as they came (see `Call.unpack`)."""
+
+    def layer(self, module: Layer, name: str) -> None:
+        """What was told since the last time was layer `name` of `module`, "l0" or "l0_reverse"."""
+
+
+class _Here(threading.local):
+    listeners: tuple[Listener, ...] = ()
+
+
+here = _Here()  # no ContextVar, which torch.compile cannot trace
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell `listener` of every scan of this thread while the context is open."""
+    before = here.listeners
+    here.listeners = (*before, listener)
+    try:
+        yield
+    finally:
+        here.listeners = before
