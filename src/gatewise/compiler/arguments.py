@@ -62,7 +62,7 @@ class Fields:
 
     def __init__(self, code: Code, array: Value, place: Mapping[str, int]) -> None:
         self._code = code
-        self._array = array
+        self.array = array
         self._place = place
         self._loaded: dict[tuple[str, Any], Value] = {}
 
@@ -78,6 +78,6 @@ class Fields:
         if (name, kind) not in self._loaded:
             b = self._code.b
             with b.goto_entry_block():
-                at = b.gep(self._array, [i64(self._place[name])], source_etype=I64)
+                at = b.gep(self.array, [i64(self._place[name])], source_etype=I64)
                 self._loaded[name, kind] = b.load(at, typ=kind)
         return self._loaded[name, kind]

@@ -10,7 +10,8 @@ Arrays, last axis contiguous, strides as in forward:
 - ``gates [T, B, S*H]``, ``init_s``, ``out_s [T, B, H]``: as forward left them
 - ``derivatives [T, B, (S + vectors) * H]``: written; by the slots, then each row's part of the vectors'
 - ``dout [T, B, H]``: the derivative by the output
-- ``carry_s [B, H]``: in, the derivative by the final state s; out, by the initial state s
+- ``carry_s [B, H]``: in, the derivative by the final state s; out, by the state s that entered first
+- ``dinit_s [B, H]`` (or null): what resets bring is added; the derivative by the initial state is both
 - scratch: ``panels_ih``, ``panels_hh``, ``zeros``
 """
 
@@ -19,23 +20,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from gatewise.compiler import entry
+from llvmlite import ir
+
+from gatewise.compiler import entry, walk
 from gatewise.compiler.arguments import Arguments, Fields
 from gatewise.compiler.elementwise import Evaluation, Source
-from gatewise.compiler.forward import (
-    at_step,
-    row_of,
-    set_step,
-    state_and_vector_sources,
-    state_fields,
-    step_frame,
-    touched_states,
-)
+from gatewise.compiler.forward import row_of, state_and_vector_sources, touched_states
 from gatewise.compiler.matrix import (
     Columns,
     Elementwise,
     Place,
     Rows,
+    Span,
     Then,
     Tiles,
     blocks_of,
@@ -45,7 +41,7 @@ from gatewise.compiler.matrix import (
 from gatewise.compiler.packing import pack_transposed
 from gatewise.compiler.plan import ElementwisePhase, Plan
 from gatewise.compiler.product import PRODUCT, product_function
-from gatewise.compiler.vector import Code, Number, Value, i64
+from gatewise.compiler.vector import POINTER, Code, Number, Value, i64
 from gatewise.language.graph import Node
 
 
@@ -54,8 +50,8 @@ def arguments(plan: Plan) -> Arguments:
     cell = plan.cell
     names = [*entry.FIELDS, "T", "B", "I", "H", "chunk", "w_ih", "w_hh", "panels_ih", "panels_hh", "zeros"]
     names += ["gates", "gates.t", "gates.b", "derivatives", "derivatives.t", "derivatives.b"]
-    names += ["dout", "dout.t", "dout.b", "dx", "dx.t", "dx.b", *state_fields(cell)]
-    names += [f"carry_{state}" for state in cell.states]
+    names += ["dout", "dout.t", "dout.b", "dx", "dx.t", "dx.b", *walk.FIELDS, *walk.state_fields(cell)]
+    names += [f"{array}_{state}" for array in ("carry", "dinit") for state in cell.states]
     names += [f"vector_{name}" for name in cell.vectors]
     return Arguments(names)
 
@@ -91,55 +87,76 @@ def _rows(
     """Some rows of the batch back through the sequence, a chunk of steps at a time."""
     b, H, T = code.b, f["H"], f["T"]
     first, last = work.rows
-    first_block, last_block = work.units.of(code, blocks_of(code, H))
-    first_input, last_input = work.units.of(code, blocks_of(code, f["I"]))
+    blocks, input_blocks = (work.units.of(code, blocks_of(code, units)) for units in (H, f["I"]))
     gradient, add_to_carry = functions
-    product = product_function(tiles, 1)
-    call, frame = PRODUCT.make(code), step_frame(plan.cell).make(code)
+    product, enter = product_function(tiles, 1), walk.enter_function(tiles, plan.cell, arguments(plan))
+    call, frame = PRODUCT.make(code), walk.step_frame(plan.cell).make(code)
     frame.set(arguments=array)
     from_state = b.mul(H, i64(len(plan.slots) - len(plan.state_slots)))
     K = b.mul(H, i64(len(plan.state_slots)))
 
-    def times_weights(t: Value, k: Value, then: Elementwise) -> None:
+    def times_weights(t: Value, rows: Span, k: Value, then: Elementwise) -> None:
         """The derivatives of step t by the slots that the state feeds, times the recurrent weights."""
-        a = code.at(at_step(code, f, "derivatives", t), from_state)
-        rows = Rows(a, i64(0), f["derivatives.b"], i64(1), first, last)
-        columns = Columns(f.pointer("panels_hh"), k, H, first_block, last_block)
-        matrix_phase(code, tiles, 1, rows, columns, Then(then, frame.array), t)
+        a = code.at(walk.at_step(code, f, "derivatives", t), from_state)
+        there = code.larger(first, rows[0]), code.smaller(last, rows[1])
+        with b.if_then(b.icmp_signed("<", *there)):
+            some = Rows(a, i64(0), f["derivatives.b"], i64(1), *there)
+            columns = Columns(f.pointer("panels_hh"), k, H, *blocks)
+            matrix_phase(code, tiles, 1, some, columns, Then(then, frame.array), t)
 
     with code.loop(i64(0), T, f["chunk"]) as done:
         steps = code.smaller(f["chunk"], b.sub(T, done))
         oldest = b.sub(b.sub(T, done), steps)
-        with code.loop(i64(0), steps, i64(1)) as step:
+        # Beyond the first step, at -1, only the way from its slots to the initial output is left.
+        after = b.select(b.icmp_signed("==", oldest, i64(0)), i64(1), i64(0))
+        with code.loop(i64(0), b.add(steps, after), i64(1)) as step:
             t = b.sub(b.sub(b.sub(T, i64(1)), done), step)
-            set_step(frame, code, f, plan.cell, t)
-            frame.set(gates=at_step(code, f, "gates", t), derivatives=at_step(code, f, "derivatives", t))
-            is_last = b.icmp_signed("==", b.add(t, i64(1)), T)
-            times_weights(b.add(t, i64(1)), b.select(is_last, i64(0), K), gradient)
+            later = b.add(t, i64(1))
+            here, going_on = walk.rows_of(code, f, t), walk.rows_of(code, f, later)
+            anew = walk.enters_anew(code, f, t)
+            with b.if_then(anew):
+                b.call(enter, [array, t, first, code.smaller(last, here), *blocks])
+            walk.set_states(frame, code, f, plan.cell, t, anew)
+            frame.set(**{name: walk.at_step(code, f, name, t) for name in ("gates", "derivatives", "dout")})
+            # Rows that go on to the later step, then those that end here, then those that only join there.
+            both = code.smaller(here, going_on)
+            with code.loop(i64(0), i64(2), i64(1)) as ending:
+                goes_on = b.icmp_signed("==", ending, i64(0))
+                resets = b.select(goes_on, walk.resets_at(code, f, later), ir.Constant(POINTER, None))
+                frame.set(later_resets=resets)
+                rows = b.select(goes_on, i64(0), both), b.select(goes_on, both, here)
+                times_weights(later, rows, b.select(goes_on, K, i64(0)), gradient)
+            times_weights(later, (here, going_on), K, add_to_carry)
             work.meet()
         with b.if_then(b.icmp_signed("!=", f["dx"], i64(0))):
+            chunk = walk.chunk_of(code, f, oldest, steps, work.rows)
             call.set(
-                a=at_step(code, f, "derivatives", oldest), a_t=f["derivatives.t"], a_b=f["derivatives.b"],
-                out=at_step(code, f, "dx", oldest), out_t=f["dx.t"], out_b=f["dx.b"],
-                steps=steps, first=first, last=last, K=b.mul(H, i64(len(plan.input_slots))), N=f["I"],
-                first_block=first_input, last_block=last_input,
-                panels=f.pointer("panels_ih"), bias=f.pointer("zeros"),
-                bias_stride=i64(0),
+                a=code.at(f.pointer("derivatives"), chunk.offset(code, f, "derivatives")),
+                a_t=f["derivatives.t"], a_b=f["derivatives.b"],
+                out=code.at(f.pointer("dx"), chunk.offset(code, f, "dx")), out_t=f["dx.t"], out_b=f["dx.b"],
+                steps=chunk.steps, first=chunk.rows[0], last=chunk.rows[1],
+                K=b.mul(H, i64(len(plan.input_slots))), N=f["I"],
+                first_block=input_blocks[0], last_block=input_blocks[1],
+                panels=f.pointer("panels_ih"), bias=f.pointer("zeros"), bias_stride=i64(0),
             )  # fmt: skip
             b.call(product, [call.array])
-    times_weights(i64(0), K, add_to_carry)
 
 
 def _carry(place: Place, f: Fields, state: str) -> Value:
     """The address of what has been carried back for a state."""
+    return _unit_of(place, f, f"carry_{state}")
+
+
+def _unit_of(place: Place, f: Fields, array: str) -> Value:
+    """The address of this place's units in an array ``[B, H]``."""
     b = place.code.b
-    return place.code.at(f.pointer(f"carry_{state}"), b.add(b.mul(place.row, f["H"]), place.unit))
+    return place.code.at(f.pointer(array), b.add(b.mul(place.row, f["H"]), place.unit))
 
 
 def _add_to_carry(plan: Plan, place: Place) -> None:
     """Before the first step only the sums are left: the way from its slots to the initial output."""
     code = place.code
-    step = step_frame(plan.cell).read(code, place.context)
+    step = walk.step_frame(plan.cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
     multiplied, _ = plan.backward
     at = _carry(place, f, multiplied.vector)
@@ -149,37 +166,41 @@ def _add_to_carry(plan: Plan, place: Place) -> None:
 def _touched(plan: Plan, place: Place) -> Iterator[Value]:
     """Where the arithmetic reads and writes memory."""
     code, b, cell = place.code, place.code.b, plan.cell
-    step = step_frame(cell).read(code, place.context)
+    step = walk.step_frame(cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
     for array in ("gates", "derivatives"):
         first = row_of(place, f, step, array, f"{array}.b")
         yield from (code.at(first, b.mul(f["H"], i64(s))) for s in range(len(plan.slots)))
-    yield _output_derivative(place, f, step)
+    yield row_of(place, f, step, "dout", "dout.b")
     yield from (_carry(place, f, state) for state in cell.states)
     yield from touched_states(cell, place, f, step)
-
-
-def _output_derivative(place: Place, f: Fields, step: Fields) -> Value:
-    """The address of the derivative by the output."""
-    code, b = place.code, place.code.b
-    at = at_step(code, f, "dout", step["t"])
-    return code.at(at, b.add(b.mul(place.row, f["dout.b"]), place.unit))
 
 
 def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
     """The gradient's arithmetic: derivatives by the slots, by the states, by the vectors."""
     code, b, cell = place.code, place.code.b, plan.cell
-    step = step_frame(cell).read(code, place.context)
+    step = walk.step_frame(cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
     gates = row_of(place, f, step, "gates", "gates.b")
     derivatives = row_of(place, f, step, "derivatives", "derivatives.b")
 
+    cut = walk.is_reset(code, f, step.pointer("later_resets"), place.row)
+
     def by_next(state: str) -> Value:
         carried = code.load(_carry(place, f, state), place.mask)
         if state != cell.states[0]:
-            return carried
-        by_output = code.load(_output_derivative(place, f, step), place.mask)
-        return b.fadd(b.fadd(by_output, carried), place.sum(0))
+            return from_later(state, carried)
+        by_output = code.load(row_of(place, f, step, "dout", "dout.b"), place.mask)
+        product = place.sum(0)
+        with_product = b.fadd(b.fadd(by_output, carried), product)
+        return b.select(cut, b.fadd(by_output, from_later(state, b.fadd(carried, product))), with_product)
+
+    def from_later(state: str, value: Value) -> Value:
+        """What comes from the later step: to the initial state, if the row was reset there."""
+        with b.if_then(b.and_(cut, b.icmp_signed("!=", f[f"dinit_{state}"], i64(0)))):
+            at = _unit_of(place, f, f"dinit_{state}")
+            code.store(b.fadd(code.load(at, place.mask), value), at, place.mask)
+        return b.select(cut, code.constant(0), value)
 
     def next_value(state: str) -> Value:
         return code.load(row_of(place, f, step, f"next_{state}", f"out_{state}.b"), place.mask)

@@ -21,8 +21,8 @@ from functools import partial
 
 from llvmlite import ir
 
-from gatewise.compiler import entry
-from gatewise.compiler.arguments import Arguments, Fields, Frame
+from gatewise.compiler import entry, walk
+from gatewise.compiler.arguments import Arguments, Fields
 from gatewise.compiler.elementwise import Evaluation, Source
 from gatewise.compiler.matrix import (
     Columns,
@@ -48,54 +48,10 @@ def arguments(plan: Plan) -> Arguments:
     cell = plan.cell
     names = [*entry.FIELDS, "T", "B", "I", "H", "chunk", "keep", "watch", "watch.t", "watch.b"]
     names += ["x", "x.t", "x.b", "w_ih", "w_hh", "b_ih", "b_hh", "panels_ih", "panels_hh", "bias"]
-    names += ["gates", "gates.t", "gates.b", *state_fields(cell)]
+    names += ["gates", "gates.t", "gates.b", *walk.FIELDS, *walk.state_fields(cell)]
     names += [f"vector_{name}" for name in cell.vectors]
     names += [f"watch_{name}" for name in cell.values]
     return Arguments(names)
-
-
-def state_fields(cell: Cell) -> list[str]:
-    """The fields of the states: initial values and the values after each step."""
-    return [
-        f"{array}_{state}{stride}"
-        for state in cell.states
-        for array, strides in (("init", ("", ".b")), ("out", ("", ".t", ".b")))
-        for stride in strides
-    ]
-
-
-def step_frame(cell: Cell) -> Arguments:
-    """What an elementwise function is told about the step it is in: addresses of the step's rows."""
-    names = ["arguments", "t", "gates", "derivatives"]
-    for state in cell.states:
-        names += [f"next_{state}", f"previous_{state}", f"previous_{state}.b"]
-    return Arguments(names)
-
-
-def set_step(frame: Frame, code: Code, f: Fields, cell: Cell, t: Value) -> None:
-    """Set the step and where its states are."""
-    frame.set(t=t)
-    for state in cell.states:
-        previous, stride = before_step(code, f, state, t)
-        frame.set(**{
-            f"next_{state}": at_step(code, f, f"out_{state}", t),
-            f"previous_{state}": previous,
-            f"previous_{state}.b": stride,
-        })  # fmt: skip
-
-
-def at_step(code: Code, f: Fields, name: str, t: Value) -> Value:
-    """The address of step t of an array."""
-    return code.at(f.pointer(name), code.b.mul(t, f[f"{name}.t"]))
-
-
-def before_step(code: Code, f: Fields, state: str, t: Value) -> tuple[Value, Value]:
-    """The address and the batch stride of a state as it enters step t."""
-    b = code.b
-    at_start = b.icmp_signed("==", t, i64(0))
-    carried = at_step(code, f, f"out_{state}", b.sub(t, i64(1)))
-    address = b.select(at_start, f.pointer(f"init_{state}"), carried)
-    return address, b.select(at_start, f[f"init_{state}.b"], f[f"out_{state}.b"])
 
 
 def padded(code: Code, units: Value) -> Value:
@@ -140,30 +96,40 @@ def _rows(
     """Some rows of the batch through the whole sequence, a chunk of steps at a time."""
     b, H = code.b, f["H"]
     first, last = work.rows
-    first_block, last_block = work.units.of(code, blocks_of(code, H))
+    blocks = work.units.of(code, blocks_of(code, H))
     multiplied, _ = plan.forward
     product = product_function(tiles, len(plan.input_slots))
-    call, frame = PRODUCT.make(code), step_frame(plan.cell).make(code)
+    enter = walk.enter_function(tiles, plan.cell, arguments(plan))
+    call, frame = PRODUCT.make(code), walk.step_frame(plan.cell).make(code)
     frame.set(arguments=array)
     with code.loop(i64(0), f["T"], f["chunk"]) as start:
-        steps = code.smaller(f["chunk"], b.sub(f["T"], start))
-        gates = code.at(f.pointer("gates"), b.mul(b.mul(start, f["keep"]), f["gates.t"]))
+        chunk = walk.chunk_of(code, f, start, code.smaller(f["chunk"], b.sub(f["T"], start)), work.rows)
+        # Gates that are not kept have room for a chunk only.
+        kept = b.icmp_signed("!=", f["keep"], i64(0))
+        origin = b.select(kept, i64(0), chunk.offset(code, f, "gates"))
+        gates = code.at(f.pointer("gates"), b.sub(i64(0), origin))
         call.set(
-            a=at_step(code, f, "x", start), a_t=f["x.t"], a_b=f["x.b"],
-            out=gates, out_t=f["gates.t"], out_b=f["gates.b"],
-            steps=steps, first=first, last=last, K=f["I"], N=H,
-            first_block=first_block, last_block=last_block,
-            panels=f.pointer("panels_ih"), bias=f.pointer("bias"),
-            bias_stride=padded(code, H),
+            a=code.at(f.pointer("x"), chunk.offset(code, f, "x")), a_t=f["x.t"], a_b=f["x.b"],
+            out=code.at(gates, chunk.offset(code, f, "gates")), out_t=f["gates.t"], out_b=f["gates.b"],
+            steps=chunk.steps, first=chunk.rows[0], last=chunk.rows[1], K=f["I"], N=H,
+            first_block=blocks[0], last_block=blocks[1],
+            panels=f.pointer("panels_ih"), bias=f.pointer("bias"), bias_stride=padded(code, H),
         )  # fmt: skip
         b.call(product, [call.array])
-        with code.loop(i64(0), steps, i64(1)) as step:
-            t = b.add(start, step)
-            set_step(frame, code, f, plan.cell, t)
-            frame.set(gates=code.at(gates, b.mul(step, f["gates.t"])))
-            previous, stride = before_step(code, f, multiplied.vector, t)
-            rows = Rows(previous, i64(0), stride, i64(1), first, last)
-            columns = Columns(f.pointer("panels_hh"), H, H, first_block, last_block)
+        with code.loop(start, code.smaller(f["T"], b.add(start, f["chunk"])), i64(1)) as t:
+            end = code.smaller(last, walk.rows_of(code, f, t))
+            anew = walk.enters_anew(code, f, t)
+            with b.if_then(anew):
+                b.call(enter, [array, t, first, end, *blocks])
+                work.meet()
+            previous = walk.set_states(frame, code, f, plan.cell, t, anew)
+            frame.set(
+                gates=code.at(gates, walk.offset_of(code, f, "gates", t)),
+                watch=walk.offset_of(code, f, "watch", t),
+            )
+            state, stride = previous[multiplied.vector]
+            rows = Rows(state, i64(0), stride, i64(1), first, end)
+            columns = Columns(f.pointer("panels_hh"), H, H, *blocks)
             matrix_phase(code, tiles, len(plan.state_slots), rows, columns, Then(cell, frame.array), t)
             work.meet()
 
@@ -171,7 +137,7 @@ def _rows(
 def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
     """The cell's arithmetic on the sums of a tile: new states, what is kept, what is watched."""
     code, b, cell = place.code, place.code.b, plan.cell
-    step = step_frame(cell).read(code, place.context)
+    step = walk.step_frame(cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
     gates = row_of(place, f, step, "gates", "gates.b")
 
@@ -198,7 +164,7 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
                 code.store(kept[stand_in], slot_at(s), place.mask)
     with b.if_then(b.icmp_signed("!=", f["watch"], i64(0))):
         watched = values.branch()
-        offset = b.add(b.mul(step["t"], f["watch.t"]), b.add(b.mul(place.row, f["watch.b"]), place.unit))
+        offset = b.add(step["watch"], b.add(b.mul(place.row, f["watch.b"]), place.unit))
         for name, node in cell.values.items():
             with b.if_then(b.icmp_signed("!=", f[f"watch_{name}"], i64(0))):
                 value = watched.branch()[node]
@@ -211,7 +177,7 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
 def _touched(plan: Plan, place: Place) -> Iterator[Value]:
     """Where the arithmetic reads and writes memory."""
     code, b, cell = place.code, place.code.b, plan.cell
-    step = step_frame(cell).read(code, place.context)
+    step = walk.step_frame(cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
     gates = row_of(place, f, step, "gates", "gates.b")
     yield from (code.at(gates, b.mul(f["H"], i64(s))) for s in range(len(plan.slots)))

@@ -107,9 +107,9 @@ class Plan:
         return MatrixPhase(self.cell.states[0], transposed=True), ElementwisePhase(outputs)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=128)
 def plan(cell: Cell) -> Plan:
-    """The plan of a cell, made once."""
+    """The plan of a cell; the last ones are remembered."""
     slots = _slots(cell)
     seeds = tuple(cell.graph.leaf("seed", state) for state in cell.states)
     adjoints = gradient(cell.graph, _by_node(cell, seeds))

@@ -33,15 +33,21 @@ _LEAST_ROWS = 2  # for a thread: one row takes almost as long as two
 
 @final
 class Program:
-    """One kernel: the functions of `entry.ENTRIES` and the fields they take."""
+    """One kernel: the functions of `entry.ENTRIES` and the fields they take.
+
+    Attributes:
+        arguments: the fields; ``arguments.fill`` makes the array whose address the functions take.
+        prepare: ``prepare(address)``, once for some weights.
+        part: ``part(address, i, n)``, part i of n of the rows, any number of times.
+    """
 
     def __init__(self, key: str, arguments: Arguments, write: Callable[[], str]) -> None:
         self.arguments = arguments
         self._loaded = machine.load(key, write, entry.ENTRIES)
         address = self._loaded.address
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["run"])
-        self._prepare = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["prepare"])
-        self._part = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address["part"])
+        self.prepare = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["prepare"])
+        self.part = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address["part"])
 
     def __call__(self, threads: int, fields: Mapping[str, int]) -> None:
         """Run on so many threads."""
@@ -52,8 +58,8 @@ class Program:
         if threads == 1 or team is not None:
             self._run(ctypes.addressof(array))
             return
-        self._prepare(ctypes.addressof(array))
-        parts = [pool().submit(self._part, ctypes.addressof(array), i, threads) for i in range(threads)]
+        self.prepare(ctypes.addressof(array))
+        parts = [pool().submit(self.part, ctypes.addressof(array), i, threads) for i in range(threads)]
         for part in parts:
             part.result()
 
@@ -142,19 +148,22 @@ class CompiledCell:
         step = rows * H * len(self.plan.slots) * self.number.bytes
         return max(1, _CHUNK_BYTES // max(step, 1))
 
-    def team(self, wanted: int, T: int, B: int, I: int, H: int) -> Team:
+    def team(self, wanted: int, T: int, B: int, I: int, H: int, packed: bool = False) -> Team:
         """The team for a call, of at most as many threads as wanted.
 
         To divide the units costs a meeting each step, and divides the weights that each thread reads; to
-        divide the rows costs nothing, but few rows make poor tiles.
+        divide the rows costs nothing, but few rows make poor tiles, and rows of different lengths unequal
+        shares: those of packed sequences are never divided.
         """
         weights = len(self.plan.slots) * H * (H + I)
-        if openmp() is not None and (_FEW_ROWS * wanted > B or weights * self.number.bytes > _LARGE_WEIGHTS):
+        prefers_units = packed or _FEW_ROWS * wanted > B or weights * self.number.bytes > _LARGE_WEIGHTS
+        if prefers_units and openmp() is not None:
             parts = min(self.padded(H) // self.width, int(weights * B / _STEP_WORK))
             threads = worth(wanted, parts, weights * B * T)
             if threads > 1:
                 return Team(threads, by_units=True)
-        return Team(worth(wanted, B // _LEAST_ROWS, weights * B * T), by_units=False)
+        rows = 1 if packed else B // _LEAST_ROWS
+        return Team(worth(wanted, rows, weights * B * T), by_units=False)
 
 
 def worth(wanted: int, parts: int, work: float) -> int:
@@ -168,7 +177,7 @@ def compiled(cell: Cell, dtype: str, width: int | None = None) -> CompiledCell:
     return _compiled(cell, number, host().width(number) if width is None else width)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=128)  # a process may make cells without end
 def _compiled(cell: Cell, number: Number, width: int) -> CompiledCell:
     return CompiledCell(cell, number, width)
 

@@ -15,7 +15,14 @@ from typing import Any, final
 import numpy as np
 from llvmlite import ir
 
-I1, I32, I64, POINTER, VOID = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
+I1, I8, I32, I64, POINTER, VOID = (
+    ir.IntType(1),
+    ir.IntType(8),
+    ir.IntType(32),
+    ir.IntType(64),
+    ir.PointerType(),
+    ir.VoidType(),
+)
 
 Value = Any  # llvmlite has no types for the values that its builder returns
 

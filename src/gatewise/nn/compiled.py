@@ -11,22 +11,10 @@ from torch import Tensor
 from gatewise.language import Cell
 from gatewise.nn import eager
 from gatewise.nn.gradients import Backward
-from gatewise.nn.kernels import NAMES, Call, Forward, flat
+from gatewise.nn.kernels import Call, Forward, flat
+from gatewise.nn.listening import here
+from gatewise.nn.obstacles import GRADIENT_OF_GRADIENT
 from gatewise.nn.weights import Scanned, Weights
-
-_PLAIN = (Tensor, torch.nn.Parameter)
-
-
-def can_run(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> bool:
-    """Whether the kernels serve this call: plain CPU tensors of one type, and no transform around them."""
-    tensors = [x, *states, *weights.vectors, *(w for w in weights[:4] if isinstance(w, Tensor))]
-    return (
-        weights.weight_hr is None
-        and x.dtype in NAMES
-        and all(t.dtype == x.dtype and t.device.type == "cpu" and type(t) in _PLAIN for t in tensors)
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and torch.autograd.forward_ad._current_level < 0
-    )
 
 
 def scan(
@@ -38,9 +26,12 @@ def scan(
     reverse: bool,
     batch_first: bool,
     record: Sequence[str],
+    reset: Tensor | None,
+    batch_sizes: Tensor | None,
 ) -> Scanned:
-    """As `gatewise.nn.scan.scan`, for calls that `can_run` accepts."""
-    call = Call(cell, reverse, batch_first, tuple(record), weights.bias_ih is not None)
+    """As `gatewise.nn.scan.scan`, for calls with no `obstacles`."""
+    biased = weights.bias_ih is not None
+    call = Call(cell, reverse, batch_first, tuple(record), biased, reset, batch_sizes)
     tensors = flat(x, weights, states or ())
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         output, *rest = _Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
@@ -78,8 +69,17 @@ def _differentiable_backward(
 ) -> Iterator[Tensor | None]:
     """The gradient as torch operations, for those who differentiate it again (``create_graph=True``)."""
     x, weights, states = call.unpack(tensors)
+    for listener in here.listeners:
+        listener.scan(call.cell, x, weights, (GRADIENT_OF_GRADIENT,))
     again = eager.scan(
-        call.cell, x, weights, states or None, reverse=call.reverse, batch_first=call.batch_first
+        call.cell,
+        x,
+        weights,
+        states or None,
+        reverse=call.reverse,
+        batch_first=call.batch_first,
+        reset=call.reset,
+        batch_sizes=call.batch_sizes,
     )
     pairs = zip((again.output, *again.states), by_results, strict=False)
     outputs, by_outputs = zip(*((y, d) for y, d in pairs if d is not None), strict=True)

@@ -39,13 +39,15 @@ class Backward(Problem):
         for name, steps in zip(call.cell.states, self.state_steps, strict=True):
             self.give(f"out_{name}", steps)
         self._give_output_derivative(by_results[0])
-        self.carries = []
+        # By each state as it enters the first step; what resets bring to the initial states comes apart.
+        self.carries, self.by_resets = list[Tensor](), list[Tensor]()
         for name, by_final in zip(call.cell.states, by_results[1:], strict=False):
-            carry = self.x.new_zeros(self.B, self.H)
-            if by_final is not None:
-                carry.copy_(by_final)
-            self.carries.append(carry)
-            self.fields[f"carry_{name}"] = carry.data_ptr()
+            given = self.x.new_zeros(self.B, self.H) if by_final is None else by_final
+            self.carries.append(given.clone(memory_format=torch.contiguous_format))
+            self.fields[f"carry_{name}"] = address(self.carries[-1])
+            if call.reset is not None and self.states:
+                self.by_resets.append(self.x.new_zeros(self.B, self.H))
+                self.fields[f"dinit_{name}"] = address(self.by_resets[-1])
         self.dx = self.sequence(self.I) if needed[0] else None
         if self.dx is not None:
             self.give("dx", self.dx)
@@ -70,17 +72,26 @@ class Backward(Problem):
         if self.call.biased:
             by_tensor += [self._by_bias_ih, self._by_bias_hh]
         by_tensor += [functools.partial(self._by_vector, n) for n in range(len(self.call.cell.vectors))]
-        by_tensor += [functools.partial(self.carries.__getitem__, n) for n in range(len(self.states))]
+        by_tensor += [functools.partial(self._by_state, n) for n in range(len(self.states))]
         return (make() if need else None for make, need in zip(by_tensor, self.needed, strict=True))
 
+    def _by_state(self, n: int) -> Tensor:
+        return self.carries[n] + self.by_resets[n] if self.by_resets else self.carries[n]
+
     def _by_weight_ih(self) -> Tensor:
-        return self._outer(self.weights.weight_ih, self.cell.plan.rows_ih, 0, [(self.derivatives, self.x)])
+        pairs = [(self._time_first(self.derivatives), self._time_first(self.x))]
+        return self._outer(self.weights.weight_ih, self.cell.plan.rows_ih, 0, pairs)
 
     def _by_weight_hh(self) -> Tensor:
         rows = self.cell.plan.rows_hh
-        return self._outer(
-            self.weights.weight_hh, rows, self.slots - len(rows), list(self._with_previous_output())
-        )
+        first_slot = self.slots - len(rows)
+        return self._outer(self.weights.weight_hh, rows, first_slot, list(self._with_entering()))
+
+    def _time_first(self, sequence: Tensor) -> Tensor:
+        """As ``[T, B, width]``; packed, all rows as those of one step."""
+        if self.walk is not None:
+            return sequence.unsqueeze(0)
+        return sequence.transpose(0, 1) if self.call.batch_first else sequence
 
     def _outer(
         self, like: Tensor, rows: Sequence[int], first_slot: int, pairs: Sequence[tuple[Tensor, Tensor]]
@@ -95,32 +106,46 @@ class Backward(Problem):
 
     def _add_outer(self, to: Tensor, derivatives: Tensor, met: Tensor) -> None:
         """Add ``sum over t, b of derivatives[t, b, n] * met[t, b, m]`` to the first n rows of `to`."""
-        T, B = derivatives.shape[:2]
-        T, B = (B, T) if self.call.batch_first else (T, B)
-        N, M = derivatives.size(-1), met.size(-1)
+        T, B, N = derivatives.shape
+        M = met.size(2)
         fields = {"T": T, "B": B, "N": N, "M": M, "c": to.data_ptr(), "c_n": M, "chunk": outer.chunk(B)}
-        fields |= self._strided("a", derivatives) | self._strided("x", met)
+        for name, steps in (("a", derivatives), ("x", met)):
+            fields |= {name: address(steps), f"{name}.t": steps.stride(0), f"{name}.b": steps.stride(1)}
         self.cell.outer(worth(torch.get_num_threads(), N, T * B * N * M), fields)
 
-    def _strided(self, name: str, sequence: Tensor) -> dict[str, int]:
-        batch, time = (0, 1) if self.call.batch_first else (1, 0)
-        strides = {f"{name}.t": sequence.stride(time), f"{name}.b": sequence.stride(batch)}
-        return {name: sequence.data_ptr(), **strides}
-
-    def _with_previous_output(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Derivatives of steps beside the output that entered them."""
-        time = 1 if self.call.batch_first else 0
-        later, earlier = (0, 1) if self.call.reverse else (1, 0)
-        output, n = self.state_steps[0], self.T - 1
+    def _with_entering(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Derivatives of steps beside the outputs that entered them."""
+        output, derivatives = self._time_first(self.state_steps[0]), self._time_first(self.derivatives)
+        if self.walk is not None or self.call.reset is not None:
+            yield derivatives, self._entering(output)
+            return
+        n = self.T - 1
+        later, earlier, first = (0, 1, n) if self.call.reverse else (1, 0, 0)
         if self.states:
-            first = self.derivatives.narrow(time, n if self.call.reverse else 0, 1)
-            yield first, self.states[0].unsqueeze(time)
-        yield self.derivatives.narrow(time, later, n), output.narrow(time, earlier, n)
+            yield derivatives.narrow(0, first, 1), self.states[0].unsqueeze(0)
+        yield derivatives.narrow(0, later, n), output.narrow(0, earlier, n)
+
+    def _entering(self, output: Tensor) -> Tensor:
+        """The outputs ``[T, B, H]`` that entered each step, where some rows entered it anew."""
+        initial = self.states[0] if self.states else self.x.new_zeros(self.B, self.H)
+        reset = self.call.reset
+        if self.walk is not None:
+            anew, rows = self.walk.before < 0, self.walk.rows
+            anew = anew if reset is None else anew | reset
+            entering = output[0].index_select(0, self.walk.before.clamp(min=0))
+            entering[anew] = initial[rows[anew]]
+            return entering.unsqueeze(0)
+        entering = output.roll(-1 if self.call.reverse else 1, 0)
+        entering[-1 if self.call.reverse else 0] = initial
+        if reset is not None:
+            steps, rows = (reset.T if self.call.batch_first else reset).nonzero(as_tuple=True)
+            entering[steps, rows] = initial[rows]
+        return entering
 
     @functools.cached_property
     def _sums(self) -> Tensor:
         """The derivatives summed over steps and rows, by slot and vector."""
-        return self.derivatives.sum((0, 1)).view(-1, self.H)
+        return self.derivatives.sum(tuple(range(self.derivatives.dim() - 1))).view(-1, self.H)
 
     def _by_bias_ih(self) -> Tensor:
         return self._by_rows(self.cell.plan.rows_ih, 0)

@@ -15,10 +15,11 @@ from torch import Tensor
 from gatewise.compiler.memory import prefer_huge_pages
 from gatewise.compiler.program import compiled, room, split
 from gatewise.language import Cell
+from gatewise.nn.listening import here
 from gatewise.nn.memory import scratch, zeros
+from gatewise.nn.obstacles import COMPILED
+from gatewise.nn.packing import Walk
 from gatewise.nn.weights import Weights
-
-NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
 
 class Call(NamedTuple):
@@ -29,6 +30,8 @@ class Call(NamedTuple):
     batch_first: bool
     record: tuple[str, ...]
     biased: bool
+    reset: Tensor | None
+    batch_sizes: Tensor | None
 
     def unpack(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Weights, tuple[Tensor, ...]]:
         """x, weights and states from their flat sequence (the inverse of `flat`)."""
@@ -53,11 +56,13 @@ class Problem:
         x, *others = tensors
         x = x if x.stride(-1) == 1 else x.contiguous()
         self.x, self.weights, self.states = call.unpack([x, *(t.contiguous() for t in others)])
-        self.cell = compiled(call.cell, NAMES[self.x.dtype])
-        batch, time = (0, 1) if call.batch_first else (1, 0)
-        self.T, self.B, self.I = self.x.size(time), self.x.size(batch), self.x.size(2)
+        self.cell = compiled(call.cell, COMPILED[self.x.dtype])
+        self.walk = None if call.batch_sizes is None else Walk(call.batch_sizes, call.reverse)
+        self.T, self.B, self.I = self._sizes()
         self.H = self.weights.weight_ih.size(0) // len(call.cell.input_gates)
-        self.team = self.cell.team(torch.get_num_threads(), self.T, self.B, self.I, self.H)
+        self.team = self.cell.team(
+            torch.get_num_threads(), self.T, self.B, self.I, self.H, self.walk is not None
+        )
         self.zeros = zeros(self.cell.padded(max(self.I, self.H)), self.x)
         self.chunk = min(self.T, self.cell.chunk(self.B, self.H, self.team.rows_apart))
         self.fields: dict[str, int] = {
@@ -73,15 +78,29 @@ class Problem:
             init = self.states[n] if self.states else self.zeros
             self.fields |= {f"init_{name}": address(init), f"init_{name}.b": self.H if self.states else 0}
 
+        if self.walk is not None:
+            self.fields |= {"starts": address(self.walk.starts), "counts": address(self.walk.counts)}
+        if call.reset is not None:
+            self.give("resets", call.reset)
+
+    def _sizes(self) -> tuple[int, int, int]:
+        """T, B and I."""
+        if self.call.batch_sizes is not None:
+            return len(self.call.batch_sizes), int(self.call.batch_sizes[0]), self.x.size(1)
+        batch, time = (0, 1) if self.call.batch_first else (1, 0)
+        return self.x.size(time), self.x.size(batch), self.x.size(2)
+
     def sequence(self, width: int) -> Tensor:
-        """An uninitialised ``[T, B, width]``, or ``[B, T, width]`` with `batch_first`."""
-        sizes = (self.B, self.T, width) if self.call.batch_first else (self.T, self.B, width)
-        sequence = self.x.new_empty(sizes)
+        """An uninitialised sequence in the layout of x, so wide."""
+        sequence = self.x.new_empty((*self.x.shape[:-1], width))
         prefer_huge_pages(sequence.data_ptr(), sequence.nbytes)
         return sequence
 
     def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
         """Hand a sequence over under `name`: its first step, and its strides in the order of the walk."""
+        if self.walk is not None:
+            self.fields |= {name: sequence.data_ptr(), f"{name}.t": 1, f"{name}.b": sequence.stride(0)}
+            return
         batch_first = self.call.batch_first if batch_first is None else batch_first
         batch, time = (0, 1) if batch_first else (1, 0)
         step = sequence.stride(time)
@@ -91,7 +110,9 @@ class Problem:
         self.fields[f"{name}.b"] = sequence.stride(batch)
 
     def give_scratch(self, sizes: dict[str, int]) -> None:
-        """Hand over scratch memory."""
+        """Hand over scratch memory, with room for the states that enter a step where that is needed."""
+        if self.walk is not None or self.call.reset is not None:
+            sizes |= {f"entering_{state}": self.B * self.H for state in self.call.cell.states}
         self.scratch = scratch(room(sizes, self.x.itemsize), self.x)
         self.fields |= split(self.scratch.data_ptr(), sizes, self.x.itemsize)
 
@@ -114,15 +135,18 @@ class Forward(Problem):
             self.fields |= {"gates.t": self.B * width, "gates.b": width}
         self.give("x", self.x)
         # Of the states behind the output only backward needs more than the last step.
-        self.state_steps = [self.sequence(self.H)]
+        self.state_steps, self.finals = [self.sequence(self.H)], list[Tensor]()
         self.give(f"out_{call.cell.states[0]}", self.state_steps[0])
         for name in call.cell.states[1:]:
             self._give_state(f"out_{name}", keep)
-        self.recorded = [self.x.new_empty(self.T, self.B, self.H) for _ in call.record]
+        shape = (self.T, self.B, self.H) if self.walk is None else (len(self.x), self.H)
+        self.recorded = [self.x.new_empty(shape) for _ in call.record]
         for name, values in zip(call.record, self.recorded, strict=True):
             self.give("watch", values, batch_first=False)
             self.fields[f"watch_{name}"] = self.fields["watch"]
         self.fields |= {"keep": int(keep_gates), "watch": int(bool(call.record))}
+        for listener in here.listeners:
+            listener.kernel(self, tensors)
         self.cell.forward(self.team.threads, self.fields)
 
     def _give_state(self, name: str, keep: bool) -> None:
@@ -130,8 +154,8 @@ class Forward(Problem):
             self.state_steps.append(self.sequence(self.H))
             self.give(name, self.state_steps[-1])
         else:
-            self.state_steps.append(self.x.new_empty(self.B, self.H))
-            self.fields |= {name: self.state_steps[-1].data_ptr(), f"{name}.t": 0, f"{name}.b": self.H}
+            self.finals.append(self.x.new_empty(self.B, self.H))
+            self.fields |= {name: address(self.finals[-1]), f"{name}.t": 0, f"{name}.b": self.H}
 
     def tape(self) -> tuple[Tensor, ...]:
         """What backward reads: gates, and each state at every step."""
@@ -139,10 +163,15 @@ class Forward(Problem):
 
     def results(self) -> tuple[Tensor, ...]:
         """The output, the final states, the recorded values."""
+        kept = [self._last(steps) for steps in self.state_steps]
+        return self.state_steps[0], *kept, *self.finals, *self.recorded
+
+    def _last(self, steps: Tensor) -> Tensor:
+        """The last step of a sequence, a row's own where rows have different lengths."""
+        if self.walk is not None:
+            return steps.index_select(0, self.walk.last)
         last = 0 if self.call.reverse else self.T - 1
-        time = 1 if self.call.batch_first else 0
-        finals = [s if s.dim() == 2 else s.select(time, last).clone() for s in self.state_steps]
-        return self.state_steps[0], *finals, *self.recorded
+        return steps.select(1 if self.call.batch_first else 0, last).clone()
 
 
 def address(tensor: Tensor | None) -> int:

@@ -1,0 +1,183 @@
+"""Which rows take part in a step, where the step lies in memory, and from what states it starts.
+
+A plain batch has the same rows at every step, and strides. Rows of different lengths lie packed, the longest
+first: step t has the first ``counts[t]`` rows, from place ``starts[t]`` of every sequence on. Walked
+backwards, the tables are reversed, and rows join as the walk goes on. `resets` says which rows leave the past
+behind at a step. Rows that join or are reset enter a step from their initial state: the states of all its
+rows are then laid together in ``entering_s [B, H]`` for each state s.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llvmlite import ir
+
+from gatewise.compiler.arguments import Arguments, Fields, Frame
+from gatewise.compiler.matrix import Span, Tiles
+from gatewise.compiler.vector import I8, I64, POINTER, VOID, Code, Value, i64
+from gatewise.language import Cell
+
+# int64 tables over the walk, one entry more than it has steps, or null; a byte for each step and row or null
+FIELDS = ("starts", "counts", "resets", "resets.t", "resets.b")
+
+
+def state_fields(cell: Cell) -> list[str]:
+    """The fields of the states: initial values, the values after each step, room for those that enter."""
+    return [
+        f"{array}_{state}{stride}"
+        for state in cell.states
+        for array, strides in (("init", ("", ".b")), ("out", ("", ".t", ".b")), ("entering", ("",)))
+        for stride in strides
+    ]
+
+
+def is_packed(code: Code, f: Fields) -> Value:
+    """Whether the sequences are packed."""
+    return code.b.icmp_signed("!=", f["starts"], i64(0))
+
+
+def _look_up(code: Code, f: Fields, table: str, t: Value, otherwise: Value) -> Value:
+    """Entry t of a table, or something else where there is none."""
+    b = code.b
+    there = b.icmp_signed("!=", f[table], i64(0))
+    entry = b.gep(f.pointer(table), [t], source_etype=I64)
+    return b.select(there, b.load(b.select(there, entry, f.array), typ=I64), otherwise)
+
+
+def start_of(code: Code, f: Fields, t: Value) -> Value:
+    """The place of the first row of step t in packed sequences; else 0."""
+    return _look_up(code, f, "starts", t, i64(0))
+
+
+def rows_of(code: Code, f: Fields, t: Value) -> Value:
+    """How many rows take part in step t: none outside 0..T-1."""
+    b = code.b
+    outside = b.or_(b.icmp_signed("<", t, i64(0)), b.icmp_signed(">=", t, f["T"]))
+    count = _look_up(code, f, "counts", b.select(outside, i64(0), t), f["B"])
+    return b.select(outside, i64(0), count)
+
+
+def offset_of(code: Code, f: Fields, name: str, t: Value) -> Value:
+    """How far step t of an array is from its beginning; a time stride of 0 says that it has one step only."""
+    b = code.b
+    plain = b.mul(t, f[f"{name}.t"])
+    inside = b.select(b.icmp_signed("<", t, i64(0)), i64(0), t)
+    packed = b.mul(start_of(code, f, inside), f[f"{name}.b"])
+    one_step = b.icmp_signed("==", f[f"{name}.t"], i64(0))
+    return b.select(b.or_(one_step, b.not_(is_packed(code, f))), plain, packed)
+
+
+def at_step(code: Code, f: Fields, name: str, t: Value) -> Value:
+    """The address of step t of an array."""
+    return code.at(f.pointer(name), offset_of(code, f, name, t))
+
+
+class Chunk(NamedTuple):
+    """Some steps on end, as a product goes over them: packed, all their rows are those of one step."""
+
+    first: Value
+    place: Value  # of the first row
+    steps: Value
+    rows: Span
+
+    def offset(self, code: Code, f: Fields, name: str) -> Value:
+        """How far they are from the beginning of an array."""
+        packed = code.b.mul(self.place, f[f"{name}.b"])
+        return code.b.select(is_packed(code, f), packed, offset_of(code, f, name, self.first))
+
+
+def chunk_of(code: Code, f: Fields, first: Value, steps: Value, rows: Span) -> Chunk:
+    """The chunk of some rows at some steps from `first` on; packed, of all rows."""
+    b = code.b
+    last = b.sub(b.add(first, steps), i64(1))
+    low = code.smaller(start_of(code, f, first), start_of(code, f, last))
+    high = code.larger(*(b.add(start_of(code, f, t), rows_of(code, f, t)) for t in (first, last)))
+    packed = is_packed(code, f)
+    span = b.select(packed, i64(0), rows[0]), b.select(packed, b.sub(high, low), rows[1])
+    return Chunk(first, low, b.select(packed, i64(1), steps), span)
+
+
+def step_frame(cell: Cell) -> Arguments:
+    """What an elementwise function is told about the step it is in: addresses of the step's rows."""
+    names = ["arguments", "gates", "derivatives", "dout", "watch", "later_resets"]
+    for state in cell.states:
+        names += [f"next_{state}", f"previous_{state}", f"previous_{state}.b"]
+    return Arguments(names)
+
+
+def set_states(
+    frame: Frame, code: Code, f: Fields, cell: Cell, t: Value, anew: Value
+) -> dict[str, tuple[Value, Value]]:
+    """Say where the states of a step are; `anew`: whether `enter` has laid together those that enter it.
+
+    Returned is where each state enters the step from: an address and the stride of the rows.
+    """
+    b, entered = code.b, {}
+    at_start = b.icmp_signed("==", t, i64(0))
+    for state in cell.states:
+        carried = at_step(code, f, f"out_{state}", b.sub(t, i64(1)))
+        previous = b.select(at_start, f.pointer(f"init_{state}"), carried)
+        stride = b.select(at_start, f[f"init_{state}.b"], f[f"out_{state}.b"])
+        previous = b.select(anew, f.pointer(f"entering_{state}"), previous)
+        stride = b.select(anew, f["H"], stride)
+        frame.set(**{
+            f"next_{state}": at_step(code, f, f"out_{state}", t),
+            f"previous_{state}": previous,
+            f"previous_{state}.b": stride,
+        })  # fmt: skip
+        entered[state] = previous, stride
+    return entered
+
+
+def enters_anew(code: Code, f: Fields, t: Value) -> Value:
+    """Whether some rows of step t, and not all, may enter it from their initial state."""
+    b = code.b
+    before = b.sub(t, i64(1))
+    joined = b.icmp_signed(">", rows_of(code, f, t), rows_of(code, f, before))
+    some = b.or_(joined, b.icmp_signed("!=", f["resets"], i64(0)))
+    return b.and_(some, b.icmp_signed(">", t, i64(0)))
+
+
+def resets_at(code: Code, f: Fields, t: Value) -> Value:
+    """The address of the bytes of step t that say whether a row is reset; null where there are none."""
+    b = code.b
+    here = b.gep(f.pointer("resets"), [offset_of(code, f, "resets", t)], source_etype=I8)
+    there = b.and_(b.icmp_signed("!=", f["resets"], i64(0)), b.icmp_signed("<", t, f["T"]))
+    return b.select(there, here, ir.Constant(POINTER, None))
+
+
+def is_reset(code: Code, f: Fields, resets: Value, row: Value) -> Value:
+    """Whether a row is reset, by the address of its step's bytes."""
+    b = code.b
+    there = b.icmp_unsigned("!=", b.ptrtoint(resets, I64), i64(0))
+    flag = b.gep(resets, [b.mul(row, f["resets.b"])], source_etype=I8)
+    value = b.load(b.select(there, flag, f.array), typ=I8)
+    return b.and_(there, b.icmp_unsigned("!=", value, ir.Constant(I8, 0)))
+
+
+def enter_function(tiles: Tiles, cell: Cell, arguments: Arguments) -> Value:
+    """``enter(array, t, first, last, first_block, last_block)``: lay the entering states of some rows and
+    units of step t together."""
+    function = ir.Function(tiles.module, ir.FunctionType(VOID, [POINTER, *[I64] * 5]), "enter")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    array, t, first, last, first_block, last_block = function.args
+    code = Code(function, tiles.number, tiles.width)
+    f, b, V = arguments.read(code, array), code.b, code.width
+    before = b.sub(t, i64(1))
+    going_on, resets = rows_of(code, f, before), resets_at(code, f, t)
+    with code.loop(first, last, i64(1)) as row:
+        joins = b.icmp_signed(">=", row, going_on)
+        anew = b.or_(joins, is_reset(code, f, resets, row))
+        for state in cell.states:
+            initial = code.at(f.pointer(f"init_{state}"), b.mul(row, f[f"init_{state}.b"]))
+            carried = code.at(at_step(code, f, f"out_{state}", before), b.mul(row, f[f"out_{state}.b"]))
+            source = b.select(anew, initial, carried)
+            target = code.at(f.pointer(f"entering_{state}"), b.mul(row, f["H"]))
+            with code.loop(first_block, last_block, i64(1)) as block:
+                unit = b.mul(block, i64(V))
+                mask = code.first(code.smaller(b.sub(f["H"], unit), i64(V)))
+                code.store(code.load(code.at(source, unit), mask), code.at(target, unit), mask)
+    b.ret_void()
+    return function
