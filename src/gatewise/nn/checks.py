@@ -23,6 +23,7 @@ def arguments(
     batch_first: bool,
     dropout: float,
     proj_size: int,
+    checkpoint: int,
 ) -> None:
     """The arguments of a layer, in the order in which torch looks at them."""
     _dropout(dropout, num_layers)
@@ -34,6 +35,9 @@ def arguments(
     _positive("hidden_size", hidden_size)
     _positive("num_layers", num_layers)
     _projection(cell, hidden_size, proj_size)
+    _typed("checkpoint", checkpoint, int)
+    if checkpoint < 0:
+        raise ValueError(f"checkpoint must be a number of steps, or 0 for none. Got {checkpoint}.")
 
 
 def _dropout(dropout: float, num_layers: int) -> None:
@@ -145,6 +149,57 @@ def has_steps(T: int) -> None:
     """A sequence has at least one step."""
     if T == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+
+
+def alone(lengths: object, reset: object) -> None:
+    """A packed sequence says itself how long its rows are, and has no steps to hold a reset beside."""
+    for name, given in (("lengths", lengths), ("reset", reset)):
+        if given is not None:
+            raise ValueError(
+                f"{name} must be None for a PackedSequence. For {name}, give a padded input and `lengths`."
+            )
+
+
+def has_batch(lengths: object) -> None:
+    """There are rows to have lengths."""
+    if lengths is not None:
+        raise ValueError("lengths must be None for input without a batch, which is as long as its one row.")
+
+
+def no_reset(reset: object) -> None:
+    """What a layer with `checkpoint` is not given."""
+    if reset is not None:
+        raise ValueError(
+            "reset must be None for a layer with checkpoint, which keeps no initial state for it."
+        )
+
+
+def row_lengths(lengths: Tensor | Sequence[int], B: int, T: int) -> Tensor:
+    """The steps of each row, ``[B]`` whole numbers from 0 to T, as an int64 tensor on the CPU."""
+    found = torch.as_tensor(lengths, device="cpu")
+    if found.numel() and (found.dtype == torch.bool or found.is_floating_point() or found.is_complex()):
+        raise TypeError(f"lengths must be whole numbers. Got {found.dtype}.")
+    if found.shape != (B,):
+        raise ValueError(f"lengths must have shape (batch,) = ({B},). Got {tuple(found.shape)}.")
+    if found.numel() and not 0 <= int(found.min()) <= int(found.max()) <= T:
+        raise ValueError(
+            f"lengths must be from 0 to {T}, the steps of the input. Got {int(found.min())} to {int(found.max())}."
+        )
+    return found.long()
+
+
+def reset_mask(reset: Tensor, x: Tensor) -> None:
+    """Where rows start anew: a boolean for each step and row of ``x [T, B, I]``."""
+    if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
+        came = reset.dtype if isinstance(reset, Tensor) else type(reset).__name__
+        raise TypeError(f"reset must be a tensor of torch.bool. Got {came}.")
+    if reset.shape != x.shape[:-1]:
+        raise ValueError(
+            f"reset must have the shape of the input without its last axis, {tuple(x.shape[:-1])}. "
+            f"Got {tuple(reset.shape)}."
+        )
+    if reset.device != x.device:
+        raise ValueError(f"reset must lie on the device of the input, {x.device}. Got {reset.device}.")
 
 
 def step_dimensions(layer: str, x: Tensor, states: Sequence[Tensor]) -> None:

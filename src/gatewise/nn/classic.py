@@ -43,9 +43,11 @@ class LSTM(_Classic):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        checkpoint: int = 0,
     ) -> None:
         options = (num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype)
-        super().__init__(cells.lstm, input_size, hidden_size, *options)
+        super().__init__(cells.lstm, input_size, hidden_size, *options, checkpoint=checkpoint)
 
 
 class GRU(_Classic):
@@ -75,10 +77,12 @@ class GRU(_Classic):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        checkpoint: int = 0,
     ) -> None:
         _no_projection(proj_size)
         options = (num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype)
-        super().__init__(cells.gru, input_size, hidden_size, *options)
+        super().__init__(cells.gru, input_size, hidden_size, *options, checkpoint=checkpoint)
 
 
 class RNN(_Classic):
@@ -110,12 +114,14 @@ class RNN(_Classic):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        checkpoint: int = 0,
     ) -> None:
         _no_projection(proj_size)
         if nonlinearity not in RNN_CELLS:
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
         options = (num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype)
-        super().__init__(RNN_CELLS[nonlinearity], input_size, hidden_size, *options)
+        super().__init__(RNN_CELLS[nonlinearity], input_size, hidden_size, *options, checkpoint=checkpoint)
         self.nonlinearity = nonlinearity
 
 

@@ -66,28 +66,63 @@ def scan(
     reverse: bool = False,
     batch_first: bool = False,
     record: Sequence[str] = (),
+    reset: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
 ) -> Scanned:
     """Run `cell` over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, which the output then follows).
 
     `states` are the initial states, each ``[B, H]`` (the first ``[B, P]`` under projection); None stands for
     zeros. `reverse` walks from the last step to the first. `record` names values of ``cell.values`` to be
     kept at every step, always time first. The input product is one product over all steps, before the loop.
+
+    `reset`, as many steps and rows as `x`, is true where a row enters a step of the walk from its initial
+    state. `batch_sizes [T]` makes all sequences packed: x ``[N, I]``, output and recorded values ``[N, H]``,
+    `reset` ``[N]``; states then have a row for each of the first step's.
     """
-    from_input = F.linear(x.transpose(0, 1) if batch_first else x, weights.weight_ih, weights.bias_ih)
-    steps = list(from_input.unbind(0))
-    states = states or initial_states(cell, steps[0], weights)
+    steps = _by_step(F.linear(x, weights.weight_ih, weights.bias_ih), batch_first, batch_sizes)
+    resets = len(steps) * [None] if reset is None else _by_step(reset, batch_first, batch_sizes)
+    initial = states = states or initial_states(cell, steps[0], weights)
     outputs: list[Tensor] = []
     recorded: list[tuple[Tensor, ...]] = []
-    for step in reversed(steps) if reverse else steps:
-        states, kept = _step(cell, step, weights, states, record)
-        outputs.append(states[0])
+    walk = list(zip(steps, resets, strict=True))
+    for step, anew in reversed(walk) if reverse else walk:
+        entering = _entering(states, initial, step.size(0), anew)
+        after, kept = _step(cell, step, weights, entering, record)
+        states = first_rows_replaced(states, after)
+        outputs.append(after[0])
         recorded.append(kept)
     columns = zip(record, zip(*recorded, strict=True), strict=True)
+    packed = batch_sizes is not None
     return Scanned(
-        _stack(outputs, reverse, dim=1 if batch_first else 0),
+        _join(outputs, reverse, packed, dim=1 if batch_first else 0),
         states,
-        {name: _stack(column, reverse) for name, column in columns},
+        {name: _join(column, reverse, packed) for name, column in columns},
     )
+
+
+def _by_step(sequence: Tensor, batch_first: bool, batch_sizes: Tensor | None) -> Sequence[Tensor]:
+    """What each step has for the rows that take part in it."""
+    if batch_sizes is not None:
+        return sequence.split(batch_sizes.tolist())
+    return sequence.unbind(1 if batch_first else 0)
+
+
+def _entering(
+    states: tuple[Tensor, ...], initial: tuple[Tensor, ...], rows: int, anew: Tensor | None
+) -> tuple[Tensor, ...]:
+    """The states with which the first `rows` rows enter a step."""
+    if anew is None:
+        return tuple(state[:rows] for state in states)
+    pairs = zip(initial, states, strict=True)
+    return tuple(torch.where(anew[:, None], first[:rows], state[:rows]) for first, state in pairs)
+
+
+def first_rows_replaced(states: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """`states [B, H]` with the rows of `new` in the place of the first; rows that do not run keep theirs."""
+    rows = new[0].size(0)
+    if rows == states[0].size(0):
+        return new
+    return tuple(torch.cat([after, state[rows:]]) for after, state in zip(new, states, strict=True))
 
 
 def initial_states(cell: Cell, like: Tensor, weights: Weights) -> tuple[Tensor, ...]:
@@ -139,6 +174,7 @@ def _from_state(cell: Cell, state: Tensor, weights: Weights) -> dict[str, Tensor
     return dict(zip(cell.state_gates, product.chunk(len(cell.state_gates), -1), strict=True))
 
 
-def _stack(steps: Iterable[Tensor], reverse: bool, dim: int = 0) -> Tensor:
-    in_order = list(steps)
-    return torch.stack(in_order[::-1] if reverse else in_order, dim)
+def _join(steps: Iterable[Tensor], reverse: bool, packed: bool, dim: int = 0) -> Tensor:
+    """Steps in the order of the walk as one sequence."""
+    in_order = list(steps)[:: -1 if reverse else 1]
+    return torch.cat(in_order) if packed else torch.stack(in_order, dim)

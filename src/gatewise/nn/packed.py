@@ -1,71 +1,79 @@
-"""Scans over packed sequences: rows of different lengths, without padding and without a loop over steps.
-
-In packed data the steps between two changes of the batch size form a block ``[steps, rows, I]``, so one scan
-a block does; there are at most as many blocks as there are different lengths.
-"""
+"""Rows of different lengths as packed data: step by step, in each the rows that go so far, the longest first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
-
-from gatewise.language import Cell
-from gatewise.nn.eager import initial_states
-from gatewise.nn.scan import scan
-from gatewise.nn.weights import Scanned, Weights
+from torch.nn.utils.rnn import PackedSequence
 
 
-def scan_packed(
-    cell: Cell,
-    layout: PackedSequence,
-    x: Tensor,
-    weights: Weights,
-    states: tuple[Tensor, ...] | None = None,
-    *,
-    reverse: bool = False,
-    record: Sequence[str] = (),
-) -> Scanned:
-    """Run `cell` over ``x [N, I]``, whose N rows lie as in `layout`; ``output [N, H]``.
+@final
+@dataclass(frozen=True)
+class Packing:
+    """Where the rows of a padded batch lie in packed data, the layout of `PackedSequence`.
 
-    `states` and the final states are in the order of the packed rows, the longest first. Values recorded are
-    ``[T, B, H]`` in the caller's order of rows, NaN past the end of a row.
+    Attributes:
+        T, B: the sizes of the padded batch.
+        batch_sizes: ``[steps]``, how many rows each step has; at least one step, even if of no rows.
+        order: ``[B0]``, which row of the batch each packed row is; rows without steps are left out.
     """
-    states = states or initial_states(cell, x[: int(layout.batch_sizes[0])], weights)
-    outputs: list[Tensor] = []
-    recorded: list[dict[str, Tensor]] = []
-    blocks = _blocks(layout.batch_sizes, x)
-    for block in reversed(blocks) if reverse else blocks:
-        rows = block.size(1)
-        running = tuple(state[:rows] for state in states)
-        scanned = scan(cell, block, weights, running, reverse=reverse, record=record)
-        # The rows that are not running keep what they have: the end of a row, or in reverse its beginning.
-        states = tuple(torch.cat([new, old[rows:]]) for new, old in zip(scanned.states, states, strict=True))
-        outputs.append(scanned.output)
-        recorded.append(scanned.recorded)
-    columns = {name: _join([block[name] for block in recorded], reverse) for name in record}
-    return Scanned(
-        _join(outputs, reverse), states, {name: _padded(column, layout) for name, column in columns.items()}
-    )
 
+    T: int
+    B: int
+    batch_sizes: Tensor
+    order: Tensor
 
-def _blocks(batch_sizes: Tensor, x: Tensor) -> list[Tensor]:
-    """``x [N, I]`` cut where the batch size changes, each piece ``[steps, rows, I]``."""
-    rows, steps = torch.unique_consecutive(batch_sizes, return_counts=True)
-    pieces = x.split_with_sizes((rows * steps).tolist())
-    return [piece.view(-1, r, x.size(1)) for piece, r in zip(pieces, rows.tolist(), strict=True)]
+    @classmethod
+    def of_lengths(cls, lengths: Tensor, T: int) -> Packing:
+        """Of rows with ``lengths [B]``, each at most T."""
+        falling, order = lengths.sort(descending=True, stable=True)
+        steps = max(1, int(falling[0])) if len(falling) else 1
+        batch_sizes = (torch.arange(steps)[:, None] < falling).sum(1)
+        return cls(T, len(lengths), batch_sizes, order[: int(batch_sizes[0])])
 
+    @classmethod
+    def of(cls, packed: PackedSequence) -> Packing:
+        """Of a sequence that is packed already."""
+        B = int(packed.batch_sizes[0])
+        order = torch.arange(B) if packed.sorted_indices is None else packed.sorted_indices.cpu()
+        return cls(len(packed.batch_sizes), B, packed.batch_sizes, order)
 
-def _join(blocks: list[Tensor], reverse: bool) -> Tensor:
-    """Blocks in the order they were walked, as packed data ``[N, H]``."""
-    return torch.cat([block.flatten(0, 1) for block in (reversed(blocks) if reverse else blocks)])
+    def pack(self, padded: Tensor, batch_first: bool) -> Tensor:
+        """``padded [T, B, ...]`` (``[B, T, ...]`` with `batch_first`) as packed data ``[N, ...]``."""
+        return padded.flatten(0, 1).index_select(0, self._places(batch_first).to(padded.device))
 
+    def pad(self, data: Tensor, batch_first: bool, value: float = 0.0) -> Tensor:
+        """Packed ``data [N, ...]`` as ``[T, B, ...]``, with `value` past the end of each row."""
+        sizes = (self.B, self.T) if batch_first else (self.T, self.B)
+        empty = data.new_full((self.B * self.T, *data.shape[1:]), value)
+        places = self._places(batch_first).to(data.device)
+        return empty.index_copy_(0, places, data).unflatten(0, sizes)
 
-def _padded(data: Tensor, layout: PackedSequence) -> Tensor:
-    """Packed data as ``[T, B, H]`` in the caller's order of rows."""
-    return pad_packed_sequence(like(layout, data), padding_value=torch.nan)[0]
+    def pack_states(self, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """States ``[L*D, B, H]`` of the rows that have steps, ``[L*D, B0, H]``."""
+        return tuple(state.index_select(1, self.order.to(state.device)) for state in states)
+
+    def pad_states(self, finals: Sequence[Tensor], initial: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """``finals [L*D, B0, H]`` for the whole batch; a row without steps keeps its initial state."""
+        before = initial or [final.new_zeros(len(final), self.B, final.size(2)) for final in finals]
+        pairs = zip(before, finals, strict=True)
+        return tuple(state.index_copy(1, self.order.to(state.device), final) for state, final in pairs)
+
+    def _places(self, batch_first: bool) -> Tensor:
+        """``[N]``: where each packed row lies in a padded batch whose first two axes are one."""
+        step, row = self._steps_and_rows
+        return row * self.T + step if batch_first else step * self.B + row
+
+    @cached_property
+    def _steps_and_rows(self) -> tuple[Tensor, Tensor]:
+        running = torch.arange(len(self.order)) < self.batch_sizes[:, None]
+        step, packed_row = running.nonzero(as_tuple=True)
+        return step, self.order[packed_row]
 
 
 def like(layout: PackedSequence, data: Tensor) -> PackedSequence:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.language import Cell
 from gatewise.nn import checks
+from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.layer import Hidden, Layer
-from gatewise.nn.packed import like, scan_packed
+from gatewise.nn.packed import Packing, like
 from gatewise.nn.precision import in_type_of, without_autocast
 from gatewise.nn.scan import scan
 from gatewise.nn.weights import Scanned, Weights
@@ -28,6 +29,7 @@ _DEFAULTS = {
     "batch_first": False,
     "dropout": 0,
     "bidirectional": False,
+    "checkpoint": 0,
 }
 
 _Walk: TypeAlias = Callable[..., Scanned]
@@ -49,14 +51,24 @@ class Recurrent(Layer):
             whose bodies do not compute with their output (the LSTM's does not).
         device: where the parameters are made.
         dtype: their element type.
+        checkpoint: k, to train in less memory: the states are kept every k steps, and what backward reads
+            besides is computed again, k steps at a time; 0 keeps all. Gradients by input and states are the
+            same bits. Memory is least near ``k = sqrt(T)``. Not together with `reset`.
 
     Shape:
         - input: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`, ``[T, I]`` without a batch, or a
           `PackedSequence`.
         - hx: the initial state ``[L*D, B, H]`` (``[L*D, H]`` without a batch), or a tuple of them, one for
           each state of the cell; zeros if left out. Under projection the first is ``[L*D, B, P]``.
-        - output: as the input, D*H wide (D*P under projection).
-        - second output: the final states, in the form of `hx`.
+        - lengths: ``[B]``, the steps of each row, from 0 to T, in any order; all of them if left out. Only
+          for padded input with a batch.
+        - reset: booleans ``[T, B]`` (``[B, T]`` with `batch_first`, ``[T]`` without a batch): where true the
+          row starts that step from its initial state, as if a sequence began there. In the second direction
+          the state is dropped at the same boundary, between that step and the one before it in time. Not
+          for a `PackedSequence`.
+        - output: as the input, D*H wide (D*P under projection); zeros past the end of a row.
+        - second output: the final states, in the form of `hx`: each row's after its own last step (in the
+          second direction its first), its initial state if it has no steps.
 
     Attributes:
         weight_ih_l{k}: ``[G*H, I]``, above the first layer ``[G*H, D*H]``; the gates one below another.
@@ -68,16 +80,21 @@ class Recurrent(Layer):
         With ``_reverse`` at the end those of the second direction.
 
     Raises:
-        TypeError, ValueError, RuntimeError: as the modules of `torch.nn`, in the same words.
+        TypeError, ValueError, RuntimeError: as the modules of `torch.nn`, in the same words; and where
+            `lengths`, `reset` or `checkpoint` are not as above.
 
     Example:
         >>> import torch
         >>> from gatewise import cells, nn
         >>> layer = nn.Recurrent(cells.gru, 3, 8, num_layers=2)
-        >>> output, h_n = layer(torch.randn(5, 2, 3))
+        >>> output, h_n = layer(torch.randn(5, 2, 3), lengths=[2, 5])
         >>> output.shape, h_n.shape
         (torch.Size([5, 2, 8]), torch.Size([2, 2, 8]))
+        >>> bool((output[2:, 0] == 0).all())
+        True
     """
+
+    checkpoint = 0  # also of layers that were pickled before there was such a thing
 
     def __init__(
         self,
@@ -92,13 +109,17 @@ class Recurrent(Layer):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        checkpoint: int = 0,
     ) -> None:
         super().__init__(cell, input_size, hidden_size, bias, proj_size)
         self.num_layers = num_layers
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
-        checks.arguments(cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
+        self.checkpoint = checkpoint
+        sizes = (input_size, hidden_size, num_layers)
+        checks.arguments(cell, *sizes, bias, batch_first, dropout, proj_size, checkpoint)
         above = (proj_size or hidden_size) * self._num_directions
         self._names = [
             self._declare(suffix, above if layer else input_size, device, dtype)
@@ -123,33 +144,44 @@ class Recurrent(Layer):
         """Do nothing: there is no flattened copy of the weights. Kept for code that calls it."""
 
     def forward(
-        self, input: Tensor | PackedSequence, hx: Hidden | None = None
+        self,
+        input: Tensor | PackedSequence,
+        hx: Hidden | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Hidden]:
         """Run the layers over a sequence; shapes as in the class."""
         if isinstance(input, PackedSequence):
+            checks.alone(lengths, reset)
             return self._over_packed(input, hx)
         batched = checks.is_batched(type(self).__name__, input)
         batch_axis = 0 if self.batch_first else 1
         states = self._given(hx)
         checks.state_dimensions(self.cell, states, batched)
+        if reset is not None:
+            checks.reset_mask(reset, input)
         if not batched:
+            checks.has_batch(lengths)
             input, states = input.unsqueeze(batch_axis), tuple(state.unsqueeze(1) for state in states)
-        self._check_sizes(states, input.size(batch_axis))
-        checks.has_steps(input.size(1 - batch_axis))
-        output, finals = self._run(input, states, partial(scan, self.cell, batch_first=self.batch_first))
+            reset = None if reset is None else reset.unsqueeze(batch_axis)
+        B, T = input.size(batch_axis), input.size(1 - batch_axis)
+        self._check_sizes(states, B)
+        checks.has_steps(T)
+        if lengths is None:
+            output, finals = self._run(input, states, None, reset)
+        else:
+            packing = Packing.of_lengths(checks.row_lengths(lengths, B, T), T)
+            data, finals = self._run(packing.pack(input, self.batch_first), states, packing, reset)
+            output = packing.pad(data, self.batch_first)
         if not batched:
             output, finals = output.squeeze(batch_axis), tuple(state.squeeze(1) for state in finals)
         return output, self._taken(finals)
 
     def _over_packed(self, packed: PackedSequence, hx: Hidden | None) -> tuple[PackedSequence, Hidden]:
         checks.is_packed(packed.data)
-        states, order, back = self._given(hx), packed.sorted_indices, packed.unsorted_indices
-        self._check_sizes(states, int(packed.batch_sizes[0]))
-        if order is not None:
-            states = tuple(state.index_select(1, order) for state in states)
-        output, finals = self._run(packed.data, states, partial(scan_packed, self.cell, packed))
-        if back is not None:
-            finals = tuple(state.index_select(1, back) for state in finals)
+        states, packing = self._given(hx), Packing.of(packed)
+        self._check_sizes(states, packing.B)
+        output, finals = self._run(packed.data, states, packing, None)
         return like(packed, output), self._taken(finals)
 
     def _given(self, hx: Hidden | None) -> States:
@@ -165,7 +197,9 @@ class Recurrent(Layer):
     def _taken(self, finals: States) -> Hidden:
         return finals[0] if len(finals) == 1 else finals
 
-    def _run(self, x: Tensor, states: States, walk: _Walk) -> tuple[Tensor, States]:
+    def _run(
+        self, x: Tensor, states: States, packing: Packing | None, reset: Tensor | None
+    ) -> tuple[Tensor, States]:
         """Check the types of what was given, and run the layers in that of the weights."""
         weights = [self._weights(s) for layer in range(self.num_layers) for s in self._suffixes(layer)]
         weight = weights[0].weight_ih
@@ -173,8 +207,26 @@ class Recurrent(Layer):
         checks.input_matches(x, self.input_size, weight.dtype)
         checks.same_device(x, given, weight)
         checks.same_type(given, weight)
+        walks = [self._walk(packing, reset, reverse) for reverse in (False, True)[: self._num_directions]]
         with without_autocast(x.device.type):
-            return self._layers(x, tuple(given), weights, walk)
+            initial = packing.pack_states(given) if packing else tuple(given)
+            output, finals = self._layers(x, initial, weights, walks, packing)
+            return output, packing.pad_states(finals, given) if packing else finals
+
+    def _walk(self, packing: Packing | None, reset: Tensor | None, reverse: bool) -> _Walk:
+        """The scan of every layer in one direction."""
+        if reset is not None and reverse:
+            # Backwards, a row enters step t anew if it was reset at t + 1; what comes round to the last step
+            # changes nothing there.
+            reset = reset.roll(-1, 1 if self.batch_first else 0)
+        options: dict[str, Any] = {"reverse": reverse, "batch_first": self.batch_first}
+        if packing:
+            reset = None if reset is None else packing.pack(reset, self.batch_first)
+            options |= {"batch_first": False, "batch_sizes": packing.batch_sizes}
+        if self.checkpoint and torch.is_grad_enabled():
+            checks.no_reset(reset)
+            return partial(scan_in_segments, self.checkpoint, self.cell, **options)
+        return partial(scan, self.cell, reset=reset, **options)
 
     def _check_sizes(self, states: States, batch: int) -> None:
         scans = self.num_layers * self._num_directions
@@ -183,19 +235,18 @@ class Recurrent(Layer):
             checks.state_size(state, (scans, batch, width), "hidden" if len(states) == 1 else f"hidden[{k}]")
 
     def _layers(
-        self, x: Tensor, states: States, weights: list[Weights], walk: _Walk
+        self, x: Tensor, states: States, weights: list[Weights], walks: list[_Walk], packing: Packing | None
     ) -> tuple[Tensor, States]:
         """The output of the last layer and the final states, each ``[L*D, B, H]``."""
         finals: list[States] = []
         for layer in range(self.num_layers):
             x = self._dropped(x) if layer else x
             outputs: list[Tensor] = []
-            for suffix in self._suffixes(layer):
+            for suffix, walk in zip(self._suffixes(layer), walks, strict=True):
                 k = len(finals)
                 initial = tuple(state[k] for state in states) or None
-                reverse = len(outputs) == 1
-                scanned = walk(x, weights[k], initial, reverse=reverse, record=self._names_to_record)
-                self._hand_over(suffix[1:], scanned.recorded)
+                scanned = walk(x, weights[k], initial, record=self._names_to_record)
+                self._hand_over(suffix[1:], _padded(scanned.recorded, packing))
                 outputs.append(scanned.output)
                 finals.append(scanned.states)
             x = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
@@ -216,3 +267,12 @@ class Recurrent(Layer):
     def _sizes(self) -> str:
         changed = [f"{k}={getattr(self, k)}" for k, v in _DEFAULTS.items() if getattr(self, k) != v]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+
+
+def _padded(recorded: dict[str, Tensor], packing: Packing | None) -> dict[str, Tensor]:
+    """Recorded values as ``[T, B, H]``, NaN past the end of a row."""
+    if packing is None:
+        return recorded
+    return {
+        name: packing.pad(values, batch_first=False, value=torch.nan) for name, values in recorded.items()
+    }
