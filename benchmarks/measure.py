@@ -6,27 +6,30 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-_REST = 0.05  # seconds, until the waiting threads of the one before have stopped to spin
-
+Run = Callable[[], object]
 Times = dict[str, list[float]]
 
+_REST = 0.05  # seconds, until the waiting threads of the one before have stopped to spin
 
-def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int, seconds: float) -> Times:
-    """Seconds per call of each contender, one figure a round; a round gives each about `seconds`."""
+
+def interleaved(
+    contenders: Mapping[str, Run], rounds: int, seconds: float, before: Run | None = None
+) -> Times:
+    """Seconds per call of each contender, one figure a round; a round gives each about `seconds`.
+
+    `before` is run ahead of every call, and its time is not counted.
+    """
     calls = {name: _calls(run, seconds) for name, run in contenders.items()}
     times: Times = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
             time.sleep(_REST)
             run()
-            start = time.perf_counter()
-            for _ in range(calls[name]):
-                run()
-            times[name].append((time.perf_counter() - start) / calls[name])
+            times[name].append(_seconds(run, calls[name], before))
     return times
 
 
-def _calls(run: Callable[[], object], seconds: float) -> int:
+def _calls(run: Run, seconds: float) -> int:
     """How many calls fill the time, after one to warm up."""
     run()
     start = time.perf_counter()
@@ -34,9 +37,26 @@ def _calls(run: Callable[[], object], seconds: float) -> int:
     return max(1, int(seconds / (time.perf_counter() - start + 1e-9)))
 
 
-def median(times: list[float]) -> float:
-    """The middle one."""
-    return statistics.median(times)
+def _seconds(run: Run, calls: int, before: Run | None) -> float:
+    """The mean over the calls."""
+    if before is not None:
+        return statistics.fmean(_after(before, run) for _ in range(calls))
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
+
+
+def _after(before: Run, run: Run) -> float:
+    before()
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def medians(times: Times) -> dict[str, float]:
+    """The middle one of each contender."""
+    return {name: statistics.median(rounds) for name, rounds in times.items()}
 
 
 def ratio(times: Times, ours: str, peer: str) -> float:

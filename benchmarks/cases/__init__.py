@@ -1,0 +1,1 @@
+"""Further cases, each with its target: ``python -m benchmarks.cases``."""

@@ -1,0 +1,70 @@
+"""Our layers beside their peers, one result for each cell, mode, shape and number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks import onnx_layer
+from benchmarks.layers import Shape, pair, prepared
+from benchmarks.measure import interleaved, medians, ratio
+from benchmarks.peak import peak
+
+OURS = "gatewise"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Medians over the rounds of one run; `peak` is of one core in the same rounds, operations a second."""
+
+    cell: str
+    mode: str
+    threads: int
+    shape: Shape
+    peak: float
+    seconds: dict[str, float]  # of a call, by contender
+    times_as_fast_as: dict[str, float]  # by peer
+    of_peak: float  # our rate, as a share of that of all threads at their peak
+
+    @property
+    def operations(self) -> float:
+        """Of the products of a call."""
+        return self.shape.operations(self.cell, self.mode)
+
+    @property
+    def rate(self) -> float:
+        """Our operations a second."""
+        return self.operations / self.seconds[OURS]
+
+    @property
+    def floor(self) -> float:
+        """Seconds that the operations of a call take at the peak of all threads."""
+        return self.operations / (self.peak * self.threads)
+
+
+def compare(
+    cell: str, mode: str, threads: int, shapes: Sequence[Shape], rounds: int, seconds: float
+) -> Iterator[Result]:
+    """Measure each shape; sets torch's number of threads."""
+    torch.set_num_threads(threads)
+    fma = peak()
+    for shape in shapes:
+        ours, theirs, x = pair(cell, shape)
+        contenders = {OURS: prepared(mode, ours, x), "torch": prepared(mode, theirs, x)}
+        if mode == "inference" and not onnx_layer.missing():
+            contenders[onnx_layer.NAME] = onnx_layer.onnx_layer(cell, theirs, x, threads)
+        times = interleaved(contenders | {"peak": fma.run}, rounds, seconds)
+        middle = medians(times)
+        share = shape.operations(cell, mode) / fma.operations / threads
+        yield Result(
+            cell,
+            mode,
+            threads,
+            shape,
+            peak=fma.operations / middle.pop("peak"),
+            seconds=middle,
+            times_as_fast_as={peer: ratio(times, OURS, peer) for peer in contenders if peer != OURS},
+            of_peak=share * ratio(times, OURS, "peak"),
+        )

@@ -1,0 +1,55 @@
+"""The most one core can do: chains of fused multiply-adds in registers, with no memory to wait for."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from llvmlite import ir
+
+from gatewise.compiler import machine
+from gatewise.compiler.host import host
+from gatewise.compiler.vector import FLOAT32, I64, POINTER, VOID, Code, i64
+
+_PASSES = 20_000  # over all chains in a call: under 0.2 ms
+
+
+class Peak(NamedTuple):
+    """A call that keeps one core's multipliers busy, and its floating-point operations."""
+
+    run: Callable[[], object]
+    operations: float
+
+
+def peak() -> Peak:
+    """float32, in the widest vectors of this machine."""
+    width = host().vector_bits // FLOAT32.bits
+    chains = host().registers * 3 // 4  # hide the latency, and leave room for the factors
+    text = _module(width, chains)
+    address = machine.load(text, lambda: text, ["run"]).address["run"]
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
+    memory = np.full(2 * width, 0.5, np.float32)  # sums near 1, whatever the number of passes
+    return Peak(lambda: function(memory.ctypes.data, _PASSES), 2.0 * _PASSES * chains * width)
+
+
+def _module(width: int, chains: int) -> str:
+    """``run(memory [2, width], passes)``: ``sum = sum * memory[0] + memory[1]`` in every chain."""
+    module = ir.Module("peak")
+    function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64]), "run")
+    memory, passes = function.args
+    code = Code(function, FLOAT32, width)
+    a, b = code.load(memory), code.load(code.at(memory, i64(width)))
+    sums = [code.room(code.vector) for _ in range(chains)]  # registers, once LLVM has seen them
+    for k, place in enumerate(sums):
+        code.b.store(code.constant(k / chains), place)
+    with code.loop(i64(0), passes, i64(1)):
+        for place in sums:
+            code.b.store(code.fma(a, code.b.load(place, typ=code.vector), b), place)
+    total = code.constant(0)
+    for place in sums:  # a result that is not used would not be computed
+        total = code.b.fadd(total, code.b.load(place, typ=code.vector))
+    code.store(code.b.fmul(total, code.constant(0.5 / chains)), memory)
+    code.b.ret_void()
+    return str(module)
