@@ -1,11 +1,12 @@
-"""Scans that keep their states every k steps only, and compute the rest again when gradients are asked for.
+"""Scans that keep their states every few steps only, and compute the rest again when gradients are asked for.
 
 Source: Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias, final
 
 import torch
 from torch import Tensor
@@ -13,8 +14,14 @@ from torch.utils.checkpoint import checkpoint
 
 from gatewise.language import Cell
 from gatewise.nn.eager import first_rows_replaced, initial_states
+from gatewise.nn.gradients import Backward
+from gatewise.nn.kernels import Call, Forward, flat
+from gatewise.nn.listening import here
+from gatewise.nn.obstacles import obstacles
 from gatewise.nn.scan import scan
 from gatewise.nn.weights import Scanned, Weights
+
+_States: TypeAlias = tuple[Tensor, ...]
 
 
 def scan_in_segments(
@@ -22,46 +29,171 @@ def scan_in_segments(
     cell: Cell,
     x: Tensor,
     weights: Weights,
-    states: tuple[Tensor, ...] | None = None,
+    states: _States | None = None,
     *,
     reverse: bool = False,
     batch_first: bool = False,
     record: Sequence[str] = (),
     batch_sizes: Tensor | None = None,
 ) -> Scanned:
-    """As `gatewise.nn.scan.scan`, in segments of as many `steps`, of which only the entering states are kept.
+    """As `gatewise.nn.scan.scan`, in segments of so many `steps`, of which only the entering states are kept.
 
-    Memory beside x and the output grows with ``T / steps + steps`` instead of T.
+    Memory beside input and output grows with ``T / steps + steps`` in place of T. The compiled kernels run
+    each segment once more in backward; where they do not serve, `torch.utils.checkpoint` does the same.
+
+    Raises:
+        RuntimeError: the compiled gradient is to be differentiated again.
     """
-    time = 1 if batch_first and batch_sizes is None else 0
-    segments = list(_segments(x, steps, time, batch_sizes))
-    rows = x.select(time, 0) if batch_sizes is None else x[: int(batch_sizes[0])]
-    states = states or initial_states(cell, rows, weights)
-    outputs: list[Tensor] = []
-    recorded: list[dict[str, Tensor]] = []
-    for segment, sizes in reversed(segments) if reverse else segments:
-        running = states if sizes is None else tuple(state[: int(sizes[0])] for state in states)
-        scanned: Scanned = checkpoint(
-            scan, cell, segment, weights, running, reverse=reverse, batch_first=batch_first, record=record,
-            batch_sizes=sizes, use_reentrant=False, preserve_rng_state=False, determinism_check="none",
+    if not (torch.is_grad_enabled() and any(t.requires_grad for t in flat(x, weights, states or ()))):
+        return scan(
+            cell, x, weights, states,
+            reverse=reverse, batch_first=batch_first, record=record, batch_sizes=batch_sizes,
         )  # fmt: skip
-        states = first_rows_replaced(states, scanned.states)
-        outputs.append(scanned.output)
-        recorded.append(scanned.recorded)
-    turn = slice(None, None, -1 if reverse else 1)
-    return Scanned(
-        torch.cat(outputs[turn], time),
-        states,
-        {name: torch.cat([values[name] for values in recorded[turn]]) for name in record},
-    )
+    call = Call(cell, reverse, batch_first, tuple(record), weights.bias_ih is not None, None, batch_sizes)
+    if states is None:
+        rows = x.size(0 if batch_first else 1) if batch_sizes is None else int(batch_sizes[0])
+        states = initial_states(cell, x.new_empty(rows, 0), weights)
+    if any(True for _ in obstacles(x, weights, states)):
+        return _by_torch(call, steps, x, weights, states)
+    for listener in here.listeners:
+        listener.scan(cell, x, weights, ())
+    output, *rest = _Segments.apply(call, steps, *flat(x, weights, states))  # type: ignore[no-untyped-call]
+    finals, recorded = rest[: len(states)], rest[len(states) :]
+    return Scanned(output, tuple(finals), dict(zip(record, recorded, strict=True)))
 
 
-def _segments(
-    x: Tensor, steps: int, time: int, batch_sizes: Tensor | None
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Views of as many steps each, and their batch sizes if `x` is packed."""
-    if batch_sizes is None:
-        yield from ((segment, None) for segment in x.split(steps, time))
-        return
-    sizes = batch_sizes.split(steps)
-    yield from zip(x.split([int(size.sum()) for size in sizes]), sizes, strict=True)
+class _Segment(NamedTuple):
+    """Consecutive steps of a sequence, and how its kernels are called."""
+
+    call: Call
+    start: int
+    length: int
+
+    def of(self, sequence: Tensor) -> Tensor:
+        """Its part, a view; packed, a part of the places."""
+        return sequence.narrow(_time(self.call), self.start, self.length)
+
+    def running(self, states: Sequence[Tensor]) -> _States:
+        """The rows that take part in it."""
+        if self.call.batch_sizes is None:
+            return tuple(states)
+        return tuple(state[: int(self.call.batch_sizes[0])] for state in states)
+
+
+def _segments(call: Call, steps: int, x: Tensor) -> list[_Segment]:
+    """In the order of the walk."""
+    if call.batch_sizes is None:
+        T = x.size(_time(call))
+        segments = [_Segment(call, start, min(steps, T - start)) for start in range(0, T, steps)]
+    else:
+        sizes = torch.split(call.batch_sizes, steps)
+        ends = torch.stack([size.sum() for size in sizes]).cumsum(0).tolist()
+        starts = [0, *ends]
+        segments = [
+            _Segment(call._replace(batch_sizes=size), start, end - start)
+            for size, start, end in zip(sizes, starts, ends, strict=False)
+        ]
+    return segments[::-1] if call.reverse else segments
+
+
+def _time(call: Call) -> int:
+    return 1 if call.batch_first and call.batch_sizes is None else 0
+
+
+def _walk(
+    call: Call, segments: Sequence[_Segment], states: _States, run: Callable[[_Segment, _States], Scanned]
+) -> tuple[Scanned, list[_States]]:
+    """All of them one after another by `run`, and the states that entered each."""
+    entering: list[_States] = []
+    parts: list[Scanned] = []
+    for segment in segments:
+        entering.append(segment.running(states))
+        parts.append(run(segment, entering[-1]))
+        states = first_rows_replaced(states, parts[-1].states)
+    in_time = parts[::-1] if call.reverse else parts
+    output = torch.cat([part.output for part in in_time], _time(call))
+    recorded = {name: torch.cat([part.recorded[name] for part in in_time]) for name in call.record}
+    return Scanned(output, states, recorded), entering
+
+
+def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _States) -> Scanned:
+    def run(segment: _Segment, running: _States) -> Scanned:
+        found: Scanned = checkpoint(
+            scan, call.cell, segment.of(x), weights, running, reverse=call.reverse, record=call.record,
+            batch_first=call.batch_first, batch_sizes=segment.call.batch_sizes,
+            use_reentrant=False, preserve_rng_state=False,
+        )  # fmt: skip
+        return found
+
+    return _walk(call, _segments(call, steps, x), states, run)[0]
+
+
+@final
+class _Segments(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: Call, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        x, _, states = call.unpack(tensors)
+        n = len(states)
+
+        def run(segment: _Segment, running: _States) -> Scanned:
+            called = Forward(segment.call, [segment.of(x), *tensors[1:-n], *running], keep=False)
+            output, *rest = called.results()
+            return Scanned(output, tuple(rest[:n]), dict(zip(call.record, rest[n:], strict=True)))
+
+        ctx.call, ctx.segments, ctx.tensors = call, _segments(call, steps, x), len(tensors)
+        found, entering = _walk(call, ctx.segments, states, run)
+        ctx.save_for_backward(*tensors, *(state for states in entering for state in states))
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*found.recorded.values())
+        return found.output, *found.states, *found.recorded.values()
+
+    @staticmethod
+    def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "checkpoint must be 0 for a gradient that is to be differentiated again (create_graph=True). "
+                "Computed in segments, it cannot be."
+            )
+        saved, n = ctx.saved_tensors, len(ctx.call.cell.states)
+        tensors, entering = saved[: ctx.tensors], saved[ctx.tensors :]
+        stages = [(segment, entering[k * n : k * n + n]) for k, segment in enumerate(ctx.segments)]
+        needed = (*ctx.needs_input_grad[2:-n], *n * [True])
+        return None, None, *_gradients(stages, tensors, needed, by_results)
+
+
+def _gradients(
+    stages: Sequence[tuple[_Segment, _States]],
+    tensors: Sequence[Tensor],
+    needed: Sequence[bool],
+    by_results: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """By each of `tensors`, from the segments and what entered them, the last first."""
+    n = len(stages[0][1])
+    x, weights, initial = tensors[0], tensors[1:-n], tensors[-n:]
+    by_output, by_finals = by_results[0], by_results[1 : 1 + n]
+    by_x = torch.empty_like(x) if needed[0] else None
+    by_weights: list[Tensor | None] = [None] * len(weights)
+    pairs = zip(initial, by_finals, strict=True)
+    by_states = tuple(torch.zeros_like(state) if by is None else by for state, by in pairs)
+    for segment, entering in reversed(stages):
+        given = [segment.of(x), *weights, *entering]
+        by_given = [None if by_output is None else segment.of(by_output), *segment.running(by_states)]
+        found = _once_more(segment.call, given, needed, by_given)
+        if by_x is not None and found[0] is not None:
+            segment.of(by_x).copy_(found[0])
+        by_weights = [_sum(*both) for both in zip(by_weights, found[1:-n], strict=True)]
+        by_states = first_rows_replaced(by_states, tuple(by for by in found[-n:] if by is not None))
+    return [by_x, *by_weights, *by_states]
+
+
+def _once_more(
+    call: Call, given: Sequence[Tensor], needed: Sequence[bool], by_results: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The gradients of one segment, by running it again."""
+    call = call._replace(record=())
+    tape = Forward(call, given, keep=True).tape()
+    return list(Backward(call, given, tape, needed, by_results).gradients())
+
+
+def _sum(total: Tensor | None, part: Tensor | None) -> Tensor | None:
+    return part if total is None or part is None else total.add_(part)

@@ -182,9 +182,8 @@ def row_lengths(lengths: Tensor | Sequence[int], B: int, T: int) -> Tensor:
     if found.shape != (B,):
         raise ValueError(f"lengths must have shape (batch,) = ({B},). Got {tuple(found.shape)}.")
     if found.numel() and not 0 <= int(found.min()) <= int(found.max()) <= T:
-        raise ValueError(
-            f"lengths must be from 0 to {T}, the steps of the input. Got {int(found.min())} to {int(found.max())}."
-        )
+        came = f"{int(found.min())} to {int(found.max())}"
+        raise ValueError(f"lengths must be from 0 to {T}, the steps of the input. Got {came}.")
     return found.long()
 
 

@@ -103,7 +103,7 @@ def scan(
 def _by_step(sequence: Tensor, batch_first: bool, batch_sizes: Tensor | None) -> Sequence[Tensor]:
     """What each step has for the rows that take part in it."""
     if batch_sizes is not None:
-        return sequence.split(batch_sizes.tolist())
+        return torch.split(sequence, batch_sizes.tolist())
     return sequence.unbind(1 if batch_first else 0)
 
 

@@ -1,4 +1,4 @@
-"""Rows of different lengths as packed data: step by step, in each the rows that go so far, the longest first."""
+"""Rows of different lengths as packed data: in each step the rows that go so far, longest first."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Packing:
         sizes = (self.B, self.T) if batch_first else (self.T, self.B)
         empty = data.new_full((self.B * self.T, *data.shape[1:]), value)
         places = self._places(batch_first).to(data.device)
-        return empty.index_copy_(0, places, data).unflatten(0, sizes)
+        return empty.index_copy_(0, places, data).view(*sizes, *data.shape[1:])
 
     def pack_states(self, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """States ``[L*D, B, H]`` of the rows that have steps, ``[L*D, B0, H]``."""
