@@ -1,0 +1,46 @@
+"""NumPy arrays on the way to the kernels: their memory, their addresses, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewise.compiler.program import room, split
+
+Array: TypeAlias = NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]
+
+
+def aligned(shapes: Mapping[str, Shape], dtype: np.dtype[Any]) -> dict[str, Array]:
+    """Uninitialised arrays, each on cache lines of its own."""
+    sizes = {name: prod(shape) for name, shape in shapes.items()}
+    memory = np.empty(room(sizes, dtype.itemsize), dtype)
+    start = address(memory)
+    return {
+        name: memory[(at - start) // dtype.itemsize :][: sizes[name]].reshape(shapes[name])
+        for name, at in split(start, sizes, dtype.itemsize).items()
+    }
+
+
+def address(array: Array | None) -> int:
+    """Where its elements are; 0 for None."""
+    return 0 if array is None else array.ctypes.data
+
+
+def check(name: str, value: object, dtype: np.dtype[Any], shapes: Collection[Shape]) -> None:
+    """Refuse what is no NumPy array of this type and of one of these shapes.
+
+    Raises:
+        TypeError: it is no array, or of another type.
+        ValueError: it is of another shape.
+    """
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array of {dtype}. Got {type(value).__name__}.")
+    if value.dtype != dtype:
+        raise TypeError(f"{name} must be of {dtype}. Got {value.dtype}.")
+    if value.shape not in shapes:
+        raise ValueError(f"{name} must have shape {' or '.join(map(str, shapes))}. Got {value.shape}.")

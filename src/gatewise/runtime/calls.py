@@ -1,0 +1,87 @@
+"""Calls of the forward kernel, filled in once and made many times.
+
+All states have two places. A call reads one and writes the other, and then they change roles: no unit reads
+a state that another unit has replaced, and a step that is interrupted has not happened.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple, final
+
+from gatewise.compiler.program import Program
+from gatewise.runtime.arrays import Array, address, aligned
+from gatewise.runtime.stack import Stack
+
+
+@final
+class Call:
+    """One call of the kernel; `run` makes it. The caller keeps alive what the fields point to."""
+
+    def __init__(self, program: Program, fields: Mapping[str, int]) -> None:
+        self._fields = program.arguments.fill(fields)
+        self._place = {name: n for n, name in enumerate(program.arguments.names)}
+        # ctypes does not convert what has its own types already: a tenth of a microsecond less.
+        whole = ctypes.byref(self._fields), ctypes.c_int64(0), ctypes.c_int64(1)
+        self.run = partial(program.part, *whole)
+
+    def set(self, **fields: int) -> None:
+        """Change some fields."""
+        for name, value in fields.items():
+            self._fields[self._place[name]] = value
+
+
+class Memory(NamedTuple):
+    """What the calls of one stream read and write.
+
+    ``x [B, I]``; ``states [2, S, L, B, H]`` for the S states in either place; for N steps of a block the
+    outputs of all layers but the last, ``between [L-1, N, B, H]``, and ``gates [N, B, G*H]``.
+    """
+
+    x: Array
+    states: Array
+    between: Array
+    gates: Array
+
+
+def memory_of(stack: Stack, B: int) -> Memory:
+    """Memory for B rows, uninitialised; a block has as many steps as fit the cache."""
+    S, L, H = len(stack.cell.states), stack.L, stack.H
+    N = stack.kernels.chunk(B, H, threads=1)
+    shapes = {"x": (B, stack.I), "states": (2, S, L, B, H)}
+    shapes |= {"between": (L - 1, N, B, H), "gates": (N, B, len(stack.kernels.plan.slots) * H)}
+    return Memory(**aligned(shapes, stack.dtype))
+
+
+def step_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
+    """One step of a layer, from its states in place `turn` to the other place."""
+    return Call(stack.program, _fields(stack, memory, layer, turn))
+
+
+def block_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
+    """A block of a layer; to be set: ``T``, ``x`` of the first layer, the output of the last."""
+    fields = _fields(stack, memory, layer, turn)
+    output = f"out_{stack.cell.states[0]}"
+    fields[f"{output}.t"] = fields["B"] * stack.H
+    if layer > 0:
+        fields["x"] = address(memory.between[layer - 1])
+    if layer < stack.L - 1:
+        fields[output] = address(memory.between[layer])
+    return Call(stack.program, fields)
+
+
+def _fields(stack: Stack, memory: Memory, layer: int, turn: int) -> dict[str, int]:
+    before, after = memory.states[turn], memory.states[1 - turn]
+    x = after[0, layer - 1] if layer else memory.x
+    N, B, width = memory.gates.shape
+    fields = stack.fields[layer] | {
+        "T": 1, "B": B, "chunk": N, "x": address(x), "x.t": x.size, "x.b": x.shape[1],
+        "gates": address(memory.gates), "gates.t": B * width, "gates.b": width,
+    }  # fmt: skip
+    for n, name in enumerate(stack.cell.states):
+        fields |= {f"init_{name}": address(before[n, layer]), f"init_{name}.b": stack.H}
+        # Without a stride of time the last step alone is kept.
+        fields |= {f"out_{name}": address(after[n, layer]), f"out_{name}.b": stack.H}
+    return fields

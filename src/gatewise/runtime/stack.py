@@ -1,0 +1,47 @@
+"""Layers with packed weights, which any number of streams share."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, final
+
+import numpy as np
+
+from gatewise.compiler.program import compiled
+from gatewise.language import Cell
+from gatewise.runtime.arrays import Array, address, aligned
+from gatewise.runtime.weights import Layer
+
+
+@final
+class Stack:
+    """L layers of H units over I inputs. Nothing in it changes once it is made.
+
+    Attributes:
+        fields: for each layer, those fields of a call that no stream changes.
+    """
+
+    def __init__(self, cell: Cell, layers: list[Layer]) -> None:
+        self.cell = cell
+        self.L, self.I = len(layers), layers[0]["weight_ih"].shape[1]
+        self.H = layers[0]["weight_hh"].shape[1]
+        self.dtype: np.dtype[Any] = layers[0]["weight_ih"].dtype
+        self.kernels = compiled(cell, self.dtype.name)
+        self.program = self.kernels.forward
+        self._packed: list[dict[str, Array]] = []
+        self.fields = [self._pack(layer) for layer in layers]
+
+    def _pack(self, layer: Layer) -> dict[str, int]:
+        I, vectors = layer["weight_ih"].shape[1], self.cell.vectors
+        sizes = self.kernels.forward_scratch(I, self.H) | {f"vector_{v}": self.H for v in vectors}
+        packed = aligned({name: (size,) for name, size in sizes.items()}, self.dtype)
+        for v in vectors:
+            packed[f"vector_{v}"][:] = layer[v]
+        self._packed.append(packed)
+        fields = {"I": I, "H": self.H, **{name: address(array) for name, array in packed.items()}}
+        weights = {
+            "w_ih": address(layer["weight_ih"]), "w_hh": address(layer["weight_hh"]),
+            "b_ih": address(layer.get("bias_ih")), "b_hh": address(layer.get("bias_hh")),
+        }  # fmt: skip
+        self.program.prepare(ctypes.addressof(self.program.arguments.fill(fields | weights)))
+        return fields

@@ -1,0 +1,84 @@
+"""The weights of stacked layers: found by their names in `torch.nn`, checked, in one element type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count, takewhile
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from gatewise.language import Cell
+from gatewise.runtime.arrays import Array, Shape
+
+TYPES = ("float32", "float64")
+_MAY_MISS = ("bias_ih", "bias_hh")
+
+Layer: TypeAlias = dict[str, Array]
+
+
+def layers_of(cell: Cell, weights: Mapping[str, ArrayLike], dtype: DTypeLike | None) -> list[Layer]:
+    """The weights of each layer by their names without ``_l0``: contiguous, of `dtype`.
+
+    Without a `dtype` it is the type that holds them all.
+
+    Raises:
+        TypeError: the type is neither float32 nor float64.
+        ValueError: a name is missing or unknown, or a shape is wrong.
+    """
+    given = {name: np.asarray(array) for name, array in weights.items()}
+    layers = [f"_l{k}" for k in takewhile(lambda k: f"weight_ih_l{k}" in given, count())]
+    expected = _shapes(cell, given, layers)
+    _check_names(cell, given, expected, len(layers))
+    for name, array in given.items():
+        if array.shape != expected[name]:
+            raise ValueError(f"weights: {name!r} must have shape {expected[name]}. Got {array.shape}.")
+    number = _element_type(given, dtype)
+    arrays = {name: np.ascontiguousarray(array, number) for name, array in given.items()}
+    return [
+        {name.removesuffix(layer): arrays[name] for name in arrays if name.endswith(layer)}
+        for layer in layers
+    ]
+
+
+def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[str, Shape]:
+    """What the stack may hold."""
+    I, H = (_columns(name, given) for name in ("weight_ih_l0", "weight_hh_l0"))
+    rows_ih, rows_hh = len(cell.input_gates) * H, len(cell.state_gates) * H
+    shapes: dict[str, Shape] = {}
+    for layer in layers:
+        shapes |= {f"weight_ih{layer}": (rows_ih, H if shapes else I), f"weight_hh{layer}": (rows_hh, H)}
+        shapes |= {f"bias_ih{layer}": (rows_ih,), f"bias_hh{layer}": (rows_hh,)}
+        shapes |= {f"{vector}{layer}": (H,) for vector in cell.vectors}
+    return shapes
+
+
+def _columns(name: str, given: Mapping[str, Array]) -> int:
+    if name not in given:
+        raise ValueError(f"weights must hold {name!r}. Got {sorted(given)}.")
+    shape: Shape = given[name].shape
+    if len(shape) != 2 or shape[1] < 1:
+        raise ValueError(f"weights: {name!r} must be a matrix with a column at least. Got shape {shape}.")
+    return shape[1]
+
+
+def _check_names(cell: Cell, given: Mapping[str, Array], expected: Mapping[str, Shape], L: int) -> None:
+    for name in (name for name in given if name not in expected):
+        if name.endswith("_reverse"):
+            why = "a bidirectional layer reads a sequence from its end too, so it cannot go step by step"
+        elif name.startswith("weight_hr"):
+            why = "projected layers (proj_size) are not supported"
+        else:
+            why = f"{L} layers of {cell.name!r} have {', '.join(expected)}"
+        raise ValueError(f"weights holds {name!r}: {why}.")
+    for name in expected:
+        if name not in given and not name.startswith(_MAY_MISS):
+            raise ValueError(f"weights must hold {name!r}. Got {', '.join(given)}.")
+
+
+def _element_type(given: Mapping[str, Array], dtype: DTypeLike | None) -> np.dtype[Any]:
+    number = np.result_type(*given.values()) if dtype is None else np.dtype(dtype)
+    if number.name not in TYPES:
+        raise TypeError(f"dtype must be float32 or float64. Got {number}.")
+    return np.dtype(number.name)  # in the byte order of this machine

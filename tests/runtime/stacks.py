@@ -1,0 +1,33 @@
+"""Random weights of stacked layers, under the names of `torch.nn`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewise import Cell
+
+Array = NDArray[Any]
+
+
+def stack(cell: Cell, L: int, I: int, H: int, dtype: str = "float64") -> dict[str, Array]:
+    """L layers of H units over I inputs; sums stay of size 1."""
+    rng = np.random.default_rng([L, I, H])
+    rows_ih, rows_hh = len(cell.input_gates) * H, len(cell.state_gates) * H
+    weights = {}
+    for k in range(L):
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows_ih, H if k else I),
+            "weight_hh": (rows_hh, H),
+        }
+        shapes |= {"bias_ih": (rows_ih,), "bias_hh": (rows_hh,)} | dict.fromkeys(cell.vectors, (H,))
+        for name, shape in shapes.items():
+            weights[f"{name}_l{k}"] = (rng.standard_normal(shape) / shape[-1] ** 0.5).astype(dtype)
+    return weights
+
+
+def sequence(T: int, B: int, I: int, dtype: str = "float64") -> Array:
+    """A random input ``[T, B, I]``."""
+    return np.random.default_rng([T, B, I]).standard_normal((T, B, I)).astype(dtype)

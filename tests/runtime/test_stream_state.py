@@ -1,0 +1,174 @@
+"""The state of a stream is read, set, begun again, forked and saved."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from tests.runtime.stacks import Array, sequence, stack
+
+from gatewise import cells
+from gatewise.runtime import Stream
+from gatewise.runtime.model_file import ModelFileError, write_model
+
+T, B, I, H, L = 8, 3, 5, 6, 2
+x = sequence(T, B, I)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream(cells.lstm, stack(cells.lstm, L, I, H), batch=B)
+
+
+def test_a_stream_begins_with_zeros(stream: Stream) -> None:
+    np.testing.assert_equal(stream.state, {"h": np.zeros((L, B, H)), "c": np.zeros((L, B, H))})
+
+
+def test_a_state_is_a_copy_both_ways(stream: Stream) -> None:
+    stream.run(x[:4])
+    state = stream.state
+    kept = {name: values.copy() for name, values in state.items()}
+    rest = stream.run(x[4:])
+    np.testing.assert_equal(state, kept)
+    stream.state = state
+    state["c"][...] = np.nan
+    np.testing.assert_equal(stream.state, kept)
+    np.testing.assert_array_equal(stream.run(x[4:]), rest)
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [
+        (None, [0, 1, 2]),
+        (1, [1]),
+        (-1, [2]),
+        (slice(1, 3), [1, 2]),
+        ([0, 2], [0, 2]),
+        ((0, 2), [0, 2]),
+        (np.array([True, False, True]), [0, 2]),
+        ([], []),
+    ],
+    ids=str,
+)
+def test_some_rows_begin_again(stream: Stream, rows: Any, chosen: list[int]) -> None:
+    stream.run(x[:4])
+    expected = stream.state
+    for values in expected.values():
+        values[:, chosen] = 0
+    stream.reset(rows)
+    np.testing.assert_equal(stream.state, expected)
+
+
+def test_a_row_that_begins_again_forgets(stream: Stream) -> None:
+    fresh = stream.run(x[4:])
+    stream.reset()
+    going_on = stream.run(x)[4:]
+    stream.reset()
+    stream.run(x[:4])
+    stream.reset(rows=1)
+    mixed = stream.run(x[4:])
+    np.testing.assert_array_equal(mixed[:, 1], fresh[:, 1])
+    np.testing.assert_array_equal(mixed[:, [0, 2]], going_on[:, [0, 2]])
+
+
+def test_a_fork_goes_its_own_way(stream: Stream) -> None:
+    stream.step(x[0])
+    fork = stream.fork()
+    elsewhere = fork.run(-x)
+    rest = stream.run(x[1:])
+    again = Stream(cells.lstm, stack(cells.lstm, L, I, H), batch=B)
+    again.step(x[0])
+    np.testing.assert_array_equal(again.fork().run(-x), elsewhere)
+    np.testing.assert_array_equal(again.run(x[1:]), rest)
+
+
+def test_a_fork_outlives_its_stream(stream: Stream) -> None:
+    expected = stream.fork().run(x)
+    fork = stream.fork()
+    del stream
+    np.testing.assert_array_equal(fork.run(x), expected)
+
+
+@pytest.mark.parametrize("take", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_other_copies_are_refused(stream: Stream, take: Any) -> None:
+    with pytest.raises(TypeError, match="neither copied nor pickled: use fork"):
+        take(stream)
+
+
+def test_a_saved_state_goes_on(stream: Stream, tmp_path: Path) -> None:
+    stream.run(x[:3])
+    stream.save_state(tmp_path / "state.safetensors")
+    rest = stream.run(x[3:])
+    another = Stream(cells.lstm, stack(cells.lstm, L, I, H), batch=B)
+    another.load_state(tmp_path / "state.safetensors")
+    np.testing.assert_array_equal(another.run(x[3:]), rest)
+
+
+def state_of(**changed: Array) -> dict[str, Array]:
+    return {"h": np.zeros((L, B, H)), "c": np.zeros((L, B, H))} | changed
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        (
+            state_of(c=np.zeros((L, B + 1, H))),
+            ValueError,
+            r"'c' must have shape \(2, 3, 6\). Got \(2, 4, 6\)",
+        ),
+        (state_of(h=np.zeros((B, H))), ValueError, r"'h' must have shape \(2, 3, 6\). Got \(3, 6\)"),
+        (state_of(c=np.zeros((L, B, H), "float32")), TypeError, "'c' must be of float64. Got float32"),
+        (state_of(m=np.zeros((L, B, H))), ValueError, "state must hold h, c. Got h, c, m"),
+        ({}, ValueError, "state must hold h, c. Got nothing"),
+        ((1, 2), TypeError, "state must be a mapping of names to arrays. Got tuple"),
+        ({"h": 0, "c": 0}, TypeError, "'h' must be a NumPy array of float64. Got int"),
+    ],
+)
+def test_a_state_that_does_not_fit(stream: Stream, state: Any, error: type[Exception], message: str) -> None:
+    stream.run(x)
+    before = stream.state
+    with pytest.raises(error, match=message):
+        stream.state = state
+    np.testing.assert_equal(stream.state, before)
+
+
+def test_files_that_do_not_fit(stream: Stream, tmp_path: Path) -> None:
+    stream.run(x)
+    before, path = stream.state, tmp_path / "state.safetensors"
+
+    def refused(message: str) -> None:
+        with pytest.raises(ModelFileError, match=message) as caught:
+            stream.load_state(path)
+        assert str(path) in str(caught.value)
+        np.testing.assert_equal(stream.state, before)
+
+    Stream(cells.lstm, stack(cells.lstm, L, I, H), batch=4).save_state(path)
+    refused(r"state: 'h' must have shape \(2, 3, 6\). Got \(2, 4, 6\)")
+    Stream(cells.lstm, stack(cells.lstm, L, I, H), batch=B, dtype="float32").save_state(path)
+    refused("'h' must be of float64. Got float32")
+    Stream(cells.gru, stack(cells.gru, L, I, H), batch=B).save_state(path)
+    refused("expected a state of the cell 'lstm'. Got 'gru'")
+    write_model(path, "state", {"cell": ["lstm"]}, before)
+    refused(r"Got \['lstm'\]")
+    write_model(path, "state", {"cell": "lstm"}, {"h": before["h"]})
+    refused("state must hold h, c. Got h")
+    write_model(path, "forecast", {"cell": "lstm"}, before)
+    refused("expected a model of the task 'state'")
+    save_file(before, path)
+    refused("gatewise did not write it")
+    path.write_bytes(pickle.dumps(before))
+    refused("is no safetensors file")
+
+
+@pytest.mark.parametrize("rows", [3, [0, 7], 0.5, [True, False], "all"], ids=str)
+def test_rows_that_are_not_there(stream: Stream, rows: Any) -> None:
+    stream.run(x)
+    before = stream.state
+    with pytest.raises(IndexError, match=r"rows must choose among 3 rows. Got"):
+        stream.reset(rows)
+    np.testing.assert_equal(stream.state, before)
