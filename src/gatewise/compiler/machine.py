@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, final
 
@@ -26,42 +29,81 @@ def compile_object(text: str) -> bytes:
     return bytes(machine.emit_object(module))
 
 
-@final
-class Loaded:
-    """An object in memory; the addresses stay good for as long as it lives."""
-
-    def __init__(self, image: bytes, name: str, functions: Iterable[str]) -> None:
-        library = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
-        for function in functions:
-            library.export_symbol(function)
-        self._tracker = library.link(_jit(), name)
-        self.address = {function: int(self._tracker[function]) for function in functions}
-
-
 _lock = threading.Lock()
 if hasattr(os, "register_at_fork"):  # a child must not wait for a thread that only its parent has
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
-_engine: list[Any] = []
-_loaded: dict[str, Loaded] = {}
 
 
-def _jit() -> Any:
-    if not _engine:
-        _engine.append(llvm.create_lljit_compiler(host().target_machine()))
-    return _engine[0]
+@final
+class Loaded:
+    """An object in memory, until nobody holds this or one of its functions.
+
+    Attributes:
+        address: where each function is; good for as long as this lives.
+    """
+
+    def __init__(self, image: bytes, functions: Iterable[str]) -> None:
+        library = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+        for function in functions:
+            library.export_symbol(function)
+        # An engine of its own: one that is shared keeps something of every object it has ever had.
+        engine = llvm.create_lljit_compiler(host().target_machine())
+        tracker = library.link(engine, "object")
+        self.address = {function: int(tracker[function]) for function in functions}
+        weakref.finalize(self, _give_back, tracker, engine).atexit = False
+
+    def function(self, name: str, *arguments: type) -> Callable[..., None]:
+        """A function that returns nothing, to be called with ctypes; it holds the object."""
+        function: Any = ctypes.CFUNCTYPE(None, *arguments)(self.address[name])
+        function.loaded = self
+        return function  # type: ignore[no-any-return]
+
+
+_loaded: weakref.WeakValueDictionary[str, Loaded] = weakref.WeakValueDictionary()
+_unused: deque[tuple[Any, Any]] = deque()
+
+
+def _give_back(tracker: Any, engine: Any) -> None:
+    """Free an object that nobody holds: now, or if a thread is compiling, when it has done.
+
+    May be called at any time, by the garbage collector and while this thread holds the lock: it never waits.
+    """
+    _unused.append((tracker, engine))
+    if _lock.acquire(blocking=False):
+        try:
+            _free_unused()
+        finally:
+            _lock.release()
+
+
+def _free_unused() -> None:
+    while _unused:
+        for part in _unused.popleft():  # code first, then the engine that it belongs to
+            part.close()
 
 
 def load(key: str, write: Callable[[], str], functions: Iterable[str]) -> Loaded:
     """The compiled module for `key`: from memory, from the disk cache, or made from the text `write` gives.
 
-    Safe from several threads; each key is compiled once in a process.
+    Safe from several threads. While somebody holds the module, it is not made or loaded again.
     """
     with _lock:
-        if key not in _loaded:
-            machine_key = cache.digest(key, host().cpu, host().features, *map(str, llvm.llvm_version_info))
-            image = cache.get(machine_key)
-            if image is None:
-                image = compile_object(write())
-                cache.put(machine_key, image)
-            _loaded[key] = Loaded(image, machine_key, list(functions))
-        return _loaded[key]
+        loaded = _loaded.get(key)
+        if loaded is None:
+            loaded = _loaded[key] = Loaded(_object(key, write), list(functions))
+        _free_unused()
+        return loaded
+
+
+def _object(key: str, write: Callable[[], str]) -> bytes:
+    name = cache.digest(key, host().cpu, host().features, *map(str, llvm.llvm_version_info))
+    image = cache.get(name)
+    if image is None:
+        image = compile_object(write())
+        cache.put(name, image)
+    return image
+
+
+def loaded_modules() -> int:
+    """How many compiled modules are in memory."""
+    return len(_loaded)
