@@ -176,6 +176,16 @@ def test_inputs_may_lie_anywhere_in_memory() -> None:
         np.testing.assert_array_equal([stream.step(x_t) for x_t in same], whole)
 
 
+@pytest.mark.parametrize("cell", [cells.lstm, cells.gru, peephole], ids=lambda cell: cell.name)
+def test_nothing_is_read_before_it_is_written(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, x = stack(cell, 2, 5, 19), sequence(9, 3, 5)
+    expected = Stream(cell, weights, batch=3).run(x)
+    monkeypatch.setattr(np, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
+    stream = Stream(cell, weights, batch=3)
+    steps = [stream.step(x_t) for x_t in x[:4]]
+    np.testing.assert_array_equal(np.concatenate([steps, stream.run(x[4:])]), expected)
+
+
 def test_weights_are_copied() -> None:
     weights, x = stack(peephole, 1, 5, 6), sequence(4, 2, 5)
     kept, changed = Stream(peephole, weights, batch=2), Stream(peephole, weights, batch=2)
