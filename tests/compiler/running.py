@@ -66,6 +66,13 @@ def strided(name: str, steps: Array) -> dict[str, int]:
     return {name: steps.ctypes.data, f"{name}.t": by_step, f"{name}.b": by_row}
 
 
+def met(side: str, steps: Array, c: Array) -> dict[str, int]:
+    """The fields of one side of the weight gradients: what derivatives met, and their sum."""
+    names = strided("met", steps) | {"M": steps.shape[2], "c": c.ctypes.data}
+    # A stride of a sequence is named after it, behind a dot: the side comes before.
+    return {f"{name}_{side}": value for name, value in names.items()}
+
+
 def run(
     p: Problem,
     dtype: str = "float64",
@@ -205,10 +212,9 @@ class Call:
 
     def outer(self, a: Array, x: Array, c: Array) -> None:
         """``c [N, M] += sum over t, b of a[t, b, N] * x[t, b, M]``."""
-        (T, B, N), M = a.shape, x.shape[2]
-        fields = {"T": T, "B": B, "N": N, "M": M, "chunk": outer.chunk(B)}
-        fields |= {"c": c.ctypes.data, "c_n": M}
-        self.kernels.outer(self.threads, fields | strided("a", a) | strided("x", x))
+        T, B, N = a.shape
+        fields = {"T": T, "B": B, "N": N, "chunk": outer.chunk(B)} | strided("a", a)
+        self.kernels.outer(self.threads, fields | met("ih", x, c))
 
 
 def assert_same_bits(found: Results, expected: Results) -> None:

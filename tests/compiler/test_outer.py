@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.compiler.problems import Array
-from tests.compiler.running import Memory, strided
+from tests.compiler.running import Memory, met, strided
 
 from gatewise import cells
 from gatewise.compiler import outer
@@ -31,8 +31,8 @@ def added(
     a64, x64, c64 = (array.astype("float64") for array in (a, x, c))
     exact = c64 + np.einsum("tbn,tbm->nm", a64, x64)
     size = np.abs(c64) + np.einsum("tbn,tbm->nm", np.abs(a64), np.abs(x64))
-    sizes = {"T": T, "B": B, "N": N, "M": M, "chunk": chunk or outer.chunk(B), "c": c.ctypes.data, "c_n": M}
-    compiled(cells.rnn, dtype, width).outer(threads, sizes | strided("a", a) | strided("x", x))
+    fields = {"T": T, "B": B, "N": N, "chunk": chunk or outer.chunk(B)} | strided("a", a)
+    compiled(cells.rnn, dtype, width).outer(threads, fields | met("ih", x, c))
     memory.check()
     return c, exact, size
 

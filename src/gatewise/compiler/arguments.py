@@ -21,10 +21,11 @@ class Arguments:
         self.names = tuple(names)
         self._place = {name: n for n, name in enumerate(self.names)}
         self._array: Any = c_int64 * len(self.names)
+        self._nothing = (0,) * len(self.names)
 
     def fill(self, values: Mapping[str, int]) -> Array[c_int64]:
         """The array for a call; a field that is not given is 0 (no such array, not so)."""
-        filled: Array[c_int64] = self._array(*(values.get(name, 0) for name in self.names))
+        filled: Array[c_int64] = self._array(*map(values.get, self.names, self._nothing))
         return filled
 
     def read(self, code: Code, array: Value) -> Fields:

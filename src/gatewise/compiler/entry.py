@@ -51,8 +51,8 @@ def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, body: Bo
     """Write the entries of a kernel whose rows can be computed apart, `split` naming their number.
 
     - ``run(array)``: everything, on `threads` threads of the OpenMP library whose `parallel`, `thread_num`
-      and `num_threads` functions are given, or on the caller's when `threads` is 1. With `by_units` they
-      divide the units instead of the rows. Who waits long for the others calls `give_way`
+      and `num_threads` functions are given, or on the caller's when `threads` is 1 or not given. With
+      `by_units` they divide the units instead of the rows. Who waits long for the others calls `give_way`
     - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the same in
       pieces, by rows
     """
@@ -192,7 +192,7 @@ def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value
     (array,) = run.args
     code = Code(run, tiles.number, tiles.width)
     f, b = arguments.read(code, array), code.b
-    with b.if_else(b.icmp_signed("==", f["threads"], i64(1))) as (alone, team):
+    with b.if_else(b.icmp_signed("<=", f["threads"], i64(1))) as (alone, team):
         with alone:
             b.call(whole, [array])
             b.call(part, [array, i64(0), i64(1)])

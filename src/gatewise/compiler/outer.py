@@ -1,14 +1,18 @@
-"""The kernel of weight gradients: a sum over all steps and rows of outer products.
+"""The kernel of weight gradients: sums over all steps and rows of outer products.
 
-``c[n, m] += sum over t, b of a[t, b, n] * x[t, b, m]``, for ``N`` columns of a and ``M`` of x. For each
-element the sum of a chunk of steps and rows is one chain of `fma`, over steps and within a step over rows,
-and is then added to c: neither the tiles, nor the blocks of columns, nor the threads, which share out the
-columns of a, change a bit of it.
+``c[n, m] += sum over t, b of a[t, b, n] * met[t, b, m]``, for ``N`` columns of a (the derivatives) and ``M``
+of what they met, on two sides at once, since both read the same derivatives: the input (``ih``) and the state
+that entered the step (``hh``). A side without columns is left out. For each element the sum of a chunk of
+steps and rows is one chain of `fma`, over steps and within a step over rows, and is then added to c: neither
+the tiles, nor the blocks of columns, nor the threads, which share out the columns of a, change a bit of it.
 
-It does not depend on the cell. Strides are in elements; the last axes are contiguous.
+It does not depend on the cell. Strides are in elements; the last axes are contiguous, the rows of c too. What
+was met at step 0 is at `first`, if that is given: states enter it from elsewhere.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from llvmlite import ir
 
@@ -17,8 +21,13 @@ from gatewise.compiler.arguments import Arguments, Fields
 from gatewise.compiler.matrix import Shape, Tiles, even_rows, shape, tallest
 from gatewise.compiler.vector import I64, POINTER, VOID, Code, Number, Value, i64
 
+_SIDES = ("ih", "hh")
+_OF_A_SIDE = ("M", "met", "met.t", "met.b", "first", "first.b", "c")
 ARGUMENTS = Arguments(
-    (*entry.FIELDS, "T", "B", "N", "M", "a", "a.t", "a.b", "x", "x.t", "x.b", "c", "c_n", "chunk")
+    (
+        *(*entry.FIELDS, "T", "B", "N", "a", "a.t", "a.b", "chunk"),
+        *(f"{name}_{side}" for side in _SIDES for name in _OF_A_SIDE),
+    )
 )
 _ROWS = 256  # steps x rows whose products are summed before the next columns
 _COLUMNS = 96  # of a that go with them
@@ -47,49 +56,73 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
     Where the block of a is used often it is packed first, ``[tile, step and row, column]``: rows of a are far
     apart, by a power of two as a rule, and would share few places in the cache.
     """
-    b, V = code.b, code.width
-    most = tallest(1, tiles.registers)
-    blocks = shape(1, tiles.registers, most).blocks
-    whole = b.mul(b.sdiv(f["M"], i64(V * blocks)), i64(V * blocks))
+    b, most = code.b, tallest(1, tiles.registers)
     packed = code.room(code.number.type, _ROWS * _COLUMNS)
-    packs = b.icmp_signed(">=", f["M"], i64(_PACK_FROM))
-
-    def block(a: Value, x: Value, steps: Value, rows: Value, n: Value, end: Value) -> None:
-        """Columns n..end of a against all of x, for some steps and rows."""
-        with b.if_then(packs):
-            for height, start, stop in even_rows(code, most, n, end):
-                with code.loop(start, stop, i64(height)) as column:
-                    to = code.at(packed, b.mul(b.sub(column, n), b.mul(steps, rows)))
-                    _pack(code, to, code.at(a, column), height, steps, rows, f)
-
-        def tiles_over(m: Value, blocks: int, masked: bool) -> None:
-            for height, start, stop in even_rows(code, most, n, end):
-                tile = _tile(tiles, Shape(height, blocks), masked)
-                a_b = b.select(packs, i64(height), f["a.b"])
-                a_t = b.select(packs, b.mul(rows, i64(height)), f["a.t"])
-                with code.loop(start, stop, i64(height)) as column:
-                    own = code.at(packed, b.mul(b.sub(column, n), b.mul(steps, rows)))
-                    c = code.at(f.pointer("c"), b.add(b.mul(column, f["c_n"]), m))
-                    b.call(tile, [
-                        c, f["c_n"], b.select(packs, own, code.at(a, column)), code.at(x, m),
-                        b.sub(f["M"], m), steps, rows, a_t, a_b, f["x.t"], f["x.b"],
-                    ])  # fmt: skip
-
-        with code.loop(i64(0), whole, i64(V * blocks)) as m:
-            tiles_over(m, blocks, masked=False)
-        with code.loop(whole, f["M"], i64(V)) as m:
-            tiles_over(m, 1, masked=True)
-
+    packs = b.icmp_signed(">=", b.add(f["M_ih"], f["M_hh"]), i64(_PACK_FROM))
     with (
         code.loop(i64(0), f["T"], f["chunk"]) as t,
         code.loop(i64(0), f["B"], i64(_ROWS)) as row,
         code.loop(first, last, i64(_COLUMNS)) as n,
     ):
-        a = code.at(f.pointer("a"), b.add(b.mul(t, f["a.t"]), b.mul(row, f["a.b"])))
-        x = code.at(f.pointer("x"), b.add(b.mul(t, f["x.t"]), b.mul(row, f["x.b"])))
+        end = code.smaller(b.add(n, i64(_COLUMNS)), last)
         steps = code.smaller(f["chunk"], b.sub(f["T"], t))
         rows = code.smaller(i64(_ROWS), b.sub(f["B"], row))
-        block(a, x, steps, rows, n, code.smaller(b.add(n, i64(_COLUMNS)), last))
+        a = code.at(f.pointer("a"), b.add(b.mul(t, f["a.t"]), b.mul(row, f["a.b"])))
+
+        def own(column: Value, n: Value = n, steps: Value = steps, rows: Value = rows) -> Value:
+            return code.at(packed, b.mul(b.sub(column, n), b.mul(steps, rows)))
+
+        with b.if_then(packs):
+            for height, start, stop in even_rows(code, most, n, end):
+                with code.loop(start, stop, i64(height)) as column:
+                    _pack(code, own(column), code.at(a, column), height, steps, rows, f)
+        with code.loop(i64(0), i64(len(_SIDES)), i64(1)) as side:
+            met = _met(code, f, side, t, row)
+
+            def tiles_over(m: Value, blocks: int, masked: bool) -> None:
+                for height, start, stop in even_rows(code, most, n, end):
+                    tile = _tile(tiles, Shape(height, blocks), masked)
+                    a_b = b.select(packs, i64(height), f["a.b"])
+                    a_t = b.select(packs, b.mul(rows, i64(height)), f["a.t"])
+                    with code.loop(start, stop, i64(height)) as column:
+                        c = code.at(met.c, b.add(b.mul(column, met.M), m))
+                        b.call(tile, [
+                            c, met.M, b.select(packs, own(column), code.at(a, column)),
+                            code.at(met.first, m), met.first_b, code.at(met.steps, m), met.t, met.b,
+                            b.sub(met.M, m), steps, rows, a_t, a_b,
+                        ])  # fmt: skip
+
+            blocks = shape(1, tiles.registers, most).blocks
+            whole = b.sub(met.M, b.srem(met.M, i64(code.width * blocks)))
+            with code.loop(i64(0), whole, i64(code.width * blocks)) as m:
+                tiles_over(m, blocks, masked=False)
+            with code.loop(whole, met.M, i64(code.width)) as m:
+                tiles_over(m, 1, masked=True)
+
+
+class _Met(NamedTuple):
+    """What the derivatives met on one side, from some step and row on."""
+
+    M: Value
+    steps: Value
+    t: Value
+    b: Value
+    first: Value  # the first of these steps
+    first_b: Value
+    c: Value
+
+
+def _met(code: Code, f: Fields, side: Value, t: Value, row: Value) -> _Met:
+    b = code.b
+    is_input = b.icmp_signed("==", side, i64(0))
+    M, met, met_t, met_b, first, first_b, c = (
+        b.select(is_input, *(f[f"{name}_{side}"] for side in _SIDES)) for name in _OF_A_SIDE
+    )
+    steps = code.at(b.inttoptr(met, POINTER), b.add(b.mul(t, met_t), b.mul(row, met_b)))
+    apart = b.and_(b.icmp_signed("!=", first, i64(0)), b.icmp_signed("==", t, i64(0)))
+    elsewhere = code.at(b.inttoptr(first, POINTER), b.mul(row, first_b))
+    start, start_b = b.select(apart, elsewhere, steps), b.select(apart, first_b, met_b)
+    return _Met(M, steps, met_t, met_b, start, start_b, b.inttoptr(c, POINTER))
 
 
 def _pack(code: Code, to: Value, a: Value, height: int, steps: Value, rows: Value, f: Fields) -> None:
@@ -108,16 +141,17 @@ def _tile(tiles: Tiles, shape: Shape, masked: bool) -> Value:
 
 
 def _write_tile(tiles: Tiles, name: str, shape: Shape, masked: bool) -> Value:
-    """``tile(c, c_n, a, x, left, steps, rows, a_t, a_b, x_t, x_b)``: c is read once and written once.
+    """``tile(c, c_n, a, first, first_b, x, x_t, x_b, left, steps, rows, a_t, a_b)``: c is read once and
+    written once; the first step of x lies apart.
 
     It is sent for at the start, to be there at the end: where c is large, waiting for it took a sixth of the
     time.
     """
-    kind = ir.FunctionType(VOID, [POINTER, I64, POINTER, POINTER, *[I64] * 7])
+    kind = ir.FunctionType(VOID, [POINTER, I64, POINTER, POINTER, I64, POINTER, *[I64] * 7])
     function = ir.Function(tiles.module, kind, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    c, c_n, a, x, left, steps, rows, a_t, a_b, x_t, x_b = function.args
+    c, c_n, a, first, first_b, x, x_t, x_b, left, steps, rows, a_t, a_b = function.args
     code = Code(function, tiles.number, tiles.width)
     b, V = code.b, code.width
     mask = code.first(left) if masked else None
@@ -128,9 +162,11 @@ def _write_tile(tiles: Tiles, name: str, shape: Shape, masked: bool) -> Value:
         code.prefetch(at[place], write=True)
         b.store(code.constant(0), total[place])
     with code.loop(i64(0), steps, i64(1)) as t:
-        a_row, x_row = code.at(a, b.mul(t, a_t)), code.at(x, b.mul(t, x_t))
+        is_first = b.icmp_signed("==", t, i64(0))
+        a_row, x_row = code.at(a, b.mul(t, a_t)), b.select(is_first, first, code.at(x, b.mul(t, x_t)))
+        x_stride = b.select(is_first, first_b, x_b)
         with code.loop(i64(0), rows, i64(1)) as row:
-            a_here, x_here = code.at(a_row, b.mul(row, a_b)), code.at(x_row, b.mul(row, x_b))
+            a_here, x_here = code.at(a_row, b.mul(row, a_b)), code.at(x_row, b.mul(row, x_stride))
             numbers = [code.splat(code.scalar(a_here, i64(r))) for r in range(shape.rows)]
             for j in range(shape.blocks):
                 values = code.load(code.at(x_here, i64(j * V)), mask)

@@ -29,6 +29,11 @@ class Slot:
     row_ih: int | None
     row_hh: int | None
 
+    def follows(self, other: Slot) -> bool:
+        """Whether its rows come right after those of another slot, wherever either has any."""
+        pairs = ((self.row_ih, other.row_ih), (self.row_hh, other.row_hh))
+        return all(a == b if a is None or b is None else a == b + 1 for a, b in pairs)
+
 
 @final
 @dataclass(frozen=True)
@@ -78,17 +83,28 @@ class Plan:
         """The slots that the recurrent product adds to: a suffix."""
         return tuple(s for s in self.slots if s.row_hh is not None)
 
-    @property
+    @functools.cached_property
+    def runs(self) -> list[tuple[int, list[Slot]]]:
+        """Slots on end whose rows lie on end in both weight matrices; each with its first place."""
+        runs: list[tuple[int, list[Slot]]] = []
+        for place, slot in enumerate(self.slots):
+            if runs and slot.follows(runs[-1][1][-1]):
+                runs[-1][1].append(slot)
+            else:
+                runs.append((place, [slot]))
+        return runs
+
+    @functools.cached_property
     def rows_ih(self) -> list[int]:
         """For each input slot, its block of rows in the input weights."""
         return [s.row_ih for s in self.slots if s.row_ih is not None]
 
-    @property
+    @functools.cached_property
     def rows_hh(self) -> list[int]:
         """For each state slot, its block of rows in the recurrent weights."""
         return [s.row_hh for s in self.slots if s.row_hh is not None]
 
-    @property
+    @functools.cached_property
     def keeps(self) -> bool:
         """Whether backward reads anything besides the states."""
         return any(node is not None for node in self.kept)

@@ -54,7 +54,7 @@ class Program:
         team = openmp() if threads > 1 else None
         if team is not None:
             fields = {**fields, "threads": threads, **team._asdict()}
-        array = self.arguments.fill({"threads": 1, **fields})
+        array = self.arguments.fill(fields)
         if threads == 1 or team is not None:
             self._run(ctypes.addressof(array))
             return
@@ -155,6 +155,8 @@ class CompiledCell:
         divide the rows costs nothing, but few rows make poor tiles, and rows of different lengths unequal
         shares: those of packed sequences are never divided.
         """
+        if wanted == 1:
+            return Team(1, by_units=False)
         weights = len(self.plan.slots) * H * (H + I)
         prefers_units = packed or _FEW_ROWS * wanted > B or weights * self.number.bytes > _LARGE_WEIGHTS
         if prefers_units and openmp() is not None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
@@ -109,17 +110,17 @@ class Cell:
         self.__module__ = function.__module__
         self.__doc__ = function.__doc__
 
-    @property
+    @cached_property
     def input_gates(self) -> tuple[str, ...]:
         """Names of the parameters with rows in the input weights, in the order of the rows."""
         return tuple(p.name for p in self.parameters if p.sees_input)
 
-    @property
+    @cached_property
     def state_gates(self) -> tuple[str, ...]:
         """Names of the parameters with rows in the recurrent weights, in the order of the rows."""
         return tuple(p.name for p in self.parameters if p.sees_state)
 
-    @property
+    @cached_property
     def vectors(self) -> tuple[str, ...]:
         """Names of the `Vector` parameters."""
         return tuple(p.name for p in self.parameters if p.kind is Kind.VECTOR)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from gatewise.compiler import outer
+from gatewise.compiler.plan import Slot
 from gatewise.compiler.program import worth
 from gatewise.nn.kernels import Call, Problem, address
 
@@ -39,15 +39,7 @@ class Backward(Problem):
         for name, steps in zip(call.cell.states, self.state_steps, strict=True):
             self.give(f"out_{name}", steps)
         self._give_output_derivative(by_results[0])
-        # By each state as it enters the first step; what resets bring to the initial states comes apart.
-        self.carries, self.by_resets = list[Tensor](), list[Tensor]()
-        for name, by_final in zip(call.cell.states, by_results[1:], strict=False):
-            given = self.x.new_zeros(self.B, self.H) if by_final is None else by_final
-            self.carries.append(given.clone(memory_format=torch.contiguous_format))
-            self.fields[f"carry_{name}"] = address(self.carries[-1])
-            if call.reset is not None and self.states:
-                self.by_resets.append(self.x.new_zeros(self.B, self.H))
-                self.fields[f"dinit_{name}"] = address(self.by_resets[-1])
+        self._give_carries(by_results[1 : 1 + len(call.cell.states)])
         self.dx = self.sequence(self.I) if needed[0] else None
         if self.dx is not None:
             self.give("dx", self.dx)
@@ -62,113 +54,125 @@ class Backward(Problem):
         self.dout = dout if dout.stride(-1) == 1 else dout.contiguous()
         self.give("dout", self.dout)
 
+    def _give_carries(self, by_finals: Sequence[Tensor | None]) -> None:
+        """By each state as it enters the first step; what resets bring to the initial states comes apart."""
+        self.carries: list[Tensor] = []
+        self.by_resets: list[Tensor] = []
+        for name, by_final in zip(self.call.cell.states, by_finals, strict=True):
+            if by_final is None:
+                carry = self.x.new_zeros(self.B, self.H)
+            else:
+                carry = by_final.clone(memory_format=torch.contiguous_format)
+            self.carries.append(carry)
+            self.fields[f"carry_{name}"] = address(carry)
+            if self.call.reset is not None and self.states:
+                self.by_resets.append(self.x.new_zeros(self.B, self.H))
+                self.fields[f"dinit_{name}"] = address(self.by_resets[-1])
+
     def gradients(self) -> Iterator[Tensor | None]:
         """By each tensor of the call, None where it is not needed."""
-        by_tensor: list[Callable[[], Tensor | None]] = [
-            lambda: self.dx,
-            self._by_weight_ih,
-            self._by_weight_hh,
-        ]
-        if self.call.biased:
-            by_tensor += [self._by_bias_ih, self._by_bias_hh]
-        by_tensor += [functools.partial(self._by_vector, n) for n in range(len(self.call.cell.vectors))]
-        by_tensor += [functools.partial(self._by_state, n) for n in range(len(self.states))]
-        return (make() if need else None for make, need in zip(by_tensor, self.needed, strict=True))
+        found = [self.dx, *self._by_weights(), *self._by_biases_and_vectors(), *self._by_states()]
+        return (gradient if need else None for gradient, need in zip(found, self.needed, strict=True))
 
-    def _by_state(self, n: int) -> Tensor:
-        return self.carries[n] + self.by_resets[n] if self.by_resets else self.carries[n]
+    def _by_states(self) -> list[Tensor]:
+        if not self.states:
+            return []
+        if not self.by_resets:
+            return self.carries
+        return [carry + more for carry, more in zip(self.carries, self.by_resets, strict=True)]
 
-    def _by_weight_ih(self) -> Tensor:
-        pairs = [(self._time_first(self.derivatives), self._time_first(self.x))]
-        return self._outer(self.weights.weight_ih, self.cell.plan.rows_ih, 0, pairs)
+    def _by_weights(self) -> tuple[Tensor | None, Tensor | None]:
+        """By the input weights and the recurrent weights, where they are needed."""
+        _, by_ih, by_hh = self.needed[:3]
+        results = (
+            torch.zeros_like(self.weights.weight_ih) if by_ih else None,
+            torch.zeros_like(self.weights.weight_hh) if by_hh else None,
+        )
+        self.give("x", self.x)
+        T, B = (self.T, self.B) if self.walk is None else (1, self.x.size(0))
+        fields = {"T": T, "B": B, "chunk": outer.chunk(B)}
+        fields |= self._strided("a", "derivatives") | self._met("ih", "x")
+        if by_hh:
+            fields |= self._met_by_state()
+        for first, run in self.cell.plan.runs:
+            self._add_products(fields, first, run, results)
+        return results
 
-    def _by_weight_hh(self) -> Tensor:
-        rows = self.cell.plan.rows_hh
-        first_slot = self.slots - len(rows)
-        return self._outer(self.weights.weight_hh, rows, first_slot, list(self._with_entering()))
+    def _add_products(
+        self, fields: dict[str, int], first: int, run: Sequence[Slot], results: Sequence[Tensor | None]
+    ) -> None:
+        """Add the products of a run of slots to its rows in both matrices."""
+        place = first * self.H * self.x.itemsize
+        fields = {**fields, "a": fields["a"] + place, "N": len(run) * self.H}
+        columns = 0
+        for side, result, row in zip(("ih", "hh"), results, (run[0].row_ih, run[0].row_hh), strict=True):
+            if result is not None and row is not None:
+                M = result.size(1)
+                columns += M
+                fields |= {f"M_{side}": M, f"c_{side}": address(result) + row * self.H * M * result.itemsize}
+        work = fields["T"] * fields["B"] * fields["N"] * columns
+        self.cell.outer(worth(torch.get_num_threads(), fields["N"], work), fields)
 
-    def _time_first(self, sequence: Tensor) -> Tensor:
-        """As ``[T, B, width]``; packed, all rows as those of one step."""
-        if self.walk is not None:
-            return sequence.unsqueeze(0)
-        return sequence.transpose(0, 1) if self.call.batch_first else sequence
+    def _strided(self, to: str, name: str) -> dict[str, int]:
+        """A sequence that was given as `name`, under another name; packed, all rows as those of one step."""
+        fields = self.fields
+        return {to: fields[name], f"{to}.t": fields[f"{name}.t"], f"{to}.b": fields[f"{name}.b"]}
 
-    def _outer(
-        self, like: Tensor, rows: Sequence[int], first_slot: int, pairs: Sequence[tuple[Tensor, Tensor]]
-    ) -> Tensor:
-        """The gradient by a weight matrix: outer products of derivatives and what they met, summed."""
-        result = torch.zeros_like(like)
-        for (start, stop), block in _runs(rows):
-            for derivatives, met in pairs:
-                columns = slice((first_slot + start) * self.H, (first_slot + stop) * self.H)
-                self._add_outer(result[block * self.H :], derivatives[..., columns], met)
-        return result
+    def _met(self, side: str, name: str) -> dict[str, int]:
+        return {f"{field}_{side}": value for field, value in self._strided("met", name).items()}
 
-    def _add_outer(self, to: Tensor, derivatives: Tensor, met: Tensor) -> None:
-        """Add ``sum over t, b of derivatives[t, b, n] * met[t, b, m]`` to the first n rows of `to`."""
-        T, B, N = derivatives.shape
-        M = met.size(2)
-        fields = {"T": T, "B": B, "N": N, "M": M, "c": to.data_ptr(), "c_n": M, "chunk": outer.chunk(B)}
-        for name, steps in (("a", derivatives), ("x", met)):
-            fields |= {name: address(steps), f"{name}.t": steps.stride(0), f"{name}.b": steps.stride(1)}
-        self.cell.outer(worth(torch.get_num_threads(), N, T * B * N * M), fields)
-
-    def _with_entering(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Derivatives of steps beside the outputs that entered them."""
-        output, derivatives = self._time_first(self.state_steps[0]), self._time_first(self.derivatives)
+    def _met_by_state(self) -> dict[str, int]:
+        """The outputs that entered each step: those of the step before, at first the initial ones."""
         if self.walk is not None or self.call.reset is not None:
-            yield derivatives, self._entering(output)
-            return
-        n = self.T - 1
-        later, earlier, first = (0, 1, n) if self.call.reverse else (1, 0, 0)
-        if self.states:
-            yield derivatives.narrow(0, first, 1), self.states[0].unsqueeze(0)
-        yield derivatives.narrow(0, later, n), output.narrow(0, earlier, n)
+            self.entering = self._entering()
+            self.give("entering", self.entering, batch_first=False)
+            return self._met("hh", "entering")
+        state = self.call.cell.states[0]
+        met = self._met("hh", f"out_{state}")
+        met["met_hh"] -= met["met.t_hh"] * self.x.itemsize
+        return met | {"first_hh": self.fields[f"init_{state}"], "first.b_hh": self.fields[f"init_{state}.b"]}
 
-    def _entering(self, output: Tensor) -> Tensor:
-        """The outputs ``[T, B, H]`` that entered each step, where some rows entered it anew."""
+    def _entering(self) -> Tensor:
+        """The outputs that entered each step, ``[T, B, H]`` or packed, where some rows entered it anew."""
         initial = self.states[0] if self.states else self.x.new_zeros(self.B, self.H)
-        reset = self.call.reset
+        output, reset = self.state_steps[0], self.call.reset
         if self.walk is not None:
             anew, rows = self.walk.before < 0, self.walk.rows
             anew = anew if reset is None else anew | reset
-            entering = output[0].index_select(0, self.walk.before.clamp(min=0))
+            entering = output.index_select(0, self.walk.before.clamp(min=0))
             entering[anew] = initial[rows[anew]]
-            return entering.unsqueeze(0)
+            return entering
+        if self.call.batch_first:
+            output, reset = output.transpose(0, 1), None if reset is None else reset.T
         entering = output.roll(-1 if self.call.reverse else 1, 0)
         entering[-1 if self.call.reverse else 0] = initial
         if reset is not None:
-            steps, rows = (reset.T if self.call.batch_first else reset).nonzero(as_tuple=True)
+            steps, rows = reset.nonzero(as_tuple=True)
             entering[steps, rows] = initial[rows]
         return entering
 
-    @functools.cached_property
-    def _sums(self) -> Tensor:
-        """The derivatives summed over steps and rows, by slot and vector."""
-        return self.derivatives.sum(tuple(range(self.derivatives.dim() - 1))).view(-1, self.H)
+    def _by_biases_and_vectors(self) -> list[Tensor]:
+        """Sums of the derivatives over all steps and rows."""
+        if not self.call.biased and not self.call.cell.vectors:
+            return []
+        plan, axes = self.cell.plan, tuple(range(self.derivatives.dim() - 1))
+        sums = self.derivatives.sum(axes)
+        vectors = sums[self.slots * self.H :].view(-1, self.H).unbind()
+        if not self.call.biased:
+            return [*vectors]
+        return [
+            self._by_bias(sums, plan.rows_ih, 0),
+            self._by_bias(sums, plan.rows_hh, self.slots - len(plan.rows_hh)),
+            *vectors,
+        ]
 
-    def _by_bias_ih(self) -> Tensor:
-        return self._by_rows(self.cell.plan.rows_ih, 0)
-
-    def _by_bias_hh(self) -> Tensor:
-        rows = self.cell.plan.rows_hh
-        return self._by_rows(rows, self.slots - len(rows))
-
-    def _by_rows(self, rows: Sequence[int], first_slot: int) -> Tensor:
-        """The sums of consecutive slots, in the order of their blocks of rows."""
-        return self._sums[[first_slot + rows.index(block) for block in range(len(rows))]].flatten()
-
-    def _by_vector(self, n: int) -> Tensor:
-        return self._sums[self.slots + n]
-
-
-def _runs(blocks: Sequence[int]) -> Iterator[tuple[tuple[int, int], int]]:
-    """Runs of slots whose blocks of rows follow each other: (first and last slot, first block)."""
-    start = 0
-    for n in range(1, len(blocks) + 1):
-        if n == len(blocks) or blocks[n] != blocks[n - 1] + 1:
-            yield (start, n), blocks[start]
-            start = n
+    def _by_bias(self, sums: Tensor, rows: Sequence[int], first: int) -> Tensor:
+        """The sums of some consecutive slots, in the order of their blocks of rows."""
+        own = sums[first * self.H : (first + len(rows)) * self.H]
+        if list(rows) == sorted(rows):
+            return own.clone()
+        blocks = own.view(-1, self.H)
+        return torch.cat([blocks[rows.index(row)] for row in range(len(rows))])
 
 
 def _graph_is_kept() -> bool:
