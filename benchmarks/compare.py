@@ -10,7 +10,7 @@ import torch
 from benchmarks import onnx_layer
 from benchmarks.layers import Shape, pair, prepared
 from benchmarks.measure import interleaved, medians, ratio
-from benchmarks.peak import peak
+from benchmarks.peak import Peak
 
 OURS = "gatewise"
 
@@ -49,21 +49,21 @@ def compare(
 ) -> Iterator[Result]:
     """Measure each shape; sets torch's number of threads."""
     torch.set_num_threads(threads)
-    fma = peak()
+    peak = Peak()
     for shape in shapes:
         ours, theirs, x = pair(cell, shape)
         contenders = {OURS: prepared(mode, ours, x), "torch": prepared(mode, theirs, x)}
         if mode == "inference" and not onnx_layer.missing():
             contenders[onnx_layer.NAME] = onnx_layer.onnx_layer(cell, theirs, x, threads)
-        times = interleaved(contenders | {"peak": fma.run}, rounds, seconds)
+        times = interleaved(contenders | {"peak": peak.run}, rounds, seconds)
         middle = medians(times)
-        share = shape.operations(cell, mode) / fma.operations / threads
+        share = shape.operations(cell, mode) / peak.operations / threads
         yield Result(
             cell,
             mode,
             threads,
             shape,
-            peak=fma.operations / middle.pop("peak"),
+            peak=peak.operations / middle.pop("peak"),
             seconds=middle,
             times_as_fast_as={peer: ratio(times, OURS, peer) for peer in contenders if peer != OURS},
             of_peak=share * ratio(times, OURS, "peak"),

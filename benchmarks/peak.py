@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -16,22 +14,25 @@ from gatewise.compiler.vector import FLOAT32, I64, POINTER, VOID, Code, i64
 _PASSES = 20_000  # over all chains in a call: under 0.2 ms
 
 
-class Peak(NamedTuple):
-    """A call that keeps one core's multipliers busy, and its floating-point operations."""
+class Peak:
+    """float32, in the widest vectors of this machine.
 
-    run: Callable[[], object]
-    operations: float
+    Attributes:
+        operations: floating-point operations of a call of `run`.
+    """
 
+    def __init__(self) -> None:
+        width = host().vector_bits // FLOAT32.bits
+        chains = host().registers * 3 // 4  # hide the latency, and leave room for the factors
+        text = _module(width, chains)
+        self.operations = 2.0 * _PASSES * chains * width
+        self._memory = np.full(2 * width, 0.5, np.float32)  # sums near 1, whatever the number of passes
+        self._loaded = machine.load(text, lambda: text, ["run"])  # stays in memory while it is held
+        self._function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self._loaded.address["run"])
 
-def peak() -> Peak:
-    """float32, in the widest vectors of this machine."""
-    width = host().vector_bits // FLOAT32.bits
-    chains = host().registers * 3 // 4  # hide the latency, and leave room for the factors
-    text = _module(width, chains)
-    address = machine.load(text, lambda: text, ["run"]).address["run"]
-    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
-    memory = np.full(2 * width, 0.5, np.float32)  # sums near 1, whatever the number of passes
-    return Peak(lambda: function(memory.ctypes.data, _PASSES), 2.0 * _PASSES * chains * width)
+    def run(self) -> None:
+        """Keep the multipliers of one core busy."""
+        self._function(self._memory.ctypes.data, _PASSES)
 
 
 def _module(width: int, chains: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -31,7 +31,9 @@ def picture(results: Sequence[Result], machine: Machine) -> Figure:
     modes = list(dict.fromkeys(result.mode for result in results))
     panels = {(mode, cell): _of(results, mode, cell) for mode in modes for cell in cells}
     height = max(_places(panel)[-1] + 1 for panel in panels.values()) * _LINE + 0.6
-    size = (2.0 + 3.6 * len(cells), 1.1 + height * len(modes))
+    width = 2.0 + 3.6 * len(cells)
+    heading = [piece for line in _heading(results, machine) for piece in wrap(line, int(12 * width))]
+    size = (width, 0.6 + 0.2 * len(heading) + height * len(modes))
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     axes = figure.subplots(len(modes), len(cells), squeeze=False, sharey=True)
     for panel, ((mode, cell), chosen) in zip(axes.flat, panels.items(), strict=True):
@@ -39,8 +41,7 @@ def picture(results: Sequence[Result], machine: Machine) -> Figure:
         panel.set_title(title(cell, mode), loc="left", fontsize=11, fontweight="bold", color=_INK)
     for panel in axes[-1]:
         panel.set_xlabel("times the floor", fontsize=9, color=_INK)
-    heading = "\n".join(fill(line, int(12 * size[0])) for line in _heading(results, machine))
-    figure.suptitle(heading, x=0.01, ha="left", fontsize=10, color=_INK)
+    figure.suptitle("\n".join(heading), x=0.01, ha="left", fontsize=10, color=_INK)
     figure.legend(handles=_handles(results), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
