@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def table(name: str, findings: Sequence[Finding], settings: Settings, machine: Machine) -> Table:
     """The findings of a case."""
-    caption = f"{machine}; {plural(settings.threads, 'thread')}"
+    caption = f"{machine}; {plural(settings.threads, 'thread')} unless said"
     made = Table(title=name, caption=caption, min_width=100)
     for column in ["what", "measured", "target", "met", "beside"]:
         made.add_column(column, justify="right" if column == "measured" else "left")

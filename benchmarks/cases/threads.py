@@ -28,7 +28,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
                 times = interleaved(contenders, settings.rounds, settings.seconds, before)
                 gain = ratio(times, "mm 2", "mm 1")
                 yield Finding(
-                    f"LSTM {mode} {shape}{situation}",
+                    f"LSTM {mode} {shape}, 2 threads beside 1{situation}",
                     ratio(times, "ours 2", "ours 1"),
                     "x",
                     Target(_SHARE * gain, at_least=True),
