@@ -20,7 +20,7 @@ FIELDS = ("threads", "by_units", "parallel", "thread_num", "num_threads", "give_
 
 # x86: flush-to-zero (bit 15) and denormals-are-zero (bit 6) of MXCSR; ARM: FZ (bit 24) of FPCR.
 _X86_FLUSH, _ARM_FLUSH = 0x8040, 1 << 24
-_SPINS = 1 << 12  # looks at the others before the core is offered to someone else
+_SPINS = 1 << 8  # looks at the others before the core is offered to someone else
 
 
 class Share(NamedTuple):
