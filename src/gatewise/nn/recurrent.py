@@ -273,6 +273,4 @@ def _padded(recorded: dict[str, Tensor], packing: Packing | None) -> dict[str, T
     """Recorded values as ``[T, B, H]``, NaN past the end of a row."""
     if packing is None:
         return recorded
-    return {
-        name: packing.pad(values, batch_first=False, value=torch.nan) for name, values in recorded.items()
-    }
+    return {name: packing.pad_with_nan(values) for name, values in recorded.items()}
