@@ -167,6 +167,35 @@ def test_every_kind_of_parameter(given: bool, batch_first: bool, reverse: bool) 
 
 
 @pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("given", [False, True])
+def test_packed_rows_that_start_anew(given: bool, reverse: bool) -> None:
+    weights, lengths = weights_of(mixed), [6, 4, 1]
+    x, anew = torch.randn(T, B, I, dtype=torch.float64), torch.rand(T, B) < 0.4
+    h, m = torch.randn(2, B, H, dtype=torch.float64) * given
+    running = torch.arange(T)[:, None] < torch.tensor(lengths)
+    found = eager.scan(
+        mixed,
+        x[running],
+        weights,
+        (h, m) if given else None,
+        reverse=reverse,
+        record=("m",),
+        reset=anew[running],
+        batch_sizes=running.sum(1),
+    )
+    outputs, seen = x.new_zeros(T, B, H), x.new_zeros(T, B, H)
+    for row, length in enumerate(lengths):
+        hs, ms = initial = h[row : row + 1], m[row : row + 1]
+        for t in reversed(range(length)) if reverse else range(length):
+            hs, ms = initial if anew[t, row] else (hs, ms)
+            _, hs, ms = by_hand(x[t : t + 1, row : row + 1], weights, hs, ms)
+            outputs[t, row], seen[t, row] = hs[0], ms[0]
+        torch.testing.assert_close(tuple(state[row] for state in found.states), (hs[0], ms[0]))
+    torch.testing.assert_close(found.output, outputs[running], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(found.recorded["m"], seen[running], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
 def test_what_is_recorded_satisfies_the_equations(reverse: bool) -> None:
     names = tuple(cells.lstm.values)
     x = torch.randn(B, T, I, dtype=torch.float64)

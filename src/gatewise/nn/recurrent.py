@@ -52,8 +52,8 @@ class Recurrent(Layer):
         device: where the parameters are made.
         dtype: their element type.
         checkpoint: k, to train in less memory: the states are kept every k steps, and what backward reads
-            besides is computed again, k steps at a time; 0 keeps all. Gradients by input and states are the
-            same bits. Memory is least near ``k = sqrt(T)``. Not together with `reset`.
+            besides is computed again, k steps at a time; 0 keeps all. Outputs are the same bits, gradients
+            the same up to rounding. Memory is least near ``k = sqrt(T)``. Not together with `reset`.
 
     Shape:
         - input: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`, ``[T, I]`` without a batch, or a
@@ -223,7 +223,7 @@ class Recurrent(Layer):
         if packing:
             reset = None if reset is None else packing.pack(reset, self.batch_first)
             options |= {"batch_first": False, "batch_sizes": packing.batch_sizes}
-        if self.checkpoint and torch.is_grad_enabled():
+        if self.checkpoint:
             checks.no_reset(reset)
             return partial(scan_in_segments, self.checkpoint, self.cell, **options)
         return partial(scan, self.cell, reset=reset, **options)
