@@ -17,7 +17,8 @@ from typing import final
 from llvmlite import binding as llvm
 from llvmlite import ir
 
-from gatewise.compiler.vector import I1, I64, POINTER, VOID, Code, Number, Value, i64
+from gatewise.compiler.arguments import Arguments
+from gatewise.compiler.vector import I1, I64, POINTER, VOID, Address, Code, Number, Value, i64
 
 _PART_BYTES = 1 << 18  # of a panel that are used on all rows before the next: a share of the second cache
 _TILES = 32  # of rows whose sums are kept while a panel is taken in parts
@@ -127,7 +128,7 @@ class Tiles:
                         place = total[r, j, g]
                         b.store(code.fma(numbers[r], weights, b.load(place, typ=code.vector)), place)
 
-        unrolled = 4
+        unrolled = 2
         whole = b.add(start, b.and_(b.sub(K, start), i64(-unrolled)))
         with code.loop(start, whole, i64(unrolled)) as k:
             code.prefetch(code.at(ahead, b.mul(k, pace)))
@@ -175,6 +176,15 @@ class Then:
     context: Value
 
 
+# What `matrix_phase` hands to the function that does it, which is written once for so many slots.
+_PHASE = Arguments(
+    (
+        *("a", "outer_stride", "row_stride", "outers", "first", "last"),
+        *("panels", "K", "units", "first_block", "last_block", "run", "send_for", "context", "turn"),
+    )
+)
+
+
 def matrix_phase(
     code: Code, tiles: Tiles, slots: int, rows: Rows, columns: Columns, then: Then, turn: Value
 ) -> None:
@@ -183,7 +193,32 @@ def matrix_phase(
     Where `turn` is odd the blocks are taken from the last to the first: turn about from step to step, each
     step begins with the panels that the one before left in the cache.
     """
-    b, weights = code.b, max(slots, 1)
+    name = f"multiply_{slots}"
+    multiply = tiles.module.globals.get(name) or _write_multiply(tiles, name, slots)
+    phase = _PHASE.make(code)
+    phase.set(
+        a=rows.a, outer_stride=rows.outer_stride, row_stride=rows.row_stride,
+        outers=rows.outers, first=rows.first, last=rows.last,
+        panels=columns.panels, K=columns.K, units=columns.units,
+        first_block=columns.first, last_block=columns.last,
+        run=Address(then.function.run), send_for=Address(then.function.send_for),
+        context=then.context, turn=turn,
+    )  # fmt: skip
+    code.b.call(multiply, [phase.array])
+
+
+def _write_multiply(tiles: Tiles, name: str, slots: int) -> Value:
+    function = ir.Function(tiles.module, ir.FunctionType(VOID, [POINTER]), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    code = Code(function, tiles.number, tiles.width)
+    f, b = _PHASE.read(code, function.args[0]), code.b
+    integers = (f[name] for name in ("outer_stride", "row_stride", "outers", "first", "last"))
+    rows = Rows(f.pointer("a"), *integers)
+    columns = Columns(f.pointer("panels"), *(f[name] for name in ("K", "units", "first_block", "last_block")))
+    functions = (Address(f.pointer(name), _VISIT) for name in ("run", "send_for"))
+    then = Then(Elementwise(*functions), f.pointer("context"))
+    weights = max(slots, 1)
     room = code.room(code.number.type, code.width * max(weights, _sums(tiles.registers)) * _TILES)
     for n, first, last in even_rows(code, tallest(weights, tiles.registers), rows.first, rows.last):
         wide = shape(weights, tiles.registers, n)
@@ -195,7 +230,9 @@ def matrix_phase(
         of_height = replace(rows, first=first, last=last)
         for part, start, stop in parts:
             of_shape = replace(columns, first=start, last=stop)
-            _blocks(code, tiles, slots, part, of_height, of_shape, then, turn, room)
+            _blocks(code, tiles, slots, part, of_height, of_shape, then, f["turn"], room)
+    b.ret_void()
+    return function
 
 
 def _blocks(
@@ -252,6 +289,9 @@ def _blocks(
             b.call(tile, [sums, a, rows.row_stride, panel, stride, k, stop, ahead, pace])
             with b.if_then(is_last):
                 b.call(then.function.run, [then.context, sums, *extent])
+
+
+_VISIT = ir.FunctionType(VOID, [POINTER, POINTER, *[I64] * 6])
 
 
 @final
@@ -313,8 +353,7 @@ def elementwise_function(
 
 def _walk(tiles: Tiles, name: str, slots: int, visit: Callable[[Place], None]) -> Value:
     """``walk(context, sums, units, outer, row, rows, block, blocks)`` visits the vectors of a tile."""
-    kind = ir.FunctionType(VOID, [POINTER, POINTER, *[I64] * 6])
-    function = ir.Function(tiles.module, kind, name)
+    function = ir.Function(tiles.module, _VISIT, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     context, sums, units, outer, row, rows, block, blocks = function.args

@@ -73,6 +73,19 @@ def i64(value: int) -> Any:
 
 
 @final
+class Literal:
+    """A vector constant in LLVM's short form: llvmlite would write every lane out."""
+
+    def __init__(self, vector: Any, text: str) -> None:
+        self.type = vector
+        self._text = text
+
+    def get_reference(self) -> str:
+        """How instructions refer to it."""
+        return self._text
+
+
+@final
 class Address:
     """A view of an LLVM value as a plain pointer, and as a function of type `function_type` if one is given.
 
@@ -108,17 +121,22 @@ class Code:
         """`value` in every lane, rounded to the element type."""
         with np.errstate(over="ignore"):  # beyond the largest number there is infinity
             rounded = float(self.number.dtype.type(value))
-        return ir.Constant(self.vector, [rounded] * self.width)
+        return Literal(self.vector, f"splat ({ir.Constant(self.number.type, rounded)})")
 
     def integer(self, value: int) -> Value:
         """The integer `value` in every lane."""
-        return ir.Constant(self.integers, [value] * self.width)
+        return Literal(self.integers, f"splat ({ir.Constant(self.number.integer, value)})")
 
     def splat(self, scalar: Value) -> Value:
         """A scalar in every lane."""
-        nothing = ir.Constant(self.vector, ir.Undefined)
-        one = self.b.insert_element(nothing, scalar, ir.Constant(I32, 0))
-        return self.lanes(one, nothing, [0] * self.width)
+        return self._broadcast(scalar, self.vector)
+
+    def _broadcast(self, scalar: Value, vector: Any) -> Value:
+        nothing, first = Literal(vector, "poison"), ir.Constant(I32, 0)
+        one = self.b.insert_element(nothing, scalar, first)
+        return self.b.shuffle_vector(
+            one, nothing, ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
+        )
 
     def lanes(self, x: Value, y: Value, order: list[int]) -> Value:
         """A vector of lanes picked from x (0 to V-1) and y (V to 2V-1)."""
@@ -127,11 +145,7 @@ class Code:
     def first(self, count: Value) -> Value:
         """The mask of the first `count` lanes, all of them if there are fewer."""
         lanes = ir.VectorType(I32, self.width)
-        one = self.b.insert_element(
-            ir.Constant(lanes, ir.Undefined), self.b.trunc(count, I32), ir.Constant(I32, 0)
-        )
-        zeros = ir.Constant(lanes, [0] * self.width)
-        bound = self.b.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), zeros)
+        bound = self._broadcast(self.b.trunc(count, I32), lanes)
         return self.b.icmp_signed("<", ir.Constant(lanes, list(range(self.width))), bound)
 
     # Memory
