@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from gatewise.language import Cell
+from gatewise.nn.listening import here
 from gatewise.nn.weights import Weights, shapes
 
 # One state as itself, several as a tuple.
@@ -85,6 +86,8 @@ class Layer(nn.Module):
         return tuple(self.cell.values) if self._recorders else ()
 
     def _hand_over(self, layer: str, values: Mapping[str, Tensor]) -> None:
+        for listener in here.listeners:
+            listener.layer(self, layer)
         for recorder in self._recorders:
             recorder(layer, self.cell, values)
 
