@@ -15,7 +15,8 @@ from gatewise.compiler.arguments import Arguments, Fields
 from gatewise.compiler.matrix import Span, Tiles
 from gatewise.compiler.vector import I32, I64, POINTER, VOID, Address, Code, Value, i64
 
-ENTRIES = ("run", "prepare", "part")
+ENTRIES = ("run", "prepare", "part", "many")
+MANY = Arguments(("parallel", "thread_num", "num_threads", "count"))  # before the addresses of the arrays
 FIELDS = ("threads", "by_units", "parallel", "thread_num", "num_threads", "give_way", "arrived")
 
 # x86: flush-to-zero (bit 15) and denormals-are-zero (bit 6) of MXCSR; ARM: FZ (bit 24) of FPCR.
@@ -53,6 +54,7 @@ def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, body: Bo
     - ``run(array)``: everything, on `threads` threads of the OpenMP library whose `parallel`, `thread_num`
       and `num_threads` functions are given, or on the caller's when `threads` is 1 or not given. With
       `by_units` they divide the units instead of the rows. Who waits long for the others calls `give_way`
+    - ``many(list)``: the calls of a list of `MANY`, side by side, each on one thread
     - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the same in
       pieces, by rows
     """
@@ -75,7 +77,8 @@ def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, body: Bo
     code.b.ret_void()
 
     member = _write_member(tiles, arguments, share, meet, part, work, split)
-    _write_run(tiles, arguments, (whole, part, member))
+    run = _write_run(tiles, arguments, (whole, part, member))
+    _write_many(tiles, run)
 
 
 def _function(tiles: Tiles, name: str, args: list[Any], exported: bool = False) -> ir.Function:
@@ -186,7 +189,7 @@ def _write_member(
     return member
 
 
-def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value, Value]) -> None:
+def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value, Value]) -> Value:
     whole, part, member = functions
     run = _function(tiles, "run", [POINTER], exported=True)
     (array,) = run.args
@@ -200,10 +203,33 @@ def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value
             arrived = code.room(I64, 16)  # a cache line of its own
             b.store(i64(0), arrived)
             arguments.frame(code, array).set(arrived=arrived)
-            # GOMP_parallel(void (*)(void *), void *, unsigned threads, unsigned flags)
-            fork = ir.FunctionType(VOID, [POINTER, POINTER, I32, I32])
-            threads = b.trunc(f["threads"], I32)
-            b.call(
-                Address(f.pointer("parallel"), fork), [Address(member), array, threads, ir.Constant(I32, 0)]
-            )
+            _fork(code, f, member, array, f["threads"])
     b.ret_void()
+    return run
+
+
+def _write_many(tiles: Tiles, run: Value) -> None:
+    """``many(list)``: thread i of n takes the calls i, i + n, ... of the list."""
+    each = _function(tiles, "each", [POINTER])
+    code = Code(each, tiles.number, tiles.width)
+    f, b = MANY.read(code, each.args[0]), code.b
+    ask = ir.FunctionType(I32, [])
+    i = b.sext(b.call(Address(f.pointer("thread_num"), ask), []), I64)
+    n = b.sext(b.call(Address(f.pointer("num_threads"), ask), []), I64)
+    with code.loop(i, f["count"], n) as k:
+        at = b.gep(each.args[0], [b.add(k, i64(len(MANY.names)))], source_etype=I64)
+        b.call(run, [b.load(at, typ=POINTER)])
+    b.ret_void()
+
+    many = _function(tiles, "many", [POINTER], exported=True)
+    code = Code(many, tiles.number, tiles.width)
+    f, b = MANY.read(code, many.args[0]), code.b
+    _fork(code, f, each, many.args[0], f["count"])
+    b.ret_void()
+
+
+def _fork(code: Code, f: Fields, member: Value, data: Value, threads: Value) -> None:
+    """``GOMP_parallel(void (*)(void *), void *, unsigned threads, unsigned flags)``."""
+    kind = ir.FunctionType(VOID, [POINTER, POINTER, I32, I32])
+    arguments = [Address(member), data, code.b.trunc(threads, I32), ir.Constant(I32, 0)]
+    code.b.call(Address(f.pointer("parallel"), kind), arguments)

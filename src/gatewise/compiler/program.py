@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, final
@@ -46,6 +46,7 @@ class Program:
         self._loaded = machine.load(key, write, entry.ENTRIES)
         address = self._loaded.address
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["run"])
+        self._many = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["many"])
         self.prepare = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["prepare"])
         self.part = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address["part"])
 
@@ -62,6 +63,18 @@ class Program:
         parts = [pool().submit(self.part, ctypes.addressof(array), i, threads) for i in range(threads)]
         for part in parts:
             part.result()
+
+    def side_by_side(self, calls: Sequence[Mapping[str, int]]) -> None:
+        """Run several calls at once, each on one thread; one after another where there is no OpenMP."""
+        arrays = [self.arguments.fill(fields) for fields in calls]
+        team = openmp()
+        if team is None:
+            for array in arrays:
+                self._run(ctypes.addressof(array))
+            return
+        head = entry.MANY.fill({**team._asdict(), "count": len(arrays)})
+        listed = (ctypes.c_int64 * (len(head) + len(arrays)))(*head, *map(ctypes.addressof, arrays))
+        self._many(ctypes.addressof(listed))
 
 
 @final

@@ -15,11 +15,11 @@ from torch.utils.checkpoint import checkpoint
 from gatewise.language import Cell
 from gatewise.nn.eager import first_rows_replaced, initial_states
 from gatewise.nn.gradients import Backward
-from gatewise.nn.kernels import Call, Forward, flat
+from gatewise.nn.kernels import Call, Forward, flat, run
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import obstacles
 from gatewise.nn.scan import scan
-from gatewise.nn.weights import Scanned, Weights
+from gatewise.nn.weights import Scanned, Walk, Weights
 
 _States: TypeAlias = tuple[Tensor, ...]
 
@@ -49,10 +49,13 @@ def scan_in_segments(
             cell, x, weights, states,
             reverse=reverse, batch_first=batch_first, record=record, batch_sizes=batch_sizes,
         )  # fmt: skip
-    call = Call(cell, reverse, batch_first, tuple(record), weights.bias_ih is not None, None, batch_sizes)
+    call = Call(
+        cell, reverse, batch_first, tuple(record), weights.bias_ih is not None, None, batch_sizes, True
+    )
     if states is None:
         rows = x.size(0 if batch_first else 1) if batch_sizes is None else int(batch_sizes[0])
         states = initial_states(cell, x.new_empty(rows, 0), weights)
+    call = Call.of(Walk(cell, x, weights, states, reverse, batch_first, record, None, batch_sizes))
     if any(True for _ in obstacles(x, weights, states)):
         return _by_torch(call, steps, x, weights, states)
     for listener in here.listeners:
@@ -117,7 +120,7 @@ def _walk(
 
 
 def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _States) -> Scanned:
-    def run(segment: _Segment, running: _States) -> Scanned:
+    def run_segment(segment: _Segment, running: _States) -> Scanned:
         found: Scanned = checkpoint(
             scan, call.cell, segment.of(x), weights, running, reverse=call.reverse, record=call.record,
             batch_first=call.batch_first, batch_sizes=segment.call.batch_sizes,
@@ -125,7 +128,7 @@ def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _Stat
         )  # fmt: skip
         return found
 
-    return _walk(call, _segments(call, steps, x), states, run)[0]
+    return _walk(call, _segments(call, steps, x), states, run_segment)[0]
 
 
 @final
@@ -135,13 +138,14 @@ class _Segments(torch.autograd.Function):
         x, _, states = call.unpack(tensors)
         n = len(states)
 
-        def run(segment: _Segment, running: _States) -> Scanned:
+        def run_segment(segment: _Segment, running: _States) -> Scanned:
             called = Forward(segment.call, [segment.of(x), *tensors[1:-n], *running], keep=False)
+            run(called)
             output, *rest = called.results()
             return Scanned(output, tuple(rest[:n]), dict(zip(call.record, rest[n:], strict=True)))
 
         ctx.call, ctx.segments, ctx.tensors = call, _segments(call, steps, x), len(tensors)
-        found, entering = _walk(call, ctx.segments, states, run)
+        found, entering = _walk(call, ctx.segments, states, run_segment)
         ctx.save_for_backward(*tensors, *(state for states in entering for state in states))
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*found.recorded.values())
@@ -191,8 +195,11 @@ def _once_more(
 ) -> list[Tensor | None]:
     """The gradients of one segment, by running it again."""
     call = call._replace(record=())
-    tape = Forward(call, given, keep=True).tape()
-    return list(Backward(call, given, tape, needed, by_results).gradients())
+    forward = Forward(call, given, keep=True)
+    run(forward)
+    backward = Backward(call, given, forward.tape(), needed, by_results)
+    run(backward)
+    return list(backward.gradients())
 
 
 def _sum(total: Tensor | None, part: Tensor | None) -> Tensor | None:

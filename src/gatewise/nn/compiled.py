@@ -2,66 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, final
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, pairwise
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
 
-from gatewise.language import Cell
 from gatewise.nn import eager
 from gatewise.nn.gradients import Backward
-from gatewise.nn.kernels import Call, Forward, flat
+from gatewise.nn.kernels import Call, Forward, flat, run
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import GRADIENT_OF_GRADIENT
-from gatewise.nn.weights import Scanned, Weights
+from gatewise.nn.weights import Scanned, Walk
+
+_T = TypeVar("_T")
 
 
-def scan(
-    cell: Cell,
-    x: Tensor,
-    weights: Weights,
-    states: tuple[Tensor, ...] | None,
-    *,
-    reverse: bool,
-    batch_first: bool,
-    record: Sequence[str],
-    reset: Tensor | None,
-    batch_sizes: Tensor | None,
-) -> Scanned:
-    """As `gatewise.nn.scan.scan`, for calls with no `obstacles`."""
-    biased = weights.bias_ih is not None
-    call = Call(cell, reverse, batch_first, tuple(record), biased, reset, batch_sizes)
-    tensors = flat(x, weights, states or ())
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        output, *rest = _Scan.apply(call, *tensors)  # type: ignore[no-untyped-call]
+def scan(walks: Sequence[Walk]) -> list[Scanned]:
+    """As `gatewise.nn.scan.scan_together`, for walks with no `obstacles`."""
+    calls = [Call.of(walk) for walk in walks]
+    tensors = [flat(w.x, w.weights, w.states or ()) for w in walks]
+    together = list(chain(*tensors))
+    if torch.is_grad_enabled() and any(t.requires_grad for t in together):
+        results = list(_Scan.apply(calls, *together))  # type: ignore[no-untyped-call]
     else:
-        output, *rest = Forward(call, tensors, keep=False).results()
-    finals, recorded = rest[: len(cell.states)], rest[len(cell.states) :]
-    return Scanned(output, tuple(finals), dict(zip(record, recorded, strict=True)))
+        forwards = [Forward(call, some, keep=False) for call, some in zip(calls, tensors, strict=True)]
+        run(*forwards)
+        results = list(chain(*(forward.results() for forward in forwards)))
+    return [
+        _scanned(walk, some)
+        for walk, some in zip(walks, _shared_out(results, map(_results, calls)), strict=True)
+    ]
+
+
+def _results(call: Call) -> int:
+    """How many tensors a call gives."""
+    return 1 + len(call.cell.states) + len(call.record)
+
+
+def _scanned(walk: Walk, results: Sequence[Tensor]) -> Scanned:
+    n = 1 + len(walk.cell.states)
+    return Scanned(results[0], tuple(results[1:n]), dict(zip(walk.record, results[n:], strict=True)))
+
+
+def _shared_out(things: Sequence[_T], counts: Iterable[int]) -> list[Sequence[_T]]:
+    """`things` in runs of so many."""
+    ends = [0, *accumulate(counts)]
+    return [things[start:end] for start, end in pairwise(ends)]
 
 
 @final
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
-        forward = Forward(call, tensors, keep=True)
-        ctx.call = call
-        ctx.tensors = len(tensors)
-        ctx.save_for_backward(*tensors, *forward.tape())
+    def forward(ctx: Any, calls: Sequence[Call], *tensors: Tensor) -> tuple[Tensor, ...]:
+        given = _shared_out(tensors, [call.tensors for call in calls])
+        forwards = [Forward(call, some, keep=True) for call, some in zip(calls, given, strict=True)]
+        run(*forwards)
+        tapes = chain(*(forward.tape() for forward in forwards))
+        ctx.calls = calls
+        ctx.save_for_backward(*tensors, *tapes)
         ctx.set_materialize_grads(False)
-        results = forward.results()
-        ctx.mark_non_differentiable(*results[1 + len(call.cell.states) :])
-        return results
+        results = [forward.results() for forward in forwards]
+        recorded = [
+            r for call, some in zip(calls, results, strict=True) for r in some[1 + len(call.cell.states) :]
+        ]
+        ctx.mark_non_differentiable(*recorded)
+        return tuple(chain(*results))
 
     @staticmethod
     def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
+        calls, needed = ctx.calls, ctx.needs_input_grad[1:]
+        counts = [call.tensors for call in calls]
         saved = ctx.saved_tensors
-        tensors, tape = saved[: ctx.tensors], saved[ctx.tensors :]
-        needed = ctx.needs_input_grad[1:]
+        tapes = _shared_out(saved[len(needed) :], [1 + len(call.cell.states) for call in calls])
+        parts = list(zip(
+            calls, _shared_out(saved[: len(needed)], counts), tapes, _shared_out(needed, counts),
+            _shared_out(by_results, map(_results, calls)), strict=True,
+        ))  # fmt: skip
         if torch.is_grad_enabled():
-            return None, *_differentiable_backward(ctx.call, tensors, needed, by_results)
-        return None, *Backward(ctx.call, tensors, tape, needed, by_results).gradients()
+            found = [_differentiable_backward(call, some, need, by) for call, some, _, need, by in parts]
+        else:
+            backwards = [Backward(*part) for part in parts]
+            run(*backwards)
+            found = [backward.gradients() for backward in backwards]
+        return None, *chain(*found)
 
 
 def _differentiable_backward(

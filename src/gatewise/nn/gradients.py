@@ -14,7 +14,7 @@ from gatewise.nn.kernels import Call, Problem, address
 
 
 class Backward(Problem):
-    """One run of the backward kernel, and the products over all steps after it."""
+    """One call of the backward kernel, to be `run`, and the products over all steps after it."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Backward(Problem):
             self.give("dx", self.dx)
         self.give_scratch(self.cell.backward_scratch(self.I, self.H))
         self.fields["zeros"] = address(self.zeros)
-        self.cell.backward(self.team.threads, self.fields)
+        self.program = self.cell.backward
 
     def _give_output_derivative(self, dout: Tensor | None) -> None:
         if dout is None:

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from gatewise.compiler.memory import prefer_huge_pages
-from gatewise.compiler.program import compiled, room, split
+from gatewise.compiler.program import Program, compiled, room, split, worth
 from gatewise.language import Cell
 from gatewise.nn.listening import here
 from gatewise.nn.memory import scratch, zeros
 from gatewise.nn.obstacles import COMPILED
-from gatewise.nn.packing import Walk
-from gatewise.nn.weights import Weights
+from gatewise.nn.packing import PackedSteps
+from gatewise.nn.weights import Walk, Weights
 
 
 class Call(NamedTuple):
@@ -32,6 +32,21 @@ class Call(NamedTuple):
     biased: bool
     reset: Tensor | None
     batch_sizes: Tensor | None
+    given: bool  # whether initial states are
+
+    @classmethod
+    def of(cls, walk: Walk) -> Call:
+        """The call that makes a walk."""
+        biased, given = walk.weights.bias_ih is not None, walk.states is not None
+        return cls(
+            walk.cell, walk.reverse, walk.batch_first, tuple(walk.record), biased,
+            walk.reset, walk.batch_sizes, given,
+        )  # fmt: skip
+
+    @property
+    def tensors(self) -> int:
+        """How many tensors it takes."""
+        return 3 + 2 * self.biased + len(self.cell.vectors) + len(self.cell.states) * self.given
 
     def unpack(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Weights, tuple[Tensor, ...]]:
         """x, weights and states from their flat sequence (the inverse of `flat`)."""
@@ -51,13 +66,15 @@ def flat(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> list[Tensor]:
 class Problem:
     """The sizes of a call, its compiled cell, and how tensors are handed over."""
 
+    program: Program
+
     def __init__(self, call: Call, tensors: Sequence[Tensor]) -> None:
         self.call = call
         x, *others = tensors
         x = x if x.stride(-1) == 1 else x.contiguous()
         self.x, self.weights, self.states = call.unpack([x, *(t.contiguous() for t in others)])
         self.cell = compiled(call.cell, COMPILED[self.x.dtype])
-        self.walk = None if call.batch_sizes is None else Walk(call.batch_sizes, call.reverse)
+        self.walk = None if call.batch_sizes is None else PackedSteps(call.batch_sizes, call.reverse)
         self.T, self.B, self.I = self._sizes()
         self.H = self.weights.weight_ih.size(0) // len(call.cell.input_gates)
         self.team = self.cell.team(
@@ -82,6 +99,11 @@ class Problem:
             self.fields |= {"starts": address(self.walk.starts), "counts": address(self.walk.counts)}
         if call.reset is not None:
             self.give("resets", call.reset)
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds of the forward products."""
+        return len(self.cell.plan.slots) * self.H * (self.H + self.I) * self.B * self.T
 
     def _sizes(self) -> tuple[int, int, int]:
         """T, B and I."""
@@ -113,12 +135,12 @@ class Problem:
         """Hand over scratch memory, with room for the states that enter a step where that is needed."""
         if self.walk is not None or self.call.reset is not None:
             sizes |= {f"entering_{state}": self.B * self.H for state in self.call.cell.states}
-        self.scratch = scratch(room(sizes, self.x.itemsize), self.x)
+        self.scratch = scratch(room(sizes, self.x.itemsize), self.x, lane=int(self.call.reverse))
         self.fields |= split(self.scratch.data_ptr(), sizes, self.x.itemsize)
 
 
 class Forward(Problem):
-    """One run of the forward kernel; with `keep` it keeps what backward reads."""
+    """One call of the forward kernel, to be `run`; with `keep` it keeps what backward reads."""
 
     def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool) -> None:
         super().__init__(call, tensors)
@@ -145,9 +167,9 @@ class Forward(Problem):
             self.give("watch", values, batch_first=False)
             self.fields[f"watch_{name}"] = self.fields["watch"]
         self.fields |= {"keep": int(keep_gates), "watch": int(bool(call.record))}
+        self.program = self.cell.forward
         for listener in here.listeners:
             listener.kernel(self, tensors)
-        self.cell.forward(self.team.threads, self.fields)
 
     def _give_state(self, name: str, keep: bool) -> None:
         if keep:
@@ -172,6 +194,17 @@ class Forward(Problem):
             return steps.index_select(0, self.walk.last)
         last = 0 if self.call.reverse else self.T - 1
         return steps.select(1 if self.call.batch_first else 0, last).clone()
+
+
+def run(*problems: Problem) -> None:
+    """Run calls of one kernel: side by side if none of them has a team and together they are worth one."""
+    work = sum(problem.work for problem in problems)
+    alone = all(problem.team.threads == 1 for problem in problems)
+    if alone and worth(torch.get_num_threads(), len(problems), work) > 1:
+        problems[0].program.side_by_side([problem.fields for problem in problems])
+        return
+    for problem in problems:
+        problem.program(problem.team.threads, problem.fields)
 
 
 def address(tensor: Tensor | None) -> int:

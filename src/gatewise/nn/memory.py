@@ -19,9 +19,9 @@ def zeros(size: int, like: Tensor) -> Tensor:
     return _at_least("zeros", size, like, torch.zeros)
 
 
-def scratch(size: int, like: Tensor) -> Tensor:
-    """At least `size` elements for the time of one kernel."""
-    return _at_least("scratch", size, like, torch.empty)
+def scratch(size: int, like: Tensor, lane: int = 0) -> Tensor:
+    """At least `size` elements for the time of one kernel; kernels side by side have a lane each."""
+    return _at_least(f"scratch_{lane}", size, like, torch.empty)
 
 
 def _at_least(name: str, size: int, like: Tensor, make: Callable[..., Tensor]) -> Tensor:

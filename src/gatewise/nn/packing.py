@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 @final
-class Walk:
+class PackedSteps:
     """The steps of packed sequences ``[N, ...]`` in the order in which they are walked.
 
     Attributes:

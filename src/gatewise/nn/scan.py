@@ -10,7 +10,7 @@ from gatewise.language import Cell
 from gatewise.nn import compiled, eager
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import obstacles
-from gatewise.nn.weights import Scanned, Weights
+from gatewise.nn.weights import Scanned, Walk, Weights
 
 
 def scan(
@@ -35,11 +35,32 @@ def scan(
     ``[N, I]``, output and recorded values ``[N, H]``, `reset` ``[N]``; states have a row for each of the
     first step's.
     """
-    in_the_way = tuple(obstacles(x, weights, states or ()))
+    walk = Walk(cell, x, weights, states, reverse, batch_first, record, reset, batch_sizes)
+    return scan_together([walk])[0]
+
+
+def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
+    """Several scans of one cell, none of which needs another; compiled ones side by side where that pays."""
+    obstructed = [_obstructed(walk) for walk in walks]
+    if not any(obstructed):
+        return compiled.scan(walks)
+    return [
+        _eager(walk) if in_the_way else compiled.scan([walk])[0]
+        for walk, in_the_way in zip(walks, obstructed, strict=True)
+    ]
+
+
+def _obstructed(walk: Walk) -> bool:
+    """Whether something keeps it from the kernels; who listens is told."""
+    in_the_way = tuple(obstacles(walk.x, walk.weights, walk.states or ()))
     for listener in here.listeners:
-        listener.scan(cell, x, weights, in_the_way)
-    run = eager.scan if in_the_way else compiled.scan
-    return run(
-        cell, x, weights, states,
-        reverse=reverse, batch_first=batch_first, record=record, reset=reset, batch_sizes=batch_sizes,
+        listener.scan(walk.cell, walk.x, walk.weights, in_the_way)
+    return bool(in_the_way)
+
+
+def _eager(walk: Walk) -> Scanned:
+    return eager.scan(
+        walk.cell, walk.x, walk.weights, walk.states,
+        reverse=walk.reverse, batch_first=walk.batch_first, record=walk.record,
+        reset=walk.reset, batch_sizes=walk.batch_sizes,
     )  # fmt: skip

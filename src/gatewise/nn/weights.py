@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -22,6 +23,20 @@ class Weights(NamedTuple):
     bias_hh: Tensor | None = None
     vectors: tuple[Tensor, ...] = ()
     weight_hr: Tensor | None = None
+
+
+class Walk(NamedTuple):
+    """One layer in one direction over a sequence: what `gatewise.nn.scan.scan` is asked to do."""
+
+    cell: Cell
+    x: Tensor
+    weights: Weights
+    states: tuple[Tensor, ...] | None = None
+    reverse: bool = False
+    batch_first: bool = False
+    record: Sequence[str] = ()
+    reset: Tensor | None = None
+    batch_sizes: Tensor | None = None
 
 
 class Scanned(NamedTuple):
