@@ -86,7 +86,7 @@ def test_everything_as_without(
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
-@pytest.mark.parametrize("cell_", [cells.lstm, cells.rnn], ids=["lstm", "rnn"])
+@pytest.mark.parametrize("cell_", [cells.lstm, cells.gru, cells.rnn], ids=["lstm", "gru", "rnn"])
 def test_gradients_by_input_and_states_are_the_same_bits(cell_: Any, lengths: list[int] | None) -> None:
     layer = ours.Recurrent(cell_, I, H, 2, bidirectional=True)
     leaves = leaves_of(layer, given=True)

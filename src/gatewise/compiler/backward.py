@@ -191,9 +191,7 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
         if state != cell.states[0]:
             return from_later(state, carried)
         by_output = code.load(row_of(place, f, step, "dout", "dout.b"), place.mask)
-        product = place.sum(0)
-        with_product = b.fadd(b.fadd(by_output, carried), product)
-        return b.select(cut, b.fadd(by_output, from_later(state, b.fadd(carried, product))), with_product)
+        return b.fadd(by_output, from_later(state, b.fadd(carried, place.sum(0))))
 
     def from_later(state: str, value: Value) -> Value:
         """What comes from the later step: to the initial state, if the row was reset there."""

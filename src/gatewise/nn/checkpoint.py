@@ -12,31 +12,19 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from gatewise.language import Cell
 from gatewise.nn.eager import first_rows_replaced, initial_states
 from gatewise.nn.gradients import Backward
 from gatewise.nn.kernels import Call, Forward, flat, run
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import obstacles
-from gatewise.nn.scan import scan
+from gatewise.nn.scan import scan_together
 from gatewise.nn.weights import Scanned, Walk, Weights
 
 _States: TypeAlias = tuple[Tensor, ...]
 
 
-def scan_in_segments(
-    steps: int,
-    cell: Cell,
-    x: Tensor,
-    weights: Weights,
-    states: _States | None = None,
-    *,
-    reverse: bool = False,
-    batch_first: bool = False,
-    record: Sequence[str] = (),
-    batch_sizes: Tensor | None = None,
-) -> Scanned:
-    """As `gatewise.nn.scan.scan`, in segments of so many `steps`, of which only the entering states are kept.
+def scan_in_segments(steps: int, walk: Walk) -> Scanned:
+    """A walk in segments of so many `steps`, of which only the entering states are kept; it has no resets.
 
     Memory beside input and output grows with ``T / steps + steps`` in place of T. The compiled kernels run
     each segment once more in backward; where they do not serve, `torch.utils.checkpoint` does the same.
@@ -44,25 +32,21 @@ def scan_in_segments(
     Raises:
         RuntimeError: the compiled gradient is to be differentiated again.
     """
+    x, weights, states = walk.x, walk.weights, walk.states
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in flat(x, weights, states or ()))):
-        return scan(
-            cell, x, weights, states,
-            reverse=reverse, batch_first=batch_first, record=record, batch_sizes=batch_sizes,
-        )  # fmt: skip
-    call = Call(
-        cell, reverse, batch_first, tuple(record), weights.bias_ih is not None, None, batch_sizes, True
-    )
+        return scan_together([walk])[0]
     if states is None:
-        rows = x.size(0 if batch_first else 1) if batch_sizes is None else int(batch_sizes[0])
-        states = initial_states(cell, x.new_empty(rows, 0), weights)
-    call = Call.of(Walk(cell, x, weights, states, reverse, batch_first, record, None, batch_sizes))
+        sizes = walk.batch_sizes
+        rows = x.size(0 if walk.batch_first else 1) if sizes is None else int(sizes[0])
+        states = initial_states(walk.cell, x.new_empty(rows, 0), weights)
+    call = Call.of(walk._replace(states=states))
     if any(True for _ in obstacles(x, weights, states)):
         return _by_torch(call, steps, x, weights, states)
     for listener in here.listeners:
-        listener.scan(cell, x, weights, ())
+        listener.scan(walk.cell, x, weights, ())
     output, *rest = _Segments.apply(call, steps, *flat(x, weights, states))  # type: ignore[no-untyped-call]
     finals, recorded = rest[: len(states)], rest[len(states) :]
-    return Scanned(output, tuple(finals), dict(zip(record, recorded, strict=True)))
+    return Scanned(output, tuple(finals), dict(zip(walk.record, recorded, strict=True)))
 
 
 class _Segment(NamedTuple):
@@ -121,12 +105,14 @@ def _walk(
 
 def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _States) -> Scanned:
     def run_segment(segment: _Segment, running: _States) -> Scanned:
-        found: Scanned = checkpoint(
-            scan, call.cell, segment.of(x), weights, running, reverse=call.reverse, record=call.record,
-            batch_first=call.batch_first, batch_sizes=segment.call.batch_sizes,
-            use_reentrant=False, preserve_rng_state=False,
+        part = Walk(
+            call.cell, segment.of(x), weights, running, call.reverse, call.batch_first, call.record,
+            batch_sizes=segment.call.batch_sizes,
         )  # fmt: skip
-        return found
+        found: list[Scanned] = checkpoint(
+            scan_together, [part], use_reentrant=False, preserve_rng_state=False
+        )
+        return found[0]
 
     return _walk(call, _segments(call, steps, x), states, run_segment)[0]
 

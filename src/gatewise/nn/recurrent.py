@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -17,8 +16,8 @@ from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.layer import Hidden, Layer
 from gatewise.nn.packed import Packing, like
 from gatewise.nn.precision import in_type_of, without_autocast
-from gatewise.nn.scan import scan
-from gatewise.nn.weights import Scanned, Weights
+from gatewise.nn.scan import scan_together
+from gatewise.nn.weights import Scanned, Walk, Weights
 
 States: TypeAlias = tuple[Tensor, ...]
 # What a representation leaves out, in the order in which torch writes the rest.
@@ -31,8 +30,6 @@ _DEFAULTS = {
     "bidirectional": False,
     "checkpoint": 0,
 }
-
-_Walk: TypeAlias = Callable[..., Scanned]
 
 
 class Recurrent(Layer):
@@ -207,26 +204,30 @@ class Recurrent(Layer):
         checks.input_matches(x, self.input_size, weight.dtype)
         checks.same_device(x, given, weight)
         checks.same_type(given, weight)
-        walks = [self._walk(packing, reset, reverse) for reverse in (False, True)[: self._num_directions]]
+        directions = (False, True)[: self._num_directions]
+        ways = [self._way(packing, reset, reverse) for reverse in directions]
         with without_autocast(x.device.type):
             initial = packing.pack_states(given) if packing else tuple(given)
-            output, finals = self._layers(x, initial, weights, walks, packing)
+            output, finals = self._layers(x, initial, weights, ways, packing)
             return output, packing.pad_states(finals, given) if packing else finals
 
-    def _walk(self, packing: Packing | None, reset: Tensor | None, reverse: bool) -> _Walk:
-        """The scan of every layer in one direction."""
+    def _way(self, packing: Packing | None, reset: Tensor | None, reverse: bool) -> dict[str, Any]:
+        """What the walks of every layer in one direction have in common."""
         if reset is not None and reverse:
             # Backwards, a row enters step t anew if it was reset at t + 1; what comes round to the last step
             # changes nothing there.
             reset = reset.roll(-1, 1 if self.batch_first else 0)
-        options: dict[str, Any] = {"reverse": reverse, "batch_first": self.batch_first}
-        if packing:
-            reset = None if reset is None else packing.pack(reset, self.batch_first)
-            options |= {"batch_first": False, "batch_sizes": packing.batch_sizes}
         if self.checkpoint:
             checks.no_reset(reset)
-            return partial(scan_in_segments, self.checkpoint, self.cell, **options)
-        return partial(scan, self.cell, reset=reset, **options)
+        way: dict[str, Any] = {
+            "reverse": reverse,
+            "batch_first": self.batch_first,
+            "record": self._names_to_record,
+        }
+        if packing:
+            reset = None if reset is None else packing.pack(reset, self.batch_first)
+            way |= {"batch_first": False, "batch_sizes": packing.batch_sizes}
+        return way | {"reset": reset}
 
     def _check_sizes(self, states: States, batch: int) -> None:
         scans = self.num_layers * self._num_directions
@@ -235,22 +236,33 @@ class Recurrent(Layer):
             checks.state_size(state, (scans, batch, width), "hidden" if len(states) == 1 else f"hidden[{k}]")
 
     def _layers(
-        self, x: Tensor, states: States, weights: list[Weights], walks: list[_Walk], packing: Packing | None
+        self,
+        x: Tensor,
+        states: States,
+        weights: list[Weights],
+        ways: list[dict[str, Any]],
+        packing: Packing | None,
     ) -> tuple[Tensor, States]:
         """The output of the last layer and the final states, each ``[L*D, B, H]``."""
         finals: list[States] = []
         for layer in range(self.num_layers):
             x = self._dropped(x) if layer else x
-            outputs: list[Tensor] = []
-            for suffix, walk in zip(self._suffixes(layer), walks, strict=True):
-                k = len(finals)
-                initial = tuple(state[k] for state in states) or None
-                scanned = walk(x, weights[k], initial, record=self._names_to_record)
+            walks = [
+                Walk(self.cell, x, weights[k], tuple(state[k] for state in states) or None, **way)
+                for k, way in enumerate(ways, len(finals))
+            ]
+            found = self._scan(walks)
+            for suffix, scanned in zip(self._suffixes(layer), found, strict=True):
                 self._hand_over(suffix[1:], _padded(scanned.recorded, packing))
-                outputs.append(scanned.output)
-                finals.append(scanned.states)
-            x = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
-        return x, tuple(torch.stack(column) for column in zip(*finals, strict=True))
+            finals += [scanned.states for scanned in found]
+            x = torch.cat([scanned.output for scanned in found], -1) if len(found) > 1 else found[0].output
+        return x, tuple(_stacked(column) for column in zip(*finals, strict=True))
+
+    def _scan(self, walks: list[Walk]) -> list[Scanned]:
+        """The directions of a layer."""
+        if self.checkpoint:
+            return [scan_in_segments(self.checkpoint, walk) for walk in walks]
+        return scan_together(walks)
 
     def _dropped(self, x: Tensor) -> Tensor:
         """Dropout between layers; in time-first memory, so that a seed drops the units it drops in torch."""
@@ -274,3 +286,8 @@ def _padded(recorded: dict[str, Tensor], packing: Packing | None) -> dict[str, T
     if packing is None:
         return recorded
     return {name: packing.pad_with_nan(values) for name, values in recorded.items()}
+
+
+def _stacked(states: Sequence[Tensor]) -> Tensor:
+    """States ``[B, H]`` as ``[L*D, B, H]``; one by itself is not copied."""
+    return states[0].unsqueeze(0) if len(states) == 1 else torch.stack(list(states))
