@@ -18,7 +18,7 @@ from gatewise import cells
 from gatewise.runtime import Stream
 
 _SHAPE = Shape(1, 1, 32, 64)
-_MOST = 2.0  # us
+_MOST = 2.5  # us
 
 
 def findings(settings: Settings) -> Iterator[Finding]:

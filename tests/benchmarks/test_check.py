@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+
+import gatewise
 from benchmarks.check import WrongResultError, agree, check, results
 from benchmarks.layers import KINDS, Shape, pair
 from benchmarks.onnx_layer import _ORDER
-
-import gatewise
 
 SHAPE = Shape(2, 3, 4, 5)
 

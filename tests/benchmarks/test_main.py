@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.__main__ import main
-from benchmarks.layers import Shape
 from matplotlib.image import imread
 
 import gatewise
+from benchmarks.__main__ import main
+from benchmarks.layers import Shape
 
 QUICK = ["--shapes", "0", "--rounds", "1", "--seconds", "0"]  # one short shape
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from benchmarks.measure import interleaved, medians, ratio
 
 

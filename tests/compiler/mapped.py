@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from tests.compiler.problems import Array
-from tests.compiler.running import Memory
 
 from gatewise.compiler import entry
 from gatewise.compiler.arguments import Arguments, Fields
@@ -14,6 +12,8 @@ from gatewise.compiler.host import host
 from gatewise.compiler.matrix import Tiles
 from gatewise.compiler.program import Program
 from gatewise.compiler.vector import NUMBERS, Code, Value, i64
+from tests.compiler.problems import Array
+from tests.compiler.running import Memory
 
 Build = Callable[..., tuple[Value, ...]]  # the code and a vector for each input -> a vector for each output
 

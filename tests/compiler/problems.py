@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.compiler.examples import Example
 
 from gatewise import Cell
+from tests.compiler.examples import Example
 
 Array = NDArray[Any]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from tests.compiler.problems import Array, Problem
 
 from gatewise.compiler import outer
 from gatewise.compiler.program import CompiledCell, compiled
+from tests.compiler.problems import Array, Problem
 
 MARGIN = 40  # elements on each side of an array
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.compiler.examples import Example, examples
-
 from gatewise.compiler import backward, forward, outer
 from gatewise.compiler.arguments import Arguments
 from gatewise.compiler.plan import plan
+from tests.compiler.examples import Example, examples
 
 
 def test_fields_lie_in_order_and_what_is_not_given_is_zero() -> None:

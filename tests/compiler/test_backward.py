@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from gatewise import cells
 from tests.compiler.examples import EXAMPLES, IN_FLOAT32, Example, examples
 from tests.compiler.problems import Problem, problem, slope
 from tests.compiler.running import assert_same_bits, run
-
-from gatewise import cells
 
 # T, B, I, H
 SHAPES = [

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.compiler.mapped import mapped
-from tests.compiler.problems import Array
 
 from gatewise.compiler.elementwise import Evaluation, Source
 from gatewise.compiler.vector import Code, Value
 from gatewise.language.graph import OPERATIONS, Graph, Node
+from tests.compiler.mapped import mapped
+from tests.compiler.problems import Array
 
 # How many arguments an operation takes, and its second statement.
 EXACT: dict[str, tuple[int, Callable[..., Any]]] = {

@@ -6,9 +6,9 @@ import platform
 
 import numpy as np
 import pytest
-from tests.compiler.mapped import mapped
 
 from gatewise.compiler import program, threads
+from tests.compiler.mapped import mapped
 
 pytestmark = pytest.mark.skipif(
     platform.machine().lower() not in ("x86_64", "amd64", "aarch64", "arm64"),

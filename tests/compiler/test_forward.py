@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.compiler.examples import Example, examples, typed_examples
-from tests.compiler.problems import Array, Problem, problem, stated
-from tests.compiler.running import Memory, assert_same_bits, run
 
 from gatewise import Cell, cell, cells, sigmoid, tanh
 from gatewise.compiler.program import compiled
+from tests.compiler.examples import Example, examples, typed_examples
+from tests.compiler.problems import Array, Problem, problem, stated
+from tests.compiler.running import Memory, assert_same_bits, run
 
 # T, B, I, H: no multiples of a vector or a tile, one of everything, more rows than tiles, long products.
 SHAPES = [

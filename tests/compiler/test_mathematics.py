@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.compiler.mapped import mapped
-from tests.compiler.problems import Array
 
 from gatewise.compiler import mathematics
 from gatewise.compiler.host import WIDTHS
+from tests.compiler.mapped import mapped
+from tests.compiler.problems import Array
 
 DTYPES = ["float32", "float64"]
 NEXT_LONGER: dict[str, Any] = {"float32": np.float64, "float64": np.longdouble}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.compiler.problems import problem
-from tests.compiler.running import assert_same_bits, run
 
 from gatewise import cells
+from tests.compiler.problems import problem
+from tests.compiler.running import assert_same_bits, run
 
 # Every array ends, or begins, at a page that nobody may touch: one element beyond, and the process dies.
 AT_FORBIDDEN_PAGES = """

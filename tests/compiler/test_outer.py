@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.compiler.problems import Array
-from tests.compiler.running import Memory, met, strided
 
 from gatewise import cells
 from gatewise.compiler import outer
 from gatewise.compiler.host import WIDTHS
 from gatewise.compiler.program import compiled
+from tests.compiler.problems import Array
+from tests.compiler.running import Memory, met, strided
 
 # T, B, N, M: ones, no multiples of a tile, more rows than a chunk, enough columns of x to pack those of a
 SHAPES = [(1, 1, 1, 1), (3, 5, 7, 2), (2, 3, 100, 17), (40, 7, 33, 65), (3, 300, 13, 9), (5, 4, 101, 260)]

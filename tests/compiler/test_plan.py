@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.compiler.examples import Example, chooser, examples, feedforward, peephole
 
 from gatewise import Cell, cells
 from gatewise.compiler.plan import ElementwisePhase, MatrixPhase, plan
 from gatewise.language.graph import Node
+from tests.compiler.examples import Example, chooser, examples, feedforward, peephole
 
 
 def slots(cell: Cell) -> list[tuple[str, int | None, int | None]]:

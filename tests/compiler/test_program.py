@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.compiler.examples import Example, examples, peephole, typed_examples
-from tests.compiler.problems import problem
-from tests.compiler.running import Call, Results, assert_same_bits, run
 
 from gatewise import Cell, cell, cells, tanh
 from gatewise.compiler import host, machine, program
 from gatewise.compiler.program import compiled, room, split, worth
+from tests.compiler.examples import Example, examples, peephole, typed_examples
+from tests.compiler.problems import problem
+from tests.compiler.running import Call, Results, assert_same_bits, run
 
 SHAPE = (7, 13, 5, 40)  # T, B, I, H
 BY_ROWS = ("output", "gradient x", "gradient init", "final", "watch")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.compiler.mapped import mapped
 
 from gatewise.compiler.host import WIDTHS
 from gatewise.compiler.vector import NUMBERS
+from tests.compiler.mapped import mapped
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)

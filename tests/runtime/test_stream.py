@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.compiler.examples import Example, delay, examples, peephole
-from tests.compiler.problems import problem, stated
-from tests.runtime.stacks import Array, sequence, stack
 
 import gatewise.runtime.stream
 from gatewise import Cell, cells
 from gatewise.runtime import Stream
+from tests.compiler.examples import Example, delay, examples, peephole
+from tests.compiler.problems import problem, stated
+from tests.runtime.stacks import Array, sequence, stack
 
 
 def sigma(a: Array) -> Array:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.compiler.examples import peephole
-from tests.runtime.stacks import sequence, stack
 
 from gatewise import Cell, cells
 from gatewise.runtime import Stream
+from tests.compiler.examples import peephole
+from tests.runtime.stacks import sequence, stack
 
 zeros = np.zeros
 

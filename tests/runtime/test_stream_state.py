@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from tests.runtime.stacks import Array, sequence, stack
 
 from gatewise import cells
 from gatewise.runtime import Stream
 from gatewise.runtime.model_file import ModelFileError, write_model
+from tests.runtime.stacks import Array, sequence, stack
 
 T, B, I, H, L = 8, 3, 5, 6, 2
 x = sequence(T, B, I)

@@ -43,12 +43,12 @@ class Program:
 
     def __init__(self, key: str, arguments: Arguments, write: Callable[[], str]) -> None:
         self.arguments = arguments
-        self._loaded = machine.load(key, write, entry.ENTRIES)
-        address = self._loaded.address
-        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["run"])
-        self._many = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["many"])
-        self.prepare = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["prepare"])
-        self.part = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address["part"])
+        loaded = machine.load(key, write, entry.ENTRIES)
+        array, index = ctypes.c_void_p, ctypes.c_int64
+        self._run = loaded.function("run", array)
+        self._many = loaded.function("many", array)
+        self.prepare = loaded.function("prepare", array)
+        self.part = loaded.function("part", array, index, index)
 
     def __call__(self, threads: int, fields: Mapping[str, int]) -> None:
         """Run on so many threads."""

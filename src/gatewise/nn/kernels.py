@@ -21,6 +21,8 @@ from gatewise.nn.obstacles import COMPILED
 from gatewise.nn.packing import PackedSteps
 from gatewise.nn.weights import Walk, Weights
 
+_SMALL_WEIGHTS = 1 << 20  # bytes, of which two threads can keep their own in the second-level caches
+
 
 class Call(NamedTuple):
     """What a scan is asked to do, apart from its tensors."""
@@ -101,9 +103,9 @@ class Problem:
             self.give("resets", call.reset)
 
     @property
-    def work(self) -> float:
-        """Multiply-adds of the forward products."""
-        return len(self.cell.plan.slots) * self.H * (self.H + self.I) * self.B * self.T
+    def weights_read(self) -> int:
+        """Weights that a row meets at each step."""
+        return len(self.cell.plan.slots) * self.H * (self.H + self.I)
 
     def _sizes(self) -> tuple[int, int, int]:
         """T, B and I."""
@@ -197,10 +199,13 @@ class Forward(Problem):
 
 
 def run(*problems: Problem) -> None:
-    """Run calls of one kernel: side by side if none of them has a team and together they are worth one."""
-    work = sum(problem.work for problem in problems)
-    alone = all(problem.team.threads == 1 for problem in problems)
-    if alone and worth(torch.get_num_threads(), len(problems), work) > 1:
+    """Run calls of one kernel, side by side where that pays.
+
+    One thread for each call has nothing to wait for; but large weights are better divided than doubled.
+    """
+    work = sum(problem.weights_read * problem.B * problem.T for problem in problems)
+    small = all(problem.weights_read * problem.x.itemsize <= _SMALL_WEIGHTS for problem in problems)
+    if small and worth(torch.get_num_threads(), len(problems), work) == len(problems) > 1:
         problems[0].program.side_by_side([problem.fields for problem in problems])
         return
     for problem in problems:

@@ -14,7 +14,7 @@ from gatewise.nn.obstacles import Obstacle
 from gatewise.nn.weights import Weights
 
 if TYPE_CHECKING:
-    from gatewise.nn.kernels import Forward
+    from gatewise.nn.kernels import Forward, Problem
     from gatewise.nn.layer import Layer
 
 
@@ -25,10 +25,13 @@ class Listener:
         """A scan over `x` begins: compiled if there are no `obstacles`, else by the eager interpreter."""
 
     def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:
-        """Its kernel is about to run; `given` are the tensors as they came (see `Call.unpack`)."""
+        """Its kernel will run; `given` are the tensors as they came (see `Call.unpack`)."""
+
+    def side_by_side(self, calls: Sequence[Problem]) -> None:
+        """Kernels, of which this may have been told, run at once, each on one thread."""
 
     def layer(self, module: Layer, name: str) -> None:
-        """What was told since the last time was layer `name` of `module`, "l0" or "l0_reverse"."""
+        """The first scan that has no name yet was layer `name` of `module`, "l0" or "l0_reverse"."""
 
 
 class _Here(threading.local):

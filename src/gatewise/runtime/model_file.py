@@ -64,11 +64,18 @@ def read_model(path: str | Path, task: str) -> ModelFile:
         with safe_open(path, framework="numpy") as file:
             header = _header(path, (file.metadata() or {}).get(KEY))
             _check(path, header, task)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: _of_numpy(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError, OverflowError) as error:
         raise ModelFileError(f"{path}: the file is damaged or is no safetensors file ({error})") from error
     own = {name: value for name, value in header.items() if name not in ("format", "version", "task")}
     return ModelFile(task, own, tensors)
+
+
+def _of_numpy(tensor: NDArray[Any]) -> NDArray[Any]:
+    """A tensor of a type that NumPy itself has, whatever types other packages have taught it."""
+    if tensor.dtype.isbuiltin != 1:
+        raise TypeError(f"a tensor is of type {tensor.dtype}")
+    return tensor
 
 
 def _header(path: Path, text: str | None) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from benchmarks.layers import pair
 
 from benchmarks.cases import denormals
+from benchmarks.layers import pair
 
 SMALLEST_NORMAL = torch.finfo(torch.float32).smallest_normal
 

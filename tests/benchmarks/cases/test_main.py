@@ -12,9 +12,9 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from benchmarks.cases.__main__ import CASES, main
 
 import gatewise
+from benchmarks.cases.__main__ import CASES, main
 
 QUICK = ["--tiny", "--rounds", "1", "--seconds", "0"]
 

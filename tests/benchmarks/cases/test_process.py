@@ -6,6 +6,7 @@ import os
 import subprocess
 
 import pytest
+
 from benchmarks.cases.process import fresh
 
 
