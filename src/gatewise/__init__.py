@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from gatewise import nn
     from gatewise.insight.watch import watch
     from gatewise.nn.accelerate import accelerate
+    from gatewise.nn.explain import explain
+    from gatewise.nn.strict import strict
 
 __all__ = [
     "Cell", "CellError", "Input", "Split", "Vector", "cell", "cells",
-    "__version__", "accelerate", "nn", "watch",
+    "__version__", "accelerate", "explain", "nn", "strict", "watch",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
 ]  # fmt: skip
 
@@ -44,6 +46,8 @@ _NEEDS_TORCH = {
     "nn": ("gatewise.nn", None),
     "watch": ("gatewise.insight.watch", "watch"),
     "accelerate": ("gatewise.nn.accelerate", "accelerate"),
+    "explain": ("gatewise.nn.explain", "explain"),
+    "strict": ("gatewise.nn.strict", "strict"),
 }
 
 

@@ -1,0 +1,59 @@
+"""`strict`: an error where a call would take a slow path in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import final
+
+from torch import Tensor
+
+from gatewise.language import Cell
+from gatewise.nn.advice import copied
+from gatewise.nn.kernels import Forward
+from gatewise.nn.listening import Listener, listening
+from gatewise.nn.obstacles import Obstacle
+from gatewise.nn.weights import Weights
+
+
+@contextmanager
+def strict() -> Iterator[None]:
+    """Refuse slow paths in this thread while the context is open.
+
+    Refused are the eager interpreter, in forward and in backward, and copies that make the input, a state or
+    a weight contiguous.
+
+    Raises:
+        RuntimeError: from the call that would take one; it names the cell, the reason and the remedy.
+
+    Example:
+        >>> import gatewise, torch
+        >>> layer = gatewise.nn.GRU(3, 16)
+        >>> with gatewise.strict():
+        ...     _ = layer(torch.randn(5, 2, 3))
+        >>> with gatewise.strict():
+        ...     _ = layer(torch.randn(3, 2, 5).transpose(0, 2))
+        Traceback (most recent call last):
+        RuntimeError: strict: gru (3 inputs, 16 units) would copy its input: make it contiguous first.
+    """
+    with listening(_Refusing()):
+        yield
+
+
+@final
+class _Refusing(Listener):
+    def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle]) -> None:
+        if obstacles:
+            units, inputs = weights.weight_ih.shape
+            who = _named(cell, inputs, units // len(cell.input_gates))
+            reasons = "; ".join(f"{reason} ({remedy})" for reason, remedy in obstacles)
+            raise RuntimeError(f"strict: {who} would run in the eager interpreter: {reasons}.")
+
+    def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:
+        for name in copied(call, given):
+            who = _named(call.call.cell, call.I, call.H)
+            raise RuntimeError(f"strict: {who} would copy its {name}: make it contiguous first.")
+
+
+def _named(cell: Cell, I: int, H: int) -> str:
+    return f"{cell.name} ({I} inputs, {H} units)"

@@ -1,0 +1,84 @@
+"""A process that goes on for long: memory stays flat, results stay right, old code is given back.
+
+The long form is ``python -m benchmarks.soak``.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from benchmarks.soak import Outcome, Sample, new_cell, resident_megabytes, soak
+from gatewise import Cell
+from gatewise.compiler import entry, machine, program
+from gatewise.compiler.machine import loaded_modules
+from gatewise.compiler.program import compiled
+
+
+@pytest.fixture
+def _torch_as_it_was() -> Iterator[None]:
+    """A soak turns oneDNN off; here each of its threads has no others, which small calls would wait for."""
+    threads, onednn = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.backends.mkldnn.enabled = onednn
+
+
+@pytest.mark.usefixtures("_torch_as_it_was")
+def test_calls_of_four_threads_are_right_and_leave_no_memory_behind() -> None:
+    soak(calls=500, threads=4, seconds=60, interval=0.5)  # compiles, and fills what is kept for each size
+    outcome = soak(calls=2500, threads=4, seconds=60, interval=0.05)
+    assert not outcome.wrong
+    assert outcome.checked > 100
+    assert not outcome.has_grown, f"by {outcome.growth} MB: {outcome.samples}"
+
+
+@pytest.mark.parametrize(("lost", "grown"), [(0.0, False), (0.5, True)])
+def test_a_leak_is_seen_and_noise_is_not(lost: float, grown: bool) -> None:
+    samples = [Sample(n, n, 300 + 4 * (n % 3) + lost * n, 5) for n in range(80)]
+    assert Outcome(samples).has_grown is grown
+
+
+@pytest.fixture
+def _one_object_for_all(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Cells are loaded and given back like any other; only that their code is the same saves minutes."""
+    image = machine.compile_object("".join(f"define void @{name}() {{ ret void }}" for name in entry.ENTRIES))
+    monkeypatch.setattr(machine, "_object", lambda key, write: image)
+    program._compiled.cache_clear()
+    yield
+    program._compiled.cache_clear()
+
+
+def use(cell: Cell) -> None:
+    kernels = compiled(cell, "float64")
+    assert kernels.forward is not kernels.backward
+
+
+@pytest.mark.usefixtures("_one_object_for_all")
+def test_three_hundred_cells_leave_a_bounded_number_of_modules() -> None:
+    gc.collect()
+    before = loaded_modules()
+    for n in range(300):
+        use(new_cell(n / 1000))
+    gc.collect()
+    most = program._compiled.cache_info().maxsize
+    assert most is not None
+    assert 0 < loaded_modules() - before <= 2 * most
+    program._compiled.cache_clear()
+    gc.collect()
+    assert loaded_modules() == before
+
+
+@pytest.mark.usefixtures("_one_object_for_all")
+def test_their_memory_comes_back() -> None:
+    """Each round makes more cells than are kept; after the first, it needs what the one before needed."""
+    occupied = []
+    for turn in range(4):
+        for n in range(150):
+            use(new_cell((turn * 150 + n) / 1000))
+        occupied.append(resident_megabytes())
+    assert occupied[-1] - occupied[0] < 10
