@@ -148,6 +148,33 @@ def test_a_user_without_a_home_compiles_anew(monkeypatch: pytest.MonkeyPatch) ->
     assert cache.get("name") is None
 
 
+def test_of_too_many_objects_the_least_recently_used_go(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_MOST", 5)
+    names = [cache.digest(str(n)) for n in range(8)]
+    for age, name in enumerate(names[:5]):
+        cache.put(name, b"object")
+        os.utime(folder / name, (1000 + age, 1000 + age))
+    other = folder / "notes.txt"
+    other.write_text("not an object")
+    os.utime(other, (1, 1))
+    assert cache.get(names[0]) == b"object"
+    for name in names[5:]:
+        cache.put(name, b"object")
+    kept = {file.name for file in folder.iterdir()}
+    assert kept == {names[0], names[4], *names[5:], other.name}
+
+
+def test_what_cannot_be_marked_as_used_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(_: Path) -> None:
+        raise PermissionError
+
+    cache.put("name", b"object")
+    monkeypatch.setattr(os, "utime", read_only)
+    assert cache.get("name") == b"object"
+
+
 def test_processes_that_start_at_once_all_get_an_answer(tmp_path: Path) -> None:
     processes = [start(tmp_path / "cache") for _ in range(4)]
     said = [process.communicate(timeout=60)[0].strip() for process in processes]

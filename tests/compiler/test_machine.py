@@ -1,15 +1,19 @@
-"""Text becomes machine code once in a process, whoever asks for it."""
+"""Text becomes machine code once, whoever asks for it, and stays for as long as somebody holds it."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
+import random
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
-from gatewise.compiler.machine import Loaded, compile_object, load
+from gatewise.compiler import machine
+from gatewise.compiler.machine import Loaded, compile_object, load, loaded_modules
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +81,104 @@ def test_products_and_sums_are_not_contracted_and_not_reordered() -> None:
     e = 2.0**-30
     assert f(1 + e, 1 - e, -1.0) == (1 + e) * (1 - e) - 1.0 + 1.0 == 1.0
     assert f(1.0, 1e-30, 1.0) == 0.0
+
+
+# Stores the sum of 0..n-1, after waiting until the flag is set: code that one can be inside of.
+WAITING = """
+define void @answer(ptr %flag, ptr %out) {
+entry:
+  br label %look
+look:
+  %f = load atomic i64, ptr %flag acquire, align 8
+  %set = icmp ne i64 %f, 0
+  br i1 %set, label %done, label %look
+done:
+  store i64 4711, ptr %out
+  ret void
+}"""
+
+
+@pytest.fixture
+def number_before() -> Iterator[int]:
+    """Of modules; a test leaves as many behind."""
+    gc.collect()
+    before = loaded_modules()
+    yield before
+    gc.collect()
+    assert loaded_modules() == before
+    assert not machine._unused
+
+
+def test_what_nobody_holds_is_given_back_and_made_anew_when_asked_for(number_before: int) -> None:
+    written = []
+
+    def write() -> str:
+        written.append(1)
+        return returning(9)
+
+    loaded = load("given back", write, ["answer"])
+    assert load("given back", write, ["answer"]) is loaded
+    assert loaded_modules() == number_before + 1
+    del loaded
+    gc.collect()
+    assert loaded_modules() == number_before
+    assert call(load("given back", write, ["answer"])) == 9
+    assert len(written) == 2
+
+
+def test_a_function_holds_its_code(number_before: int) -> None:
+    text = "define void @answer(ptr %out) { store i64 12, ptr %out ret void }"
+    function = load("holds", lambda: text, ["answer"]).function("answer", ctypes.c_void_p)
+    gc.collect()
+    others = [load(f"other {n}", partial(returning, n), ["answer"]) for n in range(20)]
+    assert loaded_modules() == number_before + 21
+    out = ctypes.c_int64()
+    function(ctypes.addressof(out))
+    assert out.value == 12
+    del function, others
+
+
+@pytest.mark.usefixtures("number_before")
+def test_code_that_another_thread_is_inside_of_is_not_given_back() -> None:
+    flag, out = ctypes.c_int64(0), ctypes.c_int64(0)
+    pointers = ctypes.addressof(flag), ctypes.addressof(out)
+    loaded = load("inside", lambda: WAITING, ["answer"])
+    function = loaded.function("answer", ctypes.c_void_p, ctypes.c_void_p)
+    thread = threading.Thread(target=function, args=pointers)
+    thread.start()
+    del loaded, function
+    for n in range(20):
+        assert call(load(f"meanwhile {n}", partial(returning, n), ["answer"])) == n
+    gc.collect()
+    assert out.value == 0
+    flag.value = 1
+    thread.join(timeout=60)
+    assert out.value == 4711
+
+
+def test_what_is_dropped_while_another_is_compiled_goes_after_it(number_before: int) -> None:
+    held = [load("dropped meanwhile", partial(returning, 1), ["answer"])]
+
+    def write() -> str:
+        held.clear()  # as the garbage collector may, in this very thread
+        assert len(machine._unused) == 1
+        return returning(2)
+
+    loaded = load("compiled meanwhile", write, ["answer"])
+    assert not machine._unused
+    assert loaded_modules() == number_before + 1
+    assert call(loaded) == 2
+
+
+@pytest.mark.usefixtures("number_before")
+def test_threads_that_load_and_drop_the_same_keys_get_what_they_asked_for() -> None:
+    def ask(seed: int) -> bool:
+        chance = random.Random(seed)
+        numbers = [chance.randrange(4) for _ in range(100)]
+        return all(call(load(f"same keys {n}", partial(returning, n), ["answer"])) == n for n in numbers)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(ask, range(6)))
 
 
 def test_an_object_is_the_same_bytes_each_time() -> None:

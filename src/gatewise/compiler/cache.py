@@ -2,8 +2,9 @@
 
 Objects lie in ``$GATEWISE_CACHE``, or in the user's cache folder, one file each, named by what they were
 made from. The folder belongs to the user alone (mode 0700); a file carries the hash of its content and is
-used only if that is right. ``GATEWISE_CACHE=off`` keeps nothing. A folder that cannot be used, or that
-others can write to, is left alone: then kernels are compiled anew, which costs time and nothing else.
+used only if that is right. Of more than a thousand objects those that were not used for longest are removed.
+``GATEWISE_CACHE=off`` keeps nothing. A folder that cannot be used, or that others can write to, is left alone:
+then kernels are compiled anew, which costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -21,6 +23,8 @@ import llvmlite
 from gatewise._version import __version__
 
 _HASH = 32  # bytes of the SHA-256 in front of the object
+_MOST = 1000  # objects, some 50 kB each
+_NAME = re.compile("[0-9a-f]{64}")  # of an object; other files in the folder are not ours
 
 
 def _sources() -> str:
@@ -63,8 +67,14 @@ def get(name: str) -> bytes | None:
     with contextlib.suppress(OSError):
         content = (at / name).read_bytes()
         if hashlib.sha256(content[_HASH:]).digest() == content[:_HASH]:
+            _mark_used(at / name)
             return content[_HASH:]
     return None
+
+
+def _mark_used(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.utime(file)
 
 
 def put(name: str, image: bytes) -> None:
@@ -77,6 +87,15 @@ def put(name: str, image: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(image).digest() + image)
         os.replace(temporary, at / name)
+        _remove_unused(at)
+
+
+def _remove_unused(at: Path) -> None:
+    """Remove the objects that were used least recently, where there are too many."""
+    objects = [entry for entry in os.scandir(at) if _NAME.fullmatch(entry.name)]
+    if len(objects) > _MOST:
+        for entry in sorted(objects, key=lambda entry: entry.stat().st_mtime_ns)[: len(objects) - _MOST]:
+            os.unlink(entry)
 
 
 def _private_folder() -> Path | None:
