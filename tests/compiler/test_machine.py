@@ -83,7 +83,7 @@ def test_products_and_sums_are_not_contracted_and_not_reordered() -> None:
     assert f(1.0, 1e-30, 1.0) == 0.0
 
 
-# Stores the sum of 0..n-1, after waiting until the flag is set: code that one can be inside of.
+# Waits until the flag is set, and stores a number: code that one can be inside of.
 WAITING = """
 define void @answer(ptr %flag, ptr %out) {
 entry:
@@ -144,7 +144,7 @@ def test_code_that_another_thread_is_inside_of_is_not_given_back() -> None:
     pointers = ctypes.addressof(flag), ctypes.addressof(out)
     loaded = load("inside", lambda: WAITING, ["answer"])
     function = loaded.function("answer", ctypes.c_void_p, ctypes.c_void_p)
-    thread = threading.Thread(target=function, args=pointers)
+    thread = threading.Thread(target=function, args=pointers, daemon=True)
     thread.start()
     del loaded, function
     for n in range(20):

@@ -3,8 +3,8 @@
 Objects lie in ``$GATEWISE_CACHE``, or in the user's cache folder, one file each, named by what they were
 made from. The folder belongs to the user alone (mode 0700); a file carries the hash of its content and is
 used only if that is right. Of more than a thousand objects those that were not used for longest are removed.
-``GATEWISE_CACHE=off`` keeps nothing. A folder that cannot be used, or that others can write to, is left alone:
-then kernels are compiled anew, which costs time and nothing else.
+``GATEWISE_CACHE=off`` keeps nothing. A folder that cannot be used, or that others can write to, is left
+alone: then kernels are compiled anew, which costs time and nothing else.
 """
 
 from __future__ import annotations
