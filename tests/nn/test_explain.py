@@ -311,3 +311,14 @@ def test_the_page() -> None:
     page = Path(__file__).parents[2] / "docs" / "explain.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False)
     assert (failed, attempted > 0) == (0, True)
+
+
+def test_directions_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is too little work for two threads, and both together are not."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with torch.no_grad():
+        found = gatewise.explain(gatewise.nn.LSTM(32, 64, bidirectional=True), sequence(100, 2, 32))
+    kernels = [one.kernel for one in found.layers]
+    assert [kernel and (kernel.threads, kernel.side_by_side) for kernel in kernels] == [(1, 2), (1, 2)]
+    assert "2 by directions" in str(found)
+    assert not any("rows" in sentence for one in found.layers for sentence in one.faster)

@@ -73,12 +73,12 @@ class Plan:
     adjoints: dict[Node, Node]
     seeds: tuple[Node, ...]
 
-    @property
+    @functools.cached_property
     def input_slots(self) -> tuple[Slot, ...]:
         """The slots that the input product fills: a prefix."""
         return tuple(s for s in self.slots if s.row_ih is not None)
 
-    @property
+    @functools.cached_property
     def state_slots(self) -> tuple[Slot, ...]:
         """The slots that the recurrent product adds to: a suffix."""
         return tuple(s for s in self.slots if s.row_hh is not None)

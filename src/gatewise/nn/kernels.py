@@ -206,6 +206,8 @@ def run(*problems: Problem) -> None:
     work = sum(problem.weights_read * problem.B * problem.T for problem in problems)
     small = all(problem.weights_read * problem.x.itemsize <= _SMALL_WEIGHTS for problem in problems)
     if small and worth(torch.get_num_threads(), len(problems), work) == len(problems) > 1:
+        for listener in here.listeners:
+            listener.side_by_side(problems)
         problems[0].program.side_by_side([problem.fields for problem in problems])
         return
     for problem in problems:
