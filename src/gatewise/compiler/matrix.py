@@ -271,7 +271,10 @@ def _blocks(
         stride = b.mul(columns.K, i64(slots * V))
         panel = code.at(columns.panels, b.mul(block, stride))
         size = b.mul(columns.K, i64(line))
-        next_panel = code.at(panel, b.select(backwards, b.neg(size), size))
+        # Where nothing is to be sent for, the address is one that is there: to look for another takes time.
+        more = b.icmp_signed("<", b.add(done, i64(shape.blocks)), columns.last)
+        away = b.select(backwards, b.neg(size), size)
+        next_panel = code.at(panel, b.select(b.and_(far, more), away, i64(0)))
         with (
             code.loop(i64(0), code.larger(columns.K, i64(1)), depth) as k,
             code.loop(outer, code.smaller(b.add(outer, some_outers), rows.outers), i64(1)) as o,

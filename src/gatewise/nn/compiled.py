@@ -23,17 +23,14 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
     """As `gatewise.nn.scan.scan_together`, for walks with no `obstacles`."""
     calls = [Call.of(walk) for walk in walks]
     tensors = [flat(w.x, w.weights, w.states or ()) for w in walks]
-    together = list(chain(*tensors))
-    if torch.is_grad_enabled() and any(t.requires_grad for t in together):
-        results = list(_Scan.apply(calls, *together))  # type: ignore[no-untyped-call]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in chain(*tensors)):
+        found = _Scan.apply(calls, *chain(*tensors))  # type: ignore[no-untyped-call]
+        results = _shared_out(found, map(_results, calls))
     else:
         forwards = [Forward(call, some, keep=False) for call, some in zip(calls, tensors, strict=True)]
         run(*forwards)
-        results = list(chain(*(forward.results() for forward in forwards)))
-    return [
-        _scanned(walk, some)
-        for walk, some in zip(walks, _shared_out(results, map(_results, calls)), strict=True)
-    ]
+        results = [forward.results() for forward in forwards]
+    return [_scanned(walk, some) for walk, some in zip(walks, results, strict=True)]
 
 
 def _results(call: Call) -> int:

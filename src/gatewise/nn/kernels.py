@@ -203,9 +203,13 @@ def run(*problems: Problem) -> None:
 
     One thread for each call has nothing to wait for; but large weights are better divided than doubled.
     """
+    if len(problems) == 1:
+        (problem,) = problems
+        problem.program(problem.team.threads, problem.fields)
+        return
     work = sum(problem.weights_read * problem.B * problem.T for problem in problems)
     small = all(problem.weights_read * problem.x.itemsize <= _SMALL_WEIGHTS for problem in problems)
-    if small and worth(torch.get_num_threads(), len(problems), work) == len(problems) > 1:
+    if small and worth(torch.get_num_threads(), len(problems), work) == len(problems):
         for listener in here.listeners:
             listener.side_by_side(problems)
         problems[0].program.side_by_side([problem.fields for problem in problems])
