@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from gatewise.compiler.arguments import Arguments, Fields
 from gatewise.compiler.matrix import Span, Tiles
-from gatewise.compiler.vector import I32, I64, POINTER, VOID, Address, Code, Value, i64
+from gatewise.compiler.vector import I32, I64, POINTER, VOID, Address, Code, Value, i64, internal_function
 
 ENTRIES = ("run", "prepare", "part", "many")
 MANY = Arguments(("parallel", "thread_num", "num_threads", "count"))  # before the addresses of the arrays
@@ -60,17 +60,17 @@ def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, body: Bo
     """
     meet = _write_meet(tiles, arguments)
     work = _write_body(tiles, arguments, body, meet)
-    share = _function(tiles, "share", [POINTER, I64, I64])
+    share = internal_function(tiles.module, "share", [POINTER, I64, I64])
     code = Code(share, tiles.number, tiles.width)
     prepare(code, arguments.read(code, share.args[0]), Share(*share.args[1:]))
     code.b.ret_void()
 
-    whole = _function(tiles, "prepare", [POINTER], exported=True)
+    whole = _exported(tiles, "prepare", [POINTER])
     code = Code(whole, tiles.number, tiles.width)
     code.b.call(share, [whole.args[0], i64(0), i64(1)])
     code.b.ret_void()
 
-    part = _function(tiles, "part", [POINTER, I64, I64], exported=True)
+    part = _exported(tiles, "part", [POINTER, I64, I64])
     code = Code(part, tiles.number, tiles.width)
     rows = Share(*part.args[1:]).of(code, arguments.read(code, part.args[0])[split])
     code.b.call(work, [part.args[0], *rows, i64(0), i64(1)])
@@ -81,16 +81,14 @@ def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, body: Bo
     _write_many(tiles, run)
 
 
-def _function(tiles: Tiles, name: str, args: list[Any], exported: bool = False) -> ir.Function:
-    function = ir.Function(tiles.module, ir.FunctionType(VOID, args), name)
-    function.linkage = "external" if exported else "internal"
-    return function
+def _exported(tiles: Tiles, name: str, arguments: list[Any]) -> Value:
+    return ir.Function(tiles.module, ir.FunctionType(VOID, arguments), name)
 
 
 def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value) -> Value:
     """``work(array, first, last, i, n)``, with denormals flushed to zero meanwhile."""
-    inner = _function(tiles, "body", [POINTER, *[I64] * 4])
-    inner.attributes.add("noinline")  # keeps arithmetic from moving across the change of rounding mode
+    inner = internal_function(tiles.module, "body", [POINTER, *[I64] * 4])
+    # Kept apart, so that no arithmetic moves across the change of rounding mode.
     array, first, last, i, n = inner.args
     code = Code(inner, tiles.number, tiles.width)
     b = code.b
@@ -102,7 +100,7 @@ def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value) -> 
     body(code, arguments.read(code, array), array, Work((first, last), Share(i, n), meet_others))
     b.ret_void()
 
-    work = _function(tiles, "work", [POINTER, *[I64] * 4])
+    work = internal_function(tiles.module, "work", [POINTER, *[I64] * 4])
     code = Code(work, tiles.number, tiles.width)
     restore = _flush_denormals(code, tiles.module.triple)
     code.b.call(inner, work.args)
@@ -136,8 +134,7 @@ def _write_meet(tiles: Tiles, arguments: Arguments) -> Value:
     All count their arrivals in one number. It passes a multiple of n when the last of a round has come, and
     none arrives for the next round before.
     """
-    meet = _function(tiles, "meet", [POINTER, I64])
-    meet.attributes.add("noinline")
+    meet = internal_function(tiles.module, "meet", [POINTER, I64])
     array, n = meet.args
     code = Code(meet, tiles.number, tiles.width)
     f, b = arguments.read(code, array), code.b
@@ -170,7 +167,7 @@ def _write_member(
     tiles: Tiles, arguments: Arguments, share: Value, meet: Value, part: Value, work: Value, split: str
 ) -> Value:
     """``member(array)``: what each thread of a team does."""
-    member = _function(tiles, "member", [POINTER])
+    member = internal_function(tiles.module, "member", [POINTER])
     (array,) = member.args
     code = Code(member, tiles.number, tiles.width)
     f, b = arguments.read(code, array), code.b
@@ -191,7 +188,7 @@ def _write_member(
 
 def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value, Value]) -> Value:
     whole, part, member = functions
-    run = _function(tiles, "run", [POINTER], exported=True)
+    run = _exported(tiles, "run", [POINTER])
     (array,) = run.args
     code = Code(run, tiles.number, tiles.width)
     f, b = arguments.read(code, array), code.b
@@ -210,7 +207,7 @@ def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value
 
 def _write_many(tiles: Tiles, run: Value) -> None:
     """``many(list)``: thread i of n takes the calls i, i + n, ... of the list."""
-    each = _function(tiles, "each", [POINTER])
+    each = internal_function(tiles.module, "each", [POINTER])
     code = Code(each, tiles.number, tiles.width)
     f, b = MANY.read(code, each.args[0]), code.b
     ask = ir.FunctionType(I32, [])
@@ -221,7 +218,7 @@ def _write_many(tiles: Tiles, run: Value) -> None:
         b.call(run, [b.load(at, typ=POINTER)])
     b.ret_void()
 
-    many = _function(tiles, "many", [POINTER], exported=True)
+    many = _exported(tiles, "many", [POINTER])
     code = Code(many, tiles.number, tiles.width)
     f, b = MANY.read(code, many.args[0]), code.b
     _fork(code, f, each, many.args[0], f["count"])

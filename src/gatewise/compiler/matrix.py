@@ -18,7 +18,18 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 
 from gatewise.compiler.arguments import Arguments
-from gatewise.compiler.vector import I1, I64, POINTER, VOID, Address, Code, Number, Value, i64
+from gatewise.compiler.vector import (
+    I1,
+    I64,
+    POINTER,
+    VOID,
+    Address,
+    Code,
+    Number,
+    Value,
+    i64,
+    internal_function,
+)
 
 _PART_BYTES = 1 << 18  # of a panel that are used on all rows before the next: a share of the second cache
 _TILES = 32  # of rows whose sums are kept while a panel is taken in parts
@@ -99,10 +110,8 @@ class Tiles:
         return known or self._write(name, slots, shape)
 
     def _write(self, name: str, slots: int, shape: Shape) -> Value:
-        kind = ir.FunctionType(VOID, [POINTER, POINTER, I64, POINTER, I64, I64, I64, POINTER, I64])
-        function = ir.Function(self.module, kind, name)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
+        arguments = [POINTER, POINTER, I64, POINTER, I64, I64, I64, POINTER, I64]
+        function = internal_function(self.module, name, arguments)
         sums, a, stride, panel, panel_stride, start, K, ahead, pace = function.args
         code = Code(function, self.number, self.width)
         b, V = code.b, self.width
@@ -208,9 +217,7 @@ def matrix_phase(
 
 
 def _write_multiply(tiles: Tiles, name: str, slots: int) -> Value:
-    function = ir.Function(tiles.module, ir.FunctionType(VOID, [POINTER]), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = internal_function(tiles.module, name, [POINTER])
     code = Code(function, tiles.number, tiles.width)
     f, b = _PHASE.read(code, function.args[0]), code.b
     integers = (f[name] for name in ("outer_stride", "row_stride", "outers", "first", "last"))
@@ -356,9 +363,7 @@ def elementwise_function(
 
 def _walk(tiles: Tiles, name: str, slots: int, visit: Callable[[Place], None]) -> Value:
     """``walk(context, sums, units, outer, row, rows, block, blocks)`` visits the vectors of a tile."""
-    function = ir.Function(tiles.module, _VISIT, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = internal_function(tiles.module, name, _VISIT.args)
     context, sums, units, outer, row, rows, block, blocks = function.args
     code = Code(function, tiles.number, tiles.width)
     b, V = code.b, code.width

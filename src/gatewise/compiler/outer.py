@@ -14,12 +14,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llvmlite import ir
-
 from gatewise.compiler import entry
 from gatewise.compiler.arguments import Arguments, Fields
 from gatewise.compiler.matrix import Shape, Tiles, even_rows, shape, tallest
-from gatewise.compiler.vector import I64, POINTER, VOID, Code, Number, Value, i64
+from gatewise.compiler.vector import I64, POINTER, Code, Number, Value, i64, internal_function
 
 _SIDES = ("ih", "hh")
 _OF_A_SIDE = ("M", "met", "met.t", "met.b", "first", "first.b", "c")
@@ -147,10 +145,8 @@ def _write_tile(tiles: Tiles, name: str, shape: Shape, masked: bool) -> Value:
     It is sent for at the start, to be there at the end: where c is large, waiting for it took a sixth of the
     time.
     """
-    kind = ir.FunctionType(VOID, [POINTER, I64, POINTER, POINTER, I64, POINTER, *[I64] * 7])
-    function = ir.Function(tiles.module, kind, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    arguments = [POINTER, I64, POINTER, POINTER, I64, POINTER, *[I64] * 7]
+    function = internal_function(tiles.module, name, arguments)
     c, c_n, a, first, first_b, x, x_t, x_b, left, steps, rows, a_t, a_b = function.args
     code = Code(function, tiles.number, tiles.width)
     b, V = code.b, code.width

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llvmlite import ir
-
 from gatewise.compiler.matrix import Span
-from gatewise.compiler.vector import I64, POINTER, VOID, Code, Value, i64
+from gatewise.compiler.vector import I64, POINTER, Code, Value, i64, internal_function
 
 
 def pack(
@@ -36,9 +34,7 @@ def _square_function(code: Code) -> Value:
     known = module.globals.get("square")
     if known:
         return known
-    function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER, I64, I64, I64]), "square")
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = internal_function(module, "square", [POINTER, I64, POINTER, I64, I64, I64])
     to, to_stride, rows, row_stride, units, ks = function.args
     code = Code(function, code.number, code.width)
     b, mask, numbers = code.b, code.first(ks), []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-
 from gatewise.compiler.arguments import Arguments
 from gatewise.compiler.matrix import (
     Columns,
@@ -15,7 +13,7 @@ from gatewise.compiler.matrix import (
     elementwise_function,
     matrix_phase,
 )
-from gatewise.compiler.vector import POINTER, VOID, Code, Value, i64
+from gatewise.compiler.vector import POINTER, Code, Value, i64, internal_function
 
 # out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for `steps` steps and
 # rows first..last and the units of some blocks; panels as `pack` makes them; rows of the bias `bias_stride`
@@ -37,8 +35,7 @@ def product_function(tiles: Tiles, slots: int) -> Value:
 
 def _write(tiles: Tiles, name: str, slots: int) -> Value:
     store = _store(tiles, f"{name}_store", slots)
-    function = ir.Function(tiles.module, ir.FunctionType(VOID, [POINTER]), name)
-    function.linkage = "internal"
+    function = internal_function(tiles.module, name, [POINTER])
     code = Code(function, tiles.number, tiles.width)
     f = PRODUCT.read(code, function.args[0])
     b = code.b

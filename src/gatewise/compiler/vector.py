@@ -102,6 +102,14 @@ class Address:
         return str(self._value.get_reference())
 
 
+def internal_function(module: Any, name: str, arguments: list[Any]) -> Any:
+    """A function that only its module sees, and that is kept apart from its callers; it returns nothing."""
+    function = ir.Function(module, ir.FunctionType(VOID, arguments), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    return function
+
+
 @final
 class Code:
     """Writes one function: an LLVM builder that knows its element type and vector width."""

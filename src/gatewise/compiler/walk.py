@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from gatewise.compiler.arguments import Arguments, Fields, Frame
 from gatewise.compiler.matrix import Span, Tiles
-from gatewise.compiler.vector import I8, I64, POINTER, VOID, Code, Value, i64
+from gatewise.compiler.vector import I8, I64, POINTER, Code, Value, i64, internal_function
 from gatewise.language import Cell
 
 # int64 tables over the walk, one entry more than it has steps, or null; a byte for each step and row or null
@@ -159,9 +159,7 @@ def is_reset(code: Code, f: Fields, resets: Value, row: Value) -> Value:
 def enter_function(tiles: Tiles, cell: Cell, arguments: Arguments) -> Value:
     """``enter(array, t, first, last, first_block, last_block)``: lay the entering states of some rows and
     units of step t together."""
-    function = ir.Function(tiles.module, ir.FunctionType(VOID, [POINTER, *[I64] * 5]), "enter")
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = internal_function(tiles.module, "enter", [POINTER, *[I64] * 5])
     array, t, first, last, first_block, last_block = function.args
     code = Code(function, tiles.number, tiles.width)
     f, b, V = arguments.read(code, array), code.b, code.width
