@@ -14,6 +14,19 @@ from tests.compiler.examples import Example
 
 Array = NDArray[Any]
 
+# T, B, I, H: no multiples of a vector or a tile, one of everything, more rows than tiles, long products.
+SHAPES = [
+    (1, 1, 1, 1),
+    (2, 5, 7, 3),
+    (7, 1, 7, 40),
+    (7, 13, 1, 16),
+    (33, 5, 7, 17),
+    (33, 1, 1, 3),
+    (1, 13, 7, 40),
+    (2, 100, 300, 5),
+    (2, 3, 1, 300),
+]
+
 
 @dataclass(frozen=True)
 class Problem:

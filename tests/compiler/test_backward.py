@@ -7,20 +7,8 @@ import pytest
 
 from gatewise import cells
 from tests.compiler.examples import EXAMPLES, IN_FLOAT32, Example, examples
-from tests.compiler.problems import Problem, problem, slope
+from tests.compiler.problems import SHAPES, Problem, problem, slope
 from tests.compiler.running import assert_same_bits, run
-
-# T, B, I, H
-SHAPES = [
-    (1, 1, 1, 1),
-    (2, 5, 7, 3),
-    (7, 1, 7, 40),
-    (7, 13, 1, 16),
-    (33, 5, 7, 17),
-    (1, 13, 7, 40),
-    (2, 100, 300, 5),
-    (2, 3, 1, 150),
-]
 
 
 def check(example: Example, p: Problem) -> None:

@@ -9,21 +9,8 @@ import pytest
 from gatewise import Cell, cell, cells, sigmoid, tanh
 from gatewise.compiler.program import compiled
 from tests.compiler.examples import Example, examples, typed_examples
-from tests.compiler.problems import Array, Problem, problem, stated
+from tests.compiler.problems import SHAPES, Array, Problem, problem, stated
 from tests.compiler.running import Memory, assert_same_bits, run
-
-# T, B, I, H: no multiples of a vector or a tile, one of everything, more rows than tiles, long products.
-SHAPES = [
-    (1, 1, 1, 1),
-    (2, 5, 7, 3),
-    (7, 1, 7, 40),
-    (7, 13, 1, 16),
-    (33, 5, 7, 17),
-    (33, 1, 1, 3),
-    (1, 13, 7, 40),
-    (2, 100, 300, 5),
-    (2, 3, 1, 300),
-]
 
 
 def check(example: Example, p: Problem, dtype: str) -> None:

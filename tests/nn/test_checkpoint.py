@@ -13,19 +13,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatewise
-from gatewise import Input, Split, Vector, cell, cells, sigmoid, tanh
+from gatewise import cells
 from gatewise import nn as ours
+from tests.nn.layers import H, I, mixed
 
-T, B, I, H = 11, 4, 3, 5
-
-
-@cell
-def mixed(h, m, *, a: Input, b: Split, d, v: Vector):
-    """One parameter of every kind."""
-    d = sigmoid(d)
-    m = d * m + (1 - d) * tanh(a + b.x)
-    h = tanh(m * v + b.h) - 0.5 * h
-    return h, m
+T, B = 11, 4
 
 
 CELLS = {"lstm": cells.lstm, "rnn": cells.rnn, "gru": cells.gru, "mixed": mixed}

@@ -9,19 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gatewise import nn as ours
+from tests.nn.layers import KINDS, H, I, pair
 
-T, B, I, H = 7, 4, 3, 5
+T, B = 7, 4
 
 Check: TypeAlias = Callable[..., None]
-
-LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "rnn": ("RNN", {}),
-    "rnn-relu": ("RNN", {"nonlinearity": "relu"}),
-    "lstm": ("LSTM", {}),
-    "lstm-projected": ("LSTM", {"proj_size": 2}),
-    "gru": ("GRU", {}),
-}
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -37,15 +29,6 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm": ("LSTMCell", {}),
     "gru": ("GRUCell", {}),
 }
-
-
-def pair(kind: str, **options: Any) -> tuple[Any, Any]:
-    """Ours and torch's, each made from the same seed, in float64 unless said otherwise."""
-    made = []
-    for package in (ours, torch.nn):
-        torch.manual_seed(1)
-        made.append(getattr(package, kind)(I, H, **{"dtype": torch.float64} | options))
-    return made[0], made[1]
 
 
 def states(module: Any, *batch: int) -> tuple[Tensor, ...]:
@@ -67,7 +50,7 @@ def call(module: Any, x: Tensor, *hx: Tensor) -> Any:
 
 @pytest.mark.parametrize("given", [False, True], ids=["zeros", "given"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-@pytest.mark.parametrize(("kind", "fixed"), LAYERS.values(), ids=LAYERS.keys())
+@pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
 def test_a_layer_computes_what_torch_computes(
     kind: str, fixed: dict[str, Any], options: dict[str, Any], given: bool, assert_same: Check
 ) -> None:
@@ -78,7 +61,7 @@ def test_a_layer_computes_what_torch_computes(
 
 @pytest.mark.parametrize("given", [False, True], ids=["zeros", "given"])
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize(("kind", "fixed"), LAYERS.values(), ids=LAYERS.keys())
+@pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
 def test_without_a_batch(
     kind: str, fixed: dict[str, Any], batch_first: bool, given: bool, assert_same: Check
 ) -> None:
@@ -99,7 +82,7 @@ def test_a_step_computes_what_torch_computes(
     assert_same(mine, theirs, call, torch.randn(*batch, I, dtype=torch.float64), *(hx if given else ()))
 
 
-@pytest.mark.parametrize(("kind", "fixed"), [*LAYERS.values(), *STEPS.values()])
+@pytest.mark.parametrize(("kind", "fixed"), [*KINDS.values(), *STEPS.values()])
 def test_the_weights_are_those_of_the_same_seed(kind: str, fixed: dict[str, Any]) -> None:
     options = {} if kind.endswith("Cell") else {"num_layers": 2, "bidirectional": True}
     mine, theirs = pair(kind, dtype=torch.float32, **fixed, **options)
@@ -110,7 +93,7 @@ def test_the_weights_are_those_of_the_same_seed(kind: str, fixed: dict[str, Any]
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize(("kind", "fixed"), LAYERS.values(), ids=LAYERS.keys())
+@pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
 def test_float32_is_as_near_the_truth_as_torch(
     kind: str,
     fixed: dict[str, Any],
@@ -130,7 +113,7 @@ def test_float32_is_as_near_the_truth_as_torch(
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e300, -1e300])
-@pytest.mark.parametrize(("kind", "fixed"), LAYERS.values(), ids=LAYERS.keys())
+@pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
 def test_what_is_not_finite_flows_as_in_torch(kind: str, fixed: dict[str, Any], value: float) -> None:
     mine, theirs = pair(kind, bidirectional=True, **fixed)
     x = torch.randn(T, B, I, dtype=torch.float64)
@@ -142,7 +125,7 @@ def test_what_is_not_finite_flows_as_in_torch(kind: str, fixed: dict[str, Any], 
         torch.testing.assert_close(ours_, theirs_, rtol=1e-11, atol=1e-12, equal_nan=True)
 
 
-@pytest.mark.parametrize(("kind", "fixed"), LAYERS.values(), ids=LAYERS.keys())
+@pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
 def test_an_empty_batch(kind: str, fixed: dict[str, Any], assert_same: Check) -> None:
     mine, theirs = pair(kind, num_layers=2, bidirectional=True, **fixed)
     assert_same(mine, theirs, call, torch.randn(T, 0, I, dtype=torch.float64))
@@ -159,7 +142,7 @@ def test_an_empty_batch(kind: str, fixed: dict[str, Any], assert_same: Check) ->
     ids=["transposed", "strided-units", "expanded", "strided-steps"],
 )
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize(("kind", "fixed"), LAYERS.values(), ids=LAYERS.keys())
+@pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
 def test_input_and_states_in_any_memory_layout(
     kind: str, fixed: dict[str, Any], batch_first: bool, view: Callable[[Tensor], Tensor], assert_same: Check
 ) -> None:

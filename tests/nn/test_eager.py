@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gatewise import Cell, Input, Split, Vector, cell, cells, sigmoid, tanh
+from gatewise import Cell, Vector, cell, cells
 from gatewise.language.graph import OPERATIONS, Graph
 from gatewise.nn import eager
 from gatewise.nn.weights import Weights, shapes
+from tests.nn.layers import mixed
 
 T, B, I, H = 6, 3, 4, 5
 
@@ -39,15 +40,6 @@ IN_NUMPY: dict[str, tuple[int, Callable[..., Any]]] = {
     "less_equal": (2, np.less_equal),
     "where": (3, np.where),
 }
-
-
-@cell
-def mixed(h, m, *, a: Input, b: Split, d, v: Vector):
-    """A cell with one parameter of every kind, which uses every state in its body."""
-    d = sigmoid(d)
-    m = d * m + (1 - d) * tanh(a + b.x)
-    h = tanh(m * v + b.h) - 0.5 * h
-    return h, m
 
 
 @cell

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gatewise
-from gatewise import Input, Split, Vector, cell, cells, sigmoid, tanh
+from gatewise import cells
 from gatewise import nn as ours
+from tests.nn.layers import KINDS, H, I, mixed, pair
 
-T, I, H = 7, 3, 5
+T = 7
 
 LENGTHS = {
     "falling": [7, 5, 5, 2, 1],
@@ -29,30 +30,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "both-ways-twice": {"num_layers": 2, "bidirectional": True},
     "batch-first": {"num_layers": 2, "bidirectional": True, "batch_first": True, "bias": False},
 }
-KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "rnn": ("RNN", {}),
-    "rnn-relu": ("RNN", {"nonlinearity": "relu"}),
-    "lstm": ("LSTM", {}),
-    "lstm-projected": ("LSTM", {"proj_size": 2}),
-    "gru": ("GRU", {}),
-}
-
-
-@cell
-def mixed(h, m, *, a: Input, b: Split, d, v: Vector):
-    """One parameter of every kind."""
-    d = sigmoid(d)
-    m = d * m + (1 - d) * tanh(a + b.x)
-    h = tanh(m * v + b.h) - 0.5 * h
-    return h, m
-
-
-def pair(kind: str, **options: Any) -> tuple[Any, Any]:
-    made = []
-    for package in (ours, torch.nn):
-        torch.manual_seed(1)
-        made.append(getattr(package, kind)(I, H, dtype=torch.float64, **options))
-    return made[0], made[1]
 
 
 def random_states(theirs: Any, B: int) -> list[Tensor]:

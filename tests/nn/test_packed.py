@@ -12,8 +12,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from gatewise import cells
 from gatewise import nn as ours
+from tests.nn.layers import KINDS, H, I, pair
 
-T, I, H = 7, 3, 5
+T = 7
 
 LENGTHS = {
     "falling": [7, 5, 5, 2, 1],
@@ -27,13 +28,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "no-bias": {"bias": False},
     "all": {"num_layers": 3, "bidirectional": True, "batch_first": True, "dropout": 0.4},
-}
-
-KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "rnn": ("RNN", {}),
-    "lstm": ("LSTM", {}),
-    "lstm-projected": ("LSTM", {"proj_size": 2}),
-    "gru": ("GRU", {}),
 }
 
 
@@ -53,10 +47,7 @@ def test_packed_in_packed_out_as_in_torch(
     given: bool,
     assert_same: Callable[..., None],
 ) -> None:
-    made = []
-    for package in (ours, torch.nn):
-        torch.manual_seed(1)
-        made.append(getattr(package, kind)(I, H, dtype=torch.float64, **fixed, **options))
+    made = pair(kind, **fixed, **options)
     scans = made[1].num_layers * (2 if made[1].bidirectional else 1)
     widths = [made[1].proj_size or H, H] if kind == "LSTM" else [H]
     states = [torch.randn(scans, len(lengths), width, dtype=torch.float64) for width in widths]

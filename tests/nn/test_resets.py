@@ -12,18 +12,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatewise
-from gatewise import Input, Split, Vector, cell, sigmoid, tanh
 from gatewise import nn as ours
+from tests.nn.layers import KINDS, H, I, mixed, pair
 
-T, B, I, H = 9, 4, 3, 5
+T, B = 9, 4
 
-KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "rnn": ("RNN", {}),
-    "rnn-relu": ("RNN", {"nonlinearity": "relu"}),
-    "lstm": ("LSTM", {}),
-    "lstm-projected": ("LSTM", {"proj_size": 2}),
-    "gru": ("GRU", {}),
-}
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "no-bias": {"bias": False},
@@ -39,28 +32,11 @@ WHERE: dict[str, list[list[int]]] = {
 }
 
 
-@cell
-def mixed(h, m, *, a: Input, b: Split, d, v: Vector):
-    """One parameter of every kind."""
-    d = sigmoid(d)
-    m = d * m + (1 - d) * tanh(a + b.x)
-    h = tanh(m * v + b.h) - 0.5 * h
-    return h, m
-
-
 def mask(where: list[list[int]]) -> Tensor:
     reset = torch.zeros(T, len(where), dtype=torch.bool)
     for row, steps in enumerate(where):
         reset[steps, row] = True
     return reset
-
-
-def pair(kind: str, **options: Any) -> tuple[Any, Any]:
-    made = []
-    for package in (ours, torch.nn):
-        torch.manual_seed(1)
-        made.append(getattr(package, kind)(I, H, dtype=torch.float64, **options))
-    return made[0], made[1]
 
 
 def row_by_row(layer: Any, x: Tensor, states: tuple[Tensor, ...], reset: Tensor, ends: list[int]) -> Any:

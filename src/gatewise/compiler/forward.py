@@ -11,6 +11,7 @@ Arrays, last axis contiguous, time and batch strides given (negative time stride
 - for each state s: ``init_s [B, H]``; ``out_s [T, B, H]``, where a time stride of 0 keeps the last step only.
   ``out`` of the first state is the output
 - ``watch_v [T, B, H]`` for each watchable value v, or null
+- packed sequences ``[N, ...]``, resets and scratch ``entering_s [B, H]``: see `walk`
 - scratch: ``panels_ih``, ``panels_hh``, ``bias [S, H rounded up to V]``
 """
 

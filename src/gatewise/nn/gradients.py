@@ -89,7 +89,7 @@ class Backward(Problem):
             torch.zeros_like(self.weights.weight_hh) if by_hh else None,
         )
         self.give("x", self.x)
-        T, B = (self.T, self.B) if self.walk is None else (1, self.x.size(0))
+        T, B = (self.T, self.B) if self.packed is None else (1, self.x.size(0))
         fields = {"T": T, "B": B, "chunk": outer.chunk(B)}
         fields |= self._strided("a", "derivatives") | self._met("ih", "x")
         if by_hh:
@@ -123,7 +123,7 @@ class Backward(Problem):
 
     def _met_by_state(self) -> dict[str, int]:
         """The outputs that entered each step: those of the step before, at first the initial ones."""
-        if self.walk is not None or self.call.reset is not None:
+        if self.packed is not None or self.call.reset is not None:
             self.entering = self._entering()
             self.give("entering", self.entering, batch_first=False)
             return self._met("hh", "entering")
@@ -136,10 +136,10 @@ class Backward(Problem):
         """The outputs that entered each step, ``[T, B, H]`` or packed, where some rows entered it anew."""
         initial = self.states[0] if self.states else self.x.new_zeros(self.B, self.H)
         output, reset = self.state_steps[0], self.call.reset
-        if self.walk is not None:
-            anew, rows = self.walk.before < 0, self.walk.rows
+        if self.packed is not None:
+            anew, rows = self.packed.before < 0, self.packed.rows
             anew = anew if reset is None else anew | reset
-            entering = output.index_select(0, self.walk.before.clamp(min=0))
+            entering = output.index_select(0, self.packed.before.clamp(min=0))
             entering[anew] = initial[rows[anew]]
             return entering
         if self.call.batch_first:

@@ -18,7 +18,7 @@ from gatewise.language import Cell
 from gatewise.nn.listening import here
 from gatewise.nn.memory import scratch, zeros
 from gatewise.nn.obstacles import COMPILED
-from gatewise.nn.packing import PackedSteps
+from gatewise.nn.packed_steps import PackedSteps
 from gatewise.nn.weights import Walk, Weights
 
 _SMALL_WEIGHTS = 1 << 20  # bytes, of which two threads can keep their own in the second-level caches
@@ -76,11 +76,11 @@ class Problem:
         x = x if x.stride(-1) == 1 else x.contiguous()
         self.x, self.weights, self.states = call.unpack([x, *(t.contiguous() for t in others)])
         self.cell = compiled(call.cell, COMPILED[self.x.dtype])
-        self.walk = None if call.batch_sizes is None else PackedSteps(call.batch_sizes, call.reverse)
+        self.packed = None if call.batch_sizes is None else PackedSteps(call.batch_sizes, call.reverse)
         self.T, self.B, self.I = self._sizes()
         self.H = self.weights.weight_ih.size(0) // len(call.cell.input_gates)
         self.team = self.cell.team(
-            torch.get_num_threads(), self.T, self.B, self.I, self.H, self.walk is not None
+            torch.get_num_threads(), self.T, self.B, self.I, self.H, self.packed is not None
         )
         self.zeros = zeros(self.cell.padded(max(self.I, self.H)), self.x)
         self.chunk = min(self.T, self.cell.chunk(self.B, self.H, self.team.rows_apart))
@@ -97,8 +97,8 @@ class Problem:
             init = self.states[n] if self.states else self.zeros
             self.fields |= {f"init_{name}": address(init), f"init_{name}.b": self.H if self.states else 0}
 
-        if self.walk is not None:
-            self.fields |= {"starts": address(self.walk.starts), "counts": address(self.walk.counts)}
+        if self.packed is not None:
+            self.fields |= {"starts": address(self.packed.starts), "counts": address(self.packed.counts)}
         if call.reset is not None:
             self.give("resets", call.reset)
 
@@ -122,7 +122,7 @@ class Problem:
 
     def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
         """Hand a sequence over under `name`: its first step, and its strides in the order of the walk."""
-        if self.walk is not None:
+        if self.packed is not None:
             self.fields |= {name: sequence.data_ptr(), f"{name}.t": 1, f"{name}.b": sequence.stride(0)}
             return
         batch_first = self.call.batch_first if batch_first is None else batch_first
@@ -135,7 +135,7 @@ class Problem:
 
     def give_scratch(self, sizes: dict[str, int]) -> None:
         """Hand over scratch memory, with room for the states that enter a step where that is needed."""
-        if self.walk is not None or self.call.reset is not None:
+        if self.packed is not None or self.call.reset is not None:
             sizes |= {f"entering_{state}": self.B * self.H for state in self.call.cell.states}
         self.scratch = scratch(room(sizes, self.x.itemsize), self.x, lane=int(self.call.reverse))
         self.fields |= split(self.scratch.data_ptr(), sizes, self.x.itemsize)
@@ -163,7 +163,7 @@ class Forward(Problem):
         self.give(f"out_{call.cell.states[0]}", self.state_steps[0])
         for name in call.cell.states[1:]:
             self._give_state(f"out_{name}", keep)
-        shape = (self.T, self.B, self.H) if self.walk is None else (len(self.x), self.H)
+        shape = (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
         self.recorded = [self.x.new_empty(shape) for _ in call.record]
         for name, values in zip(call.record, self.recorded, strict=True):
             self.give("watch", values, batch_first=False)
@@ -192,8 +192,8 @@ class Forward(Problem):
 
     def _last(self, steps: Tensor) -> Tensor:
         """The last step of a sequence, a row's own where rows have different lengths."""
-        if self.walk is not None:
-            return steps.index_select(0, self.walk.last)
+        if self.packed is not None:
+            return steps.index_select(0, self.packed.last)
         last = 0 if self.call.reverse else self.T - 1
         return steps.select(1 if self.call.batch_first else 0, last).clone()
 
