@@ -84,15 +84,19 @@ def run(
     train: bool = True,
     watch: Sequence[str] = (),
     layout: str = "time first",
+    joined: bool = False,
     in_place: bool = False,
     dx: bool = True,
 ) -> Results:
     """All that the kernels compute, in arrays that were NaN before.
 
     "output" ``[T, B, H]``, "final s" ``[B, H]``, "watch v" ``[T, B, H]``; with `train` also "gradient a" for
-    each leaf a. `in_place` puts the derivatives where the gates were; without `dx` none is asked for.
+    each leaf a. `joined` gives forward room to lay input and state side by side; `in_place` puts the
+    derivatives where the gates were; without `dx` none is asked for.
     """
     call = Call(p, compiled(p.cell, dtype, width), threads, chunk, layout, by_units)
+    if joined:
+        call.join()
     results = call.forward(train, watch)
     if train:
         results |= call.backward(in_place, dx)
@@ -138,6 +142,12 @@ class Call:
         """Scratch arrays, of so many elements and no more."""
         self.pieces = {name: self.memory.array(size) for name, size in sizes.items()}
         self.fields |= {name: piece.ctypes.data for name, piece in self.pieces.items()}
+
+    def join(self) -> None:
+        """Give room for the input and the state of a step."""
+        _, B, I, H = self.p.sizes
+        self.joined = self.memory.array(B, I + H)
+        self.fields["joined"] = self.joined.ctypes.data
 
     def forward(self, keep: bool, watch: Sequence[str]) -> Results:
         """Run forward; without `keep` states behind the output have their last step only."""

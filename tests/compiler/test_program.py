@@ -11,8 +11,9 @@ import pytest
 
 from gatewise import Cell, cell, cells, tanh
 from gatewise.compiler import host, machine, program
+from gatewise.compiler.plan import plan
 from gatewise.compiler.program import compiled, room, split, worth
-from tests.compiler.examples import Example, examples, peephole, typed_examples
+from tests.compiler.examples import EXAMPLES, Example, examples, peephole, typed_examples
 from tests.compiler.problems import problem
 from tests.compiler.running import Call, Results, assert_same_bits, run
 
@@ -40,6 +41,32 @@ def test_no_chunk_changes_a_bit(example: Example, chunk: int) -> None:
     p = problem(example.cell, *SHAPE)
     for train in (False, True):
         assert_same_bits(run(p, chunk=chunk, train=train), run(p, train=train))
+
+
+JOINING = [example for example in EXAMPLES if plan(example.cell).joins]
+
+
+@pytest.mark.parametrize("example", JOINING, ids=lambda example: example.cell.name)
+@pytest.mark.parametrize("shape", [SHAPE, (3, 20, 33, 16), (4, 2, 1, 1), (5, 9, 16, 35)], ids=str)
+@pytest.mark.parametrize("width", [1, 4, None])
+def test_one_product_for_input_and_state_has_the_bits_of_two(
+    example: Example, shape: tuple[int, int, int, int], width: int | None
+) -> None:
+    p = problem(example.cell, *shape)
+    for dtype in ("float32", "float64"):
+        expected = run(p, dtype, width=width, watch=list(example.cell.values))
+        for chunk, threads in ((None, 1), (2, 2)):
+            found = run(
+                p, dtype, width=width, watch=list(p.cell.values), chunk=chunk, threads=threads, joined=True
+            )
+            assert_same_bits(found, expected)
+        assert_same_bits(run(p, dtype, width=width, train=False, joined=True), expected)
+
+
+def test_the_cells_of_one_product() -> None:
+    assert plan(cells.lstm).joins
+    assert plan(cells.rnn).joins
+    assert not plan(cells.gru).joins
 
 
 @examples

@@ -32,6 +32,7 @@ from gatewise.compiler.matrix import (
     Place,
     Rows,
     Span,
+    Start,
     Then,
     Tiles,
     blocks_of,
@@ -89,11 +90,12 @@ def _rows(
     first, last = work.rows
     blocks, input_blocks = (work.units.of(code, blocks_of(code, units)) for units in (H, f["I"]))
     gradient, add_to_carry = functions
-    product, enter = product_function(tiles, 1), walk.enter_function(tiles, plan.cell, arguments(plan))
+    product, enter = product_function(tiles, 1, 1), walk.enter_function(tiles, plan.cell, arguments(plan))
     call, frame = PRODUCT.make(code), walk.step_frame(plan.cell).make(code)
     frame.set(arguments=array)
     from_state = b.mul(H, i64(len(plan.slots) - len(plan.state_slots)))
-    K = b.mul(H, i64(len(plan.state_slots)))
+    K, K_x = (b.mul(H, i64(len(slots))) for slots in (plan.state_slots, plan.input_slots))
+    zero = Start(f.pointer("zeros"), i64(0), i64(0))
 
     def times_weights(t: Value, rows: Span, k: Value, then: Elementwise) -> None:
         """The derivatives of step t by the slots that the state feeds, times the recurrent weights."""
@@ -101,8 +103,8 @@ def _rows(
         there = code.larger(first, rows[0]), code.smaller(last, rows[1])
         with b.if_then(b.icmp_signed("<", *there)):
             some = Rows(a, i64(0), f["derivatives.b"], i64(1), *there)
-            columns = Columns(f.pointer("panels_hh"), k, H, *blocks)
-            matrix_phase(code, tiles, 1, some, columns, Then(then, frame.array), t)
+            columns = Columns(f.pointer("panels_hh"), b.mul(K, i64(code.width)), k, H, *blocks)
+            matrix_phase(code, tiles, 1, some, zero, columns, Then(then, frame.array), t)
 
     with code.loop(i64(0), T, f["chunk"]) as done:
         steps = code.smaller(f["chunk"], b.sub(T, done))
@@ -135,9 +137,10 @@ def _rows(
                 a_t=f["derivatives.t"], a_b=f["derivatives.b"],
                 out=code.at(f.pointer("dx"), chunk.offset(code, f, "dx")), out_t=f["dx.t"], out_b=f["dx.b"],
                 steps=chunk.steps, first=chunk.rows[0], last=chunk.rows[1],
-                K=b.mul(H, i64(len(plan.input_slots))), N=f["I"],
+                K=K_x, N=f["I"],
                 first_block=input_blocks[0], last_block=input_blocks[1],
-                panels=f.pointer("panels_ih"), bias=f.pointer("zeros"), bias_stride=i64(0),
+                panels=f.pointer("panels_ih"), stride=b.mul(K_x, i64(code.width)),
+                bias=f.pointer("zeros"), bias_stride=i64(0),
             )  # fmt: skip
             b.call(product, [call.array])
 

@@ -12,12 +12,17 @@ Arrays, last axis contiguous, time and batch strides given (negative time stride
   ``out`` of the first state is the output
 - ``watch_v [T, B, H]`` for each watchable value v, or null
 - packed sequences ``[N, ...]``, resets and scratch ``entering_s [B, H]``: see `walk`
-- scratch: ``panels_ih``, ``panels_hh``, ``bias [S, H rounded up to V]``
+- scratch: ``panels``, ``bias [S, H rounded up to V]``, ``joined [B, I + H]`` or null
+
+The sums of a slot run over the input, then the state. Where both feed the same slots and there is room to lay
+them `joined` side by side, one product does; else the input's is made for a chunk of steps at a time and the
+state's goes on from it. The bits are the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from llvmlite import ir
@@ -30,6 +35,7 @@ from gatewise.compiler.matrix import (
     Elementwise,
     Place,
     Rows,
+    Start,
     Then,
     Tiles,
     blocks_of,
@@ -39,7 +45,7 @@ from gatewise.compiler.matrix import (
 from gatewise.compiler.packing import pack
 from gatewise.compiler.plan import ElementwisePhase, Plan
 from gatewise.compiler.product import PRODUCT, product_function
-from gatewise.compiler.vector import Code, Number, Value, i64
+from gatewise.compiler.vector import I64, POINTER, Code, Number, Value, i64, internal_function
 from gatewise.language import Cell
 from gatewise.language.graph import Node
 
@@ -48,7 +54,7 @@ def arguments(plan: Plan) -> Arguments:
     """The fields of a forward call."""
     cell = plan.cell
     names = [*entry.FIELDS, "T", "B", "I", "H", "chunk", "keep", "watch", "watch.t", "watch.b"]
-    names += ["x", "x.t", "x.b", "w_ih", "w_hh", "b_ih", "b_hh", "panels_ih", "panels_hh", "bias"]
+    names += ["x", "x.t", "x.b", "w_ih", "w_hh", "b_ih", "b_hh", "panels", "bias", "joined"]
     names += ["gates", "gates.t", "gates.b", *walk.FIELDS, *walk.state_fields(cell)]
     names += [f"vector_{name}" for name in cell.vectors]
     names += [f"watch_{name}" for name in cell.values]
@@ -71,12 +77,25 @@ def write(plan: Plan, number: Number, width: int, registers: int) -> str:
     return str(tiles.module)
 
 
+def _panels(plan: Plan, code: Code, f: Fields) -> tuple[tuple[Value, Value], tuple[Value, Value]]:
+    """Of the input's weights and the state's: the first panel, and how far the next one is."""
+    b, V = code.b, code.width
+    of_x, of_state = (
+        b.mul(f["I"], i64(len(plan.input_slots) * V)),
+        b.mul(f["H"], i64(len(plan.state_slots) * V)),
+    )
+    whole = b.add(of_x, of_state)
+    panels = f.pointer("panels")
+    return (panels, whole), (code.at(panels, of_x), whole)
+
+
 def _pack(plan: Plan, code: Code, f: Fields, share: entry.Share) -> None:
     """Pack the weights of some units; add up the biases of each slot."""
     b, H, stride = code.b, f["H"], padded(code, f["H"])
     blocks = share.of(code, blocks_of(code, H))
-    pack(code, f.pointer("panels_ih"), f.pointer("w_ih"), plan.rows_ih, f["I"], H, blocks)
-    pack(code, f.pointer("panels_hh"), f.pointer("w_hh"), plan.rows_hh, H, H, blocks)
+    of_x, of_state = _panels(plan, code, f)
+    pack(code, *of_x, f.pointer("w_ih"), plan.rows_ih, f["I"], H, blocks)
+    pack(code, *of_state, f.pointer("w_hh"), plan.rows_hh, H, H, blocks)
     nothing = ir.Constant(code.mask, [0] * code.width)
     for s, slot in enumerate(plan.slots):
         with code.loop(*blocks, i64(1)) as block:
@@ -99,10 +118,12 @@ def _rows(
     first, last = work.rows
     blocks = work.units.of(code, blocks_of(code, H))
     multiplied, _ = plan.forward
-    product = product_function(tiles, len(plan.input_slots))
+    product = product_function(tiles, len(plan.input_slots), len(plan.slots))
     enter = walk.enter_function(tiles, plan.cell, arguments(plan))
     call, frame = PRODUCT.make(code), walk.step_frame(plan.cell).make(code)
     frame.set(arguments=array)
+    of_x, of_state = _panels(plan, code, f)
+    joined = b.icmp_signed("!=", f["joined"], i64(0))
     with code.loop(i64(0), f["T"], f["chunk"]) as start:
         chunk = walk.chunk_of(code, f, start, code.smaller(f["chunk"], b.sub(f["T"], start)), work.rows)
         # Gates that are not kept have room for a chunk only.
@@ -113,10 +134,11 @@ def _rows(
             a=code.at(f.pointer("x"), chunk.offset(code, f, "x")), a_t=f["x.t"], a_b=f["x.b"],
             out=code.at(gates, chunk.offset(code, f, "gates")), out_t=f["gates.t"], out_b=f["gates.b"],
             steps=chunk.steps, first=chunk.rows[0], last=chunk.rows[1], K=f["I"], N=H,
-            first_block=blocks[0], last_block=blocks[1],
-            panels=f.pointer("panels_ih"), bias=f.pointer("bias"), bias_stride=padded(code, H),
+            first_block=blocks[0], last_block=blocks[1], panels=of_x[0], stride=of_x[1],
+            bias=f.pointer("bias"), bias_stride=padded(code, H),
         )  # fmt: skip
-        b.call(product, [call.array])
+        with b.if_then(b.not_(joined)):
+            b.call(product, [call.array])
         with code.loop(start, code.smaller(f["T"], b.add(start, f["chunk"])), i64(1)) as t:
             end = code.smaller(last, walk.rows_of(code, f, t))
             anew = walk.enters_anew(code, f, t)
@@ -124,15 +146,54 @@ def _rows(
                 b.call(enter, [array, t, first, end, *blocks])
                 work.meet()
             previous = walk.set_states(frame, code, f, plan.cell, t, anew)
-            frame.set(
-                gates=code.at(gates, walk.offset_of(code, f, "gates", t)),
-                watch=walk.offset_of(code, f, "watch", t),
-            )
+            here = code.at(gates, walk.offset_of(code, f, "gates", t))
+            frame.set(gates=here, watch=walk.offset_of(code, f, "watch", t))
             state, stride = previous[multiplied.vector]
             rows = Rows(state, i64(0), stride, i64(1), first, end)
-            columns = Columns(f.pointer("panels_hh"), H, H, *blocks)
-            matrix_phase(code, tiles, len(plan.state_slots), rows, columns, Then(cell, frame.array), t)
+            columns = Columns(of_state[0], of_state[1], H, H, *blocks)
+            first_slot = len(plan.slots) - len(plan.state_slots)
+            begin = Start(code.at(here, b.mul(H, i64(first_slot))), f["gates.b"], H)
+            then = Then(cell, frame.array)
+            if not plan.joins:
+                matrix_phase(code, tiles, len(plan.state_slots), rows, begin, columns, then, t)
+            else:
+                with b.if_then(joined):
+                    x = Rows(walk.at_step(code, f, "x", t), i64(0), f["x.b"], i64(1), first, end)
+                    _join(tiles, code, f, x, rows)
+                K = b.add(f["I"], H)
+                pick = partial(b.select, joined)
+                rows = replace(rows, a=pick(f.pointer("joined"), state), row_stride=pick(K, stride))
+                columns = replace(columns, panels=pick(of_x[0], of_state[0]), K=pick(K, H))
+                begin = Start(
+                    pick(f.pointer("bias"), here), pick(i64(0), f["gates.b"]), pick(padded(code, H), H)
+                )
+                matrix_phase(code, tiles, len(plan.state_slots), rows, begin, columns, then, t)
             work.meet()
+
+
+def _join(tiles: Tiles, code: Code, f: Fields, x: Rows, state: Rows) -> None:
+    """Lay rows of the input and of the state side by side."""
+    join = tiles.module.globals.get("join") or _write_join(tiles)
+    b, K = code.b, code.b.add(f["I"], f["H"])
+    to = f.pointer("joined")
+    for rows, numbers, at in ((x, f["I"], to), (state, f["H"], code.at(to, f["I"]))):
+        b.call(join, [at, K, rows.a, rows.row_stride, numbers, rows.first, rows.last])
+
+
+def _write_join(tiles: Tiles) -> Value:
+    function = internal_function(tiles.module, "join", [POINTER, I64, POINTER, *[I64] * 4])
+    to, to_stride, rows, stride, numbers, first, last = function.args
+    code = Code(function, tiles.number, tiles.width)
+    b, V = code.b, code.width
+    whole = b.and_(numbers, i64(-V))
+    rest = code.first(b.sub(numbers, whole))
+    with code.loop(first, last, i64(1)) as row:
+        source, target = code.at(rows, b.mul(row, stride)), code.at(to, b.mul(row, to_stride))
+        with code.loop(i64(0), whole, i64(V)) as n:
+            code.store(code.load(code.at(source, n)), code.at(target, n))
+        code.store(code.load(code.at(source, whole), rest), code.at(target, whole), rest)
+    b.ret_void()
+    return function
 
 
 def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
@@ -149,11 +210,7 @@ def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
         slot = plan.slots[s]
         if slot.row_hh is None:
             return code.load(slot_at(s), place.mask)
-        from_state = place.sum(s - len(plan.slots) + len(plan.state_slots))
-        if slot.row_ih is not None:
-            return b.fadd(code.load(slot_at(s), place.mask), from_state)
-        bias = b.add(b.mul(padded(code, f["H"]), i64(s)), place.unit)
-        return b.fadd(from_state, code.load(code.at(f.pointer("bias"), bias)))
+        return place.sum(s - len(plan.slots) + len(plan.state_slots))
 
     sources: dict[Node, Source] = {s.leaf: partial(pre_activation, n) for n, s in enumerate(plan.slots)}
     values = Evaluation(code, sources | state_and_vector_sources(plan, place, f, step))

@@ -100,30 +100,30 @@ class Tiles:
         self.registers = registers
 
     def function(self, slots: int, shape: Shape) -> Value:
-        """``tile(sums, a, a_stride, panel, panel_stride, k, K, ahead, pace)``: adds the products of k..K.
+        """The function that makes a tile's `sums`: what lies at `start`, and the products of k..K.
 
-        `a` is ``[rows, K]`` with the given stride, the panels of blocks lie `panel_stride` apart. From k = 0
-        on the sums start at zero. Meanwhile what lies at `ahead` is sent for, `pace` elements for each k.
+        ``tile(sums, start, by_row, by_block, by_slot, units, a, a_stride, panel, panel_stride, k, K, ahead,
+        pace)``. `start` has a stride for each axis, and of every slot the first `units` there are; `a` is
+        ``[rows, K]`` with the given stride; the panels of blocks lie `panel_stride` apart. Meanwhile what
+        lies at `ahead` is sent for, `pace` elements for each k.
         """
         name = f"tile_{slots}_{shape.rows}_{shape.blocks}"
         known = self.module.globals.get(name)
         return known or self._write(name, slots, shape)
 
     def _write(self, name: str, slots: int, shape: Shape) -> Value:
-        arguments = [POINTER, POINTER, I64, POINTER, I64, I64, I64, POINTER, I64]
+        arguments = [POINTER, POINTER, *[I64] * 4, POINTER, I64, POINTER, I64, I64, I64, POINTER, I64]
         function = internal_function(self.module, name, arguments)
-        sums, a, stride, panel, panel_stride, start, K, ahead, pace = function.args
+        sums, start, by_row, by_block, by_slot, units, a, stride, panel, panel_stride, *others = function.args
+        first, K, ahead, pace = others
         code = Code(function, self.number, self.width)
         b, V = code.b, self.width
         places = [(r, j, g) for r in range(shape.rows) for j in range(shape.blocks) for g in range(slots)]
         total = {place: code.room(code.vector) for place in places}  # promoted to registers
-        with b.if_else(b.icmp_signed("==", start, i64(0))) as (first, later):
-            with first:
-                for place in places:
-                    b.store(code.constant(0), total[place])
-            with later:
-                for n, place in enumerate(places):
-                    b.store(code.load(code.at(sums, i64(n * V))), total[place])
+        masks = [code.first(b.sub(units, i64(j * V))) for j in range(shape.blocks)]
+        for r, j, g in places:
+            at = b.add(b.add(b.mul(by_row, i64(r)), b.mul(by_block, i64(j))), b.mul(by_slot, i64(g)))
+            b.store(code.load(code.at(start, at), masks[j]), total[r, j, g])
         rows = [code.at(a, b.mul(stride, i64(r))) for r in range(shape.rows)]
         panels = [code.at(panel, b.mul(panel_stride, i64(j))) for j in range(shape.blocks)]
 
@@ -138,8 +138,8 @@ class Tiles:
                         b.store(code.fma(numbers[r], weights, b.load(place, typ=code.vector)), place)
 
         unrolled = 2
-        whole = b.add(start, b.and_(b.sub(K, start), i64(-unrolled)))
-        with code.loop(start, whole, i64(unrolled)) as k:
+        whole = b.add(first, b.and_(b.sub(K, first), i64(-unrolled)))
+        with code.loop(first, whole, i64(unrolled)) as k:
             code.prefetch(code.at(ahead, b.mul(k, pace)))
             for i in range(unrolled):
                 accumulate(b.add(k, i64(i)))
@@ -166,10 +166,21 @@ class Rows:
 
 @final
 @dataclass(frozen=True)
+class Start:
+    """What the sums start from: ``[rows, slots, units]``, with strides for rows and slots."""
+
+    at: Value
+    by_row: Value
+    by_slot: Value
+
+
+@final
+@dataclass(frozen=True)
 class Columns:
-    """Panels of `units` units, of which the blocks first..last are used."""
+    """Panels of `units` units, `stride` apart, of which the blocks first..last are used."""
 
     panels: Value
+    stride: Value
     K: Value
     units: Value
     first: Value
@@ -188,16 +199,27 @@ class Then:
 # What `matrix_phase` hands to the function that does it, which is written once for so many slots.
 _PHASE = Arguments(
     (
-        *("a", "outer_stride", "row_stride", "outers", "first", "last"),
-        *("panels", "K", "units", "first_block", "last_block", "run", "send_for", "context", "turn"),
+        *("a", "outer_stride", "row_stride", "outers", "first", "last", "start", "start_row", "start_slot"),
+        *(
+            "panels",
+            "stride",
+            "K",
+            "units",
+            "first_block",
+            "last_block",
+            "run",
+            "send_for",
+            "context",
+            "turn",
+        ),
     )
 )
 
 
 def matrix_phase(
-    code: Code, tiles: Tiles, slots: int, rows: Rows, columns: Columns, then: Then, turn: Value
+    code: Code, tiles: Tiles, slots: int, rows: Rows, start: Start, columns: Columns, then: Then, turn: Value
 ) -> None:
-    """Multiply `rows` by panels, tile by tile, and hand the sums of each tile to `then`.
+    """Add to `start` the products of `rows` with panels, tile by tile, and hand each tile's sums to `then`.
 
     Where `turn` is odd the blocks are taken from the last to the first: turn about from step to step, each
     step begins with the panels that the one before left in the cache.
@@ -208,7 +230,8 @@ def matrix_phase(
     phase.set(
         a=rows.a, outer_stride=rows.outer_stride, row_stride=rows.row_stride,
         outers=rows.outers, first=rows.first, last=rows.last,
-        panels=columns.panels, K=columns.K, units=columns.units,
+        start=start.at, start_row=start.by_row, start_slot=start.by_slot,
+        panels=columns.panels, stride=columns.stride, K=columns.K, units=columns.units,
         first_block=columns.first, last_block=columns.last,
         run=Address(then.function.run), send_for=Address(then.function.send_for),
         context=then.context, turn=turn,
@@ -222,7 +245,9 @@ def _write_multiply(tiles: Tiles, name: str, slots: int) -> Value:
     f, b = _PHASE.read(code, function.args[0]), code.b
     integers = (f[name] for name in ("outer_stride", "row_stride", "outers", "first", "last"))
     rows = Rows(f.pointer("a"), *integers)
-    columns = Columns(f.pointer("panels"), *(f[name] for name in ("K", "units", "first_block", "last_block")))
+    start_from = Start(f.pointer("start"), f["start_row"], f["start_slot"])
+    integers = (f[name] for name in ("stride", "K", "units", "first_block", "last_block"))
+    columns = Columns(f.pointer("panels"), *integers)
     functions = (Address(f.pointer(name), _VISIT) for name in ("run", "send_for"))
     then = Then(Elementwise(*functions), f.pointer("context"))
     weights = max(slots, 1)
@@ -237,7 +262,7 @@ def _write_multiply(tiles: Tiles, name: str, slots: int) -> Value:
         of_height = replace(rows, first=first, last=last)
         for part, start, stop in parts:
             of_shape = replace(columns, first=start, last=stop)
-            _blocks(code, tiles, slots, part, of_height, of_shape, then, f["turn"], room)
+            _blocks(code, tiles, slots, part, of_height, start_from, of_shape, then, f["turn"], room)
     b.ret_void()
     return function
 
@@ -248,6 +273,7 @@ def _blocks(
     slots: int,
     shape: Shape,
     rows: Rows,
+    start: Start,
     columns: Columns,
     then: Then,
     turn: Value,
@@ -275,9 +301,10 @@ def _blocks(
     ):
         mirrored = b.sub(b.sub(b.add(columns.first, columns.last), i64(shape.blocks)), done)
         block = b.select(backwards, mirrored, done)
-        stride = b.mul(columns.K, i64(slots * V))
-        panel = code.at(columns.panels, b.mul(block, stride))
-        size = b.mul(columns.K, i64(line))
+        panel = code.at(columns.panels, b.mul(block, columns.stride))
+        size = b.mul(columns.stride, i64(shape.blocks))
+        unit = b.mul(block, i64(V))
+        left = b.sub(columns.units, unit)
         # Where nothing is to be sent for, the address is one that is there: to look for another takes time.
         more = b.icmp_signed("<", b.add(done, i64(shape.blocks)), columns.last)
         away = b.select(backwards, b.neg(size), size)
@@ -296,7 +323,15 @@ def _blocks(
             a = code.at(rows.a, b.add(b.mul(o, rows.outer_stride), b.mul(r, rows.row_stride)))
             sums = code.at(room, b.mul(b.select(deep, index, i64(0)), i64(n * line)))
             ahead = code.at(next_panel, b.mul(b.mul(index, columns.K), pace))
-            b.call(tile, [sums, a, rows.row_stride, panel, stride, k, stop, ahead, pace])
+            # Parts of k after the first go on from the sums.
+            is_first = b.icmp_signed("==", k, i64(0))
+            begin = code.at(start.at, b.add(b.mul(r, start.by_row), unit))
+            begin = b.select(is_first, begin, sums)
+            by_row = b.select(is_first, start.by_row, i64(line))
+            by_block = b.select(is_first, i64(V), i64(slots * V))
+            by_slot = b.select(is_first, start.by_slot, i64(V))
+            whence = [begin, by_row, by_block, by_slot, left]
+            b.call(tile, [sums, *whence, a, rows.row_stride, panel, columns.stride, k, stop, ahead, pace])
             with b.if_then(is_last):
                 b.call(then.function.run, [then.context, sums, *extent])
 

@@ -9,15 +9,22 @@ from gatewise.compiler.vector import I64, POINTER, Code, Value, i64, internal_fu
 
 
 def pack(
-    code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], K: Value, H: Value, blocks: Span
+    code: Code,
+    panels: Value,
+    stride: Value,
+    weights: Value,
+    blocks_of_rows: Sequence[int],
+    K: Value,
+    H: Value,
+    blocks: Span,
 ) -> None:
-    """Some `blocks` of panels ``[blocks, K, slots, V]`` of ``weights [rows * H, K]``; slot g takes block of
-    rows g."""
+    """Some `blocks` of panels ``[K, slots, V]``, `stride` apart, of ``weights [rows * H, K]``; slot g takes
+    block of rows g."""
     b, V, slots = code.b, code.width, len(blocks_of_rows)
     square = _square_function(code)
     with code.loop(*blocks, i64(1)) as block:
         unit = b.mul(block, i64(V))
-        panel = code.at(panels, b.mul(unit, b.mul(K, i64(slots))))
+        panel = code.at(panels, b.mul(block, stride))
         for g, rows in enumerate(blocks_of_rows):
             row = code.at(weights, b.mul(K, b.add(b.mul(H, i64(rows)), unit)))
             with code.loop(i64(0), K, i64(V)) as k:

@@ -105,6 +105,11 @@ class Plan:
         return [s.row_hh for s in self.slots if s.row_hh is not None]
 
     @functools.cached_property
+    def joins(self) -> bool:
+        """Whether input and state feed the same slots, so that one product can do for both."""
+        return self.rows_ih == self.rows_hh and len(self.rows_ih) == len(self.slots)
+
+    @functools.cached_property
     def keeps(self) -> bool:
         """Whether backward reads anything besides the states."""
         return any(node is not None for node in self.kept)

@@ -8,6 +8,7 @@ from gatewise.compiler.matrix import (
     Elementwise,
     Place,
     Rows,
+    Start,
     Then,
     Tiles,
     elementwise_function,
@@ -16,26 +17,21 @@ from gatewise.compiler.matrix import (
 from gatewise.compiler.vector import POINTER, Code, Value, i64, internal_function
 
 # out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for `steps` steps and
-# rows first..last and the units of some blocks; panels as `pack` makes them; rows of the bias `bias_stride`
-# apart.
+# rows first..last and the units of some blocks; panels as `pack` makes them, `stride` apart; rows of the bias
+# `bias_stride` apart.
 PRODUCT = Arguments(
     (
         *("a", "a_t", "a_b", "out", "out_t", "out_b", "steps", "first", "last"),
-        *("K", "N", "first_block", "last_block", "panels", "bias", "bias_stride"),
+        *("K", "N", "first_block", "last_block", "panels", "stride", "bias", "bias_stride"),
     )
 )
 
 
-def product_function(tiles: Tiles, slots: int) -> Value:
-    """``product(fields)`` for panels of so many slots, written once a module."""
-    name = f"product_{slots}"
-    known = tiles.module.globals.get(name)
-    return known or _write(tiles, name, slots)
-
-
-def _write(tiles: Tiles, name: str, slots: int) -> Value:
-    store = _store(tiles, f"{name}_store", slots)
-    function = internal_function(tiles.module, name, [POINTER])
+def product_function(tiles: Tiles, slots: int, width: int) -> Value:
+    """``product(fields)`` for panels of so many slots; of the `width` slots of a row the others get their
+    bias alone."""
+    store = _store(tiles, f"store_{slots}", slots, width)
+    function = internal_function(tiles.module, f"product_{slots}", [POINTER])
     code = Code(function, tiles.number, tiles.width)
     f = PRODUCT.read(code, function.args[0])
     b = code.b
@@ -52,13 +48,14 @@ def _write(tiles: Tiles, name: str, slots: int) -> Value:
         a, pick(f["a_b"], f["a_t"]), pick(f["a_t"], f["a_b"]),
         pick(count, f["steps"]), i64(0), pick(f["steps"], count),
     )  # fmt: skip
-    columns = Columns(f.pointer("panels"), f["K"], f["N"], f["first_block"], f["last_block"])
+    start = Start(f.pointer("bias"), i64(0), f["bias_stride"])
+    columns = Columns(f.pointer("panels"), f["stride"], f["K"], f["N"], f["first_block"], f["last_block"])
     target = _TARGET.make(code)
     target.set(
         out=out, outer=pick(f["out_b"], f["out_t"]), row=pick(f["out_t"], f["out_b"]),
         N=f["N"], bias=f.pointer("bias"), bias_stride=f["bias_stride"],
     )  # fmt: skip
-    matrix_phase(code, tiles, slots, rows, columns, Then(store, target.array), i64(0))
+    matrix_phase(code, tiles, slots, rows, start, columns, Then(store, target.array), i64(0))
     b.ret_void()
     return function
 
@@ -66,12 +63,12 @@ def _write(tiles: Tiles, name: str, slots: int) -> Value:
 _TARGET = Arguments(("out", "outer", "row", "N", "bias", "bias_stride"))
 
 
-def _store(tiles: Tiles, name: str, slots: int) -> Elementwise:
+def _store(tiles: Tiles, name: str, slots: int, width: int) -> Elementwise:
     def targets(place: Place) -> list[Value]:
         code, b = place.code, place.code.b
         f = _TARGET.read(code, place.context)
         at = b.add(b.mul(place.outer, f["outer"]), b.mul(place.row, f["row"]))
-        units = (b.add(b.mul(f["N"], i64(g)), place.unit) for g in range(slots))
+        units = (b.add(b.mul(f["N"], i64(g)), place.unit) for g in range(width))
         return [code.at(f.pointer("out"), b.add(at, unit)) for unit in units]
 
     def write(place: Place) -> None:
@@ -79,6 +76,6 @@ def _store(tiles: Tiles, name: str, slots: int) -> Elementwise:
         f = _TARGET.read(code, place.context)
         for g, target in enumerate(targets(place)):
             bias = code.at(f.pointer("bias"), b.add(b.mul(f["bias_stride"], i64(g)), place.unit))
-            code.store(b.fadd(place.sum(g), code.load(bias)), target, place.mask)
+            code.store(place.sum(g) if g < slots else code.load(bias), target, place.mask)
 
     return elementwise_function(tiles, name, slots, write, targets)

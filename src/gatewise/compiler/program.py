@@ -28,6 +28,7 @@ _THREAD_WORK = 2e6  # multiply-adds below which another thread costs more than i
 _STEP_WORK = 5e4  # multiply-adds of a step below which another thread does not pay for meeting it
 _FEW_ROWS = 8  # for each thread, below which the units are divided rather than the rows
 _LARGE_WEIGHTS = 8 << 20  # bytes of weights, above which too
+_ROWS_TO_JOIN = 8  # to be laid beside the input's; fewer are better off with input products of many steps
 _LEAST_ROWS = 2  # for a thread: one row takes almost as long as two
 
 
@@ -142,8 +143,7 @@ class CompiledCell:
         gates_x, gates_h = len(self.plan.input_slots), len(self.plan.state_slots)
         units = self.padded(H)
         return {
-            "panels_ih": gates_x * units * I,
-            "panels_hh": gates_h * units * H,
+            "panels": units * (gates_x * I + gates_h * H),
             "bias": len(self.plan.slots) * units,
         }
 
@@ -160,6 +160,10 @@ class CompiledCell:
         rows = -(-B // threads)
         step = rows * H * len(self.plan.slots) * self.number.bytes
         return max(1, _CHUNK_BYTES // max(step, 1))
+
+    def joins(self, T: int, rows: int) -> bool:
+        """Whether a forward call of so many rows a thread does well with room for ``joined [B, I + H]``."""
+        return self.plan.joins and (T == 1 or rows >= _ROWS_TO_JOIN)
 
     def team(self, wanted: int, T: int, B: int, I: int, H: int, packed: bool = False) -> Team:
         """The team for a call, of at most as many threads as wanted.

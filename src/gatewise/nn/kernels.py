@@ -149,7 +149,10 @@ class Forward(Problem):
         width = len(self.cell.plan.slots) * self.H
         sizes = self.cell.forward_scratch(self.I, self.H)
         keep_gates = keep and self.cell.plan.keeps
-        if not keep_gates:
+        if self.cell.joins(self.T, self.B // self.team.threads) and not self.team.by_units:
+            sizes["joined"] = self.B * (self.I + self.H)
+            self.chunk, self.fields["chunk"] = 1, self.T
+        elif not keep_gates:
             sizes["gates"] = self.chunk * self.B * width
         self.give_scratch(sizes)
         self.gates = self.sequence(width) if keep_gates else self.x.new_empty(0)

@@ -37,13 +37,15 @@ class Memory(NamedTuple):
     """What the calls of one stream read and write.
 
     ``x [B, I]``; ``states [2, S, L, B, H]`` for the S states in either place; for N steps of a block the
-    outputs of all layers but the last, ``between [L-1, N, B, H]``, and ``gates [N, B, G*H]``.
+    outputs of all layers but the last, ``between [L-1, N, B, H]``, and ``gates [N, B, G*H]``; room for the
+    input and the state of a step, ``joined [B, I + H]``.
     """
 
     x: Array
     states: Array
     between: Array
     gates: Array
+    joined: Array
 
 
 def memory_of(stack: Stack, B: int) -> Memory:
@@ -52,17 +54,18 @@ def memory_of(stack: Stack, B: int) -> Memory:
     N = stack.kernels.chunk(B, H, threads=1)
     shapes = {"x": (B, stack.I), "states": (2, S, L, B, H)}
     shapes |= {"between": (L - 1, N, B, H), "gates": (N, B, len(stack.kernels.plan.slots) * H)}
+    shapes["joined"] = (B, max(stack.I, H) + H)
     return Memory(**aligned(shapes, stack.dtype))
 
 
 def step_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
     """One step of a layer, from its states in place `turn` to the other place."""
-    return Call(stack.program, _fields(stack, memory, layer, turn))
+    return Call(stack.program, _fields(stack, memory, layer, turn, T=1))
 
 
 def block_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
     """A block of a layer; to be set: ``T``, ``x`` of the first layer, the output of the last."""
-    fields = _fields(stack, memory, layer, turn)
+    fields = _fields(stack, memory, layer, turn, T=len(memory.gates))
     output = f"out_{stack.cell.states[0]}"
     fields[f"{output}.t"] = fields["B"] * stack.H
     if layer > 0:
@@ -72,14 +75,16 @@ def block_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
     return Call(stack.program, fields)
 
 
-def _fields(stack: Stack, memory: Memory, layer: int, turn: int) -> dict[str, int]:
+def _fields(stack: Stack, memory: Memory, layer: int, turn: int, T: int) -> dict[str, int]:
     before, after = memory.states[turn], memory.states[1 - turn]
     x = after[0, layer - 1] if layer else memory.x
     N, B, width = memory.gates.shape
     fields = stack.fields[layer] | {
-        "T": 1, "B": B, "chunk": N, "x": address(x), "x.t": x.size, "x.b": x.shape[1],
+        "T": T, "B": B, "chunk": N, "x": address(x), "x.t": x.size, "x.b": x.shape[1],
         "gates": address(memory.gates), "gates.t": B * width, "gates.b": width,
     }  # fmt: skip
+    if stack.kernels.joins(T, B):
+        fields["joined"] = address(memory.joined)
     for n, name in enumerate(stack.cell.states):
         fields |= {f"init_{name}": address(before[n, layer]), f"init_{name}.b": stack.H}
         # Without a stride of time the last step alone is kept.
