@@ -17,16 +17,21 @@ from gatewise.language import (
     Split,
     Vector,
     cell,
+    dropout,
     exp,
+    layer_norm,
+    linear,
     log,
     maximum,
     minimum,
+    project,
     relu,
     sigmoid,
     softplus,
     sqrt,
     tanh,
     where,
+    zoneout,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ __all__ = [
     "Cell", "CellError", "Input", "Split", "Vector", "cell", "cells",
     "__version__", "accelerate", "explain", "nn", "strict", "watch",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
+    "dropout", "layer_norm", "linear", "project", "zoneout",
 ]  # fmt: skip
 
 _NEEDS_TORCH = {

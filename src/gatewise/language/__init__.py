@@ -2,20 +2,26 @@
 
 from gatewise.language.cell import Cell, Input, Kind, Parameter, Split, Vector, cell
 from gatewise.language.operations import (
+    dropout,
     exp,
+    layer_norm,
+    linear,
     log,
     maximum,
     minimum,
+    project,
     relu,
     sigmoid,
     softplus,
     sqrt,
     tanh,
     where,
+    zoneout,
 )
 from gatewise.language.symbols import CellError
 
 __all__ = [
     "Cell", "CellError", "Input", "Kind", "Parameter", "Split", "Vector", "cell",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
+    "dropout", "layer_norm", "linear", "project", "zoneout",
 ]  # fmt: skip

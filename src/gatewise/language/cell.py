@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from itertools import cycle
 from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
-from gatewise.language.graph import Graph, Node, text, topological
+from gatewise.language.graph import CHANCES, Graph, Node, text, topological
 from gatewise.language.printing import latex, plain
 from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
 
@@ -36,12 +37,14 @@ else:
 
 
 class Kind(Enum):
-    """What a keyword-only parameter of a cell stands for."""
+    """What a learned parameter of a cell stands for; the last two belong to `layer_norm`."""
 
     GATE = "gate"
     SPLIT = "split"
     INPUT = "input"
     VECTOR = "vector"
+    GAIN = "gain"
+    BIAS = "bias"
 
 
 _KINDS: dict[object, Kind] = {
@@ -66,7 +69,7 @@ class Parameter:
     @property
     def sees_input(self) -> bool:
         """Whether it has rows in the input weights."""
-        return self.kind is not Kind.VECTOR
+        return self.kind in (Kind.GATE, Kind.SPLIT, Kind.INPUT)
 
     @property
     def sees_state(self) -> bool:
@@ -81,7 +84,8 @@ class Cell:
     Attributes:
         name: the name of the function.
         states: names of the states, the output first.
-        parameters: the learned parameters, in order of declaration.
+        parameters: the learned parameters, in order of declaration; then the vectors of `layer_norm`.
+        seen: what the gates see of the state: the output as it enters the step, or what chance leaves of it.
         next_states: the nodes of the states after the step, in the order of `states`.
         values: every watchable value by name: the states after the step, what the body assigned, and the
             pre-activations (``i_bar``; for a `Split` ``n_bar_x`` and ``n_bar_h``).
@@ -105,6 +109,7 @@ class Cell:
         self.next_states = next_states
         self.values = dict(values)
         self.graph = graph
+        self.seen = graph.leaf("state", states[0])
         self.__name__ = function.__name__
         self.__qualname__ = function.__qualname__
         self.__module__ = function.__module__
@@ -122,13 +127,30 @@ class Cell:
 
     @cached_property
     def vectors(self) -> tuple[str, ...]:
-        """Names of the `Vector` parameters."""
-        return tuple(p.name for p in self.parameters if p.kind is Kind.VECTOR)
+        """Names of the learned vectors."""
+        return tuple(p.name for p in self.parameters if not p.sees_input)
+
+    @cached_property
+    def linears(self) -> tuple[Node, ...]:
+        """The products `linear`, in the order of their weights."""
+        nodes = (node for node in topological(self.next_states) if node.op == "linear")
+        return tuple(sorted(nodes, key=lambda node: int(node.name)))
+
+    @property
+    def projects(self) -> bool:
+        """Whether the output is projected."""
+        return self.next_states[0].op == "project"
+
+    @cached_property
+    def takes_chances(self) -> bool:
+        """Whether something in it is random while it is trained."""
+        return any(node.op in CHANCES for node in topological([*self.next_states, self.seen]))
 
     def signature(self) -> str:
         """The equations as canonical text: equal for equal cells, whatever their file."""
         kinds = " ".join(f"{p.name}:{p.kind.value}" for p in self.parameters)
-        return f"{' '.join(self.states)} * {kinds}\n{text(self.next_states)}"
+        nodes = self.next_states if self.seen.op == "state" else (*self.next_states, self.seen)
+        return f"{' '.join(self.states)} * {kinds}\n{text(nodes)}"
 
     def latex(self) -> str:
         """The equations as a LaTeX ``aligned`` environment."""
@@ -177,7 +199,10 @@ def cell(function: Callable[..., Any]) -> Cell:
     symbols |= {p.name: _feed(p, trace) for p in parameters}
     returned, local_values, trace.line = _run(function, states, symbols)
     next_states = _returned(returned, states, trace)
+    norms = zip(trace.norms, cycle((Kind.GAIN, Kind.BIAS)), strict=False)
+    parameters += tuple(Parameter(leaf.name, kind) for leaf, kind in norms)
     _all_used(parameters, next_states, trace)
+    _products_in_place(states, next_states, trace)
     values = _watchable(states, parameters, next_states, symbols, local_values)
     return Cell(function, states, parameters, next_states, values, trace.graph)
 
@@ -274,6 +299,26 @@ def _all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trac
                 )
 
 
+def _products_in_place(states: tuple[str, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
+    """Refuse a `linear` that is not used, and a projected vector anywhere but in the output."""
+    nodes, line = list(topological(outputs)), trace.code.co_firstlineno
+    if sum(node.op == "linear" for node in nodes) < trace.number("linear"):
+        trace.fail("a linear(...) is never used in what is returned", "Use it, or take it away", line)
+    projected = {node for node in nodes if node.op == "project"}
+    if not projected <= {outputs[0]} or projected & {*outputs[1:], *(a for n in nodes for a in n.args)}:
+        trace.fail(
+            "a projected vector is used by something",
+            f"It is narrower than the others: only return it, as the next value of {states[0]!r}",
+            line,
+        )
+    if projected and trace.graph.leaf("state", states[0]) in nodes:
+        trace.fail(
+            f"it computes with its output {states[0]!r}, which is projected",
+            "The output is narrower than the other vectors: only gates see it",
+            line,
+        )
+
+
 def _watchable(
     states: tuple[str, ...],
     parameters: tuple[Parameter, ...],
@@ -284,10 +329,10 @@ def _watchable(
     """Names for the values of a step: pre-activations, then what the body assigned, then the next states."""
     values: dict[str, Node] = {}
     for p in parameters:
-        fed = symbols[p.name]
+        fed = symbols.get(p.name)
         if isinstance(fed, SplitGate):
             values |= {f"{p.name}_bar_x": fed.x._node, f"{p.name}_bar_h": fed.h._node}
-        elif p.kind is not Kind.VECTOR:
+        elif p.sees_input:
             values[f"{p.name}_bar"] = fed._node
     values |= {
         name: value._node

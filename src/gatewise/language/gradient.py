@@ -74,6 +74,23 @@ def _minimum(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
     return _share(g, a_wins, b_wins, d), _share(g, b_wins, a_wins, d)
 
 
+def _mean(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    # Every unit has the same mean, so what comes back from all units is added up, which is a mean again.
+    share = g.node("mul", g.node("mean", d), g.constant(1 / len(y.args)))
+    return (share,) * len(y.args)
+
+
+def _dropout(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    return (g.node("dropout", d, name=y.name, part=y.part, value=y.value),)
+
+
+def _zoneout(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+    def of(old: Node, new: Node) -> Node:
+        return g.node("zoneout", old, new, name=y.name, part=y.part, value=y.value)
+
+    return of(d, g.constant(0)), of(g.constant(0), d)
+
+
 _RULES: dict[str, Rule] = {
     "add": lambda g, y, d: (d, d),
     "sub": lambda g, y, d: (d, g.node("neg", d)),
@@ -93,11 +110,16 @@ _RULES: dict[str, Rule] = {
     "less": lambda g, y, d: (None, None),
     "less_equal": lambda g, y, d: (None, None),
     "where": _where,
+    "mean": _mean,
+    "dropout": _dropout,
+    "zoneout": _zoneout,
+    "linear": lambda g, y, d: (g.node("linear_back", d, name=y.name),),
+    "project": lambda g, y, d: (g.node("project_back", d),),
 }
 
 
 def gradient(graph: Graph, seeds: Mapping[Node, Node]) -> dict[Node, Node]:
-    """The derivative of the loss by every leaf that `seeds` depend on.
+    """The derivative of the loss by every leaf that `seeds` depend on, and by every ``linear``.
 
     `seeds` maps each output to the derivative of the loss by it; two outputs may be the same node, then the
     caller adds their seeds. Leaves that the loss does not depend on are missing from the result.
@@ -109,4 +131,4 @@ def gradient(graph: Graph, seeds: Mapping[Node, Node]) -> dict[Node, Node]:
         for arg, d in zip(node.args, _RULES[node.op](graph, node, adjoint[node]), strict=True):
             if d is not None and arg.op != "constant":
                 adjoint[arg] = graph.node("add", adjoint[arg], d) if arg in adjoint else d
-    return {leaf: d for leaf, d in adjoint.items() if not leaf.args}
+    return {node: d for node, d in adjoint.items() if not node.args or node.op == "linear"}

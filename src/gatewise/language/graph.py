@@ -11,6 +11,15 @@ Leaves, by `op`:
 - ``vector``: one learned number per unit
 - ``constant``: ``value``, the same for every unit
 - ``seed``: in a gradient, the derivative of the loss by the next value of the state ``name``
+
+Most operations take the numbers of one unit and give one. Others see more than that: ``linear`` and
+``project``, the products with learned matrices in the middle of a step (``linear`` number ``name``), and
+``norm``, argument number ``name`` less the mean of all units of all arguments, over the root of their
+variance and ``value``. Where ``norm`` has been written out (`changes.written_out`) there is ``mean``, the mean of all
+units of all its arguments, the same number for every unit. ``linear_back``, ``project_back`` are what a
+gradient has of the products: products with the transposed matrices. ``dropout`` and
+``zoneout`` choose by chance, draw number ``name``, with the rate ``value``, anew each ``part`` (a step or a
+sequence).
 """
 
 from __future__ import annotations
@@ -21,13 +30,16 @@ from dataclasses import dataclass
 from typing import final
 
 COMPARISONS = frozenset({"less", "less_equal"})
+PRODUCTS = frozenset({"linear", "project", "linear_back", "project_back"})
+CHANCES = frozenset({"dropout", "zoneout"})
+VALUED = CHANCES | {"norm"}
 
 
 def _sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
-# Every operation on numbers, for folding constants; the keys are the operations there are.
+# Every operation on numbers, for folding constants.
 OPERATIONS: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -77,14 +89,14 @@ class Graph:
         """The number `value`, for every unit."""
         return self._intern(Node("constant", value=float(value)))
 
-    def node(self, op: str, *args: Node) -> Node:
+    def node(self, op: str, *args: Node, name: str = "", part: str = "", value: float = 0.0) -> Node:
         """`op` of `args`, simplified where that changes no value."""
-        if all(a.op == "constant" for a in args):
+        if op in OPERATIONS and all(a.op == "constant" for a in args):
             try:
                 return self.constant(OPERATIONS[op](*(a.value for a in args)))
             except (ArithmeticError, ValueError):
                 pass  # log(0), 1/0: left to the machine, which gives infinities and NaN
-        return self._simpler(op, args) or self._intern(Node(op, args))
+        return self._simpler(op, args) or self._intern(Node(op, args, name, part, value))
 
     def _simpler(self, op: str, args: tuple[Node, ...]) -> Node | None:
         a, b = (*args, None, None)[:2]
@@ -131,7 +143,9 @@ def text(outputs: Iterable[Node]) -> str:
     for node in topological(outputs):
         index[node] = len(index)
         args = " ".join(str(index[arg]) for arg in node.args)
-        leaf = repr(node.value) if node.op == "constant" else f"{node.name}{node.part and '.' + node.part}"
-        lines.append(f"{index[node]} {node.op} {args if node.args else leaf}")
+        label = f"{node.name}{node.part and '.' + node.part}"
+        if node.op == "constant" or node.op in VALUED:
+            label += repr(node.value)
+        lines.append(" ".join(filter(None, [str(index[node]), node.op, label, args])))
     lines.append("-> " + " ".join(str(index[node]) for node in outputs))
     return "\n".join(lines)

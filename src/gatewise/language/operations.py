@@ -1,9 +1,12 @@
-"""The functions that equations are written with, each elementwise over the units.
+"""The functions that equations are written with.
 
-They take symbols (and plain numbers beside them) inside the body of a cell, and nothing else.
+They take symbols (and plain numbers beside them) inside the body of a cell, and nothing else. All work on
+each unit by itself, except the three with weights of their own: `linear`, `project`, `layer_norm`.
 """
 
 from __future__ import annotations
+
+from numbers import Real
 
 from gatewise.language.symbols import CellError, Condition, SplitGate, Symbol, Trace
 
@@ -77,3 +80,77 @@ def where(condition: Condition, a: Value, b: Value) -> Symbol:
         trace.fail("where mixes the symbols of two cells", "Put both equations into one cell")
     chosen = trace.graph.node("where", condition._node, trace.node_of(a, "where"), trace.node_of(b, "where"))
     return Symbol(trace, chosen)
+
+
+def linear(v: Symbol) -> Symbol:
+    """``M v + b``, a product in the middle of a step, with a matrix ``M [H, H]`` and bias ``b [H]`` of its own.
+
+    Every call has its own: the layer holds them one below another, as ``weight_linear`` and ``bias_linear``.
+
+    Example:
+        >>> from gatewise import Input, cell, linear, sigmoid, tanh
+        >>> @cell
+        ... def reset_first(h, *, r, n: Input):
+        ...     return tanh(n + linear(sigmoid(r) * h))
+    """
+    trace = _trace_of("linear", v)
+    return trace.symbol("linear", v, name=str(trace.number("linear")))
+
+
+def project(v: Symbol) -> Symbol:
+    """``W v``, with a matrix ``W [P, H]``: the output made shorter (Sak et al. 2014).
+
+    Only the output, the first state, may be returned projected; the layer's ``proj_size`` is then its width
+    P, and the recurrent weights multiply P numbers.
+    """
+    trace = _trace_of("project", v)
+    if trace.number("project"):
+        trace.fail("it projects twice", "Only the output is projected: h = project(...), once")
+    return trace.symbol("project", v)
+
+
+def layer_norm(*v: Symbol, eps: float = 1e-5) -> Symbol | tuple[Symbol, ...]:
+    """Layer normalisation (Ba, Kiros & Hinton 2016), jointly over all units of all the vectors given.
+
+    ``gain * (v - mean) / sqrt(variance + eps) + bias``, with one mean and one variance for all of them and a
+    learned gain and bias for each unit of each. Gives one vector for one, a tuple for several:
+    ``i, f, g, o = layer_norm(i, f, g, o)``.
+    """
+    trace = _trace_of("layer_norm", *v)
+    normal = []
+    for n in range(len(v)):
+        number = trace.number("norm")
+        leaves = [trace.graph.leaf("vector", f"norm_{of}_{number}") for of in ("gain", "bias")]
+        trace.norms += leaves
+        gain, bias = (Symbol(trace, leaf) for leaf in leaves)
+        normal.append(trace.symbol("norm", *v, name=str(n), value=float(eps)) * gain + bias)
+    return normal[0] if len(normal) == 1 else tuple(normal)
+
+
+def dropout(v: Symbol, rate: float, per: str = "step") -> Symbol:
+    """``v / (1 - rate)``, and 0 where chance has it, with probability `rate`.
+
+    Chance decides for each unit of each row, anew each step or once a sequence (`per`; the latter: Gal &
+    Ghahramani 2016). Outside of training it is `v`.
+    """
+    trace = _trace_of("dropout", v)
+    _fraction(trace, "dropout", rate)
+    if per not in ("step", "sequence"):
+        trace.fail(f"dropout is drawn anew per {per!r}", 'Use per="step" or per="sequence"')
+    return trace.symbol("dropout", v, name=str(trace.number("chance")), part=per, value=float(rate))
+
+
+def zoneout(old: Value, new: Value, rate: float) -> Symbol:
+    """`old` where chance has it, with probability `rate`, else `new`: a kept state (Krueger et al. 2017).
+
+    Chance decides for each unit of each row at each step. Outside of training it is what is to be expected,
+    ``rate * old + (1 - rate) * new``.
+    """
+    trace = _trace_of("zoneout", old, new)
+    _fraction(trace, "zoneout", rate)
+    return trace.symbol("zoneout", old, new, name=str(trace.number("chance")), part="step", value=float(rate))
+
+
+def _fraction(trace: Trace, op: str, rate: object) -> None:
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= float(rate) < 1:
+        trace.fail(f"{op} has the rate {rate!r}", "Give a plain number from 0 to less than 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from gatewise.language.graph import Node, topological
+from gatewise.language.graph import CHANCES, Node, topological
 
 if TYPE_CHECKING:
     from gatewise.language.cell import Cell, Parameter
@@ -16,6 +16,7 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "less_equ
 _GREEK = frozenset(
     "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho tau phi chi psi".split()
 )
+_MATRICES = {"linear": "M_{{{}}}", "project": "W_{{P}}"}
 _COMMANDS = {
     "sigmoid": r"\sigma",
     "tanh": r"\tanh",
@@ -31,7 +32,7 @@ def plain(cell: Cell) -> str:
     names = _value_names(cell)
     write = _writer({**names, **_leaf_names(cell, lambda name: name)}, _plain_term)
     kinds = {"gate": "", "split": ": Split", "input": ": Input", "vector": ": Vector"}
-    gates = ", ".join(p.name + kinds[p.kind.value] for p in cell.parameters)
+    gates = ", ".join(p.name + kinds[p.kind.value] for p in cell.parameters if p.kind.value in kinds)
     lines = [f"{cell.name}({', '.join(cell.states)}, *, {gates})"]
     for p in cell.parameters:
         lines += [f"  {left} = {right}" for left, right in _affine(p, cell.states[0])]
@@ -45,7 +46,7 @@ def latex(cell: Cell) -> str:
     names = {node: _latex_name(name) for node, name in _value_names(cell).items()}
     leaves = _leaf_names(cell, lambda name: _symbol(name) + "_{t-1}")
     leaves |= {leaf: _latex_bar(name) for leaf, name in leaves.items() if leaf.op == "gate"}
-    leaves |= {leaf: _symbol(name) for leaf, name in leaves.items() if leaf.op == "vector"}
+    leaves |= {leaf: _latex_vector(name) for leaf, name in leaves.items() if leaf.op == "vector"}
     write = _writer({**names, **leaves}, _latex_term)
     lines = []
     for p in cell.parameters:
@@ -136,7 +137,9 @@ def _plain_term(node: Node, argument: Callable[[Node, int], str]) -> str:
     if node.op in _INFIX:
         left, right = _sides(node, argument)
         return f"{left} {_INFIX[node.op]} {right}"
-    return f"{node.op}({', '.join(argument(a, 0) for a in node.args)})"
+    inside = [argument(a, 0) for a in node.args] + [f"{node.value:g}"] * (node.op in CHANCES)
+    which = f"[{node.name}]" if node.op == "norm" and len(node.args) > 1 else ""
+    return f"{node.op}({', '.join(inside)}){which}"
 
 
 def _sides(node: Node, argument: Callable[[Node, int], str]) -> tuple[str, str]:
@@ -158,13 +161,16 @@ def _latex_term(node: Node, argument: Callable[[Node, int], str]) -> str:
         vectors = all(a.op != "constant" for a in node.args)
         sign = {"mul": r"\odot" if vectors else r"\,", "less_equal": r"\le"}.get(node.op, _INFIX[node.op])
         return f"{left} {sign} {right}"
-    inside = r",\; ".join(argument(a, 0) for a in node.args)
+    if node.op in _MATRICES:
+        return rf"{_MATRICES[node.op].format(node.name)}\, {argument(node.args[0], 3)}"
+    inside = r",\; ".join([argument(a, 0) for a in node.args] + [f"{node.value:g}"] * (node.op in CHANCES))
     if node.op == "sqrt":
         return rf"\sqrt{{{inside}}}"
     if node.op == "abs":
         return rf"\left|{inside}\right|"
     command = _COMMANDS.get(node.op, rf"\operatorname{{{node.op}}}")
-    return f"{command}({inside})"
+    which = f"_{{{node.name}}}" if node.op == "norm" and len(node.args) > 1 else ""
+    return f"{command}({inside}){which}"
 
 
 def _symbol(name: str) -> str:
@@ -172,6 +178,13 @@ def _symbol(name: str) -> str:
         return f"\\{name}"
     escaped = name.replace("_", r"\_")
     return name if len(name) == 1 else rf"\mathrm{{{escaped}}}"
+
+
+def _latex_vector(name: str) -> str:
+    """A learned vector; gains and biases of `layer_norm` by their usual letters."""
+    base, _, number = name.rpartition("_")
+    letter = {"norm_gain": r"\gamma", "norm_bias": r"\beta"}.get(base)
+    return f"{letter}_{{{number}}}" if letter else _symbol(name)
 
 
 def _latex_name(name: str) -> str:

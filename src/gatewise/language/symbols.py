@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from numbers import Real
 from types import CodeType
@@ -24,6 +25,8 @@ class Trace:
         self.code = code
         self.line = code.co_firstlineno
         self.graph = Graph()
+        self.norms: list[Node] = []  # the learned vectors of `layer_norm`, gain and bias in turn
+        self._count: Counter[str] = Counter()
 
     def fail(self, what: str, remedy: str, line: int | None = None) -> NoReturn:
         """Raise a `CellError` at `line`, or where the cell is running, or once it has run at its return."""
@@ -36,9 +39,15 @@ class Trace:
             frame = frame.f_back  # type: ignore[assignment]
         return self.line if frame is None else frame.f_lineno
 
-    def symbol(self, op: str, *args: object) -> Symbol:
+    def number(self, of: str) -> int:
+        """How many of something there have been: its number."""
+        self._count[of] += 1
+        return self._count[of] - 1
+
+    def symbol(self, op: str, *args: object, name: str = "", part: str = "", value: float = 0.0) -> Symbol:
         """`op` of symbols and numbers, as a symbol."""
-        return Symbol(self, self.graph.node(op, *(self.node_of(a, op) for a in args)))
+        nodes = (self.node_of(a, op) for a in args)
+        return Symbol(self, self.graph.node(op, *nodes, name=name, part=part, value=value))
 
     def node_of(self, value: object, op: str) -> Node:
         """The node of a symbol of this cell, or of a number."""
@@ -135,7 +144,7 @@ class _Traced:
         self._trace.fail(
             f"{what} is not part of the language",
             "It has + - * / **, comparisons inside where, and sigmoid tanh relu exp log softplus abs sqrt "
-            "minimum maximum where from gatewise",
+            "minimum maximum where linear project layer_norm dropout zoneout from gatewise",
         )
 
     def _in_place(self, what: str) -> NoReturn:

@@ -1,0 +1,102 @@
+"""Cells made of other cells, by changing their graph: what layers do with their options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gatewise.language.cell import Cell
+from gatewise.language.graph import CHANCES, Graph, Node, topological
+
+
+def without_chance(cell: Cell) -> Cell:
+    """The cell outside of training: nothing is dropped, and `zoneout` is what is to be expected of it."""
+
+    def expected(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
+        if node.op == "dropout":
+            return args[0]
+        if node.op == "zoneout":
+            old, new = args
+            kept = graph.node("mul", graph.constant(node.value), old)
+            return graph.node("add", kept, graph.node("mul", graph.constant(1 - node.value), new))
+        return _again(graph, node, args)
+
+    return rebuilt(cell, expected) if cell.takes_chances else cell
+
+
+def written_out(cell: Cell) -> Cell:
+    """The cell with every ``norm`` in terms of ``mean``, as compilers want it."""
+
+    def by_means(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
+        if node.op != "norm":
+            return _again(graph, node, args)
+        mean = graph.node("mean", *args)
+        centred = [graph.node("sub", arg, mean) for arg in args]
+        variance = graph.node("mean", *(graph.node("mul", value, value) for value in centred))
+        root = graph.node("sqrt", graph.node("add", variance, graph.constant(node.value)))
+        return graph.node("mul", centred[int(node.name)], graph.node("div", graph.constant(1), root))
+
+    return rebuilt(cell, by_means)
+
+
+def with_zoneout(cell: Cell, rates: Mapping[str, float]) -> Cell:
+    """Each state kept as it was with the given rate (Krueger et al. 2017, eq. 4 and 5)."""
+    graph, first = cell.graph, _draws(cell)
+    new = {}
+    for n, (state, node) in enumerate(zip(cell.states, cell.next_states, strict=True)):
+        if rates.get(state):
+            old = graph.leaf("state", state)
+            draw = str(first + n)
+            new[state] = graph.node("zoneout", old, node, name=draw, part="step", value=rates[state])
+    return _with_states(cell, new)
+
+
+def with_recurrent_dropout(cell: Cell, rate: float) -> Cell:
+    """What the gates see of the state dropped out, one mask a sequence (Gal & Ghahramani 2016)."""
+    draw = str(_draws(cell))
+    seen = cell.graph.node("dropout", cell.seen, name=draw, part="sequence", value=float(rate))
+    return _but(cell, seen=seen)
+
+
+def projected(cell: Cell) -> Cell:
+    """The cell with its output projected (Sak et al. 2014), as `torch.nn.LSTM` with ``proj_size``."""
+    output = cell.next_states[0]
+    return _with_states(cell, {cell.states[0]: cell.graph.node("project", output)})
+
+
+def rebuilt(cell: Cell, change: Callable[[Graph, Node, Sequence[Node]], Node]) -> Cell:
+    """The cell with every operation made anew by `change`, from the node and its new arguments."""
+    new: dict[Node, Node] = {}
+    for node in topological([*cell.next_states, *cell.values.values(), cell.seen]):
+        new[node] = change(cell.graph, node, [new[arg] for arg in node.args]) if node.args else node
+    return _but(
+        cell,
+        next_states=tuple(new[node] for node in cell.next_states),
+        values={name: new[node] for name, node in cell.values.items()},
+        seen=new[cell.seen],
+    )
+
+
+def _again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
+    return graph.node(node.op, *args, name=node.name, part=node.part, value=node.value)
+
+
+def _with_states(cell: Cell, new: Mapping[str, Node]) -> Cell:
+    """The cell with other next values of some states."""
+    pairs = zip(cell.states, cell.next_states, strict=True)
+    next_states = tuple(new.get(state, node) for state, node in pairs)
+    return _but(cell, next_states=next_states, values={**cell.values, **new})
+
+
+def _but(cell: Cell, **changes: Any) -> Cell:
+    """The same cell but for some attributes."""
+    other = object.__new__(Cell)  # a copy of a cell is that cell
+    remembered = {"linears", "takes_chances"}
+    other.__dict__.update({k: v for k, v in cell.__dict__.items() if k not in remembered} | changes)
+    return other
+
+
+def _draws(cell: Cell) -> int:
+    """The number of the first draw that nothing in the cell has."""
+    nodes = topological([*cell.next_states, *cell.values.values(), cell.seen])
+    return max((int(node.name) + 1 for node in nodes if node.op in CHANCES), default=0)
