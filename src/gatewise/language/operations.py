@@ -83,7 +83,7 @@ def where(condition: Condition, a: Value, b: Value) -> Symbol:
 
 
 def linear(v: Symbol) -> Symbol:
-    """``M v + b``, a product in the middle of a step, with a matrix ``M [H, H]`` and bias ``b [H]`` of its own.
+    """``M v + b``, a product in the middle of a step, with its own matrix ``M [H, H]`` and bias ``b [H]``.
 
     Every call has its own: the layer holds them one below another, as ``weight_linear`` and ``bias_linear``.
 
