@@ -10,7 +10,7 @@ from typing import final
 from torch import Tensor, nn
 
 from gatewise.language import Cell
-from gatewise.nn.layer import Layer
+from gatewise.nn.layer import Layer, Recorded
 
 
 @final
@@ -71,9 +71,9 @@ class Seen(Mapping[str, Values]):
     def __repr__(self) -> str:
         return "\n".join(map(repr, self._layers.values())) or "<nothing seen>"
 
-    def _put(self, path: str, layer: str, cell: Cell, values: Mapping[str, Tensor]) -> None:
-        name = f"{path}.{layer}" if path else layer
-        self._layers[name] = Values(name, cell, values)
+    def _put(self, path: str, recorded: Recorded) -> None:
+        name = f"{path}.{recorded.layer}" if path else recorded.layer
+        self._layers[name] = Values(name, recorded.cell, recorded.values)
 
 
 @contextmanager

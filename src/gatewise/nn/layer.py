@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,30 @@ from torch.nn import init
 
 from gatewise.language import Cell
 from gatewise.nn.listening import here
-from gatewise.nn.weights import Weights, shapes
+from gatewise.nn.packed import Packing
+from gatewise.nn.weights import Scanned, Walk, Weights, shapes
 
 # One state as itself, several as a tuple.
 Hidden: TypeAlias = Tensor | tuple[Tensor, ...]
 
-# Is given the name of a layer ("l0", "l0_reverse"), its cell, and every value of the cell, each [T, B, H].
-Recorder: TypeAlias = Callable[[str, Cell, Mapping[str, Tensor]], None]
+
+class Recorded(NamedTuple):
+    """One scan, as recorders are given it.
+
+    `layer` is its name ("l0", "l0_reverse"), `values` what was recorded, by name, each ``[T, B, H]``. For a
+    layer over a sequence also what was walked, what came of it, with the graph of autograd, and how the rows
+    were packed if they were.
+    """
+
+    layer: str
+    cell: Cell
+    values: Mapping[str, Tensor]
+    walk: Walk | None = None
+    scanned: Scanned | None = None
+    packing: Packing | None = None
+
+
+Recorder: TypeAlias = Callable[[Recorded], None]
 
 
 class Layer(nn.Module):
@@ -29,7 +46,7 @@ class Layer(nn.Module):
     `torch.func.functional_call` and `copy.deepcopy` need no special care.
     """
 
-    _recorders: tuple[Recorder, ...] = ()
+    _recorders: tuple[tuple[Recorder, Collection[str]], ...] = ()  # each with the names that it wants
 
     def __init__(self, cell: Cell, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> None:
         super().__init__()
@@ -73,23 +90,37 @@ class Layer(nn.Module):
         )
 
     @contextmanager
-    def recording(self, recorder: Recorder) -> Iterator[None]:
-        """Hand every value of every scan to `recorder` while the context is open."""
-        self._recorders += (recorder,)
+    def recording(self, recorder: Recorder, names: Collection[str] | None = None) -> Iterator[None]:
+        """Hand every scan to `recorder` while the context is open, with the values that `names` lists.
+
+        None stands for every value of the cell. What others record comes along.
+        """
+        mine = (recorder, tuple(self.cell.values) if names is None else names)
+        self._recorders += (mine,)
         try:
             yield
         finally:
-            self._recorders = tuple(r for r in self._recorders if r is not recorder)
+            self._recorders = tuple(entry for entry in self._recorders if entry is not mine)
 
     @property
     def _names_to_record(self) -> tuple[str, ...]:
-        return tuple(self.cell.values) if self._recorders else ()
+        if not self._recorders:
+            return ()
+        wanted = {name for _, names in self._recorders for name in names}
+        return tuple(name for name in self.cell.values if name in wanted)
 
-    def _hand_over(self, layer: str, values: Mapping[str, Tensor]) -> None:
+    def _hand_over(
+        self,
+        layer: str,
+        values: Mapping[str, Tensor],
+        walk: Walk | None = None,
+        scanned: Scanned | None = None,
+        packing: Packing | None = None,
+    ) -> None:
         for listener in here.listeners:
             listener.layer(self, layer)
-        for recorder in self._recorders:
-            recorder(layer, self.cell, values)
+        for recorder, _ in self._recorders:
+            recorder(Recorded(layer, self.cell, values, walk, scanned, packing))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle is not being watched."""

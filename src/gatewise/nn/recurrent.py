@@ -252,8 +252,9 @@ class Recurrent(Layer):
                 for k, way in enumerate(ways, len(finals))
             ]
             found = self._scan(walks)
-            for suffix, scanned in zip(self._suffixes(layer), found, strict=True):
-                self._hand_over(suffix[1:], _padded(scanned.recorded, packing))
+            for suffix, walk, scanned in zip(self._suffixes(layer), walks, found, strict=True):
+                values = _padded(scanned.recorded, packing)
+                self._hand_over(suffix[1:], values, walk, scanned, packing)
             finals += [scanned.states for scanned in found]
             x = torch.cat([scanned.output for scanned in found], -1) if len(found) > 1 else found[0].output
         return x, tuple(_stacked(column) for column in zip(*finals, strict=True))
