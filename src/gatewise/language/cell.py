@@ -162,9 +162,28 @@ class Cell:
     def __repr__(self) -> str:
         return f"<cell {self.__module__}.{self.__qualname__}>"
 
-    # A cell is a fixed statement at module level, like a function: copied and pickled by its name.
-    def __reduce__(self) -> str:
-        return self.__qualname__
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """By its name where its module has it, like a function; else by its form: one from a file, say."""
+        if self._is_found():
+            return self.__qualname__
+        from gatewise.language.form import from_form, to_form
+
+        return from_form, (to_form(self),)
+
+    def _is_found(self) -> bool:
+        place: Any = sys.modules.get(self.__module__)
+        for name in self.__qualname__.split("."):
+            place = getattr(place, name, None)
+        return place is self
+
+    # A cell does not change, so that a deep copy is itself; a shallow one is there to become another cell.
+    def __deepcopy__(self, memo: object) -> Cell:
+        return self
+
+    def __copy__(self) -> Cell:
+        other = object.__new__(Cell)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 def cell(function: Callable[..., Any]) -> Cell:

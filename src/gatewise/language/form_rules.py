@@ -1,0 +1,137 @@
+"""The rules that the graph of a cell keeps, whoever wrote it. Equations in Python cannot break them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import inf
+
+from gatewise.language.cell import Cell, Kind, Parameter
+from gatewise.language.form_reading import FormError
+from gatewise.language.graph import CHANCES, COMPARISONS, Node, topological
+
+MOST_DEPTH = 100  # operations one inside another
+MOST_TERMS = 100_000  # of the equations, written out
+_PARTS = {Kind.GATE: ("",), Kind.SPLIT: ("x", "h"), Kind.INPUT: ("x",)}
+
+Leaf = tuple[str, str, str]
+
+
+def leaves(states: Iterable[str], parameters: Iterable[Parameter]) -> dict[Leaf, str]:
+    """Every leaf that is declared, as its operation, name and part, and the name of its value or nothing."""
+    found: dict[Leaf, str] = {("state", state, ""): "" for state in states}
+    for p in parameters:
+        if p.kind not in _PARTS:
+            found["vector", p.name, ""] = ""
+        for part in _PARTS.get(p.kind, ()):
+            suffix = f"_{part}" if p.kind is Kind.SPLIT else ""
+            found["gate", p.name, part] = f"{p.name}_bar{suffix}"
+    return found
+
+
+def check(cell: Cell, nodes: Sequence[Node]) -> None:
+    """Refuse a cell that breaks a rule. `nodes` are all nodes of its graph, arguments before users.
+
+    Raises:
+        FormError: with the first rule that is broken.
+    """
+    _check_names(cell)
+    _check_use(cell, nodes)
+    _check_comparisons(cell, nodes)
+    _check_products(cell, nodes)
+    _check_norms(nodes)
+    _check_chances(cell, nodes)
+    _check_size(cell, nodes)
+
+
+def _check_names(cell: Cell) -> None:
+    for state, node in zip(cell.states, cell.next_states, strict=True):
+        if cell.values.get(state) is not node:
+            raise FormError(f"values: {state!r} is not the next value of the state {state!r}")
+    for value in leaves(cell.states, cell.parameters).values():
+        if value and value not in cell.values:
+            raise FormError(f"values: {value!r} is missing")
+
+
+def _check_use(cell: Cell, nodes: Sequence[Node]) -> None:
+    if not any(p.sees_input for p in cell.parameters):
+        raise FormError("parameters: nothing feeds the input in")
+    used = set(topological(cell.next_states))
+    fed = {(node.op, node.name, node.part) for node in used}
+    for leaf in leaves((), cell.parameters):
+        if leaf not in fed:
+            raise FormError(f"parameters: {leaf[1]!r} {leaf[2]} is never used in what the states become")
+    wasted = next((node for node in nodes if node.op == "linear" and node not in used), None)
+    if wasted:
+        raise FormError(f"nodes: linear {wasted.name} is never used in what the states become")
+    needed = set(topological([*cell.values.values(), *cell.next_states, cell.seen]))
+    if len(needed) < len(nodes):
+        raise FormError(f"nodes: {len(nodes) - len(needed)} of them are not used, or are there twice")
+
+
+def _check_comparisons(cell: Cell, nodes: Sequence[Node]) -> None:
+    """A comparison is the first argument of `where`, which has one there, and nothing else."""
+    for node in nodes:
+        for n, arg in enumerate(node.args):
+            if (arg.op in COMPARISONS) != (node.op == "where" and n == 0):
+                raise FormError(f"nodes: argument {n} of {node.op!r} cannot be {arg.op!r}")
+    for name, node in cell.values.items():
+        if node.op in COMPARISONS:
+            raise FormError(f"values: {name!r} is a comparison, not a number")
+
+
+def _check_products(cell: Cell, nodes: Sequence[Node]) -> None:
+    linears = sorted(node.name for node in nodes if node.op == "linear")
+    if linears != sorted(map(str, range(len(linears)))):
+        raise FormError(f"nodes: {len(linears)} linear must be numbered from 0 on, each once")
+    projected = [node for node in nodes if node.op == "project"]
+    if not projected:
+        return
+    first, *others = cell.next_states
+    values = [node for name, node in cell.values.items() if name != cell.states[0]]
+    if projected != [first] or first in {*others, *values, *(arg for node in nodes for arg in node.args)}:
+        raise FormError(f"nodes: only what {cell.states[0]!r} becomes may be projected, and nothing uses it")
+    if cell.graph.leaf("state", cell.states[0]) in topological(cell.next_states):
+        raise FormError(f"nodes: {cell.states[0]!r} is projected, so it is too short to compute with")
+
+
+def _check_norms(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        if node.op != "norm":
+            continue
+        if node.name not in map(str, range(len(node.args))):
+            raise FormError(f"nodes: 'norm' has no argument number {node.name!r}")
+        if not 0 <= node.value < inf:
+            raise FormError(f"nodes: 'norm' adds {node.value!r} to a variance, not a number from 0 on")
+
+
+def _check_chances(cell: Cell, nodes: Sequence[Node]) -> None:
+    drawn = set()
+    for node in nodes:
+        if node.op not in CHANCES:
+            continue
+        if not node.name.isdecimal() or str(int(node.name[:9])) != node.name or node.name in drawn:
+            raise FormError(f"nodes: {node.op!r} must have a number of its own. Got {node.name!r}")
+        if node.part not in (("step", "sequence") if node.op == "dropout" else ("step",)):
+            raise FormError(f"nodes: {node.op!r} cannot be drawn anew each {node.part!r}")
+        if not 0 <= node.value < 1:
+            raise FormError(f"nodes: {node.op!r} has the rate {node.value!r}, not 0 to less than 1")
+        drawn.add(node.name)
+    output = cell.graph.leaf("state", cell.states[0])
+    if cell.seen is not output and (cell.seen.op != "dropout" or cell.seen.args != (output,)):
+        raise FormError(f"seen: gates see the state {output.name!r}, or a dropout of it")
+
+
+def _check_size(cell: Cell, nodes: Sequence[Node]) -> None:
+    """What is shared is written out at each use unless it has a name, so little data can be much text."""
+    named = {*cell.values.values(), *cell.next_states}
+    depth: dict[Node, int] = {}
+    terms: dict[Node, int] = {}
+    for node in nodes:
+        depth[node] = 1 + max((depth[arg] for arg in node.args), default=-1)
+        terms[node] = 1 + sum(1 if arg in named else terms[arg] for arg in node.args)
+        if depth[node] > MOST_DEPTH:
+            raise FormError(f"nodes: more than {MOST_DEPTH} operations one inside another")
+        if terms[node] > MOST_TERMS:
+            raise FormError(f"nodes: more than {MOST_TERMS:,} terms when written out")
+    if sum(terms[node] for node in named) > MOST_TERMS:
+        raise FormError(f"nodes: more than {MOST_TERMS:,} terms when written out")
