@@ -107,7 +107,7 @@ def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _Stat
     def run_segment(segment: _Segment, running: _States) -> Scanned:
         part = Walk(
             call.cell, segment.of(x), weights, running, call.reverse, call.batch_first, call.record,
-            batch_sizes=segment.call.batch_sizes,
+            batch_sizes=segment.call.batch_sizes, chance=segment.call.chance,
         )  # fmt: skip
         found: list[Scanned] = checkpoint(
             scan_together, [part], use_reentrant=False, preserve_rng_state=False

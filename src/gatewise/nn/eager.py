@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gatewise.language import Cell, Kind
+from gatewise.language.changes import without_chance
 from gatewise.language.graph import Node, topological
+from gatewise.nn.chance import Chance, decide
 from gatewise.nn.weights import Scanned, Weights
 
 _TORCH: dict[str, Callable[..., Tensor]] = {
@@ -39,22 +41,45 @@ _TORCH: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def evaluate(nodes: Sequence[Node], leaves: Mapping[Node, Tensor]) -> tuple[Tensor, ...]:
+# What an operation is in torch, given its node and the values of its arguments.
+Operation = Callable[..., Tensor]
+
+
+def evaluate(
+    nodes: Sequence[Node], leaves: Mapping[Node, Tensor], more: Mapping[str, Operation] | None = None
+) -> tuple[Tensor, ...]:
     """The values of `nodes`, given those of the leaves they need (constants excepted).
 
     Every leaf has a shape that broadcasts with the others, usually ``[B, H]``; all have one type and device.
+    `more` are operations of the scan by name: those with weights, and those by chance.
 
     Raises:
-        KeyError: a leaf is missing.
+        KeyError: a leaf or an operation is missing.
     """
+    operations = {"norm": _norm, "mean": _mean, **(more or {})}
     values = dict(leaves)
     like = next(iter(leaves.values()))
     for node in topological(nodes):
         if node.op == "constant":
             values[node] = like.new_full((), node.value)
         elif node.args and node not in values:
-            values[node] = _TORCH[node.op](*(values[arg] for arg in node.args))
+            args = [values[arg] for arg in node.args]
+            plain = _TORCH.get(node.op)
+            values[node] = plain(*args) if plain else operations[node.op](node, *args)
     return tuple(values[node] for node in nodes)
+
+
+def _mean(node: Node, *args: Tensor) -> Tensor:
+    """The mean of all units of all arguments, ``[B, 1]``."""
+    return torch.stack([arg.mean(-1, keepdim=True) for arg in torch.broadcast_tensors(*args)]).mean(0)
+
+
+def _norm(node: Node, *args: Tensor) -> Tensor:
+    """One of the arguments, normalised over the units of all of them."""
+    args = torch.broadcast_tensors(*args)
+    mean = _mean(node, *args)
+    variance = _mean(node, *((arg - mean) ** 2 for arg in args))
+    return (args[int(node.name)] - mean) / torch.sqrt(variance + node.value)
 
 
 def scan(
@@ -68,6 +93,7 @@ def scan(
     record: Sequence[str] = (),
     reset: Tensor | None = None,
     batch_sizes: Tensor | None = None,
+    chance: Chance | None = None,
 ) -> Scanned:
     """Run `cell` over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, which the output then follows).
 
@@ -77,17 +103,20 @@ def scan(
 
     `reset`, as many steps and rows as `x`, is true where a row enters a step of the walk from its initial
     state. `batch_sizes [T]` makes all sequences packed: x ``[N, I]``, output and recorded values ``[N, H]``,
-    `reset` ``[N]``; states then have a row for each of the first step's.
+    `reset` ``[N]``; states then have a row for each of the first step's. `chance` decides what is random in
+    the cell; None stands for `without_chance`.
     """
+    cell = without_chance(cell) if chance is None else cell
     steps = _by_step(F.linear(x, weights.weight_ih, weights.bias_ih), batch_first, batch_sizes)
     resets = len(steps) * [None] if reset is None else _by_step(reset, batch_first, batch_sizes)
     initial = states = states or initial_states(cell, steps[0], weights)
     outputs: list[Tensor] = []
     recorded: list[tuple[Tensor, ...]] = []
     walk = list(zip(steps, resets, strict=True))
-    for step, anew in reversed(walk) if reverse else walk:
+    for t, (step, anew) in enumerate(reversed(walk) if reverse else walk):
         entering = _entering(states, initial, step.size(0), anew)
-        after, kept = _step(cell, step, weights, entering, record)
+        operations = _operations(weights, chance, t, step)
+        after, kept = _step(cell, step, weights, entering, record, operations)
         states = first_rows_replaced(states, after)
         outputs.append(after[0])
         recorded.append(kept)
@@ -128,34 +157,75 @@ def first_rows_replaced(states: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> 
 def initial_states(cell: Cell, like: Tensor, weights: Weights) -> tuple[Tensor, ...]:
     """Zeros for each state over the rows of ``like [B, ...]``: ``[B, P]`` if projected, else ``[B, H]``."""
     H = weights.weight_ih.size(0) // len(cell.input_gates)
-    widths = [weights.weight_hh.size(1)] + [H] * (len(cell.states) - 1)
+    widths = [H if weights.weight_hr is None else weights.weight_hr.size(0)] + [H] * (len(cell.states) - 1)
     return tuple(like.new_zeros(like.size(0), width) for width in widths)
 
 
+def _operations(
+    weights: Weights, chance: Chance | None, t: int, from_input: Tensor
+) -> dict[str, Operation]:
+    """The operations of step t that have weights or are left to chance."""
+
+    def linear(node: Node, v: Tensor) -> Tensor:
+        H = v.size(-1)
+        rows = slice(int(node.name) * H, (int(node.name) + 1) * H)
+        weight, bias = weights.weight_linear, weights.bias_linear
+        assert weight is not None
+        return F.linear(v, weight[rows], None if bias is None else bias[rows])
+
+    def project(node: Node, v: Tensor) -> Tensor:
+        assert weights.weight_hr is not None
+        return F.linear(v, weights.weight_hr)
+
+    def strikes(node: Node, like: Tensor) -> Tensor:
+        assert chance is not None
+        rows, units = (torch.arange(n, device=like.device) for n in (from_input.size(0), like.size(-1)))
+        return decide(node, chance, t, rows, units)
+
+    def dropout(node: Node, v: Tensor) -> Tensor:
+        return torch.where(strikes(node, v), 0, v * (1 / (1 - node.value)))
+
+    def zoneout(node: Node, old: Tensor, new: Tensor) -> Tensor:
+        old, new = torch.broadcast_tensors(old, new)
+        return torch.where(strikes(node, old), old, new)
+
+    return {"linear": linear, "project": project, "dropout": dropout, "zoneout": zoneout}
+
+
 def _step(
-    cell: Cell, from_input: Tensor, weights: Weights, states: tuple[Tensor, ...], record: Sequence[str]
+    cell: Cell,
+    from_input: Tensor,
+    weights: Weights,
+    states: tuple[Tensor, ...],
+    record: Sequence[str],
+    operations: Mapping[str, Operation],
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The next states, and the values that `record` names; ``from_input [B, Gx*H]``."""
     nodes = [*cell.next_states, *(cell.values[name] for name in record)]
-    rows, units = from_input.size(0), from_input.size(1) // len(cell.input_gates)
-    values = [v.expand(rows, units) for v in evaluate(nodes, _leaves(cell, from_input, weights, states))]
-    if weights.weight_hr is not None:
-        values[0] = F.linear(values[0], weights.weight_hr)
+    leaves = _leaves(cell, from_input, weights, states, operations)
+    values = evaluate(nodes, leaves, operations)
+    rows, H = from_input.size(0), from_input.size(1) // len(cell.input_gates)
+    whole = [
+        v if node.op == "project" else v.expand(rows, H) for node, v in zip(nodes, values, strict=True)
+    ]
     n = len(cell.states)
-    after = dict(zip(cell.states, values[:n], strict=True))
-    kept = zip(record, values[n:], strict=True)
-    return tuple(after.values()), tuple(after.get(name, value) for name, value in kept)
+    return tuple(whole[:n]), tuple(whole[n:])
 
 
 def _leaves(
-    cell: Cell, from_input: Tensor, weights: Weights, states: tuple[Tensor, ...]
+    cell: Cell,
+    from_input: Tensor,
+    weights: Weights,
+    states: tuple[Tensor, ...],
+    operations: Mapping[str, Operation],
 ) -> dict[Node, Tensor]:
     """The values of the leaves of one step: the states as they enter it, vectors and pre-activations."""
     leaf = cell.graph.leaf
     x = dict(zip(cell.input_gates, from_input.chunk(len(cell.input_gates), -1), strict=True))
-    h = _from_state(cell, states[0], weights)
     leaves = {leaf("state", name): state for name, state in zip(cell.states, states, strict=True)}
     leaves |= {leaf("vector", name): v for name, v in zip(cell.vectors, weights.vectors, strict=True)}
+    (seen,) = evaluate([cell.seen], leaves, operations)
+    h = _from_state(cell, seen, weights)
     for p in cell.parameters:
         if p.kind is Kind.GATE:
             leaves[leaf("gate", p.name)] = x[p.name] + h[p.name]

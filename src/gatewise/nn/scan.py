@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gatewise.language import Cell
 from gatewise.nn import compiled, eager
+from gatewise.nn.chance import Chance
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import obstacles
 from gatewise.nn.weights import Scanned, Walk, Weights
@@ -24,6 +25,7 @@ def scan(
     record: Sequence[str] = (),
     reset: Tensor | None = None,
     batch_sizes: Tensor | None = None,
+    chance: Chance | None = None,
 ) -> Scanned:
     """Run `cell` over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, which the output then follows).
 
@@ -33,9 +35,9 @@ def scan(
     `reset`, bool, as many steps and rows as `x`, is true where a row enters a step of the walk from its
     initial state. `batch_sizes [T]` makes all sequences packed, in the layout of `PackedSequence`: x
     ``[N, I]``, output and recorded values ``[N, H]``, `reset` ``[N]``; states have a row for each of the
-    first step's.
+    first step's. `chance` decides what is random in the cell; None stands for a cell outside of training.
     """
-    walk = Walk(cell, x, weights, states, reverse, batch_first, record, reset, batch_sizes)
+    walk = Walk(cell, x, weights, states, reverse, batch_first, record, reset, batch_sizes, chance)
     return scan_together([walk])[0]
 
 
@@ -62,5 +64,5 @@ def _eager(walk: Walk) -> Scanned:
     return eager.scan(
         walk.cell, walk.x, walk.weights, walk.states,
         reverse=walk.reverse, batch_first=walk.batch_first, record=walk.record,
-        reset=walk.reset, batch_sizes=walk.batch_sizes,
+        reset=walk.reset, batch_sizes=walk.batch_sizes, chance=walk.chance,
     )  # fmt: skip

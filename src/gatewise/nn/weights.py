@@ -8,13 +8,15 @@ from typing import NamedTuple
 from torch import Tensor
 
 from gatewise.language import Cell
+from gatewise.nn.chance import Chance
 
 
 class Weights(NamedTuple):
     """The parameters of one layer in one direction, as `torch.nn` lays them out.
 
     ``weight_ih [Gx*H, I]``, ``weight_hh [Gh*H, P or H]``, ``bias_ih [Gx*H]``, ``bias_hh [Gh*H]``, ``vectors``
-    each ``[H]``, ``weight_hr [P, H]``; Gx and Gh count the cell's `input_gates` and `state_gates`.
+    each ``[H]``, ``weight_hr [P, H]``, ``weight_linear [N*H, H]``, ``bias_linear [N*H]``; Gx and Gh count the
+    cell's `input_gates` and `state_gates`, N its `linears`.
     """
 
     weight_ih: Tensor
@@ -23,6 +25,14 @@ class Weights(NamedTuple):
     bias_hh: Tensor | None = None
     vectors: tuple[Tensor, ...] = ()
     weight_hr: Tensor | None = None
+    weight_linear: Tensor | None = None
+    bias_linear: Tensor | None = None
+
+    @property
+    def flat(self) -> list[Tensor]:
+        """Those there are, in one sequence."""
+        parts = (*self[:4], *self.vectors, *self[5:])
+        return [part for part in parts if part is not None]
 
 
 class Walk(NamedTuple):
@@ -37,6 +47,7 @@ class Walk(NamedTuple):
     record: Sequence[str] = ()
     reset: Tensor | None = None
     batch_sizes: Tensor | None = None
+    chance: Chance | None = None  # what is random in the cell; none: as outside of training
 
 
 class Scanned(NamedTuple):
@@ -64,8 +75,11 @@ def shapes(
     if bias:
         weights |= {"bias_ih": (rows_ih,), "bias_hh": (rows_hh,)}
     vectors: dict[str, tuple[int, ...]] = dict.fromkeys(cell.vectors, (H,))
+    rows = len(cell.linears) * H
+    linear: dict[str, tuple[int, ...]] = {"weight_linear": (rows, H)} if rows else {}
+    linear |= {"bias_linear": (rows,)} if rows and bias else {}
     projection: dict[str, tuple[int, ...]] = {"weight_hr": (proj_size, H)} if proj_size else {}
     for name in vectors:
         if name in Weights._fields:
             raise ValueError(f"cell {cell.name!r}: Vector {name!r} bears the name of a weight. Rename it.")
-    return weights | vectors | projection
+    return weights | vectors | linear | projection

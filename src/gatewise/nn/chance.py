@@ -1,0 +1,46 @@
+"""What chance decides for each unit of each row at each step: a function of numbers, the same everywhere.
+
+Every decision is a hash of (seed, draw, step, row, unit), so it does not depend on the order in which anybody
+computes, and backward asks again for what forward was told. The hash is Ettinger's ``triple32``
+(https://github.com/skeeto/hash-prospector), which turns 32 bits into 32 bits and loses none.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatewise.language.graph import Node
+
+_BITS = 0xFFFFFFFF
+
+
+class Chance(NamedTuple):
+    """The seed of a scan, of 64 bits, and the number of its first step."""
+
+    seed: int
+    first_step: int = 0
+
+
+def decide(node: Node, chance: Chance, step: int, rows: Tensor, units: Tensor) -> Tensor:
+    """Where chance strikes: true with the node's rate, for ``rows [B]`` and ``units [H]`` (int64)."""
+    key = torch.tensor(chance.seed & _BITS, device=rows.device)
+    key = _hash(key + int(node.name))
+    key = _hash(key ^ (chance.seed >> 32 & _BITS))
+    key = _hash(key + (chance.first_step + step if node.part == "step" else 0))
+    numbers = _hash(_hash(key + rows)[:, None] + units)
+    return numbers < threshold(node.value)
+
+
+def threshold(rate: float) -> int:
+    """Numbers of 32 bits below this come with probability `rate`."""
+    return int(rate * (_BITS + 1))
+
+
+def _hash(x: Tensor) -> Tensor:
+    x = x & _BITS
+    for shift, factor in ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB)):
+        x = (x ^ (x >> shift)) * factor & _BITS  # int64 overflows in bits that are cut off
+    return x ^ (x >> 14)
