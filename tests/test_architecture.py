@@ -21,7 +21,7 @@ BELOW: dict[str, set[str]] = {
     "cells": {"language"},
     "compiler": {"language"},
     "runtime": {"compiler", "language"},
-    "nn": {"compiler", "language", "cells"},
+    "nn": {"runtime", "compiler", "language", "cells"},
     "insight": {"nn", "compiler", "language", "cells"},
     "tasks": {"insight", "nn", "runtime", "compiler", "language", "cells"},
     "apps": {"tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},

@@ -39,11 +39,12 @@ if TYPE_CHECKING:
     from gatewise.insight.watch import watch
     from gatewise.nn.accelerate import accelerate
     from gatewise.nn.explain import explain
+    from gatewise.nn.saving import load, save
     from gatewise.nn.strict import strict
 
 __all__ = [
     "Cell", "CellError", "Input", "Split", "Vector", "cell", "cells",
-    "__version__", "accelerate", "explain", "nn", "strict", "watch",
+    "__version__", "accelerate", "explain", "load", "nn", "save", "strict", "watch",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
     "dropout", "layer_norm", "linear", "project", "zoneout",
 ]  # fmt: skip
@@ -53,6 +54,8 @@ _NEEDS_TORCH = {
     "watch": ("gatewise.insight.watch", "watch"),
     "accelerate": ("gatewise.nn.accelerate", "accelerate"),
     "explain": ("gatewise.nn.explain", "explain"),
+    "load": ("gatewise.nn.saving", "load"),
+    "save": ("gatewise.nn.saving", "save"),
     "strict": ("gatewise.nn.strict", "strict"),
 }
 

@@ -67,7 +67,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         ({"gatewise": '{"format": true}'}, "expected a format version in the header. Got True"),
         (
             {"gatewise": '{"format": 99, "version": "9.9"}'},
-            "format 99 is newer than 1; gatewise 9.9 wrote it",
+            "format 99 is newer than 2; gatewise 9.9 wrote it",
         ),
         ({"gatewise": '{"format": 1, "task": "tag"}'}, "expected a model of the task 'forecast'. Got 'tag'"),
         ({"gatewise": '{"format": 1}'}, "expected a model of the task 'forecast'. Got None"),

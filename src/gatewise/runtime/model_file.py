@@ -2,8 +2,8 @@
 
 The file is plain data. Its ``__metadata__`` holds one entry, ``gatewise``: a JSON object with ``format`` (the
 version of this layout, an integer), ``version`` (of the gatewise that wrote it), ``task`` (what kind of model
-it is) and whatever that task needs. Reading executes nothing. The layout of the rest is safetensors' own:
-https://github.com/huggingface/safetensors#format.
+it is) and whatever that task needs; ``docs/format.md`` specifies it. Reading executes nothing. The layout of
+the rest is safetensors' own: https://github.com/huggingface/safetensors#format.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from gatewise._version import __version__
 
-FORMAT = 1
+FORMAT = 2
 KEY = "gatewise"
 
 Tensors = dict[str, NDArray[Any]]
@@ -33,8 +33,13 @@ class ModelFileError(ValueError):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a model file holds: the header without its own book-keeping, and the tensors by name."""
+    """What a model file holds: the header without its own book-keeping, and the tensors by name.
 
+    ``format`` is the version of the layout that the file was written in.
+    """
+
+    path: Path
+    format: int
     task: str
     header: dict[str, Any]
     tensors: Tensors
@@ -51,8 +56,8 @@ def write_model(path: str | Path, task: str, header: dict[str, Any], tensors: Te
     _replace(Path(path), save(whole, metadata=metadata))
 
 
-def read_model(path: str | Path, task: str) -> ModelFile:
-    """Read a model file of a task.
+def read_model(path: str | Path, task: str | None) -> ModelFile:
+    """Read a model file of a task, or of any task for ``None``.
 
     Raises ``ModelFileError``, naming the file, if it is not whole, not gatewise's, of a newer format or of
     another task; ``FileNotFoundError`` if there is none.
@@ -68,7 +73,7 @@ def read_model(path: str | Path, task: str) -> ModelFile:
     except (SafetensorError, TypeError, OverflowError) as error:
         raise ModelFileError(f"{path}: the file is damaged or is no safetensors file ({error})") from error
     own = {name: value for name, value in header.items() if name not in ("format", "version", "task")}
-    return ModelFile(task, own, tensors)
+    return ModelFile(path, header["format"], header["task"], own, tensors)
 
 
 def _of_numpy(tensor: NDArray[Any]) -> NDArray[Any]:
@@ -90,16 +95,18 @@ def _header(path: Path, text: str | None) -> dict[str, Any]:
     return header
 
 
-def _check(path: Path, header: dict[str, Any], task: str) -> None:
+def _check(path: Path, header: dict[str, Any], task: str | None) -> None:
     if type(header.get("format")) is not int or header["format"] < 1:
-        raise ModelFileError(f"{path}: expected a format version in the header. Got {header.get('format')!r}")
-    if header["format"] > FORMAT:
-        version = header.get("version")
         raise ModelFileError(
-            f"{path}: format {header['format']} is newer than {FORMAT}; gatewise {version} wrote it"
+            f"{path}: expected a format version in the header. Got {header.get('format')!r:.60}"
         )
-    if header.get("task") != task:
-        raise ModelFileError(f"{path}: expected a model of the task {task!r}. Got {header.get('task')!r}")
+    if header["format"] > FORMAT:
+        newer, version = f"{header['format']!s:.20}", f"{header.get('version')!s:.20}"
+        raise ModelFileError(f"{path}: format {newer} is newer than {FORMAT}; gatewise {version} wrote it")
+    found = header.get("task")
+    if not isinstance(found, str) or found != (task or found):
+        expected = f"a model of the task {task!r}" if task else "the name of a task"
+        raise ModelFileError(f"{path}: expected {expected}. Got {found!r:.60}")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from gatewise.language import Cell
 from gatewise.runtime.arrays import Array, Shape, check
 from gatewise.runtime.calls import block_call, memory_of, step_call
+from gatewise.runtime.layers_file import stored_layers
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from gatewise.runtime.stack import Stack
 from gatewise.runtime.weights import layers_of
@@ -66,9 +67,27 @@ class Stream:
         batch: int = 1,
         dtype: DTypeLike | None = None,
     ) -> None:
-        if not isinstance(batch, int | np.integer) or batch < 1:
-            raise ValueError(f"batch must be a positive integer. Got {batch!r}.")
+        _check_batch(batch)
         self._open(Stack(cell, layers_of(cell, weights, dtype)), int(batch))
+
+    @classmethod
+    def load(cls, path: str | Path, batch: int = 1, dtype: DTypeLike | None = None) -> Stream:
+        """A stream of the recurrent layers in a model file, with the equations of the file.
+
+        The file is one of `gatewise.save`, or of a task such as a `Forecaster`, whose other parts are left
+        aside. Nothing in it is executed. `batch` and `dtype` are as for the class.
+
+        Raises:
+            ModelFileError: the file is damaged, foreign, of a newer version or holds no layers, or its layers
+                cannot go step by step.
+            ValueError: `batch` is no positive integer.
+        """
+        stored = stored_layers(read_model(path, None))
+        _check_batch(batch)
+        try:
+            return cls(stored.cell, stored.weights, batch, dtype)
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"{path}: these layers cannot be a stream ({error})") from error
 
     def _open(self, stack: Stack, batch: int) -> None:
         """Begin at the initial state."""
@@ -207,3 +226,8 @@ class Stream:
     def __repr__(self) -> str:
         sizes = f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, batch={self.batch}"
         return f"Stream({self.cell.name}, {sizes}, dtype={self.dtype})"
+
+
+def _check_batch(batch: object) -> None:
+    if not isinstance(batch, int | np.integer) or batch < 1:
+        raise ValueError(f"batch must be a positive integer. Got {batch!r}.")

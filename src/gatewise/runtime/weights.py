@@ -13,7 +13,8 @@ from gatewise.language import Cell
 from gatewise.runtime.arrays import Array, Shape
 
 TYPES = ("float32", "float64")
-_MAY_MISS = ("bias_ih", "bias_hh")
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_linear", "bias_linear", "weight_hr")
+_MAY_MISS = ("bias_ih", "bias_hh", "bias_linear")
 
 Layer: TypeAlias = dict[str, Array]
 
@@ -42,16 +43,32 @@ def layers_of(cell: Cell, weights: Mapping[str, ArrayLike], dtype: DTypeLike | N
     ]
 
 
+def shapes(cell: Cell, I: int, H: int, bias: bool = True, P: int = 0) -> dict[str, Shape]:
+    """Names and shapes of the weights of one layer in one direction; P is the width of a projected output.
+
+    Raises:
+        ValueError: a learned vector of the cell bears the name of a weight.
+    """
+    rows_ih, rows_hh, rows = (len(of) * H for of in (cell.input_gates, cell.state_gates, cell.linears))
+    found: dict[str, Shape] = {"weight_ih": (rows_ih, I), "weight_hh": (rows_hh, P or H)}
+    found |= {"bias_ih": (rows_ih,), "bias_hh": (rows_hh,)} if bias else {}
+    found |= {"weight_linear": (rows, H)} if rows else {}
+    found |= {"bias_linear": (rows,)} if rows and bias else {}
+    found |= {"weight_hr": (P, H)} if P else {}
+    for vector in cell.vectors:
+        if vector in _WEIGHTS:
+            raise ValueError(f"cell {cell.name!r}: vector {vector!r} bears the name of a weight")
+    return found | dict.fromkeys(cell.vectors, (H,))
+
+
 def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[str, Shape]:
     """What the stack may hold."""
     I, H = (_columns(name, given) for name in ("weight_ih_l0", "weight_hh_l0"))
-    rows_ih, rows_hh = len(cell.input_gates) * H, len(cell.state_gates) * H
-    shapes: dict[str, Shape] = {}
-    for layer in layers:
-        shapes |= {f"weight_ih{layer}": (rows_ih, H if shapes else I), f"weight_hh{layer}": (rows_hh, H)}
-        shapes |= {f"bias_ih{layer}": (rows_ih,), f"bias_hh{layer}": (rows_hh,)}
-        shapes |= {f"{vector}{layer}": (H,) for vector in cell.vectors}
-    return shapes
+    return {
+        name + layer: shape
+        for layer in layers
+        for name, shape in shapes(cell, I if layer == layers[0] else H, H).items()
+    }
 
 
 def _columns(name: str, given: Mapping[str, Array]) -> int:

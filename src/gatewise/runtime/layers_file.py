@@ -1,0 +1,120 @@
+"""Recurrent layers in a model file: their equations, their options, their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
+
+from gatewise.language import Cell
+from gatewise.language.form import from_form, to_form
+from gatewise.language.form_reading import FormError, fields, number, real, shown
+from gatewise.runtime.arrays import Shape
+from gatewise.runtime.model_file import ModelFile, ModelFileError, Tensors
+from gatewise.runtime.weights import shapes
+
+KEY = "layers"
+TYPES = ("float16", "float32", "float64")
+_MOST = 2**31 - 1
+
+
+def _flag(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise FormError(f"{what}: expected true or false. Got {shown(value)}")
+    return value
+
+
+def _share(value: Any, what: str) -> float:
+    share = real(value, what)
+    if not 0 <= share <= 1:
+        raise FormError(f"{what}: expected a number from 0 to 1. Got {shown(value)}")
+    return share
+
+
+_size, _count = partial(number, least=1, most=_MOST), partial(number, least=0, most=_MOST)
+# The arguments of `gatewise.nn.Recurrent` after the cell, by name.
+OPTIONS: dict[str, Callable[[Any, str], Any]] = {
+    "input_size": _size,
+    "hidden_size": _size,
+    "num_layers": _size,
+    "bias": _flag,
+    "batch_first": _flag,
+    "dropout": _share,
+    "bidirectional": _flag,
+    "proj_size": _count,
+    "checkpoint": _count,
+}
+
+
+@final
+@dataclass(frozen=True)
+class StoredLayers:
+    """Layers as a file has them.
+
+    Attributes:
+        cell: the equations.
+        options: by the names of `OPTIONS`.
+        weights: by the names of `torch.nn`, all of one type.
+    """
+
+    cell: Cell
+    options: dict[str, Any]
+    weights: Tensors
+
+
+def described(cell: Cell, options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What the header says of layers whose tensors are called `prefix` and the name of a weight.
+
+    Raises:
+        FormError: the cell cannot be written as a form.
+    """
+    return {KEY: {"cell": to_form(cell), "prefix": prefix, **options}}
+
+
+def stored_layers(file: ModelFile) -> StoredLayers:
+    """The layers of a model file.
+
+    Raises:
+        ModelFileError: it has none, or its equations, options and weights do not fit one another.
+    """
+    try:
+        return _stored(file.header.get(KEY), file.tensors)
+    except ValueError as error:
+        raise ModelFileError(f"{file.path}: the file does not describe recurrent layers ({error})") from error
+
+
+def _stored(entry: Any, tensors: Tensors) -> StoredLayers:
+    parts = fields(entry, KEY, ("cell", "prefix", *OPTIONS))
+    cell, prefix = from_form(parts["cell"]), parts["prefix"]
+    options = {name: check(parts[name], name) for name, check in OPTIONS.items()}
+    if not isinstance(prefix, str):
+        raise FormError(f"prefix: expected a text. Got {shown(prefix)}")
+    weights = {name[len(prefix) :]: array for name, array in tensors.items() if name.startswith(prefix)}
+    if options["num_layers"] > len(weights):  # before anything grows with the number of layers
+        raise FormError(f"num_layers: {options['num_layers']} layers but {len(weights)} weights")
+    _check_weights(_expected(cell, options), weights)
+    return StoredLayers(cell, options, weights)
+
+
+def _expected(cell: Cell, options: Mapping[str, Any]) -> dict[str, Shape]:
+    """Names and shapes of all weights."""
+    H, P, D = options["hidden_size"], options["proj_size"], 1 + options["bidirectional"]
+    expected: dict[str, Shape] = {}
+    for layer in range(options["num_layers"]):
+        below = D * (P or H) if layer else options["input_size"]
+        own = shapes(cell, below, H, options["bias"], P)
+        for suffix in (f"_l{layer}", f"_l{layer}_reverse")[:D]:
+            expected |= {name + suffix: shape for name, shape in own.items()}
+    return expected
+
+
+def _check_weights(expected: Mapping[str, Shape], weights: Tensors) -> None:
+    for name in expected.keys() ^ weights.keys():
+        raise FormError(f"weights: {shown(name)} {'is missing' if name in expected else 'has no place'}")
+    for name, shape in expected.items():
+        if weights[name].shape != shape:
+            raise FormError(f"weights: {name} must have shape {shape}. Got {weights[name].shape}")
+    types = {array.dtype.name for array in weights.values()}
+    if len(types) > 1 or not types <= set(TYPES):
+        raise FormError(f"weights: must be of one type of {', '.join(TYPES)}. Got {', '.join(sorted(types))}")
