@@ -1,0 +1,15 @@
+"""Recurrent networks as ONNX files, out and in.
+
+Sources: the operators RNN, GRU, LSTM and Scan at https://onnx.ai/onnx/operators/.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+if find_spec("onnx") is None:
+    raise ImportError("gatewise reads and writes ONNX files with onnx: pip install 'gatewise[onnx]'")
+
+
+class OnnxError(ValueError):
+    """A file that is damaged or not served, or an export that would not compute what its module does."""

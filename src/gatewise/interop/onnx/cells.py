@@ -1,0 +1,144 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
+"""The recurrent operators of ONNX as cells, one for each combination of their attributes.
+
+The equations are those of the standard, version 22 of RNN, GRU and LSTM; where it leaves a choice, that of
+ONNX Runtime: `clip` bounds what goes into every activation but the last of an LSTM, which sees all of the
+cell state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
+
+from gatewise.interop.onnx.activations import Activation, function
+from gatewise.language import Cell, Input, Split, Vector, cell, linear, maximum, minimum
+
+# A function of symbols.
+_Function: TypeAlias = Callable[[Any], Any]
+
+# The gates of each operator, by the names of its cell, in the order of their rows in W and R.
+GATES = {"RNN": ("a",), "GRU": ("z", "r", "n"), "LSTM": ("i", "o", "f", "g")}
+# The peepholes, in the order of P.
+PEEPHOLES = ("p_i", "p_o", "p_f")
+# The activations of each operator where the node names none.
+ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
+
+
+class Variant(NamedTuple):
+    """What decides the equations of a node in one direction; `clip` is None for no bound."""
+
+    operator: str
+    activations: tuple[Activation, ...]
+    clip: float | None = None
+    linear_before_reset: bool = False
+    input_forget: bool = False
+    peepholes: bool = False
+
+
+@cache
+def cell_of(variant: Variant) -> Cell:
+    """The cell of a variant, always the same object.
+
+    Raises:
+        ValueError: an activation that the standard does not have.
+    """
+    functions = [function(activation) for activation in variant.activations]
+    clipped = [_clipped(f, variant.clip) for f in functions]
+    if variant.operator == "RNN":
+        return _rnn(*clipped)
+    if variant.operator == "GRU":
+        return (_gru_reset_after if variant.linear_before_reset else _gru_reset_before)(*clipped)
+    F, G, H = *clipped[:2], functions[2]
+    return _LSTM[variant.peepholes, variant.input_forget](F, G, H)
+
+
+def _clipped(f: _Function, bound: float | None) -> _Function:
+    return f if bound is None else lambda x: f(minimum(maximum(x, -bound), bound))
+
+
+def _rnn(F: _Function) -> Cell:
+    @cell
+    def rnn(h, *, a):
+        h = F(a)
+        return h
+
+    return rnn
+
+
+def _gru_reset_after(F: _Function, G: _Function) -> Cell:
+    @cell
+    def gru(h, *, z, r, n: Split):
+        z, r = F(z), F(r)
+        n = G(n.x + r * n.h)
+        h = (1 - z) * n + z * h
+        return h
+
+    return gru
+
+
+def _gru_reset_before(F: _Function, G: _Function) -> Cell:
+    @cell
+    def gru(h, *, z, r, n: Input):
+        z, r = F(z), F(r)
+        n = G(n + linear(r * h))
+        h = (1 - z) * n + z * h
+        return h
+
+    return gru
+
+
+def _lstm(F: _Function, G: _Function, H: _Function) -> Cell:
+    @cell
+    def lstm(h, c, *, i, o, f, g):
+        i, o, f, g = F(i), F(o), F(f), G(g)
+        c = f * c + i * g
+        h = o * H(c)
+        return h, c
+
+    return lstm
+
+
+def _lstm_coupled(F: _Function, G: _Function, H: _Function) -> Cell:
+    @cell
+    def lstm(h, c, *, i, o, g):
+        i, o, g = F(i), F(o), G(g)
+        c = (1 - i) * c + i * g
+        h = o * H(c)
+        return h, c
+
+    return lstm
+
+
+def _lstm_peephole(F: _Function, G: _Function, H: _Function) -> Cell:
+    @cell
+    def lstm(h, c, *, i, o, f, g, p_i: Vector, p_o: Vector, p_f: Vector):
+        i, f, g = F(i + p_i * c), F(f + p_f * c), G(g)
+        c = f * c + i * g
+        o = F(o + p_o * c)
+        h = o * H(c)
+        return h, c
+
+    return lstm
+
+
+def _lstm_peephole_coupled(F: _Function, G: _Function, H: _Function) -> Cell:
+    @cell
+    def lstm(h, c, *, i, o, g, p_i: Vector, p_o: Vector):
+        i, g = F(i + p_i * c), G(g)
+        c = (1 - i) * c + i * g
+        o = F(o + p_o * c)
+        h = o * H(c)
+        return h, c
+
+    return lstm
+
+
+# By whether there are peepholes, and whether the input gate stands for the forget gate too.
+_LSTM = {
+    (False, False): _lstm,
+    (False, True): _lstm_coupled,
+    (True, False): _lstm_peephole,
+    (True, True): _lstm_peephole_coupled,
+}

@@ -1,0 +1,108 @@
+"""Whether an exported file computes what its module does: both are run, and compared."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewise.interop.onnx import OnnxError
+from gatewise.nn.recurrent import Recurrent
+from gatewise.nn.step import Step
+
+if find_spec("onnxruntime") is None:
+    raise ImportError("export_onnx checks its files in ONNX Runtime: pip install 'gatewise[onnx]'")
+
+import onnxruntime
+
+# Steps and rows of the runs.
+_SIZES = ((1, 1), (2, 3), (7, 1), (11, 5))
+
+
+def check(model: bytes, module: Recurrent | Step, lengths: bool) -> None:
+    """Run a file and its module on random input and states, in several sizes.
+
+    They may differ by the root of the element type's precision, relative to the largest number: rounding and
+    another library's approximations are far below that, other equations above.
+
+    Raises:
+        OnnxError: ONNX Runtime refuses the file, or it gives other numbers.
+    """
+    module = copy.deepcopy(module).cpu().eval()
+    random = torch.Generator().manual_seed(0)
+    for T, B in _SIZES:
+        given = _inputs(module, T, B, lengths, random)
+        found = _run(model, given)
+        for name, expected in _expected(module, given).items():
+            _compare(name, f"{T} steps of {B} rows", expected, torch.from_numpy(found[name]))
+
+
+def _inputs(
+    module: Recurrent | Step, T: int, B: int, lengths: bool, random: torch.Generator
+) -> dict[str, Tensor]:
+    weight = next(module.parameters())
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=random, dtype=weight.dtype)
+
+    rows: tuple[int, ...] = (B,)
+    sizes = rows
+    if isinstance(module, Recurrent):
+        rows = module.num_layers * module._num_directions, B
+        sizes = (B, T) if module.batch_first else (T, B)
+    given = {"X": draw(*sizes, module.input_size)}
+    for k, name in enumerate(module.cell.states):
+        given[f"initial_{name}"] = draw(*rows, module.hidden_size if k else _output_size(module))
+    if lengths:
+        given["sequence_lens"] = torch.randint(0, T + 1, (B,), generator=random, dtype=torch.int32)
+    return given
+
+
+def _output_size(module: Recurrent | Step) -> int:
+    return module.proj_size or module.hidden_size
+
+
+def _expected(module: Recurrent | Step, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the module gives, by the names that the file has for it."""
+    states = tuple(given[f"initial_{name}"] for name in module.cell.states)
+    hx = states if len(states) > 1 else states[0]
+    found = {}
+    with torch.no_grad():
+        if isinstance(module, Step):
+            finals = module(given["X"], hx)
+        else:
+            found["Y"], finals = module(given["X"], hx, given.get("sequence_lens"))
+    finals = finals if isinstance(finals, tuple) else (finals,)
+    return found | {f"Y_{name}": final for name, final in zip(module.cell.states, finals, strict=True)}
+
+
+def _run(model: bytes, given: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What ONNX Runtime gives, by name."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        found = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})
+    except Exception as error:  # its exceptions have no class in common
+        raise OnnxError(f"export_onnx: ONNX Runtime does not run the file: {error}") from error
+    return dict(zip((output.name for output in session.get_outputs()), found, strict=True))
+
+
+def _compare(name: str, where: str, expected: Tensor, found: Tensor) -> None:
+    if found.shape != expected.shape:
+        shapes = f"{tuple(found.shape)}, not {tuple(expected.shape)}"
+        raise OnnxError(f"export_onnx: over {where} the file gives {name} of shape {shapes}")
+    finite = expected[expected.isfinite()].abs()
+    scale = max(1.0, float(finite.max()) if len(finite) else 0.0)
+    bound = torch.finfo(expected.dtype).eps ** 0.5 * scale
+    if not torch.allclose(found, expected, rtol=0, atol=bound, equal_nan=True):
+        worst = float((found - expected).abs().nan_to_num(nan=torch.inf).max())
+        raise OnnxError(
+            f"export_onnx: over {where} the file gives another {name} than the module: they differ by "
+            f"{worst:.3g}, and {bound:.3g} is allowed. Nothing was written."
+        )

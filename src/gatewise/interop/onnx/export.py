@@ -1,0 +1,153 @@
+"""`export_onnx`: a recurrent module as an ONNX file, which is compared with it before it is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from onnx import ModelProto
+from torch import nn
+
+from gatewise.interop.onnx.builder import Builder
+from gatewise.interop.onnx.check import check
+from gatewise.interop.onnx.layers import operated, scanned
+from gatewise.interop.onnx.match import native
+from gatewise.interop.onnx.step import Scanner, from_input, step
+from gatewise.language import Cell
+from gatewise.language.changes import projected, without_chance, written_out
+from gatewise.nn.layer import Layer
+from gatewise.nn.recurrent import Recurrent
+from gatewise.nn.step import Step
+
+_TYPES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: bool = False) -> None:
+    """Write a recurrent module of `gatewise.nn` to an ONNX file, as it runs outside of training.
+
+    A layer whose equations are those of ONNX's RNN, GRU or LSTM becomes that operator, found by its graph;
+    any other cell becomes a `Scan` for each direction. ONNX Runtime has these operators for float32 only, so
+    float64 always becomes a `Scan`. The file is run in ONNX Runtime and compared with the module, for several
+    numbers of steps and rows and for random states, before it takes the place of `path`.
+
+    Args:
+        module: a `Recurrent` (`RNN`, `LSTM`, `GRU` among them) or a `Step`, in float32 or float64.
+        path: the file; one that is there is replaced, if all is well.
+        lengths: whether the file takes the steps of each row, as the input ``sequence_lens``.
+
+    Shape:
+        Of the file's inputs and outputs; T and B are free:
+
+        - X: ``[T, B, I]``, ``[B, T, I]`` for a module with `batch_first`; for a `Step` ``[B, I]``.
+        - initial_{state}: ``[L*D, B, H]``, for a `Step` ``[B, H]``; one for each state of the cell, by its
+          name: initial_h, initial_c. The first is P wide under projection.
+        - sequence_lens: whole numbers (int32) ``[B]``, from 0 to T.
+        - Y: as X, D*H wide; zeros past the end of a row. A `Step` has none.
+        - Y_{state}: the final states, as the initial ones: Y_h, Y_c.
+
+    Raises:
+        TypeError: `module` is none of these.
+        ValueError: its weights are of another type; `lengths` of a `Step`.
+        OnnxError: a cell that cannot be written, or a file that does not give the module's numbers. Then
+            nothing is written.
+        ImportError: onnx or onnxruntime is missing.
+
+    Example:
+        >>> import gatewise, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gatewise.export_onnx(gatewise.nn.LSTM(3, 8), f"{folder}/lstm.onnx")
+        ...     gatewise.import_onnx(f"{folder}/lstm.onnx").inputs
+        ('X', 'initial_h', 'initial_c')
+    """
+    if not isinstance(module, (Recurrent, Step)):
+        raise TypeError(f"export_onnx: module must be a Recurrent or a Step. Got {type(module).__name__}.")
+    dtype = module._weights(_suffixes(module)[0]).weight_ih.dtype
+    if dtype not in _TYPES:
+        raise ValueError(f"export_onnx: the weights must be float32 or float64. Got {dtype}.")
+    if lengths and isinstance(module, Step):
+        raise ValueError("export_onnx: lengths is for sequences; a Step takes a single step.")
+    model = _model(module, Builder(_TYPES[dtype]), lengths).SerializeToString()
+    check(model, module, lengths)
+    _write(Path(path), model)
+
+
+def _model(module: Recurrent | Step, b: Builder, lengths: bool) -> ModelProto:
+    cell = _inference(module)
+    scanners = [Scanner(cell, module._weights(suffix), suffix) for suffix in _suffixes(module)]
+    widths = [module.proj_size or module.hidden_size, *[module.hidden_size] * (len(cell.states) - 1)]
+    if isinstance(module, Step):
+        _single(b, scanners[0], widths)
+    else:
+        _layers(b, module, scanners, widths, lengths)
+    return b.model(cell.name, str(cell))
+
+
+def _inference(module: Layer) -> Cell:
+    """The cell of a module as it computes outside of training."""
+    cell = module.cell
+    if module.proj_size and not cell.projects:
+        cell = projected(cell)
+    return written_out(without_chance(cell))
+
+
+def _suffixes(module: Recurrent | Step) -> list[str]:
+    if isinstance(module, Step):
+        return [""]
+    return [suffix for layer in range(module.num_layers) for suffix in module._suffixes(layer)]
+
+
+def _single(b: Builder, scanner: Scanner, widths: Sequence[int]) -> None:
+    """One step."""
+    x = b.input("X", ["B", scanner.weights.weight_ih.size(1)])
+    names = scanner.cell.states
+    states = [b.input(f"initial_{n}", ["B", width]) for n, width in zip(names, widths, strict=True)]
+    after = step(b, scanner, from_input(b, scanner, x), states)
+    for name, width, value in zip(names, widths, after, strict=True):
+        b.output(value, ["B", width], f"Y_{name}")
+
+
+def _layers(
+    b: Builder, module: Recurrent, scanners: Sequence[Scanner], widths: Sequence[int], lengths: bool
+) -> None:
+    """All layers over a sequence."""
+    D = len(module._suffixes(0))
+    sizes: tuple[str, str] = ("B", "T") if module.batch_first else ("T", "B")
+    x = b.input("X", (*sizes, module.input_size))
+    lens = b.input("sequence_lens", ["B"], "int32") if lengths else ""
+    shapes = [(len(scanners), "B", width) for width in widths]
+    names = module.cell.states
+    given = [b.input(f"initial_{n}", shape) for n, shape in zip(names, shapes, strict=True)]
+    states = [_split(b, state, module.num_layers, D) for state in given]
+    operator = native(scanners[0].cell) if b.dtype == "float32" else None
+    finals = []
+    x = b.node("Transpose", x, perm=[1, 0, 2]) if module.batch_first else x
+    for layer in range(module.num_layers):
+        mine, initial = scanners[layer * D : (layer + 1) * D], [state[layer] for state in states]
+        if operator:
+            x, ends = operated(b, operator, mine, x, initial, lens)
+        else:
+            x, ends = scanned(b, mine, x, initial, lens)
+        finals.append(ends)
+    x = b.node("Transpose", x, perm=[1, 0, 2]) if module.batch_first else x
+    b.output(x, (*sizes, D * widths[0]), "Y")
+    for name, shape, column in zip(names, shapes, zip(*finals, strict=True), strict=True):
+        b.output(b.node("Concat", *column, axis=0), shape, f"Y_{name}")
+
+
+def _split(b: Builder, state: str, layers: int, D: int) -> list[str]:
+    """A state ``[L*D, B, H]`` for each layer, ``[D, B, H]``."""
+    if layers == 1:
+        return [state]
+    return b.nodes("Split", layers, state, b.integers(*[D] * layers), axis=0)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write beside the path, then rename: a reader sees the old file or the new one, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
