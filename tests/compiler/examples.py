@@ -22,17 +22,23 @@ from gatewise import (
     Vector,
     cell,
     cells,
+    dropout,
     exp,
+    layer_norm,
+    linear,
     log,
     maximum,
     minimum,
+    project,
     relu,
     sigmoid,
     softplus,
     sqrt,
     tanh,
     where,
+    zoneout,
 )
+from gatewise.language.changes import projected, with_recurrent_dropout, with_zoneout
 
 
 def sigma(a):
@@ -160,6 +166,130 @@ def np_chooser(gate, h, c):
     return np.where(less(h, gate("b")), 0.5 * h, np.tanh(c)), c
 
 
+def norm(*v, eps=1e-5):
+    """Layer normalisation of vectors over all their units together, without gain and bias."""
+    v = np.stack(np.broadcast_arrays(*v))
+    centred = v - v.mean((0, -1), keepdims=True)
+    return centred / np.sqrt((centred**2).mean((0, -1), keepdims=True) + eps)
+
+
+@cell
+def reset_first(h, *, r, z, n: Input):
+    """A GRU that resets before the product."""
+    r, z = sigmoid(r), sigmoid(z)
+    n = tanh(n + linear(r * h))
+    h = (1 - z) * n + z * h
+    return h
+
+
+def np_reset_first(gate, h):
+    r, z = sigma(gate("r")), sigma(gate("z"))
+    return (z * h + (1 - z) * np.tanh(gate("n") + gate.linear(0, r * h)),)
+
+
+@cell
+def deep(h, c, *, a, b: Split):
+    """Products one after another, two of one vector, one of a state; their results used early and late."""
+    u = tanh(a)
+    v, w = linear(u), linear(u)
+    old = c
+    y = linear(sigmoid(v) * w + b.x)
+    c = 0.5 * c + linear(h) * tanh(y)
+    h = sigmoid(b.h + v) * c + 0.1 * old
+    return h, c
+
+
+def np_deep(gate, h, c):
+    u = np.tanh(gate("a"))
+    v, w = gate.linear(0, u), gate.linear(1, u)
+    y = gate.linear(2, sigma(v) * w + gate("b", "x"))
+    old, c = c, 0.5 * c + gate.linear(3, h) * np.tanh(y)
+    return sigma(gate("b", "h") + v) * c + 0.1 * old, c
+
+
+@cell
+def normal(h, c, *, i: Split, f: Split, g: Split, o: Split):
+    """The LSTM of Ba, Kiros & Hinton 2016, equations 20 to 22."""
+    ix, fx, gx, ox = layer_norm(i.x, f.x, g.x, o.x)
+    ih, fh, gh, oh = layer_norm(i.h, f.h, g.h, o.h)
+    i, f, g, o = sigmoid(ix + ih), sigmoid(fx + fh), tanh(gx + gh), sigmoid(ox + oh)
+    c = f * c + i * g
+    h = o * tanh(layer_norm(c))
+    return h, c
+
+
+def np_normal(gate, h, c, **v):
+    gain, bias = ([v[f"norm_{of}_{n}"] for n in range(9)] for of in ("gain", "bias"))
+    x, r = (norm(*(gate(name, part) for name in "ifgo")) for part in "xh")
+    i, f, g, o = (gain[n] * x[n] + bias[n] + gain[4 + n] * r[n] + bias[4 + n] for n in range(4))
+    c = sigma(f) * c + sigma(i) * np.tanh(g)
+    return sigma(o) * np.tanh(gain[8] * norm(c)[0] + bias[8]), c
+
+
+@cell
+def everything(h, c, *, a: Input, b, v: Vector):
+    """A norm of what a product gives and of a state, a product of what is normal, a projected output."""
+    before = c
+    n, m = layer_norm(linear(tanh(a)) + v, c, eps=0.1)
+    c = 0.5 * before + tanh(linear(sigmoid(n) * m) + b)
+    h = project(tanh(layer_norm(c, eps=0.01)) + 0.1 * before)
+    return h, c
+
+
+def np_everything(gate, h, c, v, **w):
+    gain, bias = ([w[f"norm_{of}_{n}"] for n in range(3)] for of in ("gain", "bias"))
+    n, m = norm(gate.linear(0, np.tanh(gate("a"))) + v, c, eps=0.1)
+    n, m = gain[0] * n + bias[0], gain[1] * m + bias[1]
+    old, c = c, 0.5 * c + np.tanh(gate.linear(1, sigma(n) * m) + gate("b"))
+    return gate.project(np.tanh(gain[2] * norm(c, eps=0.01)[0] + bias[2]) + 0.1 * old), c
+
+
+lstm_projected = projected(cells.lstm)
+
+
+def np_lstm_projected(gate, h, c):
+    h, c = np_lstm(gate, h, c)
+    return gate.project(h), c
+
+
+@cell
+def feedforward_normal(h, *, a: Input):
+    """A norm without a product with the state."""
+    return sigmoid(layer_norm(a)) + 0.5 * h
+
+
+def np_feedforward_normal(gate, h, norm_gain_0, norm_bias_0):
+    return (sigma(norm_gain_0 * norm(gate("a"))[0] + norm_bias_0) + 0.5 * h,)
+
+
+@cell
+def random(h, c, *, a, b: Split):
+    """Chance in the middle: dropped every step and once a sequence, a state kept."""
+    a = dropout(tanh(a), 0.25)
+    c = zoneout(c, sigmoid(b.x) * c + dropout(b.h, 0.5, per="sequence"), 0.4)
+    h = a * tanh(c) + 0.5 * h
+    return h, c
+
+
+def np_random(gate, h, c):
+    a = np.tanh(gate("a"))
+    a = np.where(gate.struck(0, 0.25, "step", a), 0, a / 0.75)
+    b = gate("b", "h")
+    b = np.where(gate.struck(1, 0.5, "sequence", b), 0, 2 * b)
+    c = np.where(gate.struck(2, 0.4, "step", c), c, sigma(gate("b", "x")) * c + b)
+    return a * np.tanh(c) + 0.5 * h, c
+
+
+lstm_dropped = with_recurrent_dropout(cells.lstm, 0.3)
+normal_zoned = with_zoneout(normal, {"h": 0.2, "c": 0.1})
+
+
+def np_normal_zoned(gate, h, c, **v):
+    new_h, new_c = np_normal(gate, h, c, **v)
+    masks = gate.struck(0, 0.2, "step", h), gate.struck(1, 0.1, "step", c)
+    return np.where(masks[0], h, new_h), np.where(masks[1], c, new_c)
+
+
 @dataclass(frozen=True)
 class Example:
     """A cell and its second statement."""
@@ -183,11 +313,26 @@ MADE_UP = [
     Example(exponential, np_exponential),
     Example(chooser, np_chooser),
 ]
-EXAMPLES = [*CLASSIC, *MADE_UP]
+IN_PHASES = [
+    Example(reset_first, np_reset_first),
+    Example(deep, np_deep),
+    Example(normal, np_normal),
+    Example(everything, np_everything),
+    Example(lstm_projected, np_lstm_projected),
+    Example(feedforward_normal, np_feedforward_normal),
+]
+EXAMPLES = [*CLASSIC, *MADE_UP, *IN_PHASES]
+# What chance decides for a row depends on its place in the batch, and on the step of the sequence.
+BY_CHANCE = [
+    Example(random, np_random),
+    Example(lstm_dropped, np_lstm),
+    Example(normal_zoned, np_normal_zoned),
+]
 
 examples = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.cell.name)
+by_chance = pytest.mark.parametrize("example", BY_CHANCE, ids=lambda example: example.cell.name)
 # Arithmetic of every kind in float32 too; the rest of a kernel does not depend on it.
-IN_FLOAT32 = [*CLASSIC, *(e for e in MADE_UP if e.cell in (peephole, exponential))]
+IN_FLOAT32 = [*CLASSIC, *(e for e in MADE_UP if e.cell in (peephole, exponential)), *IN_PHASES[:4]]
 typed_examples = pytest.mark.parametrize(
     ("example", "dtype"),
     [*((e, "float64") for e in EXAMPLES), *((e, "float32") for e in IN_FLOAT32)],

@@ -8,7 +8,8 @@ import numpy as np
 
 from gatewise.compiler import outer
 from gatewise.compiler.program import CompiledCell, compiled
-from tests.compiler.problems import Array, Problem
+from gatewise.language.graph import Node
+from tests.compiler.problems import FIRST_STEP, SEED, Array, Problem, dropped
 
 MARGIN = 40  # elements on each side of an array
 
@@ -122,14 +123,18 @@ class Call:
         T, B, I, H = p.sizes
         self.zeros = np.zeros(kernels.padded(max(I, H)), self.memory.dtype)
         self.chunk = chunk or T
+        self.width = dict.fromkeys(p.cell.states, H) | {p.cell.states[0]: p.P}
         self.states: Results = {}
-        self.fields = {"T": T, "B": B, "I": I, "H": H, "chunk": self.chunk, "by_units": int(by_units)}
+        self.fields = {"T": T, "B": B, "I": I, "H": H, "P": p.P, "chunk": self.chunk}
+        self.fields |= {"by_units": int(by_units), "seed": SEED, "first_step": FIRST_STEP}
         self.fields |= strided("x", self.arrays["x"])
         for name in p.leaves[1:]:
             self.fields[name] = self.arrays[name].ctypes.data
         for state in p.cell.states:
-            init = self.arrays.get(f"init_{state}", np.broadcast_to(self.zeros[:H], (B, H)))
-            self.fields |= strided(f"init_{state}", np.broadcast_to(init, (T, B, H)))
+            nothing = np.broadcast_to(self.zeros[: self.width[state]], (B, self.width[state]))
+            init = self.arrays.get(f"init_{state}", nothing)
+            whole = np.broadcast_to(init, (T, B, self.width[state]))
+            self.fields |= strided(f"init_{state}", whole)
 
     def sequence(self, name: str, width: int) -> Array:
         """A new sequence that a kernel knows as `name`."""
@@ -145,36 +150,42 @@ class Call:
 
     def join(self) -> None:
         """Give room for the input and the state of a step."""
-        _, B, I, H = self.p.sizes
-        self.joined = self.memory.array(B, I + H)
+        _, B, I, _ = self.p.sizes
+        self.joined = self.memory.array(B, I + self.p.P)
         self.fields["joined"] = self.joined.ctypes.data
 
     def forward(self, keep: bool, watch: Sequence[str]) -> Results:
         """Run forward; without `keep` states behind the output have their last step only."""
         plan, cell, (T, B, I, H) = self.kernels.plan, self.p.cell, self.p.sizes
-        width = len(plan.slots) * H
+        width, count = plan.gates * H, len(plan.forward.means)
         tape = keep and plan.keeps
         self.gates = self.sequence("gates", width) if tape else self.memory.array(self.chunk, B, width)
         self.fields |= strided("gates", self.gates)
-        self.scratch(self.kernels.forward_scratch(I, H))
+        one_step = np.broadcast_to(self.memory.array(B, count), (T, B, count))
+        self.means = self.sequence("means", count) if tape else one_step
+        self.fields |= strided("means", self.means)
+        self.scratch(self.kernels.forward_packed(I, H, self.p.P))
+        self.scratch(self.kernels.forward_scratch(B, H, self.p.P))
         for s in cell.states if keep else cell.states[:1]:
-            self.states[s] = self.sequence(f"out_{s}", H)
+            self.states[s] = self.sequence(f"out_{s}", self.width[s])
         finals = {s: self.states[s][-1] for s in self.states}
         for s in cell.states[len(self.states) :]:
             finals[s] = self.memory.array(B, H)
             self.fields |= strided(f"out_{s}", np.broadcast_to(finals[s], (T, B, H)))
-        watched = {v: self.sequence("watch", H) for v in watch}
+        seen = [v for v in watch if cell.values[v].op != "project"]  # the output is seen anyway
+        watched = {v: self.sequence("watch", H) for v in seen}
         self.fields |= {f"watch_{v}": steps.ctypes.data for v, steps in watched.items()}
         self.fields |= {"keep": int(tape), "watch": int(bool(watch))}
         self.kernels.forward(self.threads, self.fields)
         results = {"output": self.states[cell.states[0]]}
         results |= {f"final {s}": value for s, value in finals.items()}
+        watched |= {v: results["output"] for v in watch if v not in watched}
         return results | {f"watch {v}": value for v, value in watched.items()}
 
     def backward(self, in_place: bool, dx: bool) -> Results:
         """Run backward and the products for the weights."""
-        cell, (_, _, I, H) = self.p.cell, self.p.sizes
-        width = (len(self.kernels.plan.slots) + len(cell.vectors)) * H
+        plan, cell, (_, B, I, H) = self.kernels.plan, self.p.cell, self.p.sizes
+        width = plan.derivatives * H
         if in_place:
             self.derivatives = self.gates
             self.fields |= strided("derivatives", self.gates)
@@ -184,7 +195,10 @@ class Call:
         self.fields |= {f"carry_{s}": self.arrays[f"carry_{s}"].ctypes.data for s in cell.states}
         results = {"gradient x": self.sequence("dx", I)}
         self.fields["dx"] *= dx
-        self.scratch(self.kernels.backward_scratch(I, H))
+        self.projected = self.sequence("projected", self.p.P) if cell.projects else None
+        self.by_vectors = self.memory.copy(np.zeros((B, len(cell.vectors) * H)))
+        self.fields["by_vectors"] = self.by_vectors.ctypes.data
+        self.scratch(self.kernels.backward_scratch(B, I, H, self.p.P))
         self.fields["zeros"] = self.zeros.ctypes.data
         self.kernels.backward(self.threads, self.fields)
         for s in cell.states:
@@ -192,17 +206,20 @@ class Call:
         return results | self.by_weights()
 
     def slot(self, n: int) -> Array:
-        """The derivatives by a slot, or after the slots by a vector."""
+        """The derivatives by a slot, or after the slots by a `linear`."""
         H = self.p.sizes[3]
         return self.derivatives[:, :, n * H : (n + 1) * H]
 
     def by_weights(self) -> Results:
         plan, cell, (T, B, I, H) = self.kernels.plan, self.p.cell, self.p.sizes
         ones = np.broadcast_to(np.ones((), self.memory.dtype), (T, B, 1))
-        init = [self.arrays.get(f"init_{cell.states[0]}", np.zeros((B, H), self.memory.dtype))]
-        entering = self.memory.copy(np.stack([*init, *self.states[cell.states[0]][:-1]]))
+        init = [self.arrays.get(f"init_{cell.states[0]}", np.zeros((B, self.p.P), self.memory.dtype))]
+        entering = np.stack([*init, *self.states[cell.states[0]][:-1]])
+        if cell.seen.op == "dropout":
+            entering = dropped(cell.seen, entering, FIRST_STEP)
+        entering = self.memory.copy(entering)
         results: Results = {}
-        for side, met, number in (("ih", self.arrays["x"], I), ("hh", entering, H)):
+        for side, met, number in (("ih", self.arrays["x"], I), ("hh", entering, self.p.P)):
             rows = [getattr(slot, f"row_{side}") for slot in plan.slots]
             by_weight = self.memory.copy(
                 np.zeros((len(rows) - rows.count(None), H, number)).reshape(-1, number)
@@ -214,11 +231,27 @@ class Call:
                     self.outer(self.slot(n), met, by_weight[block])
                     self.outer(self.slot(n), ones, by_bias[block])
             results |= {f"gradient w_{side}": by_weight, f"gradient b_{side}": by_bias[:, 0]}
-        for n, v in enumerate(cell.vectors, len(plan.slots)):
-            by_vector = self.memory.copy(np.zeros((H, 1)))
-            self.outer(self.slot(n), ones, by_vector)
-            results[f"gradient vector_{v}"] = by_vector[:, 0]
+        if cell.linears:
+            by_weight = self.memory.copy(np.zeros((len(cell.linears) * H, H)))
+            by_bias = self.memory.copy(np.zeros((len(by_weight), 1)))
+            for n, node in enumerate(plan.cell.linears):
+                block = slice(n * H, (n + 1) * H)
+                self.outer(self.slot(len(plan.slots) + n), self.column(node.args[0]), by_weight[block])
+                self.outer(self.slot(len(plan.slots) + n), ones, by_bias[block])
+            results |= {"gradient w_linear": by_weight, "gradient b_linear": by_bias[:, 0]}
+        if self.projected is not None:
+            results["gradient w_hr"] = self.memory.copy(np.zeros((self.p.P, H)))
+            self.outer(
+                self.projected, self.column(plan.cell.next_states[0].args[0]), results["gradient w_hr"]
+            )
+        for n, v in enumerate(cell.vectors):
+            results[f"gradient vector_{v}"] = self.by_vectors[:, n * H : (n + 1) * H].sum(0)
         return results
+
+    def column(self, node: Node) -> Array:
+        """What a product in the middle of a step has multiplied."""
+        H, n = self.p.sizes[3], self.kernels.plan.columns[node]
+        return self.memory.copy(self.gates[:, :, n * H : (n + 1) * H])
 
     def outer(self, a: Array, x: Array, c: Array) -> None:
         """``c [N, M] += sum over t, b of a[t, b, N] * x[t, b, M]``."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gatewise import cells
-from tests.compiler.examples import EXAMPLES, IN_FLOAT32, Example, examples
+from tests.compiler.examples import EXAMPLES, IN_FLOAT32, Example, by_chance, examples
 from tests.compiler.problems import SHAPES, Problem, problem, slope
 from tests.compiler.running import assert_same_bits, run
 
@@ -33,6 +33,12 @@ def check(example: Example, p: Problem) -> None:
 def test_gradients_are_the_derivatives_of_the_equations(
     example: Example, shape: tuple[int, int, int, int]
 ) -> None:
+    check(example, problem(example.cell, *shape))
+
+
+@by_chance
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_gradients_of_what_chance_has_left(example: Example, shape: tuple[int, int, int, int]) -> None:
     check(example, problem(example.cell, *shape))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gatewise import Cell, cell, cells, sigmoid, tanh
 from gatewise.compiler.program import compiled
-from tests.compiler.examples import Example, examples, typed_examples
+from tests.compiler.examples import Example, by_chance, examples, typed_examples
 from tests.compiler.problems import SHAPES, Array, Problem, problem, stated
 from tests.compiler.running import Memory, assert_same_bits, run
 
@@ -32,6 +32,15 @@ def check(example: Example, p: Problem, dtype: str) -> None:
 @typed_examples
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_states_are_those_of_the_equations(
+    example: Example, shape: tuple[int, int, int, int], dtype: str
+) -> None:
+    check(example, problem(example.cell, *shape), dtype)
+
+
+@by_chance
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_chance_decides_as_it_is_stated(
     example: Example, shape: tuple[int, int, int, int], dtype: str
 ) -> None:
     check(example, problem(example.cell, *shape), dtype)

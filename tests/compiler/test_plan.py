@@ -5,9 +5,19 @@ from __future__ import annotations
 import pytest
 
 from gatewise import Cell, cells
-from gatewise.compiler.plan import ElementwisePhase, MatrixPhase, plan
+from gatewise.compiler.plan import plan
 from gatewise.language.graph import Node
-from tests.compiler.examples import Example, chooser, examples, feedforward, peephole
+from tests.compiler.examples import (
+    Example,
+    chooser,
+    examples,
+    feedforward,
+    lstm_dropped,
+    lstm_projected,
+    normal,
+    peephole,
+    reset_first,
+)
 
 
 def slots(cell: Cell) -> list[tuple[str, int | None, int | None]]:
@@ -61,14 +71,28 @@ def test_a_comparison_is_no_number_to_keep() -> None:
 
 
 @pytest.mark.parametrize("cell", [cells.rnn, cells.rnn_relu, cells.lstm, cells.gru], ids=lambda c: c.name)
-def test_a_step_of_a_classic_cell_is_a_product_and_arithmetic(cell: Cell) -> None:
-    product, arithmetic = plan(cell).forward
-    assert product == MatrixPhase("h")
-    leaves = [cell.graph.leaf("state", name) for name in cell.states]
-    assert arithmetic == ElementwisePhase(tuple(zip(leaves, cell.next_states, strict=True)))
-    product, arithmetic = plan(cell).backward
-    assert product == MatrixPhase("h", transposed=True)
-    assert {slot.leaf for slot in plan(cell).slots} <= {leaf for leaf, _ in arithmetic.outputs}
+def test_a_step_of_a_classic_cell_is_one_product_and_one_pass(cell: Cell) -> None:
+    for found in (plan(cell).forward, plan(cell).backward):
+        assert found.is_single
+        assert not (found.products or found.means or found.spilled)
+    (phase,) = plan(cell).forward.phases
+    assert phase.passes[0].outputs == tuple(dict.fromkeys(cell.next_states))
+    assert {slot.leaf for slot in plan(cell).slots} <= plan(cell).adjoints.keys()
+
+
+def test_only_one_product_and_one_pass_can_be_divided_by_units() -> None:
+    assert plan(cells.lstm).divides_units
+    assert not plan(normal).divides_units
+    assert not plan(reset_first).divides_units
+    assert not plan(lstm_dropped).divides_units
+
+
+def test_products_in_the_middle_lie_behind_the_slots() -> None:
+    p = plan(reset_first)
+    assert (p.gates, p.derivatives) == (5, 4)  # r, z, n and the product, and what it has multiplied
+    assert [p.columns[node] for node in (*p.cell.linears, *p.multiplied)] == [3, 4]
+    assert plan(lstm_projected).gates == 5
+    assert plan(lstm_projected).derivatives == 4
 
 
 def test_a_plan_is_made_once() -> None:

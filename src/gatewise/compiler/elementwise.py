@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gatewise.compiler.mathematics import OPERATIONS
 from gatewise.compiler.vector import Code, Value
-from gatewise.language.graph import Node
+from gatewise.language.graph import CHANCES, Node
 
 Source = Callable[[], Value]
 
 
-class Evaluation:
-    """Values of nodes, each computed once; `sources` says where those that are not computed come from."""
+def operands(node: Node) -> tuple[Node, ...]:
+    """What the instruction for a node reads: in a sum with a product, which is one `fma`, its factors."""
+    if node.op in ("add", "sub"):
+        a, b = node.args
+        if a.op == "mul":
+            return (*a.args, b)
+        if b.op == "mul":
+            return (a, *b.args)
+    return node.args
 
-    def __init__(self, code: Code, sources: dict[Node, Source]) -> None:
+
+class Evaluation:
+    """Values of nodes, each computed once; `sources` says where those that are not computed come from.
+
+    `strikes` gives the mask that chance decides for a node.
+    """
+
+    def __init__(
+        self, code: Code, sources: Mapping[Node, Source], strikes: Callable[[Node], Value] | None = None
+    ) -> None:
         self.code = code
         self._sources = sources
+        self._strikes = strikes
         self._values: dict[Node, Value] = {}
 
     def branch(self) -> Evaluation:
         """An evaluation for code that may be skipped: it sees what is known and leaves nothing behind."""
-        other = Evaluation(self.code, self._sources)
+        other = Evaluation(self.code, self._sources, self._strikes)
         other._values = dict(self._values)
         return other
 
@@ -39,7 +56,16 @@ class Evaluation:
             fused = self._fused(node)
             if fused is not None:
                 return fused
-        return OPERATIONS[node.op](self.code, *(self[arg] for arg in node.args))
+        args = [self[arg] for arg in node.args]
+        return self._chosen(node, args) if node.op in CHANCES else OPERATIONS[node.op](self.code, *args)
+
+    def _chosen(self, node: Node, args: list[Value]) -> Value:
+        """What chance leaves of the arguments."""
+        assert self._strikes is not None
+        b, code, struck = self.code.b, self.code, self._strikes(node)
+        if node.op == "zoneout":
+            return b.select(struck, *args)
+        return b.select(struck, code.constant(0), b.fmul(args[0], code.constant(1 / (1 - node.value))))
 
     def _fused(self, node: Node) -> Value | None:
         """A sum with a product as one `fma`. Which product depends on the graph alone, never on what else

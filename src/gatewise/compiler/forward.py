@@ -5,14 +5,17 @@ that bring their own threads.
 
 Arrays, last axis contiguous, time and batch strides given (negative time strides walk backwards):
 
-- ``x [T, B, I]``; ``w_ih [Gx*H, I]``, ``w_hh [Gh*H, H]``, ``b_ih``, ``b_hh`` (or null), vectors ``[H]``
-- ``gates [T, B, S*H]`` when kept for backward, else scratch for `chunk` steps: pre-activations, which
-  `keep` replaces by what the plan keeps
+- ``x [T, B, I]``; ``w_ih [Gx*H, I]``, ``w_hh [Gh*H, P]``, ``b_ih``, ``b_hh`` (or null), vectors ``[H]``;
+  ``w_linear [N*H, H]``, ``b_linear`` (or null), ``w_hr [P, H]``; P is H where nothing is projected
+- ``gates [T, B, plan.gates * H]`` when kept for backward, else scratch for `chunk` steps: pre-activations,
+  which `keep` replaces by what the plan keeps; ``means [T, B, plan's means]``, kept or scratch for a step
 - for each state s: ``init_s [B, H]``; ``out_s [T, B, H]``, where a time stride of 0 keeps the last step only.
-  ``out`` of the first state is the output
+  The first state is the output, ``[.., P]``
 - ``watch_v [T, B, H]`` for each watchable value v, or null
 - packed sequences ``[N, ...]``, resets and scratch ``entering_s [B, H]``: see `walk`
-- scratch: ``panels``, ``bias [S, H rounded up to V]``, ``joined [B, I + H]`` or null
+- ``seed``, and the number of the `first_step`, for what is left to chance
+- scratch: ``panels``, ``panels_linear``, ``panels_project``, ``bias [S + N + 1, H rounded up to V]``,
+  ``spills [B, .]``, ``seen [B, P]``, ``joined [B, I + P]`` or null
 
 The sums of a slot run over the input, then the state. Where both feed the same slots and there is room to lay
 them `joined` side by side, one product does; else the input's is made for a chunk of steps at a time and the
@@ -21,13 +24,14 @@ state's goes on from it. The bits are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from llvmlite import ir
 
-from gatewise.compiler import entry, walk
+from gatewise.compiler import chance, entry, walk
 from gatewise.compiler.arguments import Arguments, Fields
 from gatewise.compiler.elementwise import Evaluation, Source
 from gatewise.compiler.matrix import (
@@ -43,8 +47,10 @@ from gatewise.compiler.matrix import (
     matrix_phase,
 )
 from gatewise.compiler.packing import pack
-from gatewise.compiler.plan import ElementwisePhase, Plan
+from gatewise.compiler.passes import row_function
+from gatewise.compiler.plan import Plan
 from gatewise.compiler.product import PRODUCT, product_function
+from gatewise.compiler.schedule import START, Pass, Phase, Schedule
 from gatewise.compiler.vector import I64, POINTER, Code, Number, Value, i64, internal_function
 from gatewise.language import Cell
 from gatewise.language.graph import Node
@@ -53,9 +59,11 @@ from gatewise.language.graph import Node
 def arguments(plan: Plan) -> Arguments:
     """The fields of a forward call."""
     cell = plan.cell
-    names = [*entry.FIELDS, "T", "B", "I", "H", "chunk", "keep", "watch", "watch.t", "watch.b"]
-    names += ["x", "x.t", "x.b", "w_ih", "w_hh", "b_ih", "b_hh", "panels", "bias", "joined"]
-    names += ["gates", "gates.t", "gates.b", *walk.FIELDS, *walk.state_fields(cell)]
+    names = [*entry.FIELDS, "T", "B", "I", "H", "P", "chunk", "keep", "watch", "watch.t", "watch.b"]
+    names += ["x", "x.t", "x.b", "w_ih", "w_hh", "b_ih", "b_hh", "w_linear", "b_linear", "w_hr"]
+    names += ["panels", "panels_linear", "panels_project", "bias", "spills", "seen", "joined"]
+    names += [f"{array}{stride}" for array in ("gates", "means") for stride in ("", ".t", ".b")]
+    names += ["seed", "first_step", *walk.FIELDS, *walk.state_fields(cell)]
     names += [f"vector_{name}" for name in cell.vectors]
     names += [f"watch_{name}" for name in cell.values]
     return Arguments(names)
@@ -69,12 +77,41 @@ def padded(code: Code, units: Value) -> Value:
 def write(plan: Plan, number: Number, width: int, registers: int) -> str:
     """The module as LLVM text."""
     tiles = Tiles(f"{plan.cell.name}_forward", number, width, registers)
-    _, arithmetic = plan.forward
-    slots = len(plan.state_slots)
-    write_step = partial(_elementwise, plan, arithmetic)
-    cell = elementwise_function(tiles, "cell", slots, write_step, partial(_touched, plan))
-    entry.write_entries(tiles, arguments(plan), partial(_pack, plan), partial(_rows, plan, tiles, cell))
+    functions = []
+    for phase in plan.forward.phases:
+        slots = len(plan.products_at(phase.passes[0].level))
+        parts = partial(_write_pass, plan), partial(_touched, plan), partial(_store_mean, plan)
+        functions.append(phase_functions(tiles, phase, slots, *parts, "cell"))
+    entry.write_entries(tiles, arguments(plan), partial(_pack, plan), partial(_rows, plan, tiles, functions))
     return str(tiles.module)
+
+
+class PhaseFunctions(NamedTuple):
+    """Those of a phase: what is done with the sums of a tile, and with rows after that."""
+
+    tile: Elementwise
+    rows: Value | None
+
+
+def phase_functions(
+    tiles: Tiles,
+    phase: Phase,
+    slots: int,
+    write: Callable[[Pass, Place], list[list[Value]]],
+    touched: Callable[[Place], Iterable[Value]],
+    store_mean: Callable[[Place, Node, Value], None],
+    name: str,
+) -> PhaseFunctions:
+    """The functions of a phase with so many slots, whose passes are written by `write`."""
+    first, *others = phase.passes
+
+    def write_tile(place: Place) -> None:
+        write(first, place)
+
+    name = f"{name}_{first.level.phase}"
+    tile = elementwise_function(tiles, name, slots, write_tile, touched)
+    rows = row_function(tiles, f"{name}_rows", others, write, store_mean) if others else None
+    return PhaseFunctions(tile, rows)
 
 
 def _panels(plan: Plan, code: Code, f: Fields) -> tuple[tuple[Value, Value], tuple[Value, Value]]:
@@ -82,7 +119,7 @@ def _panels(plan: Plan, code: Code, f: Fields) -> tuple[tuple[Value, Value], tup
     b, V = code.b, code.width
     of_x, of_state = (
         b.mul(f["I"], i64(len(plan.input_slots) * V)),
-        b.mul(f["H"], i64(len(plan.state_slots) * V)),
+        b.mul(f["P"], i64(len(plan.state_slots) * V)),
     )
     whole = b.add(of_x, of_state)
     panels = f.pointer("panels")
@@ -95,14 +132,20 @@ def _pack(plan: Plan, code: Code, f: Fields, share: entry.Share) -> None:
     blocks = share.of(code, blocks_of(code, H))
     of_x, of_state = _panels(plan, code, f)
     pack(code, *of_x, f.pointer("w_ih"), plan.rows_ih, f["I"], H, blocks)
-    pack(code, *of_state, f.pointer("w_hh"), plan.rows_hh, H, H, blocks)
+    pack(code, *of_state, f.pointer("w_hh"), plan.rows_hh, f["P"], H, blocks)
+    for phase in plan.forward.phases[1:]:
+        panels, of, shape = _product(plan, code, f, phase)
+        some = share.of(code, blocks_of(code, shape.units))
+        pack(code, *panels, f.pointer(of), shape.rows, H, shape.units, some)
+    rows: list[dict[str, int | None]] = [{"b_ih": s.row_ih, "b_hh": s.row_hh} for s in plan.slots]
+    rows += [{"b_linear": int(node.name)} for node in _linears(plan)]
     nothing = ir.Constant(code.mask, [0] * code.width)
-    for s, slot in enumerate(plan.slots):
+    for s, biases in enumerate([*rows, {}]):  # the last one stays zero: what a projection starts from
         with code.loop(*blocks, i64(1)) as block:
             u = b.mul(block, i64(code.width))
             mask = code.first(code.smaller(b.sub(H, u), i64(code.width)))
             total = code.constant(0)
-            for name, row in (("b_ih", slot.row_ih), ("b_hh", slot.row_hh)):
+            for name, row in biases.items():
                 if row is not None:
                     there = b.icmp_signed("!=", f[name], i64(0))
                     bias = code.at(f.pointer(name), b.add(b.mul(H, i64(row)), u))
@@ -110,17 +153,49 @@ def _pack(plan: Plan, code: Code, f: Fields, share: entry.Share) -> None:
             code.store(total, code.at(f.pointer("bias"), b.add(b.mul(stride, i64(s)), u)))
 
 
+class _Shape(NamedTuple):
+    """Of the weights of a product in the middle of a step: blocks of rows, units, the row of its bias."""
+
+    rows: list[int]
+    units: Value
+    bias: int
+
+
+def _linears(plan: Plan) -> list[Node]:
+    """The products `linear` in the order in which they are made."""
+    return [node for node in plan.forward.products if node.op == "linear"]
+
+
+def _product(plan: Plan, code: Code, f: Fields, phase: Phase) -> tuple[tuple[Value, Value], str, _Shape]:
+    """The first panel of a later phase and how far the next one is, the field of its weights, their shape."""
+    b, H, count = code.b, f["H"], len(phase.products)
+    stride = b.mul(H, i64(count * code.width))
+    if phase.products[0].op == "project":
+        shape = _Shape([0], f["P"], len(plan.slots) + len(_linears(plan)))
+        return (f.pointer("panels_project"), stride), "w_hr", shape
+    place = _linears(plan).index(phase.products[0])
+    before = b.mul(b.mul(padded(code, H), H), i64(place))
+    shape = _Shape([int(node.name) for node in phase.products], H, len(plan.slots) + place)
+    return (code.at(f.pointer("panels_linear"), before), stride), "w_linear", shape
+
+
 def _rows(
-    plan: Plan, tiles: Tiles, cell: Elementwise, code: Code, f: Fields, array: Value, work: entry.Work
+    plan: Plan,
+    tiles: Tiles,
+    functions: list[PhaseFunctions],
+    code: Code,
+    f: Fields,
+    array: Value,
+    work: entry.Work,
 ) -> None:
     """Some rows of the batch through the whole sequence, a chunk of steps at a time."""
-    b, H = code.b, f["H"]
+    b, H, cell = code.b, f["H"], plan.cell
     first, last = work.rows
     blocks = work.units.of(code, blocks_of(code, H))
-    multiplied, _ = plan.forward
     product = product_function(tiles, len(plan.input_slots), len(plan.slots))
-    enter = walk.enter_function(tiles, plan.cell, arguments(plan))
-    call, frame = PRODUCT.make(code), walk.step_frame(plan.cell).make(code)
+    enter = walk.enter_function(tiles, cell, arguments(plan))
+    see = _see_function(plan, tiles)
+    call, frame = PRODUCT.make(code), walk.step_frame(cell).make(code)
     frame.set(arguments=array)
     of_x, of_state = _panels(plan, code, f)
     joined = b.icmp_signed("!=", f["joined"], i64(0))
@@ -145,38 +220,73 @@ def _rows(
             with b.if_then(anew):
                 b.call(enter, [array, t, first, end, *blocks])
                 work.meet()
-            previous = walk.set_states(frame, code, f, plan.cell, t, anew)
+            previous = walk.set_states(frame, code, f, cell, t, anew)
             here = code.at(gates, walk.offset_of(code, f, "gates", t))
-            frame.set(gates=here, watch=walk.offset_of(code, f, "watch", t))
-            state, stride = previous[multiplied.vector]
+            frame.set(
+                gates=here,
+                means=walk.at_step(code, f, "means", t),
+                watch=walk.offset_of(code, f, "watch", t),
+                step=b.add(f["first_step"], t),
+            )
+            state, stride = previous[cell.states[0]]
+            if see is not None:
+                b.call(see, [frame.array, first, end, f["P"]])
+                state, stride = f.pointer("seen"), f["P"]
             rows = Rows(state, i64(0), stride, i64(1), first, end)
-            columns = Columns(of_state[0], of_state[1], H, H, *blocks)
+            columns = Columns(*of_state, f["P"], H, *blocks)
             first_slot = len(plan.slots) - len(plan.state_slots)
             begin = Start(code.at(here, b.mul(H, i64(first_slot))), f["gates.b"], H)
-            then = Then(cell, frame.array)
-            if not plan.joins:
-                matrix_phase(code, tiles, len(plan.state_slots), rows, begin, columns, then, t)
-            else:
+            if plan.joins:
                 with b.if_then(joined):
                     x = Rows(walk.at_step(code, f, "x", t), i64(0), f["x.b"], i64(1), first, end)
                     _join(tiles, code, f, x, rows)
-                K = b.add(f["I"], H)
-                pick = partial(b.select, joined)
+                K, pick = b.add(f["I"], f["P"]), partial(b.select, joined)
                 rows = replace(rows, a=pick(f.pointer("joined"), state), row_stride=pick(K, stride))
-                columns = replace(columns, panels=pick(of_x[0], of_state[0]), K=pick(K, H))
+                columns = replace(columns, panels=pick(of_x[0], of_state[0]), K=pick(K, f["P"]))
                 begin = Start(
                     pick(f.pointer("bias"), here), pick(i64(0), f["gates.b"]), pick(padded(code, H), H)
                 )
-                matrix_phase(code, tiles, len(plan.state_slots), rows, begin, columns, then, t)
+            then = Then(functions[0].tile, frame.array)
+            matrix_phase(code, tiles, len(plan.state_slots), rows, begin, columns, then, t)
+            for phase, (tile, later) in zip(plan.forward.phases, functions, strict=True):
+                if phase.products:
+                    vector = plan.columns[phase.products[0].args[0]]
+                    a = code.at(here, b.mul(H, i64(vector)))
+                    panels, _, shape = _product(plan, code, f, phase)
+                    bias = code.at(f.pointer("bias"), b.mul(padded(code, H), i64(shape.bias)))
+                    matrix_phase(
+                        code, tiles, len(phase.products),
+                        Rows(a, i64(0), f["gates.b"], i64(1), first, end),
+                        Start(bias, i64(0), padded(code, H)),
+                        Columns(*panels, H, shape.units, i64(0), blocks_of(code, shape.units)),
+                        Then(tile, frame.array), t,
+                    )  # fmt: skip
+                if later is not None:
+                    b.call(later, [frame.array, first, end, H])
             work.meet()
+
+
+def _see_function(plan: Plan, tiles: Tiles) -> Value | None:
+    """What the gates see of the state, row by row; None where that is the state itself."""
+    if plan.cell.seen.op == "state":
+        return None
+
+    def write(one: Pass, place: Place) -> list[list[Value]]:
+        step, f = _frame_and_fields(plan, place)
+        value = _evaluation(plan, one, place, step, f)[plan.cell.seen]
+        at = place.code.b.add(place.code.b.mul(place.row, f["P"]), place.unit)
+        place.code.store(value, place.code.at(f.pointer("seen"), at), place.mask)
+        return []
+
+    return row_function(tiles, "see", [Pass(START)], write, partial(_store_mean, plan))
 
 
 def _join(tiles: Tiles, code: Code, f: Fields, x: Rows, state: Rows) -> None:
     """Lay rows of the input and of the state side by side."""
     join = tiles.module.globals.get("join") or _write_join(tiles)
-    b, K = code.b, code.b.add(f["I"], f["H"])
+    b, K = code.b, code.b.add(f["I"], f["P"])
     to = f.pointer("joined")
-    for rows, numbers, at in ((x, f["I"], to), (state, f["H"], code.at(to, f["I"]))):
+    for rows, numbers, at in ((x, f["I"], to), (state, f["P"], code.at(to, f["I"]))):
         b.call(join, [at, K, rows.a, rows.row_stride, numbers, rows.first, rows.last])
 
 
@@ -196,40 +306,100 @@ def _write_join(tiles: Tiles) -> Value:
     return function
 
 
-def _elementwise(plan: Plan, phase: ElementwisePhase, place: Place) -> None:
-    """The cell's arithmetic on the sums of a tile: new states, what is kept, what is watched."""
-    code, b, cell = place.code, place.code.b, plan.cell
-    step = walk.step_frame(cell).read(code, place.context)
-    f = arguments(plan).read(code, step.pointer("arguments"))
+def _frame_and_fields(plan: Plan, place: Place) -> tuple[Fields, Fields]:
+    """What is said of the step, and the fields of the call."""
+    step = walk.step_frame(plan.cell).read(place.code, place.context)
+    return step, arguments(plan).read(place.code, step.pointer("arguments"))
+
+
+def _evaluation(plan: Plan, one: Pass, place: Place, step: Fields, f: Fields) -> Evaluation:
+    """The terms of a pass: what comes with its product, what is in memory, and the rest computed."""
+    code, b = place.code, place.code.b
     gates = row_of(place, f, step, "gates", "gates.b")
+    products = plan.products_at(one.level)
 
-    def slot_at(s: int) -> Value:
-        return code.at(gates, b.mul(f["H"], i64(s)))
+    def column(n: int) -> Value:
+        return code.load(code.at(gates, b.mul(f["H"], i64(n))), place.mask)
 
-    def pre_activation(s: int) -> Value:
-        slot = plan.slots[s]
-        if slot.row_hh is None:
-            return code.load(slot_at(s), place.mask)
-        return place.sum(s - len(plan.slots) + len(plan.state_slots))
+    sources: dict[Node, Source] = {
+        node: partial(column, n)
+        for node, n in plan.columns.items()
+        if node not in plan.stored or plan.stored[node] < one.level
+    }
+    sources |= {node: partial(place.sum, n) for n, node in enumerate(products)}
+    sources |= spilled_sources(plan.forward, one, place, f)
+    for n, mean in enumerate(plan.forward.means):
+        at = b.add(b.mul(place.row, f["means.b"]), i64(n))
+        sources[mean] = partial(broadcast, code, step.pointer("means"), at)
+    strikes = partial(strikes_at, place, step, f)
+    return Evaluation(code, sources | state_and_vector_sources(plan, place, f, step), strikes)
 
-    sources: dict[Node, Source] = {s.leaf: partial(pre_activation, n) for n, s in enumerate(plan.slots)}
-    values = Evaluation(code, sources | state_and_vector_sources(plan, place, f, step))
-    after = [(state.name, values[node]) for state, node in phase.outputs]
-    with b.if_then(b.icmp_signed("!=", f["keep"], i64(0))):
-        kept = values.branch()
-        for s, stand_in in enumerate(plan.kept):
-            if stand_in is not None:
-                code.store(kept[stand_in], slot_at(s), place.mask)
-    with b.if_then(b.icmp_signed("!=", f["watch"], i64(0))):
-        watched = values.branch()
-        offset = b.add(step["watch"], b.add(b.mul(place.row, f["watch.b"]), place.unit))
-        for name, node in cell.values.items():
-            with b.if_then(b.icmp_signed("!=", f[f"watch_{name}"], i64(0))):
-                value = watched.branch()[node]
-                code.store(value, code.at(f.pointer(f"watch_{name}"), offset), place.mask)
+
+def broadcast(code: Code, array: Value, at: Value) -> Value:
+    """A number of an array in every lane."""
+    return code.splat(code.scalar(array, at))
+
+
+def strikes_at(place: Place, step: Fields, f: Fields, node: Node) -> Value:
+    """Where chance strikes among this place's units."""
+    return chance.strikes(place.code, node, f["seed"], step["step"], place.row, place.unit)
+
+
+def spilled_sources(of: Schedule, one: Pass, place: Place, f: Fields) -> dict[Node, Source]:
+    """What earlier passes have stored for this one."""
+    earlier = (node for phase in of.phases for p in phase.passes if p.level < one.level for node in p.spills)
+    return {node: partial(place.code.load, spill(of, node, place, f), place.mask) for node in earlier}
+
+
+def spill(of: Schedule, node: Node, place: Place, f: Fields) -> Value:
+    """Where a term is kept for later passes."""
+    b, count = place.code.b, len(of.spilled)
+    row = b.add(b.mul(place.row, i64(count)), i64(of.spilled.index(node)))
+    return place.code.at(f.pointer("spills"), b.add(b.mul(row, f["H"]), place.unit))
+
+
+def _store_mean(plan: Plan, place: Place, mean: Node, value: Value) -> None:
+    step, f = _frame_and_fields(plan, place)
+    b = place.code.b
+    at = b.add(b.mul(place.row, f["means.b"]), i64(plan.forward.means.index(mean)))
+    b.store(value, place.code.at(step.pointer("means"), at))
+
+
+def _write_pass(plan: Plan, one: Pass, place: Place) -> list[list[Value]]:
+    """A pass over some units; gives for each of its means the values of the arguments there."""
+    code, b, cell = place.code, place.code.b, plan.cell
+    step, f = _frame_and_fields(plan, place)
+    values = _evaluation(plan, one, place, step, f)
+    gates = row_of(place, f, step, "gates", "gates.b")
+    after = [
+        (state, values[node])
+        for state, node in zip(cell.states, cell.next_states, strict=True)
+        if node in one.outputs
+    ]
+    for node in one.readable:
+        code.store(values[node], code.at(gates, b.mul(f["H"], i64(plan.columns[node]))), place.mask)
+    for node in one.spills:
+        code.store(values[node], spill(plan.forward, node, place, f), place.mask)
+    added = [[values[arg] for arg in mean.args] for mean in one.means]
+    if plan.forward.is_single:
+        with b.if_then(b.icmp_signed("!=", f["keep"], i64(0))):
+            kept = values.branch()
+            for s, stand_in in enumerate(plan.kept):
+                if stand_in is not None:
+                    code.store(kept[stand_in], code.at(gates, b.mul(f["H"], i64(s))), place.mask)
+    if one.level == plan.forward.last:
+        with b.if_then(b.icmp_signed("!=", f["watch"], i64(0))):
+            watched = values.branch()
+            offset = b.add(step["watch"], b.add(b.mul(place.row, f["watch.b"]), place.unit))
+            for name, node in cell.values.items():
+                if node.op != "project":
+                    with b.if_then(b.icmp_signed("!=", f[f"watch_{name}"], i64(0))):
+                        value = watched.branch()[node]
+                        code.store(value, code.at(f.pointer(f"watch_{name}"), offset), place.mask)
     # Last, when nothing reads the states any more: a state may be kept in the place of the one before.
     for name, value in after:
         code.store(value, row_of(place, f, step, f"next_{name}", f"out_{name}.b"), place.mask)
+    return added
 
 
 def _touched(plan: Plan, place: Place) -> Iterator[Value]:
@@ -238,7 +408,7 @@ def _touched(plan: Plan, place: Place) -> Iterator[Value]:
     step = walk.step_frame(cell).read(code, place.context)
     f = arguments(plan).read(code, step.pointer("arguments"))
     gates = row_of(place, f, step, "gates", "gates.b")
-    yield from (code.at(gates, b.mul(f["H"], i64(s))) for s in range(len(plan.slots)))
+    yield from (code.at(gates, b.mul(f["H"], i64(n))) for n in range(plan.gates))
     yield from touched_states(cell, place, f, step)
 
 

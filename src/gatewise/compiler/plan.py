@@ -2,11 +2,12 @@
 
 A *slot* is one ``[H]`` row of pre-activations. Slots fed by the input alone come first, then those fed by
 input and state, then those fed by the state alone; so the input product fills a prefix of a row of slots
-and the recurrent product a suffix, each in one run. A plain gate is one slot; a `Split` gate is two.
+and the recurrent product a suffix, each in one run. A plain gate is one slot; a `Split` gate is two. Behind
+them, in a row of ``gates``, lie the products in the middle of a step, one slot each, and what they multiply.
 
-A step is a list of phases: here one matrix phase (the state times the recurrent weights) and one elementwise
-phase (the cell's arithmetic). Backward has the same shape: the derivatives of the slots times the recurrent
-weights, then the gradient's arithmetic.
+A step is a `Schedule`: phases begun by a product, first that of the state with the recurrent weights, and
+the cell's arithmetic in one or more passes. Backward has the same shape: the derivatives of the slots times
+the recurrent weights, then the gradient's arithmetic.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ import functools
 from dataclasses import dataclass
 from typing import final
 
+from gatewise.compiler.schedule import START, Level, Schedule, schedule
 from gatewise.language import Cell, Kind
+from gatewise.language.changes import written_out
 from gatewise.language.gradient import gradient
 from gatewise.language.graph import COMPARISONS, Node, topological
+
+SEEN = "what the gates see"  # the name of its seed, which no state can have
 
 
 @final
@@ -37,31 +42,15 @@ class Slot:
 
 @final
 @dataclass(frozen=True)
-class MatrixPhase:
-    """`vector` (a state, or with `transposed` the slots' derivatives) times the weights of some slots."""
-
-    vector: str
-    transposed: bool = False
-
-
-@final
-@dataclass(frozen=True)
-class ElementwisePhase:
-    """Arithmetic on vectors of units: for each leaf, its next value or the derivative by it."""
-
-    outputs: tuple[tuple[Node, Node], ...]
-
-
-@final
-@dataclass(frozen=True)
 class Plan:
     """A cell, ready to be emitted.
 
     Attributes:
-        cell: the equations.
+        cell: the equations, with every norm written out.
         slots: the rows of pre-activations, in the order of memory.
         kept: for each slot, the node whose value backward finds in its place; None where it needs none.
-        adjoints: the derivative of the loss by each leaf, as a graph over `seeds` and forward's nodes.
+        adjoints: the derivative of the loss by each leaf and each `linear`, as a graph over `seeds` and
+            forward's nodes.
         seeds: for each state, the leaf for the derivative by its next value.
         forward: the phases of a step.
         backward: the phases of a step of the gradient.
@@ -72,6 +61,61 @@ class Plan:
     kept: tuple[Node | None, ...]
     adjoints: dict[Node, Node]
     seeds: tuple[Node, ...]
+    forward: Schedule
+    backward: Schedule
+
+    @functools.cached_property
+    def multiplied(self) -> list[Node]:
+        """What the products in the middle of a step multiply, in the order of memory."""
+        return list(dict.fromkeys(product.args[0] for product in self.forward.products))
+
+    @functools.cached_property
+    def columns(self) -> dict[Node, int]:
+        """Where in a row of ``gates`` what is there lies, in rows of units."""
+        leaves = [slot.leaf for slot in self.slots]
+        return {node: n for n, node in enumerate((*leaves, *self.cell.linears, *self.multiplied))}
+
+    @property
+    def divides_units(self) -> bool:
+        """Whether threads can share out the units of a step: where one product is all that sees others."""
+        return self.forward.is_single and self.cell.seen.op == "state"
+
+    @functools.cached_property
+    def stored(self) -> dict[Node, Level]:
+        """When what a step itself leaves in a row of ``gates`` is there; the rest is from the beginning."""
+        passes = (one for phase in self.forward.phases for one in phase.passes)
+        return {node: one.level for one in passes for node in one.readable}
+
+    def products_at(self, level: Level) -> tuple[Node, ...]:
+        """What the sums of a tile are in a pass of forward."""
+        if level == START:
+            return tuple(slot.leaf for slot in self.state_slots)
+        return next(
+            (p.products for p in self.forward.phases if p.products and p.passes[0].level == level), ()
+        )
+
+    @functools.cached_property
+    def gates(self) -> int:
+        """How many rows of units a row of ``gates`` has."""
+        return len(self.slots) + len(self.cell.linears) + len(self.multiplied)
+
+    @functools.cached_property
+    def derivative_columns(self) -> dict[Node, int]:
+        """Where in a row of ``derivatives`` that by a slot or a `linear` lies, in rows of units."""
+        first = len(self.slots)
+        linear = {node: first + n for n, node in enumerate(self.cell.linears)}
+        return {slot.leaf: n for n, slot in enumerate(self.slots)} | linear
+
+    @functools.cached_property
+    def by_seen(self) -> Node:
+        """The derivative by the output, over the seed of what the gates see of it."""
+        graph, cell = self.cell.graph, self.cell
+        return gradient(graph, {cell.seen: graph.leaf("seed", SEEN)})[graph.leaf("state", cell.states[0])]
+
+    @functools.cached_property
+    def derivatives(self) -> int:
+        """How many rows of units a row of ``derivatives`` has: one for each slot and each `linear`."""
+        return len(self.slots) + len(self.cell.linears)
 
     @functools.cached_property
     def input_slots(self) -> tuple[Slot, ...]:
@@ -114,27 +158,40 @@ class Plan:
         """Whether backward reads anything besides the states."""
         return any(node is not None for node in self.kept)
 
-    @property
-    def forward(self) -> tuple[MatrixPhase, ElementwisePhase]:
-        """The phases of a step."""
-        leaves = (self.cell.graph.leaf("state", name) for name in self.cell.states)
-        outputs = tuple(zip(leaves, self.cell.next_states, strict=True))
-        return MatrixPhase(self.cell.states[0]), ElementwisePhase(outputs)
-
-    @property
-    def backward(self) -> tuple[MatrixPhase, ElementwisePhase]:
-        """The phases of a step of the gradient."""
-        outputs = tuple(self.adjoints.items())
-        return MatrixPhase(self.cell.states[0], transposed=True), ElementwisePhase(outputs)
-
 
 @functools.lru_cache(maxsize=128)
 def plan(cell: Cell) -> Plan:
     """The plan of a cell; the last ones are remembered."""
+    cell = written_out(cell)
     slots = _slots(cell)
     seeds = tuple(cell.graph.leaf("seed", state) for state in cell.states)
     adjoints = gradient(cell.graph, _by_node(cell, seeds))
-    return Plan(cell, slots, _kept(cell, slots, adjoints), adjoints, seeds)
+    forward = _forward(cell, slots)
+    raw = tuple(slot.leaf for slot in slots)
+    kept = _kept(cell, slots, adjoints) if forward.is_single else raw
+    return Plan(cell, slots, kept, adjoints, seeds, forward, _backward(cell, adjoints, seeds, forward))
+
+
+def _forward(cell: Cell, slots: tuple[Slot, ...]) -> Schedule:
+    sums = {slot.leaf: START for slot in slots if slot.row_hh is not None}
+    found = schedule(cell.next_states, momentary=sums, together=True)
+    if found.is_single:
+        return found
+    # Pre-activations and products stay in memory: for later passes, and for backward.
+    readable = [*sums, *cell.linears]
+    return schedule(cell.next_states, readable=readable, momentary=sums, together=True)
+
+
+def _backward(cell: Cell, adjoints: dict[Node, Node], seeds: tuple[Node, ...], forward: Schedule) -> Schedule:
+    in_memory = [*cell.next_states, *forward.products, *forward.means]
+    in_memory += [product.args[0] for product in forward.products]
+    # The output of a projecting cell has a width of its own: by it alone the first phase is begun, and all
+    # that is as wide as the units comes after.
+    start = Level(1, 0) if cell.projects else START
+    momentary = dict.fromkeys(seeds, start) | {seeds[0]: START}
+    kept = [d for node, d in adjoints.items() if node.op in ("gate", "linear")]
+    readable = [] if forward.is_single else kept
+    return schedule(adjoints.values(), readable=readable, given=in_memory, momentary=momentary, start=start)
 
 
 def _by_node(cell: Cell, seeds: tuple[Node, ...]) -> dict[Node, Node]:

@@ -138,27 +138,37 @@ class CompiledCell:
         """Units rounded up to whole vectors."""
         return -(-units // self.width) * self.width
 
-    def forward_scratch(self, I: int, H: int) -> dict[str, int]:
-        """Elements of each scratch array of a forward call."""
-        gates_x, gates_h = len(self.plan.input_slots), len(self.plan.state_slots)
-        units = self.padded(H)
+    def forward_packed(self, I: int, H: int, P: int) -> dict[str, int]:
+        """Elements of each array that `prepare` fills for a forward call."""
+        plan, units = self.plan, self.padded(H)
         return {
-            "panels": units * (gates_x * I + gates_h * H),
-            "bias": len(self.plan.slots) * units,
+            "panels": units * (len(plan.input_slots) * I + len(plan.state_slots) * P),
+            "panels_linear": units * H * len(plan.cell.linears),
+            "panels_project": self.padded(P) * H if plan.cell.projects else 0,
+            "bias": (len(plan.slots) + len(plan.cell.linears) + 1) * units,
         }
 
-    def backward_scratch(self, I: int, H: int) -> dict[str, int]:
+    def forward_scratch(self, B: int, H: int, P: int) -> dict[str, int]:
+        """Elements of each scratch array of the steps of a forward call."""
+        seen = 0 if self.plan.cell.seen.op == "state" else B * P
+        return {"spills": B * H * len(self.plan.forward.spilled), "seen": seen}
+
+    def backward_scratch(self, B: int, I: int, H: int, P: int) -> dict[str, int]:
         """Elements of each scratch array of a backward call."""
-        gates_x, gates_h = len(self.plan.input_slots), len(self.plan.state_slots)
+        plan = self.plan
         return {
-            "panels_ih": self.padded(I) * gates_x * H,
-            "panels_hh": self.padded(H) * gates_h * H,
+            "panels_ih": self.padded(I) * len(plan.input_slots) * H,
+            "panels_hh": self.padded(P) * len(plan.state_slots) * H,
+            "panels_linear": self.padded(H) * H * len(plan.cell.linears),
+            "panels_project": self.padded(H) * P if plan.cell.projects else 0,
+            "spills": B * H * len(plan.backward.spilled),
+            "own_means": B * len(plan.backward.means),
         }
 
     def chunk(self, B: int, H: int, threads: int) -> int:
         """How many steps' pre-activations fit the cache."""
         rows = -(-B // threads)
-        step = rows * H * len(self.plan.slots) * self.number.bytes
+        step = rows * H * self.plan.gates * self.number.bytes
         return max(1, _CHUNK_BYTES // max(step, 1))
 
     def joins(self, T: int, rows: int) -> bool:
@@ -176,7 +186,7 @@ class CompiledCell:
             return Team(1, by_units=False)
         weights = len(self.plan.slots) * H * (H + I)
         prefers_units = packed or _FEW_ROWS * wanted > B or weights * self.number.bytes > _LARGE_WEIGHTS
-        if prefers_units and openmp() is not None:
+        if prefers_units and self.plan.divides_units and openmp() is not None:
             parts = min(self.padded(H) // self.width, int(weights * B / _STEP_WORK))
             threads = worth(wanted, parts, weights * B * T)
             if threads > 1:

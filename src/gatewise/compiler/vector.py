@@ -139,6 +139,10 @@ class Code:
         """A scalar in every lane."""
         return self._broadcast(scalar, self.vector)
 
+    def splat_integer(self, scalar: Value) -> Value:
+        """An integer of 32 bits in every lane."""
+        return self._broadcast(scalar, ir.VectorType(I32, self.width))
+
     def _broadcast(self, scalar: Value, vector: Any) -> Value:
         nothing, first = Literal(vector, "poison"), ir.Constant(I32, 0)
         one = self.b.insert_element(nothing, scalar, first)
@@ -153,7 +157,7 @@ class Code:
     def first(self, count: Value) -> Value:
         """The mask of the first `count` lanes, all of them if there are fewer."""
         lanes = ir.VectorType(I32, self.width)
-        bound = self._broadcast(self.b.trunc(count, I32), lanes)
+        bound = self.splat_integer(self.b.trunc(count, I32))
         return self.b.icmp_signed("<", ir.Constant(lanes, list(range(self.width))), bound)
 
     # Memory

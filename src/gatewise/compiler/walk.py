@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from gatewise.compiler.arguments import Arguments, Fields, Frame
 from gatewise.compiler.matrix import Span, Tiles
-from gatewise.compiler.vector import I8, I64, POINTER, Code, Value, i64, internal_function
+from gatewise.compiler.vector import I1, I8, I64, POINTER, Code, Value, i64, internal_function
 from gatewise.language import Cell
 
 # int64 tables over the walk, one entry more than it has steps, or null; a byte for each step and row or null
@@ -98,9 +98,15 @@ def chunk_of(code: Code, f: Fields, first: Value, steps: Value, rows: Span) -> C
     return Chunk(first, low, b.select(packed, i64(1), steps), span)
 
 
+def width_of(f: Fields, cell: Cell, state: str) -> Value:
+    """How wide a state is: the output as wide as it is projected to."""
+    return f["P" if state == cell.states[0] else "H"]
+
+
 def step_frame(cell: Cell) -> Arguments:
     """What an elementwise function is told about the step it is in: addresses of the step's rows."""
-    names = ["arguments", "gates", "derivatives", "dout", "watch", "later_resets"]
+    names = ["arguments", "step", "gates", "means", "derivatives", "dout", "projected", "watch"]
+    names += ["later_resets", "going_on"]
     for state in cell.states:
         names += [f"next_{state}", f"previous_{state}", f"previous_{state}.b"]
     return Arguments(names)
@@ -120,7 +126,7 @@ def set_states(
         previous = b.select(at_start, f.pointer(f"init_{state}"), carried)
         stride = b.select(at_start, f[f"init_{state}.b"], f[f"out_{state}.b"])
         previous = b.select(anew, f.pointer(f"entering_{state}"), previous)
-        stride = b.select(anew, f["H"], stride)
+        stride = b.select(anew, width_of(f, cell, state), stride)
         frame.set(**{
             f"next_{state}": at_step(code, f, f"out_{state}", t),
             f"previous_{state}": previous,
@@ -147,10 +153,16 @@ def resets_at(code: Code, f: Fields, t: Value) -> Value:
     return b.select(there, here, ir.Constant(POINTER, None))
 
 
-def is_reset(code: Code, f: Fields, resets: Value, row: Value) -> Value:
-    """Whether a row is reset, by the address of its step's bytes."""
+def is_reset(code: Code, f: Fields, step: Fields, row: Value) -> Value:
+    """Whether a row that goes on to the later step is reset there."""
+    goes_on = code.b.icmp_signed("<", row, step["going_on"])
+    return _is_reset(code, f, step.pointer("later_resets"), row, goes_on)
+
+
+def _is_reset(code: Code, f: Fields, resets: Value, row: Value, takes_part: Value) -> Value:
+    """Whether a row that takes part in a step is reset, by the address of the step's bytes."""
     b = code.b
-    there = b.icmp_unsigned("!=", b.ptrtoint(resets, I64), i64(0))
+    there = b.and_(takes_part, b.icmp_unsigned("!=", b.ptrtoint(resets, I64), i64(0)))
     flag = b.gep(resets, [b.mul(row, f["resets.b"])], source_etype=I8)
     value = b.load(b.select(there, flag, f.array), typ=I8)
     return b.and_(there, b.icmp_unsigned("!=", value, ir.Constant(I8, 0)))
@@ -167,15 +179,16 @@ def enter_function(tiles: Tiles, cell: Cell, arguments: Arguments) -> Value:
     going_on, resets = rows_of(code, f, before), resets_at(code, f, t)
     with code.loop(first, last, i64(1)) as row:
         joins = b.icmp_signed(">=", row, going_on)
-        anew = b.or_(joins, is_reset(code, f, resets, row))
+        anew = b.or_(joins, _is_reset(code, f, resets, row, ir.Constant(I1, 1)))
         for state in cell.states:
             initial = code.at(f.pointer(f"init_{state}"), b.mul(row, f[f"init_{state}.b"]))
             carried = code.at(at_step(code, f, f"out_{state}", before), b.mul(row, f[f"out_{state}.b"]))
             source = b.select(anew, initial, carried)
-            target = code.at(f.pointer(f"entering_{state}"), b.mul(row, f["H"]))
+            width = width_of(f, cell, state)
+            target = code.at(f.pointer(f"entering_{state}"), b.mul(row, width))
             with code.loop(first_block, last_block, i64(1)) as block:
                 unit = b.mul(block, i64(V))
-                mask = code.first(code.smaller(b.sub(f["H"], unit), i64(V)))
+                mask = code.first(code.smaller(b.sub(width, unit), i64(V)))
                 code.store(code.load(code.at(source, unit), mask), code.at(target, unit), mask)
     b.ret_void()
     return function

@@ -1,0 +1,47 @@
+"""What chance decides, in code: a hash of (seed, draw, step, row, unit), asked anew by whoever needs it.
+
+The hash is Ettinger's ``triple32`` (https://github.com/skeeto/hash-prospector). It needs no state and no
+memory, and is the same for every width, tile and thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from gatewise.compiler.vector import I32, Code, Literal, Value
+from gatewise.language.graph import Node
+
+_ROUNDS = ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB))
+_LAST = 14
+_ALL = 1 << 32
+
+
+def strikes(code: Code, node: Node, seed: Value, step: Value, row: Value, unit: Value) -> Value:
+    """The mask of the units, from `unit` on, where chance strikes; `step` is that of the sequence."""
+    b = code.b
+    low, high = b.trunc(seed, I32), b.trunc(b.lshr(seed, ir.Constant(seed.type, 32)), I32)
+    key = _hash(code, b.add(low, ir.Constant(I32, int(node.name))))
+    key = _hash(code, b.xor(key, high))
+    key = _hash(code, b.add(key, b.trunc(step, I32)) if node.part == "step" else key)
+    key = _hash(code, b.add(key, b.trunc(row, I32)))
+    lanes = ir.VectorType(I32, code.width)
+    first = code.splat_integer(b.add(key, b.trunc(unit, I32)))
+    numbers = _hash(code, b.add(first, ir.Constant(lanes, list(range(code.width)))))
+    return b.icmp_unsigned("<", numbers, _constant(lanes, int(node.value * _ALL)))
+
+
+def _hash(code: Code, x: Value) -> Value:
+    b = code.b
+    for shift, factor in _ROUNDS:
+        x = b.mul(b.xor(x, b.lshr(x, _constant(x.type, shift))), _constant(x.type, factor))
+    return b.xor(x, b.lshr(x, _constant(x.type, _LAST)))
+
+
+def _constant(kind: Any, value: int) -> Value:
+    """A number, in every lane if `kind` is a vector."""
+    value = value - _ALL if value >= _ALL // 2 else value  # as LLVM writes it
+    if isinstance(kind, ir.VectorType):
+        return Literal(kind, f"splat ({I32} {value})")
+    return ir.Constant(kind, value)

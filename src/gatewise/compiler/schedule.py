@@ -1,0 +1,222 @@
+"""In what order the terms of a graph can be computed: phases and passes.
+
+Most of a graph goes unit by unit, in one walk over the units of a row. Two things need whole vectors first: a
+product with a matrix, and a mean over the units. So a step is a sequence of *phases*, each begun by a
+product, and a phase is a sequence of *passes* over the units of a row. Pass 0 is done tile by tile, on sums
+that are still in the first cache; the passes after it, which only means make necessary, row by row.
+
+A *level* is (phase, pass). What is asked for is computed in the first pass where all that it needs is
+known. What it needs is computed there as well; and if a later pass needs it again, it is stored, unless it
+takes only a few sums and products of what is in memory anyway.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, final
+
+from gatewise.compiler.elementwise import operands
+from gatewise.language.graph import PRODUCTS, Node, topological
+
+_CHEAP = frozenset(
+    {"add", "sub", "mul", "neg", "abs", "relu", "minimum", "maximum", "less", "less_equal", "where"}
+)
+
+
+class Level(NamedTuple):
+    """When something is known."""
+
+    phase: int
+    walk: int
+
+
+START = Level(0, 0)
+
+
+@final
+@dataclass(frozen=True)
+class Pass:
+    """One walk over the units: whose arguments it adds up, and what it stores.
+
+    Of what is stored, `outputs` are what the step is for, `readable` are kept where later passes read them as
+    well, and `spills` are for later passes only.
+    """
+
+    level: Level
+    means: tuple[Node, ...] = ()
+    outputs: tuple[Node, ...] = ()
+    readable: tuple[Node, ...] = ()
+    spills: tuple[Node, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Phase:
+    """Its passes, and the products it begins with, all of one vector (none: that which begins the step)."""
+
+    products: tuple[Node, ...]
+    passes: tuple[Pass, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Schedule:
+    """The phases of a step."""
+
+    phases: tuple[Phase, ...]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether all is done in one pass."""
+        return len(self.phases) == 1 and len(self.phases[0].passes) == 1
+
+    @cached_property
+    def last(self) -> Level:
+        """The last pass over the units; a projected output has another after it."""
+        wide = (p for p in self.phases if not p.products or p.products[0].op != "project")
+        return max(one.level for phase in wide for one in phase.passes)
+
+    @cached_property
+    def means(self) -> list[Node]:
+        """Every mean that is taken."""
+        return [mean for phase in self.phases for one in phase.passes for mean in one.means]
+
+    @cached_property
+    def spilled(self) -> list[Node]:
+        """What is stored for later passes only."""
+        return [node for phase in self.phases for one in phase.passes for node in one.spills]
+
+    @cached_property
+    def products(self) -> list[Node]:
+        """Every product but that which begins the step."""
+        return [node for phase in self.phases for node in phase.products]
+
+
+def schedule(
+    outputs: Iterable[Node],
+    *,
+    readable: Iterable[Node] = (),
+    given: Iterable[Node] = (),
+    momentary: Mapping[Node, Level] | None = None,
+    start: Level = START,
+    together: bool = False,
+) -> Schedule:
+    """A schedule that stores all of `outputs`, all of `readable`, and what products multiply.
+
+    `given` are terms that are in memory from the start, as are all leaves but those that are `momentary`:
+    known in one pass only. All else begins at `start`. Outputs are stored `together` if they may replace what
+    others read: in the last pass over the units, but for a projected one, which has a pass of its own.
+    """
+    planner = _Planner(frozenset(given), dict(momentary or {}), start)
+    planner.plan(list(outputs), list(readable), together)
+    return Schedule(tuple(planner.phases()))
+
+
+class _Planner:
+    def __init__(self, given: frozenset[Node], momentary: dict[Node, Level], start: Level) -> None:
+        self._given, self._momentary, self._start = given, momentary, start
+        self._levels: dict[Node, Level] = {}
+        self._phase_of: dict[Node, int] = {}  # by what its products multiply
+        self._home: dict[Node, Level] = {}  # where dear terms are computed
+        self._seen: set[tuple[Node, Level]] = set()
+        # Dictionaries without values are sets that keep their order.
+        self._outputs: dict[Level, dict[Node, None]] = defaultdict(dict)
+        self._stores: dict[Level, dict[Node, None]] = defaultdict(dict)
+        self._spills: dict[Level, dict[Node, None]] = defaultdict(dict)
+        self._means: dict[Level, dict[Node, None]] = defaultdict(dict)
+
+    def plan(self, outputs: list[Node], readable: list[Node], together: bool) -> None:
+        for node in topological([*outputs, *readable]):
+            self._levels[node] = self._level(node)
+        self._readable = dict.fromkeys([*readable, *self._phase_of])
+        for node in self._readable:
+            self._stores[self._levels[node]][node] = None
+        for phase in (START.phase, *self._phase_of.values()):
+            self._stores[Level(phase, 0)]  # there is a pass, whatever it stores
+        projected = {self._levels[node].phase for node in outputs if node.op == "project"}
+        levels = [*self._stores, *self._means, *(self._levels[node] for node in outputs)]
+        last = max(level for level in levels if level.phase not in projected)
+        for node in outputs:
+            at = last if together and node.op != "project" else self._levels[node]
+            self._outputs[at][node] = None
+        for level in self._all_levels():
+            args = (arg for mean in self._means[level] for arg in mean.args)
+            for node in (*self._stores[level], *self._outputs[level], *args):
+                self._need(node, level)
+
+    def phases(self) -> Iterator[Phase]:
+        levels = self._all_levels()
+        parts = (self._means, self._outputs, self._stores, self._spills)
+        for phase in sorted({level.phase for level in levels}):
+            products = (n for n in self._levels if n.op in PRODUCTS and self._levels[n] == (phase, 0))
+            passes = (
+                Pass(level, *(tuple(part[level]) for part in parts))
+                for level in levels
+                if level.phase == phase
+            )
+            yield Phase(tuple(n for n in products if not self._is_free(n)), tuple(passes))
+
+    def _all_levels(self) -> list[Level]:
+        return sorted({*self._stores, *self._means, *self._outputs})
+
+    def _level(self, node: Node) -> Level:
+        if node in self._momentary:
+            return self._momentary[node]
+        if self._is_free(node):
+            return self._start
+        latest = max(self._levels[arg] for arg in node.args)
+        if node.op in PRODUCTS:
+            (vector,) = node.args
+            next_phase = max([latest.phase, *self._phase_of.values()]) + 1
+            return Level(self._phase_of.setdefault(vector, next_phase), 0)
+        if node.op == "mean":
+            adding = Level(latest.phase, max(latest.walk, 1))  # pass 0 sees tiles, not rows
+            self._means[adding][node] = None
+            return Level(adding.phase, adding.walk + 1)
+        return latest
+
+    def _is_free(self, node: Node) -> bool:
+        """Whether it is in memory from the start."""
+        return node in self._given or (not node.args and node not in self._momentary)
+
+    def _is_in_memory(self, node: Node) -> bool:
+        return self._is_free(node) or node.op == "mean"
+
+    def _comes_with_a_product(self, node: Node) -> bool:
+        return node in self._momentary or node.op in PRODUCTS
+
+    def _need(self, node: Node, here: Level) -> None:
+        """See to it that a term is known in a pass."""
+        if (node, here) in self._seen:
+            return
+        self._seen.add((node, here))
+        if self._is_in_memory(node):
+            return
+        if self._comes_with_a_product(node):
+            home = self._levels[node]
+        elif node in self._home or self._is_dear(node, here):
+            home = self._home.setdefault(node, here)
+        else:
+            home = here
+        if home < here:
+            if node not in self._readable:
+                self._spills[home][node] = None
+        elif not self._comes_with_a_product(node):
+            for operand in operands(node):
+                self._need(operand, here)
+
+    def _is_dear(self, node: Node, here: Level) -> bool:
+        """Whether it takes more than sums and products of what is in memory by then."""
+        if self._is_in_memory(node) or self._comes_with_a_product(node) or _is_of_the_row(node):
+            return False
+        if node in self._home:
+            return self._home[node] == here
+        return node.op not in _CHEAP or any(self._is_dear(operand, here) for operand in operands(node))
+
+
+def _is_of_the_row(node: Node) -> bool:
+    """Whether every unit has the same: it is computed once a row."""
+    return node.op in ("constant", "mean") or (bool(node.args) and all(map(_is_of_the_row, node.args)))

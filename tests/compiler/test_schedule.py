@@ -1,0 +1,96 @@
+"""Schedules: what is computed when, what is stored, and that every pass knows what it needs."""
+
+from __future__ import annotations
+
+import pytest
+
+from gatewise.compiler.elementwise import operands
+from gatewise.compiler.plan import plan
+from gatewise.compiler.schedule import START, Level, Schedule, schedule
+from gatewise.language.graph import PRODUCTS, Graph, Node
+from tests.compiler.examples import Example, examples, normal, reset_first
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return Graph()
+
+
+def known_to(found: Schedule, momentary: set[Node], given: set[Node]) -> None:
+    """Walk through the passes and ask for everything that each stores and adds up, as code does."""
+    stored: set[Node] = set(given)
+    for phase in found.phases:
+        for one in phase.passes:
+            here = {*phase.products} if one.level.walk == 0 else set()
+
+            def ask(node: Node, here: set[Node] = here, level: Level = one.level) -> None:
+                if node in stored or node in here:
+                    return
+                assert node.op not in PRODUCTS | {"mean"}, f"{node.op} is not known at {level}"
+                assert node not in momentary or level == START, f"{node} is gone at {level}"
+                for operand in operands(node):
+                    ask(operand)
+
+            for node in (*one.outputs, *one.readable, *one.spills, *(a for m in one.means for a in m.args)):
+                ask(node)
+            stored |= {*one.readable, *one.spills, *one.means}
+
+
+@examples
+def test_every_pass_of_forward_knows_what_it_needs(example: Example) -> None:
+    p = plan(example.cell)
+    known_to(p.forward, {slot.leaf for slot in p.state_slots}, set())
+    outputs = [node for phase in p.forward.phases for one in phase.passes for node in one.outputs]
+    assert set(outputs) == set(p.cell.next_states)
+
+
+@examples
+def test_every_pass_of_backward_knows_what_it_needs(example: Example) -> None:
+    p = plan(example.cell)
+    given = {*p.cell.next_states, *p.columns, *p.forward.means}
+    known_to(p.backward, set() if p.cell.projects else set(p.seeds), given)
+    outputs = {node for phase in p.backward.phases for one in phase.passes for node in one.outputs}
+    assert outputs == set(p.adjoints.values())
+
+
+def test_a_mean_takes_a_pass_of_its_own_after_the_tiles(graph: Graph) -> None:
+    x, gate = graph.leaf("vector", "x"), graph.leaf("gate", "a")
+    y = graph.node("sub", gate, graph.node("mean", gate, x))
+    found = schedule([y], momentary={gate: START})
+    ((tiles, adds, last),) = (phase.passes for phase in found.phases)
+    assert tiles.spills == (gate,)
+    assert len(adds.means) == 1
+    assert last.outputs == (y,)
+    assert [one.level for one in (tiles, adds, last)] == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_products_of_one_vector_share_a_phase_and_others_follow(graph: Graph) -> None:
+    x = graph.leaf("state", "x")
+    first, second = (graph.node("linear", x, name=str(n)) for n in range(2))
+    third = graph.node("linear", graph.node("tanh", first), name="2")
+    found = schedule([graph.node("add", second, third)])
+    assert [{*phase.products} for phase in found.phases] == [set(), {first, second}, {third}]
+    assert found.phases[1].passes[0].spills == (second,)
+
+
+def test_what_is_dear_is_stored_and_what_is_cheap_is_computed_again(graph: Graph) -> None:
+    x = graph.leaf("state", "x")
+    cheap, dear = graph.node("mul", x, x), graph.node("tanh", x)
+    mean = graph.node("mean", graph.node("add", cheap, dear))
+    y = graph.node("add", graph.node("sub", cheap, mean), dear)
+    assert schedule([y]).spilled == [dear]
+
+
+def test_what_every_unit_has_is_not_stored_for_each(graph: Graph) -> None:
+    x = graph.leaf("state", "x")
+    root = graph.node("sqrt", graph.node("mean", x))
+    y = graph.node("div", graph.node("sub", x, graph.node("mean", graph.node("mul", x, root))), root)
+    assert schedule([y]).spilled == []
+
+
+def test_states_are_stored_in_the_last_pass_over_the_units() -> None:
+    for cell in (normal, reset_first):
+        forward = plan(cell).forward
+        passes = [one for phase in forward.phases for one in phase.passes]
+        assert all(not one.outputs for one in passes[:-1])
+        assert passes[-1].level == forward.last
