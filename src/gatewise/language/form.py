@@ -116,6 +116,11 @@ def from_form(form: Any) -> Cell:
     return cell
 
 
+def same(one: Cell, other: Cell) -> bool:
+    """Whether two cells have the same equations and the same names in them, whatever they are called."""
+    return {**to_form(one), "name": ""} == {**to_form(other), "name": ""}
+
+
 def _entry(node: Node, places: Mapping[Node, int]) -> dict[str, Any]:
     entry: dict[str, Any] = {"op": node.op}
     entry |= {key: getattr(node, key) for key in _SAYS.get(node.op, ()) if key != "value"}
