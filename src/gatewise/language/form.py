@@ -167,7 +167,7 @@ def _node(
         return graph.constant(value)
     if op not in ARITY:
         if (op, name, part) not in declared:
-            raise FormError(f"{what}: no {op} {name!r} {part} is declared")
+            raise FormError(f"{what}: no {op} {form_rules.shown_name(name, part)} is declared")
         return graph.leaf(op, name, part)
     least, most = (ARITY[op] or 1), (ARITY[op] or MOST_NODES)
     args = [_at(earlier, arg, what) for arg in items(entry["args"], what, least, most)]
