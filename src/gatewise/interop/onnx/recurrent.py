@@ -14,6 +14,7 @@ from gatewise.interop.onnx.node import Node
 from gatewise.interop.onnx.reading import variants_of, weights_of
 from gatewise.interop.onnx.weights import unpacked
 from gatewise.language import Cell
+from gatewise.nn import eager
 from gatewise.nn.layer import Layer
 from gatewise.nn.packed import Packing
 from gatewise.nn.scan import scan_together
@@ -45,6 +46,12 @@ class Direction(Layer):
             self.cell, x, self._weights(""), states, self.reverse, record=self._names_to_record,
             batch_sizes=sizes,
         )  # fmt: skip
+
+    def _weights(self, suffix: str) -> Weights:
+        weights, linear = super()._weights(suffix), self._parameters.get("weight_linear" + suffix)
+        return weights._replace(
+            weight_linear=linear, bias_linear=self._parameters.get("bias_linear" + suffix)
+        )
 
     def hand_over(self, walk: Walk, scanned: Scanned, packing: Packing | None) -> None:
         """Give what was recorded to whoever watches."""
@@ -125,8 +132,7 @@ class RecurrentNode(nn.Module):
             direction.walk(x, tuple(state[k] for state in initial), packing)
             for k, direction in enumerate(self._ways)
         ]
-        alike = all(walk.cell is walks[0].cell for walk in walks)
-        found = scan_together(walks) if alike else [scan_together([walk])[0] for walk in walks]
+        found = _scanned(walks)
         for direction, walk, scanned in zip(self._ways, walks, found, strict=True):
             direction.hand_over(walk, scanned, packing)
         outputs = [scanned.output for scanned in found]
@@ -135,6 +141,20 @@ class RecurrentNode(nn.Module):
             outputs = [packing.pad(output, batch_first=False) for output in outputs]
             finals = packing.pad_states(finals, states)
         return torch.stack(outputs, 1), finals
+
+
+def _scanned(walks: list[Walk]) -> list[Scanned]:
+    if walks[0].cell.linears:
+        return [_by_interpreter(walk) for walk in walks]
+    alike = all(walk.cell is walks[0].cell for walk in walks)
+    return scan_together(walks) if alike else [scan_together([walk])[0] for walk in walks]
+
+
+def _by_interpreter(walk: Walk) -> Scanned:
+    return eager.scan(
+        walk.cell, walk.x, walk.weights, walk.states,
+        reverse=walk.reverse, record=walk.record, batch_sizes=walk.batch_sizes,
+    )  # fmt: skip
 
 
 def _packing(lengths: Tensor | None, T: int) -> Packing | None:
