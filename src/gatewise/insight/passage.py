@@ -5,7 +5,7 @@ They do so by the eager interpreter, in float64 where not said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -19,6 +19,9 @@ from gatewise.nn import eager
 from gatewise.nn.layer import Recorded
 from gatewise.nn.packed import Packing
 from gatewise.nn.weights import Walk, Weights
+
+
+_ROWS = 1024  # of which Jacobians are computed at a time
 
 
 @final
@@ -57,7 +60,7 @@ class Passage:
             return tensor.detach().to(dtype or tensor.dtype, copy=True)
 
         states = None if walk.states is None else tuple(map(apart, walk.states))
-        walk = walk._replace(x=apart(walk.x), weights=_each(apart, walk.weights), states=states)
+        walk = walk._replace(x=apart(walk.x), weights=each_weight(apart, walk.weights), states=states)
         return Passage(self.layer, walk, tuple(map(apart, self.found)), self.packing)
 
     @property
@@ -117,12 +120,12 @@ class Passage:
         walk = self.walk
         rows = len(self.packing.order) if self.packing else self.rows
         states = walk.states or eager.initial_states(self.cell, walk.x.new_zeros(rows, 0), walk.weights)
-        return self._of_all_rows(states)
+        return self.of_all_rows(states)
 
     @cached_property
     def finals(self) -> tuple[Tensor, ...]:
         """The final states, each ``[B, H]``; zeros for a row without steps."""
-        return self._of_all_rows(self.found)
+        return self.of_all_rows(self.found)
 
     def compute(self, nodes: Mapping[str, Node]) -> dict[str, Tensor]:
         """The values of nodes of the cell at every step, ``[T, B, H]``, NaN past the end of a row."""
@@ -142,10 +145,44 @@ class Passage:
         """The states as they enter each step, of those after each; zeros where a row does not run."""
         return tuple(self._entering(*pair) for pair in zip(states, self.initial, strict=True))
 
-    def step(self, t: int, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The states of all rows after step t, from those that enter it, each ``[B, H]``."""
-        walk = self.walk
-        return eager.scan(walk.cell, self.x[t : t + 1], walk.weights, states).states
+    def step(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The states of any rows after a step, from its input ``x [B, I]`` and those that enter it."""
+        return eager.scan(self.cell, x[None], self.walk.weights, states).states
+
+    def jacobian(self, x: Tensor, states: tuple[Tensor, ...]) -> Tensor:
+        """``[B, N, N]``: the derivative of all N numbers of the states after a step by those before it."""
+        widths = [state.size(1) for state in states]
+
+        def after(numbers: Tensor) -> Tensor:
+            return torch.cat(self.step(x, torch.split(numbers, widths, 1)), 1)
+
+        before = torch.cat(states, 1)
+        pull = torch.func.vjp(after, before)[1]
+        rows = torch.eye(before.size(1), dtype=before.dtype)[:, None].expand(-1, len(before), -1)
+        (found,) = torch.func.vmap(pull)(rows)
+        return torch.as_tensor(found).transpose(0, 1)
+
+    def jacobians(self, entering: tuple[Tensor, ...], steps: Sequence[int]) -> Iterator[Tensor]:
+        """``[B, N, N]`` for each of some steps, from the states ``[T, B, H]`` that enter them.
+
+        Several steps are computed at a time, as if they were rows.
+        """
+        at_once = max(1, _ROWS // max(1, self.rows))
+        for first in range(0, len(steps), at_once):
+            some = torch.as_tensor(steps[first : first + at_once])
+            states = tuple(state[some].flatten(0, 1) for state in entering)
+            found = self.jacobian(self.x[some].flatten(0, 1), states)
+            yield from found.unflatten(0, (len(some), self.rows))
+
+    def without_chance(self, who: str) -> Passage:
+        """Itself.
+
+        Raises:
+            ValueError: the walk left something to chance, so its steps are no function of their input.
+        """
+        if self.walk.chance is not None:
+            raise ValueError(f"{who}: {self.layer!r} leaves something to chance. Call model.eval() before.")
+        return self
 
     @cached_property
     def ends(self) -> Tensor:
@@ -159,7 +196,8 @@ class Passage:
         before = torch.where(self.begins[..., None], initial, before)
         return before.masked_fill(~self.running[..., None], 0)
 
-    def _of_all_rows(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def of_all_rows(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """States in the order of the walk's rows as ``[B, H]``, zeros for rows without steps."""
         if not self.packing:
             return states
         rows, order = self.rows, self.packing.order
@@ -184,7 +222,7 @@ def _with_values(cell: Cell, values: Mapping[str, Node]) -> Cell:
     return other
 
 
-def _each(change: Callable[[Tensor], Tensor], weights: Weights) -> Weights:
+def each_weight(change: Callable[[Tensor], Tensor], weights: Weights) -> Weights:
     """Weights with every tensor changed."""
     changed = (
         tuple(map(change, w)) if isinstance(w, tuple) else w if w is None else change(w) for w in weights
