@@ -20,7 +20,6 @@ from gatewise.nn.layer import Recorded
 from gatewise.nn.packed import Packing
 from gatewise.nn.weights import Walk, Weights
 
-
 _ROWS = 1024  # of which Jacobians are computed at a time
 
 
@@ -160,7 +159,7 @@ class Passage:
         pull = torch.func.vjp(after, before)[1]
         rows = torch.eye(before.size(1), dtype=before.dtype)[:, None].expand(-1, len(before), -1)
         (found,) = torch.func.vmap(pull)(rows)
-        return torch.as_tensor(found).transpose(0, 1)
+        return torch.as_tensor(found).transpose(0, 1).contiguous()
 
     def jacobians(self, entering: tuple[Tensor, ...], steps: Sequence[int]) -> Iterator[Tensor]:
         """``[B, N, N]`` for each of some steps, from the states ``[T, B, H]`` that enter them.
@@ -172,7 +171,7 @@ class Passage:
             some = torch.as_tensor(steps[first : first + at_once])
             states = tuple(state[some].flatten(0, 1) for state in entering)
             found = self.jacobian(self.x[some].flatten(0, 1), states)
-            yield from found.unflatten(0, (len(some), self.rows))
+            yield from found.view(len(some), self.rows, *found.shape[1:])
 
     def without_chance(self, who: str) -> Passage:
         """Itself.
