@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import json
 import math
 import pickle
@@ -123,6 +124,11 @@ def test_a_pickle_of_a_cell_from_a_form_needs_its_function_nowhere() -> None:
     pickled = pickle.dumps(from_form(to_form(plain)))
     done = subprocess.run([sys.executable, "-c", code], input=pickled, capture_output=True, check=True)
     assert done.stdout.decode().strip() == plain.signature()
+
+
+def test_the_examples_in_the_docstrings() -> None:
+    failed, attempted = doctest.testmod(sys.modules[from_form.__module__])
+    assert (failed, attempted > 0) == (0, True)
 
 
 def test_every_operation_of_the_language_has_its_number_of_arguments() -> None:
@@ -266,6 +272,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("nodes.4", {"op": "linear", "name": "1", "args": [0]}, "linear must be numbered from 0 on"),
         ("nodes.4", {"op": "linear", "args": [0]}, "lacks 'name'"),
         ("nodes.4", {"op": "project", "args": [0]}, "nodes: only what 'h' becomes may be projected"),
+        ("nodes.4", {"op": "mean", "args": [0] * 65}, "node 4: expected 1 to 64 items. Got 65"),
         ("nodes.4", {"op": "norm", "name": "1", "value": 0, "args": [0]}, "'norm' has no argument number"),
         ("nodes.4", {"op": "norm", "name": "0", "value": -1, "args": [0]}, "adds -1.0 to a variance"),
         (

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import pickle
 import subprocess
 import sys
@@ -167,6 +168,11 @@ def test_a_reader_without_torch_expects_what_layers_hold(made: Cell, bias: bool)
     module = nn.Recurrent(made, I, H, bias=bias)
     held = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
     assert held == {f"{name}_l0": shape for name, shape in shapes(made, I, H, bias).items()}
+
+
+def test_the_examples_in_the_docstrings() -> None:
+    failed, attempted = doctest.testmod(sys.modules[gatewise.save.__module__])
+    assert (failed, attempted > 0) == (0, True)
 
 
 def refused(path: Path) -> str:

@@ -27,7 +27,7 @@ from gatewise.language.form_reading import (
 from gatewise.language.graph import CHANCES, Graph, Node, topological
 
 VERSION = 1
-MOST_STATES, MOST_PARAMETERS, MOST_NODES, MOST_VALUES = 64, 256, 4096, 1024
+MOST_STATES, MOST_PARAMETERS, MOST_NODES, MOST_VALUES, MOST_ARGUMENTS = 64, 256, 4096, 1024, 64
 
 Form = dict[str, Any]
 
@@ -169,7 +169,7 @@ def _node(
         if (op, name, part) not in declared:
             raise FormError(f"{what}: no {op} {form_rules.shown_name(name, part)} is declared")
         return graph.leaf(op, name, part)
-    least, most = (ARITY[op] or 1), (ARITY[op] or MOST_NODES)
+    least, most = (ARITY[op] or 1), (ARITY[op] or MOST_ARGUMENTS)
     args = [_at(earlier, arg, what) for arg in items(entry["args"], what, least, most)]
     return graph.node(op, *args, name=name, part=part, value=value)
 
