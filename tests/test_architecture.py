@@ -23,7 +23,7 @@ BELOW: dict[str, set[str]] = {
     "runtime": {"compiler", "language"},
     "nn": {"runtime", "compiler", "language", "cells"},
     "insight": {"nn", "compiler", "language", "cells"},
-    "interop": {"nn", "language"},
+    "interop": {"nn", "language", "cells"},
     "tasks": {"insight", "nn", "runtime", "compiler", "language", "cells"},
     "apps": {"tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
 }
@@ -95,7 +95,7 @@ def test_every_module_of_a_part_imports_without_torch(part: str) -> None:
     assert without_torch(f"import {', '.join(modules)}; print('imported')") == "imported"
 
 
-@pytest.mark.parametrize("name", ["nn", "watch", "accelerate", "explain", "strict"])
+@pytest.mark.parametrize("name", ["nn", "watch", "accelerate", "explain", "strict", "save", "load"])
 def test_what_needs_torch_says_so(name: str) -> None:
     code = f"""
 import gatewise

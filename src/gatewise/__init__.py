@@ -37,6 +37,8 @@ from gatewise.language import (
 if TYPE_CHECKING:
     from gatewise import nn
     from gatewise.insight.watch import watch
+    from gatewise.interop.onnx.export import export_onnx
+    from gatewise.interop.onnx.load import import_onnx
     from gatewise.nn.accelerate import accelerate
     from gatewise.nn.explain import explain
     from gatewise.nn.saving import load, save
@@ -54,6 +56,8 @@ _NEEDS_TORCH = {
     "watch": ("gatewise.insight.watch", "watch"),
     "accelerate": ("gatewise.nn.accelerate", "accelerate"),
     "explain": ("gatewise.nn.explain", "explain"),
+    "export_onnx": ("gatewise.interop.onnx.export", "export_onnx"),
+    "import_onnx": ("gatewise.interop.onnx.load", "import_onnx"),
     "load": ("gatewise.nn.saving", "load"),
     "save": ("gatewise.nn.saving", "save"),
     "strict": ("gatewise.nn.strict", "strict"),

@@ -124,6 +124,58 @@ def test_parquet_another_cell_and_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert "kind" in done.stdout
 
 
+OWN = """from gatewise import cell, sigmoid, tanh
+NUMBER = 3
+@cell
+def minimal(h, *, f, g):
+    f = sigmoid(f)
+    h = f * h + (1 - f) * tanh(g)
+    return h
+"""
+
+
+def test_a_cell_from_a_file_of_ones_own(tmp_path: Path) -> None:
+    table(tmp_path)
+    (tmp_path / "my_cells.py").write_text(OWN, encoding="utf-8")
+    chosen = ["--target", "y", "--horizon", "6", "--cell", "my_cells.py:minimal"]
+    done = forecast("shop.csv", *chosen, *SMALL, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "minimal with 8 units" in done.stdout
+    assert {path.name for path in (tmp_path / "runs" / "shop-minimal").iterdir()} == set(FILES)
+    (tmp_path / "my_cells.py").unlink()  # the model carries its equations
+    model = Forecaster.load(tmp_path / "runs" / "shop-minimal" / "model.safetensors")
+    assert str(model.equations).splitlines()[0] == "minimal(h, *, f, g)"
+    assert model.metrics_["model"]["cell"] == "minimal"
+
+
+@pytest.mark.parametrize(
+    ("choice", "content", "sentence"),
+    [
+        ("my_cells.py:other", OWN, "my_cells.py has no 'other'; its cells are minimal."),
+        ("my_cells.py:a", "", "my_cells.py has no 'a'; its cells are none."),
+        ("my_cells.py:NUMBER", OWN, "'NUMBER' in my_cells.py must be a function under @cell. Got int."),
+        ("none.py:minimal", OWN, "there is no file none.py."),
+        ("my_cells.py:a", "x = 1\ny = z\n", "my_cells.py:2: NameError: name 'z' is not defined"),
+        ("my_cells.py:a", "x = 1\ny = (\n", "my_cells.py:2: SyntaxError: '(' was never closed"),
+        ("my_cells.py:a", "exit('no')", "my_cells.py:1: SystemExit: no"),
+        ("my_cells.py:a", "a\0b", "my_cells.py: SyntaxError: source code string cannot contain null bytes"),
+        (
+            "my_cells.py:a",
+            "from gatewise import cell\n@cell\ndef a(h, *, g):\n    return g if g else h\n",
+            "my_cells.py:4: cell 'a': the body branches on a value, which it does not have yet. "
+            "Compute both sides and choose by where(condition, a, b)",
+        ),
+    ],
+)
+def test_a_file_without_the_cell_is_explained_in_one_sentence(
+    tmp_path: Path, choice: str, content: str, sentence: str
+) -> None:
+    (tmp_path / "my_cells.py").write_text(content, encoding="utf-8")
+    done = forecast("--cell", choice, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"Error: --cell: {sentence}\n")
+    assert {path.name for path in tmp_path.iterdir()} <= {"my_cells.py", "__pycache__"}
+
+
 LATE = range(190, 241)  # more than the test part, which begins in row 205
 BAD: dict[str, tuple[dict[str, str], list[str], str]] = {
     "no such column": ({}, ["--target", "z"], ": there is no column 'z'; the columns are 'time', 'y', 'x'."),

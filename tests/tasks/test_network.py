@@ -36,14 +36,14 @@ def test_a_batch_holds_the_steps_it_says(windows: Windows) -> None:
 
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_an_untrained_network_is_the_persistence_forecast(windows: Windows, cell: str) -> None:
-    network = ForecastNetwork(cell, windows.inputs.shape[1], 8, 2, HORIZON, 0.0)
+    network = ForecastNetwork(CELLS[cell], windows.inputs.shape[1], 8, 2, HORIZON, 0.0)
     batch = windows.batch(np.array([50, 300]))
     made = network(batch.inputs, batch.last, batch.seasonal).detach()[0].numpy()
     assert made == pytest.approx(persistence(windows.held, np.array([50, 300]), HORIZON), rel=1e-6)
 
 
 def test_a_full_share_is_the_seasonal_naive_forecast(windows: Windows) -> None:
-    network = ForecastNetwork("gru", windows.inputs.shape[1], 8, 1, HORIZON, 0.0)
+    network = ForecastNetwork(CELLS["gru"], windows.inputs.shape[1], 8, 1, HORIZON, 0.0)
     torch.nn.init.ones_(network.share)
     batch = windows.batch(np.array([50, 300]))
     made = network(batch.inputs, batch.last, batch.seasonal).detach()

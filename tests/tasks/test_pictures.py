@@ -1,9 +1,11 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from gatewise import cell, sigmoid, tanh
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.pictures import forecast_picture, gate_picture
 from gatewise.tasks.series import TimeSeries
@@ -47,6 +49,21 @@ def test_every_cell_shows_its_gates(series: TimeSeries, cell: str, names: list[s
     assert [axes.get_title(loc="left").split(":")[0].split(" (")[0] for axes in maps] == names
     for axes in maps:
         assert axes.get_images()[0].get_array().shape == (5, 168)  # type: ignore[union-attr]
+
+
+@cell
+def gated(h, m, k, *, a, b):
+    a, b = sigmoid(a), tanh(b)
+    m = a * m + (1 - a) * b
+    return tanh(m) + 0.1 * k, m, h
+
+
+def test_a_cell_of_ones_own_shows_what_sigmoids_open_and_two_states(series: TimeSeries) -> None:
+    forecaster = Forecaster(6, cell=gated, hidden_size=5, max_epochs=1).fit(series)
+    figure = gate_picture(forecaster, series)
+    maps = [axes for axes in figure.axes if axes.get_images()]
+    assert [axes.get_title(loc="left") for axes in maps] == ["Gate a", "State h", "State m"]
+    assert any("Inside the gated" in text.get_text() for text in figure.texts)
 
 
 def test_units_are_in_the_order_of_how_long_they_remember(fitted: Forecaster, series: TimeSeries) -> None:

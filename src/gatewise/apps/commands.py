@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from gatewise._version import __version__
+from gatewise.apps.compare import compare
 
 app = typer.Typer(
     help="Recurrent networks, compiled and readable at every step.",
@@ -43,7 +44,7 @@ def forecast(
         int | None, typer.Option(min=1, help="Steps ahead to forecast. (default: one season)")
     ] = None,
     season: Annotated[int | None, typer.Option(min=1, help="Steps in a season. (default: chosen)")] = None,
-    cell: Annotated[Literal["lstm", "gru", "rnn"], typer.Option(help="Recurrent cell.")] = "lstm",
+    cell: Annotated[str, typer.Option(help="lstm, gru, rnn, or one of your own: FILE.py:NAME.")] = "lstm",
     hidden_size: Annotated[int, typer.Option(min=1, max=4096, help="Hidden units.")] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs at most; training stops early by itself.")] = 30,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same result.")] = 0,
@@ -59,3 +60,6 @@ def forecast(
     from gatewise.apps.forecast import Request, run
 
     raise typer.Exit(run(Request(file, target, time, horizon, season, cell, hidden_size, epochs, seed, out)))
+
+
+app.command()(compare)

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from gatewise.apps import report
+from gatewise.apps.cells import chosen_cell
 
 if TYPE_CHECKING:
     from gatewise.tasks.forecaster import Forecaster
@@ -57,6 +58,7 @@ def run(request: Request) -> int:
 
 
 def _run(request: Request, console: Console) -> int:
+    cell = chosen_cell(request.cell)
     series = _read(request)
     horizon = request.horizon or _default_horizon(series)
 
@@ -69,13 +71,13 @@ def _run(request: Request, console: Console) -> int:
 
     forecaster = Forecaster(
         horizon,
-        cell=request.cell,
+        cell=cell,
         hidden_size=request.hidden_size,
         season=request.season,
         max_epochs=request.epochs,
         seed=request.seed,
     )
-    stem = f"{Path(series.name).stem}-{request.cell}"
+    stem = f"{Path(series.name).stem}-{forecaster.equations.name}"
     name = partial(given_name, request.out) if request.out else partial(free_name, stem)
     with NewFolder(name) as folder:
         report.show_series(console, series, rows, forecaster)

@@ -29,7 +29,7 @@ def show_series(console: Console, series: TimeSeries, rows: int, forecaster: For
         "Target": f"{series.target}, {missing:,} values missing",
         "Inputs": f"its past, and that of {_list(inputs)}" if inputs else "its past",
         "Left out": _list(list(series.left_out)),
-        "Model": f"{forecaster.cell.upper()} with {forecaster.hidden_size} units, "
+        "Model": f"{forecaster.cell_name} with {forecaster.hidden_size} units, "
         f"forecasts {span(forecaster.horizon)} ahead, seed {forecaster.seed}",
         "Test": f"the last {len(series) - rows:,} steps, from {series.times[rows]:%Y-%m-%d %H:%M}; "
         "training never sees them",

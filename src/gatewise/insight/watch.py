@@ -2,47 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from typing import final
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, TypeAlias, final
 
+import torch
 from torch import Tensor, nn
 
+from gatewise.insight.passage import Passage
 from gatewise.language import Cell
 from gatewise.nn.layer import Layer, Recorded
+
+if TYPE_CHECKING:
+    from gatewise.insight.memory import HalfLife, Ledger, Saturation, TimeScale
+
+Which: TypeAlias = slice | Sequence[int]
 
 
 @final
 class Values:
     """What one layer computed in its last call: each name of its cell as an attribute, ``[T, B, H]``.
 
-    Pre-activations are called ``i_bar``, gates ``i``, states ``h``; `names` lists them. Tensors are detached.
-    Past the end of a row (packed input) they are NaN.
+    Pre-activations are called ``i_bar``, gates ``i``, states ``h``; `names` lists them. Past the end of a row
+    they are NaN. `passage` is what the analyses walk again; None for a single step (`gatewise.nn.Step`).
     """
 
-    def __init__(self, layer: str, cell: Cell, values: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, layer: str, cell: Cell, values: Mapping[str, Tensor], passage: Passage | None = None
+    ) -> None:
         self._layer = layer
         self._cell = cell
-        self._values = {name: value.detach() for name, value in values.items()}
+        self._values = dict(values)
+        self._passage = passage
+
+    @property
+    def layer(self) -> str:
+        """The name of the layer."""
+        return self._layer
+
+    @property
+    def cell(self) -> Cell:
+        """The equations of the layer."""
+        return self._cell
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the values."""
         return tuple(self._values)
 
+    @property
+    def passage(self) -> Passage:
+        """The input, weights and states that went in.
+
+        Raises:
+            ValueError: a single step was recorded.
+        """
+        if self._passage is None:
+            raise ValueError(f"{self._layer!r} is a single step; this needs a layer over a sequence.")
+        return self._passage
+
+    def ledger(self, state: str | None = None) -> Ledger:
+        """As `gatewise.insight.memory.ledger`."""
+        from gatewise.insight.memory import ledger
+
+        return ledger(self, state)
+
+    def half_life(self, state: str | None = None) -> HalfLife:
+        """As `gatewise.insight.memory.half_life`."""
+        from gatewise.insight.memory import half_life
+
+        return half_life(self, state)
+
+    def time_scale(self, state: str | None = None) -> TimeScale:
+        """As `gatewise.insight.memory.time_scale`."""
+        from gatewise.insight.memory import time_scale
+
+        return time_scale(self, state)
+
+    def saturation(self) -> Saturation:
+        """As `gatewise.insight.memory.saturation`."""
+        from gatewise.insight.memory import saturation
+
+        return saturation(self)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._values:
+            known = ", ".join(self._values)
+            raise KeyError(f"{self._layer!r} ({self._cell.name}) has no value {name!r}. It has {known}.")
+        return self._values[name]
+
     def __getattr__(self, name: str) -> Tensor:
         if name.startswith("__"):  # asked by copy and pickle before there are any values
             raise AttributeError(name)
-        if name not in self._values:
-            known = ", ".join(self._values)
-            raise AttributeError(
-                f"{self._layer!r} ({self._cell.name}) has no value {name!r}. It has {known}."
-            )
-        return self._values[name]
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(error.args[0]) from None
 
     def __dir__(self) -> list[str]:
-        return ["names", *self._values]
+        return [*object.__dir__(self), *self._values]
 
     def __repr__(self) -> str:
         shapes = {tuple(value.shape) for value in self._values.values()}
@@ -71,41 +131,139 @@ class Seen(Mapping[str, Values]):
     def __repr__(self) -> str:
         return "\n".join(map(repr, self._layers.values())) or "<nothing seen>"
 
-    def _put(self, path: str, recorded: Recorded) -> None:
-        name = f"{path}.{recorded.layer}" if path else recorded.layer
-        self._layers[name] = Values(name, recorded.cell, recorded.values)
-
 
 @contextmanager
-def watch(model: nn.Module) -> Iterator[Seen]:
-    """Keep every named value of every gatewise layer in `model` while the context is open.
+def watch(
+    model: nn.Module,
+    names: Sequence[str] | None = None,
+    layers: str | Sequence[str] | None = None,
+    units: Which | None = None,
+    steps: Which | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    grad: bool = False,
+) -> Iterator[Seen]:
+    """Keep the named values of the gatewise layers in `model` while the context is open.
 
     Layers are called by the path of their module and ``l0``, ``l1``, ...; the second direction of a
     bidirectional layer ``l0_reverse``. The values come from the same scan as the output. A later call takes
-    the place of an earlier one. Outside the context nothing is kept.
+    the place of an earlier one. Outside the context nothing is kept and nothing is spent.
+
+    Args:
+        model: any torch module with gatewise layers in it.
+        names: the values to keep, ``["f", "c"]``; all if left out.
+        layers: the layers, by name or pattern, ``"encoder.*"``; all if left out.
+        units: of the last axis of each value, a slice or indices.
+        steps: of the first axis, likewise.
+        device: where the values are put.
+        dtype: their element type.
+        grad: values through which gradients flow to input and weights. They come from a second walk, by the
+            eager interpreter; without it they are detached.
 
     Raises:
         TypeError: `model` is no module.
-        ValueError: it has no gatewise layer.
+        ValueError: it has no gatewise layer, or none with such a name or value.
 
     Example:
         >>> import gatewise, torch
         >>> layer = gatewise.nn.LSTM(3, 8)
-        >>> with gatewise.watch(layer) as seen:
+        >>> with gatewise.watch(layer, names=["f", "c"]) as seen:
         ...     output, _ = layer(torch.randn(5, 2, 3))
-        >>> list(seen), seen["l0"].f.shape
-        (['l0'], torch.Size([5, 2, 8]))
+        >>> list(seen), seen["l0"].names, seen["l0"].f.shape
+        (['l0'], ('f', 'c'), torch.Size([5, 2, 8]))
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"watch: expected a torch.nn.Module, got {type(model).__name__}")
-    layers = [(path, module) for path, module in model.named_modules() if isinstance(module, Layer)]
-    if not layers:
-        raise ValueError(_nothing_to_watch(model))
+    found = layers_of(model, "watch")
+    chosen = _Chosen(names, _listed(layers), units, steps, device, dtype, grad)
+    _all_known(found, chosen)
     seen = Seen()
     with ExitStack() as stack:
-        for path, module in layers:
-            stack.enter_context(module.recording(partial(seen._put, path)))
+        for path, module in found.items():
+            recorded = [] if grad else [name for name in module.cell.values if chosen.takes(name)]
+            stack.enter_context(module.recording(_keeper(seen, path, chosen), recorded))
         yield seen
+
+
+def layers_of(model: nn.Module, who: str) -> dict[str, Layer]:
+    """The gatewise layers in a model, by path.
+
+    Raises:
+        TypeError: `model` is no module.
+        ValueError: it has none.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{who}: expected a torch.nn.Module, got {type(model).__name__}")
+    found = {path: module for path, module in model.named_modules() if isinstance(module, Layer)}
+    if not found:
+        raise ValueError(f"{who}: {_nothing_to_watch(model)}")
+    return found
+
+
+def full_name(path: str, layer: str) -> str:
+    """The name of a layer in a model: ``encoder.l0``."""
+    return f"{path}.{layer}" if path else layer
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The arguments of `watch`."""
+
+    names: Sequence[str] | None
+    layers: Sequence[str] | None
+    units: Which | None
+    steps: Which | None
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+    grad: bool
+
+    def takes(self, name: str) -> bool:
+        return self.names is None or name in self.names
+
+    def sees(self, layer: str) -> bool:
+        return self.layers is None or any(fnmatchcase(layer, pattern) for pattern in self.layers)
+
+    def part(self, value: Tensor) -> Tensor:
+        """What is kept of a value ``[T, B, H]``."""
+        part = value if self.grad else value.detach()
+        part = part if self.steps is None else part[self.steps]
+        part = part if self.units is None else part[..., self.units]
+        part = part.to(device=self.device, dtype=self.dtype)
+        shared = part.numel() < value.numel() and part._is_view()
+        return part.clone() if shared else part  # what is left out goes
+
+
+def _keeper(seen: Seen, path: str, chosen: _Chosen) -> Callable[[Recorded], None]:
+    def keep(recorded: Recorded) -> None:
+        name = full_name(path, recorded.layer)
+        if not chosen.sees(name):
+            return
+        passage, values = Passage.of(name, recorded), recorded.values
+        if chosen.grad and passage:
+            values = passage.compute(passage.cell.values)
+        kept = {n: chosen.part(value) for n, value in values.items() if chosen.takes(n)}
+        seen._layers[name] = Values(name, recorded.cell, kept, passage and passage.snapshot())
+
+    return keep
+
+
+def _all_known(found: Mapping[str, Layer], chosen: _Chosen) -> None:
+    """Refuse names of layers and values that there are not."""
+    known = [full_name(path, layer) for path, module in found.items() for layer in _layers(module)]
+    for pattern in chosen.layers or ():
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise ValueError(f"watch: no layer is called {pattern!r}. There are {', '.join(known)}.")
+    values = list(dict.fromkeys(name for module in found.values() for name in module.cell.values))
+    for name in chosen.names or ():
+        if name not in values:
+            raise ValueError(f"watch: no layer has a value {name!r}. There are {', '.join(values)}.")
+
+
+def _layers(module: Layer) -> list[str]:
+    directions = ("", "_reverse")[: 2 if getattr(module, "bidirectional", False) else 1]
+    return [f"l{k}{end}" for k in range(getattr(module, "num_layers", 1)) for end in directions]
+
+
+def _listed(layers: str | Sequence[str] | None) -> Sequence[str] | None:
+    return [layers] if isinstance(layers, str) else layers
 
 
 def _nothing_to_watch(model: nn.Module) -> str:
@@ -114,7 +272,5 @@ def _nothing_to_watch(model: nn.Module) -> str:
         path or "the model itself" for path, module in model.named_modules() if isinstance(module, theirs)
     ]
     if not paths:
-        return "watch: the model has no recurrent layer of gatewise"
-    return (
-        f"watch: the recurrent layers are torch's ({', '.join(paths)}); gatewise.accelerate(model) swaps them"
-    )
+        return "the model has no recurrent layer of gatewise"
+    return f"the recurrent layers are torch's ({', '.join(paths)}); gatewise.accelerate(model) swaps them"

@@ -27,7 +27,7 @@ from gatewise.language.form_reading import (
 from gatewise.language.graph import CHANCES, Graph, Node, topological
 
 VERSION = 1
-MOST_STATES, MOST_PARAMETERS, MOST_NODES, MOST_VALUES = 64, 256, 4096, 1024
+MOST_STATES, MOST_PARAMETERS, MOST_NODES, MOST_VALUES, MOST_ARGUMENTS = 64, 256, 4096, 1024, 64
 
 Form = dict[str, Any]
 
@@ -116,6 +116,11 @@ def from_form(form: Any) -> Cell:
     return cell
 
 
+def same(one: Cell, other: Cell) -> bool:
+    """Whether two cells have the same equations and the same names in them, whatever they are called."""
+    return {**to_form(one), "name": ""} == {**to_form(other), "name": ""}
+
+
 def _entry(node: Node, places: Mapping[Node, int]) -> dict[str, Any]:
     entry: dict[str, Any] = {"op": node.op}
     entry |= {key: getattr(node, key) for key in _SAYS.get(node.op, ()) if key != "value"}
@@ -162,9 +167,9 @@ def _node(
         return graph.constant(value)
     if op not in ARITY:
         if (op, name, part) not in declared:
-            raise FormError(f"{what}: no {op} {name!r} {part} is declared")
+            raise FormError(f"{what}: no {op} {form_rules.shown_name(name, part)} is declared")
         return graph.leaf(op, name, part)
-    least, most = (ARITY[op] or 1), (ARITY[op] or MOST_NODES)
+    least, most = (ARITY[op] or 1), (ARITY[op] or MOST_ARGUMENTS)
     args = [_at(earlier, arg, what) for arg in items(entry["args"], what, least, most)]
     return graph.node(op, *args, name=name, part=part, value=value)
 

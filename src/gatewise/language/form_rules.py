@@ -28,6 +28,11 @@ def leaves(states: Iterable[str], parameters: Iterable[Parameter]) -> dict[Leaf,
     return found
 
 
+def shown_name(name: str, part: str) -> str:
+    """The name of a leaf for a message, as ``'n.x'`` where it is a part."""
+    return repr(f"{name}.{part}" if part else name)
+
+
 def check(cell: Cell, nodes: Sequence[Node]) -> None:
     """Refuse a cell that breaks a rule. `nodes` are all nodes of its graph, arguments before users.
 
@@ -59,7 +64,7 @@ def _check_use(cell: Cell, nodes: Sequence[Node]) -> None:
     fed = {(node.op, node.name, node.part) for node in used}
     for leaf in leaves((), cell.parameters):
         if leaf not in fed:
-            raise FormError(f"parameters: {leaf[1]!r} {leaf[2]} is never used in what the states become")
+            raise FormError(f"parameters: {shown_name(*leaf[1:])} is never used in what the states become")
     wasted = next((node for node in nodes if node.op == "linear" and node not in used), None)
     if wasted:
         raise FormError(f"nodes: linear {wasted.name} is never used in what the states become")

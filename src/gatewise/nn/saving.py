@@ -9,7 +9,7 @@ import torch
 
 from gatewise import cells
 from gatewise.language import Cell
-from gatewise.language.form import to_form
+from gatewise.language.form import same
 from gatewise.nn.classic import GRU, LSTM, RNN
 from gatewise.nn.recurrent import Recurrent
 from gatewise.runtime.layers_file import OPTIONS, TYPES, StoredLayers, described, stored_layers
@@ -104,14 +104,8 @@ def module_of(stored: StoredLayers, path: str | Path) -> Recurrent:
 
 def _made(cell: Cell, options: dict[str, Any]) -> Recurrent:
     """Layers without memory."""
-    form = _equations(cell)
     with torch.device("meta"):
         for classic, layer, more in _CLASSIC:
-            if form == _equations(classic):
+            if same(cell, classic):
                 return layer(**options, **more)
         return Recurrent(cell, **options)
-
-
-def _equations(cell: Cell) -> dict[str, Any]:
-    """Its form without its name, which is a label."""
-    return {**to_form(cell), "name": ""}

@@ -1,5 +1,6 @@
 """Trained models without torch: `Stream` runs them, `model_file` keeps them."""
 
+from gatewise.runtime.model_file import ModelFileError
 from gatewise.runtime.stream import Stream
 
-__all__ = ["Stream"]
+__all__ = ["ModelFileError", "Stream"]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import gatewise
+from gatewise.language import Cell
 from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
 from gatewise.tasks.naive import Numbers, Whole, future, hold, persistence, seasonal_naive
 from gatewise.tasks.network import CELLS, ForecastNetwork, OrderedBatches
@@ -35,7 +36,7 @@ class Forecaster:
 
     Args:
         horizon: steps ahead to forecast.
-        cell: ``"lstm"``, ``"gru"`` or ``"rnn"``.
+        cell: ``"lstm"``, ``"gru"``, ``"rnn"``, or any `gatewise.Cell`.
         hidden_size: hidden units in each layer.
         num_layers: recurrent layers.
         history: steps that the network reads before a forecast; chosen from season and horizon by default.
@@ -69,7 +70,7 @@ class Forecaster:
         self,
         horizon: int,
         *,
-        cell: str = "lstm",
+        cell: str | Cell = "lstm",
         hidden_size: int = 64,
         num_layers: int = 1,
         history: int | None = None,
@@ -93,6 +94,16 @@ class Forecaster:
         self.max_epochs = max_epochs
         self.patience = patience
         self.seed = seed
+
+    @property
+    def equations(self) -> Cell:
+        """The cell itself, also where it was given by name."""
+        return self.cell if isinstance(self.cell, Cell) else CELLS[self.cell]
+
+    @property
+    def cell_name(self) -> str:
+        """What the cell is called in print: ``"LSTM"``, or the name of a cell of one's own."""
+        return self.cell.name if isinstance(self.cell, Cell) else self.cell.upper()
 
     def __repr__(self) -> str:
         return f"Forecaster({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
@@ -191,7 +202,7 @@ class Forecaster:
         """Build the untrained network that the parameters and the preparation ask for."""
         input_size = self.prepared_.encoding.input_size
         return ForecastNetwork(
-            self.cell, input_size, self.hidden_size, self.num_layers, self.horizon, self.dropout
+            self.equations, input_size, self.hidden_size, self.num_layers, self.horizon, self.dropout
         )
 
     def _forecast(self, series: TimeSeries, origins: Whole) -> Numbers:
@@ -214,8 +225,8 @@ class Forecaster:
             value = getattr(self, name)
             if type(value) is not int or value < lowest:
                 raise ValueError(f"{name}: expected a whole number of at least {lowest}. Got {value!r}")
-        if self.cell not in CELLS:
-            raise ValueError(f"cell: expected one of {', '.join(CELLS)}. Got {self.cell!r}")
+        if not isinstance(self.cell, Cell) and self.cell not in CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(CELLS)}, or a Cell. Got {self.cell!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: expected a share of at least 0 and below 1. Got {self.dropout!r}")
         if not 0 < self.learning_rate < float("inf"):

@@ -6,7 +6,7 @@ Shapes: ``T`` steps of history, ``B`` windows, ``I`` inputs, ``H`` hidden units,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatewise.nn import GRU, LSTM, RNN
+from gatewise import cells
+from gatewise.language import Cell
+from gatewise.nn.recurrent import Recurrent
 from gatewise.tasks.encoding import Encoding
 from gatewise.tasks.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.tasks.series import TimeSeries
 
-CELLS: dict[str, Callable[..., LSTM | GRU | RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+CELLS = {"lstm": cells.lstm, "gru": cells.gru, "rnn": cells.rnn}
 
 
 class Batch(NamedTuple):
@@ -44,11 +46,11 @@ class ForecastNetwork(nn.Module):
     """
 
     def __init__(
-        self, cell: str, input_size: int, hidden_size: int, num_layers: int, horizon: int, dropout: float
+        self, cell: Cell, input_size: int, hidden_size: int, num_layers: int, horizon: int, dropout: float
     ) -> None:
         super().__init__()
         between = dropout if num_layers > 1 else 0.0
-        self.recurrent = CELLS[cell](input_size, hidden_size, num_layers, dropout=between)
+        self.recurrent = Recurrent(cell, input_size, hidden_size, num_layers, dropout=between)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, horizon)
         self.share = nn.Parameter(torch.zeros(horizon))

@@ -39,6 +39,7 @@ SHOWN = {
     },
     "rnn": {"h": _Words("State h (a plain recurrent network has no gates)", "", "", signed=True)},
 }
+MOST_GATES, MOST_STATES = 4, 2  # of a cell of one's own, in the picture
 KEEPS = {"lstm": "f", "gru": "z"}  # the gate that says how much of the state stays
 
 
@@ -61,7 +62,7 @@ def forecast_picture(forecaster: Forecaster, series: TimeSeries, tested: Evaluat
         for name in tested.forecasts
     }
     when = f"{series.times[tested.origins[0] + 1]:%d %B %Y} to {series.times[-1]:%d %B %Y}"
-    network = f"{forecaster.cell.upper()} with {forecaster.hidden_size} units"
+    network = f"{forecaster.cell_name} with {forecaster.hidden_size} units"
     return draw_forecasts(
         f"{series.target}: forecasts {span(horizon)} ahead",
         f"{network}. The test part, {when}, was held out: {len(tested.origins):,} forecasts.",
@@ -79,14 +80,14 @@ def gate_picture(forecaster: Forecaster, series: TimeSeries) -> Figure:
     shortest = min(series.clock.seasons(), default=1)
     steps = min(max(7 * shortest, 60), 336, len(series) - forecaster.prepared_.history)
     values = forecaster.watch(series, steps)
-    order, rows, label = _memory(forecaster.cell, values, series)
+    order, rows, label = _memory(forecaster, values, series)
     panels = [
         Panel(words.title, values[name][:, order], words.low, words.high, words.signed)
-        for name, words in SHOWN[forecaster.cell].items()
+        for name, words in _shown(forecaster).items()
     ]
     times = series.times[-steps:]
     return draw_gates(
-        f"Inside the {forecaster.cell.upper()}: the last {series.clock.span(steps)}",
+        f"Inside the {forecaster.cell_name}: the last {series.clock.span(steps)}",
         f"Every row of a map is one of the {forecaster.hidden_size} hidden units; every column is one step.",
         series.target,
         times,
@@ -95,6 +96,16 @@ def gate_picture(forecaster: Forecaster, series: TimeSeries) -> Figure:
         rows,
         label,
     )
+
+
+def _shown(forecaster: Forecaster) -> dict[str, _Words]:
+    """The values to show; of a cell of one's own some gates (what a sigmoid opens) and states."""
+    if isinstance(forecaster.cell, str):
+        return SHOWN[forecaster.cell]
+    cell = forecaster.cell
+    gates = [name for name, node in cell.values.items() if node.op == "sigmoid" and name not in cell.states]
+    words = {name: _Words(f"Gate {name}", "closed", "open") for name in gates[:MOST_GATES]}
+    return words | {name: _Words(f"State {name}", "", "", signed=True) for name in cell.states[:MOST_STATES]}
 
 
 def _examples(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> list[Example]:
@@ -137,12 +148,13 @@ def _label(name: str, forecaster: Forecaster, series: TimeSeries) -> str:
 
 
 def _memory(
-    cell: str, values: dict[str, NDArray[np.float32]], series: TimeSeries
+    forecaster: Forecaster, values: dict[str, NDArray[np.float32]], series: TimeSeries
 ) -> tuple[NDArray[np.int64], list[tuple[int, str]], str]:
     """Order the units by how long they remember; give words for some rows, and for all."""
-    if cell not in KEEPS:
-        return np.argsort(values["h"].mean(axis=0)), [], "units, by mean"
-    kept = np.log(np.clip(values[KEEPS[cell]], 1e-6, 1 - 1e-6)).mean(axis=0)
+    gate = KEEPS.get(forecaster.cell) if isinstance(forecaster.cell, str) else None
+    if gate is None:
+        return np.argsort(values[forecaster.equations.states[0]].mean(axis=0)), [], "units, by mean"
+    kept = np.log(np.clip(values[gate], 1e-6, 1 - 1e-6)).mean(axis=0)
     order = np.argsort(kept)
     shown = [0, len(order) // 2, len(order) - 1]
     rows = [(row, _half_life(float(kept[order[row]]), series)) for row in sorted(set(shown))]

@@ -123,6 +123,7 @@ def metrics(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> d
             "to": str(series.times[-1]),
         },
         "model": forecaster.get_params()
+        | {"cell": forecaster.equations.name}
         | {"history": forecaster.prepared_.history, "season": encoding.season},
         "training": {
             "epochs": forecaster.epochs_,

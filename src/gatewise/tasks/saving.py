@@ -9,28 +9,34 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gatewise.language.form import same
+from gatewise.nn.saving import options_of
+from gatewise.runtime.layers_file import StoredLayers, described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, Tensors, read_model, write_model
 from gatewise.tasks.clock import clock_from_dict, clock_to_dict
 from gatewise.tasks.encoding import Encoding
-from gatewise.tasks.network import ForecastNetwork
+from gatewise.tasks.network import CELLS, ForecastNetwork
 from gatewise.tasks.preparation import Preparation
 
 if TYPE_CHECKING:
     from gatewise.tasks.forecaster import Forecaster
 
 TASK = "forecast"
+RECURRENT = "recurrent."  # what the names of the layers' tensors begin with
 
 
 def save_forecaster(forecaster: Forecaster, path: Path) -> None:
     """Write a fitted forecaster: parameters, preparation and metrics in the header, weights as tensors."""
     prepared = forecaster.prepared_
+    recurrent = forecaster.network_.recurrent
     header = {
-        "parameters": forecaster.get_params(),
+        "parameters": forecaster.get_params() | {"cell": forecaster.equations.name},
         "encoding": asdict(prepared.encoding),
         "history": prepared.history,
         "mase_scale": prepared.scale if prepared.scale == prepared.scale else None,
         "clock": clock_to_dict(prepared.clock),
         "metrics": forecaster.metrics_,
+        **described(recurrent.cell, options_of(recurrent), RECURRENT),
     }
     weights = {name: tensor.numpy() for name, tensor in forecaster.network_.state_dict().items()}
     write_model(path, TASK, header, weights)
@@ -39,15 +45,26 @@ def save_forecaster(forecaster: Forecaster, path: Path) -> None:
 def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
     """Read a forecaster; ``ModelFileError`` if the file does not describe one."""
     file = read_model(path, TASK)
+    stored = stored_layers(file) if file.format > 1 else None  # format 1 had the name of a cell alone
     try:
-        forecaster = kind(**file.header["parameters"])
+        forecaster = kind(**_parameters(file.header["parameters"], stored))
         forecaster.check_parameters()
         forecaster.prepared_ = _preparation(file.header)
         forecaster.metrics_ = file.header["metrics"]
         forecaster.network_ = _network(forecaster, file.tensors)
+        if stored and stored.options != options_of(forecaster.network_.recurrent):
+            raise ValueError("its layers are not those that its parameters ask for")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: the file does not describe a forecaster ({error})") from error
     return forecaster
+
+
+def _parameters(parameters: dict[str, Any], stored: StoredLayers | None) -> dict[str, Any]:
+    """The arguments of a forecaster; its cell by name where the file has the equations of that name."""
+    known = CELLS.get(parameters["cell"])
+    if stored is None or (known and same(known, stored.cell)):
+        return parameters
+    return {**parameters, "cell": stored.cell}
 
 
 def _network(forecaster: Forecaster, tensors: Tensors) -> ForecastNetwork:

@@ -115,10 +115,10 @@ def _layers(
     D = len(module._suffixes(0))
     sizes: tuple[str, str] = ("B", "T") if module.batch_first else ("T", "B")
     x = b.input("X", (*sizes, module.input_size))
-    lens = b.input("sequence_lens", ["B"], "int32") if lengths else ""
     shapes = [(len(scanners), "B", width) for width in widths]
     names = module.cell.states
     given = [b.input(f"initial_{n}", shape) for n, shape in zip(names, shapes, strict=True)]
+    lens = b.input("sequence_lens", ["B"], "int32") if lengths else ""
     states = [_split(b, state, module.num_layers, D) for state in given]
     operator = native(scanners[0].cell) if b.dtype == "float32" else None
     finals = []

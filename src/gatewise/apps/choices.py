@@ -1,0 +1,77 @@
+"""What the options of ``gatewise compare`` stand for; a wrong one is said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gatewise import cells as shipped
+from gatewise.apps.cells import chosen_cell
+from gatewise.language import Cell
+
+if TYPE_CHECKING:
+    from gatewise.tasks.synthetic import Task
+
+
+class OptionError(ValueError):
+    """An option that cannot be meant."""
+
+
+def chosen_task(name: str) -> Task:
+    """Give the task of that name."""
+    from gatewise.tasks.synthetic import TASKS
+
+    if name not in TASKS:
+        raise OptionError(f"--task must be one of {', '.join(TASKS)}. Got {name!r}.")
+    return TASKS[name]
+
+
+def chosen_cells(text: str) -> list[Cell]:
+    """Give the cells of names with commas between, each a cell of the package or ``FILE.py:NAME``."""
+    known = {name: cell for name, cell in vars(shipped).items() if isinstance(cell, Cell)}
+    found = [known[choice] if choice in known else _own(choice, list(known)) for choice in _parts(text)]
+    names = [cell.name for cell in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"--cells: each must have a name of its own. Got {name!r} twice.")
+    return found
+
+
+def _own(choice: str, known: Sequence[str]) -> Cell:
+    if ":" not in choice:
+        raise OptionError(f"--cells must be of {', '.join(known)} or FILE.py:NAME. Got {choice!r}.")
+    cell = chosen_cell(choice)
+    assert isinstance(cell, Cell)
+    return cell
+
+
+def chosen_lengths(text: str | None, task: Task) -> list[int]:
+    """Give whole numbers with commas between, none if there is no text."""
+    if text is None:
+        return []
+    try:
+        lengths = [int(part) for part in _parts(text)]
+    except ValueError:
+        raise OptionError(f"--lengths must be whole numbers with commas between. Got {text!r}.") from None
+    for length in lengths:
+        task.check(length)
+    return list(dict.fromkeys(lengths))
+
+
+def chosen_biases(text: str, cells: Sequence[Cell]) -> dict[str, float]:
+    """Give what ``f=3,z=-1`` says, of gates that at least one of the cells has."""
+    gates = {gate for cell in cells for gate in cell.input_gates}
+    biases: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        gate, _, value = (piece.strip() for piece in part.partition("="))
+        try:
+            biases[gate] = float(value)
+        except ValueError:
+            raise OptionError(f"--bias must be GATE=NUMBER, as f=3. Got {part!r}.") from None
+        if gate not in gates:
+            raise OptionError(f"--bias: the gates are {', '.join(sorted(gates))}. Got {gate!r}.")
+    return biases
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]

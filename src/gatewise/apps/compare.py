@@ -1,0 +1,169 @@
+"""``gatewise compare``: cells trained on a synthetic task, side by side: who keeps the long past?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from gatewise.apps import choices
+
+if TYPE_CHECKING:
+    from gatewise.language import Cell
+    from gatewise.tasks.synthetic import Task
+    from gatewise.tasks.synthetic.training import Check, Run, Settings
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+CELLS = "rnn,lstm,gru"
+SEEDS, MOST = 5, 100_000
+QUICK_SEEDS, QUICK_MOST = 1, 30_000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, in order: every cell at every length from every seed."""
+
+    task: Task
+    cells: Sequence[Cell]
+    lengths: Sequence[int]
+    seeds: int
+    settings: Settings
+    threads: int
+    out: Path | None
+
+    def __len__(self) -> int:
+        return len(self.lengths) * len(self.cells) * self.seeds
+
+    def __iter__(self) -> Iterator[tuple[Cell, int, int]]:
+        for length in self.lengths:
+            for cell in self.cells:
+                for seed in range(self.seeds):
+                    yield cell, length, seed
+
+
+def compare(
+    task: Annotated[
+        str,
+        typer.Option(
+            help="adding, multiplication, parity, temporal-order, temporal-order-3, copy, copy-20, long-lag "
+            "or reber."
+        ),
+    ] = "adding",
+    cells: Annotated[
+        str, typer.Option(help="Cells of the package, or of your own: FILE.py:NAME; with commas between.")
+    ] = CELLS,
+    lengths: Annotated[
+        str | None, typer.Option(help="Lengths, with commas between. (default: the task's)")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Seeds of each, from 0 on. (default: 5)")
+    ] = None,
+    hidden: Annotated[int, typer.Option(min=1, max=4096, help="Hidden units.")] = 32,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Training sequences at most. (default: 100,000)")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Sequences in a batch.")] = 16,
+    rate: Annotated[float, typer.Option(min=1e-9, max=1.0, help="Adam's learning rate.")] = 0.01,
+    bias: Annotated[
+        str, typer.Option(help="Added to the first biases of gates, as f=3: forget gates that begin open.")
+    ] = "",
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One seed, the task's first length, 30,000 sequences at most.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the results. (default: runs/compare-TASK)")
+    ] = None,
+) -> None:
+    """Train cells from scratch on a synthetic task; say who learns what at which length, and how fast.
+
+    A task is learned when 99 % of 2,560 new sequences are right. The picture that is left shows how much
+    of an error at the end of a sequence reaches the steps before it, before training and after.
+    """
+    # Threads that wait asleep lose little alone and do not fight other programs for two cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    console, complaints = Console(markup=False, highlight=False), Console(stderr=True, soft_wrap=True)
+
+    def comparison() -> Comparison:
+        from gatewise.tasks.synthetic.training import Settings
+
+        chosen, known = choices.chosen_task(task), choices.chosen_cells(cells)
+        default = chosen.lengths[:1] if quick else chosen.lengths
+        budget = most or (QUICK_MOST if quick else MOST)
+        settings = Settings(hidden, budget, batch, rate, biases=choices.chosen_biases(bias, known))
+        return Comparison(
+            chosen, known, choices.chosen_lengths(lengths, chosen) or default,
+            seeds or (QUICK_SEEDS if quick else SEEDS), settings, threads, out,
+        )  # fmt: skip
+
+    try:
+        status = _run(comparison(), console)
+    except KeyboardInterrupt:
+        console.print("Stopped by Ctrl-C. Nothing was written.")
+        status = INTERRUPTED
+    except (ValueError, OSError) as error:
+        complaints.print(Text(f"Error: {error}"), style="red")
+        status = BAD_INPUT if isinstance(error, ValueError) else FAILED
+    raise typer.Exit(status)
+
+
+def _run(comparison: Comparison, console: Console) -> int:
+    import torch
+
+    from gatewise.apps import compare_report
+    from gatewise.tasks.run_folder import NewFolder, free_name, given_name
+    from gatewise.tasks.synthetic.results import write_results
+
+    torch.set_num_threads(comparison.threads)
+    stem = f"compare-{comparison.task.name}"
+    name = partial(given_name, comparison.out) if comparison.out else partial(free_name, stem)
+    runs: list[Run] = []
+    with NewFolder(name) as folder:
+        compare_report.show_comparison(console, comparison)
+        interrupted = _train(comparison, runs, console)
+        compare_report.show_runs(console, runs)
+        if not runs:
+            raise KeyboardInterrupt
+        write_results(folder.writing, comparison.task, comparison.settings, runs, interrupted=interrupted)
+    compare_report.show_folder(console, folder.path, len(runs), len(comparison))
+    return INTERRUPTED if interrupted else 0
+
+
+def _train(comparison: Comparison, runs: list[Run], console: Console) -> bool:
+    """Add to `runs` as they are done; whether Ctrl-C ended it."""
+    from gatewise.tasks.synthetic.training import train
+
+    columns = (
+        TextColumn("Training", markup=False),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("training", total=len(comparison), state="")
+        for done, (cell, length, seed) in enumerate(comparison):
+            show = _show(bar, task, f"{cell.name}, T {length}, seed {seed}", done, comparison.settings.most)
+            try:
+                runs.append(train(comparison.task, cell, length, seed, comparison.settings, show))
+            except KeyboardInterrupt:
+                return True
+            bar.update(task, completed=done + 1)
+    return False
+
+
+def _show(bar: Progress, task: TaskID, what: str, done: int, most: int) -> Callable[[Check], None]:
+    """Give what moves the bar on at a check, within the share of one run."""
+
+    def show(check: Check) -> None:
+        state = f"{what}: {check.sequences:,} sequences, {check.right:.0%} right"
+        bar.update(task, completed=done + min(check.sequences / most, 1.0), state=state)
+
+    return show

@@ -1,0 +1,113 @@
+"""Two networks on the same input, gate by gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from gatewise.insight.watch import Values
+
+_TINY = 1e-300
+
+
+@final
+@dataclass(frozen=True)
+class Difference:
+    """How one value of one layer differs between two runs.
+
+    Attributes:
+        layer, value: which, ``l0`` and ``f``.
+        mean: the mean magnitude of the difference, over all steps, rows and units.
+        by_step: ``[T]``, the same for each step.
+        by_unit: ``[H]``, the same for each unit.
+        correlation: ``[H]``, of each unit with itself in the other run; 0 where one is constant.
+    """
+
+    layer: str
+    value: str
+    mean: float
+    by_step: Tensor
+    by_unit: Tensor
+    correlation: Tensor
+
+    def __str__(self) -> str:
+        unit, step = int(self.by_unit.argmax()), int(self.by_step.argmax())
+        return (
+            f"{self.layer} {self.value}: differs by {self.mean:.1e} on average, most in unit {unit} "
+            f"({self.by_unit.max():.1e}) and at step {step} ({self.by_step.max():.1e}); "
+            f"mean correlation {self.correlation.mean():+.2f}."
+        )
+
+
+@final
+@dataclass(frozen=True)
+class Contrast:
+    """The differences of all values that two runs have in common, the largest first.
+
+    Attributes:
+        differences: one for each layer and value.
+        missing: layers and values that only one of the runs has, or in another shape.
+    """
+
+    differences: tuple[Difference, ...]
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [str(difference) for difference in self.differences]
+        return "\n".join([*lines, *(f"{name}: only in one of them" for name in self.missing)])
+
+
+def contrast(first: Mapping[str, Values], second: Mapping[str, Values]) -> Contrast:
+    """Compare what two models, or two checkpoints of one, computed for the same input.
+
+    Units are compared by their number, so the second should descend from the first (or both from one).
+
+    Args:
+        first, second: from `gatewise.watch`.
+
+    Raises:
+        ValueError: they have no layer and value in common.
+
+    Example:
+        >>> import copy, gatewise, torch
+        >>> from gatewise.insight.comparison import contrast
+        >>> before, x = gatewise.nn.GRU(3, 8), torch.randn(5, 2, 3)
+        >>> after = copy.deepcopy(before)
+        >>> _ = torch.nn.init.zeros_(after.weight_hh_l0)
+        >>> with gatewise.watch(before, ["z", "h"]) as a, gatewise.watch(after, ["z", "h"]) as b:
+        ...     _ = before(x), after(x)
+        >>> found = contrast(a, b).differences
+        >>> sorted(d.value for d in found), float(found[0].by_step[0]) < float(found[0].by_step[4])
+        (['h', 'z'], True)
+    """
+    ours, theirs = _named(first), _named(second)
+    shared = [key for key in ours if key in theirs and ours[key].shape == theirs[key].shape]
+    if not shared:
+        raise ValueError("contrast: the two have no layer and value of the same shape in common.")
+    found = [_difference(*key, ours[key], theirs[key]) for key in shared]
+    alone = [f"{layer} {value}" for layer, value in {**ours, **theirs} if (layer, value) not in shared]
+    return Contrast(tuple(sorted(found, key=lambda d: -d.mean)), tuple(alone))
+
+
+def _named(seen: Mapping[str, Values]) -> dict[tuple[str, str], Tensor]:
+    return {(layer, name): values[name] for layer, values in seen.items() for name in values.names}
+
+
+def _difference(layer: str, value: str, a: Tensor, b: Tensor) -> Difference:
+    a, b = (tensor.detach().double() for tensor in (a, b))
+    apart = (a - b).abs()
+    return Difference(
+        layer, value, float(apart.nanmean()), apart.nanmean((1, 2)), apart.nanmean((0, 1)), _correlation(a, b)
+    )
+
+
+def _correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Of each unit, over all steps and rows."""
+    a, b = (tensor.flatten(0, 1) for tensor in (a, b))
+    known = ~(a.isnan() | b.isnan()).any(1)
+    a, b = a[known] - a[known].mean(0), b[known] - b[known].mean(0)
+    return torch.div((a * b).sum(0), (a.norm(dim=0) * b.norm(dim=0)).clamp_min(_TINY))

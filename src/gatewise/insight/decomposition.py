@@ -1,0 +1,337 @@
+"""Contextual decomposition: what a phrase contributes to a result, against all the rest.
+
+Every value v of a network becomes a sum ``beta + gamma + constant``: what the phrase alone has made, what the
+rest made alone or together with it, and what biases made. The rules are those of Murdoch, Liu & Yu 2018,
+"Beyond word importance", stated once for every operation of the language, so that they hold for any cell:
+
+- sums: part by part. Products: ``beta beta' + beta constant' + constant beta'`` is the phrase's,
+  ``constant constant'`` stays constant, all else is the rest's.
+- functions: the mean over the orders in which beta and gamma can join the constant (their equation 13 ff.).
+- A constant that enters a state is the phrase's at steps in the phrase, else the rest's.
+- A gate that only reads a state out (the LSTM's o) is not taken apart; it multiplies both parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatewise.insight.keeping import kept_states
+from gatewise.insight.passage import Passage
+from gatewise.language import Cell, Kind
+from gatewise.language.changes import without_chance
+from gatewise.language.graph import Graph, Node, topological
+from gatewise.nn import eager
+from gatewise.nn.layer import Hidden, Layer, Recorded
+from gatewise.nn.weights import Weights
+
+_TINY = 1e-300
+
+
+@final
+@dataclass(frozen=True)
+class Decomposition:
+    """The output of recurrent layers as the sum of two parts.
+
+    Attributes:
+        phrase: the steps whose contribution is asked for.
+        beta: ``[T, B, D*H]``, the phrase's part of the output.
+        gamma: ``[T, B, D*H]``, the rest's.
+        residual: the largest difference of their sum and the output of the layer, relative to the largest
+            output.
+    """
+
+    phrase: range
+    beta: Tensor
+    gamma: Tensor
+    residual: float
+
+    def through(self, head: nn.Linear, step: int = -1) -> tuple[Tensor, Tensor]:
+        """The parts ``[B, O]`` of ``head(output[step])``; they sum to it less the bias."""
+        weight = head.weight.detach().to(self.beta.dtype)
+        return F.linear(self.beta[step], weight), F.linear(self.gamma[step], weight)
+
+    def __str__(self) -> str:
+        share = float(self.beta[-1].norm() / (self.beta[-1].norm() + self.gamma[-1].norm()).clamp_min(_TINY))
+        return (
+            f"Steps {self.phrase.start} to {self.phrase.stop - 1} have {share:.0%} of the output at the last "
+            f"step, by the norms of the parts (they sum to the output within {self.residual:.1e})."
+        )
+
+
+def decompose(
+    layer: nn.Module,
+    x: Tensor,
+    phrase: slice,
+    hx: Hidden | None = None,
+    lengths: Sequence[int] | None = None,
+) -> Decomposition:
+    """What the steps of a phrase contribute to the output of a stack of recurrent layers, and what the rest.
+
+    Any cell of the language, all layers and both directions, in float64. The scale of `layer_norm` is not
+    taken apart either.
+
+    Args:
+        layer: a `gatewise.nn.Recurrent` (`LSTM`, `GRU`, ...).
+        x: the input ``[T, B, I]``, ``[B, T, I]`` if the layer says so.
+        phrase: its steps.
+        hx: the initial states, which belong to the rest; zeros if left out.
+        lengths: ``[B]``, the steps of each row; both parts are 0 past its end.
+
+    Raises:
+        TypeError: `layer` is no gatewise layer over sequences.
+        ValueError: it leaves something to chance, or it has an operation that no rule is known for.
+
+    Example:
+        >>> import gatewise, torch
+        >>> from gatewise.insight.decomposition import decompose
+        >>> layer, head = gatewise.nn.LSTM(3, 8, num_layers=2), torch.nn.Linear(8, 2)
+        >>> x = torch.randn(20, 4, 3)
+        >>> parts = decompose(layer, x, slice(5, 9))
+        >>> beta, gamma = parts.through(head)
+        >>> torch.allclose((beta + gamma).float(), head(layer(x)[0][-1]) - head.bias, atol=1e-5)
+        True
+    """
+    passages, output = _run(layer, x, hx, lengths)
+    steps = range(*phrase.indices(output.size(0)))
+    in_phrase = torch.zeros(output.size(0), 1, 1, dtype=torch.bool)
+    in_phrase[steps.start : steps.stop] = True
+    first = passages[0][0].x
+    parts = _Parts(torch.where(in_phrase, first, 0), torch.where(in_phrase, 0, first), None)
+    for directions in passages:
+        found = [_walk(passage, parts, steps) for passage in directions]
+        parts = _Parts(torch.cat([f.beta for f in found], -1), torch.cat([f.gamma for f in found], -1), None)
+    off = (parts.beta + parts.gamma - output).abs().max() / output.abs().max().clamp_min(_TINY)
+    return Decomposition(steps, parts.beta, parts.gamma, float(off))
+
+
+class _Parts(NamedTuple):
+    """A value in its parts; None stands for no constant."""
+
+    beta: Tensor
+    gamma: Tensor
+    constant: Tensor | None
+
+    @property
+    def total(self) -> Tensor:
+        sum_ = self.beta + self.gamma
+        return sum_ if self.constant is None else sum_ + self.constant
+
+
+def _run(
+    layer: nn.Module, x: Tensor, hx: Hidden | None, lengths: Sequence[int] | None
+) -> tuple[list[list[Passage]], Tensor]:
+    """The passages of each layer, and the output ``[T, B, D*H]``."""
+    if not isinstance(layer, Layer) or not hasattr(layer, "num_layers"):
+        kind = type(layer).__name__
+        raise TypeError(f"decompose: layer must be a gatewise layer over sequences. Got {kind}.")
+    if layer.training and (layer.dropout or layer.cell.takes_chances):
+        raise ValueError("decompose: the layer leaves something to chance. Call layer.eval() before.")
+    passages: list[Passage] = []
+
+    def keep(recorded: Recorded) -> None:
+        passage = Passage.of(recorded.layer, recorded)
+        assert passage is not None
+        passages.append(passage.snapshot(torch.float64))
+
+    with layer.recording(keep, ()), torch.no_grad():
+        output, _ = layer(x, hx, lengths=lengths)
+    directions = 2 if layer.bidirectional else 1
+    stacked = [passages[k : k + directions] for k in range(0, len(passages), directions)]
+    return stacked, (output.transpose(0, 1) if layer.batch_first else output).double()
+
+
+def _walk(passage: Passage, x: _Parts, phrase: range) -> _Parts:
+    """The parts of the output ``[T, B, H]`` of one layer in one direction, from those of its input."""
+    cell = without_chance(passage.cell)
+    outputs: dict[int, tuple[Tensor, Tensor]] = {}
+    initial = [_Parts(torch.zeros_like(state), state, None) for state in passage.initial]
+    states = initial
+    for t in passage.order:
+        entering = [_chosen(passage.begins[t][:, None], *pair) for pair in zip(initial, states, strict=True)]
+        after = _step(cell, passage.walk.weights, _Parts(x.beta[t], x.gamma[t], None), entering, t in phrase)
+        runs = passage.running[t][:, None]
+        states = [_Parts(torch.where(runs, p.beta, 0), torch.where(runs, p.gamma, 0), None) for p in after]
+        outputs[t] = states[0][:2]
+    beta, gamma = zip(*(outputs[t] for t in range(passage.steps)), strict=True)
+    return _Parts(torch.stack(beta), torch.stack(gamma), None)
+
+
+def _step(cell: Cell, weights: Weights, x: _Parts, states: Sequence[_Parts], in_phrase: bool) -> list[_Parts]:
+    """The states after a step, with no constants left."""
+    leaves = _leaves(cell, weights, x, states)
+    H = weights.weight_ih.size(0) // len(cell.input_gates)
+    kept = kept_states(cell)
+    found: dict[str, _Parts] = {}
+    values: dict[Node, _Parts] = dict(leaves)
+    for name in sorted(cell.states, key=lambda name: name not in kept):  # what a gate keeps first
+        node = cell.next_states[cell.states.index(name)]
+        reads = name not in kept
+        for inner in topological([node]):
+            if inner not in values:
+                values[inner] = _value(inner, [values[arg] for arg in inner.args], weights, reads)
+        found[name] = values[node] = _settled(values[node], in_phrase, (len(x.beta), H))
+    return [found[name] for name in cell.states]
+
+
+def _settled(value: _Parts, in_phrase: bool, shape: tuple[int, int]) -> _Parts:
+    """A value whose constant went to the phrase or to the rest."""
+    beta, gamma, constant = value
+    if constant is not None:
+        beta, gamma = (beta + constant, gamma) if in_phrase else (beta, gamma + constant)
+    widths = (shape[0], beta.size(-1) if beta.dim() == 2 else shape[1])
+    return _Parts(beta.expand(widths), gamma.expand(widths), None)
+
+
+def _leaves(cell: Cell, weights: Weights, x: _Parts, states: Sequence[_Parts]) -> dict[Node, _Parts]:
+    """States, vectors and pre-activations in their parts."""
+    leaf = cell.graph.leaf
+    zero = x.beta.new_zeros(())
+    leaves = {leaf("state", name): parts for name, parts in zip(cell.states, states, strict=True)}
+    leaves |= {
+        leaf("vector", name): _Parts(zero, zero, v)
+        for name, v in zip(cell.vectors, weights.vectors, strict=True)
+    }
+    from_x = _affine(x, weights.weight_ih, weights.bias_ih, cell.input_gates)
+    from_h = _affine(states[0], weights.weight_hh, weights.bias_hh, cell.state_gates)
+    for p in cell.parameters:
+        if p.kind is Kind.GATE:
+            leaves[leaf("gate", p.name)] = _sum(from_x[p.name], from_h[p.name])
+        elif p.sees_input:
+            leaves[leaf("gate", p.name, "x")] = from_x[p.name]
+        if p.kind is Kind.SPLIT:
+            leaves[leaf("gate", p.name, "h")] = from_h[p.name]
+    return leaves
+
+
+def _affine(v: _Parts, weight: Tensor, bias: Tensor | None, names: Sequence[str]) -> Mapping[str, _Parts]:
+    """``W v + b`` for each gate; the bias is constant."""
+    if not names:
+        return {}
+    columns = [F.linear(part, weight).chunk(len(names), -1) for part in v[:2]]
+    biases = len(names) * [None] if bias is None else list(bias.chunk(len(names)))
+    return {name: _Parts(*parts) for name, *parts in zip(names, *columns, biases, strict=True)}
+
+
+def _value(node: Node, args: Sequence[_Parts], weights: Weights, reads: bool) -> _Parts:
+    """A node in its parts, from those of its arguments."""
+    if node.op == "constant":
+        zero = weights.weight_ih.new_zeros(())
+        return _Parts(zero, zero, weights.weight_ih.new_tensor(node.value))
+    if node.op in _RULES:
+        return _RULES[node.op](*args)
+    if node.op == "mul":
+        gates = [arg.op == "sigmoid" for arg in node.args]
+        if reads and any(gates):
+            return _read(*args) if gates[0] else _read(*reversed(args))
+        return _product(*args)
+    if node.op == "div":
+        return _product(args[0], _function(lambda v: 1 / v, args[1]))
+    if node.op in ("less", "less_equal"):
+        truth = _elementwise(node.op, *(arg.total for arg in args))
+        zero = weights.weight_ih.new_zeros(())
+        return _Parts(zero, zero, truth)
+    if node.op == "linear":
+        return _multiplied(args[0], *_matrix(int(node.name), weights, args[0].beta.size(-1)))
+    if node.op == "project":
+        assert weights.weight_hr is not None
+        return _multiplied(args[0], weights.weight_hr, None)
+    if node.op == "norm":
+        return _normalised(node, args)
+    if len(args) == 1:
+        return _function(lambda v: _elementwise(node.op, v), args[0])
+    raise ValueError(f"decompose: there is no rule for {node.op!r}.")
+
+
+def _matrix(number: int, weights: Weights, H: int) -> tuple[Tensor, Tensor | None]:
+    """The weights of a `linear`."""
+    assert weights.weight_linear is not None
+    rows, bias = slice(number * H, (number + 1) * H), weights.bias_linear
+    return weights.weight_linear[rows], None if bias is None else bias[rows]
+
+
+def _sum(a: _Parts, b: _Parts) -> _Parts:
+    if a.constant is None or b.constant is None:
+        constant = b.constant if a.constant is None else a.constant
+    else:
+        constant = a.constant + b.constant
+    return _Parts(a.beta + b.beta, a.gamma + b.gamma, constant)
+
+
+def _negative(a: _Parts) -> _Parts:
+    return _Parts(-a.beta, -a.gamma, None if a.constant is None else -a.constant)
+
+
+def _product(a: _Parts, b: _Parts) -> _Parts:
+    k, l = _constant(a), _constant(b)
+    beta = a.beta * (b.beta + l) + k * b.beta
+    gamma = a.gamma * b.total + (a.beta + k) * b.gamma
+    return _Parts(beta, gamma, None if a.constant is None or b.constant is None else k * l)
+
+
+def _read(gate: _Parts, v: _Parts) -> _Parts:
+    """A value times a gate that is not taken apart."""
+    whole = gate.total
+    return _Parts(whole * v.beta, whole * v.gamma, None if v.constant is None else whole * v.constant)
+
+
+def _function(f: Callable[[Tensor], Tensor], v: _Parts) -> _Parts:
+    """Each part's mean contribution over the two orders in which they can join the constant."""
+    k = _constant(v)
+    nothing, one, other, all_ = f(k), f(v.beta + k), f(v.gamma + k), f(v.total)
+    beta, gamma = (one - nothing + all_ - other) / 2, (other - nothing + all_ - one) / 2
+    return _Parts(beta, gamma, None if v.constant is None and not nothing.any() else nothing)
+
+
+def _chosen(truth: Tensor, a: _Parts, b: _Parts) -> _Parts:
+    parts = [torch.where(truth, p, q) for p, q in zip(a[:2], b[:2], strict=True)]
+    if a.constant is None and b.constant is None:
+        return _Parts(parts[0], parts[1], None)
+    return _Parts(parts[0], parts[1], torch.where(truth, _constant(a), _constant(b)))
+
+
+def _multiplied(v: _Parts, weight: Tensor, bias: Tensor | None) -> _Parts:
+    constant = bias if v.constant is None else F.linear(v.constant, weight, bias)
+    return _Parts(F.linear(v.beta, weight), F.linear(v.gamma, weight), constant)
+
+
+def _normalised(node: Node, args: Sequence[_Parts]) -> _Parts:
+    """One of the arguments of `norm`, less the means part by part, by a scale that is not taken apart."""
+
+    def mean(values: Sequence[Tensor]) -> Tensor:
+        return torch.stack([value.expand_as(values[0]) for value in values]).mean((0, -1))[..., None]
+
+    wholes = [arg.total for arg in args]
+    centre = mean(wholes)
+    scale = torch.sqrt(mean([(whole - centre) ** 2 for whole in wholes]) + node.value)
+    parts = []
+    for column in zip(*((arg.beta, arg.gamma, _constant(arg)) for arg in args), strict=True):
+        wide = [part.expand_as(whole) for part, whole in zip(column, wholes, strict=True)]
+        parts.append((wide[int(node.name)] - mean(wide)) / scale)
+    return _Parts(*parts)
+
+
+def _constant(v: _Parts) -> Tensor:
+    return v.beta.new_zeros(()) if v.constant is None else v.constant
+
+
+def _elementwise(op: str, *values: Tensor) -> Tensor:
+    """An operation of the language on tensors."""
+    graph = Graph()
+    leaves = {graph.leaf("state", str(k)): value for k, value in enumerate(values)}
+    return eager.evaluate([graph.node(op, *leaves)], leaves)[0]
+
+
+_RULES: dict[str, Callable[..., _Parts]] = {
+    "add": _sum,
+    "sub": lambda a, b: _sum(a, _negative(b)),
+    "neg": _negative,
+    "where": lambda condition, a, b: _chosen(condition.constant, a, b),
+    "maximum": lambda a, b: _chosen(a.total >= b.total, a, b),
+    "minimum": lambda a, b: _chosen(a.total <= b.total, a, b),
+}

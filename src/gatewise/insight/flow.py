@@ -1,0 +1,350 @@
+"""How derivatives travel through time: of the loss by every state, of every output by every input.
+
+Shapes: ``T`` steps, ``B`` rows, ``H`` units; steps are in the order of time, NaN past the end of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from gatewise.insight.passage import Passage, each_weight
+from gatewise.insight.watch import full_name, layers_of
+from gatewise.language import Cell
+from gatewise.language.changes import rebuilt
+from gatewise.language.graph import Graph, Node
+from gatewise.nn.layer import Recorded
+from gatewise.nn.scan import scan_together
+
+_TINY = 1e-300
+
+
+@final
+@dataclass(frozen=True)
+class Flow:
+    """The gradient of a loss inside one layer.
+
+    Attributes:
+        layer: its name.
+        states: by state, ``[T, B]``: the norm of the loss's derivative by it after each step, through all
+            that it goes into, in this step (c goes into h) and in later ones.
+        jacobians: ``[T, B]``, the largest singular value of the derivative of all states after a step by all
+            states before it; 0 where a row begins. None if not asked for.
+        weights: by parameter, ``[T]``: the norm of each step's share in the gradient, summed over rows.
+        shares: by parameter, ``[T, ...]``, the shares themselves. None if not asked for.
+        residual: the largest difference of the shares' sum and the gradient that autograd gives, relative to
+            the largest of the gradient, over all parameters.
+    """
+
+    layer: str
+    states: dict[str, Tensor]
+    jacobians: Tensor | None
+    weights: dict[str, Tensor]
+    shares: dict[str, Tensor] | None
+    residual: float
+
+    def __str__(self) -> str:
+        parts = []
+        for name, norms in self.states.items():
+            mean = norms.nanmean(1)
+            first, last, most = float(mean[0]), float(mean[-1]), int(mean.argmax())
+            parts.append(
+                f"|dL/d{name}| is {first:.1e} at the first step, {last:.1e} at the last, most at {most}"
+            )
+        if self.jacobians is not None:
+            parts.append(f"a step stretches states by at most {self.jacobians.nanmean():.2f} on average")
+        return (
+            f"{self.layer}: {'; '.join(parts)}; "
+            f"the steps' shares sum to the gradient by the weights (residual {self.residual:.1e})."
+        )
+
+
+def gradient_flow(
+    model: nn.Module, loss: Callable[[], Tensor], jacobians: bool = True, shares: bool = False
+) -> dict[str, Flow]:
+    """What backpropagation through time carries at each step, layer by layer.
+
+    The model is run as it is; what reaches each layer's output is then carried through its steps once more,
+    by the eager interpreter. The model must be in evaluation mode if its cells leave anything to chance.
+
+    Args:
+        model: any torch module with gatewise layers in it.
+        loss: calls the model and gives a number, ``lambda: criterion(model(x), y)``.
+        jacobians: whether to compute them; they cost ``H`` times as much as the rest.
+        shares: whether to keep each step's share of every weight gradient.
+
+    Returns:
+        By name of the layer; a layer called twice counts by its last call.
+
+    Raises:
+        TypeError: `model` is no module.
+        ValueError: it has no gatewise layer, or the loss does not depend on any.
+
+    Source: Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent neural networks".
+
+    Example:
+        >>> import gatewise, torch
+        >>> from gatewise.insight.flow import gradient_flow
+        >>> layer, x = gatewise.nn.GRU(3, 8), torch.randn(20, 4, 3)
+        >>> flow = gradient_flow(layer, lambda: layer(x)[0][-1].square().sum())["l0"]
+        >>> flow.states["h"].shape, flow.residual < 1e-5
+        (torch.Size([20, 4]), True)
+    """
+    calls, value = _called(model, loss)
+    outputs = [tensor for call in calls.values() for tensor in call.results if tensor.requires_grad]
+    if not outputs or not value.requires_grad:
+        raise ValueError("gradient_flow: the loss does not depend on a parameter through a gatewise layer.")
+    found = torch.autograd.grad(value, outputs, allow_unused=True)
+    by_result = {id(tensor): by for tensor, by in zip(outputs, found, strict=True) if by is not None}
+    return {
+        name: _flow(call, [by_result.get(id(tensor)) for tensor in call.results], jacobians, shares)
+        for name, call in calls.items()
+        if any(id(tensor) in by_result for tensor in call.results)
+    }
+
+
+@final
+@dataclass(frozen=True)
+class Connectivity:
+    """How strongly each output depends on each input.
+
+    Attributes:
+        steps: the K steps of the output that were asked for.
+        norms: ``[K, T, B]``, the Frobenius norm of the derivative of the output at a step by the input at
+            each of T steps.
+        residual: the derivative along a random direction against a central difference, relative.
+    """
+
+    steps: tuple[int, ...]
+    norms: Tensor
+    residual: float
+
+    def __str__(self) -> str:
+        mean = self.norms.nanmean(2)
+        t, row = self.steps[-1], mean[-1]
+        far = (row >= row.max() / 2).nonzero().flatten()
+        reach = int((far - t).abs().max())
+        return (
+            f"The output at step {t} depends most on the input at step {int(row.argmax())}, "
+            f"by {row.max():.2e}; inputs up to {reach} steps away have at least half of that "
+            f"(residual against differences {self.residual:.1e})."
+        )
+
+
+def connectivity(
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    steps: Sequence[int] | None = None,
+    batch_first: bool = False,
+) -> Connectivity:
+    """``|d y_t / d x_s|`` for all pairs of steps, or those t that are asked for.
+
+    The derivatives are exact, by one backward pass for each number of an output step, over the kernels that
+    the model runs in. Rows must not depend on each other (batch statistics), nor on chance: `model.eval()`.
+
+    Args:
+        function: gives the output ``[T, B, O]`` for the input, ``lambda x: layer(x)[0]``.
+        x: the input ``[T, B, I]``; float64 makes the check by differences sharp.
+        steps: of the output; all if left out.
+        batch_first: whether input and output are ``[B, T, ...]``.
+
+    Raises:
+        ValueError: the output has no steps, or not of as many rows as the input.
+
+    Source: Madsen 2019, "Visualizing memorization in RNNs", Distill.
+
+    Example:
+        >>> import gatewise, torch
+        >>> from gatewise.insight.flow import connectivity
+        >>> layer = gatewise.nn.GRU(3, 8)
+        >>> norms = connectivity(lambda x: layer(x)[0], torch.randn(5, 2, 3)).norms
+        >>> norms.shape, bool((norms[0, 1:] == 0).all())
+        (torch.Size([5, 5, 2]), True)
+    """
+    time, batch = (1, 0) if batch_first else (0, 1)
+    x = x.detach().clone().requires_grad_()
+    y = function(x)
+    if y.dim() != 3 or y.size(batch) != x.size(batch):
+        shape = "[B, T, O]" if batch_first else "[T, B, O]"
+        raise ValueError(
+            f"connectivity: function must give {shape} with {x.size(batch)} rows. Got {tuple(y.shape)}."
+        )
+    chosen = tuple(range(y.size(time)) if steps is None else [range(y.size(time))[t] for t in steps])
+    direction = torch.randn_like(x)
+    norms, along = [], []
+    for t in chosen:
+        rows = torch.stack([_pulled(unit.sum(), x) for unit in y.select(time, t).unbind(-1)])  # [O, *x]
+        norms.append(rows.square().sum((0, -1)).sqrt())
+        along.append((rows * direction).sum((time + 1, -1)).T)
+    found = torch.stack(norms).double()
+    found = found.transpose(1, 2) if batch_first else found
+    differences = _differences(function, x.detach(), direction).index_select(time, torch.tensor(chosen))
+    differences = differences.transpose(0, 1) if batch_first else differences
+    off = (torch.stack(along) - differences).abs().max() / differences.abs().max().clamp_min(_TINY)
+    return Connectivity(chosen, found, float(off))
+
+
+def _pulled(number: Tensor, x: Tensor) -> Tensor:
+    found = torch.autograd.grad(number, x, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return torch.as_tensor(found[0])
+
+
+def _differences(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
+    """The derivative of the output along a direction, by central differences."""
+    h = float(torch.finfo(x.dtype).eps ** (1 / 3))
+    with torch.no_grad():
+        return (function(x + h * direction) - function(x - h * direction)) / (2 * h)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a layer did in its last call."""
+
+    recorded: Recorded
+    passage: Passage
+
+    @property
+    def results(self) -> list[Tensor]:
+        assert self.recorded.scanned is not None
+        return [self.recorded.scanned.output, *self.recorded.scanned.states]
+
+
+def _called(model: nn.Module, loss: Callable[[], Tensor]) -> tuple[dict[str, _Call], Tensor]:
+    """The layers in the order in which they ran, and the loss."""
+    calls: dict[str, _Call] = {}
+
+    def keeper(path: str) -> Callable[[Recorded], None]:
+        def keep(recorded: Recorded) -> None:
+            passage = Passage.of(full_name(path, recorded.layer), recorded)
+            if passage is not None:
+                calls[passage.layer] = _Call(recorded, passage.without_chance("gradient_flow"))
+
+        return keep
+
+    with ExitStack() as stack, torch.enable_grad():
+        for path, module in layers_of(model, "gradient_flow").items():
+            stack.enter_context(module.recording(keeper(path), ()))
+        value = loss()
+    return calls, value
+
+
+def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, shares: bool) -> Flow:
+    passage = call.passage.snapshot(torch.float64)
+    by_output, *by_finals = _by_results(call, passage, by_results)
+    entering = passage.entering(passage.states())
+    weights = _parameters(passage)
+    norms = {n: torch.zeros(passage.steps).double() for n in weights}
+    sums = {n: torch.zeros_like(weight) for n, weight in weights.items()}
+    kept = {n: w.new_zeros(passage.steps, *w.shape) for n, w in weights.items() if shares}
+    by_states = {
+        n: torch.full((passage.steps, passage.rows), torch.nan).double() for n in passage.cell.states
+    }
+    step = replace(passage, walk=passage.walk._replace(cell=_with_offsets(passage.cell)))
+    carry = [torch.zeros_like(state) for state in passage.initial]
+    for t in reversed(passage.order):
+        runs, ends = passage.running[t][:, None], passage.ends[t][:, None]
+        carry = [c + torch.where(ends, by, 0.0) for c, by in zip(carry, by_finals, strict=True)]
+        carry = [torch.where(runs, c, 0.0) for c in (carry[0] + by_output[t], *carry[1:])]
+        before, found, by_weights = _step_back(step, t, tuple(state[t] for state in entering), carry)
+        for norm, by in zip(by_states.values(), found, strict=True):
+            norm[t] = by.norm(dim=1).masked_fill(~runs[:, 0], torch.nan)
+        for name, by in zip(weights, by_weights, strict=True):
+            norms[name][t] = by.norm()
+            sums[name] = sums[name] + by
+            if shares:
+                kept[name][t] = by
+        carry = [torch.where(passage.begins[t][:, None], 0.0, c) for c in before]
+    stretched = _stretches(passage, entering) if jacobians else None
+    residual = _residual(call, list(sums.values()), by_results)
+    return Flow(passage.layer, by_states, stretched, norms, kept if shares else None, residual)
+
+
+def _by_results(call: _Call, passage: Passage, by_results: Sequence[Tensor | None]) -> list[Tensor]:
+    """The loss's derivatives by output ``[T, B, H]`` and final states ``[B, H]``, or zeros."""
+    walk, packing = call.recorded.walk, passage.packing
+    assert walk is not None
+    full = [
+        torch.zeros_like(result) if by is None else by
+        for result, by in zip(call.results, by_results, strict=True)
+    ]
+    output = (
+        packing.pad(full[0], False) if packing else full[0].transpose(0, 1) if walk.batch_first else full[0]
+    )
+    return [tensor.double() for tensor in (output, *passage.of_all_rows(tuple(full[1:])))]
+
+
+def _with_offsets(cell: Cell) -> Cell:
+    """The cell with a further state for each: an offset to its next value, wherever the step uses that.
+
+    The derivative by an offset that is zero is the whole derivative by the state, also through other states
+    of the same step (of an LSTM's c through its h).
+    """
+    graph = cell.graph
+    pairs = list(zip(cell.states, cell.next_states, strict=True))
+    offsets = {node: graph.leaf("state", f"offset {name}") for name, node in pairs if node.op != "project"}
+
+    def change(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
+        again = graph.node(node.op, *args, name=node.name, part=node.part, value=node.value)
+        return graph.node("add", again, offsets[node]) if node in offsets else again
+
+    other = rebuilt(cell, change)
+    other.states = (*cell.states, *(leaf.name for leaf in offsets.values()))
+    other.next_states = (*other.next_states, *len(offsets) * [graph.constant(0)])
+    return other
+
+
+def _step_back(
+    step: Passage, t: int, entering: tuple[Tensor, ...], by_after: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """From what the states after a step are given by others: the derivatives by the states before it, by
+    those after it, and by the weights."""
+    n, offsets = len(entering), step.cell.states[len(entering) :]
+    zeros = [entering[-1].new_zeros(len(entering[0]), step.units) for _ in offsets]
+    leaves = [state.clone().requires_grad_() for state in (*entering, *zeros)]
+    weights = each_weight(lambda weight: weight.clone().requires_grad_(), step.walk.weights)
+    step = replace(step, walk=step.walk._replace(weights=weights))
+    after = step.step(step.x[t], tuple(leaves))[:n]
+    wanted = [*leaves, *weights.flat]
+    found = list(torch.autograd.grad(after, wanted, by_after, allow_unused=True, materialize_grads=True))
+    whole = dict(zip(offsets, found[n : len(leaves)], strict=True))
+    names = [f"offset {name}" for name in step.cell.states[:n]]
+    by_states = [whole.get(name, by) for name, by in zip(names, by_after, strict=True)]
+    return found[:n], by_states, found[len(leaves) :]
+
+
+def _stretches(passage: Passage, entering: tuple[Tensor, ...]) -> Tensor:
+    """``[T, B]``: the largest singular value of each step's Jacobian."""
+    jacobians = passage.jacobians(entering, range(passage.steps))
+    norms = torch.stack([torch.linalg.matrix_norm(jacobian, 2) for jacobian in jacobians])
+    norms = norms.masked_fill(passage.begins, 0)
+    return norms.masked_fill(~passage.running, torch.nan)
+
+
+def _residual(call: _Call, sums: Sequence[Tensor], by_results: Sequence[Tensor | None]) -> float:
+    """The shares' sums against the gradient of the layer run once more as it ran, in its own type."""
+    walk = call.recorded.walk
+    assert walk is not None
+    weights = each_weight(lambda weight: weight.detach().clone().requires_grad_(), walk.weights)
+    states = None if walk.states is None else tuple(state.detach() for state in walk.states)
+    (again,) = scan_together([walk._replace(x=walk.x.detach(), weights=weights, states=states)])
+    pairs = zip((again.output, *again.states), by_results, strict=True)
+    results, by = zip(*((result, by) for result, by in pairs if by is not None), strict=True)
+    found = torch.autograd.grad(results, weights.flat, by, allow_unused=True, materialize_grads=True)
+    off = max(float((f - s).abs().max()) for s, f in zip(sums, found, strict=True))
+    return off / max(_TINY, *(float(f.abs().max()) for f in found))
+
+
+def _parameters(passage: Passage) -> dict[str, Tensor]:
+    """The weights by name, in the order of `Weights.flat`."""
+    weights = passage.walk.weights
+    named: dict[str, Tensor | None] = {
+        name: getattr(weights, name) for name in weights._fields if name != "vectors"
+    }
+    vectors = dict(zip(passage.cell.vectors, weights.vectors, strict=True))
+    ordered = {id(tensor): name for name, tensor in (named | vectors).items() if tensor is not None}
+    return {ordered[id(tensor)]: tensor for tensor in weights.flat}

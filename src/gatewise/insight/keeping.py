@@ -1,0 +1,142 @@
+"""Which states of a cell are kept by a gate, read off its graph.
+
+A state is, where its next value is affine in its own old one: ``s' = k * s + w``, with neither k nor w
+written in s. The LSTM's c: ``k = f``, ``w = i * g``; the GRU's h: ``k = z``, ``w = (1 - z) * n``. That a gate
+sees the old output through its recurrent weights does not count: that is how gates decide.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gatewise.language import Cell
+from gatewise.language.graph import Graph, Node, topological
+
+
+class Kept(NamedTuple):
+    """A state that is kept by a gate: ``s' = keep * s + write``."""
+
+    state: str
+    keep: Node
+    write: Node
+    gate: str
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """What to compute."""
+        return {"keep": self.keep, "write": self.write}
+
+
+def kept_states(cell: Cell) -> dict[str, Kept]:
+    """The states of `cell` that are kept by a gate, by name, in the order of the cell.
+
+    Example:
+        >>> from gatewise import cells
+        >>> from gatewise.insight.keeping import kept_states
+        >>> [(state, kept.gate) for state, kept in kept_states(cells.lstm).items()]
+        [('c', 'f')]
+        >>> list(kept_states(cells.rnn))
+        []
+    """
+    names = {node: name for name, node in cell.values.items()}
+    found = {}
+    for state, node in zip(cell.states, cell.next_states, strict=True):
+        parts = _affine(cell.graph, node, cell.graph.leaf("state", state))
+        keep, write = parts or (None, None)
+        if keep is not None:
+            gate = names.get(keep, f"what keeps {state}")
+            found[state] = Kept(state, keep, write or cell.graph.constant(0), gate)
+    return found
+
+
+def kept_state(cell: Cell, state: str | None, who: str) -> Kept:
+    """The kept state called `state`; by default the last one, which in a cell with several is its memory.
+
+    Raises:
+        ValueError: there is none, or none of that name.
+    """
+    found = kept_states(cell)
+    if not found:
+        raise ValueError(f"{who}: no state of cell {cell.name!r} is kept by a gate (s' = k * s + w).")
+    if state is not None and state not in found:
+        raise ValueError(f"{who}: state must be one that a gate keeps ({', '.join(found)}). Got {state!r}.")
+    return found[next(reversed(found)) if state is None else state]
+
+
+_Part = Node | None  # None stands for nothing: no such term
+
+
+def _affine(graph: Graph, node: Node, state: Node) -> tuple[_Part, _Part] | None:
+    """The factor of `state` in `node` and the rest, or None if it is not affine in it."""
+    if node is state:
+        return graph.constant(1), None
+    if state not in topological([node]):
+        return None, node
+    parts = [_affine(graph, arg, state) for arg in node.args]
+    if any(part is None for part in parts) or node.op not in _SUMS:
+        return None
+    return _SUMS[node.op](graph, node, [part for part in parts if part is not None])
+
+
+_Parts = list[tuple[_Part, _Part]]
+
+
+def _sum(graph: Graph, node: Node, parts: _Parts) -> tuple[_Part, _Part]:
+    (k, w), (l, v) = parts
+    return _joined(graph, node.op, k, l), _joined(graph, node.op, w, v)
+
+
+def _joined(graph: Graph, op: str, a: _Part, b: _Part) -> _Part:
+    if b is None:
+        return a
+    if a is None:
+        return graph.node("neg", b) if op == "sub" else b
+    return graph.node(op, a, b)
+
+
+def _product(graph: Graph, node: Node, parts: _Parts) -> tuple[_Part, _Part] | None:
+    (k, w), (l, v) = parts
+    if k is not None and l is not None:
+        return None  # its square
+    if k is None:
+        (k, w), (l, v) = (l, v), (k, w)
+    assert v is not None  # the factor without the state
+    return graph.node("mul", k, v) if k else None, graph.node("mul", w, v) if w else None
+
+
+def _quotient(graph: Graph, node: Node, parts: _Parts) -> tuple[_Part, _Part] | None:
+    (k, w), (l, v) = parts
+    if l is not None or v is None:
+        return None
+    return graph.node("div", k, v) if k else None, graph.node("div", w, v) if w else None
+
+
+def _negative(graph: Graph, node: Node, parts: _Parts) -> tuple[_Part, _Part]:
+    ((k, w),) = parts
+    return graph.node("neg", k) if k else None, graph.node("neg", w) if w else None
+
+
+def _choice(graph: Graph, node: Node, parts: _Parts) -> tuple[_Part, _Part] | None:
+    """Of `where`, `dropout` and `zoneout`: the same choice among the factors and among the rests."""
+    if node.op == "where":
+        (in_condition, _), *parts = parts
+        if in_condition is not None or node.args[0].op == "constant":
+            return None
+    chosen = []
+    for column in zip(*parts, strict=True):
+        args = [graph.constant(0) if part is None else part for part in column]
+        head = node.args[:1] if node.op == "where" else ()
+        chosen.append(graph.node(node.op, *head, *args, name=node.name, part=node.part, value=node.value))
+    return chosen[0], chosen[1]
+
+
+_SUMS = {
+    "add": _sum,
+    "sub": _sum,
+    "mul": _product,
+    "div": _quotient,
+    "neg": _negative,
+    "where": _choice,
+    "dropout": _choice,
+    "zoneout": _choice,
+}

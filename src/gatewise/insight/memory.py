@@ -1,0 +1,325 @@
+"""What a state that a gate keeps remembers, from when, and for how long.
+
+All of it rests on ``s' = k * s + w`` (`gatewise.insight.keeping`): k keeps, w writes. Shapes: ``T`` steps,
+``B`` rows, ``H`` units; steps are in the order of time, whichever way a layer walks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from gatewise.insight.keeping import kept_state
+from gatewise.insight.passage import Passage
+from gatewise.insight.watch import Values
+
+_TINY = 1e-300
+_LOW, _HIGH = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015
+
+
+@final
+@dataclass(frozen=True)
+class Ledger:
+    """Where each row's final state comes from.
+
+    Attributes:
+        layer, state, gate: the name of the layer, its state and the gate that keeps it.
+        written: ``[T, B, H]``, what each step wrote times what all later gates kept of it: 0 before the last
+            reset, NaN past the end of a row.
+        initial: ``[B, H]``, what is left of the initial state.
+        total: ``[B, H]``, the final state as the layer computed it; zeros for a row without steps.
+        residual: the largest difference of the sum of the parts and `total`, relative to the largest `total`.
+    """
+
+    layer: str
+    state: str
+    gate: str
+    written: Tensor
+    initial: Tensor
+    total: Tensor
+    residual: float
+
+    def shares(self) -> Tensor:
+        """``[T + 1]``: of the initial state, then each step, the part in the sum of all magnitudes."""
+        parts = torch.cat([self.initial[None], self.written]).abs().nansum((1, 2))
+        return parts / parts.sum()
+
+    def __str__(self) -> str:
+        shares = self.shares()
+        most = int(shares[1:].argmax())
+        return (
+            f"{self.layer}: the final {self.state} is the sum of what {len(self.written)} steps wrote; "
+            f"step {most} has the largest share, {shares[most + 1]:.1%}, the initial state {shares[0]:.1%} "
+            f"(kept by {self.gate}; residual {self.residual:.1e})."
+        )
+
+
+def ledger(values: Values, state: str | None = None) -> Ledger:
+    """The final state as the exact sum of each step's writing times what later gates kept.
+
+    ``c_T = sum_t (prod_{s > t} f_s) i_t g_t + (prod_s f_s) c_0`` for the LSTM, and likewise for every state
+    that a gate keeps. It says where the state comes from, not what would have been without a step: the gates
+    themselves depend on earlier steps.
+
+    Source: the sum is in Murdoch & Szlam 2017, "Automatic rule extraction from long short term memory
+    networks".
+
+    Args:
+        values: of a layer, from `gatewise.watch`.
+        state: which, if a gate keeps several; by default the last.
+
+    Raises:
+        ValueError: no gate of the cell keeps a state, or not this one.
+
+    Example:
+        >>> import gatewise, torch
+        >>> _ = torch.manual_seed(0)
+        >>> layer = gatewise.nn.LSTM(3, 8)
+        >>> with gatewise.watch(layer) as seen:
+        ...     _ = layer(torch.randn(5, 2, 3))
+        >>> ledger = seen["l0"].ledger()
+        >>> bool(torch.allclose(ledger.written.sum(0), seen["l0"].c[-1].double(), atol=1e-6))
+        True
+    """
+    kept = kept_state(values.cell, state, "ledger")
+    passage = values.passage.snapshot(torch.float64)
+    found = passage.compute(kept.nodes)
+    later = _kept_later(passage, found["keep"])
+    written = later * found["write"]
+    initial = (later * _entered(passage, found["keep"], kept.state)).nansum(0)
+    total = passage.finals[passage.cell.states.index(kept.state)]
+    off = (written.nansum(0) + initial - total).abs().max() / total.abs().max().clamp_min(_TINY)
+    return Ledger(values.layer, kept.state, kept.gate, written, initial, total, float(off))
+
+
+@final
+@dataclass(frozen=True)
+class HalfLife:
+    """How many steps a unit needs to forget half.
+
+    Attributes:
+        layer, state, gate: the name of the layer, its state and the gate that keeps it.
+        expected: ``[H]``, from the geometric mean k of the gate over all steps: ``ln 0.5 / ln k``; infinite
+            where the gate does not close.
+        realised: ``[H]``, the lag at which the mean of ``prod k`` over all stretches of data that long falls
+            below a half, interpolated; infinite where it does not within the data.
+        retention: ``[K, H]``, that mean for lags 0 to K - 1, up to where all units are below a half.
+    """
+
+    layer: str
+    state: str
+    gate: str
+    expected: Tensor
+    realised: Tensor
+    retention: Tensor
+
+    def __str__(self) -> str:
+        never = int(self.realised.isinf().sum())
+        longer = f"; {never} of {len(self.realised)} units keep more than half throughout" if never else ""
+        apart = (self.realised / self.expected).log2().abs()
+        apart = apart[apart.isfinite()]
+        factor = (
+            f"; the gates' mean gives the same within a factor {2 ** apart.max():.1f}" if len(apart) else ""
+        )
+        return (
+            f"{self.layer}: {self.gate} lets {self.state} fall to a half "
+            f"within {_spread(self.realised)} steps{longer}{factor}."
+        )
+
+
+def half_life(values: Values | Tensor, state: str | None = None) -> HalfLife:
+    """Half-lives of a state, from its keeping gate and realised on data.
+
+    Args:
+        values: of a layer, from `gatewise.watch`; or the gate itself ``[T, B, H]``, NaN where a row has no
+            step, of rows that run forward without resets.
+        state: which, if a gate keeps several; by default the last.
+
+    Raises:
+        ValueError: no gate of the cell keeps a state, or not this one.
+
+    Source: for the gate as a decay, Tallec & Ollivier 2018, "Can recurrent neural networks warp time?".
+
+    Example:
+        >>> import torch
+        >>> from gatewise.insight.memory import half_life
+        >>> half_life(torch.full((10, 1, 2), 0.5)).realised
+        tensor([1., 1.], dtype=torch.float64)
+    """
+    names, keep, begins = _gate(values, state, "half_life")
+    retention = _retention(keep.abs(), begins)
+    return HalfLife(*names, _halving(_mean_log(keep)), _first_below_half(retention), retention)
+
+
+@final
+@dataclass(frozen=True)
+class TimeScale:
+    """The memory of each unit in steps.
+
+    Attributes:
+        layer, state, gate: the name of the layer, its state and the gate that keeps it.
+        steps: ``[H]``, in which it falls to 1/e, ``-1 / ln k``, k the geometric mean of the gate.
+        range: ``[H, 2]``, the same from the gate's lowest and highest tenth of values.
+    """
+
+    layer: str
+    state: str
+    gate: str
+    steps: Tensor
+    range: Tensor
+
+    def __str__(self) -> str:
+        steps = _spread(self.steps)
+        return f"{self.layer}: {self.state} falls to 1/e within {steps} steps, by the mean of {self.gate}."
+
+
+def time_scale(values: Values | Tensor, state: str | None = None) -> TimeScale:
+    """The time scale of each unit's memory, from its keeping gate.
+
+    Arguments and errors are those of `half_life`, which is ``ln 2`` times it.
+
+    Source: Tallec & Ollivier 2018, "Can recurrent neural networks warp time?": a gate open by k
+    keeps for about ``1 / (1 - k)`` steps, which is ``-1 / ln k`` for k near 1.
+
+    Example:
+        >>> import math, torch
+        >>> from gatewise.insight.memory import time_scale
+        >>> time_scale(torch.full((10, 1, 1), math.exp(-0.1))).steps.round()
+        tensor([10.], dtype=torch.float64)
+    """
+    names, keep, _ = _gate(values, state, "time_scale")
+    ends = torch.stack([keep.flatten(0, 1).abs().nanquantile(q, 0) for q in (_LOW, _HIGH)], -1)
+    scale = _halving(_mean_log(keep)) / math.log(2)
+    return TimeScale(*names, scale, _halving(ends.log()) / math.log(2))
+
+
+@final
+@dataclass(frozen=True)
+class Saturation:
+    """How often gates are all but shut and all but open.
+
+    Attributes:
+        layer: its name.
+        gates: the G values that are sigmoids.
+        left, right: ``[G, H]``, fractions of all steps at which a gate is below `low`, above `high`.
+        low, high: the limits.
+    """
+
+    layer: str
+    gates: tuple[str, ...]
+    left: Tensor
+    right: Tensor
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        rows = zip(self.gates, self.left, self.right, strict=True)
+        parts = [
+            f"{gate} < {self.low:g}: {a.mean():.0%}, > {self.high:g}: {b.mean():.0%}" for gate, a, b in rows
+        ]
+        stuck, units = int(((self.left == 1) | (self.right == 1)).sum()), self.left.numel()
+        return f"{self.layer}: of all steps, {'; '.join(parts)}; {stuck} of {units} gates always are."
+
+
+def saturation(values: Values, low: float = _LOW, high: float = _HIGH) -> Saturation:
+    """Fractions of time that each gate is left- or right-saturated, over all steps and rows.
+
+    Source: Karpathy, Johnson & Fei-Fei 2015, "Visualizing and understanding recurrent networks".
+
+    Raises:
+        ValueError: no sigmoid was watched.
+
+    Example:
+        >>> import gatewise, torch
+        >>> layer = gatewise.nn.GRU(3, 8)
+        >>> with gatewise.watch(layer) as seen:
+        ...     _ = layer(torch.zeros(5, 2, 3))
+        >>> saturation = seen["l0"].saturation()
+        >>> saturation.gates, float(saturation.left.sum())
+        (('r', 'z'), 0.0)
+    """
+    gates = tuple(name for name in values.names if values.cell.values[name].op == "sigmoid")
+    if not gates:
+        raise ValueError(f"saturation: no gate (a sigmoid) of {values.layer!r} was watched.")
+    flat = [values[gate].double().flatten(0, 1) for gate in gates]
+    steps = [gate[gate.isfinite().all(1)] for gate in flat]
+    left = torch.stack([(gate < low).double().mean(0) for gate in steps])
+    right = torch.stack([(gate > high).double().mean(0) for gate in steps])
+    return Saturation(values.layer, gates, left, right, low, high)
+
+
+def _gate(
+    values: Values | Tensor, state: str | None, who: str
+) -> tuple[tuple[str, str, str], Tensor, Tensor]:
+    """Names of layer, state and gate; the gate in the order of the walk; where a row begins."""
+    if isinstance(values, Tensor):
+        running = ~values.isnan().any(-1)
+        begins = running & ~torch.cat([torch.zeros_like(running[:1]), running[:-1]])
+        return ("the data", "state", "the gate"), values.detach().double(), begins
+    kept = kept_state(values.cell, state, who)
+    passage = values.passage.snapshot(torch.float64)
+    keep = passage.compute({"keep": kept.keep})["keep"]
+    return (values.layer, kept.state, kept.gate), keep[passage.order], passage.begins[passage.order]
+
+
+def _kept_later(passage: Passage, keep: Tensor) -> Tensor:
+    """``[T, B, H]``: what of each step's writing is left at the end of its row."""
+    later, left = torch.zeros_like(keep), torch.zeros_like(keep[0])
+    for t in reversed(passage.order):
+        left = torch.where(passage.ends[t][:, None], 1.0, left)
+        later[t] = left
+        kept = left * keep[t]
+        left = torch.where(passage.begins[t][:, None], 0.0, kept)
+        left = torch.where(passage.running[t][:, None], left, 0.0)
+    return later
+
+
+def _entered(passage: Passage, keep: Tensor, state: str) -> Tensor:
+    """``[T, B, H]``: what the steps at which a row begins kept of its initial state; 0 elsewhere."""
+    initial = passage.initial[passage.cell.states.index(state)]
+    return torch.where(passage.begins[..., None], keep * initial, 0.0)
+
+
+def _mean_log(keep: Tensor) -> Tensor:
+    return keep.abs().log().flatten(0, 1).nanmean(0)
+
+
+def _halving(log_keep: Tensor) -> Tensor:
+    """Steps in which ``exp(log_keep * steps)`` is a half; infinite where nothing is lost."""
+    return torch.where(log_keep < 0, math.log(0.5) / log_keep, torch.inf)
+
+
+def _retention(keep: Tensor, begins: Tensor) -> Tensor:
+    """``[K, H]``: the mean of ``prod k`` over lags 0, 1, ..., along stretches without a beginning."""
+    means, product = [torch.ones_like(keep[0, 0])], torch.ones_like(keep)
+    for lag in range(1, len(keep)):
+        product = product[:-1] * keep[lag:]
+        product = product.masked_fill(begins[lag:, :, None], torch.nan)
+        mean = product.flatten(0, 1).nanmean(0)
+        if mean.isnan().all():
+            break
+        means.append(mean)
+        if (mean < 0.5).all():
+            break
+    return torch.stack(means)
+
+
+def _first_below_half(retention: Tensor) -> Tensor:
+    """The lag, interpolated between two on the scale of logarithms."""
+    below = retention < 0.5
+    lag = below.int().argmax(0).clamp_min(1)
+    units = torch.arange(retention.size(1))
+    before = retention[lag - 1, units].log()
+    after = retention[lag.clamp_max(len(retention) - 1), units].log()
+    part = (before - math.log(0.5)) / (before - after)
+    return torch.where(below.any(0), lag - 1 + part, torch.inf)
+
+
+def _spread(steps: Tensor) -> str:
+    """The median and the middle four fifths."""
+    low, middle, high = (float(steps.quantile(q, interpolation="nearest")) for q in (0.1, 0.5, 0.9))
+    return f"{middle:.1f} ({low:.1f} to {high:.1f} for four units in five)"

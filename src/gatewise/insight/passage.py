@@ -1,0 +1,229 @@
+"""One layer in one direction over a sequence, as it was walked: what the analyses walk again.
+
+They do so by the eager interpreter, in float64 where not said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import torch
+from torch import Tensor
+
+from gatewise.language import Cell
+from gatewise.language.graph import Node
+from gatewise.nn import eager
+from gatewise.nn.layer import Recorded
+from gatewise.nn.packed import Packing
+from gatewise.nn.weights import Walk, Weights
+
+_ROWS = 1024  # of which Jacobians are computed at a time
+
+
+@final
+@dataclass(frozen=True)
+class Passage:
+    """One scan with all that went into it, time first.
+
+    Attributes:
+        layer: its name, ``encoder.l0_reverse``.
+        walk: the cell, the input, the weights and the initial states.
+        found: the final states as the layer computed them, in the order of the walk's rows.
+        packing: how rows of different lengths were packed, if they were.
+    """
+
+    layer: str
+    walk: Walk
+    found: tuple[Tensor, ...]
+    packing: Packing | None = None
+
+    @classmethod
+    def of(cls, layer: str, recorded: Recorded) -> Passage | None:
+        """What a recorder was given, still with its graph of autograd; None for a single step."""
+        walk = recorded.walk
+        if walk is None or recorded.scanned is None:
+            return None
+        if walk.batch_first:
+            reset = None if walk.reset is None else walk.reset.T
+            walk = walk._replace(x=walk.x.transpose(0, 1), batch_first=False, reset=reset)
+        return cls(layer, walk._replace(record=()), recorded.scanned.states, recorded.packing)
+
+    def snapshot(self, dtype: torch.dtype | None = None) -> Passage:
+        """A copy apart from the graph and from later changes of the weights, of another type if asked for."""
+        walk = self.walk
+
+        def apart(tensor: Tensor) -> Tensor:
+            return tensor.detach().to(dtype or tensor.dtype, copy=True)
+
+        states = None if walk.states is None else tuple(map(apart, walk.states))
+        walk = walk._replace(x=apart(walk.x), weights=each_weight(apart, walk.weights), states=states)
+        return Passage(self.layer, walk, tuple(map(apart, self.found)), self.packing)
+
+    @property
+    def cell(self) -> Cell:
+        """Its equations."""
+        return self.walk.cell
+
+    @property
+    def steps(self) -> int:
+        """Steps."""
+        return self.packing.T if self.packing else self.walk.x.size(0)
+
+    @property
+    def rows(self) -> int:
+        """Rows."""
+        return self.packing.B if self.packing else self.walk.x.size(1)
+
+    @property
+    def units(self) -> int:
+        """Units."""
+        return self.walk.weights.weight_ih.size(0) // len(self.cell.input_gates)
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The steps as they were walked."""
+        return list(range(self.steps))[:: -1 if self.walk.reverse else 1]
+
+    @cached_property
+    def running(self) -> Tensor:
+        """``[T, B]``: whether a row has a step."""
+        return (
+            torch.ones(self.steps, self.rows, dtype=torch.bool)
+            if not self.packing
+            else self._padded_mask(None)
+        )
+
+    @cached_property
+    def begins(self) -> Tensor:
+        """``[T, B]``: whether a row enters a step from its initial state."""
+        reset = self.walk.reset
+        if self.packing and reset is not None:
+            reset = self._padded_mask(reset)
+        begins = (
+            torch.zeros(self.steps, self.rows, dtype=torch.bool) if reset is None else reset.cpu().clone()
+        )
+        begins |= self.running & ~self._one_step_on(self.running, torch.zeros(self.rows, dtype=torch.bool))
+        return begins & self.running
+
+    @cached_property
+    def x(self) -> Tensor:
+        """The input ``[T, B, I]``; zeros past the end of a row."""
+        return self.packing.pad(self.walk.x, False) if self.packing else self.walk.x
+
+    @cached_property
+    def initial(self) -> tuple[Tensor, ...]:
+        """The initial states, each ``[B, H]`` (the output ``[B, P]`` under projection)."""
+        walk = self.walk
+        rows = len(self.packing.order) if self.packing else self.rows
+        states = walk.states or eager.initial_states(self.cell, walk.x.new_zeros(rows, 0), walk.weights)
+        return self.of_all_rows(states)
+
+    @cached_property
+    def finals(self) -> tuple[Tensor, ...]:
+        """The final states, each ``[B, H]``; zeros for a row without steps."""
+        return self.of_all_rows(self.found)
+
+    def compute(self, nodes: Mapping[str, Node]) -> dict[str, Tensor]:
+        """The values of nodes of the cell at every step, ``[T, B, H]``, NaN past the end of a row."""
+        walk = self.walk
+        found = eager.scan(
+            _with_values(walk.cell, nodes), walk.x, walk.weights, walk.states, reverse=walk.reverse,
+            record=tuple(nodes), reset=walk.reset, batch_sizes=walk.batch_sizes, chance=walk.chance,
+        ).recorded  # fmt: skip
+        return {n: self.packing.pad_with_nan(v) if self.packing else v for n, v in found.items()}
+
+    def states(self) -> tuple[Tensor, ...]:
+        """The states after each step, each ``[T, B, H]``."""
+        found = self.compute(dict(zip(self.cell.states, self.cell.next_states, strict=True)))
+        return tuple(found[name] for name in self.cell.states)
+
+    def entering(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The states as they enter each step, of those after each; zeros where a row does not run."""
+        return tuple(self._entering(*pair) for pair in zip(states, self.initial, strict=True))
+
+    def step(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The states of any rows after a step, from its input ``x [B, I]`` and those that enter it."""
+        return eager.scan(self.cell, x[None], self.walk.weights, states).states
+
+    def jacobian(self, x: Tensor, states: tuple[Tensor, ...]) -> Tensor:
+        """``[B, N, N]``: the derivative of all N numbers of the states after a step by those before it."""
+        widths = [state.size(1) for state in states]
+
+        def after(numbers: Tensor) -> Tensor:
+            return torch.cat(self.step(x, torch.split(numbers, widths, 1)), 1)
+
+        before = torch.cat(states, 1)
+        pull = torch.func.vjp(after, before)[1]
+        rows = torch.eye(before.size(1), dtype=before.dtype)[:, None].expand(-1, len(before), -1)
+        (found,) = torch.func.vmap(pull)(rows)
+        return torch.as_tensor(found).transpose(0, 1).contiguous()
+
+    def jacobians(self, entering: tuple[Tensor, ...], steps: Sequence[int]) -> Iterator[Tensor]:
+        """``[B, N, N]`` for each of some steps, from the states ``[T, B, H]`` that enter them.
+
+        Several steps are computed at a time, as if they were rows.
+        """
+        at_once = max(1, _ROWS // max(1, self.rows))
+        for first in range(0, len(steps), at_once):
+            some = torch.as_tensor(steps[first : first + at_once])
+            states = tuple(state[some].flatten(0, 1) for state in entering)
+            found = self.jacobian(self.x[some].flatten(0, 1), states)
+            yield from found.view(len(some), self.rows, *found.shape[1:])
+
+    def without_chance(self, who: str) -> Passage:
+        """Itself.
+
+        Raises:
+            ValueError: the walk left something to chance, so its steps are no function of their input.
+        """
+        if self.walk.chance is not None:
+            raise ValueError(f"{who}: {self.layer!r} leaves something to chance. Call model.eval() before.")
+        return self
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """``[T, B]``: whether a step is the last of a row's walk."""
+        running, none = self.running, torch.zeros(1, self.rows, dtype=torch.bool)
+        after = torch.cat([none, running[:-1]] if self.walk.reverse else [running[1:], none])
+        return running & ~after
+
+    def _entering(self, states: Tensor, initial: Tensor) -> Tensor:
+        before = self._one_step_on(states, initial)
+        before = torch.where(self.begins[..., None], initial, before)
+        return before.masked_fill(~self.running[..., None], 0)
+
+    def of_all_rows(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """States in the order of the walk's rows as ``[B, H]``, zeros for rows without steps."""
+        if not self.packing:
+            return states
+        rows, order = self.rows, self.packing.order
+        return tuple(s.new_zeros(rows, s.size(1)).index_copy(0, order, s) for s in states)
+
+    def _one_step_on(self, steps: Tensor, first: Tensor) -> Tensor:
+        """Each step's value at the step that is walked after it, and `first` at the first."""
+        pair = [steps[1:], first[None]] if self.walk.reverse else [first[None], steps[:-1]]
+        return torch.cat(pair)
+
+    def _padded_mask(self, packed: Tensor | None) -> Tensor:
+        assert self.packing is not None
+        numbers = torch.ones(int(self.packing.batch_sizes.sum())) if packed is None else packed.cpu().float()
+        return self.packing.pad(numbers[:, None], False)[..., 0] > 0
+
+
+def _with_values(cell: Cell, values: Mapping[str, Node]) -> Cell:
+    """The cell with other values to be watched."""
+    other = object.__new__(Cell)  # a copy of a cell is that cell
+    other.__dict__.update(cell.__dict__)
+    other.values = dict(values)
+    return other
+
+
+def each_weight(change: Callable[[Tensor], Tensor], weights: Weights) -> Weights:
+    """Weights with every tensor changed."""
+    changed = (
+        tuple(map(change, w)) if isinstance(w, tuple) else w if w is None else change(w) for w in weights
+    )
+    return Weights(*changed)  # type: ignore[arg-type]  # each field keeps its kind

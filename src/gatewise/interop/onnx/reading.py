@@ -1,0 +1,65 @@
+"""What a node RNN, GRU or LSTM says: its equations and its weights, in each direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from gatewise.interop.onnx import OnnxError
+from gatewise.interop.onnx.activations import activations
+from gatewise.interop.onnx.cells import ACTIVATIONS, GATES, PEEPHOLES, Variant
+from gatewise.interop.onnx.node import Node
+from gatewise.interop.onnx.weights import Packed
+
+_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+
+
+def inputs_of(node: Node) -> tuple[str, ...]:
+    """The values that it takes besides its weights: X, sequence_lens and the states; empty where left out."""
+    given = dict(zip(_INPUTS, node.inputs, strict=False))
+    states = ("initial_h", "initial_c") if node.operator == "LSTM" else ("initial_h",)
+    return tuple(given.get(name, "") for name in ("X", "sequence_lens", *states))
+
+
+def weights_of(node: Node, constants: Mapping[str, Tensor], D: int) -> list[Packed]:
+    """The weights of each direction, checked against the attributes."""
+    found = {name: _constant(node, name, constants) for name in Packed._fields}
+    W, R = found["W"], found["R"]
+    if W is None or R is None or W.dim() != 3 or R.dim() != 3:
+        raise OnnxError("W and R must be there, with 3 dimensions")
+    H, G = int(node.get("hidden_size", R.size(2))), len(GATES[node.operator])
+    expected = {"W": (D, G * H, W.size(2)), "R": (D, G * H, H), "B": (D, 2 * G * H)}
+    expected["P"] = (D, len(PEEPHOLES) * H)
+    for name, tensor in found.items():
+        if tensor is not None and tensor.shape != expected[name]:
+            raise OnnxError(f"{name} must have shape {expected[name]}. Got {tuple(tensor.shape)}")
+    B, P = found["B"], found["P"]
+    return [Packed(W[k], R[k], None if B is None else B[k], None if P is None else P[k]) for k in range(D)]
+
+
+def _constant(node: Node, name: str, constants: Mapping[str, Tensor]) -> Tensor | None:
+    value = dict(zip(_INPUTS, node.inputs, strict=False)).get(name, "")
+    if value and value not in constants:
+        raise OnnxError(f"{name} must be a constant of the file. Got {value!r}, which is computed")
+    return constants[value] if value else None
+
+
+def variants_of(node: Node, D: int, peepholes: bool) -> list[Variant]:
+    """What each direction computes."""
+    standard = ACTIVATIONS[node.operator]
+    names = node.get("activations", standard * D)
+    if len(names) != len(standard) * D:
+        raise OnnxError(f"activations must be {len(standard) * D} names. Got {len(names)}")
+    named = activations(names, node.get("activation_alpha", ()), node.get("activation_beta", ()))
+    return [
+        Variant(
+            node.operator,
+            named[start : start + len(standard)],
+            node.get("clip"),
+            bool(node.get("linear_before_reset", 0)),
+            bool(node.get("input_forget", 0)),
+            peepholes,
+        )
+        for start in range(0, len(named), len(standard))
+    ]

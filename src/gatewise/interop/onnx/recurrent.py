@@ -1,0 +1,166 @@
+"""A node RNN, GRU or LSTM of an ONNX file as a torch module that runs on gatewise's cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from gatewise.interop.onnx import OnnxError
+from gatewise.interop.onnx.cells import cell_of
+from gatewise.interop.onnx.node import Node
+from gatewise.interop.onnx.reading import variants_of, weights_of
+from gatewise.interop.onnx.weights import unpacked
+from gatewise.language import Cell
+from gatewise.nn import eager
+from gatewise.nn.layer import Layer
+from gatewise.nn.packed import Packing
+from gatewise.nn.scan import scan_together
+from gatewise.nn.weights import Scanned, Walk, Weights
+
+# Whether each direction of a node runs backwards.
+_DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+_ATTRIBUTES = {
+    "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "layout",
+    "input_forget", "linear_before_reset",
+}  # fmt: skip
+
+
+class Direction(Layer):
+    """A cell with its weights that runs over a sequence one way."""
+
+    def __init__(self, cell: Cell, weights: Weights, reverse: bool) -> None:
+        H = weights.weight_ih.size(0) // len(cell.input_gates)
+        super().__init__(cell, weights.weight_ih.size(1), H, weights.bias_ih is not None)
+        self.reverse = reverse
+        names = self._declare("", self.input_size, None, weights.weight_ih.dtype)
+        for name, tensor in zip(names, weights.flat, strict=True):
+            self.get_parameter(name).data = tensor.clone()
+
+    def walk(self, x: Tensor, states: tuple[Tensor, ...] | None, packing: Packing | None) -> Walk:
+        """What it is to do over ``x [T, B, I]``, or packed ``[N, I]``."""
+        sizes = packing.batch_sizes if packing else None
+        return Walk(
+            self.cell, x, self._weights(""), states, self.reverse, record=self._names_to_record,
+            batch_sizes=sizes,
+        )  # fmt: skip
+
+    def _weights(self, suffix: str) -> Weights:
+        weights, linear = super()._weights(suffix), self._parameters.get("weight_linear" + suffix)
+        return weights._replace(
+            weight_linear=linear, bias_linear=self._parameters.get("bias_linear" + suffix)
+        )
+
+    def hand_over(self, walk: Walk, scanned: Scanned, packing: Packing | None) -> None:
+        """Give what was recorded to whoever watches."""
+        recorded = scanned.recorded
+        if packing:
+            recorded = {name: packing.pad_with_nan(values) for name, values in recorded.items()}
+        self._hand_over("l0", recorded, walk, scanned, packing)
+
+    def extra_repr(self) -> str:
+        """The cell, its sizes, and which way it runs."""
+        way = ", reverse=True" if self.reverse else ""
+        return f"{self.cell.name}, {self.input_size}, {self.hidden_size}{way}"
+
+
+class RecurrentNode(nn.Module):
+    """A node RNN, GRU or LSTM, with its weights as parameters in the layout of `gatewise.nn`.
+
+    Shape:
+        With T and B the other way round in all of them (and D second) if ``layout`` is 1:
+
+        - x: ``[T, B, I]``.
+        - lengths: ``[B]``, the steps of each row; all of them without.
+        - states: each ``[D, B, H]``; zeros without.
+        - outputs: Y ``[T, D, B, H]``, zeros past the end of a row, and the final states, each ``[D, B, H]``.
+          Those of a row without steps are zeros, as in ONNX Runtime (the standard does not say).
+
+    Raises:
+        OnnxError: weights that are no constants, or attributes and shapes against the standard.
+    """
+
+    def __init__(self, node: Node, constants: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        node.knows(_ATTRIBUTES)
+        reverse = _DIRECTIONS.get(node.get("direction", "forward"))
+        if reverse is None:
+            raise OnnxError(
+                f"direction is {node.get('direction', '')!r}; the standard has {', '.join(_DIRECTIONS)}"
+            )
+        self.batch_first = bool(node.get("layout", 0))
+        weights = weights_of(node, constants, len(reverse))
+        variants = variants_of(node, len(reverse), weights[0].P is not None)
+        self.directions = nn.ModuleList(
+            Direction(cell_of(variant), unpacked(variant, some), back)
+            for variant, some, back in zip(variants, weights, reverse, strict=True)
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None, *states: Tensor | None) -> tuple[Tensor, ...]:
+        """Run over a sequence; shapes as in the class."""
+        if self.batch_first:
+            x = x.transpose(0, 1)
+            states = tuple(s if s is None else s.transpose(0, 1) for s in states)
+        output, finals = self._run(x, self._initial(x, states), _packing(lengths, len(x)))
+        if lengths is not None:
+            finals = tuple(final * (lengths > 0).unsqueeze(1) for final in finals)
+        if self.batch_first:
+            return output.permute(2, 0, 1, 3), *(final.transpose(0, 1) for final in finals)
+        return output, *finals
+
+    @property
+    def _ways(self) -> list[Direction]:
+        return cast("list[Direction]", list(self.directions))
+
+    def _initial(self, x: Tensor, given: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+        """The initial states, each ``[D, B, H]``."""
+        first = self._ways[0]
+        sizes = len(self.directions), x.size(1), first.hidden_size
+        given = [*given, *[None] * (len(first.cell.states) - len(given))]
+        return tuple(x.new_zeros(sizes) if state is None else state for state in given)
+
+    def _run(
+        self, x: Tensor, states: tuple[Tensor, ...], packing: Packing | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``x [T, B, I]``; Y and the final states."""
+        initial = states
+        if packing:
+            x, initial = packing.pack(x, batch_first=False), packing.pack_states(states)
+        walks = [
+            direction.walk(x, tuple(state[k] for state in initial), packing)
+            for k, direction in enumerate(self._ways)
+        ]
+        found = _scanned(walks)
+        for direction, walk, scanned in zip(self._ways, walks, found, strict=True):
+            direction.hand_over(walk, scanned, packing)
+        outputs = [scanned.output for scanned in found]
+        finals = tuple(torch.stack(column) for column in zip(*(s.states for s in found), strict=True))
+        if packing:
+            outputs = [packing.pad(output, batch_first=False) for output in outputs]
+            finals = packing.pad_states(finals, states)
+        return torch.stack(outputs, 1), finals
+
+
+def _scanned(walks: list[Walk]) -> list[Scanned]:
+    if walks[0].cell.linears:
+        return [_by_interpreter(walk) for walk in walks]
+    alike = all(walk.cell is walks[0].cell for walk in walks)
+    return scan_together(walks) if alike else [scan_together([walk])[0] for walk in walks]
+
+
+def _by_interpreter(walk: Walk) -> Scanned:
+    return eager.scan(
+        walk.cell, walk.x, walk.weights, walk.states,
+        reverse=walk.reverse, record=walk.record, batch_sizes=walk.batch_sizes,
+    )  # fmt: skip
+
+
+def _packing(lengths: Tensor | None, T: int) -> Packing | None:
+    """How rows of these lengths lie together; None if all have T steps."""
+    if lengths is None or bool((lengths == T).all()):
+        return None
+    if bool(((lengths < 0) | (lengths > T)).any()):
+        raise ValueError(f"sequence_lens must be from 0 to {T}, the steps of X. Got {lengths.tolist()}.")
+    return Packing.of_lengths(lengths.cpu().long(), T)

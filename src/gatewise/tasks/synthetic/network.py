@@ -1,0 +1,72 @@
+"""The network that is trained on a synthetic task: one recurrent layer of any cell, and a linear readout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatewise.language import Cell
+from gatewise.nn import Recurrent
+from gatewise.tasks.synthetic.task import Loss, Numbers, Sequences, Task
+
+CHUNK = 256  # rows answered at a time, to stay in little memory
+
+_Measure: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+_LOSSES: dict[Loss, _Measure] = {Loss.VALUE: F.mse_loss, Loss.CLASS: F.cross_entropy}
+
+
+@final
+class Network(nn.Module):
+    """One layer of H units over the input, and O linear outputs of its state after each step.
+
+    All weights begin as torch's do. `biases` are added to those of the gates that have such a name: a forget
+    gate ``f`` begins open with a few units of bias (Gers, Schmidhuber & Cummins 2000), else half open.
+    """
+
+    def __init__(
+        self, cell: Cell, inputs: int, hidden_size: int, outputs: int, biases: Mapping[str, float]
+    ) -> None:
+        super().__init__()
+        self.layer = Recurrent(cell, inputs, hidden_size)
+        self.readout = nn.Linear(hidden_size, outputs)
+        gates = self.layer.get_parameter("bias_ih_l0").detach().view(-1, hidden_size)  # [G, H]
+        for number, name in enumerate(cell.input_gates):
+            gates[number] += biases.get(name, 0.0)
+
+    @property
+    def parameters_count(self) -> int:
+        """How many numbers are learnt."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def loss(self, task: Task, rows: Sequences) -> Tensor:
+        """The mean loss over all answers that are asked."""
+        asked = torch.from_numpy(rows.asked)
+        states, _ = self.layer(torch.from_numpy(rows.input), lengths=torch.from_numpy(rows.lengths))
+        return _LOSSES[task.loss](self.readout(states[asked]), torch.from_numpy(rows.target)[asked])
+
+    @torch.no_grad()
+    def right(self, task: Task, rows: Sequences) -> float:
+        """The share of rows that are right."""
+        parts = [part(rows, first) for first in range(0, len(rows.lengths), CHUNK)]
+        return float(np.concatenate([task.right(self._answers(task, rows), rows) for rows in parts]).mean())
+
+    def _answers(self, task: Task, rows: Sequences) -> Numbers:
+        states, _ = self.layer(torch.from_numpy(rows.input), lengths=torch.from_numpy(rows.lengths))
+        outputs = self.readout(states)
+        return np.asarray((outputs.softmax(-1) if task.loss is Loss.CLASS else outputs).numpy())
+
+
+def loss_at_the_end(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The sum over rows of each one's own loss; ``[B, O]`` both."""
+    return _LOSSES[task.loss](outputs, targets) * len(outputs)
+
+
+def part(rows: Sequences, first: int) -> Sequences:
+    """Up to `CHUNK` rows, from the given one on."""
+    some = slice(first, first + CHUNK)
+    return Sequences(rows.input[:, some], rows.lengths[some], rows.target[:, some], rows.asked[:, some])

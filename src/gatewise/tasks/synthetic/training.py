@@ -1,0 +1,146 @@
+"""Training of one cell on one task at one length from one seed, until it is learned or time is up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from gatewise.language import Cell
+from gatewise.tasks.synthetic.flow import Flow, gradient_flow
+from gatewise.tasks.synthetic.network import Network
+from gatewise.tasks.synthetic.task import Task
+
+LEARNED = 0.99  # the share of test sequences that must be right
+TESTED = 2560  # sequences of the test, as many as in Hochreiter & Schmidhuber 1997
+CHECKED = 256  # sequences of a check, which says whether a test is worth its time
+EVERY = 1000  # sequences between two checks
+FLOWING = 32  # sequences over which the gradient flow is measured
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train, by Adam (Kingma & Ba 2015).
+
+    Attributes:
+        hidden_size: H, the units.
+        most: sequences at most, rounded up to whole batches.
+        batch: B, the rows of a batch.
+        learning_rate: Adam's, held all the way.
+        clip: the norm above which a gradient is scaled down to it (Pascanu, Mikolov & Bengio 2013).
+        biases: what is added to the first biases of gates, by name.
+    """
+
+    hidden_size: int = 32
+    most: int = 100_000
+    batch: int = 16
+    learning_rate: float = 0.01
+    clip: float = 1.0
+    biases: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Where training stands at a check: sequences so far, and the share of those checked that are right."""
+
+    sequences: int
+    right: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of it.
+
+    Attributes:
+        cell: its name.
+        length, seed: what was trained.
+        parameters: how many numbers were learnt.
+        learned: whether 99 % of the last test were right.
+        sequences: on how many it was trained.
+        right: the share of the last test, 2,560 new sequences, that is right.
+        diverged: whether the loss ceased to be a number, which ends training.
+        seconds: that training, checks and tests took.
+        start, end: the gradient flow before and after training.
+    """
+
+    cell: str
+    length: int
+    seed: int
+    parameters: int
+    learned: bool
+    sequences: int
+    right: float
+    diverged: bool
+    seconds: float
+    start: Flow
+    end: Flow
+
+
+def train(
+    task: Task, cell: Cell, length: int, seed: int, settings: Settings, on_check: Callable[[Check], None]
+) -> Run:
+    """Train a new network. The same arguments give the same weights; and each cell sees the same sequences.
+
+    Every 1,000 sequences 256 new ones are checked. If 99 % of them are right, 2,560 new ones are tested, and
+    if 99 % of those are right too, the task is learned. No sequence is drawn for two purposes.
+
+    Raises:
+        ValueError: the length is too short for the task.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _Training(task, cell, length, seed, settings).run(on_check)
+
+
+class _Training:
+    """A network in training, with the generators from which its sequences come."""
+
+    def __init__(self, task: Task, cell: Cell, length: int, seed: int, settings: Settings) -> None:
+        self.task, self.cell, self.length, self.seed, self.settings = task, cell, length, seed, settings
+        purposes = ("train", "check", "test", "flow")
+        self.generators = {name: np.random.default_rng([seed, k]) for k, name in enumerate(purposes)}
+        self.flowing = task.sequences(self.generators["flow"], FLOWING, length)
+        sizes = self.flowing.input.shape[-1], settings.hidden_size, self.flowing.target.shape[-1]
+        self.network = Network(cell, *sizes, settings.biases)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), settings.learning_rate)
+
+    def run(self, on_check: Callable[[Check], None]) -> Run:
+        begun, start = perf_counter(), self._flow()
+        sequences, right, diverged = 0, 0.0, False
+        while sequences < self.settings.most and right < LEARNED and not diverged:
+            for _ in range(-(-min(EVERY, self.settings.most - sequences) // self.settings.batch)):
+                diverged = diverged or not self._step()
+                sequences += self.settings.batch
+            right = 0.0 if diverged else self._right("check", CHECKED)
+            on_check(Check(sequences, right))
+            if right >= LEARNED:
+                right = self._right("test", TESTED)
+        right = self._right("test", TESTED) if right < LEARNED and not diverged else right
+        return Run(
+            self.cell.name, self.length, self.seed, self.network.parameters_count,
+            right >= LEARNED, sequences, right, diverged, perf_counter() - begun, start, self._flow(),
+        )  # fmt: skip
+
+    def _step(self) -> bool:
+        """Whether a step was taken: not if the loss or its gradient is no number."""
+        rows = self.task.sequences(self.generators["train"], self.settings.batch, self.length)
+        self.network.train()
+        loss = self.network.loss(self.task, rows)
+        self.optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        norm = clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        if not torch.isfinite(loss + norm):
+            return False
+        self.optimiser.step()
+        return True
+
+    def _right(self, purpose: str, rows: int) -> float:
+        self.network.eval()
+        return self.network.right(self.task, self.task.sequences(self.generators[purpose], rows, self.length))
+
+    def _flow(self) -> Flow:
+        return gradient_flow(self.network, self.task, self.flowing)

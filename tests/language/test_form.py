@@ -1,0 +1,452 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
+"""Forms: every cell survives them, and no data whatever gives anything but a cell or a `FormError`."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import json
+import math
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatewise import (
+    Cell,
+    Input,
+    Split,
+    Vector,
+    cell,
+    cells,
+    dropout,
+    exp,
+    layer_norm,
+    linear,
+    maximum,
+    project,
+    relu,
+    sigmoid,
+    softplus,
+    sqrt,
+    tanh,
+    where,
+    zoneout,
+)
+from gatewise.language import Kind, Parameter
+from gatewise.language.changes import projected, with_recurrent_dropout, with_zoneout, without_chance
+from gatewise.language.form import ARITY, MOST_NODES, VERSION, from_form, same, to_form
+from gatewise.language.form_reading import MOST_LETTERS, FormError
+from gatewise.language.form_rules import MOST_DEPTH, MOST_TERMS
+from gatewise.language.graph import CHANCES, COMPARISONS, OPERATIONS, Graph, Node, topological
+
+
+@cell
+def plain(h, m, *, a: Input, b: Split, d, v: Vector):
+    """Every kind of parameter; a number that is no short decimal; an infinity; a minus zero."""
+    d = sigmoid(d + 2**-1.5)
+    m = where(d < 0.5, d * m, -0.0) + tanh(a + b.x) / 3
+    aside = maximum(softplus(m), -math.inf)  # noqa: F841 - to be watched
+    h = relu(m * v + b.h) - sqrt(abs(exp(-m)))
+    return h, m
+
+
+@cell
+def learned(h, m, *, a, b: Input, v: Vector):
+    """The operations that have weights of their own or are left to chance."""
+    a, b = layer_norm(a, b, eps=1e-3)
+    m = zoneout(m, sigmoid(linear(a)) * m + dropout(tanh(b), 0.3, per="sequence"), 0.1)
+    h = project(linear(m) * v)
+    return h, m
+
+
+@cell
+def swap(h, c, *, a):
+    """A state that is another one's, and one that two have."""
+    return tanh(a), h
+
+
+CELLS = [
+    cells.rnn, cells.lstm, cells.gru, plain, learned, swap, projected(cells.lstm), without_chance(learned),
+    with_recurrent_dropout(with_zoneout(cells.lstm, {"h": 0.1, "c": 0.5}), 0.25),
+]  # fmt: skip
+every_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+
+
+def through_json(form: Any) -> Any:
+    return json.loads(json.dumps(form, allow_nan=False, sort_keys=True))
+
+
+def assert_same(one: Cell, other: Cell) -> None:
+    assert one.signature() == other.signature()
+    assert (str(one), one.latex()) == (str(other), other.latex())
+    assert list(one.values) == list(other.values)
+    assert (one.name, one.states, one.parameters) == (other.name, other.states, other.parameters)
+    assert to_form(one) == to_form(other)
+
+
+@every_cell
+def test_a_cell_comes_back_from_its_form(cell: Cell) -> None:
+    back = from_form(through_json(to_form(cell)))
+    assert back is not cell
+    assert_same(back, cell)
+
+
+@every_cell
+def test_a_cell_from_a_form_is_copied_and_pickled(cell: Cell) -> None:
+    back = from_form(to_form(cell))
+    assert copy.deepcopy(back) is back
+    assert_same(copy.copy(back), back)
+    assert_same(pickle.loads(pickle.dumps(back)), back)
+
+
+def test_a_cell_that_its_module_has_is_pickled_by_its_name() -> None:
+    assert pickle.loads(pickle.dumps(cells.lstm)) is cells.lstm
+
+
+def test_a_name_is_a_label_that_nobody_looks_for() -> None:
+    form = to_form(cells.rnn) | {"name": "os.system('x') \" é"}
+    back = from_form(form)
+    assert back.name == form["name"]
+    assert back.signature() == cells.rnn.signature()
+    assert_same(pickle.loads(pickle.dumps(back)), back)
+    assert same(back, cells.rnn)
+    assert not same(back, cells.rnn_relu)
+
+
+def test_a_pickle_of_a_cell_from_a_form_needs_its_function_nowhere() -> None:
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).signature())"
+    pickled = pickle.dumps(from_form(to_form(plain)))
+    done = subprocess.run([sys.executable, "-c", code], input=pickled, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == plain.signature()
+
+
+def test_the_examples_in_the_docstrings() -> None:
+    failed, attempted = doctest.testmod(sys.modules[from_form.__module__])
+    assert (failed, attempted > 0) == (0, True)
+
+
+def test_every_operation_of_the_language_has_its_number_of_arguments() -> None:
+    assert ARITY.keys() == OPERATIONS.keys() | CHANCES | {"linear", "project", "mean", "norm"}
+    for op, function in OPERATIONS.items():
+        count = ARITY[op]
+        assert count is not None
+        assert math.isfinite(function(*[0.5] * count))
+        with pytest.raises(TypeError):
+            function(*[0.5] * (count - 1))
+
+
+@pytest.mark.parametrize("value", [0.1, -0.0, 5e-324, 1e308, math.inf, -math.inf, 2**-1.5, 3])
+def test_a_constant_keeps_every_bit(value: float) -> None:
+    @cell
+    def with_constant(h, *, a):
+        return a * maximum(h, value)
+
+    back = from_form(through_json(to_form(with_constant)))
+    assert back.signature() == with_constant.signature()
+    assert repr(float(value)) in back.signature()
+
+
+def test_what_no_form_can_hold_is_refused_when_it_is_written() -> None:
+    @cell
+    def nan(h, *, a):
+        return a * math.nan
+
+    @cell
+    def deep(h, *, a):
+        for _ in range(MOST_DEPTH + 1):
+            a = tanh(a)
+        return a
+
+    with pytest.raises(FormError, match="NaN is no number that a form can hold"):
+        to_form(nan)
+    with pytest.raises(FormError, match=f"cell 'deep' cannot be written.*more than {MOST_DEPTH} operations"):
+        to_form(deep)
+
+
+def chain(count: int) -> list[dict[str, Any]]:
+    """So many nodes, each the square of the one before."""
+    return [
+        {"op": "gate", "name": "a", "part": ""},
+        *({"op": "mul", "args": [place, place]} for place in range(count - 2)),
+        {"op": "state", "name": "h"},
+    ]
+
+
+def rnn_of(nodes: list[Any], **more: Any) -> dict[str, Any]:
+    last = len(nodes) - 2
+    ends = {"nodes": nodes, "next_states": [last], "seen": last + 1, "values": [["a_bar", 0], ["h", last]]}
+    return to_form(cells.rnn) | ends | more
+
+
+def test_a_form_at_the_limits_is_a_cell_that_can_be_used() -> None:
+    deep = [{"op": "tanh" if place % 2 else "neg", "args": [place]} for place in range(MOST_DEPTH)]
+    form = rnn_of([{"op": "gate", "name": "a", "part": ""}, *deep, {"op": "state", "name": "h"}])
+    back = from_form(form)
+    assert str(back).count("tanh") == back.latex().count("tanh") == MOST_DEPTH // 2
+    wide = from_form(rnn_of(chain(14)))
+    assert len(str(wide)) > 2**12
+
+
+def refusal(form: Any) -> str:
+    with pytest.raises(FormError) as caught:
+        from_form(form)
+    assert len(str(caught.value)) < 300
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("data", [None, 3, "x", [], [1], {}, {"form": 1}, True, {"form": "1"}])
+def test_what_is_no_form_is_refused(data: Any) -> None:
+    assert refusal(data).startswith("form: expected an object")
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The form of the LSTM with one thing replaced; ``nodes.4.op`` is a path."""
+    form: Any = through_json(to_form(cells.lstm))
+    *outer, last = (int(key) if key.isdecimal() else key for key in path.split("."))
+    inner = form
+    for key in outer:
+        inner = inner[key]
+    inner[last] = value
+    return form  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("form", VERSION + 1, f"is of version {VERSION + 1}, newer than {VERSION}"),
+        ("form", 0, f"form: expected a whole number from 1 to {VERSION}. Got 0"),
+        ("form", True, "form: expected a whole number"),
+        ("more", 1, "has 'more'"),
+        ("name", "", "name: expected a text of 1 to"),
+        ("name", "a\nb", "name: expected a text"),
+        ("name", "x" * (MOST_LETTERS + 1), "name: expected a text"),
+        ("name", 7, "name: expected a text"),
+        ("states", "hc", "states: expected a list. Got 'hc'"),
+        ("states", [], "states: expected 1 to 64 items. Got 0"),
+        ("states", ["h"], "no state 'c' is declared"),
+        ("states.0", "c", "'c' is there twice"),
+        ("states.0", "i", "'i' is there twice"),
+        ("states.0", "1h", "states: expected a name"),
+        ("states.0", "lambda", "states: expected a name"),
+        ("states.0", "\ufb01", "states: expected a name"),  # a ligature, which Python reads as fi
+        ("states.0", ["h"], "states: expected a text"),
+        ("parameters", {}, "parameters: expected a list"),
+        ("parameters", [["v", "vector"]], "node 0: no gate 'i' is declared"),
+        ("parameters.0", ["i"], "parameters: expected 2 to 2 items. Got 1"),
+        ("parameters.0.1", "gates", "parameters: expected one of gate, split, input, vector"),
+        ("parameters.0.1", ["gate"], "parameters: expected one of gate"),
+        ("parameters.0.1", "vector", "node 0: no gate 'i' is declared"),
+        ("parameters.0.0", "q", "node 0: no gate 'i' is declared"),
+        ("nodes", [], "nodes: expected 1 to"),
+        ("nodes", [1], "node 0: expected an operation that this version knows. Got None"),
+        ("nodes.4", [], "node 4: expected an operation"),
+        ("nodes.4.op", "sigmoyd", "node 4: expected an operation that this version knows. Got 'sigmoyd'"),
+        ("nodes.4.op", "seed", "node 4: expected an operation"),
+        ("nodes.4.op", "linear_back", "node 4: expected an operation"),
+        ("nodes.4.op", "mul", "node 4: expected 2 to 2 items. Got 1"),
+        ("nodes.4.args", [0, 1], "node 4: expected 1 to 1 items. Got 2"),
+        ("nodes.4.args", 0, "node 4: expected a list"),
+        ("nodes.4.args", [4], "node 4: expected a whole number from 0 to 3. Got 4"),
+        ("nodes.4.args", [10**30], "node 4: expected a whole number from 0 to 3. Got int"),
+        ("nodes.4.args", [-1], "node 4: expected a whole number"),
+        ("nodes.4.args", [0.0], "node 4: expected a whole number"),
+        ("nodes.4.args", [True], "node 4: expected a whole number"),
+        ("nodes.4.name", "i", "node 4: expected an object with op, args. This one has 'name'"),
+        ("nodes.0.name", "z", "node 0: no gate 'z' is declared"),
+        ("nodes.0.part", "x", "node 0: no gate 'i.x' is declared"),
+        ("nodes.0.part", 7, "node 0: expected a text"),
+        ("nodes.0.args", [0], "node 0: expected an object"),
+        ("nodes.0", {"op": "tanh", "args": [0]}, "node 0: there is no node before it"),
+        ("nodes.4", {"op": "constant", "value": "NaN"}, "node 4: expected a number, 'Infinity'"),
+        ("nodes.4", {"op": "constant", "value": 10**400}, "node 4: expected a number"),
+        ("nodes.4", {"op": "constant", "value": True}, "node 4: expected a number"),
+        ("nodes.4", {"op": "constant", "value": [1]}, "node 4: expected a number"),
+        ("nodes.4", {"op": "less", "args": [0, 1]}, "nodes: argument 0 of 'mul' cannot be 'less'"),
+        ("nodes.8", {"op": "where", "args": [0, 1, 2]}, "nodes: argument 0 of 'where' cannot be 'gate'"),
+        ("nodes.4", {"op": "linear", "name": "1", "args": [0]}, "linear must be numbered from 0 on"),
+        ("nodes.4", {"op": "linear", "args": [0]}, "lacks 'name'"),
+        ("nodes.4", {"op": "project", "args": [0]}, "nodes: only what 'h' becomes may be projected"),
+        ("nodes.4", {"op": "mean", "args": [0] * 65}, "node 4: expected 1 to 64 items. Got 65"),
+        ("nodes.4", {"op": "norm", "name": "1", "value": 0, "args": [0]}, "'norm' has no argument number"),
+        ("nodes.4", {"op": "norm", "name": "0", "value": -1, "args": [0]}, "adds -1.0 to a variance"),
+        (
+            "nodes.4",
+            {"op": "dropout", "name": "0", "part": "day", "value": 0.5, "args": [0]},
+            "'dropout' cannot be drawn anew each 'day'",
+        ),
+        (
+            "nodes.4",
+            {"op": "dropout", "name": "0", "part": "step", "value": 1, "args": [0]},
+            "'dropout' has the rate 1.0",
+        ),
+        (
+            "nodes.4",
+            {"op": "dropout", "name": "x", "part": "step", "value": 0.5, "args": [0]},
+            "'dropout' must have a number of its own. Got 'x'",
+        ),
+        ("next_states", [0], "next_states: expected 2 to 2 items. Got 1"),
+        ("next_states.0", 99, "next_states: expected a whole number from 0 to 14. Got 99"),
+        ("next_states.0", 0, "values: 'h' is not the next value of the state 'h'"),
+        ("seen", None, "seen: expected a whole number"),
+        ("values", [], "values: expected 1 to"),
+        ("values.0", ["i_bar"], "values: expected 2 to 2 items"),
+        ("values.0.0", "j_bar", "values: 'i_bar' is missing"),
+        ("values.0.0", "f_bar", "values: 'f_bar' is there twice"),
+        ("values.0.0", "i bar", "values: expected a name"),
+        ("values.0.1", 77, "values: 'i_bar': expected a whole number"),
+    ],
+)
+def test_each_fault_has_its_sentence(path: str, value: Any, message: str) -> None:
+    assert message in refusal(changed(path, value))
+
+
+def test_faults_of_the_whole_have_their_sentence() -> None:
+    lstm = through_json(to_form(cells.lstm))
+    unused = lstm | {"nodes": [*lstm["nodes"], {"op": "tanh", "args": [5]}]}
+    assert refusal(unused) == "nodes: 1 of them are not used, or are there twice"
+    twice = lstm | {"nodes": [*lstm["nodes"], lstm["nodes"][0]]}
+    assert refusal(twice) == "nodes: 1 of them are not used, or are there twice"
+    wasted = lstm | {"parameters": [*lstm["parameters"], ["v", "vector"]]}
+    assert refusal(wasted) == "parameters: 'v' is never used in what the states become"
+    fed = rnn_of([{"op": "vector", "name": "a"}, {"op": "state", "name": "h"}], parameters=[["a", "vector"]])
+    assert (
+        refusal(fed | {"next_states": [0], "values": [["h", 0]]}) == "parameters: nothing feeds the input in"
+    )
+    assert f"more than {MOST_TERMS:,} terms" in refusal(rnn_of(chain(80)))
+    narrow = [{"op": "tanh", "args": [place]} for place in range(MOST_NODES - 2)]
+    deep = [{"op": "gate", "name": "a", "part": ""}, *narrow, {"op": "state", "name": "h"}]
+    assert f"more than {MOST_DEPTH} operations" in refusal(rnn_of(deep))
+    assert f"nodes: expected 1 to {MOST_NODES} items" in refusal(rnn_of(chain(MOST_NODES + 1)))
+    gru = to_form(cells.gru)
+    assert refusal(gru | {"seen": 0}) == "seen: gates see the state 'h', or a dropout of it"
+    compared = [
+        {"op": "gate", "name": "a", "part": ""},
+        {"op": "less", "args": [0, 0]},
+        {"op": "tanh", "args": [0]},
+        {"op": "state", "name": "h"},
+    ]
+    watched = {"values": [["a_bar", 0], ["b", 1], ["h", 2]]}
+    assert refusal(rnn_of(compared, **watched)) == "values: 'b' is a comparison, not a number"
+    computed = [
+        {"op": "gate", "name": "a", "part": ""},
+        {"op": "state", "name": "h"},
+        {"op": "mul", "args": [0, 1]},
+        {"op": "project", "args": [2]},
+    ]
+    ends = {"next_states": [3], "seen": 1, "values": [["a_bar", 0], ["h", 3]]}
+    assert "too short to compute with" in refusal(rnn_of(computed, **ends))
+
+
+@st.composite
+def random_cells(draw: Callable[..., Any]) -> Cell:
+    """Cells of any arithmetic: all pre-activations and vectors are in the output, the rest is chance."""
+    graph = Graph()
+    states = tuple("hcmn"[: draw(st.integers(1, 3))])
+    kinds = draw(st.lists(st.sampled_from(list(Kind)), max_size=4))
+    parameters = (Parameter("a", Kind.GATE), *(Parameter(f"p{n}", kind) for n, kind in enumerate(kinds)))
+    parts = {Kind.GATE: ("",), Kind.INPUT: ("x",), Kind.SPLIT: ("x", "h")}
+    values: dict[str, Node] = {}
+    fed: list[Node] = []
+    for p in parameters:
+        for part in parts.get(p.kind, ("",)):
+            leaf = graph.leaf("gate" if p.kind in parts else "vector", p.name, part)
+            fed.append(leaf)
+            if p.kind in parts:
+                values[f"{p.name}_bar{'_' + part if p.kind is Kind.SPLIT else ''}"] = leaf
+    numbers = [*fed, *(graph.leaf("state", state) for state in states)]
+    for n in range(draw(st.integers(0, 12))):
+        op = draw(st.sampled_from([op for op in OPERATIONS if op not in COMPARISONS]))
+        args = [draw(st.sampled_from(numbers)) for _ in range(ARITY[op] or 1)]
+        if draw(st.booleans()):
+            args[-1] = graph.constant(draw(st.floats(allow_nan=False)))
+        if op == "where":
+            args[0] = graph.node("less", args[0], graph.leaf("state", "h"))
+            if args[0].op == "constant":
+                continue
+        made = graph.node(op, *args)
+        if any(node.op == "constant" and math.isnan(node.value) for node in topological([made])):
+            continue
+        numbers.append(made)
+        if draw(st.booleans()):
+            values[f"v{n}"] = made
+    output = draw(st.sampled_from(numbers))
+    for leaf in fed:
+        output = graph.node("add", output, leaf)
+    after = (output, *(draw(st.sampled_from(numbers)) for _ in states[1:]))
+    values |= dict(zip(states, after, strict=True))
+    return Cell(random_cells, states, parameters, after, values, graph)  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=150)
+@given(random_cells())
+def test_any_cell_comes_back_from_its_form(made: Cell) -> None:
+    assert_same(from_form(through_json(to_form(made))), made)
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from([*ARITY, "gate", "state", "vector", "constant", "seed", "h", "i_bar", "x", "0"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of everything inside."""
+    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [p for key, value in inner for p in [(*path, key), *places(value, (*path, key))]]
+
+
+@st.composite
+def mutated_forms(draw: Callable[..., Any]) -> Any:
+    """The form of a cell with some of its parts replaced, removed, doubled or put elsewhere."""
+    form = through_json(to_form(draw(st.sampled_from(CELLS))))
+    for _ in range(draw(st.integers(1, 3))):
+        *outer, last = draw(st.sampled_from(places(form) or [("form",)]))
+        inner = form
+        for key in outer:
+            inner = inner[key]
+        how = draw(st.sampled_from(["replace", "shift", "remove", "double", "move"]))
+        old = inner.get(last) if isinstance(inner, dict) else inner[last]
+        if how == "shift" and type(old) is int:
+            inner[last] = old + draw(st.integers(-3, 3))
+        elif how == "remove":
+            del inner[last]
+        elif how == "double" and isinstance(inner, list):
+            inner.insert(last, copy.deepcopy(old))
+        elif how == "move":
+            *other, end = draw(st.sampled_from(places(form)))
+            source = form
+            for key in other:
+                source = source[key]
+            inner[last] = copy.deepcopy(source[end])
+        else:
+            inner[last] = draw(anything)
+    return form
+
+
+@settings(deadline=None, max_examples=600)
+@given(mutated_forms())
+def test_a_mutated_form_is_a_whole_cell_or_refused(form: Any) -> None:
+    try:
+        found = from_form(form)
+    except FormError:
+        return
+    assert_same(from_form(through_json(to_form(found))), found)
+
+
+@settings(deadline=None)
+@given(anything)
+def test_any_data_is_no_form(data: Any) -> None:
+    with pytest.raises(FormError):
+        from_form(data)

@@ -1,0 +1,112 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
+"""The page on the format says enough: the reader that it prints computes what the layers compute."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import gatewise
+from gatewise import (
+    Cell,
+    Input,
+    cell,
+    cells,
+    dropout,
+    layer_norm,
+    linear,
+    maximum,
+    nn,
+    project,
+    sigmoid,
+    tanh,
+    where,
+    zoneout,
+)
+from gatewise.language import form, form_reading, form_rules
+from tests.compiler.examples import MADE_UP
+from tests.nn.layers import H, I, mixed
+
+PAGE = Path(__file__).parents[2] / "docs" / "format.md"
+
+
+@cell
+def weighted(h, m, *, a, b: Input):
+    """Operations with weights of their own, and some that are random in training."""
+    a, b = layer_norm(a, b)
+    m = zoneout(m, sigmoid(linear(a)) * m + dropout(tanh(b), 0.3), 0.25)
+    h = where(m < 0, linear(m), maximum(m, 0.1))
+    return h, m
+
+
+@cell
+def shortened(h, m, *, a):
+    m = 0.5 * m + tanh(a)
+    h = project(tanh(m))
+    return h, m
+
+
+@pytest.fixture(scope="module")
+def run() -> Callable[[Path, Any], Any]:
+    """The reader that the page prints."""
+    source = re.findall(r"```python\n(import json.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[-1]
+    names: dict[str, Any] = {}
+    exec(compile(source, str(PAGE), "exec"), names)
+    return names["run"]  # type: ignore[no-any-return]
+
+
+def test_the_examples_of_the_page() -> None:
+    failed, attempted = doctest.testfile(
+        str(PAGE), module_relative=False, optionflags=doctest.IGNORE_EXCEPTION_DETAIL, encoding="utf-8"
+    )
+    assert (failed, attempted > 0) == (0, True)
+
+
+def test_the_limits_of_the_page() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for limit in (
+        form.MOST_STATES,
+        form.MOST_PARAMETERS,
+        form.MOST_NODES,
+        form.MOST_VALUES,
+        form.MOST_ARGUMENTS,
+    ):
+        assert f"1 to {limit}" in page
+    assert f"at most {form_reading.MOST_LETTERS} letters" in page
+    assert f"more than {form_rules.MOST_DEPTH} operations deep" in page
+    assert f"most {form_rules.MOST_TERMS:,} terms" in page
+    assert all(f"`{op}`" in page for op in form.ARITY)
+
+
+ANY = [cells.rnn, cells.lstm, cells.gru, mixed, weighted, *(example.cell for example in MADE_UP)]
+
+
+def compare(run: Callable[[Path, Any], Any], module: nn.Recurrent, path: Path) -> None:
+    gatewise.save(module, path)
+    torch.manual_seed(4)
+    x = torch.randn(6, 3, I, dtype=torch.float64)
+    with torch.no_grad():
+        expected = module.eval()(x)[0].numpy()
+    np.testing.assert_allclose(run(path, x.numpy()), expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("made", ANY, ids=lambda made: made.name)
+def test_the_reader_of_the_page_computes_what_layers_compute(
+    tmp_path: Path, run: Callable[[Path, Any], Any], made: Cell, bias: bool
+) -> None:
+    options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "bias": bias, "dtype": torch.float64}
+    compare(run, nn.Recurrent(made, I, H, **options), tmp_path / "m")
+
+
+@pytest.mark.parametrize("made", [cells.lstm, shortened], ids=lambda made: made.name)
+def test_the_reader_of_the_page_projects(tmp_path: Path, run: Callable[[Path, Any], Any], made: Cell) -> None:
+    options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "dtype": torch.float64, "proj_size": 2}
+    compare(run, nn.Recurrent(made, I, H, **options), tmp_path / "m")
