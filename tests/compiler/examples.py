@@ -281,7 +281,7 @@ def np_random(gate, h, c):
 
 
 lstm_dropped = with_recurrent_dropout(cells.lstm, 0.3)
-normal_zoned = with_zoneout(normal, {"h": 0.2, "c": 0.1})
+normal_zoned = with_zoneout(normal, (0.2, 0.1))
 
 
 def np_normal_zoned(gate, h, c, **v):

@@ -66,7 +66,7 @@ class Problem:
         return T, B, I, self.arrays["w_ih"].shape[0] // len(self.cell.input_gates)
 
     @property
-    def P(self) -> int:
+    def P(self) -> int:  # noqa: N802
         """The width of the output."""
         return int(self.arrays["dout"].shape[2])
 

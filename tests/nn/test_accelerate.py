@@ -143,7 +143,6 @@ LEFT: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: parametrizations.weight_norm(nn.LSTM(3, 4), "weight_hh_l0"),
         "its weights are parametrized",
     ),
-    "projection": (lambda: nn.LSTM(3, 4, proj_size=2), "projection is not compiled yet"),
     "child": (with_a_child, "it holds other tensors than its weights"),
     "replaced": (replaced, "it holds other tensors than its weights"),
     "device": (lambda: nn.GRU(3, 4, device="meta"), "its weights lie on meta"),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gatewise import Cell, Vector, cell, cells
+from gatewise.language.changes import projected
 from gatewise.language.graph import OPERATIONS, Graph
 from gatewise.nn import eager
 from gatewise.nn.weights import Weights, shapes
@@ -105,7 +106,7 @@ def test_a_missing_leaf() -> None:
         (cells.rnn, "RNN", {}),
         (cells.rnn_relu, "RNN", {"nonlinearity": "relu"}),
         (cells.lstm, "LSTM", {}),
-        (cells.lstm, "LSTM", {"proj_size": 2}),
+        (projected(cells.lstm), "LSTM", {"proj_size": 2}),
         (cells.gru, "GRU", {}),
     ],
     ids=["rnn", "rnn-relu", "lstm", "lstm-projected", "gru"],

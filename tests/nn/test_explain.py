@@ -171,13 +171,12 @@ def in_bfloat16() -> gatewise.nn.Recurrent:
 
 
 OBSTACLES: dict[str, tuple[Callable[[], gatewise.nn.Recurrent], Callable[[], Tensor], list[str]]] = {
-    "projection": (lambda: layer(proj_size=2), sequence, ["its output is projected"]),
     "type": (in_bfloat16, lambda: sequence().bfloat16(), ["its tensors are torch.bfloat16"]),
     "device": (lambda: layer(device="meta"), lambda: sequence().to("meta"), ["its tensors lie on meta"]),
     "several": (
-        lambda: layer(proj_size=2).bfloat16(),
-        lambda: sequence().bfloat16(),
-        ["its output is projected", "its tensors are torch.bfloat16"],
+        lambda: layer(device="meta").bfloat16(),
+        lambda: sequence().to("meta").bfloat16(),
+        ["its tensors lie on meta", "its tensors are torch.bfloat16"],
     ),
 }
 

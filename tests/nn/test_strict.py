@@ -49,10 +49,6 @@ def test_a_training_step_is_fast(layer: gatewise.nn.LSTM) -> None:
     assert not torch.equal(before, weight)
 
 
-def projected() -> object:
-    return gatewise.nn.LSTM(I, H, proj_size=2)(torch.randn(T, B, I))
-
-
 def half() -> object:
     return gatewise.nn.GRUCell(I, H).half()(torch.randn(B, I).half())
 
@@ -71,11 +67,6 @@ def strided_states() -> object:
 
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
-    "projection": (
-        projected,
-        r"strict: lstm \(3 inputs, 8 units\) would run in the eager interpreter: "
-        r"its output is projected \(set proj_size=0; projection is not compiled yet\)\.",
-    ),
     "type": (
         half,
         r"strict: gru \(3 inputs, 8 units\) would run .* its tensors are torch.float16 \(use model.float\(\)",
@@ -108,7 +99,7 @@ def test_a_gradient_that_is_to_be_differentiated_again_is_refused(layer: gatewis
 def test_another_thread_is_left_alone() -> None:
     results: list[Any] = []
     with gatewise.strict():
-        thread = threading.Thread(target=lambda: results.append(projected()))
+        thread = threading.Thread(target=lambda: results.append(half()))
         thread.start()
         thread.join()
     assert len(results) == 1
@@ -119,8 +110,8 @@ def test_it_nests_and_ends_after_an_error() -> None:
         with pytest.raises(KeyError), gatewise.strict():
             raise KeyError
         with pytest.raises(RuntimeError, match="strict"):
-            projected()
-    projected()
+            half()
+    half()
 
 
 def test_explain_inside_says_what_is_refused() -> None:

@@ -348,10 +348,12 @@ def _watchable(
     """Names for the values of a step: pre-activations, then what the body assigned, then the next states."""
     values: dict[str, Node] = {}
     for p in parameters:
-        fed = symbols.get(p.name)
+        if not p.sees_input:
+            continue
+        fed = symbols[p.name]
         if isinstance(fed, SplitGate):
             values |= {f"{p.name}_bar_x": fed.x._node, f"{p.name}_bar_h": fed.h._node}
-        elif p.sees_input:
+        else:
             values[f"{p.name}_bar"] = fed._node
     values |= {
         name: value._node

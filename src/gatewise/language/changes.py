@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gatewise.language.cell import Cell
 from gatewise.language.graph import CHANCES, Graph, Node, topological
 
+_remembered = functools.lru_cache(
+    maxsize=256
+)  # the same cell for the same change, so that it is compiled once
 
+
+@_remembered
 def without_chance(cell: Cell) -> Cell:
     """The cell outside of training: nothing is dropped, and `zoneout` is what is to be expected of it."""
 
@@ -24,6 +30,7 @@ def without_chance(cell: Cell) -> Cell:
     return rebuilt(cell, expected) if cell.takes_chances else cell
 
 
+@_remembered
 def written_out(cell: Cell) -> Cell:
     """The cell with every ``norm`` in terms of ``mean``, as compilers want it."""
 
@@ -39,18 +46,19 @@ def written_out(cell: Cell) -> Cell:
     return rebuilt(cell, by_means)
 
 
-def with_zoneout(cell: Cell, rates: Mapping[str, float]) -> Cell:
-    """Each state kept as it was with the given rate (Krueger et al. 2017, eq. 4 and 5)."""
+@_remembered
+def with_zoneout(cell: Cell, rates: tuple[float, ...]) -> Cell:
+    """Each state kept as it was, with the rate given for it (Krueger et al. 2017, section 3.2)."""
     graph, first = cell.graph, _draws(cell)
     new = {}
-    for n, (state, node) in enumerate(zip(cell.states, cell.next_states, strict=True)):
-        if rates.get(state):
-            old = graph.leaf("state", state)
-            draw = str(first + n)
-            new[state] = graph.node("zoneout", old, node, name=draw, part="step", value=rates[state])
+    for n, (state, node, rate) in enumerate(zip(cell.states, cell.next_states, rates, strict=True)):
+        if rate:
+            old, draw = graph.leaf("state", state), str(first + n)
+            new[state] = graph.node("zoneout", old, node, name=draw, part="step", value=float(rate))
     return _with_states(cell, new)
 
 
+@_remembered
 def with_recurrent_dropout(cell: Cell, rate: float) -> Cell:
     """What the gates see of the state dropped out, one mask a sequence (Gal & Ghahramani 2016)."""
     draw = str(_draws(cell))
@@ -58,6 +66,7 @@ def with_recurrent_dropout(cell: Cell, rate: float) -> Cell:
     return _but(cell, seen=seen)
 
 
+@_remembered
 def projected(cell: Cell) -> Cell:
     """The cell with its output projected (Sak et al. 2014), as `torch.nn.LSTM` with ``proj_size``."""
     output = cell.next_states[0]

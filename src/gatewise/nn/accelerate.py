@@ -67,7 +67,7 @@ class Accelerate:
         The parameters are the same objects, so optimisers and tied weights keep working. A module is left as
         it is where the swap could change what it does (hooks, parametrizations, tensors of its own, a
         subclass), and where no kernel is compiled for it (weights off the CPU or neither float32 nor
-        float64, a projection); `report` says which and why.
+        float64); `report` says which and why.
 
         Raises:
             TypeError: `model` is no module.
@@ -119,8 +119,6 @@ def _why_left(module: nn.Module) -> str:
         return f"a subclass, {type(module).__name__}, may compute something else"
     if any(hooks for name, hooks in vars(module).items() if name.endswith("_hooks")):
         return "it has hooks"
-    if getattr(module, "proj_size", 0):
-        return "projection is not compiled yet"
     if list(_made(module)._parameters) != list(module._parameters) or module._buffers or module._modules:
         return "it holds other tensors than its weights"
     return _why_not_compiled(list(module.parameters()))

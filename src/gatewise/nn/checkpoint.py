@@ -5,13 +5,15 @@ Source: Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias, final
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from gatewise.language.changes import without_chance
+from gatewise.nn.chance import Chance
 from gatewise.nn.eager import first_rows_replaced, initial_states
 from gatewise.nn.gradients import Backward
 from gatewise.nn.kernels import Call, Forward, flat, run
@@ -32,6 +34,8 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
     Raises:
         RuntimeError: the compiled gradient is to be differentiated again.
     """
+    if walk.chance is None:
+        walk = walk._replace(cell=without_chance(walk.cell))
     x, weights, states = walk.x, walk.weights, walk.states
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in flat(x, weights, states or ()))):
         return scan_together([walk])[0]
@@ -80,7 +84,17 @@ def _segments(call: Call, steps: int, x: Tensor) -> list[_Segment]:
             _Segment(call._replace(batch_sizes=size), start, end - start)
             for size, start, end in zip(sizes, starts, ends, strict=False)
         ]
-    return segments[::-1] if call.reverse else segments
+    in_order = segments[::-1] if call.reverse else segments
+    return in_order if call.chance is None else list(_counted(in_order, call.chance))
+
+
+def _counted(segments: Sequence[_Segment], chance: Chance) -> Iterator[_Segment]:
+    """With the number of its first step, by which chance decides."""
+    step = chance.first_step
+    for segment in segments:
+        call, sizes = segment.call, segment.call.batch_sizes
+        yield segment._replace(call=call._replace(chance=chance._replace(first_step=step)))
+        step += segment.length if sizes is None else len(sizes)
 
 
 def _time(call: Call) -> int:

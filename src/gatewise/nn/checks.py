@@ -69,12 +69,41 @@ def _projection(cell: Cell, hidden_size: int, proj_size: int) -> None:
         raise ValueError("proj_size should be a positive integer or zero to disable projections")
     if proj_size >= hidden_size:
         raise ValueError("proj_size has to be smaller than hidden_size")
+    if cell.projects and not proj_size:
+        raise ValueError(f"proj_size must be given for cell {cell.name!r}, whose output is projected.")
     output = cell.graph.leaf("state", cell.states[0])
     if proj_size and output in topological(cell.next_states):
         raise ValueError(
             f"proj_size must be 0 for cell {cell.name!r}: its body computes with its output {output.name!r}, "
             f"which would be {proj_size} wide beside gates {hidden_size} wide. Got {proj_size}."
         )
+
+
+def rate(name: str, value: float, cell: Cell) -> float:
+    """A probability of dropping something that comes from the state."""
+    if isinstance(value, bool) or not isinstance(value, Number) or not 0 <= float(value) < 1:
+        raise ValueError(f"{name} must be a number from 0 to less than 1. Got {value!r}.")
+    if value and not cell.state_gates:
+        raise ValueError(f"{name} must be 0 for cell {cell.name!r}, none of whose gates sees the state.")
+    return float(value)
+
+
+def zoneout(cell: Cell, rates: float | Sequence[float], proj_size: int) -> tuple[float, ...]:
+    """The rate of each state; empty if all are 0."""
+    given = tuple(rates) if isinstance(rates, Sequence) else (rates,) * len(cell.states)
+    if len(given) != len(cell.states) or any(
+        isinstance(r, bool) or not isinstance(r, Number) or not 0 <= float(r) < 1
+        for r in given
+    ):
+        raise ValueError(
+            f"zoneout must be a number from 0 to less than 1, or one for each of the {len(cell.states)} "
+            f"states of cell {cell.name!r}. Got {rates!r}."
+        )
+    if given[0] and (proj_size or cell.projects):
+        raise ValueError(
+            f"zoneout must be 0 for the state {cell.states[0]!r}, which is projected: give one rate a state."
+        )
+    return tuple(map(float, given)) if any(given) else ()
 
 
 def is_batched(layer: str, x: Tensor) -> bool:

@@ -72,7 +72,7 @@ class _Scan(torch.autograd.Function):
         calls, needed = ctx.calls, ctx.needs_input_grad[1:]
         counts = [call.tensors for call in calls]
         saved = ctx.saved_tensors
-        tapes = _shared_out(saved[len(needed) :], [1 + len(call.cell.states) for call in calls])
+        tapes = _shared_out(saved[len(needed) :], [2 + len(call.cell.states) for call in calls])
         parts = list(zip(
             calls, _shared_out(saved[: len(needed)], counts), tapes, _shared_out(needed, counts),
             _shared_out(by_results, map(_results, calls)), strict=True,
@@ -102,6 +102,7 @@ def _differentiable_backward(
         batch_first=call.batch_first,
         reset=call.reset,
         batch_sizes=call.batch_sizes,
+        chance=call.chance,
     )
     pairs = zip((again.output, *again.states), by_results, strict=False)
     outputs, by_outputs = zip(*((y, d) for y, d in pairs if d is not None), strict=True)

@@ -69,14 +69,19 @@ def evaluate(
     return tuple(values[node] for node in nodes)
 
 
+def _alike(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Tensors of one shape."""
+    return tuple(torch.broadcast_tensors(*tensors))  # type: ignore[no-untyped-call]
+
+
 def _mean(node: Node, *args: Tensor) -> Tensor:
     """The mean of all units of all arguments, ``[B, 1]``."""
-    return torch.stack([arg.mean(-1, keepdim=True) for arg in torch.broadcast_tensors(*args)]).mean(0)
+    return torch.stack([arg.mean(-1, keepdim=True) for arg in _alike(*args)]).mean(0)
 
 
 def _norm(node: Node, *args: Tensor) -> Tensor:
     """One of the arguments, normalised over the units of all of them."""
-    args = torch.broadcast_tensors(*args)
+    args = _alike(*args)
     mean = _mean(node, *args)
     variance = _mean(node, *((arg - mean) ** 2 for arg in args))
     return (args[int(node.name)] - mean) / torch.sqrt(variance + node.value)
@@ -115,7 +120,7 @@ def scan(
     walk = list(zip(steps, resets, strict=True))
     for t, (step, anew) in enumerate(reversed(walk) if reverse else walk):
         entering = _entering(states, initial, step.size(0), anew)
-        operations = _operations(weights, chance, t, step)
+        operations = _operations(weights, chance, t, torch.arange(step.size(0), device=step.device))
         after, kept = _step(cell, step, weights, entering, record, operations)
         states = first_rows_replaced(states, after)
         outputs.append(after[0])
@@ -161,10 +166,8 @@ def initial_states(cell: Cell, like: Tensor, weights: Weights) -> tuple[Tensor, 
     return tuple(like.new_zeros(like.size(0), width) for width in widths)
 
 
-def _operations(
-    weights: Weights, chance: Chance | None, t: int, from_input: Tensor
-) -> dict[str, Operation]:
-    """The operations of step t that have weights or are left to chance."""
+def _operations(weights: Weights, chance: Chance | None, t: int, rows: Tensor) -> dict[str, Operation]:
+    """The operations of step t, for ``rows [B]``, that have weights or are left to chance."""
 
     def linear(node: Node, v: Tensor) -> Tensor:
         H = v.size(-1)
@@ -179,17 +182,22 @@ def _operations(
 
     def strikes(node: Node, like: Tensor) -> Tensor:
         assert chance is not None
-        rows, units = (torch.arange(n, device=like.device) for n in (from_input.size(0), like.size(-1)))
-        return decide(node, chance, t, rows, units)
+        return decide(node, chance, t, rows, torch.arange(like.size(-1), device=like.device))
 
     def dropout(node: Node, v: Tensor) -> Tensor:
         return torch.where(strikes(node, v), 0, v * (1 / (1 - node.value)))
 
     def zoneout(node: Node, old: Tensor, new: Tensor) -> Tensor:
-        old, new = torch.broadcast_tensors(old, new)
+        old, new = _alike(old, new)
         return torch.where(strikes(node, old), old, new)
 
     return {"linear": linear, "project": project, "dropout": dropout, "zoneout": zoneout}
+
+
+def seen(cell: Cell, outputs: Tensor, weights: Weights, chance: Chance, rows: Tensor) -> Tensor:
+    """What the gates see of ``outputs [..., B, P]`` whose ``rows [B]`` are given; the same at every step."""
+    leaf = cell.graph.leaf("state", cell.states[0])
+    return evaluate([cell.seen], {leaf: outputs}, _operations(weights, chance, 0, rows))[0]
 
 
 def _step(
@@ -205,9 +213,7 @@ def _step(
     leaves = _leaves(cell, from_input, weights, states, operations)
     values = evaluate(nodes, leaves, operations)
     rows, H = from_input.size(0), from_input.size(1) // len(cell.input_gates)
-    whole = [
-        v if node.op == "project" else v.expand(rows, H) for node, v in zip(nodes, values, strict=True)
-    ]
+    whole = [v if node.op == "project" else v.expand(rows, H) for node, v in zip(nodes, values, strict=True)]
     n = len(cell.states)
     return tuple(whole[:n]), tuple(whole[n:])
 

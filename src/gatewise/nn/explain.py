@@ -50,12 +50,12 @@ def explain(module: nn.Module, x: Any, hx: Any = None, **kwargs: Any) -> Explana
 
     Example:
         >>> import gatewise, torch
-        >>> layer = gatewise.nn.LSTM(3, 16, proj_size=4)
-        >>> explanation = gatewise.explain(layer, torch.randn(5, 2, 3))
+        >>> layer = gatewise.nn.LSTM(3, 16).bfloat16()
+        >>> explanation = gatewise.explain(layer, torch.randn(5, 2, 3).bfloat16())
         >>> explanation["l0"].runs_in
         'eager interpreter'
         >>> explanation["l0"].obstacles[0].reason
-        'its output is projected'
+        'its tensors are torch.bfloat16'
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"explain: expected a torch.nn.Module, got {type(module).__name__}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from gatewise.compiler import outer
 from gatewise.compiler.plan import Slot
 from gatewise.compiler.program import worth
+from gatewise.language.graph import Node
+from gatewise.nn import eager
 from gatewise.nn.kernels import Call, Problem, address
 
 
@@ -26,16 +29,23 @@ class Backward(Problem):
     ) -> None:
         super().__init__(call, tensors)
         self.needed = needed
-        gates, *self.state_steps = tape
+        gates, means, *self.state_steps = tape
         plan = self.cell.plan
         if plan.keeps:
             self.give("gates", gates)
+        if plan.forward.means:
+            self.give("means", means)
         self.slots = len(plan.slots)
-        # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
-        in_place = plan.keeps and not call.cell.vectors and not _graph_is_kept()
-        width = (self.slots + len(call.cell.vectors)) * self.H
-        self.derivatives = gates if in_place else self.sequence(width)
+        # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True)
+        # or later passes of a step read the gates.
+        in_place = plan.keeps and plan.backward.is_single and not _graph_is_kept()
+        self.derivatives = gates if in_place else self.sequence(plan.derivatives * self.H)
         self.give("derivatives", self.derivatives)
+        if call.cell.projects:
+            self.projected = self.sequence(self.P)
+            self.give("projected", self.projected)
+        self.by_vectors = self.x.new_zeros(self.B, len(call.cell.vectors) * self.H)
+        self.fields["by_vectors"] = address(self.by_vectors)
         for name, steps in zip(call.cell.states, self.state_steps, strict=True):
             self.give(f"out_{name}", steps)
         self._give_output_derivative(by_results[0])
@@ -43,7 +53,7 @@ class Backward(Problem):
         self.dx = self.sequence(self.I) if needed[0] else None
         if self.dx is not None:
             self.give("dx", self.dx)
-        self.give_scratch(self.cell.backward_scratch(self.I, self.H))
+        self.give_scratch(self.cell.backward_scratch(self.B, self.I, self.H, self.P))
         self.fields["zeros"] = address(self.zeros)
         self.program = self.cell.backward
 
@@ -60,18 +70,19 @@ class Backward(Problem):
         self.by_resets: list[Tensor] = []
         for name, by_final in zip(self.call.cell.states, by_finals, strict=True):
             if by_final is None:
-                carry = self.x.new_zeros(self.B, self.H)
+                carry = self.x.new_zeros(self.B, self.widths[name])
             else:
                 carry = by_final.clone(memory_format=torch.contiguous_format)
             self.carries.append(carry)
             self.fields[f"carry_{name}"] = address(carry)
             if self.call.reset is not None and self.states:
-                self.by_resets.append(self.x.new_zeros(self.B, self.H))
+                self.by_resets.append(self.x.new_zeros(self.B, self.widths[name]))
                 self.fields[f"dinit_{name}"] = address(self.by_resets[-1])
 
     def gradients(self) -> Iterator[Tensor | None]:
         """By each tensor of the call, None where it is not needed."""
-        found = [self.dx, *self._by_weights(), *self._by_biases_and_vectors(), *self._by_states()]
+        found = [self.dx, *self._by_weights(), *self._by_biases(), *self._by_vectors()]
+        found += [*self._by_products(), *self._by_states()]
         return (gradient if need else None for gradient, need in zip(found, self.needed, strict=True))
 
     def _by_states(self) -> list[Tensor]:
@@ -123,8 +134,11 @@ class Backward(Problem):
 
     def _met_by_state(self) -> dict[str, int]:
         """The outputs that entered each step: those of the step before, at first the initial ones."""
-        if self.packed is not None or self.call.reset is not None:
+        sees_all = self.call.cell.seen.op == "state"
+        if self.packed is not None or self.call.reset is not None or not sees_all:
             self.entering = self._entering()
+            if not sees_all:
+                self.entering = self._seen(self.entering)
             self.give("entering", self.entering, batch_first=False)
             return self._met("hh", "entering")
         state = self.call.cell.states[0]
@@ -134,7 +148,7 @@ class Backward(Problem):
 
     def _entering(self) -> Tensor:
         """The outputs that entered each step, ``[T, B, H]`` or packed, where some rows entered it anew."""
-        initial = self.states[0] if self.states else self.x.new_zeros(self.B, self.H)
+        initial = self.states[0] if self.states else self.x.new_zeros(self.B, self.P)
         output, reset = self.state_steps[0], self.call.reset
         if self.packed is not None:
             anew, rows = self.packed.before < 0, self.packed.rows
@@ -151,19 +165,56 @@ class Backward(Problem):
             entering[steps, rows] = initial[rows]
         return entering
 
-    def _by_biases_and_vectors(self) -> list[Tensor]:
-        """Sums of the derivatives over all steps and rows."""
-        if not self.call.biased and not self.call.cell.vectors:
-            return []
-        plan, axes = self.cell.plan, tuple(range(self.derivatives.dim() - 1))
-        sums = self.derivatives.sum(axes)
-        vectors = sums[self.slots * self.H :].view(-1, self.H).unbind()
+    def _seen(self, entering: Tensor) -> Tensor:
+        """What the gates saw of the outputs that entered each step."""
+        assert self.call.chance is not None
+        rows = torch.arange(self.B) if self.packed is None else self.packed.rows
+        return eager.seen(self.call.cell, entering, self.weights, self.call.chance, rows)
+
+    def _by_products(self) -> list[Tensor]:
+        """By the weights of the products in the middle of a step: `weight_hr`, then those of `linear`."""
+        plan, H = self.cell.plan, self.H
+        results = []
+        if plan.cell.projects:
+            (vector,) = plan.cell.next_states[0].args
+            results.append(self._products(self._strided("a", "projected"), self.P, vector))
+        if plan.cell.linears:
+            by_weight = self.x.new_zeros(len(plan.cell.linears) * H, H)
+            for n, node in enumerate(plan.cell.linears):
+                fields = self._strided("a", "derivatives")
+                fields["a"] += (self.slots + n) * H * self.x.itemsize
+                by_weight[n * H : (n + 1) * H] = self._products(fields, H, node.args[0])
+            results.append(by_weight)
+        if plan.cell.linears and self.call.biased:
+            results.append(self._sums[self.slots * H :].clone())
+        return results
+
+    def _products(self, fields: dict[str, int], N: int, vector: Node) -> Tensor:
+        """The sum over steps and rows of N derivatives with what a product multiplied."""
+        T, B = (self.T, self.B) if self.packed is None else (1, self.x.size(0))
+        result = self.x.new_zeros(N, self.H)
+        met = self._met("ih", "gates")
+        met["met_ih"] += self.cell.plan.columns[vector] * self.H * self.x.itemsize
+        fields = {**fields, **met, "T": T, "B": B, "chunk": outer.chunk(B), "N": N}
+        fields |= {"M_ih": self.H, "c_ih": address(result)}
+        self.cell.outer(worth(torch.get_num_threads(), N, T * B * N * self.H), fields)
+        return result
+
+    @cached_property
+    def _sums(self) -> Tensor:
+        """The derivatives by slots and products, summed over all steps and rows."""
+        return self.derivatives.sum(tuple(range(self.derivatives.dim() - 1)))
+
+    def _by_vectors(self) -> list[Tensor]:
+        return list(self.by_vectors.sum(0).view(-1, self.H)) if self.call.cell.vectors else []
+
+    def _by_biases(self) -> list[Tensor]:
         if not self.call.biased:
-            return [*vectors]
+            return []
+        plan = self.cell.plan
         return [
-            self._by_bias(sums, plan.rows_ih, 0),
-            self._by_bias(sums, plan.rows_hh, self.slots - len(plan.rows_hh)),
-            *vectors,
+            self._by_bias(self._sums, plan.rows_ih, 0),
+            self._by_bias(self._sums, plan.rows_hh, self.slots - len(plan.rows_hh)),
         ]
 
     def _by_bias(self, sums: Tensor, rows: Sequence[int], first: int) -> Tensor:

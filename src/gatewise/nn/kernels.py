@@ -15,6 +15,7 @@ from torch import Tensor
 from gatewise.compiler.memory import prefer_huge_pages
 from gatewise.compiler.program import Program, compiled, room, split, worth
 from gatewise.language import Cell
+from gatewise.nn.chance import Chance
 from gatewise.nn.listening import here
 from gatewise.nn.memory import scratch, zeros
 from gatewise.nn.obstacles import COMPILED
@@ -35,6 +36,7 @@ class Call(NamedTuple):
     reset: Tensor | None
     batch_sizes: Tensor | None
     given: bool  # whether initial states are
+    chance: Chance | None
 
     @classmethod
     def of(cls, walk: Walk) -> Call:
@@ -42,27 +44,34 @@ class Call(NamedTuple):
         biased, given = walk.weights.bias_ih is not None, walk.states is not None
         return cls(
             walk.cell, walk.reverse, walk.batch_first, tuple(walk.record), biased,
-            walk.reset, walk.batch_sizes, given,
+            walk.reset, walk.batch_sizes, given, walk.chance,
         )  # fmt: skip
 
     @property
     def tensors(self) -> int:
         """How many tensors it takes."""
-        return 3 + 2 * self.biased + len(self.cell.vectors) + len(self.cell.states) * self.given
+        linear = (1 + self.biased) * bool(self.cell.linears)
+        weights = 2 + 2 * self.biased + len(self.cell.vectors) + self.cell.projects + linear
+        return 1 + weights + len(self.cell.states) * self.given
 
     def unpack(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Weights, tuple[Tensor, ...]]:
         """x, weights and states from their flat sequence (the inverse of `flat`)."""
         x, weight_ih, weight_hh, *rest = tensors
         bias_ih, bias_hh = (rest.pop(0), rest.pop(0)) if self.biased else (None, None)
         vectors = tuple(rest[: len(self.cell.vectors)])
-        weights = Weights(weight_ih, weight_hh, bias_ih, bias_hh, vectors)
-        return x, weights, tuple(rest[len(vectors) :])
+        del rest[: len(vectors)]
+        weight_hr = rest.pop(0) if self.cell.projects else None
+        weight_linear = rest.pop(0) if self.cell.linears else None
+        bias_linear = rest.pop(0) if self.cell.linears and self.biased else None
+        weights = Weights(
+            weight_ih, weight_hh, bias_ih, bias_hh, vectors, weight_hr, weight_linear, bias_linear
+        )
+        return x, weights, tuple(rest)
 
 
 def flat(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> list[Tensor]:
     """The tensors of a call in one sequence, as autograd wants them."""
-    biases = [bias for bias in (weights.bias_ih, weights.bias_hh) if bias is not None]
-    return [x, weights.weight_ih, weights.weight_hh, *biases, *weights.vectors, *states]
+    return [x, *weights.flat, *states]
 
 
 class Problem:
@@ -79,23 +88,32 @@ class Problem:
         self.packed = None if call.batch_sizes is None else PackedSteps(call.batch_sizes, call.reverse)
         self.T, self.B, self.I = self._sizes()
         self.H = self.weights.weight_ih.size(0) // len(call.cell.input_gates)
+        self.P = self.H if self.weights.weight_hr is None else self.weights.weight_hr.size(0)
+        self.widths = dict.fromkeys(call.cell.states, self.H) | {call.cell.states[0]: self.P}
         self.team = self.cell.team(
             torch.get_num_threads(), self.T, self.B, self.I, self.H, self.packed is not None
         )
         self.zeros = zeros(self.cell.padded(max(self.I, self.H)), self.x)
         self.chunk = min(self.T, self.cell.chunk(self.B, self.H, self.team.rows_apart))
         self.fields: dict[str, int] = {
-            "T": self.T, "B": self.B, "I": self.I, "H": self.H, "chunk": self.chunk,
+            "T": self.T, "B": self.B, "I": self.I, "H": self.H, "P": self.P, "chunk": self.chunk,
             "by_units": int(self.team.by_units),
             "w_ih": address(self.weights.weight_ih), "w_hh": address(self.weights.weight_hh),
             "b_ih": address(self.weights.bias_ih), "b_hh": address(self.weights.bias_hh),
+            "w_linear": address(self.weights.weight_linear), "b_linear": address(self.weights.bias_linear),
+            "w_hr": address(self.weights.weight_hr),
         }  # fmt: skip
+        if call.chance is not None:
+            self.fields |= call.chance._asdict()
         for name, vector in zip(call.cell.vectors, self.weights.vectors, strict=True):
             self.fields[f"vector_{name}"] = address(vector)
         for n, name in enumerate(call.cell.states):
             # Initial states that are not given are a single row of zeros, read for every row of the batch.
             init = self.states[n] if self.states else self.zeros
-            self.fields |= {f"init_{name}": address(init), f"init_{name}.b": self.H if self.states else 0}
+            self.fields |= {
+                f"init_{name}": address(init),
+                f"init_{name}.b": self.widths[name] if self.states else 0,
+            }
 
         if self.packed is not None:
             self.fields |= {"starts": address(self.packed.starts), "counts": address(self.packed.counts)}
@@ -136,7 +154,7 @@ class Problem:
     def give_scratch(self, sizes: dict[str, int]) -> None:
         """Hand over scratch memory, with room for the states that enter a step where that is needed."""
         if self.packed is not None or self.call.reset is not None:
-            sizes |= {f"entering_{state}": self.B * self.H for state in self.call.cell.states}
+            sizes |= {f"entering_{state}": self.B * width for state, width in self.widths.items()}
         self.scratch = scratch(room(sizes, self.x.itemsize), self.x, lane=int(self.call.reverse))
         self.fields |= split(self.scratch.data_ptr(), sizes, self.x.itemsize)
 
@@ -146,29 +164,38 @@ class Forward(Problem):
 
     def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool) -> None:
         super().__init__(call, tensors)
-        width = len(self.cell.plan.slots) * self.H
-        sizes = self.cell.forward_scratch(self.I, self.H)
-        keep_gates = keep and self.cell.plan.keeps
+        plan = self.cell.plan
+        width, means = plan.gates * self.H, len(plan.forward.means)
+        sizes = self.cell.forward_packed(self.I, self.H, self.P)
+        sizes |= self.cell.forward_scratch(self.B, self.H, self.P)
+        keep_gates = keep and plan.keeps
+        gates_step = self.B * width
         if self.cell.joins(self.T, self.B // self.team.threads) and not self.team.by_units:
-            sizes["joined"] = self.B * (self.I + self.H)
+            sizes["joined"] = self.B * (self.I + self.P)
             self.chunk, self.fields["chunk"] = 1, self.T
-        elif not keep_gates:
-            sizes["gates"] = self.chunk * self.B * width
+            gates_step = 0  # one step's are all there is room for
+        if not keep_gates:
+            sizes |= {"gates": self.chunk * self.B * width, "means": self.B * means}
+            self.fields |= {"gates.t": gates_step, "gates.b": width, "means.t": 0, "means.b": means}
         self.give_scratch(sizes)
-        self.gates = self.sequence(width) if keep_gates else self.x.new_empty(0)
+        self.gates, self.means = (
+            self.sequence(size) if keep_gates and size else self.x.new_empty(0) for size in (width, means)
+        )
         if keep_gates:
             self.give("gates", self.gates)
-        else:
-            self.fields |= {"gates.t": self.B * width, "gates.b": width}
+        if keep_gates and means:
+            self.give("means", self.means)
         self.give("x", self.x)
         # Of the states behind the output only backward needs more than the last step.
-        self.state_steps, self.finals = [self.sequence(self.H)], list[Tensor]()
+        self.state_steps, self.finals = [self.sequence(self.P)], list[Tensor]()
         self.give(f"out_{call.cell.states[0]}", self.state_steps[0])
         for name in call.cell.states[1:]:
             self._give_state(f"out_{name}", keep)
         shape = (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
-        self.recorded = [self.x.new_empty(shape) for _ in call.record]
-        for name, values in zip(call.record, self.recorded, strict=True):
+        # A projected output is watched by itself.
+        seen = [name for name in call.record if call.cell.values[name].op != "project"]
+        self.recorded = {name: self.x.new_empty(shape) for name in seen}
+        for name, values in self.recorded.items():
             self.give("watch", values, batch_first=False)
             self.fields[f"watch_{name}"] = self.fields["watch"]
         self.fields |= {"keep": int(keep_gates), "watch": int(bool(call.record))}
@@ -185,13 +212,20 @@ class Forward(Problem):
             self.fields |= {name: address(self.finals[-1]), f"{name}.t": 0, f"{name}.b": self.H}
 
     def tape(self) -> tuple[Tensor, ...]:
-        """What backward reads: gates, and each state at every step."""
-        return self.gates, *self.state_steps
+        """What backward reads: gates, means, and each state at every step."""
+        return self.gates, self.means, *self.state_steps
 
     def results(self) -> tuple[Tensor, ...]:
         """The output, the final states, the recorded values."""
         kept = [self._last(steps) for steps in self.state_steps]
-        return self.state_steps[0], *kept, *self.finals, *self.recorded
+        recorded = (self.recorded.get(name) for name in self.call.record)
+        shown = (self._output_in_time() if values is None else values for values in recorded)
+        return self.state_steps[0], *kept, *self.finals, *shown
+
+    def _output_in_time(self) -> Tensor:
+        """The output, time first."""
+        output = self.state_steps[0]
+        return (output.transpose(0, 1) if self.packed is None and self.call.batch_first else output).clone()
 
     def _last(self, steps: Tensor) -> Tensor:
         """The last step of a sequence, a row's own where rows have different lengths."""

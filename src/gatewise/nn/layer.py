@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import init
 
 from gatewise.language import Cell
+from gatewise.language.changes import projected
+from gatewise.nn.chance import Chance
 from gatewise.nn.listening import here
 from gatewise.nn.packed import Packing
 from gatewise.nn.weights import Scanned, Walk, Weights, shapes
@@ -67,11 +67,15 @@ class Layer(nn.Module):
             )
         return [name + suffix for name in shaped]
 
-    def reset_parameters(self) -> None:
-        """Draw every parameter from U(-k, k), k = 1 / sqrt(hidden_size), in the order of `torch.nn`."""
-        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
+    def _equations(self) -> Cell:
+        """The cell with what the layer's arguments make of it."""
+        return projected(self.cell) if self.proj_size and not self.cell.projects else self.cell
+
+    def _chance(self, equations: Cell) -> Chance | None:
+        """What decides in training where equations leave something to chance, seeded by torch's generator."""
+        if not self.training or not equations.takes_chances:
+            return None
+        return Chance(int(torch.randint(2**63 - 1, ())))
 
     def _weights(self, suffix: str) -> Weights:
         def get(name: str) -> Any:
@@ -87,6 +91,8 @@ class Layer(nn.Module):
             get("bias_hh") if self.bias else None,
             tuple(get(name) for name in self.cell.vectors),
             get("weight_hr") if self.proj_size else None,
+            get("weight_linear") if self.cell.linears else None,
+            get("bias_linear") if self.cell.linears and self.bias else None,
         )
 
     @contextmanager

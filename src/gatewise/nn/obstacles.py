@@ -34,9 +34,7 @@ def obstacles(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> Iterator
     if torch.compiler.is_compiling():
         yield Obstacle("torch.compile traces it", "leave the layer out of what is compiled")
         return  # the questions below cannot be traced
-    tensors = [t for t in (x, *states, *weights.vectors, *weights[:4]) if isinstance(t, Tensor)]
-    if weights.weight_hr is not None:
-        yield Obstacle("its output is projected", "set proj_size=0; projection is not compiled yet")
+    tensors = [x, *states, *weights.flat]
     if {t.is_cpu for t in tensors} != {True}:
         devices = _listed(t.device for t in tensors)
         yield Obstacle(f"its tensors lie on {devices}", 'move the model and its input to "cpu"')

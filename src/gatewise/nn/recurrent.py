@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.language import Cell
-from gatewise.nn import checks
+from gatewise.language.changes import with_recurrent_dropout, with_zoneout
+from gatewise.nn import checks, starting
 from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.layer import Hidden, Layer
 from gatewise.nn.packed import Packing, like
@@ -29,6 +30,13 @@ _DEFAULTS = {
     "dropout": 0,
     "bidirectional": False,
     "checkpoint": 0,
+    "zoneout": (),
+    "recurrent_dropout": 0.0,
+    "weight_drop": 0.0,
+    "init": "torch",
+    "forget_bias": None,
+    "max_steps": None,
+    "learn_initial_state": False,
 }
 
 
@@ -51,6 +59,20 @@ class Recurrent(Layer):
         checkpoint: k, to train in less memory: the states are kept every k steps, and what backward reads
             besides is computed again, k steps at a time; 0 keeps all. Outputs are the same bits, gradients
             the same up to rounding. Memory is least near ``k = sqrt(T)``. Not together with `reset`.
+        zoneout: in training, the probability at which each unit of a state stays as it was, anew each step
+            (Krueger et al. 2017); one number for all states or a tuple of one for each. Outside of training
+            a state is what is to be expected.
+        recurrent_dropout: in training, the probability at which what the gates see of the output is zeroed,
+            one mask a sequence (Gal & Ghahramani 2016).
+        weight_drop: in training, the probability at which a recurrent weight is zeroed, anew each call
+            (Merity et al. 2018).
+        init: how parameters start: "torch", "orthogonal" or "chrono" (see `gatewise.nn.starting.fill`).
+        forget_bias: the bias with which gates start that keep a state, the LSTM's f or the GRU's z.
+        max_steps: with ``init="chrono"``, the longest time to remember, in steps.
+        learn_initial_state: whether initial states that are not given are learned, and not zeros.
+
+        What is random is a function of the seed that torch's generator gives, of the row, the step and the
+        unit: the same on any number of threads.
 
     Shape:
         - input: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`, ``[T, I]`` without a batch, or a
@@ -73,6 +95,9 @@ class Recurrent(Layer):
         bias_ih_l{k}, bias_hh_l{k}: ``[G*H]`` each.
         {vector}_l{k}: ``[H]``, for each `Vector` of the cell.
         weight_hr_l{k}: ``[P, H]`` under projection.
+        weight_linear_l{k}, bias_linear_l{k}: ``[N*H, H]``, ``[N*H]``, for N products `linear` in the cell.
+        norm_gain_{n}_l{k}, norm_bias_{n}_l{k}: ``[H]``, for each vector of a `layer_norm`.
+        initial_{state}_l{k}: ``[H]`` (``[P]``), with `learn_initial_state`.
 
         With ``_reverse`` at the end those of the second direction.
 
@@ -91,7 +116,13 @@ class Recurrent(Layer):
         True
     """
 
-    checkpoint = 0  # also of layers that were pickled before there was such a thing
+    # Also of layers that were pickled before there were such things.
+    checkpoint = 0
+    zoneout: tuple[float, ...] = ()
+    recurrent_dropout = 0.0
+    weight_drop = 0.0
+    learn_initial_state = False
+    init, forget_bias, max_steps = "torch", None, None
 
     def __init__(
         self,
@@ -108,6 +139,13 @@ class Recurrent(Layer):
         dtype: torch.dtype | None = None,
         *,
         checkpoint: int = 0,
+        zoneout: float | Sequence[float] = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        init: str = "torch",
+        forget_bias: float | None = None,
+        max_steps: int | None = None,
+        learn_initial_state: bool = False,
     ) -> None:
         super().__init__(cell, input_size, hidden_size, bias, proj_size)
         self.num_layers = num_layers
@@ -117,6 +155,12 @@ class Recurrent(Layer):
         self.checkpoint = checkpoint
         sizes = (input_size, hidden_size, num_layers)
         checks.arguments(cell, *sizes, bias, batch_first, dropout, proj_size, checkpoint)
+        starting.check(init, forget_bias, max_steps, cell, bias)
+        self.zoneout = checks.zoneout(cell, zoneout, proj_size)
+        self.recurrent_dropout = checks.rate("recurrent_dropout", recurrent_dropout, cell)
+        self.weight_drop = checks.rate("weight_drop", weight_drop, cell)
+        self.init, self.forget_bias, self.max_steps = init, forget_bias, max_steps
+        self.learn_initial_state = learn_initial_state
         above = (proj_size or hidden_size) * self._num_directions
         self._names = [
             self._declare(suffix, above if layer else input_size, device, dtype)
@@ -124,6 +168,38 @@ class Recurrent(Layer):
             for suffix in self._suffixes(layer)
         ]
         self.reset_parameters()
+
+    def _declare(
+        self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> list[str]:
+        names = super()._declare(suffix, input_size, device, dtype)
+        if self.learn_initial_state:
+            for k, state in enumerate(self.cell.states):
+                width = self.hidden_size if k else self.proj_size or self.hidden_size
+                value = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
+                self.register_parameter(f"initial_{state}{suffix}", value)
+                names.append(f"initial_{state}{suffix}")
+        return names
+
+    def reset_parameters(self) -> None:
+        """Fill every parameter anew, as `init`, `forget_bias` and `max_steps` say."""
+        for names, suffix in zip(self._names, self._all_suffixes, strict=True):
+            named = {name.removesuffix(suffix): getattr(self, name) for name in names}
+            ways = self.init, self.forget_bias, self.max_steps
+            starting.fill(self.cell, named, self.hidden_size, *ways)
+
+    @property
+    def _all_suffixes(self) -> list[str]:
+        return [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
+
+    def _equations(self) -> Cell:
+        """The cell with what the layer's arguments make of it."""
+        equations = super()._equations()
+        if any(self.zoneout):
+            equations = with_zoneout(equations, self.zoneout)
+        if self.recurrent_dropout:
+            equations = with_recurrent_dropout(equations, self.recurrent_dropout)
+        return equations
 
     @property
     def _num_directions(self) -> int:
@@ -198,7 +274,7 @@ class Recurrent(Layer):
         self, x: Tensor, states: States, packing: Packing | None, reset: Tensor | None
     ) -> tuple[Tensor, States]:
         """Check the types of what was given, and run the layers in that of the weights."""
-        weights = [self._weights(s) for layer in range(self.num_layers) for s in self._suffixes(layer)]
+        weights = [self._dropped_weights(self._weights(suffix)) for suffix in self._all_suffixes]
         weight = weights[0].weight_ih
         x, *given = (in_type_of(weight, tensor) for tensor in (x, *states))
         checks.input_matches(x, self.input_size, weight.dtype)
@@ -207,6 +283,7 @@ class Recurrent(Layer):
         directions = (False, True)[: self._num_directions]
         ways = [self._way(packing, reset, reverse) for reverse in directions]
         with without_autocast(x.device.type):
+            given = given or self._learned_states(x, packing)
             initial = packing.pack_states(given) if packing else tuple(given)
             output, finals = self._layers(x, initial, weights, ways, packing)
             return output, packing.pad_states(finals, given) if packing else finals
@@ -245,13 +322,21 @@ class Recurrent(Layer):
     ) -> tuple[Tensor, States]:
         """The output of the last layer and the final states, each ``[L*D, B, H]``."""
         finals: list[States] = []
+        equations = self._equations()
         for layer in range(self.num_layers):
             x = self._dropped(x) if layer else x
             walks = [
-                Walk(self.cell, x, weights[k], tuple(state[k] for state in states) or None, **way)
+                Walk(
+                    equations,
+                    x,
+                    weights[k],
+                    tuple(state[k] for state in states) or None,
+                    **way,
+                    chance=self._chance(equations),
+                )  # fmt: skip
                 for k, way in enumerate(ways, len(finals))
             ]
-            found = self._scan(walks)
+            found = self._scan([walk._replace(chance=self._chance(equations)) for walk in walks])
             for suffix, walk, scanned in zip(self._suffixes(layer), walks, found, strict=True):
                 values = _padded(scanned.recorded, packing)
                 self._hand_over(suffix[1:], values, walk, scanned, packing)
@@ -264,6 +349,24 @@ class Recurrent(Layer):
         if self.checkpoint:
             return [scan_in_segments(self.checkpoint, walk) for walk in walks]
         return scan_together(walks)
+
+    def _learned_states(self, x: Tensor, packing: Packing | None) -> list[Tensor]:
+        """Learned initial states, each ``[L*D, B, H]``; none where they are not learned."""
+        if not self.learn_initial_state:
+            return []
+        B = packing.B if packing else x.size(0 if self.batch_first else 1)
+        return [
+            torch.stack([getattr(self, f"initial_{state}{suffix}") for suffix in self._all_suffixes])
+            .unsqueeze(1)
+            .expand(-1, B, -1)
+            for state in self.cell.states
+        ]
+
+    def _dropped_weights(self, weights: Weights) -> Weights:
+        """The weights, some of the recurrent ones zeroed in training."""
+        if not self.training or not self.weight_drop:
+            return weights
+        return weights._replace(weight_hh=F.dropout(weights.weight_hh, self.weight_drop))
 
     def _dropped(self, x: Tensor) -> Tensor:
         """Dropout between layers; in time-first memory, so that a seed drops the units it drops in torch."""

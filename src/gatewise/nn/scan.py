@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from gatewise.language import Cell
+from gatewise.language.changes import without_chance
 from gatewise.nn import compiled, eager
 from gatewise.nn.chance import Chance
 from gatewise.nn.listening import here
@@ -43,6 +44,7 @@ def scan(
 
 def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
     """Several scans of one cell, none of which needs another; compiled ones side by side where that pays."""
+    walks = [_as_outside_of_training(walk) for walk in walks]
     obstructed = [_obstructed(walk) for walk in walks]
     if not any(obstructed):
         return compiled.scan(walks)
@@ -50,6 +52,11 @@ def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
         _eager(walk) if in_the_way else compiled.scan([walk])[0]
         for walk, in_the_way in zip(walks, obstructed, strict=True)
     ]
+
+
+def _as_outside_of_training(walk: Walk) -> Walk:
+    """Without chance where none is given."""
+    return walk._replace(cell=without_chance(walk.cell)) if walk.chance is None else walk
 
 
 def _obstructed(walk: Walk) -> bool:

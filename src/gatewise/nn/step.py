@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatewise import cells
 from gatewise.language import Cell
-from gatewise.nn import checks
+from gatewise.nn import checks, starting
 from gatewise.nn.classic import RNN_CELLS
 from gatewise.nn.layer import Hidden, Layer
 from gatewise.nn.precision import in_type_of, without_autocast
@@ -63,6 +63,10 @@ class Step(Layer):
             self.register_parameter("bias_hh", None)
         self.reset_parameters()
 
+    def reset_parameters(self) -> None:
+        """Fill every parameter anew, from U(-k, k), ``k = 1 / sqrt(H)``, in the order of `torch.nn`."""
+        starting.fill(self.cell, dict(self.named_parameters()), self.hidden_size)
+
     def forward(self, input: Tensor, hx: Hidden | None = None) -> Hidden:
         """The next states; shapes as in the class."""
         states = self._given(hx)
@@ -97,7 +101,11 @@ class Step(Layer):
         checks.same_type([x, *given], weights.weight_ih)
         with without_autocast(x.device.type):
             initial = tuple(given) or None
-            scanned = scan(self.cell, x.unsqueeze(0), weights, initial, record=self._names_to_record)
+            equations = self._equations()
+            scanned = scan(
+                equations, x.unsqueeze(0), weights, initial,
+                record=self._names_to_record, chance=self._chance(equations),
+            )  # fmt: skip
         self._hand_over("l0", scanned.recorded)
         return scanned.states
 
