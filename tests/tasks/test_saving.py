@@ -189,7 +189,7 @@ def test_a_file_of_the_first_format_still_loads(tmp_path: Path, series: TimeSeri
     assert np.array_equal(loaded.predict(series), forecaster.predict(series))
     header["parameters"]["cell"] = "elman"  # type: ignore[index]
     save_file(tensors, tmp_path / "m", metadata={"gatewise": json.dumps(header)})
-    with pytest.raises(ModelFileError, match=r"expected one of lstm, gru, rnn, or a Cell\. Got 'elman'"):
+    with pytest.raises(ModelFileError, match=r"expected one of .*lstm.*, or a Cell\. Got 'elman'"):
         Forecaster.load(tmp_path / "m")
 
 
