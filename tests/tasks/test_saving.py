@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import save_file
 
+import gatewise
 from gatewise import Cell, cell, cells, sigmoid, tanh
+from gatewise.runtime import Stream
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
@@ -141,6 +144,16 @@ def test_it_loads_where_its_function_has_never_been(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == own.predict(series).to_list()
+
+
+def test_the_layers_of_its_file_are_a_stream_and_a_module(
+    tmp_path: Path, own: Forecaster, series: TimeSeries
+) -> None:
+    own.save(tmp_path / "m")
+    inputs = own.prepared_.encoding.inputs(series)[:50]
+    output = own.network_.recurrent(torch.from_numpy(inputs))[0].detach()
+    assert np.array_equal(Stream.load(tmp_path / "m").run(inputs), output.numpy())
+    assert torch.equal(gatewise.load(tmp_path / "m")(torch.from_numpy(inputs))[0], output)
 
 
 def test_the_name_of_a_cell_in_a_file_is_a_label(
