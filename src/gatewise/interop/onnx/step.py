@@ -25,6 +25,11 @@ class Scanner(NamedTuple):
     weights: Weights
     suffix: str
 
+    @property
+    def name(self) -> str:
+        """Of its node."""
+        return f"{self.cell.name}{self.suffix}"
+
 
 def from_input(b: Builder, scanner: Scanner, x: str) -> str:
     """The part of every gate that comes from the input, ``[..., I]`` to ``[..., Gx*H]``."""
