@@ -36,6 +36,13 @@ from gatewise.language import (
 
 if TYPE_CHECKING:
     from gatewise import nn
+    from gatewise.insight.attribution import attribute
+    from gatewise.insight.comparison import contrast
+    from gatewise.insight.decomposition import decompose
+    from gatewise.insight.dynamics import fixed_points, lyapunov
+    from gatewise.insight.flow import connectivity, gradient_flow
+    from gatewise.insight.memory import half_life, ledger, saturation, time_scale
+    from gatewise.insight.units import match, probe
     from gatewise.insight.watch import watch
     from gatewise.interop.onnx.export import export_onnx
     from gatewise.interop.onnx.load import import_onnx
@@ -46,7 +53,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cell", "CellError", "Input", "Split", "Vector", "cell", "cells",
-    "__version__", "accelerate", "explain", "load", "nn", "save", "strict", "watch",
+    "__version__", "accelerate", "explain", "export_onnx", "import_onnx", "load", "nn", "save", "strict",
+    "watch",
+    "attribute", "connectivity", "contrast", "decompose", "fixed_points", "gradient_flow", "half_life",
+    "ledger", "lyapunov", "match", "probe", "saturation", "time_scale",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
     "dropout", "layer_norm", "linear", "project", "zoneout",
 ]  # fmt: skip
@@ -54,6 +64,19 @@ __all__ = [
 _NEEDS_TORCH = {
     "nn": ("gatewise.nn", None),
     "watch": ("gatewise.insight.watch", "watch"),
+    "attribute": ("gatewise.insight.attribution", "attribute"),
+    "connectivity": ("gatewise.insight.flow", "connectivity"),
+    "contrast": ("gatewise.insight.comparison", "contrast"),
+    "decompose": ("gatewise.insight.decomposition", "decompose"),
+    "fixed_points": ("gatewise.insight.dynamics", "fixed_points"),
+    "gradient_flow": ("gatewise.insight.flow", "gradient_flow"),
+    "half_life": ("gatewise.insight.memory", "half_life"),
+    "ledger": ("gatewise.insight.memory", "ledger"),
+    "lyapunov": ("gatewise.insight.dynamics", "lyapunov"),
+    "match": ("gatewise.insight.units", "match"),
+    "probe": ("gatewise.insight.units", "probe"),
+    "saturation": ("gatewise.insight.memory", "saturation"),
+    "time_scale": ("gatewise.insight.memory", "time_scale"),
     "accelerate": ("gatewise.nn.accelerate", "accelerate"),
     "explain": ("gatewise.nn.explain", "explain"),
     "export_onnx": ("gatewise.interop.onnx.export", "export_onnx"),

@@ -173,3 +173,77 @@ def test_a_model_that_cannot_be_watched() -> None:
     theirs = nn.ModuleDict({"encoder": nn.LSTM(I, H)})
     with pytest.raises(ValueError, match=r"torch's \(encoder\); gatewise.accelerate"), gatewise.watch(theirs):
         pass
+
+
+def test_what_is_kept_can_be_chosen() -> None:
+    model, x = network(), torch.randn(T, B, I)
+    chosen: dict[str, Any] = {
+        "names": ["f", "c"],
+        "layers": "encoder.l1*",
+        "units": [2, 0],
+        "steps": slice(1, 4),
+    }
+    with gatewise.watch(model) as everything, gatewise.watch(model, **chosen, dtype=torch.float16) as seen:
+        model["encoder"](x)
+    assert list(seen) == ["encoder.l1", "encoder.l1_reverse"]
+    for name, values in seen.items():
+        assert values.names == ("f", "c")
+        for value in ("f", "c"):
+            expected = everything[name][value][1:4][..., [2, 0]].half()
+            assert torch.equal(values[value], expected)
+
+
+def test_a_part_of_the_values_does_not_hold_the_whole_in_memory() -> None:
+    layer = ours.LSTM(I, H)
+    with gatewise.watch(layer, steps=slice(1), units=slice(2)) as seen:
+        layer(torch.randn(T, B, I))
+    assert seen["l0"].f.untyped_storage().nbytes() == 4 * B * 2
+
+
+def test_kernels_record_only_what_somebody_wants() -> None:
+    layer = ours.LSTM(I, H)
+    with gatewise.watch(layer, ["f"]), gatewise.watch(layer, ["c"]):
+        assert list(layer._names_to_record) == ["f", "c"]
+    with gatewise.watch(layer, ["f"], grad=True):
+        assert list(layer._names_to_record) == []
+    assert list(layer._names_to_record) == []
+
+
+@pytest.mark.parametrize("cell", [cells.rnn, cells.lstm, cells.gru], ids=lambda c: c.name)
+def test_gradients_flow_through_values_if_wanted(cell: gatewise.Cell) -> None:
+    layer = ours.Recurrent(cell, I, H, 2, bidirectional=True, dtype=torch.float64)
+    x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
+    with gatewise.watch(layer, grad=True) as seen:
+        output, _ = layer(x, lengths=[2, 5, 4])
+    state = seen["l1"].h
+    torch.testing.assert_close(state.nan_to_num(), output[..., :H], rtol=1e-12, atol=1e-12)
+    leaves = [x, *layer.parameters()]
+    found, expected = (
+        torch.autograd.grad(part.square().sum(), leaves, retain_graph=True, materialize_grads=True)
+        for part in (state.nan_to_num(), output[..., :H])
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_names_that_there_are_not_are_refused_at_once() -> None:
+    layer = ours.GRU(I, H, bidirectional=True)
+    with (
+        pytest.raises(ValueError, match=r"no layer is called 'l1'\. There are l0, l0_reverse\."),
+        gatewise.watch(layer, layers=["l1"]),
+    ):
+        pass
+    with (
+        pytest.raises(ValueError, match=r"no layer has a value 'f'\. There are r_bar, .*, h\."),
+        gatewise.watch(layer, names=["f"]),
+    ):
+        pass
+
+
+def test_a_single_step_has_no_passage() -> None:
+    step = ours.LSTMCell(I, H)
+    with gatewise.watch(step) as seen:
+        step(torch.randn(B, I))
+    with pytest.raises(ValueError, match="'l0' is a single step; this needs a layer over a sequence"):
+        seen["l0"].ledger()
+    with pytest.raises(KeyError, match=r"'l0' \(lstm\) has no value 'z'\. It has i_bar"):
+        seen["l0"]["z"]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.parametrizations import weight_norm
 
 import gatewise
-from gatewise import Cell, cell, cells, nn, sigmoid, tanh
+from gatewise import Cell, Input, cell, cells, layer_norm, linear, nn, project, sigmoid, tanh
 from gatewise.runtime.layers_file import described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from gatewise.runtime.weights import shapes
@@ -43,6 +43,15 @@ def local_cell() -> Cell:
 def reloaded(module: nn.Recurrent, folder: Path) -> nn.Recurrent:
     gatewise.save(module, folder / "layers.safetensors")
     return gatewise.load(folder / "layers.safetensors")
+
+
+@cell
+def weighted(h, m, *, a, b: Input):
+    """Operations with weights of their own."""
+    a, b = layer_norm(a, b)
+    m = sigmoid(linear(a)) * m + tanh(b)
+    h = project(tanh(linear(m)))
+    return h, m
 
 
 def outputs(module: nn.Recurrent) -> list[torch.Tensor]:
@@ -163,11 +172,26 @@ def test_half_precision_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("made", [cells.lstm, cells.gru, mixed], ids=lambda made: made.name)
-def test_a_reader_without_torch_expects_what_layers_hold(made: Cell, bias: bool) -> None:
-    module = nn.Recurrent(made, I, H, bias=bias)
+@pytest.mark.parametrize(
+    ("made", "P"), [(cells.lstm, 2), (cells.lstm, 0), (cells.gru, 0), (mixed, 0), (weighted, 2)]
+)
+def test_a_reader_without_torch_expects_what_layers_hold(made: Cell, P: int, bias: bool) -> None:
+    module = nn.Recurrent(made, I, H, bias=bias, proj_size=P)
     held = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-    assert held == {f"{name}_l0": shape for name, shape in shapes(made, I, H, bias).items()}
+    assert held == {f"{name}_l0": shape for name, shape in shapes(made, I, H, bias, P).items()}
+
+
+def test_every_weight_comes_back(tmp_path: Path) -> None:
+    module = nn.Recurrent(weighted, I, H, num_layers=2, bidirectional=True, proj_size=2)
+    loaded = reloaded(module, tmp_path).state_dict()
+    assert loaded.keys() == module.state_dict().keys()
+    assert all(torch.equal(loaded[name], weight) for name, weight in module.state_dict().items())
+
+
+def test_a_cell_that_projects_needs_a_width(tmp_path: Path) -> None:
+    weights = {f"{name}_l0": np.zeros(shape, "f4") for name, shape in shapes(weighted, I, H).items()}
+    write_model(tmp_path / "m", "layers", described(weighted, OPTIONS), weights)
+    assert "proj_size: expected a width for the output that the cell projects" in refused(tmp_path / "m")
 
 
 def test_the_examples_in_the_docstrings() -> None:

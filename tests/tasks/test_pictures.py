@@ -40,6 +40,7 @@ def test_forecasts_are_shown_with_what_came_and_the_naive_ones(
         ("lstm", ["Forget gate f", "Input gate i", "Output gate o", "Memory c"]),
         ("gru", ["Update gate z", "Reset gate r", "State h"]),
         ("rnn", ["State h"]),
+        ("rnn_relu", ["State h"]),
     ],
 )
 def test_every_cell_shows_its_gates(series: TimeSeries, cell: str, names: list[str]) -> None:

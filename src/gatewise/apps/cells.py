@@ -7,9 +7,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from gatewise import cells
 from gatewise.language import Cell, CellError
 
-NAMES = ("lstm", "gru", "rnn")
+NAMES = tuple(cells.__all__)
 
 
 class ChoiceError(ValueError):
@@ -29,8 +30,8 @@ def chosen_cell(choice: str) -> str | Cell:
         raise ChoiceError(f"--cell must be {', '.join(NAMES)} or FILE.py:NAME. Got {choice!r}.")
     found = _names_in(Path(file))
     if name not in found:
-        cells = [name for name, value in found.items() if isinstance(value, Cell)]
-        raise ChoiceError(f"--cell: {file} has no {name!r}; its cells are {', '.join(cells) or 'none'}.")
+        own = [name for name, value in found.items() if isinstance(value, Cell)]
+        raise ChoiceError(f"--cell: {file} has no {name!r}; its cells are {', '.join(own) or 'none'}.")
     cell = found[name]
     if not isinstance(cell, Cell):
         kind = type(cell).__name__

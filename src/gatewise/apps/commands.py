@@ -44,7 +44,7 @@ def forecast(
         int | None, typer.Option(min=1, help="Steps ahead to forecast. (default: one season)")
     ] = None,
     season: Annotated[int | None, typer.Option(min=1, help="Steps in a season. (default: chosen)")] = None,
-    cell: Annotated[str, typer.Option(help="lstm, gru, rnn, or one of your own: FILE.py:NAME.")] = "lstm",
+    cell: Annotated[str, typer.Option(help="lstm, gru, rnn, ..., or FILE.py:NAME of your own.")] = "lstm",
     hidden_size: Annotated[int, typer.Option(min=1, max=4096, help="Hidden units.")] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs at most; training stops early by itself.")] = 30,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same result.")] = 0,

@@ -122,11 +122,11 @@ def _run(comparison: Comparison, console: Console) -> int:
     from gatewise.tasks.run_folder import NewFolder, free_name, given_name
     from gatewise.tasks.synthetic.results import write_results
 
-    torch.set_num_threads(comparison.threads)
     stem = f"compare-{comparison.task.name}"
     name = partial(given_name, comparison.out) if comparison.out else partial(free_name, stem)
     runs: list[Run] = []
     with NewFolder(name) as folder:
+        torch.set_num_threads(comparison.threads)
         compare_report.show_comparison(console, comparison)
         interrupted = _train(comparison, runs, console)
         compare_report.show_runs(console, runs)
@@ -149,13 +149,15 @@ def _train(comparison: Comparison, runs: list[Run], console: Console) -> bool:
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("training", total=len(comparison), state="")
-        for done, (cell, length, seed) in enumerate(comparison):
-            show = _show(bar, task, f"{cell.name}, T {length}, seed {seed}", done, comparison.settings.most)
-            try:
+        try:
+            for done, (cell, length, seed) in enumerate(comparison):
+                show = _show(
+                    bar, task, f"{cell.name}, T {length}, seed {seed}", done, comparison.settings.most
+                )
                 runs.append(train(comparison.task, cell, length, seed, comparison.settings, show))
-            except KeyboardInterrupt:
-                return True
-            bar.update(task, completed=done + 1)
+                bar.update(task, completed=done + 1)
+        except KeyboardInterrupt:
+            return True
     return False
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MEANING = (
     "Learned: seeds for which 99 % of 2,560 new sequences are right. Sequences: to learn, the median of "
-    "those that did. Kept a step: of the gradient of the last step's loss by the states, from step to step back "
-    "through the sequence, before training and trained. All else: medians over seeds."
+    "those that did. Kept a step: of the gradient of the last step's loss by the states, from step to step "
+    "back through the sequence, before training and trained. All else: medians over seeds."
 )
 
 

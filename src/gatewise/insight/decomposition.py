@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,7 @@ def decompose(
     phrase: slice,
     hx: Hidden | None = None,
     lengths: Sequence[int] | None = None,
+    reset: Tensor | None = None,
 ) -> Decomposition:
     """What the steps of a phrase contribute to the output of a stack of recurrent layers, and what the rest.
 
@@ -82,6 +83,7 @@ def decompose(
         phrase: its steps.
         hx: the initial states, which belong to the rest; zeros if left out.
         lengths: ``[B]``, the steps of each row; both parts are 0 past its end.
+        reset: where rows begin anew, as the layer takes it.
 
     Raises:
         TypeError: `layer` is no gatewise layer over sequences.
@@ -97,7 +99,7 @@ def decompose(
         >>> torch.allclose((beta + gamma).float(), head(layer(x)[0][-1]) - head.bias, atol=1e-5)
         True
     """
-    passages, output = _run(layer, x, hx, lengths)
+    passages, output = _run(layer, x, (hx, lengths, reset))
     steps = range(*phrase.indices(output.size(0)))
     in_phrase = torch.zeros(output.size(0), 1, 1, dtype=torch.bool)
     in_phrase[steps.start : steps.stop] = True
@@ -123,9 +125,7 @@ class _Parts(NamedTuple):
         return sum_ if self.constant is None else sum_ + self.constant
 
 
-def _run(
-    layer: nn.Module, x: Tensor, hx: Hidden | None, lengths: Sequence[int] | None
-) -> tuple[list[list[Passage]], Tensor]:
+def _run(layer: nn.Module, x: Tensor, others: tuple[Any, ...]) -> tuple[list[list[Passage]], Tensor]:
     """The passages of each layer, and the output ``[T, B, D*H]``."""
     if not isinstance(layer, Layer) or not hasattr(layer, "num_layers"):
         kind = type(layer).__name__
@@ -140,7 +140,7 @@ def _run(
         passages.append(passage.snapshot(torch.float64))
 
     with layer.recording(keep, ()), torch.no_grad():
-        output, _ = layer(x, hx, lengths=lengths)
+        output, _ = layer(x, *others)
     directions = 2 if layer.bidirectional else 1
     stacked = [passages[k : k + directions] for k in range(0, len(passages), directions)]
     return stacked, (output.transpose(0, 1) if layer.batch_first else output).double()

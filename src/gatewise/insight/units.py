@@ -38,7 +38,7 @@ class Place:
     @property
     def jaccard(self) -> float:
         """``shared / union``: 1 where exactly the wanted units are on."""
-        return self.shared / self.union
+        return self.shared / self.union if self.union else 0.0
 
     def __str__(self) -> str:
         where = f"row {self.row}, steps {self.start} to {self.stop - 1}"
@@ -67,7 +67,7 @@ class Matches:
             return f"No unit is above {self.threshold:g} in {self.span}."
         lines = [
             f"{len(self.units)} units are above {self.threshold:g} in {self.span}; "
-            f"together also in {len(self.places)} other places:"
+            f"they are together in {len(self.places)} other places:"
         ]
         return "\n".join([*lines, *(f"  {place}" for place in self.places[:_SHOWN])])
 
@@ -172,7 +172,8 @@ class Probe:
         weights: ``[H + 1]``, of the linear probe; the last is its intercept.
         score: R^2 of the probe on steps that it was not fitted to; 0 is no better than the mean there, and it
             can be negative.
-        control: ``[S]``, the scores of the same probe for signals that were shifted in time.
+        control: ``[S]``, the scores of the same probe for the signal shifted in time; minus infinity where a
+            shift leaves nothing to explain.
     """
 
     correlation: Tensor
@@ -241,8 +242,8 @@ def probe(
     known = ~(units.isnan().any(1) | target.isnan())
     units, target = units[known], target[known]
     fitted = len(target) - max(1, round(held_out * len(target)))
-    if fitted < 2 or not all(part.var() > 0 for part in (target[:fitted], target)):
-        raise ValueError("probe: signal must vary over the steps that the probe is fitted to.")
+    if fitted < 2 or not (_varies(target[:fitted]) and _varies(target[fitted:])):
+        raise ValueError("probe: signal must vary, over the steps fitted to and over those held out.")
     weights, score = _ridge(units, target, fitted, ridge)
     generator = torch.Generator().manual_seed(seed)
     tenth = max(1, len(target) // 10)
@@ -260,7 +261,12 @@ def _ridge(units: Tensor, target: Tensor, fitted: int, ridge: float) -> tuple[Te
     weights = torch.cat([w, (target[:fitted].mean() - w @ mean)[None]])
     truth = target[fitted:]
     wrong = (units[fitted:] @ w + weights[-1] - truth).square().sum()
-    return weights, float(1 - wrong / (truth - truth.mean()).square().sum().clamp_min(_TINY))
+    score = 1 - wrong / (truth - truth.mean()).square().sum() if _varies(truth) else -torch.inf
+    return weights, float(score)
+
+
+def _varies(signal: Tensor) -> bool:
+    return bool((signal != signal[0]).any())
 
 
 def _correlation(units: Tensor, target: Tensor) -> Tensor:

@@ -88,6 +88,8 @@ def _stored(entry: Any, tensors: Tensors) -> StoredLayers:
     parts = fields(entry, KEY, ("cell", "prefix", *OPTIONS))
     cell, prefix = from_form(parts["cell"]), parts["prefix"]
     options = {name: check(parts[name], name) for name, check in OPTIONS.items()}
+    if cell.projects and not options["proj_size"]:
+        raise FormError("proj_size: expected a width for the output that the cell projects. Got 0")
     if not isinstance(prefix, str):
         raise FormError(f"prefix: expected a text. Got {shown(prefix)}")
     weights = {name[len(prefix) :]: array for name, array in tensors.items() if name.startswith(prefix)}

@@ -24,6 +24,7 @@ from gatewise.tasks.series import TimeSeries
 if TYPE_CHECKING:
     from gatewise.tasks.training import Epoch
 
+ABBREVIATIONS = ("lstm", "gru", "rnn")
 MOST_TESTED = 4096  # origins in a back-test
 
 
@@ -36,7 +37,7 @@ class Forecaster:
 
     Args:
         horizon: steps ahead to forecast.
-        cell: ``"lstm"``, ``"gru"``, ``"rnn"``, or any `gatewise.Cell`.
+        cell: ``"lstm"``, ``"gru"``, ``"rnn"``, ... (the names in `gatewise.cells`), or any `gatewise.Cell`.
         hidden_size: hidden units in each layer.
         num_layers: recurrent layers.
         history: steps that the network reads before a forecast; chosen from season and horizon by default.
@@ -102,8 +103,9 @@ class Forecaster:
 
     @property
     def cell_name(self) -> str:
-        """What the cell is called in print: ``"LSTM"``, or the name of a cell of one's own."""
-        return self.cell.name if isinstance(self.cell, Cell) else self.cell.upper()
+        """What the cell is called in print: ``"LSTM"``, or its name as it is."""
+        name = self.equations.name
+        return name.upper() if self.cell in ABBREVIATIONS else name
 
     def __repr__(self) -> str:
         return f"Forecaster({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"

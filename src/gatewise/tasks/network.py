@@ -21,7 +21,7 @@ from gatewise.tasks.encoding import Encoding
 from gatewise.tasks.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.tasks.series import TimeSeries
 
-CELLS = {"lstm": cells.lstm, "gru": cells.gru, "rnn": cells.rnn}
+CELLS: dict[str, Cell] = {name: getattr(cells, name) for name in cells.__all__}  # that are called by name
 
 
 class Batch(NamedTuple):

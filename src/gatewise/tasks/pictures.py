@@ -39,7 +39,7 @@ SHOWN = {
     },
     "rnn": {"h": _Words("State h (a plain recurrent network has no gates)", "", "", signed=True)},
 }
-MOST_GATES, MOST_STATES = 4, 2  # of a cell of one's own, in the picture
+MOST_GATES, MOST_STATES = 4, 2  # of any other cell
 KEEPS = {"lstm": "f", "gru": "z"}  # the gate that says how much of the state stays
 
 
@@ -99,10 +99,10 @@ def gate_picture(forecaster: Forecaster, series: TimeSeries) -> Figure:
 
 
 def _shown(forecaster: Forecaster) -> dict[str, _Words]:
-    """The values to show; of a cell of one's own some gates (what a sigmoid opens) and states."""
-    if isinstance(forecaster.cell, str):
+    """The values to show; of a cell without words for them some gates (what a sigmoid opens) and states."""
+    if isinstance(forecaster.cell, str) and forecaster.cell in SHOWN:
         return SHOWN[forecaster.cell]
-    cell = forecaster.cell
+    cell = forecaster.equations
     gates = [name for name, node in cell.values.items() if node.op == "sigmoid" and name not in cell.states]
     words = {name: _Words(f"Gate {name}", "closed", "open") for name in gates[:MOST_GATES]}
     return words | {name: _Words(f"State {name}", "", "", signed=True) for name in cell.states[:MOST_STATES]}

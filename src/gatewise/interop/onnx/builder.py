@@ -57,10 +57,10 @@ class Builder:
         self._nodes.append(helper.make_node(op, inputs, [name], **attributes))
         return name
 
-    def nodes(self, op: str, outputs: int, *inputs: str, **attributes: Any) -> list[str]:
-        """A node with so many outputs."""
+    def nodes(self, op: str, outputs: int, *inputs: str, name: str = "", **attributes: Any) -> list[str]:
+        """A node with so many outputs; `name` is its own."""
         names = [self.new(op) for _ in range(outputs)]
-        self._nodes.append(helper.make_node(op, inputs, names, **attributes))
+        self._nodes.append(helper.make_node(op, inputs, names, name, **attributes))
         return names
 
     def weight(self, name: str, array: Array) -> str:

@@ -67,6 +67,7 @@ def _scan(
         len(states) + 1,
         *initial,
         *sequences,
+        name=scanner.name,
         body=body.graph(f"step of {scanner.cell.name}"),
         num_scan_inputs=len(sequences),
         scan_input_directions=[int(reverse)] * len(sequences),
@@ -99,7 +100,9 @@ def operated(
     inputs = [x, W, R, B, lengths, *states, P]
     while not inputs[-1]:
         inputs.pop()
-    output, *finals = b.nodes(variant.operator, 1 + len(states), *inputs, **_attributes(native, scanners))
+    output, *finals = b.nodes(
+        variant.operator, 1 + len(states), *inputs, name=scanners[0].name, **_attributes(native, scanners)
+    )
     if lengths:
         finals = _kept(b, lengths, states, finals)
     by_row = b.node("Transpose", output, perm=[0, 2, 1, 3])

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 
 from gatewise.interop.onnx import OnnxError
-from gatewise.interop.onnx.node import Node
-from gatewise.interop.onnx.program import SERVED, Program
+from gatewise.interop.onnx.node import operator_of
+from gatewise.interop.onnx.program import FAILURES, SERVED, Program
 
 # The oldest version of the standard whose operators are served.
 _OLDEST = 7
@@ -75,32 +75,33 @@ def import_onnx(path: str | os.PathLike[str]) -> OnnxModule:
         return OnnxModule(_read(path))
     except OnnxError as error:
         raise OnnxError(f"{path}: {error}") from error.__cause__
+    except (DecodeError, onnx.checker.ValidationError, *FAILURES) as error:
+        raise OnnxError(f"{path}: the file is damaged or no ONNX file: {error}") from error
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load(path)
-        _served(model.graph)
-        onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
-        raise OnnxError(f"the file is damaged or no ONNX file: {error}") from error
+    model = onnx.load(path)
+    _opset(model)
+    _served(model.graph)
+    onnx.checker.check_model(model)
     return model
-
-
-def _served(graph: onnx.GraphProto) -> None:
-    """Refuse operators that are not known here, before anything else is looked at."""
-    for proto in graph.node:
-        node = Node.of(proto, _OLDEST)
-        if node.operator not in SERVED:
-            served = ", ".join(sorted(SERVED))
-            raise OnnxError(f"{node}: the operator {node.operator} is not served. Served are {served}.")
-        if node.operator == "Scan":
-            _served(node.get("body"))
 
 
 def _opset(model: onnx.ModelProto) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not versions or versions[0] < _OLDEST:
-        found = versions[0] if versions else "none"
-        raise OnnxError(f"the version of its operators must be {_OLDEST} or newer. Got {found}.")
+        found = versions[0] if versions else "none; it is damaged or no ONNX file"
+        raise OnnxError(f"the version of its operators must be {_OLDEST} or newer. Got {found}")
     return int(versions[0])
+
+
+def _served(graph: onnx.GraphProto) -> None:
+    """Refuse operators that are not known here, before anything else is looked at."""
+    for proto in graph.node:
+        operator = operator_of(proto)
+        if operator not in SERVED:
+            name, served = proto.name or ", ".join(proto.output), ", ".join(sorted(SERVED))
+            raise OnnxError(f"node {name!r}: the operator {operator!r} is not served. Served are {served}")
+        for attribute in proto.attribute:
+            if attribute.HasField("g"):
+                _served(attribute.g)

@@ -32,8 +32,8 @@ def native(cell: Cell) -> Native | None:
     Example:
         >>> from gatewise import cells
         >>> from gatewise.interop.onnx.match import native
-        >>> native(cells.gru).names
-        {'z': 'z', 'r': 'r', 'n': 'n'}
+        >>> sorted(native(cells.gru).names.items())
+        [('n', 'n'), ('r', 'r'), ('z', 'z')]
     """
     for variant in _VARIANTS:
         names = match(cell_of(variant), cell)

@@ -32,8 +32,7 @@ class Node:
     def of(cls, node: NodeProto, opset: int) -> Node:
         """Read one."""
         attributes = {attribute.name: _value(attribute) for attribute in node.attribute}
-        operator = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-        return cls(operator, node.name, tuple(node.input), tuple(node.output), attributes, opset)
+        return cls(operator_of(node), node.name, tuple(node.input), tuple(node.output), attributes, opset)
 
     def get(self, attribute: str, default: Any = None) -> Any:
         """An attribute, or what stands for it if it is left out."""
@@ -46,7 +45,12 @@ class Node:
             raise OnnxError(f"{self} has the attribute {unknown[0]!r}, which is not known")
 
     def __str__(self) -> str:
-        return f"node {self.name or self.outputs[0]!r} ({self.operator})"
+        return f"node {self.name or ', '.join(self.outputs)!r} ({self.operator})"
+
+
+def operator_of(node: NodeProto) -> str:
+    """The operator, with its domain if that is not the standard's own."""
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
 def _value(attribute: AttributeProto) -> Any:

@@ -21,6 +21,10 @@ from gatewise.interop.onnx.recurrent import RecurrentNode
 SERVED = frozenset({*GATES, "Scan", *OPERATORS})
 
 
+# What is raised when a file asks for what cannot be.
+FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)
+
+
 class Call(NamedTuple):
     """A node, the values that it takes, and the module that computes it if none of the table does."""
 
@@ -51,7 +55,7 @@ class Program(nn.Module):
             node = Node.of(proto, opset)
             try:
                 self._add(node, known)
-            except (OnnxError, *_FAILURES) as error:
+            except (OnnxError, *FAILURES) as error:
                 raise OnnxError(f"{node}: {error}") from error
         self._keep(held, known)
         self.outside = tuple(dict.fromkeys(self._undefined()))
@@ -151,10 +155,6 @@ class ScanNode(nn.Module):
             zip(*given, strict=True), self.out_axes, self.out_backwards, strict=True
         ):
             yield torch.stack(column[:: -1 if back else 1], axis)
-
-
-# What torch and numpy raise when a file asks for what cannot be.
-_FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)
 
 
 def _results(node: Node, found: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:

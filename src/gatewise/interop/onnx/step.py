@@ -25,6 +25,11 @@ class Scanner(NamedTuple):
     weights: Weights
     suffix: str
 
+    @property
+    def name(self) -> str:
+        """Of its node."""
+        return f"{self.cell.name}{self.suffix}"
+
 
 def from_input(b: Builder, scanner: Scanner, x: str) -> str:
     """The part of every gate that comes from the input, ``[..., I]`` to ``[..., Gx*H]``."""
@@ -140,6 +145,15 @@ def _project(b: Builder, scanner: Scanner, node: Node, args: Sequence[str]) -> s
     return _product(b, args[0], f"hr{scanner.suffix}", scanner.weights.weight_hr, None)
 
 
+def _softplus(b: Builder, scanner: Scanner, node: Node, args: Sequence[str]) -> str:
+    if b.dtype == "float32":
+        return b.node("Softplus", *args)
+    # ONNX Runtime has the operator for float32 only: max(x, 0) + log(1 + exp(-|x|)).
+    small = b.node("Exp", b.node("Neg", b.node("Abs", *args)))
+    logarithm = b.node("Log", b.node("Add", small, b.number(1)))
+    return b.node("Add", b.node("Relu", *args), logarithm)
+
+
 _PRODUCTS: dict[str, _Writer] = {"linear": _linear, "project": _project}
 
 # What each operation of a cell is in ONNX. To teach the exporter another one, add its line.
@@ -155,7 +169,7 @@ _WRITERS: dict[str, _Writer] = _PRODUCTS | {
     "abs": _as("Abs"),
     "tanh": _as("Tanh"),
     "sigmoid": _as("Sigmoid"),
-    "softplus": _as("Softplus"),
+    "softplus": _softplus,
     "relu": _as("Relu"),
     "maximum": _as("Max"),
     "minimum": _as("Min"),

@@ -1,0 +1,178 @@
+"""Whole files: networks of others around recurrent nodes, and files that are damaged or hostile."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx import ModelProto, TensorProto, helper, load, numpy_helper, save
+
+from gatewise import export_onnx, import_onnx, nn
+from gatewise.interop.onnx import OnnxError
+from tests.interop.onnx.models import by_onnx_runtime, saved
+
+RNG = np.random.default_rng(3)
+T, B, I, H = 6, 3, 4, 5
+
+
+def some(*shape: int) -> Any:
+    return RNG.normal(size=shape).astype("float32")
+
+
+def tagger() -> ModelProto:
+    """A network as exporters write it: two layers, their weights put together in the file, and a head."""
+    held = {
+        "w.f": some(3 * H, I), "w.b": some(3 * H, I), "r": some(2, 3 * H, H), "b": some(2, 6 * H),
+        "W2": some(1, 4 * H, 2 * H), "R2": some(1, 4 * H, H), "head": some(H, 7), "head bias": some(7),
+        "axes": np.array([0]), "shape": np.array([0, 0, -1]), "one": np.array([1]),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Unsqueeze", ["w.f", "axes"], ["w1"]),
+        helper.make_node("Unsqueeze", ["w.b", "axes"], ["w2"]),
+        helper.make_node("Concat", ["w1", "w2"], ["w"], axis=0),
+        helper.make_node(
+            "GRU", ["x", "w", "r", "b"], ["y", ""], "/encoder/rnn.0",
+            hidden_size=H, direction="bidirectional", linear_before_reset=1,
+        ),
+        helper.make_node("Transpose", ["y"], ["y turned"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["y turned", "shape"], ["z"]),
+        helper.make_node("LSTM", ["z", "W2", "R2"], ["u", "", "c"], hidden_size=H),
+        helper.make_node("Squeeze", ["u", "one"], ["v"]),
+        helper.make_node("MatMul", ["v", "head"], ["scores"]),
+        helper.make_node("Add", ["scores", "head bias"], ["biased"]),
+        helper.make_node("LogSoftmax", ["biased"], ["tags"], axis=-1),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "tagger",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", "B", I])],
+        [
+            helper.make_tensor_value_info("tags", TensorProto.FLOAT, ["T", "B", 7]),
+            helper.make_tensor_value_info("c", TensorProto.FLOAT, [1, "B", H]),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_network_of_another_library(tmp_path: Path) -> None:
+    made, x = tagger(), some(T, B, I)
+    module = import_onnx(saved(made, tmp_path))
+    assert (module.inputs, module.outputs) == (("x",), ("tags", "c"))
+    found = module(torch.from_numpy(x))
+    for mine, theirs in zip(found, by_onnx_runtime(made, {"x": x}), strict=True):
+        np.testing.assert_allclose(mine.detach(), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_its_weights_are_parameters_and_what_is_made_of_them_a_state(tmp_path: Path) -> None:
+    module = import_onnx(saved(tagger(), tmp_path))
+    names = [name.removeprefix("program.") for name, _ in module.named_parameters()]
+    assert [name for name in names if "directions" not in name] == ["head", "head_bias"]
+    assert {name.split(".")[0] for name in names} == {"head", "head_bias", "_encoder_rnn_0", "u"}
+    again = import_onnx(saved(tagger(), tmp_path))
+    again.load_state_dict(module.state_dict())
+    x = torch.from_numpy(some(T, B, I))
+    assert torch.equal(again(x)[0], module(x)[0])
+    assert torch.equal(pickle.loads(pickle.dumps(module))(x)[0], module(x)[0])
+    assert module.double()(x.double())[0].dtype == torch.float64
+
+
+def test_an_export_of_torch(tmp_path: Path) -> None:
+    theirs = torch.nn.LSTM(I, H, 2, bidirectional=True)
+    mine = nn.LSTM(I, H, 2, bidirectional=True)
+    mine.load_state_dict(theirs.state_dict())
+    export_onnx(mine, tmp_path / "layer.onnx")
+    x, h, c = (torch.from_numpy(some(*shape)) for shape in ((T, B, I), (4, B, H), (4, B, H)))
+    expected = theirs(x, (h, c))
+    found = import_onnx(tmp_path / "layer.onnx")(x, h, c)
+    torch.testing.assert_close(found, (expected[0], *expected[1]), rtol=1e-5, atol=1e-6)
+
+
+def test_the_number_of_inputs(tmp_path: Path) -> None:
+    module = import_onnx(saved(tagger(), tmp_path))
+    with pytest.raises(TypeError, match=r"expected 1 inputs: x\. Got 2\."):
+        module(torch.zeros(1), torch.zeros(1))
+
+
+def changed(change: Any) -> ModelProto:
+    model = tagger()
+    change(model)
+    return model
+
+
+def renamed(model: ModelProto, output: str, operator: str) -> None:
+    next(node for node in model.graph.node if output in node.output).op_type = operator
+
+
+def huge(model: ModelProto) -> None:
+    sizes = numpy_helper.from_array(np.array([2**40, 2**20]), "shape")
+    next(c for c in model.graph.initializer if c.name == "shape").CopyFrom(sizes)
+    model.graph.node.insert(0, helper.make_node("ConstantOfShape", ["shape"], ["k"]))
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "operator": (lambda m: renamed(m, "v", "Einsum"), r"node 'v': the operator 'Einsum' is not served"),
+    "domain": (lambda m: m.graph.node.add(op_type="Tanh", domain="other", output=["k"]), r"'other\.Tanh'"),
+    "old": (lambda m: setattr(m.opset_import[0], "version", 6), "must be 7 or newer. Got 6"),
+    "no version": (lambda m: m.ClearField("opset_import"), "must be 7 or newer. Got none"),
+    "undefined": (lambda m: m.graph.node[7].input.__setitem__(0, "nobody"), "nobody"),
+    "weights": (lambda m: m.graph.node[3].input.__setitem__(2, "x"), "R must be a constant of the file"),
+    "numbers": (lambda m: setattr(m.graph.initializer[2], "raw_data", b"12"), "damaged"),
+    "huge": (huge, r"node 'k' \(ConstantOfShape\): "),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_served_is_refused(change: Any, message: str, tmp_path: Path) -> None:
+    path = saved(changed(change), tmp_path)
+    with pytest.raises(OnnxError, match=rf"model.onnx: .*{message}"):
+        import_onnx(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        import_onnx(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x04hello", pickle.dumps(io.BytesIO)], ids=["empty", "text", "pickle"]
+)
+def test_what_is_no_onnx_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(OnnxError, match=r"model\.onnx: .* damaged or no ONNX file"):
+        import_onnx(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("kind", ["native", "scan"])
+def test_a_damaged_file_loads_or_says_so(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "layer.onnx"
+    export_onnx(nn.GRU(I, H, dtype=torch.float32 if kind == "native" else torch.float64), path)
+    whole, rng = path.read_bytes(), random.Random(1)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole[: rng.randrange(len(whole)) if rng.random() < 0.3 else len(whole)])
+        for _ in range(rng.randrange(1, 4)):
+            if damaged:
+                damaged[rng.randrange(min(len(damaged), 400))] = rng.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            import_onnx(path)
+        except OnnxError:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_body_that_is_not_served_is_refused(tmp_path: Path) -> None:
+    export_onnx(nn.GRU(I, H, dtype=torch.float64), tmp_path / "layer.onnx")
+    model = load(tmp_path / "layer.onnx")
+    (scan,) = (node for node in model.graph.node if node.op_type == "Scan")
+    next(a for a in scan.attribute if a.name == "body").g.node[0].op_type = "Loop"
+    save(model, tmp_path / "layer.onnx")
+    with pytest.raises(OnnxError, match=r"the operator 'Loop' is not served"):
+        import_onnx(tmp_path / "layer.onnx")

@@ -1,0 +1,42 @@
+"""What is said where a package is not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "message"),
+    [
+        (
+            "onnx",
+            "export_onnx",
+            "gatewise reads and writes ONNX files with onnx: pip install 'gatewise[onnx]'",
+        ),
+        (
+            "onnx",
+            "import_onnx",
+            "gatewise reads and writes ONNX files with onnx: pip install 'gatewise[onnx]'",
+        ),
+        (
+            "onnxruntime",
+            "export_onnx",
+            "export_onnx checks its files in ONNX Runtime: pip install 'gatewise[onnx]'",
+        ),
+    ],
+)
+def test_a_package_that_is_missing_is_named(package: str, name: str, message: str) -> None:
+    code = f"""
+import sys
+sys.modules[{package!r}] = None
+import gatewise
+try:
+    gatewise.{name}
+except ImportError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == message

@@ -1,0 +1,28 @@
+"""The examples in the documentation of what goes in and out run, and give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+MODULES = [
+    "gatewise.interop.keras",
+    "gatewise.interop.onnx.export",
+    "gatewise.interop.onnx.load",
+    "gatewise.interop.onnx.match",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    failed, attempted = doctest.testmod(importlib.import_module(name))
+    assert (failed, attempted > 0) == (0, True)
+
+
+def test_the_page_on_interop() -> None:
+    page = Path(__file__).parents[2] / "docs" / "interop.md"
+    failed, attempted = doctest.testfile(str(page), module_relative=False)
+    assert (failed, attempted > 0) == (0, True)
