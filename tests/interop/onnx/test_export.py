@@ -181,6 +181,8 @@ def test_what_is_no_recurrent_module_is_refused(tmp_path: Path) -> None:
         export_onnx(nn.GRU(I, H).half(), tmp_path / "layer.onnx")
     with pytest.raises(ValueError, match="lengths is for sequences"):
         export_onnx(nn.GRUCell(I, H), tmp_path / "layer.onnx", lengths=True)
+    with pytest.raises(ValueError, match=r"must have less than 2 GB\. Got 6\.0 GB\."):
+        export_onnx(nn.LSTM(I, 20_000, device="meta"), tmp_path / "layer.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
