@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,21 @@ from gatewise import export_onnx, import_onnx, nn
 from gatewise.interop.onnx import OnnxError
 from tests.interop.onnx.models import by_onnx_runtime, saved
 
-RNG = np.random.default_rng(3)
 T, B, I, H = 6, 3, 4, 5
 
 
-def some(*shape: int) -> Any:
-    return RNG.normal(size=shape).astype("float32")
+def numbers(seed: int) -> Callable[..., Any]:
+    """Draws arrays of a shape."""
+    rng = np.random.default_rng(seed)
+    return lambda *shape: rng.normal(size=shape).astype("float32")
 
 
-def tagger() -> ModelProto:
+some = numbers(0)
+
+
+def tagger(seed: int = 1) -> ModelProto:
     """A network as exporters write it: two layers, their weights put together in the file, and a head."""
+    some = numbers(seed)
     held = {
         "w.f": some(3 * H, I), "w.b": some(3 * H, I), "r": some(2, 3 * H, H), "b": some(2, 6 * H),
         "W2": some(1, 4 * H, 2 * H), "R2": some(1, 4 * H, H), "head": some(H, 7), "head bias": some(7),
@@ -75,7 +81,7 @@ def test_its_weights_are_parameters_and_what_is_made_of_them_a_state(tmp_path: P
     names = [name.removeprefix("program.") for name, _ in module.named_parameters()]
     assert [name for name in names if "directions" not in name] == ["head", "head_bias"]
     assert {name.split(".")[0] for name in names} == {"head", "head_bias", "_encoder_rnn_0", "u"}
-    again = import_onnx(saved(tagger(), tmp_path))
+    again = import_onnx(saved(tagger(seed=2), tmp_path))
     again.load_state_dict(module.state_dict())
     x = torch.from_numpy(some(T, B, I))
     assert torch.equal(again(x)[0], module(x)[0])
@@ -133,6 +139,22 @@ def test_what_is_not_served_is_refused(change: Any, message: str, tmp_path: Path
     path = saved(changed(change), tmp_path)
     with pytest.raises(OnnxError, match=rf"model.onnx: .*{message}"):
         import_onnx(path)
+
+
+def test_numbers_in_a_file_of_their_own(tmp_path: Path) -> None:
+    x = torch.from_numpy(some(T, B, I))
+    expected = import_onnx(saved(tagger(), tmp_path))(x)[0]
+    path = tmp_path / "apart.onnx"
+    save(tagger(), path, save_as_external_data=True, location="numbers", size_threshold=0)
+    assert torch.equal(import_onnx(path)(x)[0], expected)
+    stray = load(path, load_external_data=False)
+    for constant in stray.graph.initializer:
+        constant.external_data[0].value = "../numbers"
+    save(stray, path)
+    (tmp_path.parent / "numbers").write_bytes((tmp_path / "numbers").read_bytes())
+    with pytest.raises(OnnxError, match=r"apart\.onnx: .* points outside the directory"):
+        import_onnx(path)
+    (tmp_path.parent / "numbers").unlink()
 
 
 def test_no_file(tmp_path: Path) -> None:
