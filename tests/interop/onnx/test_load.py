@@ -89,15 +89,42 @@ def test_its_weights_are_parameters_and_what_is_made_of_them_a_state(tmp_path: P
     assert module.double()(x.double())[0].dtype == torch.float64
 
 
-def test_an_export_of_torch(tmp_path: Path) -> None:
-    theirs = torch.nn.LSTM(I, H, 2, bidirectional=True)
-    mine = nn.LSTM(I, H, 2, bidirectional=True)
-    mine.load_state_dict(theirs.state_dict())
-    export_onnx(mine, tmp_path / "layer.onnx")
-    x, h, c = (torch.from_numpy(some(*shape)) for shape in ((T, B, I), (4, B, H), (4, B, H)))
-    expected = theirs(x, (h, c))
-    found = import_onnx(tmp_path / "layer.onnx")(x, h, c)
-    torch.testing.assert_close(found, (expected[0], *expected[1]), rtol=1e-5, atol=1e-6)
+class Network(torch.nn.Module):
+    """An embedding, recurrent layers of torch, a head."""
+
+    def __init__(self, kind: str, **options: Any) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(11, I)
+        self.recurrent = getattr(torch.nn, kind)(I, H, **options)
+        self.head = torch.nn.Linear(H * (1 + self.recurrent.bidirectional), 2)
+
+    def forward(self, words: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output, states = self.recurrent(self.embedding(words))
+        scores = torch.relu(self.head(output))
+        last = states if isinstance(states, torch.Tensor) else states[1]
+        return torch.softmax(scores, -1), scores.mean(1), last
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "both ways": {"batch_first": True, "num_layers": 2, "bidirectional": True},
+    "no bias": {"num_layers": 2, "bias": False, "dropout": 0.2},
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporter
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_what_torch_exports(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    theirs, path = Network(kind, **options).eval(), tmp_path / "network.onnx"
+    torch.onnx.export(
+        theirs, (torch.zeros(4, 2, dtype=torch.long),), path, dynamo=False, opset_version=17,
+        input_names=["words"], dynamic_axes={"words": {0: "a", 1: "b"}},
+    )  # fmt: skip
+    mine = import_onnx(path)
+    for sizes in ((4, 2), (6, 3)):
+        words = torch.randint(0, 11, sizes)
+        torch.testing.assert_close(mine(words), theirs(words), rtol=1e-5, atol=1e-6)
 
 
 def test_the_number_of_inputs(tmp_path: Path) -> None:
