@@ -12,7 +12,7 @@ from torch import Tensor
 from gatewise import Cell, Input, Vector, cell, dropout, layer_norm, linear, project, sigmoid, tanh, zoneout
 from gatewise.interop.onnx.builder import Builder
 from gatewise.interop.onnx.step import Scanner, from_input, step
-from gatewise.language.changes import with_recurrent_dropout, with_zoneout, without_chance, written_out
+from gatewise.language.changes import with_recurrent_dropout, without_chance, written_out
 from gatewise.nn import eager
 from gatewise.nn.weights import Weights, shapes
 from tests.interop.onnx.models import by_onnx_runtime
@@ -81,7 +81,6 @@ def stepped(made: Cell, weights: Weights, x: Tensor, states: list[Tensor]) -> li
 
 
 MADE = {made.name: made for made in (reset_first, of_a_vector, projected, normalised, by_chance)} | {
-    "with zoneout": with_zoneout(normalised, {"h": 0.3, "c": 0.1}),
     "with recurrent dropout": with_recurrent_dropout(reset_first, 0.4),
 }
 
