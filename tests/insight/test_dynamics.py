@@ -102,7 +102,7 @@ def test_a_unit_that_is_off_has_no_slope() -> None:
     layer: Any = ours.RNN(1, 2, nonlinearity="relu", dtype=torch.float64)
     with torch.no_grad():
         layer.bias_ih_l0[:] = torch.tensor([9.0, -9.0])
-    found = gatewise.lyapunov(seen_by(layer, torch.zeros(9, 1, 1, dtype=torch.float64))["l0"])
+    found = gatewise.lyapunov(seen_by(layer, torch.zeros(9, 1, 1, dtype=torch.float64))["l0"], skip=2)
     expected = math.log(abs(float(layer.weight_hh_l0.detach()[0, 0])))
     assert found.exponents[0].tolist() == pytest.approx([expected, -math.inf])
 

@@ -31,8 +31,12 @@ from gatewise import (
     zoneout,
 )
 from gatewise.language import form, form_reading, form_rules
+from gatewise.runtime import Stream
+from gatewise.runtime.layers_file import described
+from gatewise.runtime.model_file import write_model
 from tests.compiler.examples import MADE_UP
 from tests.nn.layers import H, I, mixed
+from tests.runtime.stacks import sequence, stack
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 
@@ -83,6 +87,44 @@ def test_the_limits_of_the_page() -> None:
     assert f"more than {form_rules.MOST_DEPTH} operations deep" in page
     assert f"most {form_rules.MOST_TERMS:,} terms" in page
     assert all(f"`{op}`" in page for op in form.ARITY)
+
+
+def write(path: Path, made: Cell, **options: Any) -> dict[str, Any]:
+    """A file of two layers; its weights, with initial states if these are learned."""
+    sizes = {"input_size": I, "hidden_size": H, "num_layers": 2, "bias": True, "batch_first": False}
+    more = {"dropout": 0.0, "bidirectional": False, "proj_size": 0, "checkpoint": 0}
+    weights = stack(made, 2, I, H)
+    if options.get("learn_initial_state"):
+        rng = np.random.default_rng(2)
+        weights |= {f"initial_{s}_l{k}": rng.standard_normal(H) for s in made.states for k in (0, 1)}
+    write_model(path, "layers", described(made, {**sizes, **more, **options}), weights)
+    return weights
+
+
+def test_the_reader_of_the_page_begins_with_what_was_learned(
+    tmp_path: Path, run: Callable[[Path, Any], Any]
+) -> None:
+    write(tmp_path / "m", cells.lstm, learn_initial_state=True)
+    x = sequence(6, 2, I)
+    expected = Stream.load(tmp_path / "m", batch=2).run(x)
+    np.testing.assert_allclose(run(tmp_path / "m", x), expected, rtol=1e-12, atol=1e-13)
+
+
+@cell
+def kept(h, c, *, i, f, g, o):
+    """An LSTM under zoneout."""
+    old_h, old_c = h, c
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    h = sigmoid(o) * tanh(c)
+    return zoneout(old_h, h, 0.25), zoneout(old_c, c, 0.5)
+
+
+def test_the_reader_of_the_page_keeps_states_by_zoneout(
+    tmp_path: Path, run: Callable[[Path, Any], Any]
+) -> None:
+    weights, x = write(tmp_path / "m", cells.lstm, zoneout=[0.25, 0.5]), sequence(6, 2, I)
+    expected = Stream(kept, weights, batch=2).run(x)
+    np.testing.assert_allclose(run(tmp_path / "m", x), expected, rtol=1e-12, atol=1e-13)
 
 
 ANY = [cells.rnn, cells.lstm, cells.gru, mixed, weighted, *(example.cell for example in MADE_UP)]

@@ -21,6 +21,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import gatewise
 from gatewise import Cell, Input, cell, cells, layer_norm, linear, nn, project, sigmoid, tanh
+from gatewise.nn.saving import options_of
 from gatewise.runtime.layers_file import described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from gatewise.runtime.weights import shapes
@@ -242,6 +243,12 @@ def test_the_file_that_the_bad_ones_are_made_from_is_good(tmp_path: Path) -> Non
         ("dropout", "Infinity", "dropout: expected a number from 0 to 1"),
         ("proj_size", 2, "weights: "),
         ("checkpoint", -1, "checkpoint: expected a whole number"),
+        ("zoneout", [0.5], "zoneout: expected a rate for each state. Got 1"),
+        ("zoneout", [0.5, 1], "zoneout: expected a number below 1. Got 1"),
+        ("zoneout", 0.5, "zoneout: expected a list. Got 0.5"),
+        ("weight_drop", 1, "weight_drop: expected a number below 1"),
+        ("recurrent_dropout", -0.5, "recurrent_dropout: expected a number from 0 to 1"),
+        ("learn_initial_state", True, "'initial_c_l0' is missing"),
         ("extra", 1, "has 'extra'"),
         ("cell", None, "form: expected an object. Got None"),
         ("prefix", 1, "prefix: expected a text. Got 1"),
@@ -308,4 +315,4 @@ def test_a_mutated_header_is_layers_or_refused(tmp_path: Path, changes: dict[str
     except ModelFileError:
         return
     stored = stored_layers(read_model(tmp_path / "m", None))
-    assert {name: getattr(loaded, name) for name in OPTIONS} == stored.options
+    assert options_of(loaded) == stored.options

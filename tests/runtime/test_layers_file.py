@@ -57,6 +57,21 @@ def test_the_rest_of_a_file_is_left_aside_and_the_type_can_be_chosen(tmp_path: P
     assert np.array_equal(stream.run(x), Stream(peephole, weights, dtype="float64").run(x))
 
 
+def test_a_stream_begins_and_begins_again_with_what_was_learned(tmp_path: Path) -> None:
+    weights, x = stack(cells.lstm, L, I, H), sequence(5, 3, I)
+    rng = np.random.default_rng(1)
+    learned = {state: rng.standard_normal((L, H)) for state in "hc"}
+    tensors = weights | {f"initial_{s}_l{k}": value[k] for s, value in learned.items() for k in range(L)}
+    path = written(tmp_path / "m", cells.lstm, tensors, learn_initial_state=True)
+    stream, other = Stream.load(path, batch=3), Stream(cells.lstm, weights, batch=3)
+    other.state = {s: np.repeat(value[:, None], 3, axis=1) for s, value in learned.items()}
+    whole = other.run(x)
+    assert np.array_equal(stream.run(x), whole)
+    stream.reset(rows=1)
+    stream.reset(rows=[0, 2])
+    assert np.array_equal(stream.run(x), whole)
+
+
 def test_half_precision_is_a_stream_of_another_type(tmp_path: Path) -> None:
     path = written(tmp_path / "m", peephole, stack(peephole, L, I, H, "float16"))
     with pytest.raises(ModelFileError, match=r"cannot be a stream \(dtype must be float32 or float64"):

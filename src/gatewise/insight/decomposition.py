@@ -53,7 +53,7 @@ class Decomposition:
 
     def through(self, head: nn.Linear, step: int = -1) -> tuple[Tensor, Tensor]:
         """The parts ``[B, O]`` of ``head(output[step])``; they sum to it less the bias."""
-        weight = head.weight.detach().to(self.beta.dtype)
+        weight = head.weight.detach().to(self.beta)
         return F.linear(self.beta[step], weight), F.linear(self.gamma[step], weight)
 
     def __str__(self) -> str:
@@ -137,13 +137,13 @@ def _run(layer: nn.Module, x: Tensor, others: tuple[Any, ...]) -> tuple[list[lis
     def keep(recorded: Recorded) -> None:
         passage = Passage.of(recorded.layer, recorded)
         assert passage is not None
-        passages.append(passage.snapshot(torch.float64))
+        passages.append(passage.exact())
 
     with layer.recording(keep, ()), torch.no_grad():
         output, _ = layer(x, *others)
     directions = 2 if layer.bidirectional else 1
     stacked = [passages[k : k + directions] for k in range(0, len(passages), directions)]
-    return stacked, (output.transpose(0, 1) if layer.batch_first else output).double()
+    return stacked, (output.transpose(0, 1) if layer.batch_first else output).cpu().double()
 
 
 def _walk(passage: Passage, x: _Parts, phrase: range) -> _Parts:

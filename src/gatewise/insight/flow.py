@@ -181,9 +181,11 @@ def connectivity(
         rows = torch.stack([_pulled(unit.sum(), x) for unit in y.select(time, t).unbind(-1)])  # [O, *x]
         norms.append(rows.square().sum((0, -1)).sqrt())
         along.append((rows * direction).sum((time + 1, -1)).T)
-    found = torch.stack(norms).double()
+    found = torch.stack(norms).cpu().double()
     found = found.transpose(1, 2) if batch_first else found
-    differences = _differences(function, x.detach(), direction).index_select(time, torch.tensor(chosen))
+    differences = _differences(function, x.detach(), direction).index_select(
+        time, torch.tensor(chosen, device=x.device)
+    )
     differences = differences.transpose(0, 1) if batch_first else differences
     off = (torch.stack(along) - differences).abs().max() / differences.abs().max().clamp_min(_TINY)
     return Connectivity(chosen, found, float(off))
@@ -234,7 +236,7 @@ def _called(model: nn.Module, loss: Callable[[], Tensor]) -> tuple[dict[str, _Ca
 
 
 def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, shares: bool) -> Flow:
-    passage = call.passage.snapshot(torch.float64)
+    passage = call.passage.exact()
     by_output, *by_finals = _by_results(call, passage, by_results)
     entering = passage.entering(passage.states())
     weights = _parameters(passage)
@@ -275,7 +277,7 @@ def _by_results(call: _Call, passage: Passage, by_results: Sequence[Tensor | Non
     output = (
         packing.pad(full[0], False) if packing else full[0].transpose(0, 1) if walk.batch_first else full[0]
     )
-    return [tensor.double() for tensor in (output, *passage.of_all_rows(tuple(full[1:])))]
+    return [part.cpu().double() for part in (output, *passage.of_all_rows(tuple(full[1:])))]
 
 
 def _with_offsets(cell: Cell) -> Cell:
@@ -335,7 +337,7 @@ def _residual(call: _Call, sums: Sequence[Tensor], by_results: Sequence[Tensor |
     pairs = zip((again.output, *again.states), by_results, strict=True)
     results, by = zip(*((result, by) for result, by in pairs if by is not None), strict=True)
     found = torch.autograd.grad(results, weights.flat, by, allow_unused=True, materialize_grads=True)
-    off = max(float((f - s).abs().max()) for s, f in zip(sums, found, strict=True))
+    off = max(float((f.cpu() - s).abs().max()) for s, f in zip(sums, found, strict=True))
     return off / max(_TINY, *(float(f.abs().max()) for f in found))
 
 

@@ -86,7 +86,7 @@ def ledger(values: Values, state: str | None = None) -> Ledger:
         True
     """
     kept = kept_state(values.cell, state, "ledger")
-    passage = values.passage.snapshot(torch.float64)
+    passage = values.passage.exact()
     found = passage.compute(kept.nodes)
     later = _kept_later(passage, found["keep"])
     written = later * found["write"]
@@ -261,7 +261,7 @@ def _gate(
         begins = running & ~torch.cat([torch.zeros_like(running[:1]), running[:-1]])
         return ("the data", "state", "the gate"), values.detach().double(), begins
     kept = kept_state(values.cell, state, who)
-    passage = values.passage.snapshot(torch.float64)
+    passage = values.passage.exact()
     keep = passage.compute({"keep": kept.keep})["keep"]
     return (values.layer, kept.state, kept.gate), keep[passage.order], passage.begins[passage.order]
 

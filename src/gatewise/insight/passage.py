@@ -51,15 +51,22 @@ class Passage:
             walk = walk._replace(x=walk.x.transpose(0, 1), batch_first=False, reset=reset)
         return cls(layer, walk._replace(record=()), recorded.scanned.states, recorded.packing)
 
-    def snapshot(self, dtype: torch.dtype | None = None) -> Passage:
-        """A copy apart from the graph and from later changes of the weights, of another type if asked for."""
-        walk = self.walk
+    def exact(self) -> Passage:
+        """A copy in float64, on the CPU."""
+        return self._copy(lambda tensor: tensor.detach().cpu().double())
 
-        def apart(tensor: Tensor) -> Tensor:
-            return tensor.detach().to(dtype or tensor.dtype, copy=True)
+    def snapshot(self) -> Passage:
+        """A copy apart from the graph and from later changes of the weights."""
+        return self._copy(lambda tensor: tensor.detach().clone())
 
-        states = None if walk.states is None else tuple(map(apart, walk.states))
-        walk = walk._replace(x=apart(walk.x), weights=each_weight(apart, walk.weights), states=states)
+    def _copy(self, apart: Callable[[Tensor], Tensor]) -> Passage:
+        walk, x = self.walk, apart(self.walk.x)
+        walk = walk._replace(
+            x=x,
+            weights=each_weight(apart, walk.weights),
+            states=None if walk.states is None else tuple(map(apart, walk.states)),
+            reset=None if walk.reset is None else walk.reset.to(x.device, copy=True),
+        )
         return Passage(self.layer, walk, tuple(map(apart, self.found)), self.packing)
 
     @property
@@ -200,7 +207,7 @@ class Passage:
         if not self.packing:
             return states
         rows, order = self.rows, self.packing.order
-        return tuple(s.new_zeros(rows, s.size(1)).index_copy(0, order, s) for s in states)
+        return tuple(s.new_zeros(rows, s.size(1)).index_copy(0, order.to(s.device), s) for s in states)
 
     def _one_step_on(self, steps: Tensor, first: Tensor) -> Tensor:
         """Each step's value at the step that is walked after it, and `first` at the first."""

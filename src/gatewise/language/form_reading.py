@@ -27,12 +27,12 @@ def _is_short(value: Any) -> bool:
     return value is None or isinstance(value, bool) or small
 
 
-def fields(value: Any, what: str, keys: Collection[str]) -> dict[str, Any]:
-    """An object with exactly these keys."""
+def fields(value: Any, what: str, keys: Collection[str], more: Collection[str] = ()) -> dict[str, Any]:
+    """An object with these keys, which may have `more`."""
     if not isinstance(value, dict):
         raise FormError(f"{what}: expected an object. Got {shown(value)}")
     missing = [key for key in keys if key not in value]
-    surplus = [key for key in value if key not in keys]
+    surplus = [key for key in value if key not in (*keys, *more)]
     if missing or surplus:
         wrong = f"lacks {missing[0]!r}" if missing else f"has {shown(surplus[0])}"
         raise FormError(f"{what}: expected an object with {', '.join(keys)}. This one {wrong}")

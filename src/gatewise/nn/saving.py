@@ -12,7 +12,7 @@ from gatewise.language import Cell
 from gatewise.language.form import same
 from gatewise.nn.classic import GRU, LSTM, RNN
 from gatewise.nn.recurrent import Recurrent
-from gatewise.runtime.layers_file import OPTIONS, TYPES, StoredLayers, described, stored_layers
+from gatewise.runtime.layers_file import DEFAULTS, OPTIONS, TYPES, StoredLayers, described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, Tensors, read_model, write_model
 
 TASK = "layers"
@@ -70,7 +70,8 @@ def load(path: str | Path) -> Recurrent:
 
 def options_of(module: Recurrent) -> dict[str, Any]:
     """The arguments that a layer was made with, after the cell."""
-    return {name: getattr(module, name) for name in OPTIONS}
+    # A layer that was pickled before there was an option has its default.
+    return {name: getattr(module, name, DEFAULTS.get(name)) for name in OPTIONS}
 
 
 def weights_of(module: Recurrent) -> Tensors:
@@ -94,12 +95,17 @@ def module_of(stored: StoredLayers, path: str | Path) -> Recurrent:
     """
     weights = {name: torch.from_numpy(array) for name, array in stored.weights.items()}
     try:
-        module = _made(stored.cell, stored.options | {"dropout": 0.0})  # no warning about its use here
+        module = _made(stored.cell, _given(stored.options) | {"dropout": 0.0})  # no warning about its use
         module.dropout = stored.options["dropout"]
         module.load_state_dict(weights, assign=True)
     except (TypeError, ValueError, RuntimeError, KeyError) as error:
         raise ModelFileError(f"{path}: the file does not describe recurrent layers ({error})") from error
     return module.eval()
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those that are not as they are anyway."""
+    return {name: value for name, value in options.items() if value != DEFAULTS.get(name)}
 
 
 def _made(cell: Cell, options: dict[str, Any]) -> Recurrent:

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, final
 
 from gatewise.language import Cell
-from gatewise.language.form import from_form, to_form
-from gatewise.language.form_reading import FormError, fields, number, real, shown
+from gatewise.language.form import MOST_STATES, from_form, to_form
+from gatewise.language.form_reading import FormError, fields, items, number, real, shown
 from gatewise.runtime.arrays import Shape
 from gatewise.runtime.model_file import ModelFile, ModelFileError, Tensors
 from gatewise.runtime.weights import shapes
@@ -32,8 +32,18 @@ def _share(value: Any, what: str) -> float:
     return share
 
 
+def _rate(value: Any, what: str) -> float:
+    if real(value, what) == 1:
+        raise FormError(f"{what}: expected a number below 1. Got {shown(value)}")
+    return _share(value, what)
+
+
+def _rates(value: Any, what: str) -> tuple[float, ...]:
+    return tuple(_rate(rate, what) for rate in items(value, what, 0, MOST_STATES))
+
+
 _size, _count = partial(number, least=1, most=_MOST), partial(number, least=0, most=_MOST)
-# The arguments of `gatewise.nn.Recurrent` after the cell, by name.
+# The arguments of `gatewise.nn.Recurrent` after the cell, by name. How weights began is no part of a file.
 OPTIONS: dict[str, Callable[[Any, str], Any]] = {
     "input_size": _size,
     "hidden_size": _size,
@@ -44,7 +54,19 @@ OPTIONS: dict[str, Callable[[Any, str], Any]] = {
     "bidirectional": _flag,
     "proj_size": _count,
     "checkpoint": _count,
+    "zoneout": _rates,
+    "recurrent_dropout": _rate,
+    "weight_drop": _rate,
+    "learn_initial_state": _flag,
 }
+# What may be missing in a file, and is then so.
+DEFAULTS: dict[str, Any] = {
+    "zoneout": (),
+    "recurrent_dropout": 0.0,
+    "weight_drop": 0.0,
+    "learn_initial_state": False,
+}
+_REQUIRED = tuple(name for name in OPTIONS if name not in DEFAULTS)
 
 
 @final
@@ -85,9 +107,12 @@ def stored_layers(file: ModelFile) -> StoredLayers:
 
 
 def _stored(entry: Any, tensors: Tensors) -> StoredLayers:
-    parts = fields(entry, KEY, ("cell", "prefix", *OPTIONS))
+    parts = fields(entry, KEY, ("cell", "prefix", *_REQUIRED), DEFAULTS)
     cell, prefix = from_form(parts["cell"]), parts["prefix"]
-    options = {name: check(parts[name], name) for name, check in OPTIONS.items()}
+    given = {name: check(parts[name], name) for name, check in OPTIONS.items() if name in parts}
+    options = DEFAULTS | given
+    if len(options["zoneout"]) not in (0, len(cell.states)):
+        raise FormError(f"zoneout: expected a rate for each state. Got {len(options['zoneout'])}")
     if cell.projects and not options["proj_size"]:
         raise FormError("proj_size: expected a width for the output that the cell projects. Got 0")
     if not isinstance(prefix, str):
@@ -106,13 +131,15 @@ def _expected(cell: Cell, options: Mapping[str, Any]) -> dict[str, Shape]:
     for layer in range(options["num_layers"]):
         below = D * (P or H) if layer else options["input_size"]
         own = shapes(cell, below, H, options["bias"], P)
+        if options["learn_initial_state"]:
+            own |= {f"initial_{s}": (P or H if s == cell.states[0] else H,) for s in cell.states}
         for suffix in (f"_l{layer}", f"_l{layer}_reverse")[:D]:
             expected |= {name + suffix: shape for name, shape in own.items()}
     return expected
 
 
 def _check_weights(expected: Mapping[str, Shape], weights: Tensors) -> None:
-    for name in expected.keys() ^ weights.keys():
+    for name in sorted(expected.keys() ^ weights.keys()):
         raise FormError(f"weights: {shown(name)} {'is missing' if name in expected else 'has no place'}")
     for name, shape in expected.items():
         if weights[name].shape != shape:

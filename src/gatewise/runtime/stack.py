@@ -9,6 +9,7 @@ import numpy as np
 
 from gatewise.compiler.program import compiled
 from gatewise.language import Cell
+from gatewise.language.changes import without_chance
 from gatewise.runtime.arrays import Array, address, aligned
 from gatewise.runtime.weights import Layer
 
@@ -19,6 +20,7 @@ class Stack:
 
     Attributes:
         fields: for each layer, those fields of a call that no stream changes.
+        initial: the states before the first step, ``[S, L, 1, H]``.
     """
 
     def __init__(self, cell: Cell, layers: list[Layer]) -> None:
@@ -26,7 +28,11 @@ class Stack:
         self.L, self.I = len(layers), layers[0]["weight_ih"].shape[1]
         self.H = layers[0]["weight_hh"].shape[1]
         self.dtype: np.dtype[Any] = layers[0]["weight_ih"].dtype
-        self.kernels = compiled(cell, self.dtype.name)
+        self.initial = np.zeros((len(cell.states), self.L, 1, self.H), self.dtype)
+        for n, state in enumerate(cell.states):
+            for k, layer in enumerate(layers):
+                self.initial[n, k] = layer.get(f"initial_{state}", 0)
+        self.kernels = compiled(without_chance(cell), self.dtype.name)
         self.program = self.kernels.forward
         self._packed: list[dict[str, Array]] = []
         self.fields = [self._pack(layer) for layer in layers]

@@ -33,7 +33,8 @@ class Stream:
         weights: arrays by the names of `torch.nn`, for each of the L layers ``k``; they are copied.
             ``weight_ih_l{k} [G*H, I]`` (above the first layer ``[G*H, H]``), ``weight_hh_l{k} [G*H, H]``,
             ``bias_ih_l{k} [G*H]`` and ``bias_hh_l{k} [G*H]`` or neither, ``{vector}_l{k} [H]`` for each
-            `Vector` of the cell. The `state_dict` of a layer of torch or of `gatewise.nn` is such a mapping.
+            `Vector` of the cell; ``initial_{state}_l{k} [H]`` where they were learned. The `state_dict` of a
+            layer of torch or of `gatewise.nn` is such a mapping.
         batch: B, the rows that go side by side.
         dtype: float32 or float64; that of the weights if left out.
 
@@ -85,6 +86,8 @@ class Stream:
         stored = stored_layers(read_model(path, None))
         _check_batch(batch)
         try:
+            if stored.options["zoneout"]:
+                raise ValueError("zoneout is not supported")
             return cls(stored.cell, stored.weights, batch, dtype)
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: these layers cannot be a stream ({error})") from error
@@ -183,13 +186,16 @@ class Stream:
         return dict(zip(self.cell.states, self._memory.states[self._turn], strict=True))
 
     def reset(self, rows: Any = None) -> None:
-        """Set the states to zero: of all rows, or of those that an index, a slice, a list or a mask chooses.
+        """Set the states to their initial values: of all rows, or of those that `rows` chooses.
+
+        `rows` is an index, a slice, a list or a mask. Initial values are zeros where none were learned.
 
         Raises:
             IndexError: there are no such rows.
         """
         try:
-            self._memory.states[self._turn][:, :, slice(None) if rows is None else rows] = 0
+            states, chosen = self._memory.states[self._turn], slice(None) if rows is None else rows
+            states[:, :, chosen] = np.broadcast_to(self._stack.initial, states.shape)[:, :, chosen]
         except IndexError as error:
             raise IndexError(f"rows must choose among {self.batch} rows. Got {rows!r}.") from error
 

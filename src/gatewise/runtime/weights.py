@@ -14,7 +14,7 @@ from gatewise.runtime.arrays import Array, Shape
 
 TYPES = ("float32", "float64")
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_linear", "bias_linear", "weight_hr")
-_MAY_MISS = ("bias_ih", "bias_hh", "bias_linear")
+_MAY_MISS = ("bias_ih", "bias_hh", "bias_linear", "initial_")
 
 Layer: TypeAlias = dict[str, Array]
 
@@ -64,10 +64,11 @@ def shapes(cell: Cell, I: int, H: int, bias: bool = True, P: int = 0) -> dict[st
 def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[str, Shape]:
     """What the stack may hold."""
     I, H = (_columns(name, given) for name in ("weight_ih_l0", "weight_hh_l0"))
+    initial: dict[str, Shape] = {f"initial_{state}": (H,) for state in cell.states}
     return {
         name + layer: shape
         for layer in layers
-        for name, shape in shapes(cell, I if layer == layers[0] else H, H).items()
+        for name, shape in (shapes(cell, I if layer == layers[0] else H, H) | initial).items()
     }
 
 
@@ -90,7 +91,9 @@ def _check_names(cell: Cell, given: Mapping[str, Array], expected: Mapping[str, 
             why = f"{L} layers of {cell.name!r} have {', '.join(expected)}"
         raise ValueError(f"weights holds {name!r}: {why}.")
     for name in expected:
-        if name not in given and not name.startswith(_MAY_MISS):
+        base = name.rpartition("_l")[0]
+        may_miss = base.startswith(_MAY_MISS) and base not in cell.vectors
+        if name not in given and not may_miss:
             raise ValueError(f"weights must hold {name!r}. Got {', '.join(given)}.")
 
 

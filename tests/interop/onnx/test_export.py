@@ -33,6 +33,7 @@ from gatewise import (
     where,
 )
 from gatewise.interop.onnx import OnnxError, step
+from tests.interop.onnx.models import by_reference
 
 I, H = 3, 5
 
@@ -160,6 +161,22 @@ def test_rows_of_different_lengths(kind: str, dtype: torch.dtype, tmp_path: Path
         torch.testing.assert_close(found, expected, rtol=bound, atol=bound)
 
 
+@pytest.mark.parametrize("kind", MODULES)
+def test_the_file_keeps_the_rules_and_the_reference_agrees(kind: str, tmp_path: Path) -> None:
+    options = {} if "step" in kind else {"num_layers": 1, "bidirectional": False}
+    whole = MODULES[kind]()
+    module = type(whole)(*([whole.cell] if type(whole) in (nn.Recurrent, nn.Step) else []), I, H, **options)
+    module = module.double()
+    export_onnx(module, tmp_path / "layer.onnx")
+    onnx.checker.check_model(tmp_path / "layer.onnx", full_check=True)
+    x, states = drawn(module, 4, 3)
+    names = ["X", *(f"initial_{name}" for name in module.cell.states)]
+    feeds = {name: tensor.numpy() for name, tensor in zip(names, (x, *states), strict=True)}
+    found = by_reference(onnx.load(tmp_path / "layer.onnx"), feeds)  # which scans forwards only
+    for theirs, mine in zip(found, results(module, x, states), strict=True):
+        np.testing.assert_allclose(theirs, mine, rtol=1e-12, atol=1e-12)
+
+
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     export_onnx(nn.LSTM(I, H, 2, bidirectional=True), tmp_path / "layer.onnx", lengths=True)
     model = onnx.load(tmp_path / "layer.onnx")
@@ -181,6 +198,8 @@ def test_what_is_no_recurrent_module_is_refused(tmp_path: Path) -> None:
         export_onnx(nn.GRU(I, H).half(), tmp_path / "layer.onnx")
     with pytest.raises(ValueError, match="lengths is for sequences"):
         export_onnx(nn.GRUCell(I, H), tmp_path / "layer.onnx", lengths=True)
+    with pytest.raises(ValueError, match=r"must have less than 2 GB\. Got 6\.0 GB\."):
+        export_onnx(nn.LSTM(I, 20_000, device="meta"), tmp_path / "layer.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,21 @@ from gatewise import export_onnx, import_onnx, nn
 from gatewise.interop.onnx import OnnxError
 from tests.interop.onnx.models import by_onnx_runtime, saved
 
-RNG = np.random.default_rng(3)
 T, B, I, H = 6, 3, 4, 5
 
 
-def some(*shape: int) -> Any:
-    return RNG.normal(size=shape).astype("float32")
+def numbers(seed: int) -> Callable[..., Any]:
+    """Draws arrays of a shape."""
+    rng = np.random.default_rng(seed)
+    return lambda *shape: rng.normal(size=shape).astype("float32")
 
 
-def tagger() -> ModelProto:
+some = numbers(0)
+
+
+def tagger(seed: int = 1) -> ModelProto:
     """A network as exporters write it: two layers, their weights put together in the file, and a head."""
+    some = numbers(seed)
     held = {
         "w.f": some(3 * H, I), "w.b": some(3 * H, I), "r": some(2, 3 * H, H), "b": some(2, 6 * H),
         "W2": some(1, 4 * H, 2 * H), "R2": some(1, 4 * H, H), "head": some(H, 7), "head bias": some(7),
@@ -75,7 +81,7 @@ def test_its_weights_are_parameters_and_what_is_made_of_them_a_state(tmp_path: P
     names = [name.removeprefix("program.") for name, _ in module.named_parameters()]
     assert [name for name in names if "directions" not in name] == ["head", "head_bias"]
     assert {name.split(".")[0] for name in names} == {"head", "head_bias", "_encoder_rnn_0", "u"}
-    again = import_onnx(saved(tagger(), tmp_path))
+    again = import_onnx(saved(tagger(seed=2), tmp_path))
     again.load_state_dict(module.state_dict())
     x = torch.from_numpy(some(T, B, I))
     assert torch.equal(again(x)[0], module(x)[0])
@@ -83,15 +89,42 @@ def test_its_weights_are_parameters_and_what_is_made_of_them_a_state(tmp_path: P
     assert module.double()(x.double())[0].dtype == torch.float64
 
 
-def test_an_export_of_torch(tmp_path: Path) -> None:
-    theirs = torch.nn.LSTM(I, H, 2, bidirectional=True)
-    mine = nn.LSTM(I, H, 2, bidirectional=True)
-    mine.load_state_dict(theirs.state_dict())
-    export_onnx(mine, tmp_path / "layer.onnx")
-    x, h, c = (torch.from_numpy(some(*shape)) for shape in ((T, B, I), (4, B, H), (4, B, H)))
-    expected = theirs(x, (h, c))
-    found = import_onnx(tmp_path / "layer.onnx")(x, h, c)
-    torch.testing.assert_close(found, (expected[0], *expected[1]), rtol=1e-5, atol=1e-6)
+class Network(torch.nn.Module):
+    """An embedding, recurrent layers of torch, a head."""
+
+    def __init__(self, kind: str, **options: Any) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(11, I)
+        self.recurrent = getattr(torch.nn, kind)(I, H, **options)
+        self.head = torch.nn.Linear(H * (1 + self.recurrent.bidirectional), 2)
+
+    def forward(self, words: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output, states = self.recurrent(self.embedding(words))
+        scores = torch.relu(self.head(output))
+        last = states if isinstance(states, torch.Tensor) else states[1]
+        return torch.softmax(scores, -1), scores.mean(1), last
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "both ways": {"batch_first": True, "num_layers": 2, "bidirectional": True},
+    "no bias": {"num_layers": 2, "bias": False, "dropout": 0.2},
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporter
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_what_torch_exports(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    theirs, path = Network(kind, **options).eval(), tmp_path / "network.onnx"
+    torch.onnx.export(
+        theirs, (torch.zeros(4, 2, dtype=torch.long),), path, dynamo=False, opset_version=17,
+        input_names=["words"], dynamic_axes={"words": {0: "a", 1: "b"}},
+    )  # fmt: skip
+    mine = import_onnx(path)
+    for sizes in ((4, 2), (6, 3)):
+        words = torch.randint(0, 11, sizes)
+        torch.testing.assert_close(mine(words), theirs(words), rtol=1e-5, atol=1e-6)
 
 
 def test_the_number_of_inputs(tmp_path: Path) -> None:
@@ -133,6 +166,22 @@ def test_what_is_not_served_is_refused(change: Any, message: str, tmp_path: Path
     path = saved(changed(change), tmp_path)
     with pytest.raises(OnnxError, match=rf"model.onnx: .*{message}"):
         import_onnx(path)
+
+
+def test_numbers_in_a_file_of_their_own(tmp_path: Path) -> None:
+    x = torch.from_numpy(some(T, B, I))
+    expected = import_onnx(saved(tagger(), tmp_path))(x)[0]
+    path = tmp_path / "apart.onnx"
+    save(tagger(), path, save_as_external_data=True, location="numbers", size_threshold=0)
+    assert torch.equal(import_onnx(path)(x)[0], expected)
+    stray = load(path, load_external_data=False)
+    for constant in stray.graph.initializer:
+        constant.external_data[0].value = "../numbers"
+    save(stray, path)
+    (tmp_path.parent / "numbers").write_bytes((tmp_path / "numbers").read_bytes())
+    with pytest.raises(OnnxError, match=r"apart\.onnx: .* points outside the directory"):
+        import_onnx(path)
+    (tmp_path.parent / "numbers").unlink()
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -84,6 +84,27 @@ def test_lengths_beyond_the_input_are_refused(tmp_path: Path) -> None:
         by_gatewise("GRU", attributes, given, tmp_path)
 
 
+MISFITS: dict[str, tuple[str, Array, str]] = {
+    "width": ("X", np.zeros((5, 3, 1)), r"input.size\(-1\) must be equal to input_size. Expected 2, got 1"),
+    "type": ("X", np.zeros((5, 3, 2), "float32"), r"RNN input dtype \(torch.float32\) does not match"),
+    "dimensions": ("X", np.zeros((5, 2)), r"X must have 3 dimensions. Got 2"),
+    "steps": ("X", np.zeros((0, 3, 2)), "Expected sequence length to be larger than 0"),
+    "state": ("initial_c", np.zeros((2, 1, 4)), r"Expected initial_c size \(2, 3, 4\), got \[2, 1, 4\]"),
+    "lengths": ("sequence_lens", np.array([1]), r"sequence_lens must be whole numbers of shape \(3,\). Got"),
+}
+
+
+@pytest.mark.parametrize(("name", "array", "message"), MISFITS.values(), ids=MISFITS)
+def test_what_does_not_fit_the_weights_is_refused(
+    name: str, array: Array, message: str, tmp_path: Path
+) -> None:
+    attributes, given = plain("LSTM")
+    given["sequence_lens"] = np.array([5, 1, 2])
+    module = import_onnx(saved(model("LSTM", attributes, given), tmp_path))
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        module(*map(torch.from_numpy, fed(given | {name: array}).values()))
+
+
 def test_it_is_trained_watched_and_copied_like_any_layer(tmp_path: Path) -> None:
     attributes, given = plain("LSTM")
     module = import_onnx(saved(model("LSTM", attributes, given), tmp_path))

@@ -21,6 +21,7 @@ from gatewise.nn.layer import Layer
 from gatewise.nn.recurrent import Recurrent
 from gatewise.nn.step import Step
 
+_MOST = 2**31  # bytes of a file: what protobuf, its container, can hold
 _TYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -49,7 +50,7 @@ def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: boo
 
     Raises:
         TypeError: `module` is none of these.
-        ValueError: its weights are of another type; `lengths` of a `Step`.
+        ValueError: its weights are of another type or 2 GB and more; `lengths` of a `Step`.
         OnnxError: a cell that cannot be written, or a file that does not give the module's numbers. Then
             nothing is written.
         ImportError: onnx or onnxruntime is missing.
@@ -68,6 +69,9 @@ def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: boo
         raise ValueError(f"export_onnx: the weights must be float32 or float64. Got {dtype}.")
     if lengths and isinstance(module, Step):
         raise ValueError("export_onnx: lengths is for sequences; a Step takes a single step.")
+    size = sum(parameter.nbytes for parameter in module.parameters())
+    if size >= _MOST:
+        raise ValueError(f"export_onnx: the weights must have less than 2 GB. Got {size / 2**30:.1f} GB.")
     model = _model(module, Builder(_TYPES[dtype]), lengths).SerializeToString()
     check(model, module, lengths)
     _write(Path(path), model)

@@ -14,8 +14,9 @@ from onnx import helper
 from torch import Tensor
 from torch.nn import functional as F
 
-from gatewise.interop.onnx import OnnxError
+from gatewise.interop.onnx import OnnxError, shapes
 from gatewise.interop.onnx.node import Node
+from gatewise.interop.onnx.shapes import axes_of, integers
 
 _Function: TypeAlias = Callable[..., Tensor]
 # Is given the node and its inputs, None where one is left out.
@@ -25,99 +26,6 @@ Operator: TypeAlias = Callable[..., "Tensor | Sequence[Tensor]"]
 def _of(function: _Function) -> Operator:
     """A function of the inputs alone."""
     return lambda node, *inputs: function(*inputs)
-
-
-def _integers(tensor: Tensor) -> list[int]:
-    return [int(number) for number in tensor.reshape(-1).tolist()]
-
-
-def _axes(node: Node, given: Tensor | None) -> list[int] | None:
-    """The axes: an input in new files, an attribute in old ones."""
-    axes: list[int] | None = node.get("axes") if given is None else _integers(given)
-    return axes
-
-
-def _squeeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    found = _axes(node, axes)
-    return x.squeeze() if found is None else x.squeeze(tuple(found))
-
-
-def _unsqueeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    found = _axes(node, axes) or []
-    rank = x.dim() + len(found)
-    for axis in sorted(axis % rank for axis in found):
-        x = x.unsqueeze(axis)
-    return x
-
-
-def _transpose(node: Node, x: Tensor) -> Tensor:
-    return x.permute(node.get("perm", tuple(reversed(range(x.dim())))))
-
-
-def _reshape(node: Node, x: Tensor, shape: Tensor) -> Tensor:
-    sizes = _integers(shape)
-    if not node.get("allowzero", 0):
-        sizes = [size or x.size(k) for k, size in enumerate(sizes)]
-    return x.reshape(sizes)
-
-
-def _flatten(node: Node, x: Tensor) -> Tensor:
-    axis = node.get("axis", 1)
-    axis += x.dim() * (axis < 0)
-    rows = x.shape[:axis].numel()
-    return x.reshape(rows, x.shape[axis:].numel())
-
-
-def _concat(node: Node, *inputs: Tensor) -> Tensor:
-    return torch.cat(inputs, node.get("axis"))
-
-
-def _split(node: Node, x: Tensor, sizes: Tensor | None = None) -> Sequence[Tensor]:
-    axis = node.get("axis", 0)
-    parts = node.get("split") if sizes is None else _integers(sizes)
-    if parts is None:
-        parts = -(-x.size(axis) // len(node.outputs))
-    return torch.split(x, parts, axis)
-
-
-def _slice(
-    node: Node,
-    x: Tensor,
-    starts: Tensor | None = None,
-    ends: Tensor | None = None,
-    axes: Tensor | None = None,
-    steps: Tensor | None = None,
-) -> Tensor:
-    begin, end, chosen, stride = (
-        node.get(name) if given is None else _integers(given)
-        for name, given in (("starts", starts), ("ends", ends), ("axes", axes), ("steps", steps))
-    )
-    for k, axis in enumerate(chosen or range(len(begin))):
-        step = stride[k] if stride else 1
-        places = range(x.size(axis))[begin[k] : _end(end[k], x.size(axis), step) : step]
-        x = x.index_select(axis, torch.tensor(places, dtype=torch.long, device=x.device))
-    return x
-
-
-def _end(end: int, size: int, step: int) -> int | None:
-    """An end as Python has it: before the first place is None for it, where ONNX has a very low number."""
-    return None if step < 0 and end < -size else end
-
-
-def _gather(node: Node, x: Tensor, indices: Tensor) -> Tensor:
-    axis = node.get("axis", 0)
-    places = torch.where(indices < 0, indices + x.size(axis), indices)
-    chosen = x.index_select(axis, places.reshape(-1).long())
-    axis %= x.dim()
-    return chosen.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
-
-
-def _expand(node: Node, x: Tensor, shape: Tensor) -> Tensor:
-    return torch.where(torch.ones(_integers(shape), dtype=torch.bool, device=x.device), x, x)
-
-
-def _shape(node: Node, x: Tensor) -> Tensor:
-    return torch.tensor(x.shape[slice(node.get("start", 0), node.get("end"))], dtype=torch.long)
 
 
 def _cast(node: Node, x: Tensor) -> Tensor:
@@ -148,7 +56,7 @@ def _constant(node: Node) -> Tensor:
 
 def _constant_of_shape(node: Node, shape: Tensor) -> Tensor:
     value: Tensor = node.get("value", torch.zeros(1))
-    return value.reshape(()).expand(_integers(shape)).clone()
+    return value.reshape(()).expand(integers(shape)).clone()
 
 
 def _gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
@@ -162,7 +70,7 @@ def _softmax(function: _Function, node: Node, x: Tensor) -> Tensor:
     if node.opset >= 13:
         return function(x, node.get("axis", -1))
     # Before version 13 it went over all axes from `axis` on.
-    rows = _flatten(Node(node.operator, "", (), (), {"axis": node.get("axis", 1)}, node.opset), x)
+    rows = shapes.flatten(Node(node.operator, "", (), (), {"axis": node.get("axis", 1)}, node.opset), x)
     return function(rows, 1).reshape(x.shape)
 
 
@@ -171,7 +79,7 @@ def _div(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _reduce(function: _Function, node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    found = _axes(node, axes)
+    found = axes_of(node, axes)
     if not found and node.get("noop_with_empty_axes", 0):
         return x
     return function(x, found or list(range(x.dim())), keepdim=bool(node.get("keepdims", 1)))
@@ -186,17 +94,17 @@ def _range(start: Tensor, end: Tensor, step: Tensor) -> Tensor:
 
 
 OPERATORS: dict[str, Operator] = {
-    "Squeeze": _squeeze,
-    "Unsqueeze": _unsqueeze,
-    "Transpose": _transpose,
-    "Reshape": _reshape,
-    "Flatten": _flatten,
-    "Concat": _concat,
-    "Split": _split,
-    "Slice": _slice,
-    "Gather": _gather,
-    "Expand": _expand,
-    "Shape": _shape,
+    "Squeeze": shapes.squeeze,
+    "Unsqueeze": shapes.unsqueeze,
+    "Transpose": shapes.transpose,
+    "Reshape": shapes.reshape,
+    "Flatten": shapes.flatten,
+    "Concat": shapes.concat,
+    "Split": shapes.split,
+    "Slice": shapes.slices,
+    "Gather": shapes.gather,
+    "Expand": shapes.expand,
+    "Shape": shapes.shape,
     "Cast": _cast,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,

@@ -19,8 +19,6 @@ from gatewise.interop.onnx.recurrent import RecurrentNode
 
 # The operators that are known.
 SERVED = frozenset({*GATES, "Scan", *OPERATORS})
-
-
 # What is raised when a file asks for what cannot be.
 FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)
 

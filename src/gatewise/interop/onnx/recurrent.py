@@ -14,9 +14,10 @@ from gatewise.interop.onnx.node import Node
 from gatewise.interop.onnx.reading import variants_of, weights_of
 from gatewise.interop.onnx.weights import unpacked
 from gatewise.language import Cell
-from gatewise.nn import eager
+from gatewise.nn import checks, eager
 from gatewise.nn.layer import Layer
 from gatewise.nn.packed import Packing
+from gatewise.nn.precision import in_type_of, without_autocast
 from gatewise.nn.scan import scan_together
 from gatewise.nn.weights import Scanned, Walk, Weights
 
@@ -103,9 +104,11 @@ class RecurrentNode(nn.Module):
         if self.batch_first:
             x = x.transpose(0, 1)
             states = tuple(s if s is None else s.transpose(0, 1) for s in states)
-        output, finals = self._run(x, self._initial(x, states), _packing(lengths, len(x)))
+        x, initial = self._checked(x, states)
+        with without_autocast(x.device.type):
+            output, finals = self._run(x, initial, _packing(lengths, x))
         if lengths is not None:
-            finals = tuple(final * (lengths > 0).unsqueeze(1) for final in finals)
+            finals = tuple(final.where((lengths > 0).unsqueeze(1), 0) for final in finals)
         if self.batch_first:
             return output.permute(2, 0, 1, 3), *(final.transpose(0, 1) for final in finals)
         return output, *finals
@@ -114,12 +117,23 @@ class RecurrentNode(nn.Module):
     def _ways(self) -> list[Direction]:
         return cast("list[Direction]", list(self.directions))
 
-    def _initial(self, x: Tensor, given: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-        """The initial states, each ``[D, B, H]``."""
+    def _checked(self, x: Tensor, given: Sequence[Tensor | None]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``x [T, B, I]`` and the initial states, each ``[D, B, H]``, as the cells take them."""
         first = self._ways[0]
+        weight = first._weights("").weight_ih
+        if x.dim() != 3:
+            raise ValueError(f"X must have 3 dimensions. Got {x.dim()}.")
+        x = in_type_of(weight, x)
+        checks.input_matches(x, first.input_size, weight.dtype)
+        checks.has_steps(len(x))
         sizes = len(self.directions), x.size(1), first.hidden_size
         given = [*given, *[None] * (len(first.cell.states) - len(given))]
-        return tuple(x.new_zeros(sizes) if state is None else state for state in given)
+        states = [x.new_zeros(sizes) if s is None else in_type_of(weight, s) for s in given]
+        for name, state in zip(("initial_h", "initial_c"), states, strict=False):
+            checks.state_size(state, sizes, name)
+        checks.same_device(x, states, weight)
+        checks.same_type(states, weight)
+        return x, tuple(states)
 
     def _run(
         self, x: Tensor, states: tuple[Tensor, ...], packing: Packing | None
@@ -157,9 +171,15 @@ def _by_interpreter(walk: Walk) -> Scanned:
     )  # fmt: skip
 
 
-def _packing(lengths: Tensor | None, T: int) -> Packing | None:
+def _packing(lengths: Tensor | None, x: Tensor) -> Packing | None:
     """How rows of these lengths lie together; None if all have T steps."""
-    if lengths is None or bool((lengths == T).all()):
+    if lengths is None:
+        return None
+    T, B = x.shape[:2]
+    if lengths.shape != (B,) or lengths.is_floating_point():
+        came = f"{lengths.dtype} of shape {tuple(lengths.shape)}"
+        raise ValueError(f"sequence_lens must be whole numbers of shape ({B},). Got {came}.")
+    if bool((lengths == T).all()):
         return None
     if bool(((lengths < 0) | (lengths > T)).any()):
         raise ValueError(f"sequence_lens must be from 0 to {T}, the steps of X. Got {lengths.tolist()}.")
