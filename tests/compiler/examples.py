@@ -168,8 +168,8 @@ def np_chooser(gate, h, c):
 
 def norm(*v, eps=1e-5):
     """Layer normalisation of vectors over all their units together, without gain and bias."""
-    v = np.stack(np.broadcast_arrays(*v))
-    centred = v - v.mean((0, -1), keepdims=True)
+    together = np.stack(np.broadcast_arrays(*v))
+    centred = together - together.mean((0, -1), keepdims=True)
     return centred / np.sqrt((centred**2).mean((0, -1), keepdims=True) + eps)
 
 

@@ -105,7 +105,8 @@ def struck(draw: int, rate: float, step: int, rows: int, units: int) -> Array:
             x = (x ^ (x >> np.uint32(17))) * np.uint32(0xED5AD4BB)
             x = (x ^ (x >> np.uint32(11))) * np.uint32(0xAC4C1B51)
             x = (x ^ (x >> np.uint32(15))) * np.uint32(0x31848BAB)
-        return x ^ (x >> np.uint32(14))
+        last: Array = x ^ (x >> np.uint32(14))
+        return last
 
     def plus(x: Array, n: int | Array) -> Array:
         return ((x.astype(np.uint64) + np.asarray(n, np.uint64)) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
@@ -113,14 +114,16 @@ def struck(draw: int, rate: float, step: int, rows: int, units: int) -> Array:
     key = mixed(plus(np.array(SEED & 0xFFFFFFFF, np.uint32), draw))
     key = mixed(plus(mixed(key ^ np.uint32(SEED >> 32)), step))
     by_row = mixed(plus(key, np.arange(rows)[:, None]))
-    return mixed(plus(by_row, np.arange(units))) < rate * 2**32
+    strikes: Array = np.less(mixed(plus(by_row, np.arange(units))), rate * 2**32)
+    return strikes
 
 
 def dropped(node: Node, v: Array, step: int) -> Array:
     """What `dropout` once a sequence leaves of ``v [.., B, N]``."""
     assert node.part == "sequence"
     mask = struck(int(node.name), node.value, 0, *v.shape[-2:])
-    return np.where(mask, 0, v * (1 / (1 - node.value))).astype(v.dtype)
+    left: Array = np.where(mask, 0, v * (1 / (1 - node.value))).astype(v.dtype)
+    return left
 
 
 class Fed:

@@ -73,7 +73,7 @@ def swap(h, c, *, a):
 
 CELLS = [
     cells.rnn, cells.lstm, cells.gru, plain, learned, swap, projected(cells.lstm), without_chance(learned),
-    with_recurrent_dropout(with_zoneout(cells.lstm, {"h": 0.1, "c": 0.5}), 0.25),
+    with_recurrent_dropout(with_zoneout(cells.lstm, (0.1, 0.5)), 0.25),
 ]  # fmt: skip
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 

@@ -19,7 +19,7 @@ from gatewise.runtime import Stream
 from gatewise.runtime.layers_file import described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from tests.compiler.examples import Example, examples, peephole
-from tests.runtime.stacks import Array, sequence, stack
+from tests.runtime.stacks import Array, projection, sequence, stack
 
 I, H, L = 3, 7, 2
 
@@ -41,7 +41,8 @@ def written(path: Path, cell: Cell, weights: dict[str, Array], prefix: str = "",
 @examples
 def test_a_stream_of_a_file_is_the_stream_of_its_weights(tmp_path: Path, example: Example) -> None:
     weights = stack(example.cell, L, I, H)
-    loaded = Stream.load(written(tmp_path / "m", example.cell, weights), batch=2)
+    path = written(tmp_path / "m", example.cell, weights, proj_size=projection(example.cell, H))
+    loaded = Stream.load(path, batch=2)
     x = sequence(9, 2, I)
     assert np.array_equal(loaded.run(x), Stream(example.cell, weights, batch=2).run(x))
     assert loaded.cell.signature() == example.cell.signature()

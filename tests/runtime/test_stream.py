@@ -56,7 +56,7 @@ def test_two_layers_are_the_equations() -> None:
 def test_any_cell_step_by_step(example: Example) -> None:
     p = problem(example.cell, T=9, B=2, I=3, H=11)
     weights = {f"{name.replace('w_', 'weight_').replace('b_', 'bias_')}_l0": p.arrays[name]
-               for name in ("w_ih", "w_hh", "b_ih", "b_hh")}  # fmt: skip
+               for name in p.arrays if name.startswith(("w_", "b_"))}  # fmt: skip
     weights |= {f"{v}_l0": p.arrays[f"vector_{v}"] for v in example.cell.vectors}
     stream = Stream(example.cell, weights, batch=2)
     stream.state = {s: p.arrays[f"init_{s}"][None] for s in example.cell.states}

@@ -7,6 +7,7 @@ each unit by itself, except the three with weights of their own: `linear`, `proj
 from __future__ import annotations
 
 from numbers import Real
+from typing import overload
 
 from gatewise.language.symbols import CellError, Condition, SplitGate, Symbol, Trace
 
@@ -107,6 +108,14 @@ def project(v: Symbol) -> Symbol:
     if trace.number("project"):
         trace.fail("it projects twice", "Only the output is projected: h = project(...), once")
     return trace.symbol("project", v)
+
+
+@overload
+def layer_norm(v: Symbol, /, *, eps: float = 1e-5) -> Symbol: ...
+
+
+@overload
+def layer_norm(v: Symbol, w: Symbol, /, *more: Symbol, eps: float = 1e-5) -> tuple[Symbol, ...]: ...
 
 
 def layer_norm(*v: Symbol, eps: float = 1e-5) -> Symbol | tuple[Symbol, ...]:

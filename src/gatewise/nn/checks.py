@@ -92,8 +92,7 @@ def zoneout(cell: Cell, rates: float | Sequence[float], proj_size: int) -> tuple
     """The rate of each state; empty if all are 0."""
     given = tuple(rates) if isinstance(rates, Sequence) else (rates,) * len(cell.states)
     if len(given) != len(cell.states) or any(
-        isinstance(r, bool) or not isinstance(r, Number) or not 0 <= float(r) < 1
-        for r in given
+        isinstance(r, bool) or not isinstance(r, Number) or not 0 <= float(r) < 1 for r in given
     ):
         raise ValueError(
             f"zoneout must be a number from 0 to less than 1, or one for each of the {len(cell.states)} "

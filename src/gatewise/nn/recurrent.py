@@ -326,17 +326,11 @@ class Recurrent(Layer):
         for layer in range(self.num_layers):
             x = self._dropped(x) if layer else x
             walks = [
-                Walk(
-                    equations,
-                    x,
-                    weights[k],
-                    tuple(state[k] for state in states) or None,
-                    **way,
-                    chance=self._chance(equations),
-                )  # fmt: skip
+                Walk(equations, x, weights[k], tuple(state[k] for state in states) or None, **way)
                 for k, way in enumerate(ways, len(finals))
             ]
-            found = self._scan([walk._replace(chance=self._chance(equations)) for walk in walks])
+            walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
+            found = self._scan(walks)
             for suffix, walk, scanned in zip(self._suffixes(layer), walks, found, strict=True):
                 values = _padded(scanned.recorded, packing)
                 self._hand_over(suffix[1:], values, walk, scanned, packing)

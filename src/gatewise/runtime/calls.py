@@ -36,26 +36,32 @@ class Call:
 class Memory(NamedTuple):
     """What the calls of one stream read and write.
 
-    ``x [B, I]``; ``states [2, S, L, B, H]`` for the S states in either place; for N steps of a block the
-    outputs of all layers but the last, ``between [L-1, N, B, H]``, and ``gates [N, B, G*H]``; room for the
-    input and the state of a step, ``joined [B, I + H]``.
+    ``x [B, I]``; each state in either place, ``states[name] [2, L, B, H]`` (the output ``[2, L, B, P]``); for
+    N steps of a block the outputs of all layers but the last, ``between [L-1, N, B, P]``, and ``gates [N, B,
+    .]``; room for the input and the state of a step, ``joined [B, I + P]``; `scratch` by the kernel's names.
     """
 
     x: Array
-    states: Array
+    states: dict[str, Array]
     between: Array
     gates: Array
     joined: Array
+    scratch: dict[str, Array]
 
 
 def memory_of(stack: Stack, B: int) -> Memory:
     """Memory for B rows, uninitialised; a block has as many steps as fit the cache."""
-    S, L, H = len(stack.cell.states), stack.L, stack.H
+    L, H, P, plan = stack.L, stack.H, stack.P, stack.kernels.plan
     N = stack.kernels.chunk(B, H, threads=1)
-    shapes = {"x": (B, stack.I), "states": (2, S, L, B, H)}
-    shapes |= {"between": (L - 1, N, B, H), "gates": (N, B, len(stack.kernels.plan.slots) * H)}
-    shapes["joined"] = (B, max(stack.I, H) + H)
-    return Memory(**aligned(shapes, stack.dtype))
+    shapes = {"x": (B, stack.I), "between": (L - 1, N, B, P), "gates": (N, B, plan.gates * H)}
+    shapes["joined"] = (B, max(stack.I, P) + P)
+    states = {name: (2, L, B, width) for name, width in stack.widths.items()}
+    sizes = stack.kernels.forward_scratch(B, H, P) | {"means": B * len(plan.forward.means)}
+    scratch = {name: (size,) for name, size in sizes.items()}
+    return Memory(
+        **aligned(shapes, stack.dtype),
+        states=aligned(states, stack.dtype), scratch=aligned(scratch, stack.dtype),
+    )  # fmt: skip
 
 
 def step_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
@@ -67,7 +73,7 @@ def block_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
     """A block of a layer; to be set: ``T``, ``x`` of the first layer, the output of the last."""
     fields = _fields(stack, memory, layer, turn, T=len(memory.gates))
     output = f"out_{stack.cell.states[0]}"
-    fields[f"{output}.t"] = fields["B"] * stack.H
+    fields[f"{output}.t"] = fields["B"] * stack.P
     if layer > 0:
         fields["x"] = address(memory.between[layer - 1])
     if layer < stack.L - 1:
@@ -76,17 +82,19 @@ def block_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
 
 
 def _fields(stack: Stack, memory: Memory, layer: int, turn: int, T: int) -> dict[str, int]:
-    before, after = memory.states[turn], memory.states[1 - turn]
-    x = after[0, layer - 1] if layer else memory.x
+    x = memory.states[stack.cell.states[0]][1 - turn, layer - 1] if layer else memory.x
     N, B, width = memory.gates.shape
+    means = len(stack.kernels.plan.forward.means)
     fields = stack.fields[layer] | {
         "T": T, "B": B, "chunk": N, "x": address(x), "x.t": x.size, "x.b": x.shape[1],
         "gates": address(memory.gates), "gates.t": B * width, "gates.b": width,
+        "means.t": 0, "means.b": means, **{name: address(room) for name, room in memory.scratch.items()},
     }  # fmt: skip
     if stack.kernels.joins(T, B):
         fields["joined"] = address(memory.joined)
-    for n, name in enumerate(stack.cell.states):
-        fields |= {f"init_{name}": address(before[n, layer]), f"init_{name}.b": stack.H}
+    for name, places in memory.states.items():
+        before, after, width = places[turn, layer], places[1 - turn, layer], places.shape[-1]
+        fields |= {f"init_{name}": address(before), f"init_{name}.b": width}
         # Without a stride of time the last step alone is kept.
-        fields |= {f"out_{name}": address(after[n, layer]), f"out_{name}.b": stack.H}
+        fields |= {f"out_{name}": address(after), f"out_{name}.b": width}
     return fields

@@ -16,22 +16,25 @@ from gatewise.runtime.weights import Layer
 
 @final
 class Stack:
-    """L layers of H units over I inputs. Nothing in it changes once it is made.
+    """L layers of H units over I inputs, with outputs P wide. Nothing in it changes once it is made.
 
     Attributes:
+        widths: of each state, by name.
         fields: for each layer, those fields of a call that no stream changes.
-        initial: the states before the first step, ``[S, L, 1, H]``.
+        initial: each state before the first step, by name, ``[L, 1, H]`` (the output ``[L, 1, P]``).
     """
 
     def __init__(self, cell: Cell, layers: list[Layer]) -> None:
         self.cell = cell
         self.L, self.I = len(layers), layers[0]["weight_ih"].shape[1]
-        self.H = layers[0]["weight_hh"].shape[1]
+        self.P: int = layers[0]["weight_hh"].shape[1]
+        self.H: int = layers[0]["weight_hr"].shape[1] if cell.projects else self.P
+        self.widths: dict[str, int] = dict.fromkeys(cell.states, self.H) | {cell.states[0]: self.P}
         self.dtype: np.dtype[Any] = layers[0]["weight_ih"].dtype
-        self.initial = np.zeros((len(cell.states), self.L, 1, self.H), self.dtype)
-        for n, state in enumerate(cell.states):
+        self.initial = {s: np.zeros((self.L, 1, width), self.dtype) for s, width in self.widths.items()}
+        for state, initial in self.initial.items():
             for k, layer in enumerate(layers):
-                self.initial[n, k] = layer.get(f"initial_{state}", 0)
+                initial[k] = layer.get(f"initial_{state}", 0)
         self.kernels = compiled(without_chance(cell), self.dtype.name)
         self.program = self.kernels.forward
         self._packed: list[dict[str, Array]] = []
@@ -39,15 +42,18 @@ class Stack:
 
     def _pack(self, layer: Layer) -> dict[str, int]:
         I, vectors = layer["weight_ih"].shape[1], self.cell.vectors
-        sizes = self.kernels.forward_scratch(I, self.H) | {f"vector_{v}": self.H for v in vectors}
+        sizes = self.kernels.forward_packed(I, self.H, self.P) | {f"vector_{v}": self.H for v in vectors}
         packed = aligned({name: (size,) for name, size in sizes.items()}, self.dtype)
         for v in vectors:
             packed[f"vector_{v}"][:] = layer[v]
         self._packed.append(packed)
-        fields = {"I": I, "H": self.H, **{name: address(array) for name, array in packed.items()}}
+        fields = {"I": I, "H": self.H, "P": self.P}
+        fields |= {name: address(array) for name, array in packed.items()}
         weights = {
             "w_ih": address(layer["weight_ih"]), "w_hh": address(layer["weight_hh"]),
             "b_ih": address(layer.get("bias_ih")), "b_hh": address(layer.get("bias_hh")),
+            "w_linear": address(layer.get("weight_linear")), "b_linear": address(layer.get("bias_linear")),
+            "w_hr": address(layer.get("weight_hr")),
         }  # fmt: skip
         self.program.prepare(ctypes.addressof(self.program.arguments.fill(fields | weights)))
         return fields

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from gatewise.language import Cell
+from gatewise.language.changes import projected, with_zoneout
 from gatewise.runtime.arrays import Array, Shape, check
 from gatewise.runtime.calls import block_call, memory_of, step_call
 from gatewise.runtime.layers_file import stored_layers
@@ -44,8 +45,8 @@ class Stream:
 
     Raises:
         TypeError: the element type is neither float32 nor float64.
-        ValueError: a weight is missing, unknown or of a wrong shape; it belongs to a second direction or to
-            a projection; `batch` is no positive integer.
+        ValueError: a weight is missing, unknown or of a wrong shape; it belongs to a second direction;
+            `batch` is no positive integer.
 
     Example:
         >>> import numpy as np
@@ -69,6 +70,8 @@ class Stream:
         dtype: DTypeLike | None = None,
     ) -> None:
         _check_batch(batch)
+        if "weight_hr_l0" in weights and not cell.projects:
+            cell = projected(cell)
         self._open(Stack(cell, layers_of(cell, weights, dtype)), int(batch))
 
     @classmethod
@@ -86,9 +89,12 @@ class Stream:
         stored = stored_layers(read_model(path, None))
         _check_batch(batch)
         try:
-            if stored.options["zoneout"]:
-                raise ValueError("zoneout is not supported")
-            return cls(stored.cell, stored.weights, batch, dtype)
+            cell, rates = stored.cell, tuple(stored.options["zoneout"])
+            if stored.options["proj_size"] and not cell.projects:
+                cell = projected(cell)
+            # What is to be expected of it, as of the layers outside of training.
+            cell = with_zoneout(cell, rates) if any(rates) else cell
+            return cls(cell, stored.weights, batch, dtype)
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: these layers cannot be a stream ({error})") from error
 
@@ -104,7 +110,7 @@ class Stream:
         self._steps = [[step_call(stack, memory, k, turn).run for k in layers] for turn in (0, 1)]
         self._blocks = [[block_call(stack, memory, k, turn) for k in layers] for turn in (0, 1)]
         # For each shape that x may have, the last layer's output in either place.
-        outputs = memory.states[:, 0, -1]
+        outputs = memory.states[stack.cell.states[0]][:, -1]
         self._outputs: dict[Shape, list[Array]] = {(batch, stack.I): list(outputs)}
         if batch == 1:
             self._outputs[stack.I,] = list(outputs[:, 0])
@@ -155,7 +161,7 @@ class Stream:
         calls, last = self._blocks[self._turn], len(x) - 1
         calls[0].set(x=x.ctypes.data)
         calls[-1].set(**{f"out_{self.cell.states[0]}": out.ctypes.data})
-        carried = self._memory.states[1 - self._turn, 0]
+        carried = self._memory.states[self.cell.states[0]][1 - self._turn]
         for layer, (call, outputs) in enumerate(zip(calls, [*self._memory.between, out], strict=True)):
             call.set(T=len(x))
             call.run()
@@ -183,7 +189,7 @@ class Stream:
             values[...] = state[name]
 
     def _now(self) -> dict[str, Array]:
-        return dict(zip(self.cell.states, self._memory.states[self._turn], strict=True))
+        return {name: places[self._turn] for name, places in self._memory.states.items()}
 
     def reset(self, rows: Any = None) -> None:
         """Set the states to their initial values: of all rows, or of those that `rows` chooses.
@@ -194,8 +200,10 @@ class Stream:
             IndexError: there are no such rows.
         """
         try:
-            states, chosen = self._memory.states[self._turn], slice(None) if rows is None else rows
-            states[:, :, chosen] = np.broadcast_to(self._stack.initial, states.shape)[:, :, chosen]
+            chosen = slice(None) if rows is None else rows
+            for name, values in self._now().items():
+                initial = np.broadcast_to(self._stack.initial[name], values.shape)
+                values[:, chosen] = initial[:, chosen]
         except IndexError as error:
             raise IndexError(f"rows must choose among {self.batch} rows. Got {rows!r}.") from error
 

@@ -63,12 +63,16 @@ def shapes(cell: Cell, I: int, H: int, bias: bool = True, P: int = 0) -> dict[st
 
 def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[str, Shape]:
     """What the stack may hold."""
-    I, H = (_columns(name, given) for name in ("weight_ih_l0", "weight_hh_l0"))
+    I, width = (_columns(name, given) for name in ("weight_ih_l0", "weight_hh_l0"))
+    H, P = width, 0
+    if cell.projects:
+        H, P = _columns("weight_hr_l0", given), width
     initial: dict[str, Shape] = {f"initial_{state}": (H,) for state in cell.states}
+    initial[f"initial_{cell.states[0]}"] = (width,)
     return {
         name + layer: shape
         for layer in layers
-        for name, shape in (shapes(cell, I if layer == layers[0] else H, H) | initial).items()
+        for name, shape in (shapes(cell, I if layer == layers[0] else width, H, P=P) | initial).items()
     }
 
 
@@ -86,7 +90,7 @@ def _check_names(cell: Cell, given: Mapping[str, Array], expected: Mapping[str, 
         if name.endswith("_reverse"):
             why = "a bidirectional layer reads a sequence from its end too, so it cannot go step by step"
         elif name.startswith("weight_hr"):
-            why = "projected layers (proj_size) are not supported"
+            why = f"the output of cell {cell.name!r} is not projected"
         else:
             why = f"{L} layers of {cell.name!r} have {', '.join(expected)}"
         raise ValueError(f"weights holds {name!r}: {why}.")
