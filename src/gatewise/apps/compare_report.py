@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MEANING = (
     "Learned: seeds for which 99 % of 2,560 new sequences are right. Sequences: to learn, the median of "
-    "those that did. Kept a step: of the gradient of the last step's loss by the states, from step to step "
-    "back through the sequence, before training and trained. All else: medians over seeds."
+    "those that did. Kept: of the gradient of the last step's loss by the states, from each step to the one "
+    "before it; before training, and trained. All else: medians over seeds."
 )
 
 
@@ -51,7 +51,7 @@ def show_runs(console: Console, runs: Sequence[Run]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Cell")
-    for title in ("T", "learned", "sequences", "right", "parameters", "seconds", "kept a step", "trained"):
+    for title in ("T", "learned", "sequences", "right", "weights", "seconds", "kept", "trained"):
         table.add_column(title, justify="right")
     for summary in summaries(runs):
         table.add_row(*_row(summary))

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatewise.insight.finding import Finding
+
 # From the input and, if they are to share, the initial states, to a number for each row, [B].
 Scores: TypeAlias = Callable[..., Tensor]
 
@@ -21,8 +23,8 @@ _TINY = 1e-300
 
 
 @final
-@dataclass(frozen=True)
-class Attribution:
+@dataclass(frozen=True, repr=False, eq=False)
+class Attribution(Finding):
     """The share of each input in the scores of its row.
 
     Attributes:

@@ -9,14 +9,15 @@ from typing import final
 import torch
 from torch import Tensor
 
+from gatewise.insight.finding import Finding
 from gatewise.insight.watch import Values
 
 _TINY = 1e-300
 
 
 @final
-@dataclass(frozen=True)
-class Difference:
+@dataclass(frozen=True, repr=False, eq=False)
+class Difference(Finding):
     """How one value of one layer differs between two runs.
 
     Attributes:
@@ -44,8 +45,8 @@ class Difference:
 
 
 @final
-@dataclass(frozen=True)
-class Contrast:
+@dataclass(frozen=True, repr=False, eq=False)
+class Contrast(Finding):
     """The differences of all values that two runs have in common, the largest first.
 
     Attributes:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gatewise.insight.finding import Finding
 from gatewise.insight.keeping import kept_states
 from gatewise.insight.passage import Passage
 from gatewise.language import Cell, Kind
@@ -34,8 +35,8 @@ _TINY = 1e-300
 
 
 @final
-@dataclass(frozen=True)
-class Decomposition:
+@dataclass(frozen=True, repr=False, eq=False)
+class Decomposition(Finding):
     """The output of recurrent layers as the sum of two parts.
 
     Attributes:
@@ -130,14 +131,14 @@ def _run(layer: nn.Module, x: Tensor, others: tuple[Any, ...]) -> tuple[list[lis
     if not isinstance(layer, Layer) or not hasattr(layer, "num_layers"):
         kind = type(layer).__name__
         raise TypeError(f"decompose: layer must be a gatewise layer over sequences. Got {kind}.")
-    if layer.training and (layer.dropout or layer.cell.takes_chances):
-        raise ValueError("decompose: the layer leaves something to chance. Call layer.eval() before.")
+    if layer.training and layer.dropout:
+        raise ValueError("decompose: the layer drops some of its outputs. Call layer.eval() before.")
     passages: list[Passage] = []
 
     def keep(recorded: Recorded) -> None:
         passage = Passage.of(recorded.layer, recorded)
         assert passage is not None
-        passages.append(passage.exact())
+        passages.append(passage.without_chance("decompose").exact())
 
     with layer.recording(keep, ()), torch.no_grad():
         output, _ = layer(x, *others)

@@ -11,7 +11,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gatewise.insight.passage import Passage
+from gatewise.insight.finding import Finding
+from gatewise.insight.passage import Passage, rows_at_once
 from gatewise.insight.watch import Values
 
 _TINY = 1e-300
@@ -19,8 +20,8 @@ _STILL, _STUCK = 1e-14, 1e6  # a speed that needs no more steps, a damping that 
 
 
 @final
-@dataclass(frozen=True)
-class FixedPoints:
+@dataclass(frozen=True, repr=False, eq=False)
+class FixedPoints(Finding):
     """States that a step (almost) does not change, under one constant input.
 
     Attributes:
@@ -100,7 +101,9 @@ def fixed_points(
     system = _System(passage, x)
     visited = torch.cat(passage.states(), -1)[passage.running]
     draw = torch.randperm(len(visited), generator=torch.Generator().manual_seed(seed))[:starts]
-    found, speeds = _minimised(system, visited[draw], iterations)
+    parts = torch.split(visited[draw], rows_at_once(passage.initial))
+    ends, moves = zip(*(_minimised(system, part, iterations) for part in parts), strict=True)
+    found, speeds = torch.cat(ends), torch.cat(moves)
     order = speeds.argsort()
     order = order[speeds[order] <= tolerance]
     points, kept, visits = _distinct(found[order], apart)
@@ -114,8 +117,8 @@ def fixed_points(
 
 
 @final
-@dataclass(frozen=True)
-class Lyapunov:
+@dataclass(frozen=True, repr=False, eq=False)
+class Lyapunov(Finding):
     """How fast nearby states part, per step, in K directions.
 
     Attributes:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from gatewise.insight.finding import Finding
 from gatewise.insight.passage import Passage, each_weight
 from gatewise.insight.watch import full_name, layers_of
 from gatewise.language import Cell
@@ -25,8 +27,8 @@ _TINY = 1e-300
 
 
 @final
-@dataclass(frozen=True)
-class Flow:
+@dataclass(frozen=True, repr=False, eq=False)
+class Flow(Finding):
     """The gradient of a loss inside one layer.
 
     Attributes:
@@ -65,7 +67,7 @@ class Flow:
 
 
 def gradient_flow(
-    model: nn.Module, loss: Callable[[], Tensor], jacobians: bool = True, shares: bool = False
+    model: nn.Module, loss: Callable[[], Tensor], jacobians: bool = False, shares: bool = False
 ) -> dict[str, Flow]:
     """What backpropagation through time carries at each step, layer by layer.
 
@@ -75,7 +77,7 @@ def gradient_flow(
     Args:
         model: any torch module with gatewise layers in it.
         loss: calls the model and gives a number, ``lambda: criterion(model(x), y)``.
-        jacobians: whether to compute them; they cost ``H`` times as much as the rest.
+        jacobians: whether to compute them; they cost far more than the rest.
         shares: whether to keep each step's share of every weight gradient.
 
     Returns:
@@ -109,8 +111,8 @@ def gradient_flow(
 
 
 @final
-@dataclass(frozen=True)
-class Connectivity:
+@dataclass(frozen=True, repr=False, eq=False)
+class Connectivity(Finding):
     """How strongly each output depends on each input.
 
     Attributes:
@@ -280,6 +282,7 @@ def _by_results(call: _Call, passage: Passage, by_results: Sequence[Tensor | Non
     return [part.cpu().double() for part in (output, *passage.of_all_rows(tuple(full[1:])))]
 
 
+@lru_cache
 def _with_offsets(cell: Cell) -> Cell:
     """The cell with a further state for each: an offset to its next value, wherever the step uses that.
 

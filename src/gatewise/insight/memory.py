@@ -13,6 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from gatewise.insight.finding import Finding
 from gatewise.insight.keeping import kept_state
 from gatewise.insight.passage import Passage
 from gatewise.insight.watch import Values
@@ -22,8 +23,8 @@ _LOW, _HIGH = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015
 
 
 @final
-@dataclass(frozen=True)
-class Ledger:
+@dataclass(frozen=True, repr=False, eq=False)
+class Ledger(Finding):
     """Where each row's final state comes from.
 
     Attributes:
@@ -85,8 +86,8 @@ def ledger(values: Values, state: str | None = None) -> Ledger:
         >>> bool(torch.allclose(ledger.written.sum(0), seen["l0"].c[-1].double(), atol=1e-6))
         True
     """
-    kept = kept_state(values.cell, state, "ledger")
     passage = values.passage.exact()
+    kept = kept_state(passage.cell, state, "ledger")
     found = passage.compute(kept.nodes)
     later = _kept_later(passage, found["keep"])
     written = later * found["write"]
@@ -97,8 +98,8 @@ def ledger(values: Values, state: str | None = None) -> Ledger:
 
 
 @final
-@dataclass(frozen=True)
-class HalfLife:
+@dataclass(frozen=True, repr=False, eq=False)
+class HalfLife(Finding):
     """How many steps a unit needs to forget half.
 
     Attributes:
@@ -156,8 +157,8 @@ def half_life(values: Values | Tensor, state: str | None = None) -> HalfLife:
 
 
 @final
-@dataclass(frozen=True)
-class TimeScale:
+@dataclass(frozen=True, repr=False, eq=False)
+class TimeScale(Finding):
     """The memory of each unit in steps.
 
     Attributes:
@@ -198,8 +199,8 @@ def time_scale(values: Values | Tensor, state: str | None = None) -> TimeScale:
 
 
 @final
-@dataclass(frozen=True)
-class Saturation:
+@dataclass(frozen=True, repr=False, eq=False)
+class Saturation(Finding):
     """How often gates are all but shut and all but open.
 
     Attributes:
@@ -260,8 +261,8 @@ def _gate(
         running = ~values.isnan().any(-1)
         begins = running & ~torch.cat([torch.zeros_like(running[:1]), running[:-1]])
         return ("the data", "state", "the gate"), values.detach().double(), begins
-    kept = kept_state(values.cell, state, who)
     passage = values.passage.exact()
+    kept = kept_state(passage.cell, state, who)
     keep = passage.compute({"keep": kept.keep})["keep"]
     return (values.layer, kept.state, kept.gate), keep[passage.order], passage.begins[passage.order]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import final
 
 import torch
@@ -20,7 +20,7 @@ from gatewise.nn.layer import Recorded
 from gatewise.nn.packed import Packing
 from gatewise.nn.weights import Walk, Weights
 
-_ROWS = 1024  # of which Jacobians are computed at a time
+_NUMBERS = 1 << 22  # in the Jacobians that are computed at a time
 
 
 @final
@@ -136,9 +136,10 @@ class Passage:
     def compute(self, nodes: Mapping[str, Node]) -> dict[str, Tensor]:
         """The values of nodes of the cell at every step, ``[T, B, H]``, NaN past the end of a row."""
         walk = self.walk
+        cell = _with_values(walk.cell, tuple(nodes.items()))
         found = eager.scan(
-            _with_values(walk.cell, nodes), walk.x, walk.weights, walk.states, reverse=walk.reverse,
-            record=tuple(nodes), reset=walk.reset, batch_sizes=walk.batch_sizes, chance=walk.chance,
+            cell, walk.x, walk.weights, walk.states, reverse=walk.reverse, record=tuple(nodes),
+            reset=walk.reset, batch_sizes=walk.batch_sizes, chance=walk.chance,
         ).recorded  # fmt: skip
         return {n: self.packing.pad_with_nan(v) if self.packing else v for n, v in found.items()}
 
@@ -173,7 +174,7 @@ class Passage:
 
         Several steps are computed at a time, as if they were rows.
         """
-        at_once = max(1, _ROWS // max(1, self.rows))
+        at_once = max(1, rows_at_once(entering) // max(1, self.rows))
         for first in range(0, len(steps), at_once):
             some = torch.as_tensor(steps[first : first + at_once])
             states = tuple(state[some].flatten(0, 1) for state in entering)
@@ -220,7 +221,13 @@ class Passage:
         return self.packing.pad(numbers[:, None], False)[..., 0] > 0
 
 
-def _with_values(cell: Cell, values: Mapping[str, Node]) -> Cell:
+def rows_at_once(states: Sequence[Tensor]) -> int:
+    """Of how many rows Jacobians are to be computed at a time, to stay within some memory."""
+    return max(1, _NUMBERS // sum(state.size(-1) for state in states) ** 2)
+
+
+@lru_cache
+def _with_values(cell: Cell, values: tuple[tuple[str, Node], ...]) -> Cell:
     """The cell with other values to be watched."""
     other = object.__new__(Cell)  # a copy of a cell is that cell
     other.__dict__.update(cell.__dict__)

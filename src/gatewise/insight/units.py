@@ -12,13 +12,15 @@ from typing import final
 import torch
 from torch import Tensor
 
+from gatewise.insight.finding import Finding
+
 _TINY = 1e-300
 _SHOWN = 5  # places in a sentence
 
 
 @final
-@dataclass(frozen=True)
-class Place:
+@dataclass(frozen=True, repr=False)
+class Place(Finding):
     """A stretch of steps at which units are on together.
 
     Attributes:
@@ -46,8 +48,8 @@ class Place:
 
 
 @final
-@dataclass(frozen=True)
-class Matches:
+@dataclass(frozen=True, repr=False, eq=False)
+class Matches(Finding):
     """The units that are on in a span, and the other places where they are.
 
     Attributes:
@@ -163,8 +165,8 @@ def _joined(tokens: Sequence[str]) -> str:
 
 
 @final
-@dataclass(frozen=True)
-class Probe:
+@dataclass(frozen=True, repr=False, eq=False)
+class Probe(Finding):
     """Whether units follow a signal.
 
     Attributes:

@@ -112,6 +112,6 @@ def _made(cell: Cell, options: dict[str, Any]) -> Recurrent:
     """Layers without memory."""
     with torch.device("meta"):
         for classic, layer, more in _CLASSIC:
-            if same(cell, classic):
+            if same(cell, classic) and not options.keys() & DEFAULTS.keys():  # `Recurrent` alone has those
                 return layer(**options, **more)
         return Recurrent(cell, **options)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import numpy_helper
 
 from gatewise import import_onnx, watch
 from gatewise.interop.onnx import OnnxError
@@ -75,6 +76,23 @@ def test_ragged_rows_with_the_batch_first(tmp_path: Path) -> None:
     ours = by_gatewise("LSTM", attributes | {"layout": 1}, turned(given), tmp_path)
     for found, value in zip(ours, expected, strict=True):
         np.testing.assert_allclose(found, value, rtol=1e-12, atol=1e-12)
+
+
+def test_an_old_file_with_its_lengths_in_it_and_names_in_small_letters(tmp_path: Path) -> None:
+    attributes, given = plain("GRU")
+    attributes |= {"activations": ["sigmoid", "TANH", "hardSigmoid", "elu"]}
+    lengths = np.array([2, 5, 4], "int32")
+    given["sequence_lens"] = lengths
+    made = model("GRU", attributes, given, opset=7)
+    made.graph.node[0].attribute.remove(
+        next(a for a in made.graph.node[0].attribute if a.name == "hidden_size")
+    )
+    made.graph.initializer.append(numpy_helper.from_array(lengths, "sequence_lens"))
+    module = import_onnx(saved(made, tmp_path))
+    assert module.inputs == ("X", "initial_h")
+    found = module(*(torch.from_numpy(given[name]) for name in module.inputs))
+    for mine, value in zip(found, run("GRU", attributes, given), strict=True):
+        np.testing.assert_allclose(mine.detach(), value, rtol=1e-12, atol=1e-12)
 
 
 def test_lengths_beyond_the_input_are_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from gatewise.insight.figures import INK, SOFT, STYLE
@@ -37,6 +38,8 @@ def draw_flow(heading: str, runs: Sequence[Run]) -> Figure:
             here = [run for run in runs if run.length == length]
             _draw(row[0], f"T = {length}, before training", [(run.cell, run.start) for run in here], cells)
             _draw(row[1], f"T = {length}, after training", [(run.cell, run.end) for run in here], cells)
+            low, high = row[0].get_ylim()
+            row[0].set_ylim(bottom=max(low, high / 10.0**DECADES))
             row[0].set_ylabel("gradient norm")
         for axes in grid[-1]:
             axes.set_xlabel("steps back from the end")
@@ -54,9 +57,8 @@ def _draw(axes: Axes, title: str, flows: Sequence[tuple[str, Flow]], cells: Sequ
             axes.plot(steps, norms[steps], dashes, color=_colour(number), linewidth=1.6)
     axes.set_yscale("log")
     axes.set_title(title)
-    low, high = axes.get_ylim()
-    axes.set_ylim(bottom=max(low, high / 10.0**DECADES))
     axes.margins(x=0.01)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def _median(norms: list[NDArray[np.float64]]) -> NDArray[np.float64]:
