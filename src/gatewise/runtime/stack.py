@@ -27,9 +27,9 @@ class Stack:
     def __init__(self, cell: Cell, layers: list[Layer]) -> None:
         self.cell = cell
         self.L, self.I = len(layers), layers[0]["weight_ih"].shape[1]
-        self.P: int = layers[0]["weight_hh"].shape[1]
-        self.H: int = layers[0]["weight_hr"].shape[1] if cell.projects else self.P
-        self.widths: dict[str, int] = dict.fromkeys(cell.states, self.H) | {cell.states[0]: self.P}
+        self.P = int(layers[0]["weight_hh"].shape[1])
+        self.H = int(layers[0]["weight_hr"].shape[1]) if cell.projects else self.P
+        self.widths = dict.fromkeys(cell.states, self.H) | {cell.states[0]: self.P}
         self.dtype: np.dtype[Any] = layers[0]["weight_ih"].dtype
         self.initial = {s: np.zeros((self.L, 1, width), self.dtype) for s, width in self.widths.items()}
         for state, initial in self.initial.items():
