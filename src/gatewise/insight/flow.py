@@ -66,6 +66,7 @@ class Flow(Finding):
         )
 
 
+@torch.enable_grad()
 def gradient_flow(
     model: nn.Module, loss: Callable[[], Tensor], jacobians: bool = False, shares: bool = False
 ) -> dict[str, Flow]:
@@ -138,6 +139,7 @@ class Connectivity(Finding):
         )
 
 
+@torch.enable_grad()
 def connectivity(
     function: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -230,7 +232,7 @@ def _called(model: nn.Module, loss: Callable[[], Tensor]) -> tuple[dict[str, _Ca
 
         return keep
 
-    with ExitStack() as stack, torch.enable_grad():
+    with ExitStack() as stack:
         for path, module in layers_of(model, "gradient_flow").items():
             stack.enter_context(module.recording(keeper(path), ()))
         value = loss()
