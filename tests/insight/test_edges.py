@@ -1,4 +1,4 @@
-"""Calls at the edges: packed, unbatched, one step, no steps, padding of NaN, short types, layers in a loop."""
+"""Calls at the edges: packed, unbatched, one step, none, NaN past the end, short types, layers in a loop."""
 
 from __future__ import annotations
 
@@ -38,10 +38,8 @@ def test_it_is_the_same_however_the_layer_was_called(kind: str) -> None:
     else:
         with torch.inference_mode(kind == "without gradients"):
             seen = seen_by(layer, x)
-        seen = {
-            "pickled": lambda: pickle.loads(pickle.dumps(seen)),
-            "copied": lambda: copy.deepcopy(seen),
-        }.get(kind, lambda: seen)()
+        seen = pickle.loads(pickle.dumps(seen)) if kind == "pickled" else seen
+        seen = copy.deepcopy(seen) if kind == "copied" else seen
     found = seen["l0_reverse"].ledger()
     row = min(1, found.written.size(1) - 1)
     torch.testing.assert_close(found.written[:, row], expected.written[:, 0])
