@@ -69,6 +69,12 @@ def peepholes(h, c, *, i, f, g, o, p_i: Vector, p_f: Vector, p_o: Vector):
     return h, c
 
 
+@cell
+def named_like_the_file(h, *, X, Y_h: Vector, initial_h: Vector):
+    """Parameters with the names of inputs and outputs."""
+    return tanh(X + Y_h) + initial_h
+
+
 MODULES: dict[str, Any] = {
     "rnn": lambda **options: nn.RNN(I, H, **options),
     "rnn relu": lambda **options: nn.RNN(I, H, nonlinearity="relu", bias=False, **options),
@@ -81,6 +87,7 @@ MODULES: dict[str, Any] = {
     "barely": lambda **options: nn.Recurrent(barely, I, H, bidirectional=True, **options),
     "peepholes": lambda **options: nn.Recurrent(peepholes, I, H, bidirectional=True, **options),
     "lstm step": lambda **options: nn.LSTMCell(I, H, **options),
+    "named like the file": lambda **options: nn.Step(named_like_the_file, I, H, **options),
     "mixed step": lambda **options: nn.Step(mixed, I, H, bias=False, **options),
 }
 NATIVE = {
@@ -146,7 +153,7 @@ def test_the_file_gives_the_numbers_of_the_module_and_so_does_its_import(
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("kind", [kind for kind in MODULES if "step" not in kind])
+@pytest.mark.parametrize("kind", [kind for kind in MODULES if isinstance(MODULES[kind](), nn.Recurrent)])
 def test_rows_of_different_lengths(kind: str, dtype: torch.dtype, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = MODULES[kind](dtype=dtype)
@@ -163,8 +170,8 @@ def test_rows_of_different_lengths(kind: str, dtype: torch.dtype, tmp_path: Path
 
 @pytest.mark.parametrize("kind", MODULES)
 def test_the_file_keeps_the_rules_and_the_reference_agrees(kind: str, tmp_path: Path) -> None:
-    options = {} if "step" in kind else {"num_layers": 1, "bidirectional": False}
     whole = MODULES[kind]()
+    options = {"bidirectional": False} if isinstance(whole, nn.Recurrent) else {}
     module = type(whole)(*([whole.cell] if type(whole) in (nn.Recurrent, nn.Step) else []), I, H, **options)
     module = module.double()
     export_onnx(module, tmp_path / "layer.onnx")
