@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gatewise.insight.dynamics import fixed_points, lyapunov
     from gatewise.insight.flow import connectivity, gradient_flow
     from gatewise.insight.memory import half_life, ledger, saturation, time_scale
+    from gatewise.insight.ranking import rank_units
     from gatewise.insight.units import match, probe
     from gatewise.insight.watch import watch
     from gatewise.interop.onnx.export import export_onnx
@@ -56,7 +57,7 @@ __all__ = [
     "__version__", "accelerate", "explain", "export_onnx", "import_onnx", "load", "nn", "save", "strict",
     "watch",
     "attribute", "connectivity", "contrast", "decompose", "fixed_points", "gradient_flow", "half_life",
-    "ledger", "lyapunov", "match", "probe", "saturation", "time_scale",
+    "ledger", "lyapunov", "match", "probe", "rank_units", "saturation", "time_scale",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
     "dropout", "layer_norm", "linear", "project", "zoneout",
 ]  # fmt: skip
@@ -75,6 +76,7 @@ _NEEDS_TORCH = {
     "lyapunov": ("gatewise.insight.dynamics", "lyapunov"),
     "match": ("gatewise.insight.units", "match"),
     "probe": ("gatewise.insight.units", "probe"),
+    "rank_units": ("gatewise.insight.ranking", "rank_units"),
     "saturation": ("gatewise.insight.memory", "saturation"),
     "time_scale": ("gatewise.insight.memory", "time_scale"),
     "accelerate": ("gatewise.nn.accelerate", "accelerate"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 import gatewise
 from gatewise import Cell, Input, Split, Vector, cell, cells, sigmoid, tanh
@@ -74,7 +75,7 @@ def start(layer: Any) -> Any:
     return states if len(states) > 1 else states[0]
 
 
-def seen_by(layer: Any, x: Tensor, hx: Any = None, **call: Any) -> Seen:
+def seen_by(layer: Any, x: Tensor | PackedSequence, hx: Any = None, **call: Any) -> Seen:
     with gatewise.watch(layer) as seen:
         layer(x, hx, **call)
     return seen

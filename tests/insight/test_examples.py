@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 MODULES = [
-    "attribution", "comparison", "decomposition", "dynamics", "flow", "keeping", "memory", "units", "watch",
+    "attribution", "comparison", "decomposition", "dynamics", "flow", "keeping", "memory", "ranking",
+    "units", "watch",
 ]  # fmt: skip
 
 

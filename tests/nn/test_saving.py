@@ -285,10 +285,29 @@ def test_weights_that_do_not_fit_are_refused(
     assert message in refused(tmp_path / "m")
 
 
-def test_layers_that_a_module_refuses_are_refused(tmp_path: Path) -> None:
-    weights = {f"{name}_l0": np.zeros(shape, "f4") for name, shape in shapes(cells.gru, I, H, P=2).items()}
-    write_model(tmp_path / "m", "layers", described(cells.gru, OPTIONS | {"proj_size": 2}), weights)
-    assert "proj_size argument is only supported for LSTM" in refused(tmp_path / "m")
+@pytest.mark.parametrize(
+    ("made", "options", "message"),
+    [
+        (
+            cells.gru,
+            {"proj_size": 2},
+            "proj_size: expected 0 for a cell that computes with its output. Got 2",
+        ),
+        (
+            cells.lstm,
+            {"proj_size": 2, "zoneout": [0.5, 0]},
+            "zoneout: expected 0 for the state that is projected",
+        ),
+        (cells.lstm, {"proj_size": H}, "proj_size has to be smaller than hidden_size"),
+    ],
+)
+def test_projections_that_cannot_be_are_refused(
+    tmp_path: Path, made: Cell, options: dict[str, Any], message: str
+) -> None:
+    shaped = shapes(made, I, H, P=options["proj_size"])
+    weights = {f"{name}_l0": np.zeros(shape, "f4") for name, shape in shaped.items()}
+    write_model(tmp_path / "m", "layers", described(made, OPTIONS | options), weights)
+    assert message in refused(tmp_path / "m")
 
 
 def test_other_files_are_told_apart(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ class _Task:
     def summed(self, shares: Sequence[Tensor]) -> Tensor:
         """``[B]``: all shares of each row."""
         values, *others = shares
-        total = values.sum((1, 2) if self.batch_first else (0, 2))
+        total = values.masked_fill(~self.running, 0).sum((1, 2) if self.batch_first else (0, 2))
         return torch.stack([total, *(other.movedim(-2, 0).flatten(1).sum(1) for other in others)]).sum(0)
 
 

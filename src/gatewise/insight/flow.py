@@ -33,8 +33,10 @@ class Flow(Finding):
 
     Attributes:
         layer: its name.
-        states: by state, ``[T, B]``: the norm of the loss's derivative by it after each step, through all
-            that it goes into, in this step (c goes into h) and in later ones.
+        derivatives: by state, ``[T, B, H]``: the loss's derivative by it after each step, through all that it
+            goes into, in this step (c goes into h) and in later ones.
+        effects: by state, ``[H]``: minus the sum of derivative times state over steps and rows: what the loss
+            would change by, to first order, without the unit.
         jacobians: ``[T, B]``, the largest singular value of the derivative of all states after a step by all
             states before it; 0 where a row begins. None if not asked for.
         weights: by parameter, ``[T]``: the norm of each step's share in the gradient, summed over rows.
@@ -44,11 +46,17 @@ class Flow(Finding):
     """
 
     layer: str
-    states: dict[str, Tensor]
+    derivatives: dict[str, Tensor]
+    effects: dict[str, Tensor]
     jacobians: Tensor | None
     weights: dict[str, Tensor]
     shares: dict[str, Tensor] | None
     residual: float
+
+    @property
+    def states(self) -> dict[str, Tensor]:
+        """By state, ``[T, B]``: the norm of the derivative."""
+        return {name: derivative.norm(dim=2) for name, derivative in self.derivatives.items()}
 
     def __str__(self) -> str:
         parts = []
@@ -66,6 +74,7 @@ class Flow(Finding):
         )
 
 
+@torch.enable_grad()
 def gradient_flow(
     model: nn.Module, loss: Callable[[], Tensor], jacobians: bool = False, shares: bool = False
 ) -> dict[str, Flow]:
@@ -138,6 +147,7 @@ class Connectivity(Finding):
         )
 
 
+@torch.enable_grad()
 def connectivity(
     function: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -230,7 +240,7 @@ def _called(model: nn.Module, loss: Callable[[], Tensor]) -> tuple[dict[str, _Ca
 
         return keep
 
-    with ExitStack() as stack, torch.enable_grad():
+    with ExitStack() as stack:
         for path, module in layers_of(model, "gradient_flow").items():
             stack.enter_context(module.recording(keeper(path), ()))
         value = loss()
@@ -240,14 +250,13 @@ def _called(model: nn.Module, loss: Callable[[], Tensor]) -> tuple[dict[str, _Ca
 def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, shares: bool) -> Flow:
     passage = call.passage.exact()
     by_output, *by_finals = _by_results(call, passage, by_results)
-    entering = passage.entering(passage.states())
+    states = passage.states()
+    entering = passage.entering(states)
     weights = _parameters(passage)
     norms = {n: torch.zeros(passage.steps).double() for n in weights}
     sums = {n: torch.zeros_like(weight) for n, weight in weights.items()}
     kept = {n: w.new_zeros(passage.steps, *w.shape) for n, w in weights.items() if shares}
-    by_states = {
-        n: torch.full((passage.steps, passage.rows), torch.nan).double() for n in passage.cell.states
-    }
+    derivatives = {n: torch.full_like(s, torch.nan) for n, s in zip(passage.cell.states, states, strict=True)}
     step = replace(passage, walk=passage.walk._replace(cell=_with_offsets(passage.cell)))
     carry = [torch.zeros_like(state) for state in passage.initial]
     for t in reversed(passage.order):
@@ -255,8 +264,8 @@ def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, sha
         carry = [c + torch.where(ends, by, 0.0) for c, by in zip(carry, by_finals, strict=True)]
         carry = [torch.where(runs, c, 0.0) for c in (carry[0] + by_output[t], *carry[1:])]
         before, found, by_weights = _step_back(step, t, tuple(state[t] for state in entering), carry)
-        for norm, by in zip(by_states.values(), found, strict=True):
-            norm[t] = by.norm(dim=1).masked_fill(~runs[:, 0], torch.nan)
+        for derivative, by in zip(derivatives.values(), found, strict=True):
+            derivative[t] = by.masked_fill(~runs, torch.nan)
         for name, by in zip(weights, by_weights, strict=True):
             norms[name][t] = by.norm()
             sums[name] = sums[name] + by
@@ -264,8 +273,10 @@ def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, sha
                 kept[name][t] = by
         carry = [torch.where(passage.begins[t][:, None], 0.0, c) for c in before]
     stretched = _stretches(passage, entering) if jacobians else None
+    pairs = zip(derivatives.items(), states, strict=True)
+    effects = {name: -(derivative * state).nansum((0, 1)) for (name, derivative), state in pairs}
     residual = _residual(call, list(sums.values()), by_results)
-    return Flow(passage.layer, by_states, stretched, norms, kept if shares else None, residual)
+    return Flow(passage.layer, derivatives, effects, stretched, norms, kept if shares else None, residual)
 
 
 def _by_results(call: _Call, passage: Passage, by_results: Sequence[Tensor | None]) -> list[Tensor]:

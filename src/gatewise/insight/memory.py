@@ -232,7 +232,7 @@ def saturation(values: Values, low: float = _LOW, high: float = _HIGH) -> Satura
     Source: Karpathy, Johnson & Fei-Fei 2015, "Visualizing and understanding recurrent networks".
 
     Raises:
-        ValueError: no sigmoid was watched.
+        ValueError: no sigmoid was watched, or no step.
 
     Example:
         >>> import gatewise, torch
@@ -248,6 +248,8 @@ def saturation(values: Values, low: float = _LOW, high: float = _HIGH) -> Satura
         raise ValueError(f"saturation: no gate (a sigmoid) of {values.layer!r} was watched.")
     flat = [values[gate].double().flatten(0, 1) for gate in gates]
     steps = [gate[gate.isfinite().all(1)] for gate in flat]
+    if not len(steps[0]):
+        raise ValueError(f"saturation: {values.layer!r} was given no steps.")
     left = torch.stack([(gate < low).double().mean(0) for gate in steps])
     right = torch.stack([(gate > high).double().mean(0) for gate in steps])
     return Saturation(values.layer, gates, left, right, low, high)

@@ -52,7 +52,13 @@ class Passage:
         return cls(layer, walk._replace(record=()), recorded.scanned.states, recorded.packing)
 
     def exact(self) -> Passage:
-        """A copy in float64, on the CPU."""
+        """A copy in float64, on the CPU.
+
+        Raises:
+            ValueError: there is nothing in it.
+        """
+        if not self.running.any():
+            raise ValueError(f"{self.layer!r} was given no steps: there is nothing to explain.")
         return self._copy(lambda tensor: tensor.detach().cpu().double())
 
     def snapshot(self) -> Passage:

