@@ -21,6 +21,8 @@ from gatewise import (
     exp,
     export_onnx,
     import_onnx,
+    layer_norm,
+    linear,
     log,
     maximum,
     minimum,
@@ -75,6 +77,22 @@ def named_like_the_file(h, *, X, Y_h: Vector, initial_h: Vector):
     return tanh(X + Y_h) + initial_h
 
 
+@cell
+def reset_first(h, *, r, z, n: Input):
+    """Cho et al. 2014."""
+    r, z = sigmoid(r), sigmoid(z)
+    n = tanh(n + linear(r * h))
+    return z * h + (1 - z) * n
+
+
+@cell
+def normalised(h, c, *, i, f, g, o):
+    """Ba, Kiros & Hinton 2016."""
+    i, f, g, o = layer_norm(i, f, g, o)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
+
+
 MODULES: dict[str, Any] = {
     "rnn": lambda **options: nn.RNN(I, H, **options),
     "rnn relu": lambda **options: nn.RNN(I, H, nonlinearity="relu", bias=False, **options),
@@ -86,6 +104,12 @@ MODULES: dict[str, Any] = {
     "every operation": lambda **options: nn.Recurrent(every_operation, I, H, **options),
     "barely": lambda **options: nn.Recurrent(barely, I, H, bidirectional=True, **options),
     "peepholes": lambda **options: nn.Recurrent(peepholes, I, H, bidirectional=True, **options),
+    "projected": lambda **options: nn.LSTM(I, H, 2, proj_size=2, bidirectional=True, **options),
+    "reset first": lambda **options: nn.Recurrent(reset_first, I, H, 2, bidirectional=True, **options),
+    "normalised": lambda **options: nn.Recurrent(normalised, I, H, bidirectional=True, **options),
+    "zoneout": lambda **options: nn.Recurrent(cells.gru, I, H, zoneout=0.3, **options),
+    "learned": lambda **options: nn.Recurrent(cells.gru, I, H, 2, learn_initial_state=True, **options),
+    "recurrent dropout": lambda **options: nn.Recurrent(cells.lstm, I, H, recurrent_dropout=0.3, **options),
     "lstm step": lambda **options: nn.LSTMCell(I, H, **options),
     "named like the file": lambda **options: nn.Step(named_like_the_file, I, H, **options),
     "mixed step": lambda **options: nn.Step(mixed, I, H, bias=False, **options),
@@ -97,6 +121,9 @@ NATIVE = {
     "lstm dropout": "LSTM",
     "gru": "GRU",
     "peepholes": "LSTM",
+    "reset first": "GRU",
+    "learned": "GRU",
+    "recurrent dropout": "LSTM",
 }
 TYPES = [torch.float32, torch.float64]
 
@@ -120,7 +147,8 @@ def drawn(module: Any, T: int, B: int) -> tuple[torch.Tensor, tuple[torch.Tensor
     if isinstance(module, nn.Recurrent):
         rows = (module.num_layers * (2 if module.bidirectional else 1), B)
         sizes = (B, T) if module.batch_first else (T, B)
-    states = [torch.randn(*rows, H, dtype=dtype) for _ in module.cell.states]
+    widths = [module.proj_size or H, *[H] * (len(module.cell.states) - 1)]
+    states = [torch.randn(*rows, width, dtype=dtype) for width in widths]
     return torch.randn(*sizes, I, dtype=dtype), tuple(states)
 
 

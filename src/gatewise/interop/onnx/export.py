@@ -15,9 +15,7 @@ from gatewise.interop.onnx.check import check
 from gatewise.interop.onnx.layers import operated, scanned
 from gatewise.interop.onnx.match import native
 from gatewise.interop.onnx.step import Scanner, from_input, step
-from gatewise.language import Cell
-from gatewise.language.changes import projected, without_chance, written_out
-from gatewise.nn.layer import Layer
+from gatewise.language.changes import without_chance, written_out
 from gatewise.nn.recurrent import Recurrent
 from gatewise.nn.step import Step
 
@@ -78,7 +76,7 @@ def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: boo
 
 
 def _model(module: Recurrent | Step, b: Builder, lengths: bool) -> ModelProto:
-    cell = _inference(module)
+    cell = written_out(without_chance(module._equations()))  # as it computes outside of training
     scanners = [Scanner(cell, module._weights(suffix), suffix) for suffix in _suffixes(module)]
     widths = [module.proj_size or module.hidden_size, *[module.hidden_size] * (len(cell.states) - 1)]
     if isinstance(module, Step):
@@ -86,14 +84,6 @@ def _model(module: Recurrent | Step, b: Builder, lengths: bool) -> ModelProto:
     else:
         _layers(b, module, scanners, widths, lengths)
     return b.model(cell.name, str(cell))
-
-
-def _inference(module: Layer) -> Cell:
-    """The cell of a module as it computes outside of training."""
-    cell = module.cell
-    if module.proj_size and not cell.projects:
-        cell = projected(cell)
-    return written_out(without_chance(cell))
 
 
 def _suffixes(module: Recurrent | Step) -> list[str]:

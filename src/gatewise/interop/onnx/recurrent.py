@@ -14,7 +14,7 @@ from gatewise.interop.onnx.node import Node
 from gatewise.interop.onnx.reading import variants_of, weights_of
 from gatewise.interop.onnx.weights import unpacked
 from gatewise.language import Cell
-from gatewise.nn import checks, eager
+from gatewise.nn import checks
 from gatewise.nn.layer import Layer
 from gatewise.nn.packed import Packing
 from gatewise.nn.precision import in_type_of, without_autocast
@@ -47,12 +47,6 @@ class Direction(Layer):
             self.cell, x, self._weights(""), states, self.reverse, record=self._names_to_record,
             batch_sizes=sizes,
         )  # fmt: skip
-
-    def _weights(self, suffix: str) -> Weights:
-        weights, linear = super()._weights(suffix), self._parameters.get("weight_linear" + suffix)
-        return weights._replace(
-            weight_linear=linear, bias_linear=self._parameters.get("bias_linear" + suffix)
-        )
 
     def hand_over(self, walk: Walk, scanned: Scanned, packing: Packing | None) -> None:
         """Give what was recorded to whoever watches."""
@@ -158,17 +152,8 @@ class RecurrentNode(nn.Module):
 
 
 def _scanned(walks: list[Walk]) -> list[Scanned]:
-    if walks[0].cell.linears:
-        return [_by_interpreter(walk) for walk in walks]
     alike = all(walk.cell is walks[0].cell for walk in walks)
     return scan_together(walks) if alike else [scan_together([walk])[0] for walk in walks]
-
-
-def _by_interpreter(walk: Walk) -> Scanned:
-    return eager.scan(
-        walk.cell, walk.x, walk.weights, walk.states,
-        reverse=walk.reverse, record=walk.record, batch_sizes=walk.batch_sizes,
-    )  # fmt: skip
 
 
 def _packing(lengths: Tensor | None, x: Tensor) -> Packing | None:
