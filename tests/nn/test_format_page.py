@@ -139,6 +139,16 @@ def compare(run: Callable[[Path, Any], Any], module: nn.Recurrent, path: Path) -
     np.testing.assert_allclose(run(path, x.numpy()), expected, rtol=1e-12, atol=1e-13)
 
 
+def test_the_reader_of_the_page_knows_the_options_of_layers(
+    tmp_path: Path, run: Callable[[Path, Any], Any]
+) -> None:
+    options: dict[str, Any] = {"num_layers": 2, "zoneout": (0.5, 0.25), "learn_initial_state": True}
+    module = nn.Recurrent(cells.lstm, I, H, dtype=torch.float64, **options)
+    compare(run, module, tmp_path / "m")
+    x = sequence(5, 1, I)
+    np.testing.assert_allclose(Stream.load(tmp_path / "m").run(x), run(tmp_path / "m", x), rtol=1e-12)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("made", ANY, ids=lambda made: made.name)
 def test_the_reader_of_the_page_computes_what_layers_compute(

@@ -84,6 +84,8 @@ def test_a_classic_layer_comes_back_as_what_it_was(tmp_path: Path, kind: str, dt
         {},
         {"num_layers": 3, "bidirectional": True, "dropout": 0.25, "bias": False},
         {"batch_first": True, "checkpoint": 4},
+        {"zoneout": (0.25, 0.5), "recurrent_dropout": 0.125, "weight_drop": 0.5},
+        {"learn_initial_state": True, "bidirectional": True},
     ],
 )
 @pytest.mark.parametrize("made", [mixed, local_cell()], ids=lambda made: made.name)

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
 """Streams compute the equations, the same bits however a sequence is cut."""
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import pytest
 import torch
 
 import gatewise.runtime.stream
-from gatewise import Cell, cells
+from gatewise import Cell, cells, dropout, sigmoid, tanh, zoneout
+from gatewise import cell as cell_of
 from gatewise.runtime import Stream
-from tests.compiler.examples import Example, delay, examples, peephole
+from tests.compiler.examples import Example, delay, everything, examples, peephole
 from tests.compiler.problems import problem, stated
 from tests.runtime.stacks import Array, sequence, stack
 
@@ -93,8 +95,38 @@ def test_the_weights_of_torch(
         np.testing.assert_allclose(mine, final.numpy(), rtol=1e-11, atol=1e-13)
 
 
+def test_the_projected_lstm_of_torch() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.LSTM(6, 10, num_layers=2, proj_size=3, dtype=torch.float64)
+    x = sequence(13, 4, 6)
+    with torch.no_grad():
+        output, (h_n, c_n) = module(torch.from_numpy(x))
+    stream = Stream(cells.lstm, module.state_dict(), batch=4)
+    np.testing.assert_allclose(stream.run(x), output.numpy(), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(stream.state["h"], h_n.numpy(), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(stream.state["c"], c_n.numpy(), rtol=1e-11, atol=1e-13)
+
+
+def test_a_stream_leaves_nothing_to_chance() -> None:
+    @cell_of
+    def plain(h, *, a, b):
+        h = 0.25 * h + (1 - 0.25) * sigmoid(a) * tanh(b)
+        return h
+
+    @cell_of
+    def random(h, *, a, b):
+        h = zoneout(h, dropout(sigmoid(a), 0.5) * tanh(b), 0.25)
+        return h
+
+    weights, x = stack(plain, 2, 5, 7), sequence(11, 3, 5)
+    expected = Stream(plain, weights, batch=3).run(x)
+    np.testing.assert_allclose(Stream(random, weights, batch=3).run(x), expected, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", [cells.lstm, cells.gru, peephole, delay], ids=lambda cell: cell.name)
+@pytest.mark.parametrize(
+    "cell", [cells.lstm, cells.gru, peephole, delay, everything], ids=lambda cell: cell.name
+)
 @pytest.mark.parametrize(("L", "B", "I", "H"), [(1, 1, 3, 21), (3, 1, 4, 8), (2, 5, 9, 64)])
 def test_steps_pieces_and_the_whole_have_the_same_bits(
     cell: Cell, dtype: str, L: int, B: int, I: int, H: int

@@ -32,10 +32,12 @@ class Stream:
     Args:
         cell: the equations; any `gatewise.Cell`.
         weights: arrays by the names of `torch.nn`, for each of the L layers ``k``; they are copied.
-            ``weight_ih_l{k} [G*H, I]`` (above the first layer ``[G*H, H]``), ``weight_hh_l{k} [G*H, H]``,
+            ``weight_ih_l{k} [G*H, I]`` (above the first layer ``[G*H, P]``), ``weight_hh_l{k} [G*H, P]``,
             ``bias_ih_l{k} [G*H]`` and ``bias_hh_l{k} [G*H]`` or neither, ``{vector}_l{k} [H]`` for each
-            `Vector` of the cell; ``initial_{state}_l{k} [H]`` where they were learned. The `state_dict` of a
-            layer of torch or of `gatewise.nn` is such a mapping.
+            `Vector` of the cell; for N products `linear` ``weight_linear_l{k} [N*H, H]`` and perhaps
+            ``bias_linear_l{k} [N*H]``; for a projected output ``weight_hr_l{k} [P, H]`` (else P is H);
+            ``initial_{state}_l{k}`` where they were learned. The `state_dict` of a layer of torch or of
+            `gatewise.nn` is such a mapping.
         batch: B, the rows that go side by side.
         dtype: float32 or float64; that of the weights if left out.
 
@@ -45,8 +47,8 @@ class Stream:
 
     Raises:
         TypeError: the element type is neither float32 nor float64.
-        ValueError: a weight is missing, unknown or of a wrong shape; it belongs to a second direction;
-            `batch` is no positive integer.
+        ValueError: a weight is missing, unknown or of a wrong shape; it belongs to a second direction, or to
+            a projection of a cell that computes with its output; `batch` is no positive integer.
 
     Example:
         >>> import numpy as np
@@ -117,7 +119,7 @@ class Stream:
         self.reset()
 
     def step(self, x: Array, out: Array | None = None) -> Array:
-        """One step: ``x [B, I]`` gives the last layer's output ``[B, H]``; with one row also [I] gives [H].
+        """One step: ``x [B, I]`` gives the last layer's output ``[B, P]``; with one row also [I] gives [P].
 
         The output is a new array, or `out`, filled.
 
@@ -142,7 +144,7 @@ class Stream:
         return out
 
     def run(self, x: Array) -> Array:
-        """Many steps: ``x [T, B, I]`` gives ``[T, B, H]``; with one row also ``[T, I]`` gives ``[T, H]``.
+        """Many steps: ``x [T, B, I]`` gives ``[T, B, P]``; with one row also ``[T, I]`` gives ``[T, P]``.
 
         Raises:
             TypeError: `x` is no NumPy array of the stream's `dtype`.
@@ -170,7 +172,7 @@ class Stream:
 
     @property
     def state(self) -> dict[str, Array]:
-        """The states by name, each ``[L, B, H]``: a copy. What is set is copied too.
+        """The states by name, ``[L, B, H]`` (the first ``[L, B, P]``): a copy. What is set is copied too.
 
         Setting raises TypeError or ValueError, and changes nothing, for other names, types or shapes.
         """

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from gatewise.language import Cell
+from gatewise.language.graph import topological
 from gatewise.runtime.arrays import Array, Shape
 
 TYPES = ("float32", "float64")
@@ -66,6 +67,7 @@ def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[s
     I, width = (_columns(name, given) for name in ("weight_ih_l0", "weight_hh_l0"))
     H, P = width, 0
     if cell.projects:
+        _check_output(cell)
         H, P = _columns("weight_hr_l0", given), width
     initial: dict[str, Shape] = {f"initial_{state}": (H,) for state in cell.states}
     initial[f"initial_{cell.states[0]}"] = (width,)
@@ -74,6 +76,13 @@ def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[s
         for layer in layers
         for name, shape in (shapes(cell, I if layer == layers[0] else width, H, P=P) | initial).items()
     }
+
+
+def _check_output(cell: Cell) -> None:
+    """Refuse to project what the cell computes with: it would be shorter than the rest."""
+    output = cell.states[0]
+    if cell.graph.leaf("state", output) in topological(cell.next_states):
+        raise ValueError(f"weights holds 'weight_hr_l0': {cell.name!r} computes with its output {output!r}.")
 
 
 def _columns(name: str, given: Mapping[str, Array]) -> int:
