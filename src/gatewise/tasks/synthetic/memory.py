@@ -19,8 +19,8 @@ def memorisation(
     symbols, in their order. The 5-bit problem has 5 symbols of an alphabet of 2, which makes 32 rows in all;
     the 20-bit problem has 10 symbols of an alphabet of 5.
 
-    The layout of steps is that of Jaeger 2012 ("Long short-term memory in echo state networks: details of a
-    simulation study"): T + 10 or T + 20 steps. Our choices: one input each for the symbols, the constant
+    Our reading of the steps, after Jaeger 2012 ("Long short-term memory in echo state networks: details of a
+    simulation study"): T + 10 or T + 20 of them. Our choices: one input each for the symbols, the constant
     and the cue; one class each for the symbols and the constant; a row is right if the most probable class is
     right after each of its steps.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,8 +12,6 @@ from torch.nn import functional as F
 from gatewise.language import Cell
 from gatewise.nn import Recurrent
 from gatewise.tasks.synthetic.task import Loss, Numbers, Sequences, Task
-
-CHUNK = 256  # rows answered at a time, to stay in little memory
 
 _Measure: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 _LOSSES: dict[Loss, _Measure] = {Loss.VALUE: F.mse_loss, Loss.CLASS: F.cross_entropy}
@@ -52,21 +49,12 @@ class Network(nn.Module):
     @torch.no_grad()
     def right(self, task: Task, rows: Sequences) -> float:
         """The share of rows that are right."""
-        parts = [part(rows, first) for first in range(0, len(rows.lengths), CHUNK)]
-        return float(np.concatenate([task.right(self._answers(task, rows), rows) for rows in parts]).mean())
-
-    def _answers(self, task: Task, rows: Sequences) -> Numbers:
         states, _ = self.layer(torch.from_numpy(rows.input), lengths=torch.from_numpy(rows.lengths))
         outputs = self.readout(states)
-        return np.asarray((outputs.softmax(-1) if task.loss is Loss.CLASS else outputs).numpy())
+        answers: Numbers = (outputs.softmax(-1) if task.loss is Loss.CLASS else outputs).numpy()
+        return float(task.right(answers, rows).mean())
 
 
 def loss_at_the_end(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     """The sum over rows of each one's own loss; ``[B, O]`` both."""
     return _LOSSES[task.loss](outputs, targets) * len(outputs)
-
-
-def part(rows: Sequences, first: int) -> Sequences:
-    """Up to `CHUNK` rows, from the given one on."""
-    some = slice(first, first + CHUNK)
-    return Sequences(rows.input[:, some], rows.lengths[some], rows.target[:, some], rows.asked[:, some])
