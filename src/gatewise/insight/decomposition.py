@@ -150,34 +150,32 @@ def _run(layer: nn.Module, x: Tensor, others: tuple[Any, ...]) -> tuple[list[lis
 def _walk(passage: Passage, x: _Parts, phrase: range) -> _Parts:
     """The parts of the output ``[T, B, H]`` of one layer in one direction, from those of its input."""
     cell = without_chance(passage.cell)
+    kept = kept_states(cell)
+    order = sorted(cell.states, key=lambda name: name not in kept)  # what a gate keeps first
     outputs: dict[int, tuple[Tensor, Tensor]] = {}
     initial = [_Parts(torch.zeros_like(state), state, None) for state in passage.initial]
     states = initial
     for t in passage.order:
         entering = [_chosen(passage.begins[t][:, None], *pair) for pair in zip(initial, states, strict=True)]
-        after = _step(cell, passage.walk.weights, _Parts(x.beta[t], x.gamma[t], None), entering, t in phrase)
+        leaves = _leaves(cell, passage.walk.weights, _Parts(x.beta[t], x.gamma[t], None), entering)
+        found: dict[str, _Parts] = {}
+        for name in order:
+            node = cell.next_states[cell.states.index(name)]
+            _evaluate(node, leaves, passage.walk.weights, name not in kept)
+            found[name] = leaves[node] = _settled(leaves[node], t in phrase, (passage.rows, passage.units))
         runs = passage.running[t][:, None]
+        after = [found[name] for name in cell.states]
         states = [_Parts(torch.where(runs, p.beta, 0), torch.where(runs, p.gamma, 0), None) for p in after]
         outputs[t] = states[0][:2]
     beta, gamma = zip(*(outputs[t] for t in range(passage.steps)), strict=True)
     return _Parts(torch.stack(beta), torch.stack(gamma), None)
 
 
-def _step(cell: Cell, weights: Weights, x: _Parts, states: Sequence[_Parts], in_phrase: bool) -> list[_Parts]:
-    """The states after a step, with no constants left."""
-    leaves = _leaves(cell, weights, x, states)
-    H = weights.weight_ih.size(0) // len(cell.input_gates)
-    kept = kept_states(cell)
-    found: dict[str, _Parts] = {}
-    values: dict[Node, _Parts] = dict(leaves)
-    for name in sorted(cell.states, key=lambda name: name not in kept):  # what a gate keeps first
-        node = cell.next_states[cell.states.index(name)]
-        reads = name not in kept
-        for inner in topological([node]):
-            if inner not in values:
-                values[inner] = _value(inner, [values[arg] for arg in inner.args], weights, reads)
-        found[name] = values[node] = _settled(values[node], in_phrase, (len(x.beta), H))
-    return [found[name] for name in cell.states]
+def _evaluate(node: Node, values: dict[Node, _Parts], weights: Weights, reads: bool) -> None:
+    """Add the parts of a node, and of all that it needs, to those that are known."""
+    for inner in topological([node]):
+        if inner not in values:
+            values[inner] = _value(inner, [values[arg] for arg in inner.args], weights, reads)
 
 
 def _settled(value: _Parts, in_phrase: bool, shape: tuple[int, int]) -> _Parts:

@@ -82,17 +82,17 @@ class Passage:
 
     @property
     def steps(self) -> int:
-        """Steps."""
+        """T, how many steps there are."""
         return self.packing.T if self.packing else self.walk.x.size(0)
 
     @property
     def rows(self) -> int:
-        """Rows."""
+        """B, how many rows, those without steps among them."""
         return self.packing.B if self.packing else self.walk.x.size(1)
 
     @property
     def units(self) -> int:
-        """Units."""
+        """H, how many units."""
         return self.walk.weights.weight_ih.size(0) // len(self.cell.input_gates)
 
     @cached_property
@@ -103,11 +103,9 @@ class Passage:
     @cached_property
     def running(self) -> Tensor:
         """``[T, B]``: whether a row has a step."""
-        return (
-            torch.ones(self.steps, self.rows, dtype=torch.bool)
-            if not self.packing
-            else self._padded_mask(None)
-        )
+        if self.packing:
+            return self._padded_mask(None)
+        return torch.ones(self.steps, self.rows, dtype=torch.bool)
 
     @cached_property
     def begins(self) -> Tensor:
@@ -115,11 +113,17 @@ class Passage:
         reset = self.walk.reset
         if self.packing and reset is not None:
             reset = self._padded_mask(reset)
-        begins = (
-            torch.zeros(self.steps, self.rows, dtype=torch.bool) if reset is None else reset.cpu().clone()
-        )
+        none = torch.zeros(self.steps, self.rows, dtype=torch.bool)
+        begins = none if reset is None else reset.cpu().clone()
         begins |= self.running & ~self._one_step_on(self.running, torch.zeros(self.rows, dtype=torch.bool))
         return begins & self.running
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """``[T, B]``: whether a step is the last of a row's walk."""
+        running, none = self.running, torch.zeros(1, self.rows, dtype=torch.bool)
+        after = torch.cat([none, running[:-1]] if self.walk.reverse else [running[1:], none])
+        return running & ~after
 
     @cached_property
     def x(self) -> Tensor:
@@ -138,6 +142,13 @@ class Passage:
     def finals(self) -> tuple[Tensor, ...]:
         """The final states, each ``[B, H]``; zeros for a row without steps."""
         return self.of_all_rows(self.found)
+
+    def of_all_rows(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """States in the order of the walk's rows as ``[B, H]``, zeros for rows without steps."""
+        if not self.packing:
+            return states
+        rows, order = self.rows, self.packing.order
+        return tuple(s.new_zeros(rows, s.size(1)).index_copy(0, order.to(s.device), s) for s in states)
 
     def compute(self, nodes: Mapping[str, Node]) -> dict[str, Tensor]:
         """The values of nodes of the cell at every step, ``[T, B, H]``, NaN past the end of a row."""
@@ -197,24 +208,10 @@ class Passage:
             raise ValueError(f"{who}: {self.layer!r} leaves something to chance. Call model.eval() before.")
         return self
 
-    @cached_property
-    def ends(self) -> Tensor:
-        """``[T, B]``: whether a step is the last of a row's walk."""
-        running, none = self.running, torch.zeros(1, self.rows, dtype=torch.bool)
-        after = torch.cat([none, running[:-1]] if self.walk.reverse else [running[1:], none])
-        return running & ~after
-
     def _entering(self, states: Tensor, initial: Tensor) -> Tensor:
         before = self._one_step_on(states, initial)
         before = torch.where(self.begins[..., None], initial, before)
         return before.masked_fill(~self.running[..., None], 0)
-
-    def of_all_rows(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """States in the order of the walk's rows as ``[B, H]``, zeros for rows without steps."""
-        if not self.packing:
-            return states
-        rows, order = self.rows, self.packing.order
-        return tuple(s.new_zeros(rows, s.size(1)).index_copy(0, order.to(s.device), s) for s in states)
 
     def _one_step_on(self, steps: Tensor, first: Tensor) -> Tensor:
         """Each step's value at the step that is walked after it, and `first` at the first."""

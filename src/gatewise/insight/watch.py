@@ -26,7 +26,7 @@ class Values:
     """What one layer computed in its last call: each name of its cell as an attribute, ``[T, B, H]``.
 
     Pre-activations are called ``i_bar``, gates ``i``, states ``h``; `names` lists them. Past the end of a row
-    they are NaN. `passage` is what the analyses walk again; None for a single step (`gatewise.nn.Step`).
+    they are NaN. A value whose name a method has is ``values["ledger"]``.
     """
 
     def __init__(
