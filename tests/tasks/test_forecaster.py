@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gatewise import cells
+from gatewise.language.changes import projected
 from gatewise.tasks.errors import SeriesError
 from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL
 from gatewise.tasks.forecaster import Forecaster
@@ -139,6 +141,7 @@ def test_history_and_season_can_be_given(series: TimeSeries) -> None:
         ({"horizon": 0}, "horizon: expected a whole number of at least 1. Got 0"),
         ({"horizon": 2.5}, "horizon: expected a whole number of at least 1. Got 2.5"),
         ({"horizon": True}, "horizon: expected a whole number"),
+        ({"cell": projected(cells.lstm)}, "cell: expected one that projects nothing. Got 'lstm'"),
         ({"cell": "elman"}, "cell: expected one of gru, lstm, .*, or a Cell. Got 'elman'"),
         ({"hidden_size": 0}, "hidden_size: expected a whole number of at least 1. Got 0"),
         ({"seed": -1}, "seed: expected a whole number of at least 0. Got -1"),

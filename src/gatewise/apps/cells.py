@@ -10,7 +10,7 @@ from typing import Any
 from gatewise import cells
 from gatewise.language import Cell, CellError
 
-NAMES = tuple(cells.__all__)
+NAMES = tuple(name for name in cells.__all__ if not vars(cells)[name].projects)
 
 
 class ChoiceError(ValueError):

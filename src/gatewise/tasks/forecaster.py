@@ -229,6 +229,8 @@ class Forecaster:
                 raise ValueError(f"{name}: expected a whole number of at least {lowest}. Got {value!r}")
         if not isinstance(self.cell, Cell) and self.cell not in CELLS:
             raise ValueError(f"cell: expected one of {', '.join(CELLS)}, or a Cell. Got {self.cell!r}")
+        if self.equations.projects:
+            raise ValueError(f"cell: expected one that projects nothing. Got {self.equations.name!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: expected a share of at least 0 and below 1. Got {self.dropout!r}")
         if not 0 < self.learning_rate < float("inf"):

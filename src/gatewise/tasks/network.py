@@ -21,7 +21,8 @@ from gatewise.tasks.encoding import Encoding
 from gatewise.tasks.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.tasks.series import TimeSeries
 
-CELLS: dict[str, Cell] = {name: getattr(cells, name) for name in cells.__all__}  # that are called by name
+# Those that are called by name; a projected output would need a width.
+CELLS: dict[str, Cell] = {n: vars(cells)[n] for n in cells.__all__ if not vars(cells)[n].projects}
 
 
 class Batch(NamedTuple):
