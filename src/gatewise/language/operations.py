@@ -6,8 +6,9 @@ each unit by itself, except the three with weights of their own: `linear`, `proj
 
 from __future__ import annotations
 
+import math
 from numbers import Real
-from typing import overload
+from typing import TypeGuard, overload
 
 from gatewise.language.symbols import CellError, Condition, SplitGate, Symbol, Trace
 
@@ -125,7 +126,11 @@ def layer_norm(*v: Symbol, eps: float = 1e-5) -> Symbol | tuple[Symbol, ...]:
     learned gain and bias for each unit of each. Gives one vector for one, a tuple for several:
     ``i, f, g, o = layer_norm(i, f, g, o)``.
     """
+    if not v:
+        raise CellError("layer_norm normalises one or more vectors of a cell. Got none.")
     trace = _trace_of("layer_norm", *v)
+    if not _is_number(eps) or not 0 <= eps < math.inf:
+        trace.fail(f"layer_norm has the eps {_shown(eps)}", "Give a small plain number, such as 1e-5")
     normal = []
     for n in range(len(v)):
         number = trace.number("norm")
@@ -161,5 +166,14 @@ def zoneout(old: Value, new: Value, rate: float) -> Symbol:
 
 
 def _fraction(trace: Trace, op: str, rate: object) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= float(rate) < 1:
-        trace.fail(f"{op} has the rate {rate!r}", "Give a plain number from 0 to less than 1")
+    if not _is_number(rate) or not 0 <= rate < 1:
+        trace.fail(f"{op} has the rate {_shown(rate)}", "Give a plain number from 0 to less than 1")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    """What was given in the place of a number."""
+    return repr(value) if isinstance(value, (Real, str)) else f"of type {type(value).__name__}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from numbers import Number
+from numbers import Number, Real
 
 import torch
 from torch import Tensor
@@ -79,9 +79,17 @@ def _projection(cell: Cell, hidden_size: int, proj_size: int) -> None:
         )
 
 
+def not_projected(cell: Cell) -> None:
+    """A single step has no projection, as in torch."""
+    if cell.projects:
+        raise ValueError(
+            f"cell must not project its output in a Step. Got {cell.name!r}; use Recurrent with proj_size."
+        )
+
+
 def rate(name: str, value: float, cell: Cell) -> float:
     """A probability of dropping something that comes from the state."""
-    if isinstance(value, bool) or not isinstance(value, Number) or not 0 <= float(value) < 1:
+    if not _is_rate(value):
         raise ValueError(f"{name} must be a number from 0 to less than 1. Got {value!r}.")
     if value and not cell.state_gates:
         raise ValueError(f"{name} must be 0 for cell {cell.name!r}, none of whose gates sees the state.")
@@ -91,9 +99,7 @@ def rate(name: str, value: float, cell: Cell) -> float:
 def zoneout(cell: Cell, rates: float | Sequence[float], proj_size: int) -> tuple[float, ...]:
     """The rate of each state; empty if all are 0."""
     given = tuple(rates) if isinstance(rates, Sequence) else (rates,) * len(cell.states)
-    if len(given) != len(cell.states) or any(
-        isinstance(r, bool) or not isinstance(r, Number) or not 0 <= float(r) < 1 for r in given
-    ):
+    if len(given) != len(cell.states) or not all(map(_is_rate, given)):
         raise ValueError(
             f"zoneout must be a number from 0 to less than 1, or one for each of the {len(cell.states)} "
             f"states of cell {cell.name!r}. Got {rates!r}."
@@ -103,6 +109,21 @@ def zoneout(cell: Cell, rates: float | Sequence[float], proj_size: int) -> tuple
             f"zoneout must be 0 for the state {cell.states[0]!r}, which is projected: give one rate a state."
         )
     return tuple(map(float, given)) if any(given) else ()
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) < 1
+
+
+def learned_states(cell: Cell, learned: bool) -> None:
+    """Whether initial states are learned, whose parameters need names of their own."""
+    _typed("learn_initial_state", learned, bool)
+    taken = [f"initial_{state}" for state in cell.states if f"initial_{state}" in cell.vectors]
+    if learned and taken:
+        raise ValueError(
+            f"learn_initial_state must be False for cell {cell.name!r}: its Vector {taken[0]!r} bears the "
+            "name of a learned initial state. Rename it."
+        )
 
 
 def is_batched(layer: str, x: Tensor) -> bool:

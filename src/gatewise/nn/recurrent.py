@@ -156,6 +156,7 @@ class Recurrent(Layer):
         sizes = (input_size, hidden_size, num_layers)
         checks.arguments(cell, *sizes, bias, batch_first, dropout, proj_size, checkpoint)
         starting.check(init, forget_bias, max_steps, cell, bias)
+        checks.learned_states(cell, learn_initial_state)
         self.zoneout = checks.zoneout(cell, zoneout, proj_size)
         self.recurrent_dropout = checks.rate("recurrent_dropout", recurrent_dropout, cell)
         self.weight_drop = checks.rate("weight_drop", weight_drop, cell)

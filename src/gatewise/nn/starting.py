@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
 from torch.nn import init
 
 from gatewise.language import Cell, Kind
-from gatewise.language.gating import keeping_gates, writing_gates
+from gatewise.language.gating import Biases, keeping, writing
+from gatewise.language.graph import Node
 
 WAYS = ("torch", "orthogonal", "chrono")
 
@@ -21,16 +23,22 @@ def check(way: str, forget_bias: float | None, max_steps: int | None, cell: Cell
         raise ValueError(f"init must be one of {', '.join(map(repr, WAYS))}. Got {way!r}.")
     if (way == "chrono") != (max_steps is not None):
         raise ValueError(f"max_steps must be given with init='chrono', and only then. Got {max_steps!r}.")
-    if max_steps is not None and max_steps < 3:
-        raise ValueError(f"max_steps must be at least 3, the longest time to remember. Got {max_steps}.")
-    gates = keeping_gates(cell)
+    if max_steps is not None and (not _is_number(max_steps) or max_steps < 3):
+        raise ValueError(f"max_steps must be a number of steps of at least 3. Got {max_steps!r}.")
+    if forget_bias is not None and not _is_number(forget_bias):
+        raise ValueError(f"forget_bias must be a finite number or None. Got {forget_bias!r}.")
+    kept = keeping(cell)
     for name, asked in (("forget_bias", forget_bias is not None), ("init='chrono'", way == "chrono")):
-        if asked and not gates:
+        if asked and not kept:
             raise ValueError(f"{name} needs a gate that keeps a state, and cell {cell.name!r} has none.")
         if asked and not bias:
             raise ValueError(f"{name} needs a bias, and bias is False.")
     if forget_bias is not None and way == "chrono":
         raise ValueError("forget_bias must be None with init='chrono', which sets the same biases.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def fill(
@@ -53,25 +61,22 @@ def fill(
     2015). Gains of `layer_norm` start at 1, its biases and initial states at 0.
     """
     bound = 1 / math.sqrt(hidden_size) if hidden_size > 0 else 0
+    fixed = {p.name: float(p.kind is Kind.GAIN) for p in cell.parameters if p.kind in (Kind.GAIN, Kind.BIAS)}
+    fixed |= {f"initial_{state}": 0.0 for state in cell.states if f"initial_{state}" not in cell.vectors}
     for name, parameter in named.items():
-        if way == "orthogonal":
+        if name in fixed:
+            init.constant_(parameter, fixed[name])
+        elif way == "orthogonal":
             _fill_orthogonal(name, parameter, hidden_size, bound)
-        elif not name.startswith("initial_"):
+        else:
             init.uniform_(parameter, -bound, bound)
     with torch.no_grad():
-        for p in cell.parameters:
-            if p.kind in (Kind.GAIN, Kind.BIAS):
-                named[p.name].fill_(float(p.kind is Kind.GAIN))
-        for name in named:
-            if name.startswith("initial_"):
-                named[name].zero_()
         if forget_bias is not None:
-            value = torch.full((hidden_size,), float(forget_bias))
-            _set_bias(cell, named, hidden_size, keeping_gates(cell), value)
+            _set_biases(cell, named, keeping(cell), torch.full((hidden_size,), float(forget_bias)))
         if max_steps is not None:
             remembered = torch.empty(hidden_size).uniform_(1, max_steps - 1).log()
-            _set_bias(cell, named, hidden_size, keeping_gates(cell), remembered)
-            _set_bias(cell, named, hidden_size, writing_gates(cell), -remembered)
+            _set_biases(cell, named, keeping(cell), remembered)
+            _set_biases(cell, named, writing(cell), -remembered)
 
 
 def _fill_orthogonal(name: str, parameter: Tensor, hidden_size: int, bound: float) -> None:
@@ -81,18 +86,25 @@ def _fill_orthogonal(name: str, parameter: Tensor, hidden_size: int, bound: floa
     elif name == "weight_ih":
         for block in torch.split(parameter, hidden_size):
             init.xavier_uniform_(block)
-    elif name.startswith("bias_"):
+    elif name in ("bias_ih", "bias_hh", "bias_linear"):
         init.zeros_(parameter)
-    elif not name.startswith("initial_"):
+    else:
         init.uniform_(parameter, -bound, bound)
 
 
-def _set_bias(
-    cell: Cell, named: Mapping[str, Tensor], hidden_size: int, gates: Sequence[str], value: Tensor
-) -> None:
-    """Give gates a bias: all of it from the input's side."""
-    for side, order in (("bias_ih", cell.input_gates), ("bias_hh", cell.state_gates)):
-        for gate in gates:
-            if gate in order:
-                start = order.index(gate) * hidden_size
-                named[side][start : start + hidden_size] = value if side == "bias_ih" else 0
+def _set_biases(cell: Cell, named: Mapping[str, Tensor], sums: Sequence[Biases], value: Tensor) -> None:
+    """Give biases that are added up this sum: all of it to the first, nothing to the others."""
+    for leaves in sums:
+        parts = [part for leaf in leaves for part in _parts(cell, named, leaf, len(value))]
+        for n, part in enumerate(parts):
+            part.copy_(torch.zeros_like(value) if n else value)
+
+
+def _parts(cell: Cell, named: Mapping[str, Tensor], leaf: Node, hidden_size: int) -> Iterator[Tensor]:
+    """Where the biases of a leaf are, a gate's from the input and from the state."""
+    if leaf.op == "vector":
+        yield named[leaf.name]
+    for side, name, order in (("x", "bias_ih", cell.input_gates), ("h", "bias_hh", cell.state_gates)):
+        if leaf.op == "gate" and leaf.part in ("", side):
+            start = order.index(leaf.name) * hidden_size
+            yield named[name][start : start + hidden_size]

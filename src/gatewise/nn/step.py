@@ -38,7 +38,8 @@ class Step(Layer):
         {vector}: ``[H]``, for each `Vector` of the cell.
 
     Raises:
-        ValueError, RuntimeError: wrong dimensions, shapes or types, as in `torch.nn`, in the same words.
+        ValueError, RuntimeError: wrong dimensions, shapes or types, as in `torch.nn`, in the same words; a
+            cell that projects its output.
 
     Example:
         >>> import torch
@@ -57,6 +58,7 @@ class Step(Layer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(cell, input_size, hidden_size, bias)
+        checks.not_projected(cell)
         self._declare("", input_size, device, dtype)
         if not bias:
             self.register_parameter("bias_ih", None)
