@@ -1,0 +1,44 @@
+"""The page on cells: what is derived in it is fresh, what can be run in it runs, and its drawing is one."""
+
+from __future__ import annotations
+
+import doctest
+import math
+from xml.etree import ElementTree
+
+import pytest
+
+from gatewise import cells, nn
+from tests.cells.page import MISTAKES, PAGE, message, terms, written
+
+
+def test_the_derived_parts_are_fresh() -> None:
+    assert PAGE.read_text(encoding="utf-8") == written(), "run: python -m tests.cells.page"
+
+
+def test_the_examples_run() -> None:
+    failed, attempted = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
+    assert (failed, attempted > 0) == (0, True)
+
+
+@pytest.mark.parametrize("title", MISTAKES)
+def test_a_mistake_is_met_with_its_place_and_a_remedy(title: str) -> None:
+    said = message(MISTAKES[title])
+    assert said.startswith("mine.py:")
+    assert "cell 'leaky': " in said
+
+
+@pytest.mark.parametrize("name", cells.__all__)
+def test_a_layer_has_as_many_numbers_as_the_page_says(name: str) -> None:
+    cell, (I, H, P) = getattr(cells, name), (5, 7, 3)
+    layer = nn.Recurrent(cell, I, H, proj_size=P if cell.projects else 0)
+    sizes = {"HI": H * I, "H²": H * H, "HP": H * P, "H": H}
+    expected = sum(n * sizes[product] for product, n in terms(cell).items())
+    assert sum(math.prod(p.shape) for p in layer.parameters()) == expected
+
+
+def test_the_drawing_is_svg_with_words_for_those_who_cannot_see_it() -> None:
+    root = ElementTree.parse(PAGE.with_name("lstm.svg")).getroot()
+    said = {child.tag.rpartition("}")[2]: child.text for child in root}
+    assert said["title"]
+    assert "forget" in str(said["desc"])
