@@ -208,6 +208,21 @@ def np_deep(gate, h, c):
 
 
 @cell
+def direct(h, c, *, a: Input, b, v: Vector):
+    """Products of what is in memory anyway: pre-activations, a product, a state, a vector."""
+    u = linear(a) + linear(b)
+    h = tanh(linear(linear(c))) + 0.3 * linear(v)
+    return h * sigmoid(u), 0.5 * c + tanh(a + b)
+
+
+def np_direct(gate, h, c, v):
+    a, b = gate("a"), gate("b")
+    u = gate.linear(0, a) + gate.linear(1, b)
+    h = np.tanh(gate.linear(3, gate.linear(2, c))) + 0.3 * gate.linear(4, v)
+    return h * sigma(u), 0.5 * c + np.tanh(a + b)
+
+
+@cell
 def normal(h, c, *, i: Split, f: Split, g: Split, o: Split):
     """The LSTM of Ba, Kiros & Hinton 2016, equations 20 to 22."""
     ix, fx, gx, ox = layer_norm(i.x, f.x, g.x, o.x)
@@ -232,8 +247,9 @@ def everything(h, c, *, a: Input, b, v: Vector):
     before = c
     n, m = layer_norm(linear(tanh(a)) + v, c, eps=0.1)
     c = 0.5 * before + tanh(linear(sigmoid(n) * m) + b)
-    h = project(tanh(layer_norm(c, eps=0.01)) + 0.1 * before)
-    return h, c
+    u = tanh(layer_norm(c, eps=0.01)) + 0.1 * before
+    h = project(u)
+    return h, c + 0.2 * tanh(linear(u))
 
 
 def np_everything(gate, h, c, v, **w):
@@ -241,7 +257,8 @@ def np_everything(gate, h, c, v, **w):
     n, m = norm(gate.linear(0, np.tanh(gate("a"))) + v, c, eps=0.1)
     n, m = gain[0] * n + bias[0], gain[1] * m + bias[1]
     old, c = c, 0.5 * c + np.tanh(gate.linear(1, sigma(n) * m) + gate("b"))
-    return gate.project(np.tanh(gain[2] * norm(c, eps=0.01)[0] + bias[2]) + 0.1 * old), c
+    u = np.tanh(gain[2] * norm(c, eps=0.01)[0] + bias[2]) + 0.1 * old
+    return gate.project(u), c + 0.2 * np.tanh(gate.linear(2, u))
 
 
 lstm_projected = projected(cells.lstm)
@@ -316,6 +333,7 @@ MADE_UP = [
 IN_PHASES = [
     Example(reset_first, np_reset_first),
     Example(deep, np_deep),
+    Example(direct, np_direct),
     Example(normal, np_normal),
     Example(everything, np_everything),
     Example(lstm_projected, np_lstm_projected),

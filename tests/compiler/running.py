@@ -196,7 +196,7 @@ class Call:
         results = {"gradient x": self.sequence("dx", I)}
         self.fields["dx"] *= dx
         self.projected = self.sequence("projected", self.p.P) if cell.projects else None
-        self.by_vectors = self.memory.copy(np.zeros((B, len(cell.vectors) * H)))
+        self.by_vectors = self.memory.copy(np.zeros((B, len(plan.by_vectors) * H)))
         self.fields["by_vectors"] = self.by_vectors.ctypes.data
         self.scratch(self.kernels.backward_scratch(B, I, H, self.p.P))
         self.fields["zeros"] = self.zeros.ctypes.data
@@ -244,8 +244,10 @@ class Call:
             self.outer(
                 self.projected, self.column(plan.cell.next_states[0].args[0]), results["gradient w_hr"]
             )
-        for n, v in enumerate(cell.vectors):
-            results[f"gradient vector_{v}"] = self.by_vectors[:, n * H : (n + 1) * H].sum(0)
+        for n, numbers in enumerate(plan.by_vectors.values()):
+            for number in numbers:
+                by_vector = self.by_vectors[:, n * H : (n + 1) * H].sum(0)
+                results[f"gradient vector_{cell.vectors[number]}"] = by_vector
         return results
 
     def column(self, node: Node) -> Array:

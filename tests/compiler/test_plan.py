@@ -95,5 +95,19 @@ def test_products_in_the_middle_lie_behind_the_slots() -> None:
     assert plan(lstm_projected).derivatives == 4
 
 
+def test_derivatives_take_the_place_of_gates_that_nothing_reads_any_more() -> None:
+    for cell in (cells.lstm, cells.gru, peephole, normal):
+        assert plan(cell).overwrites
+    assert not plan(cells.rnn).overwrites  # which keeps none
+    assert not plan(reset_first).overwrites  # whose products read derivatives before the last pass
+
+
+def test_vectors_with_the_same_derivative_share_its_sum() -> None:
+    p = plan(normal)
+    shared = [numbers for numbers in p.by_vectors.values() if len(numbers) > 1]
+    assert len(shared) == 4  # the biases of each gate from the input's norm and from the state's
+    assert sorted(n for numbers in p.by_vectors.values() for n in numbers) == list(range(18))
+
+
 def test_a_plan_is_made_once() -> None:
     assert plan(cells.lstm) is plan(cells.lstm)

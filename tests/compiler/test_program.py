@@ -13,7 +13,15 @@ from gatewise import Cell, cell, cells, tanh
 from gatewise.compiler import host, machine, program
 from gatewise.compiler.plan import plan
 from gatewise.compiler.program import compiled, room, split, worth
-from tests.compiler.examples import BY_CHANCE, EXAMPLES, IN_PHASES, Example, examples, peephole, typed_examples
+from tests.compiler.examples import (
+    BY_CHANCE,
+    EXAMPLES,
+    IN_PHASES,
+    Example,
+    examples,
+    peephole,
+    typed_examples,
+)
 from tests.compiler.problems import problem
 from tests.compiler.running import Call, Results, assert_same_bits, run
 

@@ -73,6 +73,14 @@ def test_products_of_one_vector_share_a_phase_and_others_follow(graph: Graph) ->
     assert found.phases[1].passes[0].spills == (second,)
 
 
+def test_products_with_transposed_matrices_have_a_phase_each(graph: Graph) -> None:
+    x = graph.leaf("state", "x")
+    first, second = (graph.node("linear_back", x, name=str(n)) for n in range(2))
+    found = schedule([graph.node("add", first, second)])
+    assert [phase.products for phase in found.phases] == [(), (first,), (second,)]
+    assert found.phases[1].passes[0].spills == (first,)
+
+
 def test_what_is_dear_is_stored_and_what_is_cheap_is_computed_again(graph: Graph) -> None:
     x = graph.leaf("state", "x")
     cheap, dear = graph.node("mul", x, x), graph.node("tanh", x)

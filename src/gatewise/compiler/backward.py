@@ -10,7 +10,7 @@ Arrays, last axis contiguous, strides as in forward:
 - ``gates [T, B, plan.gates * H]``, ``means [T, B, .]``, ``init_s``, ``out_s``: as forward left them
 - ``derivatives [T, B, plan.derivatives * H]``: written, by the slots, then by the products `linear`
 - ``projected [T, B, P]``: written, the derivative by a projected output
-- ``by_vectors [B, vectors * H]``: each row's part of the derivatives by the vectors is added
+- ``by_vectors [B, . * H]``: each row's part of the derivatives by the vectors is added, as the plan has them
 - ``dout [T, B, P]``: the derivative by the output
 - ``carry_s [B, H]``: in, the derivative by the final state s; out, by the state s that entered first
 - ``dinit_s [B, H]`` (or null): what resets bring is added; the derivative by the initial state is both
@@ -334,10 +334,9 @@ def _write_pass(plan: Plan, one: Pass, place: Place) -> list[list[Value]]:
             stores.append((code.constant(0), target))
         elif node is not None and (node in one.outputs or node in one.readable):
             stores.append((values[node], target))
-    for n, name in enumerate(cell.vectors):
-        node = plan.adjoints[cell.graph.leaf("vector", name)]
+    for n, node in enumerate(plan.by_vectors):
         if node in one.outputs:
-            row = b.add(b.mul(place.row, i64(len(cell.vectors))), i64(n))
+            row = b.add(b.mul(place.row, i64(len(plan.by_vectors))), i64(n))
             at = code.at(f.pointer("by_vectors"), b.add(b.mul(row, f["H"]), place.unit))
             stores.append((b.fadd(code.load(at, place.mask), values[node]), at))
     stores += [(values[node], spill(plan.backward, node, place, f)) for node in one.spills]

@@ -43,16 +43,15 @@ def _write_pass(
     code, b, V = at_row.code, at_row.code.b, at_row.code.width
     sums = [code.room(code.number.type, _LANES) for _ in one.means]
     for room in sums:
-        with code.loop(i64(0), i64(_LANES), i64(V)) as lane:
-            code.store(code.constant(0), code.at(room, lane))
+        for lane in range(0, _LANES, V):
+            code.store(code.constant(0), code.at(room, i64(lane)))
 
     def visit(place: Place) -> None:
         lane = i64(0) if V == _LANES else b.and_(place.unit, i64(_LANES - 1))
         for room, values in zip(sums, write(one, place), strict=True):
-            at = code.at(room, lane)
-            for value in values:
-                there = value if place.mask is None else b.select(place.mask, value, code.constant(0))
-                code.store(b.fadd(code.load(at), there), at)
+            total, at = _added(code, values), code.at(room, lane)
+            there = total if place.mask is None else b.select(place.mask, total, code.constant(0))
+            code.store(b.fadd(code.load(at), there), at)
 
     with code.loop(i64(0), at_row.units, i64(V)) as unit:
         place = replace(at_row, unit=unit)
@@ -68,9 +67,13 @@ def _write_pass(
 
 
 def _total(code: Code, room: Value) -> Value:
-    """The lanes added up, two by two."""
-    lanes = [code.scalar(room, i64(n)) for n in range(_LANES)]
-    while len(lanes) > 1:
-        half = len(lanes) // 2
-        lanes = [code.b.fadd(lanes[n], lanes[n + half]) for n in range(half)]
-    return lanes[0]
+    """The lanes added up."""
+    return _added(code, [code.scalar(room, i64(n)) for n in range(_LANES)])
+
+
+def _added(code: Code, values: Sequence[Value]) -> Value:
+    """The sum of some values, added two by two: none waits for all others."""
+    while len(values) > 1:
+        pairs = [code.b.fadd(*values[n : n + 2]) for n in range(0, len(values) - 1, 2)]
+        values = [*pairs, *values[2 * len(pairs) :]]
+    return values[0]

@@ -67,7 +67,9 @@ class Plan:
     @functools.cached_property
     def multiplied(self) -> list[Node]:
         """What the products in the middle of a step multiply, in the order of memory."""
-        return list(dict.fromkeys(product.args[0] for product in self.forward.products))
+        own = {*(slot.leaf for slot in self.slots), *self.cell.linears}  # these have their places
+        vectors = dict.fromkeys(product.args[0] for product in self.forward.products)
+        return [vector for vector in vectors if vector not in own]
 
     @functools.cached_property
     def columns(self) -> dict[Node, int]:
@@ -83,8 +85,9 @@ class Plan:
     @functools.cached_property
     def stored(self) -> dict[Node, Level]:
         """When what a step itself leaves in a row of ``gates`` is there; the rest is from the beginning."""
+        from_input = {slot.leaf for slot in self.slots if slot.row_hh is None}
         passes = (one for phase in self.forward.phases for one in phase.passes)
-        return {node: one.level for one in passes for node in one.readable}
+        return {node: one.level for one in passes for node in one.readable if node not in from_input}
 
     def products_at(self, level: Level) -> tuple[Node, ...]:
         """What the sums of a tile are in a pass of forward."""
@@ -105,6 +108,22 @@ class Plan:
         first = len(self.slots)
         linear = {node: first + n for n, node in enumerate(self.cell.linears)}
         return {slot.leaf: n for n, slot in enumerate(self.slots)} | linear
+
+    @functools.cached_property
+    def overwrites(self) -> bool:
+        """Whether derivatives can take the place of gates: all are stored when gates are read no more."""
+        last = self.backward.phases[-1].passes[-1]
+        stored = {*last.outputs, *last.readable}
+        found = (self.adjoints[node] for node in self.derivative_columns if node in self.adjoints)
+        return self.keeps and not self.backward.products and all(node in stored for node in found)
+
+    @functools.cached_property
+    def by_vectors(self) -> dict[Node, list[int]]:
+        """The derivatives by learned vectors, and by which of them each is: two biases may have the same."""
+        found: dict[Node, list[int]] = {}
+        for n, name in enumerate(self.cell.vectors):
+            found.setdefault(self.adjoints[self.cell.graph.leaf("vector", name)], []).append(n)
+        return found
 
     @functools.cached_property
     def by_seen(self) -> Node:

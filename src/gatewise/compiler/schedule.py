@@ -22,7 +22,7 @@ from gatewise.compiler.elementwise import operands
 from gatewise.language.graph import PRODUCTS, Node, topological
 
 _CHEAP = frozenset(
-    {"add", "sub", "mul", "neg", "abs", "relu", "minimum", "maximum", "less", "less_equal", "where"}
+    {"add", "sub", "mul", "neg", "abs", "relu", "minimum", "maximum", "less", "less_equal", "where", "still"}
 )
 
 
@@ -55,7 +55,10 @@ class Pass:
 @final
 @dataclass(frozen=True)
 class Phase:
-    """Its passes, and the products it begins with, all of one vector (none: that which begins the step)."""
+    """Its passes, and the products it begins with (none: that which begins the step).
+
+    Only `linear` of one vector are made together; any other product has a phase of its own.
+    """
 
     products: tuple[Node, ...]
     passes: tuple[Pass, ...]
@@ -119,7 +122,8 @@ class _Planner:
     def __init__(self, given: frozenset[Node], momentary: dict[Node, Level], start: Level) -> None:
         self._given, self._momentary, self._start = given, momentary, start
         self._levels: dict[Node, Level] = {}
-        self._phase_of: dict[Node, int] = {}  # by what its products multiply
+        self._phase_of: dict[Node, int] = {}  # by what its products multiply, or by its product
+        self._multiplied: dict[Node, None] = {}
         self._home: dict[Node, Level] = {}  # where dear terms are computed
         self._seen: set[tuple[Node, Level]] = set()
         # Dictionaries without values are sets that keep their order.
@@ -131,7 +135,7 @@ class _Planner:
     def plan(self, outputs: list[Node], readable: list[Node], together: bool) -> None:
         for node in topological([*outputs, *readable]):
             self._levels[node] = self._level(node)
-        self._readable = dict.fromkeys([*readable, *self._phase_of])
+        self._readable = dict.fromkeys([*readable, *self._multiplied])
         for node in self._readable:
             self._stores[self._levels[node]][node] = None
         for phase in (START.phase, *self._phase_of.values()):
@@ -170,8 +174,11 @@ class _Planner:
         latest = max(self._levels[arg] for arg in node.args)
         if node.op in PRODUCTS:
             (vector,) = node.args
+            self._multiplied[vector] = None
+            # The matrices of several `linear` lie side by side, and one product does for all.
+            of = vector if node.op == "linear" else node
             next_phase = max([latest.phase, *self._phase_of.values()]) + 1
-            return Level(self._phase_of.setdefault(vector, next_phase), 0)
+            return Level(self._phase_of.setdefault(of, next_phase), 0)
         if node.op == "mean":
             adding = Level(latest.phase, max(latest.walk, 1))  # pass 0 sees tiles, not rows
             self._means[adding][node] = None

@@ -38,10 +38,14 @@ def written_out(cell: Cell) -> Cell:
         if node.op != "norm":
             return _again(graph, node, args)
         mean = graph.node("mean", *args)
-        centred = [graph.node("sub", arg, mean) for arg in args]
+        # The variance does not change with the mean (values about their mean add up to 0): to know that
+        # spares a gradient one mean that waits for another.
+        about = graph.node("still", mean)
+        centred = [graph.node("sub", arg, about) for arg in args]
         variance = graph.node("mean", *(graph.node("mul", value, value) for value in centred))
         root = graph.node("sqrt", graph.node("add", variance, graph.constant(node.value)))
-        return graph.node("mul", centred[int(node.name)], graph.node("div", graph.constant(1), root))
+        value = graph.node("sub", args[int(node.name)], mean)
+        return graph.node("mul", value, graph.node("div", graph.constant(1), root))
 
     return rebuilt(cell, by_means)
 

@@ -16,9 +16,10 @@ Most operations take the numbers of one unit and give one. Others see more than 
 ``project``, the products with learned matrices in the middle of a step (``linear`` number ``name``), and
 ``norm``, argument number ``name`` less the mean of all units of all arguments, over the root of their
 variance and ``value``. Where ``norm`` has been written out (`changes.written_out`) there is ``mean``, the
-mean of all units of all its arguments, the same number for every unit. ``linear_back``, ``project_back`` are
-what a gradient has of the products: products with the transposed matrices. ``dropout`` and ``zoneout`` choose
-by chance, draw number ``name``, with the rate ``value``, anew each ``part`` (a step or a sequence).
+mean of all units of all its arguments, the same number for every unit, and ``still``, its argument with a
+derivative of 0. ``linear_back`` and ``project_back`` are what a gradient has of the products: products with
+the transposed matrices. ``dropout`` and ``zoneout`` choose by chance, draw number ``name``, with the rate
+``value``, anew each ``part`` (a step or a sequence).
 """
 
 from __future__ import annotations

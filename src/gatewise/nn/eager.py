@@ -213,7 +213,8 @@ def _step(
     leaves = _leaves(cell, from_input, weights, states, operations)
     values = evaluate(nodes, leaves, operations)
     rows, H = from_input.size(0), from_input.size(1) // len(cell.input_gates)
-    whole = [v if node.op == "project" else v.expand(rows, H) for node, v in zip(nodes, values, strict=True)]
+    pairs = zip(nodes, values, strict=True)
+    whole = [v.expand(rows, v.size(-1) if node.op == "project" else H) for node, v in pairs]
     n = len(cell.states)
     return tuple(whole[:n]), tuple(whole[n:])
 

@@ -36,15 +36,14 @@ class Backward(Problem):
         if plan.forward.means:
             self.give("means", means)
         self.slots = len(plan.slots)
-        # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True)
-        # or later passes of a step read the gates.
-        in_place = plan.keeps and plan.backward.is_single and not _graph_is_kept()
+        # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
+        in_place = plan.overwrites and not _graph_is_kept()
         self.derivatives = gates if in_place else self.sequence(plan.derivatives * self.H)
         self.give("derivatives", self.derivatives)
         if call.cell.projects:
             self.projected = self.sequence(self.P)
             self.give("projected", self.projected)
-        self.by_vectors = self.x.new_zeros(self.B, len(call.cell.vectors) * self.H)
+        self.by_vectors = self.x.new_zeros(self.B, len(plan.by_vectors) * self.H)
         self.fields["by_vectors"] = address(self.by_vectors)
         for name, steps in zip(call.cell.states, self.state_steps, strict=True):
             self.give(f"out_{name}", steps)
@@ -206,7 +205,12 @@ class Backward(Problem):
         return self.derivatives.sum(tuple(range(self.derivatives.dim() - 1)))
 
     def _by_vectors(self) -> list[Tensor]:
-        return list(self.by_vectors.sum(0).view(-1, self.H)) if self.call.cell.vectors else []
+        found: list[Tensor] = [self.x] * len(self.call.cell.vectors)
+        sums = self.by_vectors.sum(0).view(-1, self.H)
+        for by_vector, numbers in zip(sums, self.cell.plan.by_vectors.values(), strict=True):
+            for n in numbers:
+                found[n] = by_vector.clone()  # of its own: torch may add to it in place
+        return found
 
     def _by_biases(self) -> list[Tensor]:
         if not self.call.biased:
