@@ -3,19 +3,35 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gatewise
-from gatewise import Cell, Input, Split, Vector, cell, cells, dropout, layer_norm, linear, sigmoid, tanh
+from gatewise import (
+    Cell,
+    Input,
+    Split,
+    Vector,
+    cell,
+    cells,
+    dropout,
+    layer_norm,
+    linear,
+    project,
+    sigmoid,
+    tanh,
+)
 from gatewise import nn as ours
 from gatewise import zoneout as kept
 from gatewise.compiler import program
 from gatewise.nn.obstacles import Obstacle
+from tests.nn.layers import pair
 
 T, B, I, H, P = 7, 4, 3, 6, 2
 
@@ -254,3 +270,155 @@ def test_dropped_connections_are_all_there_outside_of_training(kind) -> None:
     x, *states = inputs(layer)
     found, expected = (tensors(call(one, x, *states)) for one in (layer, plain))
     assert all(torch.equal(*both) for both in zip(found, expected, strict=True))
+
+
+PROJECTED: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "no-bias": {"bias": False},
+    "both-ways-batch-first": {"num_layers": 2, "bidirectional": True, "batch_first": True},
+}
+
+
+@pytest.mark.parametrize("form", PROJECTED)
+def test_projected_lstms_are_those_of_torch(form, assert_same) -> None:
+    mine, theirs = pair("LSTM", proj_size=P, **PROJECTED[form])
+    assert [*mine.state_dict()] == [*theirs.state_dict()]
+    mine.load_state_dict(theirs.state_dict(), strict=True)
+    theirs.load_state_dict(mine.state_dict(), strict=True)
+    scans = mine.num_layers * (1 + mine.bidirectional)
+    states = [torch.randn(scans, B, width, dtype=torch.float64) for width in (P, mine.hidden_size)]
+    x = torch.randn((B, T, 3) if mine.batch_first else (T, B, 3), dtype=torch.float64)
+    assert_same(mine, theirs, lambda layer, x, *states: layer(x, states), x, *states)
+    assert_same(mine, theirs, lambda layer, x: layer(x), x)
+    assert_same(mine, theirs, lambda layer, x: layer(x), x[0])  # without a batch
+
+
+def test_rows_of_a_projected_lstm_end_where_they_end(assert_same) -> None:
+    mine, theirs = pair("LSTM", proj_size=P, bidirectional=True)
+    lengths = [3, 7, 1, 5]
+
+    def padded(layer: Any, x: Tensor) -> Any:
+        if layer is mine:
+            return layer(x, lengths=lengths)
+        packed = pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+        output, final = layer(packed)
+        return pad_packed_sequence(output)[0], final
+
+    assert_same(mine, theirs, padded, torch.randn(T, B, 3, dtype=torch.float64))
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")  # torch's own
+def test_a_projected_lstm_is_compiled_watched_and_swapped() -> None:
+    theirs = torch.nn.LSTM(I, H, proj_size=P)
+    model = torch.nn.Sequential(theirs)
+    x = torch.randn(T, B, I)
+    expected, (h, c) = theirs(x)
+    swapped: Any = gatewise.accelerate(model)[0]
+    assert type(swapped) is ours.LSTM
+    assert "gatewise" in str(gatewise.accelerate.report(model))
+    with gatewise.strict(), gatewise.watch(model) as seen:
+        output, _ = swapped(x)
+        output.sum().backward()
+    torch.testing.assert_close(output, expected)
+    (name,) = seen
+    assert torch.equal(seen[name].h, output)
+    torch.testing.assert_close(seen[name].c[-1], c[0])
+    torch.testing.assert_close(seen[name].h[-1], h[0])
+    assert seen[name].c.shape == (T, B, H)
+
+
+@cell
+def fed(h, *, a: Input):
+    """Nothing comes from the state but by arithmetic."""
+    return tanh(a) + 0.5 * h
+
+
+@cell
+def named(h, *, a, initial_h: Vector):
+    """A vector with a name that a layer might want."""
+    return tanh(a) * initial_h
+
+
+@cell
+def narrow(h, c, *, a, b: Input):
+    """An output that is projected."""
+    c = tanh(a) + sigmoid(b) * c
+    return project(c), c
+
+
+RATE = "must be a number from 0 to less than 1"
+CHRONO = {"init": "chrono", "max_steps": 9}
+REFUSED: dict[str, tuple[Cell, dict[str, Any], str]] = {
+    **{
+        f"{name}-{value}": (cells.gru, {name: value}, rf"^{name} {RATE}.* Got {value!r}\.$")
+        for name in ("zoneout", "recurrent_dropout", "weight_drop")
+        for value in (-0.1, 1, True, None, "half", 1j, float("nan"))
+    },
+    "zoneout-few": (cells.lstm, {"zoneout": (0.1,)}, r"one for each of the 2 states of cell 'lstm'"),
+    "zoneout-many": (cells.gru, {"zoneout": (0.1, 0.2)}, r"each of the 1 states .* Got \(0.1, 0.2\)"),
+    "zoneout-true": (cells.gru, {"zoneout": (True,)}, r"Got \(True,\)"),
+    "zoneout-projected": (cells.lstm, {"zoneout": 0.1, "proj_size": 2}, "^zoneout .*'h', which is proj"),
+    "zoneout-projecting": (narrow, {"zoneout": 0.1, "proj_size": 2}, "^zoneout .*'h', which is proj"),
+    "dropout-unseen": (fed, {"recurrent_dropout": 0.1}, "^recurrent_dropout .* 'fed', none of whose"),
+    "drop-unseen": (fed, {"weight_drop": 0.1}, "^weight_drop must be 0 for cell 'fed', none of whose"),
+    "proj-output": (cells.gru, {"proj_size": 2}, "^proj_size must be 0 for cell 'gru': .* Got 2"),
+    "proj-missing": (narrow, {}, "^proj_size must be given for cell 'narrow'"),
+    "init": (cells.gru, {"init": "xavier"}, "^init must be one of 'torch', .* Got 'xavier'"),
+    "chrono-alone": (cells.gru, {"init": "chrono"}, "^max_steps must be given with init='chrono'"),
+    "steps-alone": (cells.gru, {"max_steps": 9}, "^max_steps .* and only then. Got 9"),
+    **{
+        f"steps-{value}": (cells.gru, CHRONO | {"max_steps": value}, "^max_steps .* at least 3")
+        for value in (2, True, "9", float("nan"), float("inf"))
+    },
+    **{
+        f"bias-{value}": (cells.gru, {"forget_bias": value}, f"^forget_bias must be .* Got {value!r}")
+        for value in (True, "1", float("nan"), float("inf"))
+    },
+    "bias-no-gate": (cells.rnn, {"forget_bias": 1.0}, "^forget_bias needs a gate .* 'rnn' has none"),
+    "chrono-no-gate": (cells.rnn, CHRONO, "^init='chrono' needs a gate"),
+    "bias-none": (cells.gru, {"forget_bias": 1.0, "bias": False}, "^forget_bias .* bias is False"),
+    "bias-twice": (cells.gru, {"forget_bias": 1.0, **CHRONO}, "^forget_bias must be None"),
+    "learned-name": (named, {"learn_initial_state": True}, "^learn_initial_state .*'initial_h' bears"),
+}
+
+
+@pytest.mark.parametrize(("of", "options", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_or_would_do_nothing_is_refused(of, options, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        recurrent(of, I, H, **options)
+
+
+def test_whether_states_are_learned_is_true_or_false() -> None:
+    with pytest.raises(TypeError, match=r"^learn_initial_state should be of type bool, got: int$"):
+        recurrent(cells.gru, I, H, learn_initial_state=1)
+
+
+def test_a_step_does_not_project() -> None:
+    with pytest.raises(ValueError, match=r"^cell must not project its output in a Step\. Got 'narrow'"):
+        ours.Step(narrow, I, H)
+
+
+def test_options_are_shown() -> None:
+    options = {"zoneout": (0.25, 0.0), "recurrent_dropout": 0.5, "weight_drop": 0.125, "forget_bias": 1.0}
+    shown = "zoneout=(0.25, 0.0), recurrent_dropout=0.5, weight_drop=0.125, forget_bias=1.0"
+    assert repr(recurrent(cells.lstm, I, H, **options)) == f"Recurrent(lstm, {I}, {H}, {shown})"
+    more = {"init": "chrono", "max_steps": 9, "learn_initial_state": True}
+    shown = "init=chrono, max_steps=9, learn_initial_state=True"
+    assert repr(recurrent(cells.gru, I, H, zoneout=0.0, **more)) == f"Recurrent(gru, {I}, {H}, {shown})"
+
+
+def test_layers_from_before_there_were_options_still_run() -> None:
+    layer = recurrent(cells.gru, I, H).eval()
+    x = torch.randn(T, B, I)
+    expected, _ = layer(x)
+    for name in (
+        "checkpoint", "zoneout", "recurrent_dropout", "weight_drop", "init", "forget_bias", "max_steps",
+        "learn_initial_state",
+    ):  # fmt: skip
+        del vars(layer)[name]
+    old = pickle.loads(pickle.dumps(layer))
+    assert torch.equal(old(x)[0], expected)
+    assert repr(old) == f"Recurrent(gru, {I}, {H})"
+    old.reset_parameters()
+    old.train()(x)[0].sum().backward()
+    assert old.weight_hh_l0.grad is not None
