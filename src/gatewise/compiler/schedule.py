@@ -133,7 +133,10 @@ class _Planner:
         self._means: dict[Level, dict[Node, None]] = defaultdict(dict)
 
     def plan(self, outputs: list[Node], readable: list[Node], together: bool) -> None:
-        for node in topological([*outputs, *readable]):
+        nodes = list(topological([*outputs, *readable]))
+        # Of a projecting cell the first phase is begun by the output alone; what is wide begins with this.
+        self._phase_of = {node: self._start.phase for node in nodes if node.op == "project_back"}
+        for node in nodes:
             self._levels[node] = self._level(node)
         self._readable = dict.fromkeys([*readable, *self._multiplied])
         for node in self._readable:
