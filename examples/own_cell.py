@@ -1,4 +1,4 @@
-"""A cell of one's own, trained to remember a number that is marked, and asked how long it remembers.
+"""A cell of one's own, trained to remember a number that is marked, and asked how much it keeps.
 
 Run: python examples/own_cell.py
 """
@@ -27,14 +27,14 @@ def sequences(steps, rows):
     return x, x[at, torch.arange(rows), :1]
 
 
-def main():
+def main(steps=1001):
     """Train for a few seconds; print the error as it falls, and what the forget gate does."""
     torch.manual_seed(0)
     layer = gatewise.nn.Recurrent(keeper, 2, 16, forget_bias=2.0)
     read = torch.nn.Linear(16, 1)
     optimiser = torch.optim.Adam([*layer.parameters(), *read.parameters()], lr=0.01)
     print(keeper, "\n")
-    for step in range(1001):
+    for step in range(steps):
         x, marked = sequences(30, 64)
         output, _ = layer(x)
         loss = (read(output[-1]) - marked).square().mean()

@@ -17,57 +17,57 @@ from gatewise.cells import classic, variants
 
 PAGE = Path(__file__).parents[2] / "docs" / "cells.md"
 
-# What a learner gets wrong, and the first lines of a file that does.
+# What a learner gets wrong.
 MISTAKES = {
-    "A branch": """
+    "A branch": """\
 @cell
 def leaky(h, *, f, g):
     if f > 0:
         h = f * h
     return h + tanh(g)
 """,
-    "A change in place": """
+    "A change in place": """\
 @cell
 def leaky(h, *, g):
     h += tanh(g)
     return h
 """,
-    "A function from elsewhere": """
+    "A function from elsewhere": """\
 @cell
 def leaky(h, *, g):
     h = 0.9 * h + torch.tanh(g)
     return h
 """,
-    "A matrix": """
+    "A matrix": """\
 @cell
 def leaky(h, *, g):
     h = 0.9 * h + tanh(W @ h + g)
     return h
 """,
-    "The whole of a gate in two parts": """
+    "The whole of a gate in two parts": """\
 @cell
 def leaky(h, *, f, n: Split):
     h = sigmoid(f) * h + tanh(n)
     return h
 """,
-    "A state that is not returned": """
+    "A state that is not returned": """\
 @cell
 def leaky(h, c, *, f, g):
     c = sigmoid(f) * c + tanh(g)
     return c
 """,
-    "No return": """
+    "No return": """\
 @cell
 def leaky(h, *, g):
     h = 0.9 * h + tanh(g)
 """,
-    "A gate that does nothing": """
+    "A gate that does nothing": """\
 @cell
 def leaky(h, *, f, g):
     h = 0.9 * h + tanh(g)
     return h
 """,
-    "A number as a gate": """
+    "A number as a gate": """\
 @cell
 def leaky(h, *, g, rate=0.9):
     h = rate * h + tanh(g)
@@ -88,13 +88,15 @@ def written() -> str:
 
 
 def _errors() -> str:
-    return "\n".join(
-        f"**{title}**\n\n```python{code}```\n\n> {message(code)}\n" for title, code in MISTAKES.items()
+    each = (
+        f"**{title}**\n\n```python\n{code}```\n\n```text\n{message(code)}\n```\n"
+        for title, code in MISTAKES.items()
     )
+    return "\n".join(each)
 
 
 def message(code: str) -> str:
-    """What is said of a file ``mine.py`` with this code, the names that it uses imported in line 1."""
+    """What is said of this code in a file ``mine.py``, where the names that it uses are known."""
     import torch
 
     names = {**vars(gatewise), "torch": torch, "W": None}
@@ -111,11 +113,15 @@ def _cells() -> str:
     table = ["| cell | states | numbers to learn, a layer |", "|---|---|---|"]
     table += [f"| [`{c.name}`](#{c.name}) | `{'`, `'.join(c.states)}` | {count(c)} |" for c in shipped]
     each = [
-        f"### {c.name}\n\n```python\n{sources[c.name]}\n```\n\n```math\n{c.latex()}\n```\n\n"
+        f"### {c.name}\n\n```python\n{sources[c.name]}\n```\n\n```math\n{_formula(c)}\n```\n\n"
         f"Numbers to learn: {count(c)}.\n"
         for c in shipped
     ]
     return "\n".join(table) + "\n\n" + "\n".join(each)
+
+
+def _formula(cell: Cell) -> str:
+    return cell.latex().replace(r"\operatorname", r"\mathrm")  # which GitHub's pages do not have
 
 
 def _sources(module: ModuleType) -> dict[str, str]:

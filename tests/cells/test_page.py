@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+import runpy
 from xml.etree import ElementTree
 
 import pytest
@@ -42,3 +43,11 @@ def test_the_drawing_is_svg_with_words_for_those_who_cannot_see_it() -> None:
     said = {child.tag.rpartition("}")[2]: child.text for child in root}
     assert said["title"]
     assert "forget" in str(said["desc"])
+
+
+def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(PAGE.parents[1] / "examples" / "own_cell.py"))
+    example["main"](steps=1)
+    said = capsys.readouterr().out
+    assert said.startswith("keeper(h, c, *, f, i, g)")
+    assert "step    0: squared error" in said
