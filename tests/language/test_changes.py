@@ -1,0 +1,162 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
+"""Cells made of other cells."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from gatewise import Cell, Split, Vector, cell, cells, dropout, layer_norm, sigmoid, tanh, zoneout
+from gatewise.language.changes import (
+    projected,
+    with_recurrent_dropout,
+    with_zoneout,
+    without_chance,
+    written_out,
+)
+from gatewise.language.graph import CHANCES, Node, topological
+from gatewise.nn.eager import evaluate
+
+B, H = 3, 5
+
+
+@cell
+def plain(h, c, *, a, b: Split, v: Vector):
+    c = sigmoid(a) * c + v * tanh(b.x + b.h)
+    half = tanh(c) / 2
+    h = half + 0.25 * h
+    return h, c
+
+
+@cell
+def dicey(h, c, *, a, b: Split, v: Vector):
+    """`plain` with chance in it."""
+    c = zoneout(c, sigmoid(a) * c + v * dropout(tanh(b.x + b.h), 0.5), 0.125)
+    half = dropout(tanh(c), 0.375, per="sequence") / 2
+    h = half + 0.25 * h
+    return h, c
+
+
+@cell
+def normal(h, c, *, a, b):
+    a, b = layer_norm(a, b, eps=0.01)
+    c = tanh(a) + sigmoid(b) * c
+    return layer_norm(tanh(c)), c
+
+
+def leaves_of(of: Cell) -> dict[Node, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    leaves = [
+        node for node in topological([*of.next_states, of.seen]) if not node.args and node.op != "constant"
+    ]
+    return {leaf: torch.randn(B, H, generator=generator, dtype=torch.float64) for leaf in leaves}
+
+
+def ops(of: Cell) -> list[str]:
+    return [node.op for node in topological([*of.next_states, *of.values.values(), of.seen])]
+
+
+def test_outside_of_training_dropout_is_nothing_and_zoneout_the_mean() -> None:
+    certain = without_chance(dicey)
+    assert not CHANCES & {*ops(certain)}
+    assert not certain.takes_chances
+    leaves = leaves_of(certain)
+    named = {f"{node.op} {node.name} {node.part}": value for node, value in leaves.items()}
+    new_c = torch.sigmoid(named["gate a "]) * named["state c "] + named["vector v "] * torch.tanh(
+        named["gate b x"] + named["gate b h"]
+    )
+    c = 0.125 * named["state c "] + 0.875 * new_c
+    h = torch.tanh(c) / 2 + 0.25 * named["state h "]
+    found = evaluate([*certain.next_states, certain.values["half"]], leaves)
+    for value, expected in zip(found, (h, c, torch.tanh(c) / 2), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-14, atol=1e-14)
+
+
+def test_a_cell_without_chance_is_itself() -> None:
+    for of in (plain, cells.lstm, normal):
+        assert without_chance(of) is of
+
+
+def test_dropout_alone_leaves_the_equations_that_it_is_put_into() -> None:
+    @cell
+    def dropped(h, *, a):
+        return dropout(tanh(dropout(a, 0.5)), 0.25) + h
+
+    @cell
+    def whole(h, *, a):
+        return tanh(a) + h
+
+    assert without_chance(dropped).signature() == whole.signature()
+    assert without_chance(with_recurrent_dropout(dropped, 0.5)).signature() == whole.signature()
+
+
+def test_zoneout_of_chosen_states() -> None:
+    for rates, zoned in (((0.0, 0.25), [1]), ((0.5, 0.0), [0]), ((0.5, 0.25), [0, 1])):
+        found = with_zoneout(plain, rates)
+        for n, (node, before) in enumerate(zip(found.next_states, plain.next_states, strict=True)):
+            if n in zoned:
+                assert (node.op, node.value, node.part) == ("zoneout", rates[n], "step")
+                assert node.args == (plain.graph.leaf("state", plain.states[n]), before)
+            else:
+                assert node is before
+            assert found.values[found.states[n]] is node
+        draws = [node.name for node in found.next_states if node.op == "zoneout"]
+        assert len({*draws}) == len(zoned)
+
+
+def test_recurrent_dropout_is_of_what_gates_see() -> None:
+    found = with_recurrent_dropout(plain, 0.25)
+    assert (found.seen.op, found.seen.value, found.seen.part) == ("dropout", 0.25, "sequence")
+    assert found.seen.args == (plain.seen,)
+    assert found.next_states == plain.next_states
+    assert found.takes_chances
+    assert not plain.takes_chances
+
+
+def test_no_draw_is_used_twice() -> None:
+    found = with_recurrent_dropout(with_zoneout(dicey, (0.25, 0.25)), 0.5)
+    nodes = topological([*found.next_states, found.seen])
+    draws = [node.name for node in nodes if node.op in CHANCES]
+    assert sorted(draws) == [*"012345"]
+
+
+def test_a_projected_output() -> None:
+    found = projected(cells.lstm)
+    assert found.projects
+    assert not cells.lstm.projects
+    assert found.next_states[0].args == (cells.lstm.next_states[0],)
+    assert found.next_states[1] is cells.lstm.next_states[1]
+    assert str(found).splitlines()[-1] == "  h' = project(o * tanh(c'))"
+
+
+def test_norms_written_out_are_the_same_numbers() -> None:
+    found = written_out(normal)
+    assert "norm" in ops(normal)
+    assert "norm" not in ops(found)
+    leaves = leaves_of(normal)
+    numbers = evaluate(found.next_states, leaves, {"still": lambda node, value: value})
+    for value, expected in zip(numbers, evaluate(normal.next_states, leaves), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_chance,
+        written_out,
+        lambda of: with_zoneout(of, (0.25, 0.0)),
+        lambda of: with_recurrent_dropout(of, 0.25),
+    ],
+)
+@pytest.mark.parametrize("of", [dicey, normal])
+def test_a_changed_cell_is_the_same_cell_else(of: Cell, change) -> None:
+    before, text = of.signature(), str(of)
+    found = change(of)
+    assert change(of) is found  # compiled once
+    assert (of.signature(), str(of)) == (before, text)
+    assert (found.name, found.states, found.parameters) == (of.name, of.states, of.parameters)
+    assert [*found.values] == [*of.values]
+    assert copy.deepcopy(found) is found
