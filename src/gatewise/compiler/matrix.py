@@ -88,6 +88,11 @@ def blocks_of(code: Code, units: Value) -> Value:
     return code.b.sdiv(code.b.add(units, i64(code.width - 1)), i64(code.width))
 
 
+_TILE = ir.FunctionType(
+    VOID, [POINTER, POINTER, *[I64] * 4, POINTER, I64, POINTER, I64, I64, I64, POINTER, I64]
+)
+
+
 @final
 class Tiles:
     """The tile functions of one module, written when first asked for."""
@@ -112,8 +117,7 @@ class Tiles:
         return known or self._write(name, slots, shape)
 
     def _write(self, name: str, slots: int, shape: Shape) -> Value:
-        arguments = [POINTER, POINTER, *[I64] * 4, POINTER, I64, POINTER, I64, I64, I64, POINTER, I64]
-        function = internal_function(self.module, name, arguments)
+        function = internal_function(self.module, name, _TILE.args)
         sums, start, by_row, by_block, by_slot, units, a, stride, panel, panel_stride, *others = function.args
         first, K, ahead, pace = others
         code = Code(function, self.number, self.width)
@@ -240,100 +244,97 @@ def matrix_phase(
 
 
 def _write_multiply(tiles: Tiles, name: str, slots: int) -> Value:
+    blocks_function = _write_blocks(tiles, f"blocks_{slots}", slots)
     function = internal_function(tiles.module, name, [POINTER])
     code = Code(function, tiles.number, tiles.width)
     f, b = _PHASE.read(code, function.args[0]), code.b
-    integers = (f[name] for name in ("outer_stride", "row_stride", "outers", "first", "last"))
-    rows = Rows(f.pointer("a"), *integers)
-    start_from = Start(f.pointer("start"), f["start_row"], f["start_slot"])
-    integers = (f[name] for name in ("stride", "K", "units", "first_block", "last_block"))
-    columns = Columns(f.pointer("panels"), *integers)
-    functions = (Address(f.pointer(name), _VISIT) for name in ("run", "send_for"))
-    then = Then(Elementwise(*functions), f.pointer("context"))
     weights = max(slots, 1)
     room = code.room(code.number.type, code.width * max(weights, _sums(tiles.registers)) * _TILES)
-    for n, first, last in even_rows(code, tallest(weights, tiles.registers), rows.first, rows.last):
+    for n, first, last in even_rows(code, tallest(weights, tiles.registers), f["first"], f["last"]):
         wide = shape(weights, tiles.registers, n)
-        rest = b.srem(b.sub(columns.last, columns.first), i64(wide.blocks))
-        whole = b.sub(columns.last, rest)
-        parts = [(wide, columns.first, whole)]
+        rest = b.srem(b.sub(f["last_block"], f["first_block"]), i64(wide.blocks))
+        whole = b.sub(f["last_block"], rest)
+        parts = [(wide, f["first_block"], whole)]
         if wide.blocks > 1:
-            parts.append((Shape(n, 1), whole, columns.last))
-        of_height = replace(rows, first=first, last=last)
+            parts.append((Shape(n, 1), whole, f["last_block"]))
         for part, start, stop in parts:
-            of_shape = replace(columns, first=start, last=stop)
-            _blocks(code, tiles, slots, part, of_height, start_from, of_shape, then, f["turn"], room)
+            tile = Address(tiles.function(slots, part))
+            sizes = [i64(part.rows), i64(part.blocks), first, last, start, stop]
+            b.call(blocks_function, [function.args[0], room, tile, *sizes])
     b.ret_void()
     return function
 
 
-def _blocks(
-    code: Code,
-    tiles: Tiles,
-    slots: int,
-    shape: Shape,
-    rows: Rows,
-    start: Start,
-    columns: Columns,
-    then: Then,
-    turn: Value,
-    room: Value,
-) -> None:
-    """Tiles of one shape, block after block. Deep panels are used on a group of rows part by part of k."""
-    b, n, V = code.b, shape.rows, code.width
-    tile = tiles.function(slots, shape)
-    line = slots * shape.blocks * V
-    depth = i64(max(16, _PART_BYTES // max(line * code.number.bytes, 1) // 16 * 16))
-    deep = b.icmp_signed(">", columns.K, depth)
-    far = b.icmp_signed(
-        ">", b.mul(columns.K, columns.units), i64(_FAR_BYTES // max(slots * code.number.bytes, 1))
-    )
-    count = b.sdiv(b.sub(rows.last, rows.first), i64(n))
-    reach = code.smaller(count, i64(_TILES))
-    some_rows = b.select(deep, i64(_TILES * n), b.sub(rows.last, rows.first))
-    some_outers = b.select(deep, b.sdiv(i64(_TILES), reach), rows.outers)
-    pace = b.select(far, b.sdiv(b.add(reach, i64(line - 1)), reach), i64(0))
-    backwards = b.trunc(turn, I1)
+def _write_blocks(tiles: Tiles, name: str, slots: int) -> Value:
+    """``blocks(phase, room, tile, rows, blocks, first, last, first_block, last_block)``: tiles of one shape.
+
+    They are taken block after block. Deep panels are used on a group of rows part by part of k.
+    """
+    function = internal_function(tiles.module, name, [POINTER, POINTER, POINTER, *[I64] * 6])
+    phase, room, tile, n, blocks, first, last, first_block, last_block = function.args
+    code = Code(function, tiles.number, tiles.width)
+    f, b, V = _PHASE.read(code, phase), code.b, code.width
+    K, units, stride, outers = f["K"], f["units"], f["stride"], f["outers"]
+    tile_function = Address(tile, _TILE)
+    run, send_for = (Address(f.pointer(name), _VISIT) for name in ("run", "send_for"))
+    line = b.mul(blocks, i64(slots * V))
+    part = b.sdiv(i64(_PART_BYTES), code.larger(b.mul(line, i64(code.number.bytes)), i64(1)))
+    depth = code.larger(i64(16), b.and_(part, i64(-16)))
+    deep = b.icmp_signed(">", K, depth)
+    far = b.icmp_signed(">", b.mul(K, units), i64(_FAR_BYTES // max(slots * code.number.bytes, 1)))
+    reach = code.smaller(b.sdiv(b.sub(last, first), n), i64(_TILES))
+    some_rows = b.select(deep, b.mul(n, i64(_TILES)), b.sub(last, first))
+    some_outers = b.select(deep, b.sdiv(i64(_TILES), code.larger(reach, i64(1))), outers)
+    share = b.sdiv(b.add(reach, b.sub(line, i64(1))), code.larger(reach, i64(1)))
+    pace = b.select(far, share, i64(0))
+    backwards = b.trunc(f["turn"], I1)
     with (
-        code.loop(i64(0), rows.outers, some_outers) as outer,
-        code.loop(rows.first, rows.last, some_rows) as row,
-        code.loop(columns.first, columns.last, i64(shape.blocks)) as done,
+        code.loop(i64(0), outers, some_outers) as outer,
+        code.loop(first, last, some_rows) as row,
+        code.loop(first_block, last_block, blocks) as done,
     ):
-        mirrored = b.sub(b.sub(b.add(columns.first, columns.last), i64(shape.blocks)), done)
+        mirrored = b.sub(b.sub(b.add(first_block, last_block), blocks), done)
         block = b.select(backwards, mirrored, done)
-        panel = code.at(columns.panels, b.mul(block, columns.stride))
-        size = b.mul(columns.stride, i64(shape.blocks))
+        panel = code.at(f.pointer("panels"), b.mul(block, stride))
+        size = b.mul(stride, blocks)
         unit = b.mul(block, i64(V))
-        left = b.sub(columns.units, unit)
+        left = b.sub(units, unit)
         # Where nothing is to be sent for, the address is one that is there: to look for another takes time.
-        more = b.icmp_signed("<", b.add(done, i64(shape.blocks)), columns.last)
+        more = b.icmp_signed("<", b.add(done, blocks), last_block)
         away = b.select(backwards, b.neg(size), size)
         next_panel = code.at(panel, b.select(b.and_(far, more), away, i64(0)))
+        group = b.sdiv(b.sub(code.smaller(b.add(row, some_rows), last), row), n)
         with (
-            code.loop(i64(0), code.larger(columns.K, i64(1)), depth) as k,
-            code.loop(outer, code.smaller(b.add(outer, some_outers), rows.outers), i64(1)) as o,
-            code.loop(row, code.smaller(b.add(row, some_rows), rows.last), i64(n)) as r,
+            code.loop(i64(0), code.larger(K, i64(1)), depth) as k,
+            code.loop(outer, code.smaller(b.add(outer, some_outers), outers), i64(1)) as o,
+            code.loop(i64(0), group, i64(1)) as number,
         ):
-            index = b.add(b.mul(b.sub(o, outer), reach), b.sdiv(b.sub(r, row), i64(n)))
-            extent = [columns.units, o, r, i64(n), block, i64(shape.blocks)]
-            stop = code.smaller(b.add(k, depth), columns.K)
-            is_last = b.icmp_signed("==", stop, columns.K)
+            r = b.add(row, b.mul(number, n))
+            index = b.add(b.mul(b.sub(o, outer), reach), number)
+            extent = [units, o, r, n, block, blocks]
+            stop = code.smaller(b.add(k, depth), K)
+            is_last = b.icmp_signed("==", stop, K)
             with b.if_then(b.and_(far, is_last)):
-                b.call(then.function.send_for, [then.context, room, *extent])
-            a = code.at(rows.a, b.add(b.mul(o, rows.outer_stride), b.mul(r, rows.row_stride)))
-            sums = code.at(room, b.mul(b.select(deep, index, i64(0)), i64(n * line)))
-            ahead = code.at(next_panel, b.mul(b.mul(index, columns.K), pace))
+                b.call(send_for, [f.pointer("context"), room, *extent])
+            at_row = b.add(b.mul(o, f["outer_stride"]), b.mul(r, f["row_stride"]))
+            a = code.at(f.pointer("a"), at_row)
+            sums = code.at(room, b.mul(b.select(deep, index, i64(0)), b.mul(n, line)))
+            ahead = code.at(next_panel, b.mul(b.mul(index, K), pace))
             # Parts of k after the first go on from the sums.
             is_first = b.icmp_signed("==", k, i64(0))
-            begin = code.at(start.at, b.add(b.mul(r, start.by_row), unit))
-            begin = b.select(is_first, begin, sums)
-            by_row = b.select(is_first, start.by_row, i64(line))
-            by_block = b.select(is_first, i64(V), i64(slots * V))
-            by_slot = b.select(is_first, start.by_slot, i64(V))
-            whence = [begin, by_row, by_block, by_slot, left]
-            b.call(tile, [sums, *whence, a, rows.row_stride, panel, columns.stride, k, stop, ahead, pace])
+            begin = code.at(f.pointer("start"), b.add(b.mul(r, f["start_row"]), unit))
+            whence = [
+                b.select(is_first, begin, sums),
+                b.select(is_first, f["start_row"], line),
+                b.select(is_first, i64(V), i64(slots * V)),
+                b.select(is_first, f["start_slot"], i64(V)),
+                left,
+            ]
+            b.call(tile_function, [sums, *whence, a, f["row_stride"], panel, stride, k, stop, ahead, pace])
             with b.if_then(is_last):
-                b.call(then.function.run, [then.context, sums, *extent])
+                b.call(run, [f.pointer("context"), sums, *extent])
+    b.ret_void()
+    return function
 
 
 _VISIT = ir.FunctionType(VOID, [POINTER, POINTER, *[I64] * 6])
