@@ -155,9 +155,9 @@ def min_gru(w, x, h):
 
 
 def slstm(w, x, h, c, n, m):
-    """In the paper's c and n, which are ours times ``exp(m)``; m as it defines it."""
+    """In the paper's c and n, which are ours times ``exp(m)``; m as it defines it, at first as its code."""
     i, f = np.exp(w.both("i", x, h)), sigma(w.both("f", x, h))
-    after = np.maximum(np.log(f) + m, np.log(i))
+    after = np.where(n > 0, np.maximum(np.log(f) + m, np.log(i)), np.log(i))
     c = f * c * np.exp(m) + i * np.tanh(w.both("z", x, h))
     n = f * n * np.exp(m) + i
     return sigma(w.both("o", x, h)) * c / n, c * np.exp(-after), n * np.exp(-after), after

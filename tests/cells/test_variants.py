@@ -78,6 +78,30 @@ def test_it_computes_what_its_paper_says(variant: Variant, dtype: torch.dtype) -
             np.testing.assert_allclose(in_numpy(mine), theirs, rtol=0, atol=bound)
 
 
+@variants
+def test_it_begins_with_zeros_where_no_states_are_given(variant: Variant) -> None:
+    T, B, I, H = 4, 2, 3, 5
+    layer = layer_of(variant.cell, I, H, torch.float64)
+    x = torch.randn(T, B, I, dtype=torch.float64)
+    zeros = [np.zeros(state[0].shape) for state in states_of(layer, B)]
+    arrays = {name.removesuffix("_l0"): in_numpy(p) for name, p in layer.named_parameters()}
+    whole = np.full(B, T), np.zeros((T, B), bool)
+    expected, _ = stated(variant, arrays, in_numpy(x), zeros, *whole)
+    np.testing.assert_allclose(in_numpy(layer(x)[0]), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("size", [1e3, -1e3])
+def test_an_slstm_stays_finite_whatever_its_gates_are_given(size: float) -> None:
+    layer: Any = nn.Recurrent(cells.slstm, 4, 4)
+    with torch.no_grad():
+        layer.weight_ih_l0.copy_(torch.cat([torch.eye(4) * factor for factor in (size, 500, 1, 1)]))
+    x = torch.randn(20, 8, 4, requires_grad=True)
+    output, states = layer(x)
+    (gradient,) = torch.autograd.grad(output.sum(), x)
+    assert all(bool(value.isfinite().all()) for value in (output, *states, gradient))
+    assert bool((states[2] >= 1).all())
+
+
 def leaves_of(cell: Cell, T: int, B: int, I: int, H: int) -> dict[str, Tensor]:
     """Everything that a scan is a function of, by name."""
     P = max(1, H // 2) if cell.projects else 0

@@ -43,6 +43,14 @@ def two(h, m, *, a, b, c):
 
 
 @cell
+def coupled(h, c, *, i, g):
+    """What is written over is forgotten."""
+    i = sigmoid(i)
+    c = (1 - i) * c + i * tanh(g)
+    return tanh(c), c
+
+
+@cell
 def normal(h, c, *, i, f, g):
     i, f, g = layer_norm(i, f, g)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
@@ -62,21 +70,24 @@ def kept_by_no_gate(h, *, a, v: Vector):
 
 GATES: dict[str, tuple[Cell, str, str]] = {
     "lstm": (cells.lstm, "f", "i"),
-    "gru": (cells.gru, "z", ""),
+    "gru": (cells.gru, "z", "-z"),
     "rnn": (cells.rnn, "", ""),
-    "minimal": (minimal, "f", ""),
+    "minimal": (minimal, "f", "-f"),
     "other-way-round": (other_way_round, "f.x", "i"),
     "peephole": (peephole, "f", "i"),
     "parts": (parts, "a.x+a.h+b", ""),
     "two": (two, "a b", "c"),
+    "coupled": (coupled, "-i", "i"),
     "normal": (normal, "norm_bias_1", "norm_bias_0"),
     "zoned": (zoned, "f", "i"),
     "none": (kept_by_no_gate, "", ""),
 }
 
 
-def shown(sums) -> str:
-    return " ".join("+".join(leaf.name + (leaf.part and f".{leaf.part}") for leaf in some) for some in sums)
+def shown(gates) -> str:
+    """Gates by the leaves that add up in them, with a minus where they close by these."""
+    sums = ("+".join(leaf.name + (leaf.part and f".{leaf.part}") for leaf in gate.biases) for gate in gates)
+    return " ".join(("-" if gate.sign < 0 else "") + text for gate, text in zip(gates, sums, strict=True))
 
 
 @pytest.mark.parametrize(("of", "kept", "written"), GATES.values(), ids=GATES.keys())

@@ -44,6 +44,14 @@ def from_state(h, *, a: Input, z: Split):
 
 
 @cell
+def coupled(h, *, i, g):
+    """What is written over is forgotten."""
+    i = sigmoid(i)
+    h = (1 - i) * h + i * tanh(g)
+    return h
+
+
+@cell
 def rich(h, c, *, i, f, g, o):
     """Everything with parameters of its own: normal gates, a product, a projected output."""
     i, f, g, o = layer_norm(i, f, g, o)
@@ -119,6 +127,12 @@ def test_forget_bias_is_the_bias_of_what_keeps_a_state(of, kept, init) -> None:
     for name, parameter in layer.named_parameters():
         if not name.startswith("bias"):
             assert torch.equal(parameter, plain.get_parameter(name))
+
+
+def test_a_gate_that_keeps_by_closing_starts_with_the_negative() -> None:
+    assert bool((bias_of(recurrent(coupled, I, H, forget_bias=1.5), "i") == -1.5).all())
+    bias = bias_of(recurrent(coupled, I, H, **CHRONO), "i")
+    assert -math.log(29) <= float(bias.min()) <= float(bias.max()) <= 0
 
 
 def test_what_is_normalised_has_its_forget_bias_after_the_norm() -> None:

@@ -20,6 +20,7 @@ from gatewise.language import (
     sigmoid,
     softplus,
     tanh,
+    where,
 )
 
 
@@ -198,7 +199,10 @@ def sru(h, c, *, w: Input, f: Input, r: Input, s: Input, v_f: Vector, v_r: Vecto
 
 @cell
 def min_lstm(h, *, f: Input, i: Input, n: Input):
-    """LSTM without a product with the state (Feng et al. 2024, minLSTM, not in logarithms)."""
+    """LSTM without a product with the state (Feng et al. 2024, minLSTM, not in logarithms).
+
+    Where both gates are 0 in floating point, below -87 before the sigmoid in float32, it is NaN.
+    """
     f, i = sigmoid(f), sigmoid(i)
     kept, written = f / (f + i), i / (f + i)
     h = kept * h + written * n
@@ -218,11 +222,12 @@ def slstm(h, c, n, m, *, i, f, z, o):
     """LSTM with an exponential input gate (Beck et al. 2024, the sLSTM of xLSTM, one head).
 
     Of their two forget gates the sigmoid, as in their code. n counts what was written and m keeps the
-    exponentials in range: c and n are theirs times ``exp(-m)``, which leaves h as it is.
+    exponentials in range: c and n are theirs times ``exp(-m)``, which leaves h as it is. As in their code, m
+    begins with the first i, so that n is never below 1.
     """
     kept = m - softplus(-f)  # the logarithm of the forget gate, on top of m
-    m = maximum(kept, i)
-    i, f, z, o = exp(i - m), exp(kept - m), tanh(z), sigmoid(o)
+    m = where(n > 0, maximum(kept, i), i)
+    i, f, z, o = exp(i - m), exp(minimum(kept - m, 0)), tanh(z), sigmoid(o)
     c = f * c + i * z
     n = f * n + i
     h = o * c / n

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import NamedTuple
 
 from gatewise.language.cell import Cell
 from gatewise.language.graph import Node, topological
 
-# The leaves whose biases add up inside one sigmoid: gates, and biases of `layer_norm`.
-Biases: TypeAlias = tuple[Node, ...]
 
+class Gate(NamedTuple):
+    """A factor that a sigmoid makes: ``sigmoid(a)``, or ``1 - sigmoid(a)``, which is ``sigmoid(-a)``.
 
-def keeping(cell: Cell) -> tuple[Biases, ...]:
-    """The biases of each sigmoid that multiplies a state in its own next value, in the order of the states.
-
-    ``f`` of an LSTM (``c = f * c + i * g``), ``z`` of a GRU (``h = (1 - z) * n + z * h``). What is normalised
-    forgets its own bias, so the one of `layer_norm` stands for it.
+    `biases` are the leaves whose biases add up in ``a``, gates and biases of `layer_norm`; `sign` is that of
+    ``a`` in the sigmoid, 1 or -1.
     """
-    return _distinct(_biases(kept) for kept, _ in _sums(cell))
+
+    biases: tuple[Node, ...]
+    sign: int
 
 
-def writing(cell: Cell) -> tuple[Biases, ...]:
-    """The biases of each sigmoid that multiplies what is added to a kept state: ``i`` of an LSTM."""
-    added = (added for kept, added in _sums(cell) if _biases(kept))
-    return _distinct(_biases(factor) for term in added for factor in term.args if term.op == "mul")
+def keeping(cell: Cell) -> tuple[Gate, ...]:
+    """The gates that multiply a state in its own next value, in the order of the states.
+
+    ``f`` of an LSTM (``c = f * c + i * g``), ``z`` of a GRU (``h = (1 - z) * n + z * h``), ``1 - z`` where it
+    is the other way round. What is normalised forgets its own bias: the one of `layer_norm` stands for it.
+    """
+    return _distinct(_gate(kept) for kept, _ in _sums(cell))
 
 
-def _distinct(found: Iterator[Biases]) -> tuple[Biases, ...]:
-    return tuple(dict.fromkeys(filter(None, found)))
+def writing(cell: Cell) -> tuple[Gate, ...]:
+    """The gates that multiply what is added to a state that a gate keeps: ``i`` of an LSTM."""
+    added = (added for kept, added in _sums(cell) if _gate(kept))
+    return _distinct(_gate(factor) for term in added for factor in term.args if term.op == "mul")
+
+
+def _distinct(found: Iterator[Gate | None]) -> tuple[Gate, ...]:
+    return tuple(dict.fromkeys(gate for gate in found if gate))
 
 
 def _sums(cell: Cell) -> Iterator[tuple[Node, Node]]:
@@ -43,12 +51,16 @@ def _sums(cell: Cell) -> Iterator[tuple[Node, Node]]:
                         yield product.args[0] if product.args[1] is old else product.args[1], other
 
 
-def _biases(factor: Node) -> Biases:
-    """The biases that are added up in a factor, if it is a sigmoid."""
+def _gate(factor: Node) -> Gate | None:
+    """A factor as a gate, if it is one and has biases."""
+    sign = 1
+    if factor.op == "sub" and factor.args[0].op == "constant" and factor.args[0].value == 1:
+        factor, sign = factor.args[1], -1
     if factor.op != "sigmoid":
-        return ()
+        return None
     leaves = _summands(factor.args[0])
-    return tuple(leaf for leaf in leaves if leaf.op == "gate" or leaf.name.startswith("norm_bias_"))
+    biases = tuple(leaf for leaf in leaves if leaf.op == "gate" or leaf.name.startswith("norm_bias_"))
+    return Gate(biases, sign) if biases else None
 
 
 def _summands(node: Node) -> Iterator[Node]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import init
 
 from gatewise.language import Cell, Kind
-from gatewise.language.gating import Biases, keeping, writing
+from gatewise.language.gating import Gate, keeping, writing
 from gatewise.language.graph import Node
 
 WAYS = ("torch", "orthogonal", "chrono")
@@ -58,7 +58,8 @@ def fill(
       max_steps - 1), and that of the gate that writes to it ``-log u`` (Tallec & Ollivier 2018).
 
     `forget_bias` is the bias with which gates start that keep a state (Gers et al. 2000; Jozefowicz et al.
-    2015). Gains of `layer_norm` start at 1, its biases and initial states at 0.
+    2015); where ``1 - z`` keeps it, z starts with the negative. Gains of `layer_norm` start at 1, its biases
+    and initial states at 0.
     """
     bound = 1 / math.sqrt(hidden_size) if hidden_size > 0 else 0
     fixed = {p.name: float(p.kind is Kind.GAIN) for p in cell.parameters if p.kind in (Kind.GAIN, Kind.BIAS)}
@@ -92,12 +93,12 @@ def _fill_orthogonal(name: str, parameter: Tensor, hidden_size: int, bound: floa
         init.uniform_(parameter, -bound, bound)
 
 
-def _set_biases(cell: Cell, named: Mapping[str, Tensor], sums: Sequence[Biases], value: Tensor) -> None:
-    """Give biases that are added up this sum: all of it to the first, nothing to the others."""
-    for leaves in sums:
-        parts = [part for leaf in leaves for part in _parts(cell, named, leaf, len(value))]
+def _set_biases(cell: Cell, named: Mapping[str, Tensor], gates: Sequence[Gate], value: Tensor) -> None:
+    """Let gates open as with this bias: all of it in the first that adds up, nothing in the others."""
+    for gate in gates:
+        parts = [part for leaf in gate.biases for part in _parts(cell, named, leaf, len(value))]
         for n, part in enumerate(parts):
-            part.copy_(torch.zeros_like(value) if n else value)
+            part.copy_(torch.zeros_like(value) if n else gate.sign * value)
 
 
 def _parts(cell: Cell, named: Mapping[str, Tensor], leaf: Node, hidden_size: int) -> Iterator[Tensor]:

@@ -1,0 +1,206 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
+"""Operations with weights of their own or by chance: what they are, how they print, what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gatewise
+from gatewise import (
+    Cell,
+    CellError,
+    Input,
+    Split,
+    cell,
+    dropout,
+    layer_norm,
+    linear,
+    project,
+    sigmoid,
+    tanh,
+    zoneout,
+)
+from gatewise.language import Kind
+
+FILE = "equations.py"
+
+
+def define(signature: str, *body: str) -> Cell:
+    """A cell whose body is the lines from the second on of a file called `FILE`."""
+    names: dict[str, Any] = {**vars(gatewise), "np": np}
+    source = f"def f({signature}):\n" + "".join(f"    {line}\n" for line in body)
+    exec(compile(source, FILE, "exec", dont_inherit=True), names)
+    defined: Cell = cell(names["f"])
+    return defined
+
+
+@cell
+def rich(h, c, *, a, b: Split, d: Input):
+    """All of them."""
+    a, d = layer_norm(a, d)
+    x = linear(tanh(a) + d)
+    y = linear(x * c)
+    c = zoneout(c, sigmoid(b.x) * c + dropout(y, 0.25), 0.125)
+    h = project(tanh(layer_norm(c)) + sigmoid(b.h))
+    return h, c
+
+
+def test_what_is_learned_is_read_off() -> None:
+    learned = [(p.name, p.kind) for p in rich.parameters]
+    assert learned[:3] == [("a", Kind.GATE), ("b", Kind.SPLIT), ("d", Kind.INPUT)]
+    assert learned[3:] == [
+        (f"norm_{of}_{n}", kind) for n in range(3) for of, kind in (("gain", Kind.GAIN), ("bias", Kind.BIAS))
+    ]
+    assert [node.name for node in rich.linears] == ["0", "1"]
+    assert rich.projects
+    assert rich.takes_chances
+
+
+def test_they_are_written_as_text() -> None:
+    assert str(rich).splitlines()[5:] == [
+        "  a = norm(a_bar, d_bar)[0] * norm_gain_0 + norm_bias_0",
+        "  d = norm(a_bar, d_bar)[1] * norm_gain_1 + norm_bias_1",
+        "  x = linear(tanh(a) + d)",
+        "  y = linear(x * c)",
+        "  c' = zoneout(c, sigmoid(b_bar_x) * c + dropout(y, 0.25), 0.125)",
+        "  h' = project(tanh(norm(c') * norm_gain_2 + norm_bias_2) + sigmoid(b_bar_h))",
+    ]
+
+
+def test_they_are_typeset() -> None:
+    lines = [line.removesuffix(r" \\") for line in rich.latex().splitlines()]
+    assert lines[5:8] == [
+        r"a_t &= \operatorname{norm}(\bar{a}_t,\; \bar{d}_t)_{0} \odot \gamma_{0} + \beta_{0}",
+        r"d_t &= \operatorname{norm}(\bar{a}_t,\; \bar{d}_t)_{1} \odot \gamma_{1} + \beta_{1}",
+        lines[7],
+    ]
+    assert [line.partition("(")[0] for line in lines[7:11]] == [
+        r"x_t &= M_{0}\, ",
+        r"y_t &= M_{1}\, ",
+        r"c_t &= \operatorname{zoneout}",
+        r"h_t &= W_{P}\, ",
+    ]
+    assert r"+ \operatorname{dropout}(y_t,\; 0.25),\; 0.125)" in lines[9]
+    assert r"\tanh(\operatorname{norm}(c_t) \odot \gamma_{2} + \beta_{2})" in lines[10]
+
+
+def test_every_draw_is_its_own() -> None:
+    """Twice the same equation is one term; twice the same chance is two draws."""
+    twice = define("h, *, a", "x = tanh(a)", "return dropout(x, 0.5) + dropout(x, 0.5) + zoneout(h, x, 0.5)")
+    both, kept = twice.next_states[0].args
+    assert [node.name for node in (*both.args, kept)] == ["0", "1", "2"]
+
+
+def test_every_product_and_every_norm_has_its_own_parameters() -> None:
+    twice = define("h, *, a", "return linear(a) + linear(a) + layer_norm(h) + layer_norm(h)")
+    assert len(twice.linears) == 2
+    assert twice.vectors == ("norm_gain_0", "norm_bias_0", "norm_gain_1", "norm_bias_1")
+
+
+def test_a_vector_normalised_alone_and_with_others() -> None:
+    one = define("h, *, a", "(only,) = (layer_norm(a),)", "return only")
+    both = define("h, *, a, b", "a, b = layer_norm(a, b, eps=0.5)", "return a * b")
+    norms = {node.name: node for node in (side.args[0].args[0] for side in both.next_states[0].args)}
+    assert one.values["only"].args[0].args[0].value == 1e-5
+    assert {norm.value for norm in norms.values()} == {0.5}
+    assert {len(norm.args) for norm in norms.values()} == {2}
+    assert [*norms] == ["0", "1"]
+
+
+RATE = "Give a plain number from 0 to less than 1"
+EPS = "layer_norm has the eps"
+# What is wrong, at which line of the file, and the words of the error.
+WRONG: dict[str, tuple[str, tuple[str, ...], int, str]] = {
+    "project-twice": (
+        "h, *, a",
+        ("x = project(a)", "return project(x)"),
+        3,
+        "it projects twice. Only the output",
+    ),
+    "project-not-last": (
+        "h, *, a",
+        ("return 2 * project(a)",),
+        1,
+        "projected vector is used by something. .* 'h'",
+    ),
+    "project-dropped": (
+        "h, *, a",
+        ("return dropout(project(a), 0.5)",),
+        1,
+        "a projected vector is used by someth",
+    ),
+    "project-second": ("h, c, *, a", ("return c, project(a)",), 1, "a projected vector is used by something"),
+    "project-both": (
+        "h, c, *, a",
+        ("p = project(a)", "return p, p"),
+        1,
+        "a projected vector is used by something",
+    ),
+    "project-output": (
+        "h, *, a",
+        ("return project(a * h)",),
+        1,
+        "computes with its output 'h', which is projected",
+    ),
+    "linear-unused": (
+        "h, *, a",
+        ("x = linear(a)", "return a"),
+        1,
+        r"a linear\(...\) is never used .* take it away",
+    ),
+    "linear-split": ("h, *, a: Split", ("return linear(a)",), 2, r"linear is given the whole .* a\.x"),
+    "linear-comparison": ("h, *, a", ("return linear(a > 0)",), 2, "linear is given a comparison. Turn it"),
+    "norm-unused": ("h, *, a, b", ("a, c = layer_norm(a, b)", "return a"), 1, "is never used .* take"),
+    "norm-eps": ("h, *, a", ("", "return layer_norm(a, eps=-1)"), 3, f"{EPS} -1. Give a small plain number"),
+    "norm-eps-nan": ("h, *, a", ("return layer_norm(a, eps=np.nan)",), 2, f"{EPS} nan"),
+    "norm-eps-text": ("h, *, a", ("return layer_norm(a, eps='small')",), 2, f"{EPS} 'small'"),
+    "norm-eps-true": ("h, *, a", ("return layer_norm(a, eps=True)",), 2, f"{EPS} True"),
+    "norm-eps-vector": ("h, *, a", ("return layer_norm(a, eps=h)",), 2, f"{EPS} of type Symbol"),
+    "rate-1": ("h, *, a", ("a = tanh(a)", "return dropout(a, 1)"), 3, f"dropout has the rate 1. {RATE}"),
+    "rate-negative": ("h, *, a", ("return dropout(a, -0.5)",), 2, f"dropout has the rate -0.5. {RATE}"),
+    "rate-true": ("h, *, a", ("return dropout(a, True)",), 2, f"dropout has the rate True. {RATE}"),
+    "rate-nan": ("h, *, a", ("return dropout(a, np.nan)",), 2, f"dropout has the rate nan. {RATE}"),
+    "rate-vector": ("h, *, a", ("return dropout(a, sigmoid(a))",), 2, f"rate of type Symbol. {RATE}"),
+    "rate-text": ("h, *, a", ("return dropout(a, 'half')",), 2, f"dropout has the rate 'half'. {RATE}"),
+    "zoneout-rate": ("h, *, a", ("return zoneout(h, a, 1.5)",), 2, f"zoneout has the rate 1.5. {RATE}"),
+    "zoneout-none": (
+        "h, *, a",
+        ("return zoneout(h, a, None)",),
+        2,
+        f"zoneout has the rate of type NoneType. {RATE}",
+    ),
+    "zoneout-compared": ("h, *, a", ("return zoneout(h, a > 0, 0.5)",), 2, "zoneout is given a comparison"),
+    "per": ("h, *, a", ("return dropout(a, 0.5, per='row')",), 2, "anew per 'row'. Use per=\"step\" or per"),
+}
+
+
+@pytest.mark.parametrize(("signature", "body", "line", "words"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_said_with_its_line_and_a_remedy(signature, body, line, words) -> None:
+    with pytest.raises(CellError, match=f"^{FILE}:{line}: cell 'f': .*{words}"):
+        define(signature, *body)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("layer_norm()", "^layer_norm normalises one or more vectors of a cell. Got none"),
+        ("layer_norm([a, h])", "^layer_norm works on the parameters of a cell .* Got list"),
+        ("layer_norm(2.0)", "^layer_norm works on the parameters of a cell .* Got float"),
+        ("linear(2.0)", "^linear works on the parameters of a cell .* Got float"),
+        ("project(None)", "^project works on the parameters of a cell .* Got NoneType"),
+        ("dropout(0.5, 0.5)", "^dropout works on the parameters of a cell .* Got float"),
+        ("zoneout(1, 2, 0.5)", "^zoneout works on the parameters of a cell .* Got int, int"),
+    ],
+)
+def test_what_is_given_no_vector_at_all(wrong, words) -> None:
+    with pytest.raises(CellError, match=words):
+        define("h, *, a", f"return a + {wrong}")
+
+
+@pytest.mark.parametrize("rate", ["0", "0.999", "np.float32(0.5)"])
+def test_plain_numbers_are_rates(rate) -> None:
+    found = define("h, *, a", f"return zoneout(h, dropout(a, {rate}), {rate})")
+    assert found.takes_chances
