@@ -36,11 +36,12 @@ def layer_of(cell: Cell, I: int, H: int, dtype: torch.dtype) -> Any:
 
 
 def states_of(layer: Any, B: int) -> list[Tensor]:
-    """Initial states as they can be: the normaliser n of the sLSTM is positive."""
+    """Initial states as they can be: memories beyond any bound, the normaliser n of the sLSTM positive."""
     widths = [layer.proj_size or layer.hidden_size] + [layer.hidden_size] * (len(layer.cell.states) - 1)
     found = [torch.randn(1, B, width, dtype=layer.weight_ih_l0.dtype) for width in widths]
     named = zip(layer.cell.states, found, strict=True)
-    return [state.abs() + 0.1 if name == "n" else state for name, state in named]
+    change = {"c": lambda state: 8 * state, "n": lambda state: state.abs() + 0.1}
+    return [change[name](state) if name in change else state for name, state in named]
 
 
 def given(states: list[Tensor]) -> Any:
