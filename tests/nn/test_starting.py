@@ -198,6 +198,17 @@ def test_every_way_in_float64_and_without_memory(way, device) -> None:
     assert {p.device.type for p in layer.parameters()} == {device}
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_torchs_default_device_is_for_what_has_none(way) -> None:
+    with torch.device("meta"):
+        assert recurrent(cells.lstm, I, H, **WAYS[way]).weight_hh_l0.is_meta
+        layer = recurrent(cells.lstm, I, H, device="cpu", zoneout=0.5, dtype=torch.float16, **WAYS[way])
+    assert not any(p.is_meta for p in layer.parameters())
+    x = torch.randn(T, B, I, dtype=torch.float16)
+    with torch.device("meta"):
+        assert not layer(x)[0].is_meta
+
+
 def test_parameters_can_start_anew() -> None:
     layer = recurrent(cells.lstm, I, H, init="orthogonal", forget_bias=1.0)
     before = {name: value.clone() for name, value in layer.state_dict().items()}

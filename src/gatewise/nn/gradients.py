@@ -167,7 +167,7 @@ class Backward(Problem):
     def _seen(self, entering: Tensor) -> Tensor:
         """What the gates saw of the outputs that entered each step."""
         assert self.call.chance is not None
-        rows = torch.arange(self.B) if self.packed is None else self.packed.rows
+        rows = torch.arange(self.B, device="cpu") if self.packed is None else self.packed.rows
         return eager.seen(self.call.cell, entering, self.weights, self.call.chance, rows)
 
     def _by_products(self) -> list[Tensor]:

@@ -75,7 +75,7 @@ class Layer(nn.Module):
         """What decides in training where equations leave something to chance, seeded by torch's generator."""
         if not self.training or not equations.takes_chances:
             return None
-        return Chance(int(torch.randint(2**63 - 1, ())))
+        return Chance(int(torch.randint(2**63 - 1, (), device="cpu")))
 
     def _weights(self, suffix: str) -> Weights:
         def get(name: str) -> Any:

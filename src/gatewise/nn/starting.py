@@ -73,9 +73,10 @@ def fill(
             init.uniform_(parameter, -bound, bound)
     with torch.no_grad():
         if forget_bias is not None:
-            _set_biases(cell, named, keeping(cell), torch.full((hidden_size,), float(forget_bias)))
+            value = torch.full((hidden_size,), float(forget_bias), device="cpu")
+            _set_biases(cell, named, keeping(cell), value)
         if max_steps is not None:
-            remembered = torch.empty(hidden_size).uniform_(1, max_steps - 1).log()
+            remembered = torch.empty(hidden_size, device="cpu").uniform_(1, max_steps - 1).log()
             _set_biases(cell, named, keeping(cell), remembered)
             _set_biases(cell, named, writing(cell), -remembered)
 
