@@ -1,0 +1,27 @@
+"""Every cell that ships goes into a file that ONNX Runtime runs, and comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gatewise import cells, export_onnx, import_onnx
+from gatewise.nn import Recurrent
+
+
+@pytest.mark.parametrize("name", cells.__all__)
+def test_a_shipped_cell_there_and_back(name: str, tmp_path: Path) -> None:
+    cell, path = getattr(cells, name), tmp_path / "layer.onnx"
+    layer = Recurrent(cell, 3, 6, proj_size=4 if cell.projects else 0, bidirectional=True).eval()
+    export_onnx(layer, path)  # which runs the file beside the layer
+    x = torch.randn(7, 2, 3)
+    widths = [4 if cell.projects and state == cell.states[0] else 6 for state in cell.states]
+    states = tuple(torch.randn(2, 2, width) for width in widths)
+    with torch.no_grad():
+        output, finals = layer(x, states if len(states) > 1 else states[0])
+        found, *rest = import_onnx(path)(x, *states)
+    torch.testing.assert_close(found, output, rtol=1e-4, atol=1e-5)
+    for back, final in zip(rest, finals if len(states) > 1 else (finals,), strict=True):
+        torch.testing.assert_close(back, final, rtol=1e-4, atol=1e-5)
