@@ -83,8 +83,9 @@ def fill(
 
 def _fill_orthogonal(name: str, parameter: Tensor, hidden_size: int, bound: float) -> None:
     if name in ("weight_hh", "weight_linear", "weight_hr"):
-        for block in torch.split(parameter, hidden_size):
-            init.orthogonal_(block)
+        for block in torch.split(parameter.detach(), hidden_size):
+            exact = torch.promote_types(block.dtype, torch.float32)  # there is no factorisation of halves
+            block.copy_(init.orthogonal_(torch.empty_like(block, dtype=exact)))
     elif name == "weight_ih":
         for block in torch.split(parameter, hidden_size):
             init.xavier_uniform_(block)
