@@ -13,8 +13,8 @@ os.environ["KERAS_BACKEND"] = "torch"
 
 import keras
 
-from gatewise import nn
-from gatewise.interop.keras import from_keras, gru_reset_before, to_keras
+from gatewise import cells, nn
+from gatewise.interop.keras import from_keras, to_keras
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -72,7 +72,7 @@ def test_two_layers_with_two_biases_each() -> None:
 def test_a_gru_that_resets_before_the_product(bias: bool) -> None:
     layer, x = theirs("GRU", False, use_bias=bias, reset_after=False), given()
     state = from_keras("GRU", layer.get_weights(), reset_after=False)
-    mine = nn.Recurrent(gru_reset_before, I, H, bias=bias, batch_first=True)
+    mine = nn.Recurrent(cells.gru_reset_before, I, H, bias=bias, batch_first=True)
     mine.load_state_dict(state)
     output = mine(torch.from_numpy(x))[0].detach()
     np.testing.assert_allclose(output, output_of(layer, x), rtol=1e-5, atol=1e-5)

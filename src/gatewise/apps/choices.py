@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gatewise import cells as shipped
-from gatewise.apps.cells import chosen_cell
+from gatewise.apps.cells import NAMES, chosen_cell
 from gatewise.language import Cell
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def chosen_task(name: str) -> Task:
 
 def chosen_cells(text: str) -> list[Cell]:
     """Give the cells of names with commas between, each a cell of the package or ``FILE.py:NAME``."""
-    known = {name: cell for name, cell in vars(shipped).items() if isinstance(cell, Cell)}
+    known = {name: vars(shipped)[name] for name in NAMES}
     found = [known[choice] if choice in known else _own(choice, list(known)) for choice in _parts(text)]
     names = [cell.name for cell in found]
     for name in names:

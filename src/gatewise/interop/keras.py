@@ -16,18 +16,8 @@ from torch import Tensor
 
 from gatewise import cells
 from gatewise.interop.gates import Stacked, from_order, to_order
-from gatewise.language import Cell, Input, cell, linear, sigmoid, tanh
+from gatewise.language import Cell
 from gatewise.nn.weights import Weights, shapes
-
-
-@cell
-def gru_reset_before(h, *, z, r, n: Input):  # type: ignore[no-untyped-def]
-    """Gated recurrent unit, reset before the product (Cho et al. 2014): Keras's ``reset_after=False``."""
-    z, r = sigmoid(z), sigmoid(r)
-    n = tanh(n + linear(r * h))
-    h = (1 - z) * n + z * h
-    return h
-
 
 # The gates of each kind of layer, by the names of our cells, in Keras's order.
 _GATES = {"SimpleRNN": ("a",), "GRU": ("z", "r", "n"), "LSTM": ("i", "f", "g", "o")}
@@ -49,7 +39,7 @@ def from_keras(
 
     Returns:
         What `gatewise.nn.LSTM`, `GRU` or `RNN` load; for a GRU that resets before the product, what
-        ``Recurrent(gatewise.interop.keras.gru_reset_before, I, H)`` loads.
+        ``Recurrent(gatewise.cells.gru_reset_before, I, H)`` loads.
 
     Raises:
         ValueError: another kind, or arrays of other shapes.
@@ -115,7 +105,7 @@ def _suffixes(layer: int) -> tuple[str, str]:
 
 
 def _cell(kind: str, reset_after: bool) -> Cell:
-    return _CELLS[kind] if reset_after or kind != "GRU" else gru_reset_before
+    return _CELLS[kind] if reset_after or kind != "GRU" else cells.gru_reset_before
 
 
 def _read(kind: str, arrays: Sequence[Tensor], reset_after: bool) -> dict[str, Tensor]:
