@@ -204,3 +204,12 @@ def test_what_is_given_no_vector_at_all(wrong, words) -> None:
 def test_plain_numbers_are_rates(rate) -> None:
     found = define("h, *, a", f"return zoneout(h, dropout(a, {rate}), {rate})")
     assert found.takes_chances
+
+
+def test_a_projection_that_is_not_returned_is_refused() -> None:
+    with pytest.raises(CellError, match=r"a project\(...\) is never used in what is returned. Use it"):
+
+        @cell
+        def wrong(h, *, a):
+            u = project(a)  # noqa: F841
+            return tanh(a)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import threading
 from typing import Any
 
 import pytest
@@ -305,3 +306,22 @@ def test_learned_states_are_parameters_like_others() -> None:
     assert not torch.equal(fresh(x)[0], expected)
     fresh.load_state_dict(layer.state_dict(), strict=True)
     assert torch.equal(fresh(x)[0], expected)
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 0, 5]])
+def test_a_layer_on_the_cpu_under_another_default_device(lengths: list[int] | None) -> None:
+    layer, x = ours.LSTM(4, 6), torch.randn(5, 3, 4, requires_grad=True)
+    expected = layer(x, lengths=lengths)[0]
+    (gradient,) = torch.autograd.grad(expected.sum(), x)
+    found: list[torch.Tensor] = []
+
+    def run() -> None:  # in a thread of its own, with scratch memory of its own
+        with torch.device("meta"):
+            output = layer(x, lengths=lengths)[0]
+            found.extend([output, *torch.autograd.grad(output.sum(), x)])
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert torch.equal(found[0], expected)
+    assert torch.equal(found[1], gradient)

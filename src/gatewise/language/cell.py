@@ -319,11 +319,13 @@ def _all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trac
 
 
 def _products_in_place(states: tuple[str, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
-    """Refuse a `linear` that is not used, and a projected vector anywhere but in the output."""
+    """Refuse a product that is not used, and a projected vector anywhere but in the output."""
     nodes, line = list(topological(outputs)), trace.code.co_firstlineno
     if sum(node.op == "linear" for node in nodes) < trace.number("linear"):
         trace.fail("a linear(...) is never used in what is returned", "Use it, or take it away", line)
     projected = {node for node in nodes if node.op == "project"}
+    if len(projected) < trace.number("project"):
+        trace.fail("a project(...) is never used in what is returned", "Use it, or take it away", line)
     if not projected <= {outputs[0]} or projected & {*outputs[1:], *(a for n in nodes for a in n.args)}:
         trace.fail(
             "a projected vector is used by something",

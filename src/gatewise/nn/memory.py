@@ -28,7 +28,7 @@ def _at_least(name: str, size: int, like: Tensor, make: Callable[..., Tensor]) -
     key = f"{name}_{like.dtype}"
     tensor: Tensor | None = getattr(_kept, key, None)
     if tensor is None or tensor.numel() < size:
-        tensor = make(size, dtype=like.dtype)
+        tensor = make(size, dtype=like.dtype, device=like.device)
         prefer_huge_pages(tensor.data_ptr(), tensor.nbytes)
         if tensor.nbytes <= _MOST:
             setattr(_kept, key, tensor)

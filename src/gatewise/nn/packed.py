@@ -33,14 +33,16 @@ class Packing:
         """Of rows with ``lengths [B]``, each at most T."""
         falling, order = lengths.sort(descending=True, stable=True)
         steps = max(1, int(falling[0])) if len(falling) else 1
-        batch_sizes = (torch.arange(steps)[:, None] < falling).sum(1)
+        batch_sizes = (torch.arange(steps, device="cpu")[:, None] < falling).sum(1)
         return cls(T, len(lengths), batch_sizes, order[: int(batch_sizes[0])])
 
     @classmethod
     def of(cls, packed: PackedSequence) -> Packing:
         """Of a sequence that is packed already."""
         B = int(packed.batch_sizes[0])
-        order = torch.arange(B) if packed.sorted_indices is None else packed.sorted_indices.cpu()
+        order = (
+            torch.arange(B, device="cpu") if packed.sorted_indices is None else packed.sorted_indices.cpu()
+        )
         return cls(len(packed.batch_sizes), B, packed.batch_sizes, order)
 
     def pack(self, padded: Tensor, batch_first: bool) -> Tensor:
@@ -78,7 +80,7 @@ class Packing:
 
     @cached_property
     def _steps_and_rows(self) -> tuple[Tensor, Tensor]:
-        running = torch.arange(len(self.order)) < self.batch_sizes[:, None]
+        running = torch.arange(len(self.order), device="cpu") < self.batch_sizes[:, None]
         step, packed_row = running.nonzero(as_tuple=True)
         return step, self.order[packed_row]
 

@@ -29,14 +29,16 @@ class PackedSteps:
     def rows(self) -> Tensor:
         """``[N]``: the row at each place."""
         sizes = self.batch_sizes
-        return torch.arange(int(sizes.sum())) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+        return torch.arange(int(sizes.sum()), device="cpu") - (sizes.cumsum(0) - sizes).repeat_interleave(
+            sizes
+        )
 
     @cached_property
     def before(self) -> Tensor:
         """``[N]``: the place of the same row one step of the walk before, -1 where there is none."""
         sizes = self.batch_sizes
-        steps = torch.arange(len(sizes)).repeat_interleave(sizes)
-        places = torch.arange(len(steps))
+        steps = torch.arange(len(sizes), device="cpu").repeat_interleave(sizes)
+        places = torch.arange(len(steps), device="cpu")
         if not self.reverse:
             return torch.where(steps > 0, places - sizes[steps - 1], -1)
         following = F.pad(sizes[1:], (0, 1))
@@ -46,7 +48,7 @@ class PackedSteps:
     def last(self) -> Tensor:
         """``[B]``: the place of each row's last step of the walk."""
         sizes = self.batch_sizes
-        rows = torch.arange(int(sizes[0]))
+        rows = torch.arange(int(sizes[0]), device="cpu")
         if self.reverse:
             return rows
         steps = len(sizes) - 1 - torch.searchsorted(sizes.flip(0), rows, right=True)
