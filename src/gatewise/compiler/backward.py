@@ -26,18 +26,6 @@ from functools import partial
 from gatewise.compiler import entry, walk
 from gatewise.compiler.arguments import Arguments, Fields
 from gatewise.compiler.elementwise import Evaluation, Source
-from gatewise.compiler.forward import (
-    PhaseFunctions,
-    broadcast,
-    padded,
-    phase_functions,
-    row_of,
-    spill,
-    spilled_sources,
-    state_and_vector_sources,
-    strikes_at,
-    touched_states,
-)
 from gatewise.compiler.matrix import (
     Columns,
     Elementwise,
@@ -50,11 +38,24 @@ from gatewise.compiler.matrix import (
     blocks_of,
     elementwise_function,
     matrix_phase,
+    padded,
 )
 from gatewise.compiler.packing import pack_transposed
 from gatewise.compiler.plan import SEEN, Plan
 from gatewise.compiler.product import PRODUCT, product_function
 from gatewise.compiler.schedule import START, Pass, Phase
+from gatewise.compiler.step import (
+    PhaseFunctions,
+    broadcast,
+    frame_and_fields,
+    phase_functions,
+    row_of,
+    spill,
+    spilled_sources,
+    state_and_vector_sources,
+    strikes_at,
+    touched_states,
+)
 from gatewise.compiler.vector import Code, Number, Value, i64
 from gatewise.language.graph import Node
 
@@ -211,9 +212,7 @@ def _multiplied(plan: Plan, product: Node) -> tuple[str, int]:
 
 
 def _frame_and_fields(plan: Plan, place: Place) -> tuple[Fields, Fields]:
-    """What is said of the step, and the fields of the call."""
-    step = walk.step_frame(plan.cell).read(place.code, place.context)
-    return step, arguments(plan).read(place.code, step.pointer("arguments"))
+    return frame_and_fields(plan, arguments(plan), place)
 
 
 def _carry(plan: Plan, place: Place, f: Fields, state: str, array: str = "carry") -> Value:

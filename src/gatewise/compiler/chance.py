@@ -1,7 +1,7 @@
 """What chance decides, in code: a hash of (seed, draw, step, row, unit), asked anew by whoever needs it.
 
-The hash is Ettinger's ``triple32`` (https://github.com/skeeto/hash-prospector). It needs no state and no
-memory, and is the same for every width, tile and thread.
+The hash is Ettinger's ``triple32`` (https://github.com/skeeto/hash-prospector), which turns 32 bits into 32
+bits and loses none. It needs no state and no memory, and is the same for every width, tile and thread.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from llvmlite import ir
 from gatewise.compiler.vector import I32, Code, Literal, Value
 from gatewise.language.graph import Node
 
-_ROUNDS = ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB))
-_LAST = 14
+ROUNDS, LAST = ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB)), 14  # shifts and factors
 _ALL = 1 << 32
+
+
+def threshold(rate: float) -> int:
+    """Numbers of 32 bits below this come with probability `rate`."""
+    return int(rate * _ALL)
 
 
 def strikes(code: Code, node: Node, seed: Value, step: Value, row: Value, unit: Value) -> Value:
@@ -29,14 +33,14 @@ def strikes(code: Code, node: Node, seed: Value, step: Value, row: Value, unit: 
     lanes = ir.VectorType(I32, code.width)
     first = code.splat_integer(b.add(key, b.trunc(unit, I32)))
     numbers = _hash(code, b.add(first, ir.Constant(lanes, list(range(code.width)))))
-    return b.icmp_unsigned("<", numbers, _constant(lanes, int(node.value * _ALL)))
+    return b.icmp_unsigned("<", numbers, _constant(lanes, threshold(node.value)))
 
 
 def _hash(code: Code, x: Value) -> Value:
     b = code.b
-    for shift, factor in _ROUNDS:
+    for shift, factor in ROUNDS:
         x = b.mul(b.xor(x, b.lshr(x, _constant(x.type, shift))), _constant(x.type, factor))
-    return b.xor(x, b.lshr(x, _constant(x.type, _LAST)))
+    return b.xor(x, b.lshr(x, _constant(x.type, LAST)))
 
 
 def _constant(kind: Any, value: int) -> Value:

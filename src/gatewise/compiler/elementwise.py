@@ -11,15 +11,23 @@ from gatewise.language.graph import CHANCES, Node
 Source = Callable[[], Value]
 
 
+def product_in(node: Node) -> Node | None:
+    """The product that a sum takes in, as one `fma`.
+
+    Which one depends on the graph alone, never on what else is computed, so that recording a value or keeping
+    it for backward changes no bit.
+    """
+    terms = node.args if node.op in ("add", "sub") else ()
+    return next((term for term in terms if term.op == "mul"), None)
+
+
 def operands(node: Node) -> tuple[Node, ...]:
-    """What the instruction for a node reads: in a sum with a product, which is one `fma`, its factors."""
-    if node.op in ("add", "sub"):
-        a, b = node.args
-        if a.op == "mul":
-            return (*a.args, b)
-        if b.op == "mul":
-            return (a, *b.args)
-    return node.args
+    """What the instruction for a node reads: of a product that a sum takes in, the factors."""
+    product = product_in(node)
+    if product is None:
+        return node.args
+    a, b = node.args
+    return (*product.args, b if product is a else a)
 
 
 class Evaluation:
@@ -52,10 +60,9 @@ class Evaluation:
             return self._sources[node]()
         if node.op == "constant":
             return self.code.constant(node.value)
-        if node.op in ("add", "sub"):
-            fused = self._fused(node)
-            if fused is not None:
-                return fused
+        product = product_in(node)
+        if product is not None:
+            return self._fused(node, product)
         args = [self[arg] for arg in node.args]
         return self._chosen(node, args) if node.op in CHANCES else OPERATIONS[node.op](self.code, *args)
 
@@ -67,15 +74,11 @@ class Evaluation:
             return b.select(struck, *args)
         return b.select(struck, code.constant(0), b.fmul(args[0], code.constant(1 / (1 - node.value))))
 
-    def _fused(self, node: Node) -> Value | None:
-        """A sum with a product as one `fma`. Which product depends on the graph alone, never on what else
-        is computed, so that recording a value or keeping it for backward changes no bit."""
-        a, b = node.args
-        negate = self.code.b.fneg
-        if a.op == "mul":
-            rest = self[b]
-            return self.code.fma(self[a.args[0]], self[a.args[1]], rest if node.op == "add" else negate(rest))
-        if b.op == "mul":
-            factor = self[b.args[0]]
-            return self.code.fma(factor if node.op == "add" else negate(factor), self[b.args[1]], self[a])
-        return None
+    def _fused(self, node: Node, product: Node) -> Value:
+        """A sum with a product as one `fma`; in a difference the side that is taken away changes its sign."""
+        factor, other, rest = (self[operand] for operand in operands(node))
+        if node.op == "sub" and product is node.args[0]:
+            rest = self.code.b.fneg(rest)
+        elif node.op == "sub":
+            factor = self.code.b.fneg(factor)
+        return self.code.fma(factor, other, rest)

@@ -24,35 +24,45 @@ state's goes on from it. The bits are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from llvmlite import ir
 
-from gatewise.compiler import chance, entry, walk
+from gatewise.compiler import entry, walk
 from gatewise.compiler.arguments import Arguments, Fields
 from gatewise.compiler.elementwise import Evaluation, Source
 from gatewise.compiler.matrix import (
     Columns,
-    Elementwise,
     Place,
     Rows,
     Start,
     Then,
     Tiles,
     blocks_of,
-    elementwise_function,
     matrix_phase,
+    padded,
 )
-from gatewise.compiler.packing import pack
+from gatewise.compiler.packing import copy_rows, pack
 from gatewise.compiler.passes import row_function
 from gatewise.compiler.plan import Plan
 from gatewise.compiler.product import PRODUCT, product_function
-from gatewise.compiler.schedule import START, Pass, Phase, Schedule
-from gatewise.compiler.vector import I64, POINTER, Code, Number, Value, i64, internal_function
-from gatewise.language import Cell
+from gatewise.compiler.schedule import START, Pass, Phase
+from gatewise.compiler.step import (
+    PhaseFunctions,
+    broadcast,
+    frame_and_fields,
+    phase_functions,
+    row_of,
+    spill,
+    spilled_sources,
+    state_and_vector_sources,
+    strikes_at,
+    touched_states,
+)
+from gatewise.compiler.vector import Code, Number, Value, i64
 from gatewise.language.graph import Node
 
 
@@ -69,11 +79,6 @@ def arguments(plan: Plan) -> Arguments:
     return Arguments(names)
 
 
-def padded(code: Code, units: Value) -> Value:
-    """A number of units rounded up to whole vectors."""
-    return code.b.and_(code.b.add(units, i64(code.width - 1)), i64(-code.width))
-
-
 def write(plan: Plan, number: Number, width: int, registers: int) -> str:
     """The module as LLVM text."""
     tiles = Tiles(f"{plan.cell.name}_forward", number, width, registers)
@@ -84,34 +89,6 @@ def write(plan: Plan, number: Number, width: int, registers: int) -> str:
         functions.append(phase_functions(tiles, phase, slots, *parts, "cell"))
     entry.write_entries(tiles, arguments(plan), partial(_pack, plan), partial(_rows, plan, tiles, functions))
     return str(tiles.module)
-
-
-class PhaseFunctions(NamedTuple):
-    """Those of a phase: what is done with the sums of a tile, and with rows after that."""
-
-    tile: Elementwise
-    rows: Value | None
-
-
-def phase_functions(
-    tiles: Tiles,
-    phase: Phase,
-    slots: int,
-    write: Callable[[Pass, Place], list[list[Value]]],
-    touched: Callable[[Place], Iterable[Value]],
-    store_mean: Callable[[Place, Node, Value], None],
-    name: str,
-) -> PhaseFunctions:
-    """The functions of a phase with so many slots, whose passes are written by `write`."""
-    first, *others = phase.passes
-
-    def write_tile(place: Place) -> None:
-        write(first, place)
-
-    name = f"{name}_{first.level.phase}"
-    tile = elementwise_function(tiles, name, slots, write_tile, touched)
-    rows = row_function(tiles, f"{name}_rows", others, write, store_mean) if others else None
-    return PhaseFunctions(tile, rows)
 
 
 def _panels(plan: Plan, code: Code, f: Fields) -> tuple[tuple[Value, Value], tuple[Value, Value]]:
@@ -239,7 +216,7 @@ def _rows(
             if plan.joins:
                 with b.if_then(joined):
                     x = Rows(walk.at_step(code, f, "x", t), i64(0), f["x.b"], i64(1), first, end)
-                    _join(tiles, code, f, x, rows)
+                    _join(code, f, x, rows)
                 K, pick = b.add(f["I"], f["P"]), partial(b.select, joined)
                 rows = replace(rows, a=pick(f.pointer("joined"), state), row_stride=pick(K, stride))
                 columns = replace(columns, panels=pick(of_x[0], of_state[0]), K=pick(K, f["P"]))
@@ -266,6 +243,13 @@ def _rows(
             work.meet()
 
 
+def _join(code: Code, f: Fields, x: Rows, state: Rows) -> None:
+    """Lay rows of the input and of the state side by side."""
+    to, K = f.pointer("joined"), code.b.add(f["I"], f["P"])
+    for rows, numbers, at in ((x, f["I"], to), (state, f["P"], code.at(to, f["I"]))):
+        copy_rows(code, at, K, rows, numbers)
+
+
 def _see_function(plan: Plan, tiles: Tiles) -> Value | None:
     """What the gates see of the state, row by row; None where that is the state itself."""
     if plan.cell.seen.op == "state":
@@ -281,35 +265,8 @@ def _see_function(plan: Plan, tiles: Tiles) -> Value | None:
     return row_function(tiles, "see", [Pass(START)], write, partial(_store_mean, plan))
 
 
-def _join(tiles: Tiles, code: Code, f: Fields, x: Rows, state: Rows) -> None:
-    """Lay rows of the input and of the state side by side."""
-    join = tiles.module.globals.get("join") or _write_join(tiles)
-    b, K = code.b, code.b.add(f["I"], f["P"])
-    to = f.pointer("joined")
-    for rows, numbers, at in ((x, f["I"], to), (state, f["P"], code.at(to, f["I"]))):
-        b.call(join, [at, K, rows.a, rows.row_stride, numbers, rows.first, rows.last])
-
-
-def _write_join(tiles: Tiles) -> Value:
-    function = internal_function(tiles.module, "join", [POINTER, I64, POINTER, *[I64] * 4])
-    to, to_stride, rows, stride, numbers, first, last = function.args
-    code = Code(function, tiles.number, tiles.width)
-    b, V = code.b, code.width
-    whole = b.and_(numbers, i64(-V))
-    rest = code.first(b.sub(numbers, whole))
-    with code.loop(first, last, i64(1)) as row:
-        source, target = code.at(rows, b.mul(row, stride)), code.at(to, b.mul(row, to_stride))
-        with code.loop(i64(0), whole, i64(V)) as n:
-            code.store(code.load(code.at(source, n)), code.at(target, n))
-        code.store(code.load(code.at(source, whole), rest), code.at(target, whole), rest)
-    b.ret_void()
-    return function
-
-
 def _frame_and_fields(plan: Plan, place: Place) -> tuple[Fields, Fields]:
-    """What is said of the step, and the fields of the call."""
-    step = walk.step_frame(plan.cell).read(place.code, place.context)
-    return step, arguments(plan).read(place.code, step.pointer("arguments"))
+    return frame_and_fields(plan, arguments(plan), place)
 
 
 def _evaluation(plan: Plan, one: Pass, place: Place, step: Fields, f: Fields) -> Evaluation:
@@ -333,29 +290,6 @@ def _evaluation(plan: Plan, one: Pass, place: Place, step: Fields, f: Fields) ->
         sources[mean] = partial(broadcast, code, step.pointer("means"), at)
     strikes = partial(strikes_at, place, step, f)
     return Evaluation(code, sources | state_and_vector_sources(plan, place, f, step), strikes)
-
-
-def broadcast(code: Code, array: Value, at: Value) -> Value:
-    """A number of an array in every lane."""
-    return code.splat(code.scalar(array, at))
-
-
-def strikes_at(place: Place, step: Fields, f: Fields, node: Node) -> Value:
-    """Where chance strikes among this place's units."""
-    return chance.strikes(place.code, node, f["seed"], step["step"], place.row, place.unit)
-
-
-def spilled_sources(of: Schedule, one: Pass, place: Place, f: Fields) -> dict[Node, Source]:
-    """What earlier passes have stored for this one."""
-    earlier = (node for phase in of.phases for p in phase.passes if p.level < one.level for node in p.spills)
-    return {node: partial(place.code.load, spill(of, node, place, f), place.mask) for node in earlier}
-
-
-def spill(of: Schedule, node: Node, place: Place, f: Fields) -> Value:
-    """Where a term is kept for later passes."""
-    b, count = place.code.b, len(of.spilled)
-    row = b.add(b.mul(place.row, i64(count)), i64(of.spilled.index(node)))
-    return place.code.at(f.pointer("spills"), b.add(b.mul(row, f["H"]), place.unit))
 
 
 def _store_mean(plan: Plan, place: Place, mean: Node, value: Value) -> None:
@@ -405,36 +339,7 @@ def _write_pass(plan: Plan, one: Pass, place: Place) -> list[list[Value]]:
 def _touched(plan: Plan, place: Place) -> Iterator[Value]:
     """Where the arithmetic reads and writes memory."""
     code, b, cell = place.code, place.code.b, plan.cell
-    step = walk.step_frame(cell).read(code, place.context)
-    f = arguments(plan).read(code, step.pointer("arguments"))
+    step, f = _frame_and_fields(plan, place)
     gates = row_of(place, f, step, "gates", "gates.b")
     yield from (code.at(gates, b.mul(f["H"], i64(n))) for n in range(plan.gates))
     yield from touched_states(cell, place, f, step)
-
-
-def touched_states(cell: Cell, place: Place, f: Fields, step: Fields) -> Iterator[Value]:
-    """Where the states are as they enter and leave a step."""
-    for name in cell.states:
-        yield row_of(place, f, step, f"next_{name}", f"out_{name}.b")
-        yield row_of(place, step, step, f"previous_{name}", f"previous_{name}.b")
-
-
-def row_of(place: Place, f: Fields, step: Fields, array: str, stride: str) -> Value:
-    """The address of this place's units in an array of the step."""
-    b = place.code.b
-    return place.code.at(step.pointer(array), b.add(b.mul(place.row, f[stride]), place.unit))
-
-
-def state_and_vector_sources(plan: Plan, place: Place, f: Fields, step: Fields) -> dict[Node, Source]:
-    """Where the states as they enter the step, and the learned vectors, are loaded from."""
-    code, cell = place.code, plan.cell
-
-    def state(name: str) -> Value:
-        return code.load(row_of(place, step, step, f"previous_{name}", f"previous_{name}.b"), place.mask)
-
-    def vector(name: str) -> Value:
-        return code.load(code.at(f.pointer(f"vector_{name}"), place.unit), place.mask)
-
-    leaf = cell.graph.leaf
-    sources: dict[Node, Source] = {leaf("state", name): partial(state, name) for name in cell.states}
-    return sources | {leaf("vector", name): partial(vector, name) for name in cell.vectors}

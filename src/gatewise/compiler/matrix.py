@@ -88,6 +88,11 @@ def blocks_of(code: Code, units: Value) -> Value:
     return code.b.sdiv(code.b.add(units, i64(code.width - 1)), i64(code.width))
 
 
+def padded(code: Code, units: Value) -> Value:
+    """A number of units rounded up to whole vectors."""
+    return code.b.and_(code.b.add(units, i64(code.width - 1)), i64(-code.width))
+
+
 _TILE = ir.FunctionType(
     VOID, [POINTER, POINTER, *[I64] * 4, POINTER, I64, POINTER, I64, I64, I64, POINTER, I64]
 )

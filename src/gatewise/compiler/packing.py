@@ -1,10 +1,10 @@
-"""Weights laid out as panels (see `matrix`), some blocks of units at a time."""
+"""What products read, laid out for them: weights as panels (see `matrix`), some blocks at a time; rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gatewise.compiler.matrix import Span
+from gatewise.compiler.matrix import Rows, Span
 from gatewise.compiler.vector import I64, POINTER, Code, Value, i64, internal_function
 
 
@@ -89,3 +89,26 @@ def pack_transposed(
                 row = b.add(b.mul(H, i64(rows)), u)
                 value = code.load(code.at(weights, b.add(b.mul(row, N), column)), mask)
                 code.store(value, code.at(panel, b.mul(b.add(b.mul(H, i64(g)), u), i64(V))))
+
+
+def copy_rows(code: Code, to: Value, to_stride: Value, rows: Rows, numbers: Value) -> None:
+    """Copy so many numbers of each row to rows `to_stride` apart."""
+    module = code.function.module
+    copy = module.globals.get("copy_rows") or _write_copy_rows(code)
+    code.b.call(copy, [to, to_stride, rows.a, rows.row_stride, numbers, rows.first, rows.last])
+
+
+def _write_copy_rows(code: Code) -> Value:
+    function = internal_function(code.function.module, "copy_rows", [POINTER, I64, POINTER, *[I64] * 4])
+    to, to_stride, rows, stride, numbers, first, last = function.args
+    code = Code(function, code.number, code.width)
+    b, V = code.b, code.width
+    whole = b.and_(numbers, i64(-V))
+    rest = code.first(b.sub(numbers, whole))
+    with code.loop(first, last, i64(1)) as row:
+        source, target = code.at(rows, b.mul(row, stride)), code.at(to, b.mul(row, to_stride))
+        with code.loop(i64(0), whole, i64(V)) as n:
+            code.store(code.load(code.at(source, n)), code.at(target, n))
+        code.store(code.load(code.at(source, whole), rest), code.at(target, whole), rest)
+    b.ret_void()
+    return function

@@ -1,8 +1,7 @@
 """What chance decides for each unit of each row at each step: a function of numbers, the same everywhere.
 
 Every decision is a hash of (seed, draw, step, row, unit), so it does not depend on the order in which anybody
-computes, and backward asks again for what forward was told. The hash is Ettinger's ``triple32``
-(https://github.com/skeeto/hash-prospector), which turns 32 bits into 32 bits and loses none.
+computes, and backward asks again for what forward was told: that of `gatewise.compiler.chance`, in tensors.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gatewise.compiler.chance import LAST, ROUNDS, threshold
 from gatewise.language.graph import Node
 
 _BITS = 0xFFFFFFFF
@@ -34,13 +34,8 @@ def decide(node: Node, chance: Chance, step: int, rows: Tensor, units: Tensor) -
     return numbers < threshold(node.value)
 
 
-def threshold(rate: float) -> int:
-    """Numbers of 32 bits below this come with probability `rate`."""
-    return int(rate * (_BITS + 1))
-
-
 def _hash(x: Tensor) -> Tensor:
     x = x & _BITS
-    for shift, factor in ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB)):
+    for shift, factor in ROUNDS:
         x = (x ^ (x >> shift)) * factor & _BITS  # int64 overflows in bits that are cut off
-    return x ^ (x >> 14)
+    return x ^ (x >> LAST)
