@@ -134,9 +134,12 @@ class Problem:
 
     def sequence(self, width: int) -> Tensor:
         """An uninitialised sequence in the layout of x, so wide."""
-        sequence = self.x.new_empty((*self.x.shape[:-1], width))
-        prefer_huge_pages(sequence.data_ptr(), sequence.nbytes)
-        return sequence
+        return self._fresh((*self.x.shape[:-1], width))
+
+    def _fresh(self, shape: tuple[int, ...]) -> Tensor:
+        fresh = self.x.new_empty(shape)
+        prefer_huge_pages(fresh.data_ptr(), fresh.nbytes)
+        return fresh
 
     def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
         """Hand a sequence over under `name`: its first step, and its strides in the order of the walk."""
@@ -194,7 +197,8 @@ class Forward(Problem):
         shape = (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
         # A projected output is watched by itself.
         seen = [name for name in call.record if call.cell.values[name].op != "project"]
-        self.recorded = {name: self.x.new_empty(shape) for name in seen}
+        # Together, they are large enough for large pages: fresh ones cost more than all that is written.
+        self.recorded = dict(zip(seen, self._fresh((len(seen), *shape)), strict=True))
         for name, values in self.recorded.items():
             self.give("watch", values, batch_first=False)
             self.fields[f"watch_{name}"] = self.fields["watch"]
