@@ -113,15 +113,11 @@ def _cells() -> str:
     table = ["| cell | states | numbers to learn, a layer |", "|---|---|---|"]
     table += [f"| [`{c.name}`](#{c.name}) | `{'`, `'.join(c.states)}` | {count(c)} |" for c in shipped]
     each = [
-        f"### {c.name}\n\n```python\n{sources[c.name]}\n```\n\n```math\n{_formula(c)}\n```\n\n"
+        f"### {c.name}\n\n```python\n{sources[c.name]}\n```\n\n```math\n{c.latex()}\n```\n\n"
         f"Numbers to learn: {count(c)}.\n"
         for c in shipped
     ]
     return "\n".join(table) + "\n\n" + "\n".join(each)
-
-
-def _formula(cell: Cell) -> str:
-    return cell.latex().replace(r"\operatorname", r"\mathrm")  # which GitHub's pages do not have
 
 
 def _sources(module: ModuleType) -> dict[str, str]:

@@ -66,6 +66,19 @@ def test_every_assigned_name_can_be_watched_beside_the_preactivations() -> None:
     assert (every.values["h"], every.values["m"]) == every.next_states
 
 
+def test_what_opens_a_gate_may_be_called_by_its_own_name() -> None:
+    same = define(
+        "def f(h, *, a, n: Split):\n    a_bar, n_bar_h = a, n.h\n    return tanh(a_bar) + n.x * n_bar_h"
+    )
+    assert list(same.values) == ["a_bar", "n_bar_x", "n_bar_h", "h"]
+
+
+def test_a_gate_may_have_a_name_that_ends_like_a_preactivation() -> None:
+    barred = define("def f(h, *, a_bar, b: Input):\n    return tanh(a_bar) + b")
+    assert list(barred.values) == ["a_bar_bar", "b_bar", "h"]
+    assert r"\bar{\mathrm{a\_bar}}_t &= " in barred.latex()
+
+
 def test_a_state_that_is_passed_on_is_its_own_leaf() -> None:
     passed = define("def f(h, c, *, a):\n    return tanh(a), h")
     assert passed.next_states[1] is passed.graph.leaf("state", "h")
@@ -181,6 +194,18 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "unused-gate": ("def f(h, *, a, b): return h + a", "gate 'b' is never used in what is returned. Use it"),
     "unused-part": ("def f(h, *, n: Split): return n.x * h", "split 'n.h' is never used in what is returned"),
     "unused-input": ("def f(h, *, a, b: Input): return h + a", "input 'b' is never used"),
+    "vector-called-like-a-preactivation": (
+        "def f(h, *, a, a_bar: Vector): return a * a_bar",
+        "'a_bar' is the name of what opens the gate 'a'. Rename it",
+    ),
+    "state-called-like-a-preactivation": (
+        "def f(h, n_bar_x, *, n: Split): return n.x * n.h, n_bar_x",
+        "'n_bar_x' is the name of what opens the gate 'n'. Rename it",
+    ),
+    "value-called-like-a-preactivation": (
+        "def f(h, *, a): a_bar = 2 * a; return a_bar",
+        "it assigns to 'a_bar', the name of what opens a gate. Choose another name",
+    ),
     "unused-vector": ("def f(h, *, a, v: Vector): return h + a", "vector 'v' is never used"),
 }
 

@@ -299,6 +299,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("values.0.0", "j_bar", "values: 'i_bar' is missing"),
         ("values.0.0", "f_bar", "values: 'f_bar' is there twice"),
         ("values.0.0", "i bar", "values: expected a name"),
+        ("values.0.1", 1, "values: 'i_bar' is not its pre-activation"),
         ("values.0.1", 77, "values: 'i_bar': expected a whole number"),
     ],
 )
@@ -314,6 +315,9 @@ def test_faults_of_the_whole_have_their_sentence() -> None:
     assert refusal(twice) == "nodes: 1 of them are not used, or are there twice"
     wasted = lstm | {"parameters": [*lstm["parameters"], ["v", "vector"]]}
     assert refusal(wasted) == "parameters: 'v' is never used in what the states become"
+    taken = through_json(to_form(cells.indrnn))
+    taken["parameters"][1][0] = taken["nodes"][1]["name"] = "norm_bias_3"
+    assert refusal(taken) == "parameters: 'norm_bias_3' is a name for the gain or the bias of a norm"
     fed = rnn_of([{"op": "vector", "name": "a"}, {"op": "state", "name": "h"}], parameters=[["a", "vector"]])
     assert (
         refusal(fed | {"next_states": [0], "values": [["h", 0]]}) == "parameters: nothing feeds the input in"

@@ -73,18 +73,18 @@ def test_they_are_written_as_text() -> None:
 def test_they_are_typeset() -> None:
     lines = [line.removesuffix(r" \\") for line in rich.latex().splitlines()]
     assert lines[5:8] == [
-        r"a_t &= \operatorname{norm}(\bar{a}_t,\; \bar{d}_t)_{0} \odot \gamma_{0} + \beta_{0}",
-        r"d_t &= \operatorname{norm}(\bar{a}_t,\; \bar{d}_t)_{1} \odot \gamma_{1} + \beta_{1}",
+        r"a_t &= \mathrm{norm}(\bar{a}_t,\; \bar{d}_t)_{0} \odot \gamma_{0} + \beta_{0}",
+        r"d_t &= \mathrm{norm}(\bar{a}_t,\; \bar{d}_t)_{1} \odot \gamma_{1} + \beta_{1}",
         lines[7],
     ]
     assert [line.partition("(")[0] for line in lines[7:11]] == [
         r"x_t &= M_{0}\, ",
         r"y_t &= M_{1}\, ",
-        r"c_t &= \operatorname{zoneout}",
+        r"c_t &= \mathrm{zoneout}",
         r"h_t &= W_{P}\, ",
     ]
-    assert r"+ \operatorname{dropout}(y_t,\; 0.25),\; 0.125)" in lines[9]
-    assert r"\tanh(\operatorname{norm}(c_t) \odot \gamma_{2} + \beta_{2})" in lines[10]
+    assert r"+ \mathrm{dropout}(y_t,\; 0.25),\; 0.125)" in lines[9]
+    assert r"\tanh(\mathrm{norm}(c_t) \odot \gamma_{2} + \beta_{2})" in lines[10]
 
 
 def test_every_draw_is_its_own() -> None:
@@ -153,7 +153,31 @@ WRONG: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     ),
     "linear-split": ("h, *, a: Split", ("return linear(a)",), 2, r"linear is given the whole .* a\.x"),
     "linear-comparison": ("h, *, a", ("return linear(a > 0)",), 2, "linear is given a comparison. Turn it"),
-    "norm-unused": ("h, *, a, b", ("a, c = layer_norm(a, b)", "return a"), 1, "is never used .* take"),
+    "norm-unused": (
+        "h, *, a, b",
+        ("", "a, c = layer_norm(a, b)", "return a"),
+        3,
+        "'c' is normalised and never used in what is returned. Use it, or take it out",
+    ),
+    "norm-unused-and-renamed": (
+        "h, *, a, b",
+        ("a, c = layer_norm(a, b)", "c = 1", "return a"),
+        2,
+        r"what this layer_norm\(...\) gives is normalised and never used",
+    ),
+    "norm-unused-alone": ("h, *, a", ("layer_norm(a)", "return a"), 2, "and never used in what is returned"),
+    "norm-name-taken": (
+        "h, *, a, norm_gain_0: Vector",
+        ("return norm_gain_0 * a",),
+        1,
+        "vector 'norm_gain_0' bears a name that layer_norm gives. Rename it",
+    ),
+    "norm-name-taken-by-a-later-one": (
+        "h, *, a, norm_bias_12: Vector",
+        ("return norm_bias_12 * layer_norm(a)",),
+        1,
+        "vector 'norm_bias_12' bears a name that layer_norm gives",
+    ),
     "norm-eps": ("h, *, a", ("", "return layer_norm(a, eps=-1)"), 3, f"{EPS} -1. Give a small plain number"),
     "norm-eps-nan": ("h, *, a", ("return layer_norm(a, eps=np.nan)",), 2, f"{EPS} nan"),
     "norm-eps-text": ("h, *, a", ("return layer_norm(a, eps='small')",), 2, f"{EPS} 'small'"),

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from gatewise import (
     Cell,
     Input,
+    Split,
     Vector,
     cell,
     cells,
+    dropout,
     exp,
+    layer_norm,
+    linear,
     log,
     maximum,
     minimum,
@@ -22,6 +28,7 @@ from gatewise import (
     tanh,
     where,
 )
+from gatewise.language.changes import with_recurrent_dropout, with_zoneout
 
 PLAIN: dict[str, tuple[Cell, str]] = {
     "rnn": (
@@ -75,7 +82,7 @@ h_t &= \tanh(\bar{a}_t)
 \end{aligned}""",
     "rnn_relu": r"""\begin{aligned}
 \bar{a}_t &= W_{a} x_t + b_{a}^x + R_{a} h_{t-1} + b_{a}^h \\
-h_t &= \operatorname{relu}(\bar{a}_t)
+h_t &= \mathrm{relu}(\bar{a}_t)
 \end{aligned}""",
     "lstm": r"""\begin{aligned}
 \bar{i}_t &= W_{i} x_t + b_{i}^x + R_{i} h_{t-1} + b_{i}^h \\
@@ -156,10 +163,10 @@ def test_every_function_as_text() -> None:
 def test_every_function_as_latex() -> None:
     assert functions.latex().splitlines()[3:-1] == [
         r"\beta_t &= \sqrt{\left|\bar{\alpha}_t\right|} + "
-        r"\exp(\log(\operatorname{softplus}(\bar{\alpha}_t))) \\",
-        r"y_t &= \operatorname{where}(\bar{\alpha}_t \le \bar{\mathrm{gate}}_t,\; \max(\beta_t,\; 0.25),\; "
+        r"\exp(\log(\mathrm{softplus}(\bar{\alpha}_t))) \\",
+        r"y_t &= \mathrm{where}(\bar{\alpha}_t \le \bar{\mathrm{gate}}_t,\; \max(\beta_t,\; 0.25),\; "
         r"\min(\mathrm{state}_{t-1},\; 0.5)) \\",
-        r"\mathrm{state}_t &= \frac{\operatorname{relu}(y_t) \, 2}"
+        r"\mathrm{state}_t &= \frac{2 \, \mathrm{relu}(y_t)}"
         r"{\sigma(\bar{\alpha}_t) \odot \tanh(\bar{\mathrm{gate}}_t)}",
     ]
 
@@ -187,6 +194,53 @@ def test_states_that_are_passed_on_are_written_too() -> None:
         r"h_t &= m_t \\",
         r"c_t &= h_{t-1} \\",
         r"n_t &= 0.5",
+    ]
+
+
+@cell
+def told(h, *, a: Split, b, v_f: Vector, alpha_in: Vector, long_name: Vector):
+    """What is given beside the vectors, signs, and numbers that are no plain digits."""
+    n, m = layer_norm(a.x, a.h, eps=1e-3)
+    d = dropout(n, 0.123456789, per="sequence") + dropout(layer_norm(m), 0.5, "step")
+    p = b * -2 + v_f * (d * 1e-7) - 2.5e9 * (-alpha_in) - linear(h) * long_name
+    h = p * (linear(d) - linear(h)) + minimum(p, math.inf) + (-p)
+    return h
+
+
+def test_all_that_is_given_is_printed_as_text() -> None:
+    assert str(told).splitlines()[4:] == [
+        "  n = norm(a_bar_x, a_bar_h, eps=0.001)[0] * norm_gain_0 + norm_bias_0",
+        "  m = norm(a_bar_x, a_bar_h, eps=0.001)[1] * norm_gain_1 + norm_bias_1",
+        '  d = dropout(n, 0.123456789, per="sequence") + dropout(norm(m) * norm_gain_2 + norm_bias_2, 0.5)',
+        "  p = b_bar * -2 + v_f * d * 1e-07 - 2.5e+09 * -alpha_in - linear(h) * long_name",
+        "  h' = p * (linear(d) - linear(h)) + minimum(p, inf) + -p",
+    ]
+
+
+def test_all_that_is_given_is_typeset() -> None:
+    assert told.latex().splitlines()[4:-1] == [
+        r"n_t &= \mathrm{norm}(\bar{a}_t^x,\; \bar{a}_t^h,\; \epsilon = 0.001)_{0} "
+        r"\odot \gamma_{0} + \beta_{0} \\",
+        r"m_t &= \mathrm{norm}(\bar{a}_t^x,\; \bar{a}_t^h,\; \epsilon = 0.001)_{1} "
+        r"\odot \gamma_{1} + \beta_{1} \\",
+        r"d_t &= \mathrm{dropout}(n_t,\; 0.123456789,\; \text{per sequence}) + "
+        r"\mathrm{dropout}(\mathrm{norm}(m_t) \odot \gamma_{2} + \beta_{2},\; 0.5) \\",
+        r"p_t &= -2 \, \bar{b}_t + v_{f} \odot 10^{-7} \, d_t - 2.5 \cdot 10^{9} \, (-\alpha_{\mathrm{in}})"
+        r" - (M_{0}\, h_{t-1} + b_{0}) \odot \mathrm{long\_name} \\",
+        r"h_t &= p_t \odot (M_{1}\, d_t + b_{1} - (M_{2}\, h_{t-1} + b_{2})) + \min(p_t,\; \infty) + (-p_t)",
+    ]
+
+
+def test_what_the_options_of_a_layer_put_in_is_printed() -> None:
+    changed = with_recurrent_dropout(with_zoneout(cells.rnn, (0.125,)), 0.25)
+    assert str(changed).splitlines()[1:] == [
+        '  a_bar = W_a x + R_a dropout(h, 0.25, per="sequence") + b_a',
+        "  h' = zoneout(h, tanh(a_bar), 0.125)",
+    ]
+    assert changed.latex().splitlines()[1:-1] == [
+        r"\bar{a}_t &= W_{a} x_t + b_{a}^x + "
+        r"R_{a} \mathrm{dropout}(h_{t-1},\; 0.25,\; \text{per sequence}) + b_{a}^h \\",
+        r"h_t &= \mathrm{zoneout}(h_{t-1},\; \tanh(\bar{a}_t),\; 0.125)",
     ]
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from itertools import cycle
 from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
+from gatewise.language import names
 from gatewise.language.graph import CHANCES, Graph, Node, text, topological
 from gatewise.language.printing import latex, plain
 from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
@@ -75,6 +75,13 @@ class Parameter:
     def sees_state(self) -> bool:
         """Whether it has rows in the recurrent weights."""
         return self.kind in (Kind.GATE, Kind.SPLIT)
+
+    @property
+    def bars(self) -> tuple[str, ...]:
+        """The names of its pre-activations."""
+        if self.kind is Kind.SPLIT:
+            return names.bar(self.name, "x"), names.bar(self.name, "h")
+        return (names.bar(self.name),) if self.sees_input else ()
 
 
 @final
@@ -218,11 +225,11 @@ def cell(function: Callable[..., Any]) -> Cell:
     symbols |= {p.name: _feed(p, trace) for p in parameters}
     returned, local_values, trace.line = _run(function, states, symbols)
     next_states = _returned(returned, states, trace)
-    norms = zip(trace.norms, cycle((Kind.GAIN, Kind.BIAS)), strict=False)
-    parameters += tuple(Parameter(leaf.name, kind) for leaf, kind in norms)
     _all_used(parameters, next_states, trace)
+    _norms_used(next_states, local_values, trace)
+    parameters += tuple(_of_norms(trace))
     _products_in_place(states, next_states, trace)
-    values = _watchable(states, parameters, next_states, symbols, local_values)
+    values = _watchable(states, parameters, next_states, symbols, local_values, trace)
     return Cell(function, states, parameters, next_states, values, trace.graph)
 
 
@@ -238,7 +245,7 @@ def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...]
         if p.kind is not p.KEYWORD_ONLY:
             states.append(p.name)
         elif p.annotation in _KINDS:
-            parameters.append(Parameter(p.name, _KINDS[p.annotation]))
+            parameters.append(_declared(Parameter(p.name, _KINDS[p.annotation]), trace))
         else:
             trace.fail(
                 f"gate {p.name!r} is annotated {p.annotation!r}",
@@ -249,7 +256,28 @@ def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...]
         trace.fail("it has no state", "Make the state the first positional parameter: def f(h, *, a)", line)
     if not any(p.sees_input for p in parameters):
         trace.fail("nothing feeds the input in", "Declare a gate after the star: def f(h, *, a)", line)
+    declared = {*states, *(p.name for p in parameters)}
+    for gate in parameters:
+        for name in declared.intersection(gate.bars):
+            trace.fail(f"{name!r} is the name of what opens the gate {gate.name!r}", "Rename it", line)
     return tuple(states), tuple(parameters)
+
+
+def _declared(parameter: Parameter, trace: Trace) -> Parameter:
+    """A parameter, unless its name is taken."""
+    if parameter.kind is Kind.VECTOR and names.is_of_norm(parameter.name):
+        trace.fail(
+            f"vector {parameter.name!r} bears a name that layer_norm gives",
+            "Rename it",
+            trace.code.co_firstlineno,
+        )
+    return parameter
+
+
+def _of_norms(trace: Trace) -> Iterator[Parameter]:
+    for normal in trace.norms:
+        yield Parameter(normal.gain.name, Kind.GAIN)
+        yield Parameter(normal.bias.name, Kind.BIAS)
 
 
 def _feed(parameter: Parameter, trace: Trace) -> Symbol | SplitGate:
@@ -318,6 +346,20 @@ def _all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trac
                 )
 
 
+def _norms_used(outputs: tuple[Node, ...], local_values: Mapping[str, Any], trace: Trace) -> None:
+    """Refuse a normalised vector that no returned state depends on, like an unused parameter."""
+    nodes = set(topological(outputs))
+    called = {symbol._node: name for name, symbol in local_values.items() if isinstance(symbol, Symbol)}
+    for normal in trace.norms:
+        if normal.value not in nodes:
+            what = repr(called[normal.value]) if normal.value in called else "what this layer_norm(...) gives"
+            trace.fail(
+                f"{what} is normalised and never used in what is returned",
+                "Use it, or take it out of the layer_norm",
+                normal.line,
+            )
+
+
 def _products_in_place(states: tuple[str, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
     """Refuse a product that is not used, and a projected vector anywhere but in the output."""
     nodes, line = list(topological(outputs)), trace.code.co_firstlineno
@@ -346,20 +388,21 @@ def _watchable(
     next_states: tuple[Node, ...],
     symbols: Mapping[str, Any],
     local_values: Mapping[str, Any],
+    trace: Trace,
 ) -> dict[str, Node]:
     """Names for the values of a step: pre-activations, then what the body assigned, then the next states."""
     values: dict[str, Node] = {}
-    for p in parameters:
-        if not p.sees_input:
-            continue
+    for p in (p for p in parameters if p.sees_input):
         fed = symbols[p.name]
-        if isinstance(fed, SplitGate):
-            values |= {f"{p.name}_bar_x": fed.x._node, f"{p.name}_bar_h": fed.h._node}
-        else:
-            values[f"{p.name}_bar"] = fed._node
-    values |= {
-        name: value._node
-        for name, value in local_values.items()
-        if isinstance(value, Symbol) and name not in states and value is not symbols.get(name)
-    }
+        parts = (fed.x, fed.h) if isinstance(fed, SplitGate) else (fed,)
+        values |= {name: part._node for name, part in zip(p.bars, parts, strict=True)}
+    for name, value in local_values.items():
+        if isinstance(value, Symbol) and name not in states and value is not symbols.get(name):
+            if values.get(name, value._node) is not value._node:
+                trace.fail(
+                    f"it assigns to {name!r}, the name of what opens a gate",
+                    "Choose another name",
+                    trace.code.co_firstlineno,
+                )
+            values[name] = value._node
     return values | dict(zip(states, next_states, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import inf
 
+from gatewise.language import names
 from gatewise.language.cell import Cell, Kind, Parameter
 from gatewise.language.form_reading import FormError
 from gatewise.language.graph import CHANCES, COMPARISONS, Node, topological
@@ -23,8 +24,7 @@ def leaves(states: Iterable[str], parameters: Iterable[Parameter]) -> dict[Leaf,
         if p.kind not in _PARTS:
             found["vector", p.name, ""] = ""
         for part in _PARTS.get(p.kind, ()):
-            suffix = f"_{part}" if p.kind is Kind.SPLIT else ""
-            found["gate", p.name, part] = f"{p.name}_bar{suffix}"
+            found["gate", p.name, part] = names.bar(p.name, part if p.kind is Kind.SPLIT else "")
     return found
 
 
@@ -52,9 +52,13 @@ def _check_names(cell: Cell) -> None:
     for state, node in zip(cell.states, cell.next_states, strict=True):
         if cell.values.get(state) is not node:
             raise FormError(f"values: {state!r} is not the next value of the state {state!r}")
-    for value in leaves(cell.states, cell.parameters).values():
-        if value and value not in cell.values:
-            raise FormError(f"values: {value!r} is missing")
+    for leaf, value in leaves(cell.states, cell.parameters).items():
+        if value and cell.values.get(value) is not cell.graph.leaf(*leaf):
+            wrong = "is not its pre-activation" if value in cell.values else "is missing"
+            raise FormError(f"values: {value!r} {wrong}")
+    for p in cell.parameters:
+        if p.kind is Kind.VECTOR and names.is_of_norm(p.name):
+            raise FormError(f"parameters: {p.name!r} is a name for the gain or the bias of a norm")
 
 
 def _check_use(cell: Cell, nodes: Sequence[Node]) -> None:

@@ -10,7 +10,8 @@ import math
 from numbers import Real
 from typing import TypeGuard, overload
 
-from gatewise.language.symbols import CellError, Condition, SplitGate, Symbol, Trace
+from gatewise.language import names
+from gatewise.language.symbols import CellError, Condition, Normal, SplitGate, Symbol, Trace
 
 Value = Symbol | float
 
@@ -133,11 +134,10 @@ def layer_norm(*v: Symbol, eps: float = 1e-5) -> Symbol | tuple[Symbol, ...]:
         trace.fail(f"layer_norm has the eps {_shown(eps)}", "Give a small plain number, such as 1e-5")
     normal = []
     for n in range(len(v)):
-        number = trace.number("norm")
-        leaves = [trace.graph.leaf("vector", f"norm_{of}_{number}") for of in ("gain", "bias")]
-        trace.norms += leaves
-        gain, bias = (Symbol(trace, leaf) for leaf in leaves)
-        normal.append(trace.symbol("norm", *v, name=str(n), value=float(eps)) * gain + bias)
+        gain, bias = (trace.graph.leaf("vector", name) for name in names.norm(trace.number("norm")))
+        scaled = trace.symbol("norm", *v, name=str(n), value=float(eps)) * Symbol(trace, gain)
+        normal.append(scaled + Symbol(trace, bias))
+        trace.norms.append(Normal(normal[-1]._node, gain, bias, trace.running_line()))
     return normal[0] if len(normal) == 1 else tuple(normal)
 
 

@@ -7,13 +7,22 @@ from collections import Counter
 from collections.abc import Callable
 from numbers import Real
 from types import CodeType
-from typing import Any, NoReturn, Self, final
+from typing import Any, NamedTuple, NoReturn, Self, final
 
 from gatewise.language.graph import Graph, Node
 
 
 class CellError(ValueError):
     """A cell breaks a rule of the language. The message names the file, the line and the remedy."""
+
+
+class Normal(NamedTuple):
+    """One of the vectors that a `layer_norm` gives, with its learned vectors and the line of the call."""
+
+    value: Node
+    gain: Node
+    bias: Node
+    line: int
 
 
 @final
@@ -25,15 +34,16 @@ class Trace:
         self.code = code
         self.line = code.co_firstlineno
         self.graph = Graph()
-        self.norms: list[Node] = []  # the learned vectors of `layer_norm`, gain and bias in turn
+        self.norms: list[Normal] = []
         self._count: Counter[str] = Counter()
 
     def fail(self, what: str, remedy: str, line: int | None = None) -> NoReturn:
         """Raise a `CellError` at `line`, or where the cell is running, or once it has run at its return."""
-        where = f"{self.code.co_filename}:{line or self._running_line()}"
+        where = f"{self.code.co_filename}:{line or self.running_line()}"
         raise CellError(f"{where}: cell {self.name!r}: {what}. {remedy}") from None
 
-    def _running_line(self) -> int:
+    def running_line(self) -> int:
+        """Where the cell is running, or once it has run the line of its return."""
         frame = sys._getframe()
         while frame is not None and frame.f_code is not self.code:
             frame = frame.f_back  # type: ignore[assignment]
