@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from gatewise import Input, cell, cells
 from gatewise import nn as ours
+from gatewise.compiler.chance import threshold
 from gatewise.language.graph import Graph, Node
-from gatewise.nn.chance import Chance, decide, threshold
+from gatewise.nn.chance import Chance, decide
 
 recurrent: Any = ours.Recurrent
 _GRAPH = Graph()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -29,6 +30,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 LENGTHS = {"whole": None, "lengths": [3, 0, 11, 8]}
 
 
+class Other(Tensor):
+    """A tensor that the kernels do not serve."""
+
+
 def leaves_of(layer: Any, given: bool) -> list[Tensor]:
     """Input and, if `given`, initial states."""
     torch.manual_seed(2)
@@ -39,13 +44,23 @@ def leaves_of(layer: Any, given: bool) -> list[Tensor]:
     return [leaf.requires_grad_() for leaf in (x, *(states if given else []))]
 
 
-def results(layer: Any, leaves: list[Tensor], lengths: list[int] | None) -> list[Tensor]:
+def resets_for(layer: Any) -> Tensor:
+    """A quarter of all steps, the first of a segment and of the sequence among them."""
+    reset = torch.rand(T, B, generator=torch.Generator().manual_seed(4)) < 0.25
+    reset[[0, 4, 10], 0] = reset[8, 2] = True
+    return reset.T if layer.batch_first else reset
+
+
+def results(
+    layer: Any, leaves: Sequence[Tensor], lengths: list[int] | None, reset: Tensor | None = None
+) -> list[Tensor]:
     x, *states = leaves
-    output, final = layer(x, (states[0] if len(states) == 1 else tuple(states)) if states else None, lengths)
+    given = (states[0] if len(states) == 1 else tuple(states)) if states else None
+    output, final = layer(x, given, lengths, reset)
     return [output, *(final if isinstance(final, tuple) else (final,))]
 
 
-def gradients(found: list[Tensor], layer: Any, leaves: list[Tensor]) -> tuple[Tensor, ...]:
+def gradients(found: Sequence[Tensor], layer: Any, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
     torch.manual_seed(3)
     derivatives = [torch.randn_like(result) for result in found]
     return torch.autograd.grad(found, [*leaves, *layer.parameters()], derivatives)
@@ -59,17 +74,18 @@ def with_checkpoint(layer: Any, steps: int) -> Any:
 
 @pytest.mark.parametrize("steps", [1, 4, 11, 50])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+@pytest.mark.parametrize("resetting", [False, True], ids=["on", "resets"])
 @pytest.mark.parametrize("given", [False, True], ids=["zeros", "given"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("cell_", CELLS.values(), ids=CELLS.keys())
 def test_everything_as_without(
-    cell_: Any, options: dict[str, Any], given: bool, lengths: list[int] | None, steps: int
+    cell_: Any, options: dict[str, Any], given: bool, resetting: bool, lengths: list[int] | None, steps: int
 ) -> None:
     layer = ours.Recurrent(cell_, I, H, dtype=torch.float64, **options)
-    leaves = leaves_of(layer, given)
-    expected = results(layer, leaves, lengths)
+    leaves, reset = leaves_of(layer, given), resets_for(layer) if resetting else None
+    expected = results(layer, leaves, lengths, reset)
     twin = with_checkpoint(layer, steps)
-    found = results(twin, leaves, lengths)
+    found = results(twin, leaves, lengths, reset)
     for mine, plain in zip(found, expected, strict=True):
         assert torch.equal(mine, plain)
     pairs = zip(gradients(found, twin, leaves), gradients(expected, layer, leaves), strict=True)
@@ -151,16 +167,22 @@ def test_watching_sees_the_same(batch_first: bool, lengths: list[int] | None) ->
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+@pytest.mark.parametrize("resetting", [False, True], ids=["on", "resets"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_where_no_kernel_serves_torch_computes_again(reverse: bool, lengths: list[int] | None) -> None:
-    layer = ours.LSTM(I, H, proj_size=2, bidirectional=reverse, dtype=torch.float64)
-    x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
+def test_where_no_kernel_serves_torch_computes_again(
+    reverse: bool, resetting: bool, lengths: list[int] | None
+) -> None:
+    layer = ours.LSTM(I, H, bidirectional=reverse, dtype=torch.float64)
+    leaves, reset = leaves_of(layer, given=True), resets_for(layer) if resetting else None
+    others = [leaf.as_subclass(Other) for leaf in leaves]
     twin = with_checkpoint(layer, 4)
-    found, expected = results(twin, [x], lengths), results(layer, [x], lengths)
+    with gatewise.strict(), pytest.raises(RuntimeError, match="subclass"):
+        twin(others[0])
+    found, expected = results(twin, others, lengths, reset), results(layer, leaves, lengths, reset)
     for mine, plain in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, plain, rtol=1e-13, atol=1e-14)
-    for mine, plain in zip(gradients(found, twin, [x]), gradients(expected, layer, [x]), strict=True):
-        torch.testing.assert_close(mine, plain, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(mine.as_subclass(Tensor), plain, rtol=1e-13, atol=1e-14)
+    for mine, plain in zip(gradients(found, twin, leaves), gradients(expected, layer, leaves), strict=True):
+        torch.testing.assert_close(mine.as_subclass(Tensor), plain, rtol=1e-12, atol=1e-13)
 
 
 def test_what_is_kept_does_not_grow_with_the_steps() -> None:
@@ -199,7 +221,5 @@ def test_what_it_refuses() -> None:
     with pytest.raises(ValueError, match=r"checkpoint must be a number of steps, or 0 for none\. Got -1\."):
         ours.GRU(I, H, checkpoint=-1)
     layer, x = ours.GRU(I, H, checkpoint=3), torch.randn(T, B, I, requires_grad=True)
-    with pytest.raises(ValueError, match="reset must be None for a layer with checkpoint"):
-        layer(x, reset=torch.zeros(T, B).bool())
     with pytest.raises(RuntimeError, match=r"checkpoint must be 0 .* \(create_graph=True\)"):
         torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)

@@ -13,7 +13,7 @@ Arrays, last axis contiguous, strides as in forward:
 - ``by_vectors [B, . * H]``: each row's part of the derivatives by the vectors is added, as the plan has them
 - ``dout [T, B, P]``: the derivative by the output
 - ``carry_s [B, H]``: in, the derivative by the final state s; out, by the state s that entered first
-- ``dinit_s [B, H]`` (or null): what resets bring is added; the derivative by the initial state is both
+- ``danew_s [B, H]`` (or null), to which derivatives by what reset rows begin from are added
 - scratch: ``panels_ih``, ``panels_hh``, ``panels_linear``, ``panels_project``, ``zeros``, ``spills [B, .]``,
   ``own_means [B, .]``
 """
@@ -68,7 +68,7 @@ def arguments(plan: Plan) -> Arguments:
     sequences = ("gates", "means", "derivatives", "projected", "dout", "dx")
     names += [f"{array}{stride}" for array in sequences for stride in ("", ".t", ".b")]
     names += ["seed", "first_step", "by_vectors", *walk.FIELDS, *walk.state_fields(cell)]
-    names += [f"{array}_{state}" for array in ("carry", "dinit") for state in cell.states]
+    names += [f"{array}_{state}" for array in ("carry", "danew") for state in cell.states]
     names += [f"vector_{name}" for name in cell.vectors]
     return Arguments(names)
 
@@ -273,9 +273,9 @@ def _evaluation(plan: Plan, one: Pass, place: Place, step: Fields, f: Fields) ->
         return b.fadd(by_output, from_later(state, b.fadd(carried, _by_sums(plan, place, step, f))))
 
     def from_later(state: str, value: Value) -> Value:
-        """What comes from the later step: to the initial state, if the row was reset there."""
-        with b.if_then(b.and_(cut, b.icmp_signed("!=", f[f"dinit_{state}"], i64(0)))):
-            at = _carry(plan, place, f, state, "dinit")
+        """What comes from the later step: not here, if the row began anew there."""
+        with b.if_then(b.and_(cut, b.icmp_signed("!=", f[f"danew_{state}"], i64(0)))):
+            at = _carry(plan, place, f, state, "danew")
             code.store(b.fadd(code.load(at, place.mask), value), at, place.mask)
         return b.select(cut, code.constant(0), value)
 

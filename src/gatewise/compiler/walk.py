@@ -2,9 +2,9 @@
 
 A plain batch has the same rows at every step, and strides. Rows of different lengths lie packed, the longest
 first: step t has the first ``counts[t]`` rows, from place ``starts[t]`` of every sequence on. Walked
-backwards, the tables are reversed, and rows join as the walk goes on. `resets` says which rows leave the past
-behind at a step. Rows that join or are reset enter a step from their initial state: the states of all its
-rows are then laid together in ``entering_s [B, H]`` for each state s.
+backwards, the tables are reversed, and rows join as the walk goes on, from their initial state ``init_s``.
+`resets` says which rows leave the past behind at a step and enter it from ``anew_s``. Where rows join or are
+reset, the states of all rows of the step are laid together in ``entering_s [B, H]`` for each state s.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ FIELDS = ("starts", "counts", "resets", "resets.t", "resets.b")
 
 
 def state_fields(cell: Cell) -> list[str]:
-    """The fields of the states: initial values, the values after each step, room for those that enter."""
+    """The fields of the states: what rows begin from, at first and anew; what follows each step; room."""
+    arrays = {"init": ("", ".b"), "anew": ("", ".b"), "out": ("", ".t", ".b"), "entering": ("",)}
     return [
         f"{array}_{state}{stride}"
         for state in cell.states
-        for array, strides in (("init", ("", ".b")), ("out", ("", ".t", ".b")), ("entering", ("",)))
+        for array, strides in arrays.items()
         for stride in strides
     ]
 
@@ -137,7 +138,7 @@ def set_states(
 
 
 def enters_anew(code: Code, f: Fields, t: Value) -> Value:
-    """Whether some rows of step t, and not all, may enter it from their initial state."""
+    """Whether rows of step t may enter it from elsewhere than the step before, while others do not."""
     b = code.b
     before = b.sub(t, i64(1))
     joined = b.icmp_signed(">", rows_of(code, f, t), rows_of(code, f, before))
@@ -179,11 +180,12 @@ def enter_function(tiles: Tiles, cell: Cell, arguments: Arguments) -> Value:
     going_on, resets = rows_of(code, f, before), resets_at(code, f, t)
     with code.loop(first, last, i64(1)) as row:
         joins = b.icmp_signed(">=", row, going_on)
-        anew = b.or_(joins, _is_reset(code, f, resets, row, ir.Constant(I1, 1)))
+        reset = _is_reset(code, f, resets, row, ir.Constant(I1, 1))
         for state in cell.states:
             initial = code.at(f.pointer(f"init_{state}"), b.mul(row, f[f"init_{state}.b"]))
+            anew = code.at(f.pointer(f"anew_{state}"), b.mul(row, f[f"anew_{state}.b"]))
             carried = code.at(at_step(code, f, f"out_{state}", before), b.mul(row, f[f"out_{state}.b"]))
-            source = b.select(anew, initial, carried)
+            source = b.select(reset, anew, b.select(joins, initial, carried))
             width = width_of(f, cell, state)
             target = code.at(f.pointer(f"entering_{state}"), b.mul(row, width))
             with code.loop(first_block, last_block, i64(1)) as block:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from gatewise.language.changes import without_chance
@@ -26,7 +27,7 @@ _States: TypeAlias = tuple[Tensor, ...]
 
 
 def scan_in_segments(steps: int, walk: Walk) -> Scanned:
-    """A walk in segments of so many `steps`, of which only the entering states are kept; it has no resets.
+    """A walk in segments of so many `steps`, of which only the entering states are kept.
 
     Memory beside input and output grows with ``T / steps + steps`` in place of T. The compiled kernels run
     each segment once more in backward; where they do not serve, `torch.utils.checkpoint` does the same.
@@ -70,8 +71,33 @@ class _Segment(NamedTuple):
             return tuple(states)
         return tuple(state[: int(self.call.batch_sizes[0])] for state in states)
 
+    def with_resets(self, reset: Tensor, initial: Sequence[Tensor]) -> _Segment:
+        """Itself with its part of the resets."""
+        restart = tuple(state.contiguous() for state in self.running(initial))
+        return self._replace(call=self.call._replace(reset=self.of(reset), restart=restart))
 
-def _segments(call: Call, steps: int, x: Tensor) -> list[_Segment]:
+    @property
+    def resets_first(self) -> Tensor | None:
+        """``[rows, 1]``: which of its rows are reset at its first step."""
+        call, reset = self.call, self.call.reset
+        if reset is None or call.restart is None:
+            return None
+        first = -1 if call.reverse else 0
+        if call.batch_sizes is None:
+            return reset.select(_time(call), first)[:, None]
+        resets = torch.split(reset, call.batch_sizes.tolist())[first]
+        return F.pad(resets, (0, len(call.restart[0]) - len(resets)))[:, None]
+
+    def entering(self, states: Sequence[Tensor]) -> _States:
+        """The states of its rows as they enter it."""
+        anew, states = self.resets_first, self.running(states)
+        if anew is None or self.call.restart is None:
+            return tuple(states)
+        pairs = zip(self.call.restart, states, strict=True)
+        return tuple(torch.where(anew, restart, state) for restart, state in pairs)
+
+
+def _segments(call: Call, steps: int, x: Tensor, initial: _States) -> list[_Segment]:
     """In the order of the walk."""
     if call.batch_sizes is None:
         T = x.size(_time(call))
@@ -84,6 +110,8 @@ def _segments(call: Call, steps: int, x: Tensor) -> list[_Segment]:
             _Segment(call._replace(batch_sizes=size), start, end - start)
             for size, start, end in zip(sizes, starts, ends, strict=False)
         ]
+    if call.reset is not None:
+        segments = [segment.with_resets(call.reset, initial) for segment in segments]
     in_order = segments[::-1] if call.reverse else segments
     return in_order if call.chance is None else list(_counted(in_order, call.chance))
 
@@ -108,7 +136,7 @@ def _walk(
     entering: list[_States] = []
     parts: list[Scanned] = []
     for segment in segments:
-        entering.append(segment.running(states))
+        entering.append(segment.entering(states))
         parts.append(run(segment, entering[-1]))
         states = first_rows_replaced(states, parts[-1].states)
     in_time = parts[::-1] if call.reverse else parts
@@ -121,14 +149,15 @@ def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _Stat
     def run_segment(segment: _Segment, running: _States) -> Scanned:
         part = Walk(
             call.cell, segment.of(x), weights, running, call.reverse, call.batch_first, call.record,
-            batch_sizes=segment.call.batch_sizes, chance=segment.call.chance,
+            reset=segment.call.reset, batch_sizes=segment.call.batch_sizes, chance=segment.call.chance,
+            restart=segment.call.restart,
         )  # fmt: skip
         found: list[Scanned] = checkpoint(
             scan_together, [part], use_reentrant=False, preserve_rng_state=False
         )
         return found[0]
 
-    return _walk(call, _segments(call, steps, x), states, run_segment)[0]
+    return _walk(call, _segments(call, steps, x, states), states, run_segment)[0]
 
 
 @final
@@ -144,7 +173,7 @@ class _Segments(torch.autograd.Function):
             output, *rest = called.results()
             return Scanned(output, tuple(rest[:n]), dict(zip(call.record, rest[n:], strict=True)))
 
-        ctx.call, ctx.segments, ctx.tensors = call, _segments(call, steps, x), len(tensors)
+        ctx.call, ctx.segments, ctx.tensors = call, _segments(call, steps, x, states), len(tensors)
         found, entering = _walk(call, ctx.segments, states, run_segment)
         ctx.save_for_backward(*tensors, *(state for states in entering for state in states))
         ctx.set_materialize_grads(False)
@@ -179,27 +208,44 @@ def _gradients(
     by_weights: list[Tensor | None] = [None] * len(weights)
     pairs = zip(initial, by_finals, strict=True)
     by_states = tuple(torch.zeros_like(state) if by is None else by for state, by in pairs)
+    by_restart = tuple(map(torch.zeros_like, initial))
     for segment, entering in reversed(stages):
         given = [segment.of(x), *weights, *entering]
         by_given = [None if by_output is None else segment.of(by_output), *segment.running(by_states)]
-        found = _once_more(segment.call, given, needed, by_given)
+        found, by_anew = _once_more(segment.call, given, needed, by_given)
         if by_x is not None and found[0] is not None:
             segment.of(by_x).copy_(found[0])
         by_weights = [_sum(*both) for both in zip(by_weights, found[1:-n], strict=True)]
-        by_states = first_rows_replaced(by_states, tuple(by for by in found[-n:] if by is not None))
-    return [by_x, *by_weights, *by_states]
+        by_entering = tuple(by for by in found[-n:] if by is not None)
+        _take_to_restart(segment, by_entering, segment.running(by_restart), by_anew)
+        by_states = first_rows_replaced(by_states, by_entering)
+    by_initial = [torch.add(*both) for both in zip(by_states, by_restart, strict=True)]
+    return [by_x, *by_weights, *by_initial]
+
+
+def _take_to_restart(
+    segment: _Segment, by_entering: _States, by_restart: _States, by_anew: Sequence[Tensor]
+) -> None:
+    """Add to `by_restart` what comes of rows that are reset in a segment, and at its first step."""
+    for total, by in zip(by_restart, by_anew, strict=False):
+        total += by
+    anew = segment.resets_first
+    if anew is not None:
+        for total, by in zip(by_restart, by_entering, strict=True):
+            total += torch.where(anew, by, 0)
+            by.masked_fill_(anew, 0)
 
 
 def _once_more(
     call: Call, given: Sequence[Tensor], needed: Sequence[bool], by_results: Sequence[Tensor | None]
-) -> list[Tensor | None]:
-    """The gradients of one segment, by running it again."""
+) -> tuple[list[Tensor | None], list[Tensor]]:
+    """The gradients of one segment, by running it again, and those by what its reset rows begin from."""
     call = call._replace(record=())
     forward = Forward(call, given, keep=True)
     run(forward)
     backward = Backward(call, given, forward.tape(), needed, by_results)
     run(backward)
-    return list(backward.gradients())
+    return list(backward.gradients()), backward.by_restart
 
 
 def _sum(total: Tensor | None, part: Tensor | None) -> Tensor | None:

@@ -215,14 +215,6 @@ def has_batch(lengths: object) -> None:
         raise ValueError("lengths must be None for input without a batch, which is as long as its one row.")
 
 
-def no_reset(reset: object) -> None:
-    """What a layer with `checkpoint` is not given."""
-    if reset is not None:
-        raise ValueError(
-            "reset must be None for a layer with checkpoint, which keeps no initial state for it."
-        )
-
-
 def row_lengths(lengths: Tensor | Sequence[int], B: int, T: int) -> Tensor:
     """The steps of each row, ``[B]`` whole numbers from 0 to T, as an int64 tensor on the CPU."""
     found = torch.as_tensor(lengths, device="cpu")

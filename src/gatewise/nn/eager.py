@@ -99,6 +99,7 @@ def scan(
     reset: Tensor | None = None,
     batch_sizes: Tensor | None = None,
     chance: Chance | None = None,
+    restart: tuple[Tensor, ...] | None = None,
 ) -> Scanned:
     """Run `cell` over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, which the output then follows).
 
@@ -106,20 +107,21 @@ def scan(
     zeros. `reverse` walks from the last step to the first. `record` names values of ``cell.values`` to be
     kept at every step, always time first. The input product is one product over all steps, before the loop.
 
-    `reset`, as many steps and rows as `x`, is true where a row enters a step of the walk from its initial
-    state. `batch_sizes [T]` makes all sequences packed: x ``[N, I]``, output and recorded values ``[N, H]``,
-    `reset` ``[N]``; states then have a row for each of the first step's. `chance` decides what is random in
-    the cell; None stands for `without_chance`.
+    `reset`, as many steps and rows as `x`, is true where a row enters a step of the walk from `restart`, its
+    initial state if that is left out. `batch_sizes [T]` makes all sequences packed: x ``[N, I]``, output and
+    recorded values ``[N, H]``, `reset` ``[N]``; states then have a row for each of the first step's. `chance`
+    decides what is random in the cell; None stands for `without_chance`.
     """
     cell = without_chance(cell) if chance is None else cell
     steps = _by_step(F.linear(x, weights.weight_ih, weights.bias_ih), batch_first, batch_sizes)
     resets = len(steps) * [None] if reset is None else _by_step(reset, batch_first, batch_sizes)
-    initial = states = states or initial_states(cell, steps[0], weights)
+    states = states or initial_states(cell, steps[0], weights)
+    restart = restart or states
     outputs: list[Tensor] = []
     recorded: list[tuple[Tensor, ...]] = []
     walk = list(zip(steps, resets, strict=True))
     for t, (step, anew) in enumerate(reversed(walk) if reverse else walk):
-        entering = _entering(states, initial, step.size(0), anew)
+        entering = _entering(states, restart, step.size(0), anew)
         operations = _operations(weights, chance, t, torch.arange(step.size(0), device=step.device))
         after, kept = _step(cell, step, weights, entering, record, operations)
         states = first_rows_replaced(states, after)
@@ -142,12 +144,12 @@ def _by_step(sequence: Tensor, batch_first: bool, batch_sizes: Tensor | None) ->
 
 
 def _entering(
-    states: tuple[Tensor, ...], initial: tuple[Tensor, ...], rows: int, anew: Tensor | None
+    states: tuple[Tensor, ...], restart: tuple[Tensor, ...], rows: int, anew: Tensor | None
 ) -> tuple[Tensor, ...]:
     """The states with which the first `rows` rows enter a step."""
     if anew is None:
         return tuple(state[:rows] for state in states)
-    pairs = zip(initial, states, strict=True)
+    pairs = zip(restart, states, strict=True)
     return tuple(torch.where(anew[:, None], first[:rows], state[:rows]) for first, state in pairs)
 
 

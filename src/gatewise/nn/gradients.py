@@ -64,9 +64,9 @@ class Backward(Problem):
         self.give("dout", self.dout)
 
     def _give_carries(self, by_finals: Sequence[Tensor | None]) -> None:
-        """By each state as it enters the first step; what resets bring to the initial states comes apart."""
+        """By each state as it enters the first step, and by what reset rows begin from."""
         self.carries: list[Tensor] = []
-        self.by_resets: list[Tensor] = []
+        self.by_restart: list[Tensor] = []
         for name, by_final in zip(self.call.cell.states, by_finals, strict=True):
             if by_final is None:
                 carry = self.x.new_zeros(self.B, self.widths[name])
@@ -75,8 +75,8 @@ class Backward(Problem):
             self.carries.append(carry)
             self.fields[f"carry_{name}"] = address(carry)
             if self.call.reset is not None and self.states:
-                self.by_resets.append(self.x.new_zeros(self.B, self.widths[name]))
-                self.fields[f"dinit_{name}"] = address(self.by_resets[-1])
+                self.by_restart.append(self.x.new_zeros(self.B, self.widths[name]))
+                self.fields[f"danew_{name}"] = address(self.by_restart[-1])
 
     def gradients(self) -> Iterator[Tensor | None]:
         """By each tensor of the call, None where it is not needed."""
@@ -87,9 +87,9 @@ class Backward(Problem):
     def _by_states(self) -> list[Tensor]:
         if not self.states:
             return []
-        if not self.by_resets:
+        if not self.by_restart or self.call.restart is not None:
             return self.carries
-        return [carry + more for carry, more in zip(self.carries, self.by_resets, strict=True)]
+        return [carry + more for carry, more in zip(self.carries, self.by_restart, strict=True)]
 
     def _by_weights(self) -> tuple[Tensor | None, Tensor | None]:
         """By the input weights and the recurrent weights, where they are needed."""
@@ -148,20 +148,23 @@ class Backward(Problem):
     def _entering(self) -> Tensor:
         """The outputs that entered each step, ``[T, B, H]`` or packed, where some rows entered it anew."""
         initial = self.states[0] if self.states else self.x.new_zeros(self.B, self.P)
+        restart = initial if self.call.restart is None else self.call.restart[0]
         output, reset = self.state_steps[0], self.call.reset
         if self.packed is not None:
-            anew, rows = self.packed.before < 0, self.packed.rows
-            anew = anew if reset is None else anew | reset
+            joins, rows = self.packed.before < 0, self.packed.rows
             entering = output.index_select(0, self.packed.before.clamp(min=0))
-            entering[anew] = initial[rows[anew]]
+            entering[joins] = initial[rows[joins]]
+            if reset is not None:
+                reset = reset & ~joins
+                entering[reset] = restart[rows[reset]]
             return entering
         if self.call.batch_first:
             output, reset = output.transpose(0, 1), None if reset is None else reset.T
         entering = output.roll(-1 if self.call.reverse else 1, 0)
-        entering[-1 if self.call.reverse else 0] = initial
         if reset is not None:
             steps, rows = reset.nonzero(as_tuple=True)
-            entering[steps, rows] = initial[rows]
+            entering[steps, rows] = restart[rows]
+        entering[-1 if self.call.reverse else 0] = initial
         return entering
 
     def _seen(self, entering: Tensor) -> Tensor:

@@ -37,10 +37,12 @@ class Call(NamedTuple):
     batch_sizes: Tensor | None
     given: bool  # whether initial states are
     chance: Chance | None
+    restart: tuple[Tensor, ...] | None = None  # what reset rows begin from, if not from the initial states
 
     @classmethod
     def of(cls, walk: Walk) -> Call:
-        """The call that makes a walk."""
+        """The call that makes a walk, from whose own initial states reset rows begin."""
+        assert walk.restart is None
         biased, given = walk.weights.bias_ih is not None, walk.states is not None
         return cls(
             walk.cell, walk.reverse, walk.batch_first, tuple(walk.record), biased,
@@ -107,18 +109,18 @@ class Problem:
             self.fields |= call.chance._asdict()
         for name, vector in zip(call.cell.vectors, self.weights.vectors, strict=True):
             self.fields[f"vector_{name}"] = address(vector)
-        for n, name in enumerate(call.cell.states):
-            # Initial states that are not given are a single row of zeros, read for every row of the batch.
-            init = self.states[n] if self.states else self.zeros
-            self.fields |= {
-                f"init_{name}": address(init),
-                f"init_{name}.b": self.widths[name] if self.states else 0,
-            }
-
+        self._give_beginnings("init", self.states)
         if self.packed is not None:
             self.fields |= {"starts": address(self.packed.starts), "counts": address(self.packed.counts)}
         if call.reset is not None:
             self.give("resets", call.reset)
+            self._give_beginnings("anew", call.restart or self.states)
+
+    def _give_beginnings(self, array: str, states: Sequence[Tensor]) -> None:
+        """What rows begin from; not given, a single row of zeros that is read for every row of the batch."""
+        for n, (name, width) in enumerate(self.widths.items()):
+            begin, stride = (states[n], width) if states else (self.zeros, 0)
+            self.fields |= {f"{array}_{name}": address(begin), f"{array}_{name}.b": stride}
 
     @property
     def weights_read(self) -> int:
@@ -198,7 +200,8 @@ class Forward(Problem):
         # A projected output is watched by itself.
         seen = [name for name in call.record if call.cell.values[name].op != "project"]
         # Together, they are large enough for large pages: fresh ones cost more than all that is written.
-        self.recorded = dict(zip(seen, self._fresh((len(seen), *shape)), strict=True))
+        recorded = self._fresh((len(seen), *shape)) if seen else ()
+        self.recorded = dict(zip(seen, recorded, strict=True))
         for name, values in self.recorded.items():
             self.give("watch", values, batch_first=False)
             self.fields[f"watch_{name}"] = self.fields["watch"]

@@ -58,7 +58,7 @@ class Recurrent(Layer):
         dtype: their element type.
         checkpoint: k, to train in less memory: the states are kept every k steps, and what backward reads
             besides is computed again, k steps at a time; 0 keeps all. Outputs are the same bits, gradients
-            the same up to rounding. Memory is least near ``k = sqrt(T)``. Not together with `reset`.
+            the same up to rounding. Memory is least near ``k = sqrt(T)``.
         zoneout: in training, the probability at which each unit of a state stays as it was, anew each step
             (Krueger et al. 2017); one number for all states or a tuple of one for each. Outside of training
             a state is what is to be expected.
@@ -295,8 +295,6 @@ class Recurrent(Layer):
             # Backwards, a row enters step t anew if it was reset at t + 1; what comes round to the last step
             # changes nothing there.
             reset = reset.roll(-1, 1 if self.batch_first else 0)
-        if self.checkpoint:
-            checks.no_reset(reset)
         way: dict[str, Any] = {
             "reverse": reverse,
             "batch_first": self.batch_first,
@@ -331,6 +329,8 @@ class Recurrent(Layer):
                 for k, way in enumerate(ways, len(finals))
             ]
             walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
+            pairs = zip(self._suffixes(layer), walks, strict=True)
+            walks = [self._edited(suffix[1:], walk, packing) for suffix, walk in pairs]
             found = self._scan(walks)
             for suffix, walk, scanned in zip(self._suffixes(layer), walks, found, strict=True):
                 values = _padded(scanned.recorded, packing)
@@ -339,10 +339,17 @@ class Recurrent(Layer):
             x = torch.cat([scanned.output for scanned in found], -1) if len(found) > 1 else found[0].output
         return x, tuple(_stacked(column) for column in zip(*finals, strict=True))
 
+    def _edited(self, layer: str, walk: Walk, packing: Packing | None) -> Walk:
+        """The walk of a layer as `gatewise.edit` will have it."""
+        edited = self._edits.get(layer)
+        return edited.walk(layer, walk, packing) if edited else walk
+
     def _scan(self, walks: list[Walk]) -> list[Scanned]:
         """The directions of a layer."""
         if self.checkpoint:
             return [scan_in_segments(self.checkpoint, walk) for walk in walks]
+        if any(walk.cell is not walks[0].cell for walk in walks):
+            return [scan_together([walk])[0] for walk in walks]
         return scan_together(walks)
 
     def _learned_states(self, x: Tensor, packing: Packing | None) -> list[Tensor]:
@@ -377,6 +384,7 @@ class Recurrent(Layer):
 
     def _sizes(self) -> str:
         changed = [f"{k}={getattr(self, k)}" for k, v in _DEFAULTS.items() if getattr(self, k) != v]
+        changed += [f"edited={list(self._edits)}"] if self._edits else []
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
 

@@ -71,5 +71,5 @@ def _eager(walk: Walk) -> Scanned:
     return eager.scan(
         walk.cell, walk.x, walk.weights, walk.states,
         reverse=walk.reverse, batch_first=walk.batch_first, record=walk.record,
-        reset=walk.reset, batch_sizes=walk.batch_sizes, chance=walk.chance,
+        reset=walk.reset, batch_sizes=walk.batch_sizes, chance=walk.chance, restart=walk.restart,
     )  # fmt: skip

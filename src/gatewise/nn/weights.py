@@ -48,6 +48,7 @@ class Walk(NamedTuple):
     reset: Tensor | None = None
     batch_sizes: Tensor | None = None
     chance: Chance | None = None  # what is random in the cell; none: as outside of training
+    restart: tuple[Tensor, ...] | None = None  # what reset rows begin from; none: from `states`
 
 
 class Scanned(NamedTuple):
