@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
 """Streams of the layers in a file: the same bits as from weights, and without torch."""
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from gatewise import Cell, cells
+from gatewise import Cell, Vector, cell, cells, tanh
 from gatewise.runtime import Stream
 from gatewise.runtime.layers_file import described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
@@ -118,7 +119,24 @@ def test_a_vector_that_bears_the_name_of_a_weight_is_refused(tmp_path: Path) -> 
     entry = described(peephole, options())
     text = json.dumps({"format": 2, "task": "layers", **entry}).replace('"v"', '"bias_ih"')
     save_file(stack(peephole, L, I, H), tmp_path / "m", metadata={"gatewise": text})
-    with pytest.raises(ModelFileError, match="vector 'bias_ih' bears the name of a weight"):
+    with pytest.raises(ModelFileError, match="Vector 'bias_ih' bears the name of a weight"):
+        Stream.load(tmp_path / "m")
+
+
+@cell
+def bearing(h, *, a, initial_h: Vector):
+    """A vector with the name that a learned initial state would have."""
+    return tanh(a) * initial_h
+
+
+def test_a_vector_is_not_taken_for_the_initial_state_whose_name_it_bears(tmp_path: Path) -> None:
+    weights = stack(bearing, 1, I, H)
+    stream, x = Stream.load(written(tmp_path / "m", bearing, weights, num_layers=1)), sequence(1, 1, I)[0]
+    assert not stream.state["h"].any()
+    opened = np.tanh(x @ weights["weight_ih_l0"].T + weights["bias_ih_l0"] + weights["bias_hh_l0"])
+    np.testing.assert_allclose(stream.step(x), opened * weights["initial_h_l0"], rtol=1e-14)
+    written(tmp_path / "m", bearing, weights, num_layers=1, learn_initial_state=True)
+    with pytest.raises(ModelFileError, match="the vector 'initial_h' bears the name of a learned state"):
         Stream.load(tmp_path / "m")
 
 

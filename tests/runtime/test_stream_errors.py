@@ -123,7 +123,7 @@ def test_element_types() -> None:
         Stream(cells.lstm, weights, dtype="int32")
 
 
-@pytest.mark.parametrize("batch", [0, -1, 1.0, "2", None])
+@pytest.mark.parametrize("batch", [0, -1, 1.0, True, "2", None])
 def test_batches(batch: Any) -> None:
     with pytest.raises(ValueError, match=r"batch must be a positive integer. Got"):
         Stream(cells.lstm, stack(cells.lstm, 1, 5, 6), batch)

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
 """The state of a stream is read, set, begun again, forked and saved."""
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gatewise import cells
+from gatewise import Cell, cell, cells, sigmoid, tanh
+from gatewise.language.changes import with_zoneout
 from gatewise.runtime import Stream
-from gatewise.runtime.model_file import ModelFileError, write_model
+from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from tests.runtime.stacks import Array, sequence, stack
 
 T, B, I, H, L = 8, 3, 5, 6, 2
@@ -140,6 +142,42 @@ def test_a_state_that_does_not_fit(stream: Stream, state: Any, error: type[Excep
     np.testing.assert_equal(stream.state, before)
 
 
+def lstm_that_forgets_less() -> Cell:
+    @cell
+    def lstm(h, c, *, i, f, g, o):
+        c = sigmoid(f + 1) * c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+        return h, c
+
+    return lstm
+
+
+other_lstm = lstm_that_forgets_less()
+
+
+def test_a_state_of_other_options_is_refused(tmp_path: Path) -> None:
+    weights = stack(cells.lstm, L, I, H)
+    plain, zoned, other = (
+        Stream(changed, weights, batch=B)
+        for changed in (cells.lstm, *(with_zoneout(cells.lstm, (0.0, rate)) for rate in (0.25, 0.5)))
+    )
+    zoned.save_state(tmp_path / "state")
+    for stream in (plain, other):
+        with pytest.raises(ModelFileError, match="Got 'lstm', whose equations are others"):
+            stream.load_state(tmp_path / "state")
+    Stream(with_zoneout(cells.lstm, (0.0, 0.25)), weights, batch=B).load_state(tmp_path / "state")
+
+
+def test_equal_equations_go_on_whatever_they_are_called(tmp_path: Path, stream: Stream) -> None:
+    renamed = copy.copy(cells.lstm)
+    renamed.name = "mine"
+    stream.run(x)
+    stream.save_state(tmp_path / "state")
+    other = Stream(renamed, stack(cells.lstm, L, I, H), batch=B)
+    other.load_state(tmp_path / "state")
+    np.testing.assert_equal(other.state, stream.state)
+
+
 def test_files_that_do_not_fit(stream: Stream, tmp_path: Path) -> None:
     stream.run(x)
     before, path = stream.state, tmp_path / "state.safetensors"
@@ -156,9 +194,19 @@ def test_files_that_do_not_fit(stream: Stream, tmp_path: Path) -> None:
     refused("'h' must be of float64. Got float32")
     Stream(cells.gru, stack(cells.gru, L, I, H), batch=B).save_state(path)
     refused("expected a state of the cell 'lstm'. Got 'gru'")
+    Stream(other_lstm, stack(other_lstm, L, I, H), batch=B).save_state(path)
+    refused("expected a state of the cell 'lstm'. Got 'lstm', whose equations are others")
+    Stream(cells.lstm, stack(cells.lstm, L, I + 1, H), batch=B).save_state(path)
+    refused("expected a state of input_size 5. Got 6")
+    Stream(cells.lstm, stack(cells.lstm, L, I, H + 1), batch=B).save_state(path)
+    refused("expected a state of hidden_size 6. Got 7")
+    Stream(cells.lstm, stack(cells.lstm, L + 1, I, H), batch=B).save_state(path)
+    refused("expected a state of num_layers 2. Got 3")
     write_model(path, "state", {"cell": ["lstm"]}, before)
     refused(r"Got \['lstm'\]")
-    write_model(path, "state", {"cell": "lstm"}, {"h": before["h"]})
+    stream.save_state(path)
+    header = read_model(path, "state").header
+    write_model(path, "state", header, {"h": before["h"]})
     refused("state must hold h, c. Got h")
     write_model(path, "forecast", {"cell": "lstm"}, before)
     refused("expected a model of the task 'state'")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
-from gatewise.language import Cell
+from gatewise.language import Cell, names
 from gatewise.language.form import MOST_STATES, from_form, to_form
 from gatewise.language.form_reading import FormError, fields, items, number, real, shown
 from gatewise.language.graph import topological
 from gatewise.runtime.arrays import Shape
 from gatewise.runtime.model_file import ModelFile, ModelFileError, Tensors
-from gatewise.runtime.weights import shapes
+from gatewise.runtime.weights import initial_shapes, shapes
 
 KEY = "layers"
 TYPES = ("float16", "float32", "float64")
@@ -130,6 +130,9 @@ def _check_options(cell: Cell, options: Mapping[str, Any]) -> None:
         raise FormError("proj_size: expected a width for the output that the cell projects. Got 0")
     if P and cell.graph.leaf("state", cell.states[0]) in topological(cell.next_states):
         raise FormError(f"proj_size: expected 0 for a cell that computes with its output. Got {P}")
+    taken = [names.initial(s) for s in cell.states if names.initial(s) in cell.vectors]
+    if options["learn_initial_state"] and taken:
+        raise FormError(f"learn_initial_state: the vector {taken[0]!r} bears the name of a learned state")
     if P and rates and rates[0]:
         raise FormError(f"zoneout: expected 0 for the state that is projected. Got {rates[0]}")
 
@@ -142,7 +145,7 @@ def _expected(cell: Cell, options: Mapping[str, Any]) -> dict[str, Shape]:
         below = D * (P or H) if layer else options["input_size"]
         own = shapes(cell, below, H, options["bias"], P)
         if options["learn_initial_state"]:
-            own |= {f"initial_{s}": (P or H if s == cell.states[0] else H,) for s in cell.states}
+            own |= initial_shapes(cell, H, P)
         for suffix in (f"_l{layer}", f"_l{layer}_reverse")[:D]:
             expected |= {name + suffix: shape for name, shape in own.items()}
     return expected

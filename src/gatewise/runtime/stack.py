@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from gatewise.compiler.program import compiled
-from gatewise.language import Cell
+from gatewise.language import Cell, names
 from gatewise.language.changes import without_chance
 from gatewise.runtime.arrays import Array, address, aligned
 from gatewise.runtime.weights import Layer
@@ -33,8 +33,9 @@ class Stack:
         self.dtype: np.dtype[Any] = layers[0]["weight_ih"].dtype
         self.initial = {s: np.zeros((self.L, 1, width), self.dtype) for s, width in self.widths.items()}
         for state, initial in self.initial.items():
+            name = names.initial(state)
             for k, layer in enumerate(layers):
-                initial[k] = layer.get(f"initial_{state}", 0)
+                initial[k] = 0 if name in cell.vectors else layer.get(name, 0)
         self.kernels = compiled(without_chance(cell), self.dtype.name)
         self.program = self.kernels.forward
         self._packed: list[dict[str, Array]] = []

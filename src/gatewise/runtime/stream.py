@@ -19,6 +19,7 @@ from gatewise.runtime.stack import Stack
 from gatewise.runtime.weights import layers_of
 
 _TASK = "state"
+_SIZES = ("input_size", "hidden_size", "num_layers")
 
 
 @final
@@ -218,22 +219,36 @@ class Stream:
 
     def save_state(self, path: str | Path) -> None:
         """Write the state to a ``.safetensors`` file, whole or not at all."""
-        write_model(path, _TASK, {"cell": self.cell.name}, self._now())
+        write_model(path, _TASK, self._described(), self._now())
 
     def load_state(self, path: str | Path) -> None:
-        """Go on from a state that `save_state` wrote. Nothing in the file is executed.
+        """Go on from a state that `save_state` wrote: of these equations and sizes, whatever the weights.
+
+        Nothing in the file is executed.
 
         Raises:
-            ModelFileError: it is no such file, or its state does not fit; the stream is as before.
+            ModelFileError: it is no such file, or a state of other equations, options, sizes or type; the
+                stream is as before.
         """
         file = read_model(path, _TASK)
-        if file.header.get("cell") != self.cell.name:
-            cell = file.header.get("cell")
-            raise ModelFileError(f"{path}: expected a state of the cell {self.cell.name!r}. Got {cell!r}")
+        own = self._described()
+        if file.header.get("equations") != own["equations"]:
+            came = f"{file.header.get('cell')!r:.60}"
+            also = ", whose equations are others" if file.header.get("cell") == self.cell.name else ""
+            raise ModelFileError(f"{path}: expected a state of the cell {self.cell.name!r}. Got {came}{also}")
+        for size in _SIZES:
+            if file.header.get(size) != own[size]:
+                came = f"{file.header.get(size)!r:.60}"
+                raise ModelFileError(f"{path}: expected a state of {size} {own[size]}. Got {came}")
         try:
             self.state = file.tensors
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: {error}") from error
+
+    def _described(self) -> dict[str, Any]:
+        """What a state belongs to; the equations have in them what options such as zoneout make of a cell."""
+        sizes = {name: getattr(self, name) for name in _SIZES}
+        return {"cell": self.cell.name, "equations": self.cell.signature(), **sizes}
 
     def __reduce__(self) -> NoReturn:
         # A copy would hold the addresses of this stream's memory.
@@ -245,5 +260,5 @@ class Stream:
 
 
 def _check_batch(batch: object) -> None:
-    if not isinstance(batch, int | np.integer) or batch < 1:
+    if not isinstance(batch, int | np.integer) or isinstance(batch, bool) or batch < 1:
         raise ValueError(f"batch must be a positive integer. Got {batch!r}.")

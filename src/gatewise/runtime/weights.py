@@ -9,12 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from gatewise.language import Cell
+from gatewise.language import Cell, names
 from gatewise.language.graph import topological
 from gatewise.runtime.arrays import Array, Shape
 
 TYPES = ("float32", "float64")
-_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_linear", "bias_linear", "weight_hr")
 _MAY_MISS = ("bias_ih", "bias_hh", "bias_linear", "initial_")
 
 Layer: TypeAlias = dict[str, Array]
@@ -45,21 +44,37 @@ def layers_of(cell: Cell, weights: Mapping[str, ArrayLike], dtype: DTypeLike | N
 
 
 def shapes(cell: Cell, I: int, H: int, bias: bool = True, P: int = 0) -> dict[str, Shape]:
-    """Names and shapes of the weights of one layer in one direction; P is the width of a projected output.
+    """Names and shapes of the weights of one layer in one direction, in the order of `torch.nn`.
+
+    P is the width of a projected output. What torch does not have, vectors and `linear`, stands before
+    ``weight_hr``.
 
     Raises:
-        ValueError: a learned vector of the cell bears the name of a weight.
+        ValueError: a `Vector` of the cell bears the name of a weight.
     """
+    for vector in cell.vectors:
+        if vector in names.WEIGHTS:
+            raise ValueError(f"cell {cell.name!r}: Vector {vector!r} bears the name of a weight. Rename it.")
     rows_ih, rows_hh, rows = (len(of) * H for of in (cell.input_gates, cell.state_gates, cell.linears))
     found: dict[str, Shape] = {"weight_ih": (rows_ih, I), "weight_hh": (rows_hh, P or H)}
     found |= {"bias_ih": (rows_ih,), "bias_hh": (rows_hh,)} if bias else {}
+    found |= dict.fromkeys(cell.vectors, (H,))
     found |= {"weight_linear": (rows, H)} if rows else {}
     found |= {"bias_linear": (rows,)} if rows and bias else {}
-    found |= {"weight_hr": (P, H)} if P else {}
-    for vector in cell.vectors:
-        if vector in _WEIGHTS:
-            raise ValueError(f"cell {cell.name!r}: vector {vector!r} bears the name of a weight")
-    return found | dict.fromkeys(cell.vectors, (H,))
+    return found | ({"weight_hr": (P, H)} if P else {})
+
+
+def initial_shapes(cell: Cell, H: int, P: int = 0) -> dict[str, Shape]:
+    """Names and shapes of what one layer in one direction may learn of its initial states, by state.
+
+    A state whose name for that a `Vector` of the cell bears cannot be learned, and is left out.
+    """
+    widths = dict.fromkeys(cell.states, H) | {cell.states[0]: P or H}
+    return {
+        names.initial(state): (width,)
+        for state, width in widths.items()
+        if names.initial(state) not in cell.vectors
+    }
 
 
 def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[str, Shape]:
@@ -69,8 +84,7 @@ def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[s
     if cell.projects:
         _check_output(cell)
         H, P = _columns("weight_hr_l0", given), width
-    initial: dict[str, Shape] = {f"initial_{state}": (H,) for state in cell.states}
-    initial[f"initial_{cell.states[0]}"] = (width,)
+    initial = initial_shapes(cell, H, P)
     return {
         name + layer: shape
         for layer in layers
