@@ -236,7 +236,7 @@ def _called(model: nn.Module, loss: Callable[[], Tensor]) -> tuple[dict[str, _Ca
         def keep(recorded: Recorded) -> None:
             passage = Passage.of(full_name(path, recorded.layer), recorded)
             if passage is not None:
-                calls[passage.layer] = _Call(recorded, passage.without_chance("gradient_flow"))
+                calls[passage.layer] = _Call(recorded, passage.without_chance("gradient_flow", edited=True))
 
         return keep
 
@@ -255,7 +255,7 @@ def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, sha
     weights = _parameters(passage)
     norms = {n: torch.zeros(passage.steps).double() for n in weights}
     sums = {n: torch.zeros_like(weight) for n, weight in weights.items()}
-    kept = {n: w.new_zeros(passage.steps, *w.shape) for n, w in weights.items() if shares}
+    kept = {n: w.new_zeros(passage.steps, *passage.own(n, w).shape) for n, w in weights.items() if shares}
     derivatives = {n: torch.full_like(s, torch.nan) for n, s in zip(passage.cell.states, states, strict=True)}
     step = replace(passage, walk=passage.walk._replace(cell=_with_offsets(passage.cell)))
     carry = [torch.zeros_like(state) for state in passage.initial]
@@ -267,10 +267,11 @@ def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, sha
         for derivative, by in zip(derivatives.values(), found, strict=True):
             derivative[t] = by.masked_fill(~runs, torch.nan)
         for name, by in zip(weights, by_weights, strict=True):
-            norms[name][t] = by.norm()
+            own = passage.own(name, by)
+            norms[name][t] = own.norm()
             sums[name] = sums[name] + by
             if shares:
-                kept[name][t] = by
+                kept[name][t] = own
         carry = [torch.where(passage.begins[t][:, None], 0.0, c) for c in before]
     stretched = _stretches(passage, entering) if jacobians else None
     pairs = zip(derivatives.items(), states, strict=True)

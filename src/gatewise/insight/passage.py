@@ -6,7 +6,7 @@ They do so by the eager interpreter, in float64 where not said otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import final
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from gatewise.language import Cell
 from gatewise.language.graph import Node
 from gatewise.nn import eager
+from gatewise.nn.edited import Edited
 from gatewise.nn.layer import Recorded
 from gatewise.nn.packed import Packing
 from gatewise.nn.weights import Walk, Weights
@@ -33,12 +34,14 @@ class Passage:
         walk: the cell, the input, the weights and the initial states.
         found: the final states as the layer computed them, in the order of the walk's rows.
         packing: how rows of different lengths were packed, if they were.
+        edited: what the walk is widened by, if the layer is edited.
     """
 
     layer: str
     walk: Walk
     found: tuple[Tensor, ...]
     packing: Packing | None = None
+    edited: Edited | None = None
 
     @classmethod
     def of(cls, layer: str, recorded: Recorded) -> Passage | None:
@@ -49,7 +52,8 @@ class Passage:
         if walk.batch_first:
             reset = None if walk.reset is None else walk.reset.T
             walk = walk._replace(x=walk.x.transpose(0, 1), batch_first=False, reset=reset)
-        return cls(layer, walk._replace(record=()), recorded.scanned.states, recorded.packing)
+        walk = walk._replace(record=())
+        return cls(layer, walk, recorded.scanned.states, recorded.packing, recorded.edited)
 
     def exact(self) -> Passage:
         """A copy in float64, on the CPU.
@@ -73,7 +77,7 @@ class Passage:
             states=None if walk.states is None else tuple(map(apart, walk.states)),
             reset=None if walk.reset is None else walk.reset.to(x.device, copy=True),
         )
-        return Passage(self.layer, walk, tuple(map(apart, self.found)), self.packing)
+        return replace(self, walk=walk, found=tuple(map(apart, self.found)))
 
     @property
     def cell(self) -> Cell:
@@ -198,15 +202,24 @@ class Passage:
             found = self.jacobian(self.x[some].flatten(0, 1), states)
             yield from found.view(len(some), self.rows, *found.shape[1:])
 
-    def without_chance(self, who: str) -> Passage:
+    def without_chance(self, who: str, edited: bool = False) -> Passage:
         """Itself.
 
         Raises:
-            ValueError: the walk left something to chance, so its steps are no function of their input.
+            ValueError: the walk left something to chance, so its steps are no function of their input; or the
+                layer is `edited`, so they are none of the layer's input alone, and that is not allowed.
         """
         if self.walk.chance is not None:
             raise ValueError(f"{who}: {self.layer!r} leaves something to chance. Call model.eval() before.")
+        if self.edited and not edited:
+            raise ValueError(
+                f"{who}: {self.layer!r} is edited. Ask about a layer that gatewise.edit left alone."
+            )
         return self
+
+    def own(self, name: str, by_weight: Tensor) -> Tensor:
+        """Of what belongs to each element of a weight of the walk, the part that belongs to the layer's."""
+        return self.edited.own(name, by_weight) if self.edited else by_weight
 
     def _entering(self, states: Tensor, initial: Tensor) -> Tensor:
         before = self._one_step_on(states, initial)

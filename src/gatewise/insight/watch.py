@@ -247,7 +247,7 @@ def _keeper(seen: Seen, path: str, chosen: _Chosen) -> Callable[[Recorded], None
 
 def _all_known(found: Mapping[str, Layer], chosen: _Chosen) -> None:
     """Refuse names of layers and values that there are not."""
-    known = [full_name(path, layer) for path, module in found.items() for layer in _layers(module)]
+    known = [full_name(path, layer) for path, module in found.items() for layer in names_of(module)]
     for pattern in chosen.layers or ():
         if not any(fnmatchcase(name, pattern) for name in known):
             raise ValueError(f"watch: no layer is called {pattern!r}. There are {', '.join(known)}.")
@@ -257,7 +257,8 @@ def _all_known(found: Mapping[str, Layer], chosen: _Chosen) -> None:
             raise ValueError(f"watch: no layer has a value {name!r}. There are {', '.join(values)}.")
 
 
-def _layers(module: Layer) -> list[str]:
+def names_of(module: Layer) -> list[str]:
+    """What the layers and directions of a module are called: "l0", "l0_reverse", ..."""
     directions = ("", "_reverse")[: 2 if getattr(module, "bidirectional", False) else 1]
     return [f"l{k}{end}" for k in range(getattr(module, "num_layers", 1)) for end in directions]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
-from gatewise.language.cell import Cell
+from gatewise.language.cell import Cell, Kind, Parameter
 from gatewise.language.graph import CHANCES, Graph, Node, topological
+from gatewise.language.symbols import Symbol, Trace
 
 _remembered = functools.lru_cache(
     maxsize=256
@@ -77,6 +79,54 @@ def projected(cell: Cell) -> Cell:
     return _with_states(cell, {cell.states[0]: cell.graph.node("project", output)})
 
 
+@_remembered
+def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell:
+    """The cell with the value `name` another one, `new`, for all that read it, where `mask` is above 1/2.
+
+    The mask is a further gate, fed by the input alone; `given`, if named, is one more, which `new` may read.
+    A sum takes a product in, unrounded. So where the value is a product, whole sums are chosen in its stead:
+    then nothing is rounded otherwise where nothing is edited.
+    """
+    graph, old = cell.graph, cell.values[name]
+    gates = [Parameter(gate, Kind.INPUT) for gate in (mask, given) if gate]
+    leaves = {f"{gate.name}_bar": graph.leaf("gate", gate.name, "x") for gate in gates}
+    condition = graph.node("less", graph.constant(0.5), leaves[f"{mask}_bar"])
+    after: dict[Node, Node] = {}
+    for node in topological([*cell.next_states, *cell.values.values()]):
+        again = _again(graph, node, [after[arg] for arg in node.args]) if node.args else node
+        if node is old:
+            again = graph.node("where", condition, new, again)
+        elif old.op == "mul" and old in node.args and node.op in ("add", "sub"):
+            of_new, of_old = (
+                [value if arg is old else after[arg] for arg in node.args] for value in (new, old)
+            )
+            again = graph.node("where", condition, _again(graph, node, of_new), _again(graph, node, of_old))
+        after[node] = again
+    return _but(
+        cell,
+        parameters=(*cell.parameters, *gates),
+        next_states=tuple(after[node] for node in cell.next_states),
+        values={value: after[node] for value, node in cell.values.items()} | leaves,
+    )
+
+
+def of_value(cell: Cell, name: str, function: FunctionType) -> Node:
+    """What a function in the language makes of the value `name`.
+
+    Raises:
+        CellError: it breaks a rule of the language, or would need weights or draws of its own.
+    """
+    trace = Trace(cell.name, function.__code__)
+    trace.graph = cell.graph
+    node = trace.node_of(function(Symbol(trace, cell.values[name])), f"the edit of {name}")
+    if any(trace.number(of) for of in ("linear", "project", "norm", "chance")):
+        trace.fail(
+            f"the edit of {name} asks for weights or for chance of its own",
+            "Use arithmetic: no linear, project, layer_norm, dropout or zoneout",
+        )
+    return node
+
+
 def rebuilt(cell: Cell, change: Callable[[Graph, Node, Sequence[Node]], Node]) -> Cell:
     """The cell with every operation made anew by `change`, from the node and its new arguments."""
     new: dict[Node, Node] = {}
@@ -104,7 +154,7 @@ def _with_states(cell: Cell, new: Mapping[str, Node]) -> Cell:
 def _but(cell: Cell, **changes: Any) -> Cell:
     """The same cell but for some attributes."""
     other = object.__new__(Cell)  # a copy of a cell is that cell
-    remembered = {"linears", "takes_chances"}
+    remembered = {"input_gates", "state_gates", "vectors", "linears", "takes_chances"}
     other.__dict__.update({k: v for k, v in cell.__dict__.items() if k not in remembered} | changes)
     return other
 

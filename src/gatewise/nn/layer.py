@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gatewise.language import Cell
 from gatewise.language.changes import projected
 from gatewise.nn.chance import Chance
+from gatewise.nn.edited import Edited
 from gatewise.nn.listening import here
 from gatewise.nn.packed import Packing
 from gatewise.nn.weights import Scanned, Walk, Weights, shapes
@@ -25,7 +26,7 @@ class Recorded(NamedTuple):
 
     `layer` is its name ("l0", "l0_reverse"), `values` what was recorded, by name, each ``[T, B, H]``. For a
     layer over a sequence also what was walked, what came of it, with the graph of autograd, and how the rows
-    were packed if they were.
+    were packed if they were. Of an edited layer what was walked is `edited`, and `cell` is not.
     """
 
     layer: str
@@ -34,6 +35,7 @@ class Recorded(NamedTuple):
     walk: Walk | None = None
     scanned: Scanned | None = None
     packing: Packing | None = None
+    edited: Edited | None = None
 
 
 Recorder: TypeAlias = Callable[[Recorded], None]
@@ -47,6 +49,7 @@ class Layer(nn.Module):
     """
 
     _recorders: tuple[tuple[Recorder, Collection[str]], ...] = ()  # each with the names that it wants
+    _edits: Mapping[str, Edited] = {}  # by layer, "l0" or "l0_reverse"
 
     def __init__(self, cell: Cell, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> None:
         super().__init__()
@@ -108,6 +111,27 @@ class Layer(nn.Module):
         finally:
             self._recorders = tuple(entry for entry in self._recorders if entry is not mine)
 
+    @contextmanager
+    def editing(self, layer: str, edited: Edited) -> Iterator[None]:
+        """Compute a layer by an edited cell while the context is open."""
+        before = self._edits
+        self._edits = {**before, layer: edited}
+        try:
+            yield
+        finally:
+            self._edits = before
+
+    def refuse_edits(self, who: str) -> None:
+        """Speak up before the cell is taken for what the layer computes.
+
+        Raises:
+            ValueError: the layer is edited.
+        """
+        if self._edits:
+            raise ValueError(
+                f"{who}: {', '.join(self._edits)} is edited. Take the layer before gatewise.edit."
+            )
+
     @property
     def _names_to_record(self) -> tuple[str, ...]:
         if not self._recorders:
@@ -126,7 +150,7 @@ class Layer(nn.Module):
         for listener in here.listeners:
             listener.layer(self, layer)
         for recorder, _ in self._recorders:
-            recorder(Recorded(layer, self.cell, values, walk, scanned, packing))
+            recorder(Recorded(layer, self.cell, values, walk, scanned, packing, self._edits.get(layer)))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle is not being watched."""

@@ -39,7 +39,7 @@ def save(module: Recurrent, path: str | Path) -> None:
     Raises:
         TypeError: `module` is no such layer, or its weights are of another type than float16, float32 and
             float64.
-        ValueError: the cell is beyond the limits of a file (see ``docs/format.md``).
+        ValueError: the cell is beyond the limits of a file (see ``docs/format.md``), or the layer is edited.
 
     Example:
         >>> import pathlib, tempfile, torch, gatewise
@@ -69,7 +69,12 @@ def load(path: str | Path) -> Recurrent:
 
 
 def options_of(module: Recurrent) -> dict[str, Any]:
-    """The arguments that a layer was made with, after the cell."""
+    """The arguments that a layer was made with, after the cell.
+
+    Raises:
+        ValueError: the layer is edited, so that there is more to it.
+    """
+    module.refuse_edits("save")
     # A layer that was pickled before there was an option has its default.
     return {name: getattr(module, name, DEFAULTS.get(name)) for name in OPTIONS}
 

@@ -48,7 +48,7 @@ def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: boo
 
     Raises:
         TypeError: `module` is none of these.
-        ValueError: its weights are of another type or 2 GB and more; `lengths` of a `Step`.
+        ValueError: its weights are of another type or 2 GB and more; it is edited; `lengths` of a `Step`.
         OnnxError: a cell that cannot be written, or a file that does not give the module's numbers. Then
             nothing is written.
         ImportError: onnx or onnxruntime is missing.
@@ -62,6 +62,7 @@ def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: boo
     """
     if not isinstance(module, (Recurrent, Step)):
         raise TypeError(f"export_onnx: module must be a Recurrent or a Step. Got {type(module).__name__}.")
+    module.refuse_edits("export_onnx")
     dtype = module._weights(_suffixes(module)[0]).weight_ih.dtype
     if dtype not in _TYPES:
         raise ValueError(f"export_onnx: the weights must be float32 or float64. Got {dtype}.")

@@ -1,0 +1,170 @@
+"""`edit`: a model with other equations here and there: gates held, units silenced, values of another run."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from itertools import chain, count
+from numbers import Real
+from types import FunctionType
+from typing import Any, TypeAlias, TypeVar
+
+from torch import Tensor, nn
+
+from gatewise.insight.watch import full_name, layers_of, names_of
+from gatewise.language import Cell
+from gatewise.language.changes import edited, of_value
+from gatewise.language.graph import Node
+from gatewise.nn.edited import Edit, Edited, Which, chosen
+from gatewise.nn.layer import Layer
+from gatewise.nn.recurrent import Recurrent
+
+_Model = TypeVar("_Model", bound=nn.Module)
+
+# A number, what a function of the old value gives, or values, [H] or [T, B, H].
+New: TypeAlias = float | Callable[[Any], Any] | Tensor
+
+
+def edit(
+    model: _Model,
+    where: str | Sequence[str],
+    *,
+    units: Which | None = None,
+    steps: Which | None = None,
+    rows: Which | None = None,
+    **names: New,
+) -> _Model:
+    """A model some values of whose cells are other ones, compiled like any other.
+
+    A value is changed for all that reads it, in the step (an LSTM's `h` reads `c`) and later. Where nothing
+    is edited, and nothing edited has been read, everything stays the same to the bit in the kernels, zeros
+    perhaps for their sign; but a product that `layer_norm` normalises is rounded once more. Values that are
+    one (``h = c``) are edited together; a state that a row begins with is none of them.
+
+    The new model has the parameters and buffers of the old one, the same objects: who trains one trains the
+    other. `copy.deepcopy` of it has its own. It has the same `state_dict`, can be watched, edited again and
+    pickled; `gatewise.save` refuses it, as a file has the equations of the cell alone.
+
+    Args:
+        model: any torch module with gatewise layers over sequences in it; it stays as it is.
+        where: the layers, by name or pattern, as in `gatewise.watch`.
+        units: which of the H units, a slice or indices; all if left out.
+        steps: which steps, in the order of time, also in a second direction; from the first of each call.
+            Below zero they count from the end of the input, not of a row.
+        rows: which rows of the batch.
+        names: the new values by name, ``f=1.0``: a number; a function of the old value in the language,
+            ``f=lambda f: 0.5 * f``; or values ``[H]`` or ``[T, B, H]``, those of another run, where what is
+            NaN (past the end of a row) is not edited.
+
+    Raises:
+        TypeError: `model` is no module, or a new value none of these.
+        ValueError: there is no such layer, value or unit; the layer is a single step; the value is projected;
+            values have another shape or are infinite. When it is called: there is no such step or row, or
+            values were given for another number of them.
+        CellError: the function breaks a rule of the language.
+
+    Source: interventions by values of another run: Vig et al. 2020, "Investigating gender bias in language
+    models using causal mediation analysis"; Geiger et al. 2021, "Causal abstractions of neural networks".
+
+    Example:
+        >>> import gatewise, torch
+        >>> layer, x = gatewise.nn.LSTM(3, 8), torch.randn(20, 4, 3)
+        >>> held = gatewise.edit(layer, "l0", f=1.0, steps=slice(5, 9))
+        >>> with gatewise.watch(held) as seen:
+        ...     output, _ = held(x)
+        >>> bool((seen["l0"].f[5:9] == 1).all()), torch.equal(output[:5], layer(x)[0][:5])
+        (True, True)
+    """
+    found = _found(model, where)
+    shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    paths = {module: path for path, module in model.named_modules()}
+    model = copy.deepcopy(model, shared)
+    for module, layers in found.items():
+        own = model.get_submodule(paths[module])
+        assert isinstance(own, Recurrent)
+        for layer in layers:
+            who = full_name(paths[module], layer)
+            for name, new in names.items():
+                own._edits = {**own._edits, layer: once_more(own, layer, who, name, new, units, steps, rows)}
+    return model
+
+
+def once_more(
+    module: Recurrent,
+    layer: str,
+    who: str,
+    name: str,
+    new: New,
+    units: Which | None = None,
+    steps: Which | None = None,
+    rows: Which | None = None,
+) -> Edited:
+    """The edits of a layer, one more among them; arguments and errors as those of `edit`."""
+    before = module._edits.get(layer) or Edited(module._equations(), ())
+    cell = before.cell
+    if name not in module.cell.values:
+        known = ", ".join(module.cell.values)
+        raise ValueError(f"edit: {who!r} ({cell.name}) has no value {name!r}. It has {known}.")
+    if cell.values[name].op == "project":
+        raise ValueError(f"edit: {name!r} of {who!r} is projected. Edit what it is made of.")
+    mask = next(f"edit_{n}" for n in count() if not _is_there(cell, f"edit_{n}"))
+    H = module.hidden_size
+    edit_ = Edit(name, chosen(units, H, f"edit: units of {who!r}"), steps, rows, _given(name, new, H))
+    given = "" if edit_.given is None else f"{mask}_given"
+    return Edited(edited(cell, name, _node(cell, name, new, given), mask, given), (*before.edits, edit_))
+
+
+def _found(model: nn.Module, where: str | Sequence[str]) -> dict[Layer, list[str]]:
+    """The layers that `where` names, by module."""
+    patterns = [where] if isinstance(where, str) else where
+    modules = layers_of(model, "edit")
+    found: dict[Layer, list[str]] = {}
+    known = []
+    for path, module in modules.items():
+        for layer in names_of(module):
+            known.append(full_name(path, layer))
+            if any(fnmatchcase(known[-1], pattern) for pattern in patterns):
+                found.setdefault(module, []).append(layer)
+                if not isinstance(module, Recurrent):
+                    raise ValueError(
+                        f"edit: {known[-1]!r} is a single step; edits are of layers over sequences."
+                    )
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise ValueError(f"edit: no layer is called {pattern!r}. There are {', '.join(known)}.")
+    return found
+
+
+def _is_there(cell: Cell, gate: str) -> bool:
+    """Whether a name is taken."""
+    taken = {*cell.states, *cell.values, *(p.name for p in cell.parameters)}
+    return not taken.isdisjoint((gate, f"{gate}_bar", f"{gate}_given", f"{gate}_given_bar"))
+
+
+def _node(cell: Cell, name: str, new: New, given: str) -> Node:
+    """The new value in the graph of the cell."""
+    if given:
+        return cell.graph.leaf("gate", given, "x")
+    if isinstance(new, FunctionType):
+        return of_value(cell, name, new)
+    if not isinstance(new, Real) or not math.isfinite(new):
+        raise TypeError(
+            f"edit: {name} must be a finite number, a function or a tensor of values. Got {new!r}."
+        )
+    return cell.graph.constant(float(new))
+
+
+def _given(name: str, new: New, H: int) -> Tensor | None:
+    """Values that were given, apart from later changes."""
+    if not isinstance(new, Tensor):
+        return None
+    if new.dim() not in (1, 3) or new.size(-1) != H:
+        raise ValueError(
+            f"edit: the values of {name} must have shape (hidden_size,) = ({H},) or (steps, rows, {H}). "
+            f"Got {tuple(new.shape)}."
+        )
+    if new.isinf().any():
+        raise ValueError(f"edit: the values of {name} must be finite. Got infinities.")
+    return new.detach().clone()
