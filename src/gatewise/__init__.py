@@ -36,12 +36,15 @@ from gatewise.language import (
 
 if TYPE_CHECKING:
     from gatewise import nn
+    from gatewise.insight import figures
     from gatewise.insight.attribution import attribute
     from gatewise.insight.comparison import contrast
     from gatewise.insight.decomposition import decompose
     from gatewise.insight.dynamics import fixed_points, lyapunov
+    from gatewise.insight.edit import edit
     from gatewise.insight.flow import connectivity, gradient_flow
     from gatewise.insight.memory import half_life, ledger, saturation, time_scale
+    from gatewise.insight.page.look import look
     from gatewise.insight.ranking import rank_units
     from gatewise.insight.units import match, probe
     from gatewise.insight.watch import watch
@@ -54,25 +57,28 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cell", "CellError", "Input", "Split", "Vector", "cell", "cells",
-    "__version__", "accelerate", "explain", "export_onnx", "import_onnx", "load", "nn", "save", "strict",
-    "watch",
-    "attribute", "connectivity", "contrast", "decompose", "fixed_points", "gradient_flow", "half_life",
-    "ledger", "lyapunov", "match", "probe", "rank_units", "saturation", "time_scale",
+    "__version__", "accelerate", "explain", "export_onnx", "figures", "import_onnx", "load", "nn", "save",
+    "strict", "watch",
+    "attribute", "connectivity", "contrast", "decompose", "edit", "fixed_points", "gradient_flow",
+    "half_life", "ledger", "look", "lyapunov", "match", "probe", "rank_units", "saturation", "time_scale",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
     "dropout", "layer_norm", "linear", "project", "zoneout",
 ]  # fmt: skip
 
 _NEEDS_TORCH = {
     "nn": ("gatewise.nn", None),
+    "figures": ("gatewise.insight.figures", None),
     "watch": ("gatewise.insight.watch", "watch"),
     "attribute": ("gatewise.insight.attribution", "attribute"),
     "connectivity": ("gatewise.insight.flow", "connectivity"),
     "contrast": ("gatewise.insight.comparison", "contrast"),
     "decompose": ("gatewise.insight.decomposition", "decompose"),
+    "edit": ("gatewise.insight.edit", "edit"),
     "fixed_points": ("gatewise.insight.dynamics", "fixed_points"),
     "gradient_flow": ("gatewise.insight.flow", "gradient_flow"),
     "half_life": ("gatewise.insight.memory", "half_life"),
     "ledger": ("gatewise.insight.memory", "ledger"),
+    "look": ("gatewise.insight.page.look", "look"),
     "lyapunov": ("gatewise.insight.dynamics", "lyapunov"),
     "match": ("gatewise.insight.units", "match"),
     "probe": ("gatewise.insight.units", "probe"),

@@ -1,0 +1,106 @@
+// What Python put into the page: JSON, with arrays of float32 in base64, decoded when first asked for.
+// Steps, rows and units are counted as they are shown; `number` says what they are called.
+
+const page = JSON.parse(document.getElementById("data").textContent);
+
+/** The numbers of a packed array, the last axis fastest. */
+function numbers(packed) {
+  if (!packed.numbers) {
+    const text = atob(packed.data);
+    const bytes = new Uint8Array(text.length);
+    for (let k = 0; k < text.length; k++) bytes[k] = text.charCodeAt(k);
+    packed.numbers = new Float32Array(bytes.buffer);
+    packed.data = "";
+  }
+  return packed.numbers;
+}
+
+/** One number of a packed array. */
+function at(packed, ...place) {
+  let k = 0;
+  place.forEach((index, axis) => (k = k * packed.shape[axis] + index));
+  return numbers(packed)[k];
+}
+
+/** A layer in one direction. */
+class Layer {
+  constructor(data) {
+    Object.assign(this, data);
+    this.byName = new Map([...data.values, ...data.extras].map((value) => [value.name, value]));
+    this.memory = data.kept.length - 1;
+  }
+
+  get kind() {
+    return this.kept[this.memory];
+  }
+
+  /** How many units are shown of a value; a projected output has fewer. */
+  width(name) {
+    return this.byName.get(name).shape[2];
+  }
+
+  value(name, t, row, unit) {
+    const packed = this.byName.get(name);
+    return unit < packed.shape[2] ? at(packed, t, row, unit) : NaN;
+  }
+
+  /** The step that the walk does before a step. */
+  before(t) {
+    return this.reverse ? t + 1 : t - 1;
+  }
+
+  /** A state as it enters a step. */
+  entering(state, t, row, unit) {
+    const start = this.states[state];
+    if (unit >= start.initial.shape[1]) return NaN;
+    if (at(this.begins, t, row)) return at(start.initial, row, unit);
+    const before = this.before(t);
+    const shown = before >= 0 && before < page.steps;
+    return shown ? this.value(state, before, row, unit) : at(start.before, row, unit);
+  }
+
+  /** The place of the unit that is called `number`, or -1. */
+  place(number) {
+    return this.units.indexOf(number);
+  }
+}
+
+const layers = page.layers.map((data) => new Layer(data));
+
+/** One step past the last that a row has among those shown. */
+function end(row) {
+  const length = page.lengths ? page.lengths[row] : page.all_steps;
+  return Math.max(0, Math.min(page.steps, length - page.first));
+}
+
+/** What a step is called. */
+function stepName(t, row) {
+  const number = page.first + t;
+  const word = page.tokens?.[row]?.[t];
+  const time = page.times?.[row]?.[t];
+  return `step ${number}` + (word === undefined ? "" : ` (${word})`) + (time === undefined ? "" : `, ${time}`);
+}
+
+const MINUS = "\u2212";
+
+/** A number in a few digits. */
+function short(x, digits = 3) {
+  if (!Number.isFinite(x)) return Number.isNaN(x) ? "\u2013" : x > 0 ? "\u221e" : `${MINUS}\u221e`;
+  const size = Math.abs(x);
+  if (size !== 0 && (size < 1e-3 || size >= 1e5)) {
+    const [mantissa, exponent] = size.toExponential(Math.max(0, digits - 2)).split("e");
+    return `${x < 0 ? MINUS : ""}${mantissa}e${exponent.replace("-", MINUS).replace("+", "")}`;
+  }
+  const decimals = size === 0 ? 0 : Math.max(0, digits - 1 - Math.max(-1, Math.floor(Math.log10(size))));
+  return (x < 0 ? MINUS : "") + size.toFixed(decimals);
+}
+
+/** With its sign, also where it is positive. */
+function signed(x) {
+  return (x > 0 ? "+" : "") + short(x);
+}
+
+function percent(x) {
+  const whole = 100 * x;
+  return `${whole !== 0 && whole < 1 ? short(whole, 1) : whole > 99 && whole < 100 ? whole.toFixed(1) : whole.toFixed(0)} %`;
+}

@@ -1,0 +1,67 @@
+"""The page itself: data in a template, with its styles and scripts, in one file.
+
+Scripts run by their hash alone and nothing is ever fetched: the page's own policy (Content Security Policy
+Level 3) forbids both. What comes from the user is data, never markup.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from gatewise.language import Cell
+from gatewise.language.mathml import mathml
+
+_HERE = Path(__file__).parent
+# In this order they are one module.
+_SCRIPTS = ("data.js", "terms.js", "colours.js", "charts.js", "controls.js", "step.js", "sequence.js",
+            "memory.js", "inputs.js", "page.js")  # fmt: skip
+
+
+def document(title: str, cells: Mapping[str, Cell], data: Mapping[str, Any]) -> str:
+    """The page, of data that is plain JSON and the equations by name."""
+    scripts = "\n".join(_part(name) for name in _SCRIPTS)
+    digest = b64encode(sha256(scripts.encode()).digest()).decode("ascii")
+    return Template(_part("page.html")).substitute(
+        title=escape(title),
+        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        styles=_part("page.css"),
+        scripts=scripts,
+        equations="".join(_equations(name, cell) for name, cell in cells.items()),
+        data=_harmless(data),
+    )
+
+
+def write(path: Path, page: str) -> None:
+    """Write beside the path, then rename: a reader sees the old page or the new one, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(page, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _equations(name: str, cell: Cell) -> str:
+    lines = (cell.__doc__ or "").strip().splitlines()
+    about = f"<p>{escape(lines[0])}</p>" if lines else ""
+    return f'<div class="equations" data-cell="{escape(name)}">{about}{mathml(cell)}</div>'
+
+
+def _harmless(data: Mapping[str, Any]) -> str:
+    """JSON that cannot end the element that holds it, whatever text is in it."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+@cache
+def _part(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

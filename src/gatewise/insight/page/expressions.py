@@ -1,0 +1,49 @@
+"""Terms of a cell as data that the page computes and writes out: ``["mul", ["v", "f"], ["s", "c"]]``.
+
+``["v", name]`` is a recorded value at the step, ``["s", name]`` a state as it enters the step,
+``["p", name]`` a learned vector; a number is itself; else an operation of `gatewise.language.graph` with its
+arguments. What sees more than one unit, or a pre-activation, is not written like this: it is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from gatewise.language import Cell
+from gatewise.language.graph import CHANCES, OPERATIONS, Node
+
+Expression: TypeAlias = float | list[Any]
+
+
+def recorded(cell: Cell) -> list[str]:
+    """The values that are shown: all but the pre-activations, which say nothing that their gates do not."""
+    return [name for name, node in cell.values.items() if node.op != "gate" or name in cell.states]
+
+
+def names_of(cell: Cell) -> dict[Node, str]:
+    """What terms may call by name."""
+    return {cell.values[name]: name for name in recorded(cell) if cell.values[name].args}
+
+
+def expression(node: Node, names: Mapping[Node, str], by_name: bool = True) -> Expression | None:
+    """A node by the values that are recorded (`names`), or None where they do not give it.
+
+    Example:
+        >>> from gatewise import cells
+        >>> names = names_of(cells.lstm)
+        >>> expression(cells.lstm.values["c"], names, by_name=False)
+        ['add', ['mul', ['v', 'f'], ['s', 'c']], ['mul', ['v', 'i'], ['v', 'g']]]
+    """
+    if by_name and node in names:
+        return ["v", names[node]]
+    if node.op == "constant":
+        return node.value
+    if node.op in ("state", "vector"):
+        return ["s" if node.op == "state" else "p", node.name]
+    if node.op not in OPERATIONS and node.op not in CHANCES:
+        return None
+    parts = [expression(arg, names) for arg in node.args]
+    if any(part is None for part in parts):
+        return None
+    return [node.op, *parts, *([node.value] if node.op in CHANCES else [])]

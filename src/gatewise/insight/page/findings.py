@@ -1,0 +1,167 @@
+"""What the page says in sentences, each with its numbers, and where it rests on an identity its residual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from gatewise.insight.attribution import Attribution
+from gatewise.insight.memory import HalfLife, Ledger
+from gatewise.insight.page.layers import Studied
+from gatewise.insight.page.sample import Sample
+from gatewise.insight.units import probe
+
+_OLD = 4  # what is older than this part of a row is old
+_PROBED = 12  # features, at most
+
+
+@final
+@dataclass(frozen=True)
+class Sentence:
+    """One finding; where it is about a place, the page can go there."""
+
+    text: str
+    layer: str = ""
+    unit: int | None = None
+    row: int | None = None
+    step: int | None = None
+
+    def shown(self, sample: Sample) -> dict[str, Any]:
+        """As data, without a place that the page does not show."""
+        there = (self.row or 0) < sample.rows and sample.first <= (self.step or sample.first) < sample.stop
+        return vars(self) if there else {**vars(self), "row": None, "step": None}
+
+
+def sentences(
+    layers: Sequence[Studied],
+    words: Sequence[Sequence[str]] | None,
+    sample: Sample,
+    attribution: Attribution | None,
+    explained: str,
+) -> list[Sentence]:
+    """All there is to say, the memories first."""
+    found = []
+    for layer in layers:
+        for state, half in layer.half_lives.items():
+            found.append(_longest(half, len(layer.values.passage.order)))
+            found += _old_writing(layer.ledgers[state], layer, words, sample)
+    if attribution is not None:
+        found.append(_inputs(attribution, words, explained))
+    for layer in layers:
+        name = layer.values.layer
+        found += [Sentence(str(half), name) for half in layer.half_lives.values()]
+        found += [Sentence(str(ledger), name) for ledger in layer.ledgers.values()]
+        found += [Sentence(str(layer.saturation), name)] if layer.saturation else []
+        found += [Sentence(_flow(layer, explained), name)] if layer.flow else []
+    return found
+
+
+def followed(layers: Sequence[Studied], x: Tensor, names: Sequence[str]) -> list[Sentence]:
+    """Which unit follows which feature of the input ``[T, B, I]`` best, by layer."""
+    found = []
+    for layer in layers:
+        values = layer.values[layer.cell.states[-1]].double()
+        probes = []
+        for feature, name in enumerate(names[:_PROBED]):
+            try:
+                probes.append((name, probe(values, x[..., feature].double(), shifts=1)))
+            except ValueError:  # it does not vary
+                continue
+        if probes:
+            name, best = max(probes, key=lambda pair: float(pair[1].correlation.abs().max()))
+            strength = float(best.correlation[best.unit])
+            text = (
+                f"{layer.values.layer}: unit {best.unit} follows {name} most closely of all units "
+                f"and inputs, with correlation {strength:+.2f}."
+            )
+            found.append(Sentence(text, layer.values.layer, best.unit))
+    return found
+
+
+def _longest(half: HalfLife, steps: int) -> Sentence:
+    """Which unit remembers longest."""
+    never = half.realised.isinf()
+    longest = half.expected.where(never, half.realised) if never.any() else half.realised
+    unit = int((longest + never * 1e9).argmax())
+    kept = (
+        f"more than half of its {half.state} is still there after all {steps} steps"
+        if never[unit]
+        else f"half of its {half.state} is gone after {half.realised[unit]:.1f} steps"
+    )
+    others = f"; the middle unit loses half within {float(half.realised.quantile(0.5)):.1f} steps"
+    return Sentence(
+        f"{half.layer}: unit {unit} remembers longest: {kept}"
+        f"{others if half.realised.quantile(0.5).isfinite() else ''}.",
+        half.layer,
+        unit,
+    )
+
+
+def _old_writing(
+    ledger: Ledger, layer: Studied, words: Sequence[Sequence[str]] | None, sample: Sample
+) -> list[Sentence]:
+    """The largest part of a final state that was written long before the end."""
+    passage = layer.values.passage
+    old = _age(passage.order, passage.ends) * _OLD >= passage.running.sum(0)
+    written = ledger.written.masked_fill(~(old & passage.running)[..., None], 0).nan_to_num()
+    written = written[sample.first : sample.stop, : sample.rows]
+    size = written.abs().amax((1, 2))
+    if not float(size.max()):
+        return []
+    step = int(size.argmax())
+    row, unit = divmod(int(written[step].abs().argmax()), written.size(2))
+    part, total = float(written[step, row, unit]), float(ledger.total[row, unit])
+    step += sample.first
+    age = int(_age(passage.order, passage.ends)[step, row])
+    text = (
+        f"{layer.values.layer}: at the end of row {row}, {part:+.3g} of the {total:+.3g} in unit {unit}'s "
+        f"{ledger.state} is what step {step}{word(words, row, step)} wrote, {age} steps before "
+        f"(all steps' parts sum to the state; residual {ledger.residual:.0e})."
+    )
+    return [Sentence(text, layer.values.layer, unit, row, step)]
+
+
+def _age(order: Sequence[int], ends: Tensor) -> Tensor:
+    """``[T, B]``: how many steps of the walk lie between a step and the end of its row."""
+    place = torch.tensor(order).argsort()[:, None].expand_as(ends)  # of each step in the walk
+    last = torch.where(ends, place, 0).amax(0)
+    return last - place
+
+
+def _inputs(found: Attribution, words: Sequence[Sequence[str]] | None, explained: str) -> Sentence:
+    steps = found.by_step()  # [T, B]
+    share = steps / steps.nansum(0)
+    row = int(share.nan_to_num().amax(0).argmax())
+    step = int(share[:, row].nan_to_num().argmax())
+    text = (
+        f"Step {step}{word(words, row, step)} of row {row} matters most for {explained}: "
+        f"{share[step, row]:.0%} of all that integrated gradients give to its steps "
+        f"(the shares miss the score by {found.residual:.0e})."
+    )
+    return Sentence(text, row=row, step=step)
+
+
+def _flow(layer: Studied, explained: str) -> str:
+    """How much of a derivative reaches the beginning of the walk."""
+    assert layer.flow is not None
+    parts = []
+    for state, norms in layer.flow.states.items():
+        mean = norms.nanmean(1)[layer.values.passage.order]
+        mean = mean[mean.isfinite()]
+        most = float(mean.max())
+        reaches = float(mean[0]) / most if most else 0.0
+        parts.append(f"by {state} it is {reaches:.2g} times its largest, {most:.2g}")
+    return (
+        f"{layer.values.layer}: where the walk begins, the derivative of {explained} {' and '.join(parts)} "
+        f"(the steps' shares sum to the gradient; residual {layer.flow.residual:.0e})."
+    )
+
+
+def word(words: Sequence[Sequence[str]] | None, row: int, step: int) -> str:
+    """The word of a step in brackets, if there are any."""
+    there = words is not None and step < len(words[row])
+    return f" ({words[row][step]})" if words is not None and there else ""

@@ -1,0 +1,224 @@
+"""What the page shows of one layer in one direction, as data.
+
+Shapes: ``T`` steps, ``B`` rows, ``H`` units; of each only those that are shown.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatewise.insight.flow import Flow
+from gatewise.insight.keeping import Kept, kept_states
+from gatewise.insight.memory import HalfLife, Ledger, Saturation, half_life, ledger, saturation
+from gatewise.insight.page.expressions import expression, names_of, recorded
+from gatewise.insight.page.sample import Sample, Size
+from gatewise.insight.watch import Values
+from gatewise.language import Cell
+from gatewise.language.graph import Node
+
+
+@final
+@dataclass(frozen=True)
+class Studied:
+    """A layer, as it was watched, with what was found out about it.
+
+    Attributes:
+        values: what was watched.
+        cell: the equations that ran, with what the layer's options make of them.
+        ledgers, half_lives: by state that a gate keeps.
+        saturation: None where the cell has no sigmoid.
+        flow: None where there is no gradient to follow.
+    """
+
+    values: Values
+    cell: Cell
+    ledgers: dict[str, Ledger]
+    half_lives: dict[str, HalfLife]
+    saturation: Saturation | None
+    flow: Flow | None = None
+
+    @classmethod
+    def of(cls, values: Values) -> Studied:
+        """Find it out."""
+        cell = values.passage.cell
+        kept = kept_states(cell)
+        gates = any(values.cell.values[name].op == "sigmoid" for name in values.names)
+        return cls(
+            values,
+            cell,
+            {state: ledger(values, state) for state in kept},
+            {state: half_life(values, state) for state in kept},
+            saturation(values) if gates else None,
+        )
+
+    @property
+    def kept(self) -> dict[str, Kept]:
+        """The states that a gate keeps."""
+        return kept_states(self.cell)
+
+    @property
+    def size(self) -> Size:
+        """What it would put into the page."""
+        arrays = len(recorded(self.cell)) + len(self._unwritten()) + len(self.ledgers)
+        return Size(arrays, self.values.passage.units)
+
+    def shown(self, sample: Sample) -> dict[str, Any]:
+        """As data, for the page."""
+        passage = self.values.passage
+        units = self._units(sample.units)
+        cut = _Cut(sample, units)
+        extra = passage.exact().compute(self._unwritten()) if self._unwritten() else {}
+        return {
+            "name": self.values.layer,
+            "equations": self.cell.name,
+            "width_all": passage.units,
+            "units": units,
+            "reverse": passage.walk.reverse,
+            "values": [_value(n, self.values[n], self.cell, cut) for n in recorded(self.cell)],
+            "extras": [{"name": n, **packed(cut.array(v))} for n, v in extra.items()],
+            "kept": [self._kept(kept, cut) for kept in self.kept.values()],
+            "output": self._output(),
+            "lines": self._lines(),
+            "states": self._states(cut),
+            "begins": packed(passage.begins[sample.first : sample.stop, : sample.rows]),
+            "vectors": {name: packed(vector) for name, vector in self._vectors(units).items()},
+            "saturation": self.saturation and self._saturation(self.saturation, units),
+            "flow": self.flow and {n: packed(cut.steps(v)) for n, v in self.flow.states.items()},
+            "flow_residual": self.flow and self.flow.residual,
+        }
+
+    def _units(self, most: int) -> list[int]:
+        """Those of the H units that are shown: all, or those whose output moves most."""
+        passage = self.values.passage
+        if passage.units <= most:
+            return list(range(passage.units))
+        state = self.values[self.cell.states[-1]].double().flatten(0, 1)
+        moves = (state - state.nanmean(0)).square().nanmean(0)
+        return sorted(moves.argsort(descending=True)[:most].tolist())
+
+    def _unwritten(self) -> dict[str, Node]:
+        """Terms that the page needs and that recorded values do not give."""
+        names, found = names_of(self.cell), {}
+        for state, kept in self.kept.items():
+            for what, node in kept.nodes.items():
+                if expression(node, names) is None:
+                    found[f"{what} of {state}"] = node
+        return found
+
+    def _term(self, node: Node, extra: str) -> Any:
+        found = expression(node, names_of(self.cell))
+        return ["v", extra] if found is None else found
+
+    def _kept(self, kept: Kept, cut: _Cut) -> dict[str, Any]:
+        found, half = self.ledgers[kept.state], self.half_lives[kept.state]
+        return {
+            "state": kept.state,
+            "gate": kept.gate,
+            "keep": self._term(kept.keep, f"keep of {kept.state}"),
+            "write": self._term(kept.write, f"write of {kept.state}"),
+            "ledger": packed(cut.array(found.written)),
+            "start": packed(cut.rows(found.initial)),
+            "total": packed(cut.rows(found.total)),
+            "residual": found.residual,
+            "realised": packed(cut.of_units(half.realised)),
+            "expected": packed(cut.of_units(half.expected)),
+        }
+
+    def _output(self) -> dict[str, Any]:
+        node = self.cell.next_states[0]
+        projected = node.op == "project"
+        term = node.args[0] if projected else node
+        return {
+            "state": self.cell.states[0],
+            "projected": projected,
+            "term": expression(term, names_of(self.cell), by_name=False),
+        }
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """The equations that recorded values give."""
+        names = names_of(self.cell)
+        written = {name: expression(node, names, by_name=False) for node, name in names.items()}
+        return [{"name": name, "term": term} for name, term in written.items() if term is not None]
+
+    def _states(self, cut: _Cut) -> dict[str, Any]:
+        """Each row's initial states, and the states before the first step that is shown."""
+        passage, found = self.values.passage, {}
+        for state, initial in zip(self.cell.states, passage.initial, strict=True):
+            outside = cut.sample.stop if passage.walk.reverse else cut.sample.first - 1
+            values = self.values[state]
+            before = values[outside] if 0 <= outside < len(values) else initial
+            found[state] = {"initial": packed(cut.rows(initial)), "before": packed(cut.rows(before))}
+        return found
+
+    def _vectors(self, units: list[int]) -> dict[str, Tensor]:
+        weights = self.values.passage.walk.weights.vectors
+        return {n: vector[units] for n, vector in zip(self.cell.vectors, weights, strict=True)}
+
+    def _saturation(self, found: Saturation, units: list[int]) -> dict[str, Any]:
+        pairs = zip(found.gates, found.left, found.right, strict=True)
+        gates = [
+            {"name": n, "left": packed(left[units]), "right": packed(right[units])}
+            for n, left, right in pairs
+        ]
+        return {"low": found.low, "high": found.high, "gates": gates}
+
+
+@final
+@dataclass(frozen=True)
+class _Cut:
+    """What is shown of arrays."""
+
+    sample: Sample
+    units: list[int]
+
+    def steps(self, values: Tensor) -> Tensor:
+        """Of ``[T, B, ...]``."""
+        return values[self.sample.first : self.sample.stop, : self.sample.rows]
+
+    def array(self, values: Tensor) -> Tensor:
+        """Of ``[T, B, H]``."""
+        return self.of_units(self.steps(values))
+
+    def rows(self, values: Tensor) -> Tensor:
+        """Of ``[B, H]``."""
+        return self.of_units(values[: self.sample.rows])
+
+    def of_units(self, values: Tensor) -> Tensor:
+        """Of ``[..., H]``; of a projected output ``[..., P]`` the first."""
+        chosen = [unit for unit in self.units if unit < values.size(-1)]
+        return values[..., chosen]
+
+
+def packed(values: Tensor) -> dict[str, Any]:
+    """An array as float32 in base64, little-endian, the last axis fastest."""
+    array = np.ascontiguousarray(values.detach().cpu().to(torch.float32).numpy(), dtype="<f4")
+    return {"shape": list(array.shape), "data": b64encode(array.tobytes()).decode("ascii")}
+
+
+def _value(name: str, values: Tensor, cell: Cell, cut: _Cut) -> dict[str, Any]:
+    node = cell.values[name]
+    kept = {kept.keep for kept in kept_states(cell).values()}
+    known = values[values.isfinite()]
+    within = bool(known.numel()) and bool(((known >= 0) & (known <= 1)).all())
+    gate = node.op == "sigmoid" or (node in kept and within)
+    kind = "state" if name in cell.states else "gate" if gate else "value"
+    return {"name": name, "kind": kind, **packed(cut.array(values))}
+
+
+def studied(seen: Mapping[str, Values], steps: int, rows: int) -> tuple[list[Studied], list[str]]:
+    """The layers that can be shown, and the names of those that cannot: they walk another sequence."""
+    found, others = [], []
+    for name, values in seen.items():
+        shape = values[values.cell.states[0]].shape[:2]
+        if tuple(shape) == (steps, rows) and values._passage is not None:
+            found.append(Studied.of(values))
+        else:
+            others.append(name)
+    return found, others

@@ -1,0 +1,261 @@
+"""`look`: a recurrent network at work, as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from gatewise.insight.attribution import Attribution, attribute
+from gatewise.insight.finding import Finding
+from gatewise.insight.flow import gradient_flow
+from gatewise.insight.page.document import document, write
+from gatewise.insight.page.findings import followed, sentences
+from gatewise.insight.page.layers import Studied, packed, studied
+from gatewise.insight.page.run import SQUARES, Run, evaluating, squares_of_last
+from gatewise.insight.page.sample import MOST_FEATURES, Sample, Size, fitting
+from gatewise.insight.watch import layers_of, watch
+from gatewise.language import Cell
+
+Words = Sequence[Sequence[str]]
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class Look(Finding):
+    """A page that was written.
+
+    Attributes:
+        path: where.
+        megabytes: its size.
+        findings: what it says, sentence by sentence.
+        notes: what it leaves out.
+    """
+
+    path: Path
+    megabytes: float
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.path} ({self.megabytes:.1f} MB)", *self.findings, *self.notes]
+        return "\n".join(lines)
+
+
+def look(
+    model: nn.Module,
+    x: Tensor,
+    path: str | Path,
+    *,
+    lengths: Sequence[int] | Tensor | None = None,
+    batch_first: bool | None = None,
+    call: Callable[[Tensor], Any] | None = None,
+    output: Callable[[Any], Tensor] | None = None,
+    output_name: str = "the output",
+    tokens: Words | None = None,
+    times: Words | None = None,
+    feature_names: Sequence[str] | None = None,
+    title: str | None = None,
+    megabytes: float = 10.0,
+) -> Look:
+    """Write a page that shows every gate of a model at every step, and what it remembers, and why.
+
+    One file, which opens without a network: the equations; each step as it forgets, writes and speaks; all
+    values of all layers; half-lives, ledgers, saturation; how derivatives travel; which inputs mattered; and
+    findings in sentences. The model is run in evaluation mode and left as it was.
+
+    Args:
+        model: any torch module with gatewise layers in it.
+        x: the input ``[T, B, I]``, or ``[T, I]`` for one row; token ids ``[T, B]`` if they are integers.
+            Batch first where the layers are.
+        path: of the page; what is there is replaced.
+        lengths: ``[B]``, the steps of each row, given to the model: ``model(x, lengths=lengths)``.
+        batch_first: whether `x` is ``[B, T, ...]``; as the first gatewise layer if left out.
+        call: runs the model another way, ``lambda x: model(x, masks)``.
+        output: of what the model gives, one number a row ``[B]``, which the page explains:
+            ``lambda scores: scores[:, 3]``. By default the sum of squares of the last output.
+        output_name: of that number.
+        tokens: the words of each row, ``tokens[row][step]``, strings or lists of them.
+        times: names of the steps of each row, likewise; dates, say.
+        feature_names: of the I inputs.
+        title: of the page.
+        megabytes: the size of the page, at most. What does not fit is left out, and the page says so.
+
+    Raises:
+        TypeError: `model` is no module, or `x` no tensor.
+        ValueError: the model has no gatewise layer, none ran over the steps of `x`, or an argument has the
+            wrong shape.
+
+    Example:
+        >>> import pathlib, tempfile, gatewise, torch
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "page.html"
+        >>> page = gatewise.look(gatewise.nn.LSTM(3, 8), torch.randn(20, 2, 3), path)
+        >>> page.path.exists(), page.megabytes < 1
+        (True, True)
+    """
+    run = _run(model, x, lengths, batch_first, call, output)
+    _check_words(run, tokens, "tokens")
+    _check_words(run, times, "times")
+    explained = SQUARES if output is None else output_name
+    notes: list[str] = []
+    with evaluating(model):
+        layers = _watched(run, notes)
+        layers = _with_flow(run, layers, notes)
+        shares = _attribution(run, notes)
+    features = _features(run, feature_names)
+    sizes = [layer.size for layer in layers] + [Size(2, len(features))]
+    ends = run.steps if run.lengths is None else max(run.lengths)
+    sample = fitting(sizes, run.rows, run.steps, ends, megabytes)
+    notes += _left_out(run, layers, sample, feature_names)
+    said = sentences(layers, tokens or times, sample, shares, explained)
+    if features:
+        said += followed(layers, _time_first(run.x, run.batch_first), features)
+    cells: dict[str, Cell] = {layer.cell.name: layer.cell for layer in layers}
+    data = {
+        "rows": sample.rows,
+        "first": sample.first,
+        "steps": sample.steps,
+        "all_steps": run.steps,
+        "lengths": run.lengths and list(run.lengths)[: sample.rows],
+        "tokens": _cut_words(tokens, sample),
+        "times": _cut_words(times, sample),
+        "layers": [layer.shown(sample) for layer in layers],
+        "inputs": _inputs(run, features, sample),
+        "shares": shares and _shares(shares, features, sample),
+        "explained": explained,
+        "findings": [sentence.shown(sample) for sentence in said],
+        "notes": notes,
+    }
+    page = document(title or f"Inside {type(model).__name__}", cells, data)
+    write(Path(path), page)
+    return Look(Path(path), len(page.encode()) / 1e6, tuple(s.text for s in said), tuple(notes))
+
+
+def _run(
+    model: nn.Module,
+    x: Tensor,
+    lengths: Sequence[int] | Tensor | None,
+    batch_first: bool | None,
+    call: Callable[[Tensor], Any] | None,
+    output: Callable[[Any], Tensor] | None,
+) -> Run:
+    first = next(iter(layers_of(model, "look").values()))
+    if not isinstance(x, Tensor):
+        raise TypeError(f"look: x must be a tensor. Got {type(x).__name__}.")
+    rows_first = bool(getattr(first, "batch_first", False)) if batch_first is None else batch_first
+    dims = 3 if x.is_floating_point() else 2
+    if x.dim() == dims - 1:
+        x = x.unsqueeze(0 if rows_first else 1)
+    if x.dim() != dims or not x.numel():
+        raise ValueError(
+            f"look: x must be [T, B, I], or token ids [T, B], with steps and rows. Got {list(x.shape)}."
+        )
+    rows = x.size(0 if rows_first else 1)
+    ends = None if lengths is None else [int(length) for length in lengths]
+    if ends is not None and (len(ends) != rows or max(ends) < 1):
+        raise ValueError(f"look: lengths must be one number of steps for each of {rows} rows. Got {ends}.")
+    given = {} if ends is None else {"lengths": ends}
+    return Run(
+        model, x.detach(), ends, rows_first, call or (lambda x: model(x, **given)),
+        output or squares_of_last(ends, rows_first),
+    )  # fmt: skip
+
+
+def _watched(run: Run, notes: list[str]) -> list[Studied]:
+    with torch.no_grad(), watch(run.model, device="cpu") as seen:
+        run.call(run.x)
+    layers, others = studied(seen, run.steps, run.rows)
+    if not layers:
+        came = ", ".join(others) or "none"
+        raise ValueError(f"look: no layer walks the {run.steps} steps of x. Layers that ran: {came}.")
+    if others:
+        notes.append(f"Not shown, since they walk another sequence than the input: {', '.join(others)}.")
+    return layers
+
+
+def _with_flow(run: Run, layers: list[Studied], notes: list[str]) -> list[Studied]:
+    try:
+        flows = gradient_flow(run.model, lambda: run.score(run.x).sum())
+    except ValueError as error:
+        notes.append(f"No gradients: {error}")
+        return layers
+    return [replace(layer, flow=flows.get(layer.values.layer)) for layer in layers]
+
+
+def _attribution(run: Run, notes: list[str]) -> Attribution | None:
+    """What is attributed to each step, time first."""
+    try:
+        score, given, rows_first = run.explained()
+        found = attribute(score, given, lengths=run.lengths, batch_first=rows_first)
+    except ValueError as error:
+        notes.append(f"No attributions: {error}")
+        return None
+    return replace(found, values=_time_first(found.values, rows_first), batch_first=False)
+
+
+def _features(run: Run, names: Sequence[str] | None) -> list[str]:
+    """The names of the features that are shown."""
+    if not run.x.is_floating_point():
+        return []
+    width = run.x.size(2)
+    names = [f"input {k}" for k in range(width)] if names is None else list(map(str, names))
+    if len(names) != width:
+        raise ValueError(f"look: feature_names must be {width}, one for each input. Got {len(names)}.")
+    return names[:MOST_FEATURES]
+
+
+def _inputs(run: Run, features: list[str], sample: Sample) -> dict[str, Any] | None:
+    if not features:
+        return None
+    x = _time_first(run.x, run.batch_first)[sample.first : sample.stop, : sample.rows, : len(features)]
+    return {"names": features, **packed(x)}
+
+
+def _shares(found: Attribution, features: list[str], sample: Sample) -> dict[str, Any]:
+    values = found.values[sample.first : sample.stop, : sample.rows]
+    return {
+        "steps": packed(values.sum(-1)),
+        "features": packed(values[..., : len(features)]) if features else None,
+        "scores": packed(found.scores[: sample.rows]),
+        "residual": found.residual,
+    }
+
+
+def _left_out(run: Run, layers: Sequence[Studied], sample: Sample, names: Sequence[str] | None) -> list[str]:
+    """What is not shown, in sentences."""
+    found = []
+    if sample.rows < run.rows:
+        found.append(f"Shown are the first {sample.rows} of {run.rows} rows.")
+    if sample.steps < run.steps:
+        found.append(f"Shown are the steps {sample.first} to {sample.stop - 1} of {run.steps}.")
+    widest = max(layer.size.units for layer in layers)
+    if sample.units < widest:
+        found.append(f"Shown are those {sample.units} of up to {widest} units whose states move most.")
+    if run.x.is_floating_point() and run.x.size(2) > MOST_FEATURES:
+        found.append(f"Shown are the first {MOST_FEATURES} of {run.x.size(2)} inputs.")
+    if found:
+        found.append("Findings, half-lives and ledgers are of all steps, rows and units.")
+    return found
+
+
+def _check_words(run: Run, words: Words | None, who: str) -> None:
+    if words is None:
+        return
+    wanted = run.lengths or [run.steps] * run.rows
+    if len(words) != run.rows or any(len(row) < n for row, n in zip(words, wanted, strict=True)):
+        came = [len(row) for row in words]
+        raise ValueError(f"look: {who} must be as many as the steps of each row, {wanted}. Got {came}.")
+
+
+def _cut_words(words: Words | None, sample: Sample) -> list[list[str]] | None:
+    if words is None:
+        return None
+    return [[str(word) for word in row[sample.first : sample.stop]] for row in words[: sample.rows]]
+
+
+def _time_first(values: Tensor, rows_first: bool) -> Tensor:
+    return values.transpose(0, 1) if rows_first else values

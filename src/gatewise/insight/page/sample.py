@@ -1,0 +1,63 @@
+"""How much of a recording fits into a page: of its rows, steps and units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MOST_ROWS, LEAST_STEPS, LEAST_UNITS = 8, 400, 32
+MOST_FEATURES = 24
+_BYTES = 4 * 4 / 3  # of a number, as float32 in base64
+_FRAME = 0.25  # megabytes of the page without numbers, with some text
+
+
+class Size(NamedTuple):
+    """What one layer would put into the page: arrays ``[T, B, H]``."""
+
+    arrays: int
+    units: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is shown: the first `rows`, the steps from `first` to before `stop`, `units` of each layer."""
+
+    rows: int
+    first: int
+    stop: int
+    units: int
+
+    @property
+    def steps(self) -> int:
+        """How many."""
+        return self.stop - self.first
+
+
+def fitting(sizes: Sequence[Size], rows: int, steps: int, longest: int, megabytes: float) -> Sample:
+    """Choose what fits: fewer rows first, then the last steps, then fewer units, then fewer steps still.
+
+    `longest` is where the longest row ends.
+
+    Raises:
+        ValueError: the page has no room at all.
+
+    >>> fitting([Size(7, 128), Size(7, 128)], rows=64, steps=500, longest=500, megabytes=10)
+    Sample(rows=2, first=0, stop=500, units=128)
+    """
+    room = int((megabytes - _FRAME) * 1e6 / _BYTES)
+    widest = max(size.units for size in sizes)
+
+    def numbers(units: int) -> int:
+        """In one row at one step."""
+        return sum(size.arrays * min(size.units, units) for size in sizes)
+
+    fits = min(rows, MOST_ROWS, room // (steps * numbers(widest)))
+    if fits > 0:
+        return Sample(fits, 0, steps, widest)
+    least = min(LEAST_STEPS, longest)
+    units = next((n for n in range(widest, LEAST_UNITS, -1) if least * numbers(n) <= room), LEAST_UNITS)
+    shown = min(longest, room // numbers(units))
+    if shown < 1:
+        raise ValueError(f"megabytes must leave room for one step of the network. Got {megabytes:g}.")
+    return Sample(1, longest - shown, longest, min(units, widest))
