@@ -1,0 +1,76 @@
+"""What the pictures are drawn from: arrays of NumPy or torch, held to their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers: TypeAlias = NDArray[Any]
+Data: TypeAlias = (
+    Any  # what becomes an array: NumPy's, torch's (on any device, with or without gradient), lists
+)
+
+
+def as_numbers(data: Data) -> Numbers:
+    """A NumPy array of what is given; floats in double precision.
+
+    >>> as_numbers([1, 2.5]).dtype
+    dtype('float64')
+    """
+    if hasattr(data, "detach"):  # torch's: not imported, it need not be there
+        data = data.detach().cpu()
+        data = (data.double() if data.is_floating_point() else data).numpy()
+    array = np.asarray(data)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+class Shapes:
+    """The sizes that the arrays of one picture have in common, one letter each."""
+
+    def __init__(self, who: str) -> None:
+        self.who = who
+        self.sizes: dict[str, int] = {}
+
+    def read(self, name: str, data: Data, letters: str, empty: str = "") -> Numbers:
+        """Take an array whose sizes are called `letters`; those in `empty` may be 0.
+
+        Raises:
+            ValueError: another shape than the letters say, or than earlier arrays had.
+        """
+        array = as_numbers(data)
+        if array.dtype.kind not in "bifcu":
+            self.fail(f"{name} must be numbers. Got {array.dtype}")
+        pairs = list(zip(letters, array.shape, strict=False))
+        fits = array.ndim == len(letters) and all(
+            self.sizes.get(letter, size) == size and (size > 0 or letter in empty) for letter, size in pairs
+        )
+        if not fits:
+            self.fail(f"{name} must have shape {self._wanted(letters, empty)}. Got {list(array.shape)}")
+        self.sizes.update(pairs)
+        return array
+
+    def row(self, row: int) -> int:
+        """Hold a row to the B there are."""
+        if not 0 <= row < self.sizes["B"]:
+            self.fail(f"row must be from 0 to {self.sizes['B'] - 1}. Got {row}")
+        return row
+
+    def words(self, name: str, words: Sequence[str] | None, letter: str) -> list[str] | None:
+        """Hold words to one for each of something."""
+        if words is not None and len(words) != self.sizes[letter]:
+            self.fail(f"{name} must be {self.sizes[letter]}, one for each of {letter}. Got {len(words)}")
+        return None if words is None else [str(word) for word in words]
+
+    def fail(self, sentence: str) -> NoReturn:
+        """Refuse, in one sentence."""
+        raise ValueError(f"{self.who}: {sentence}.")
+
+    def _wanted(self, letters: str, empty: str) -> str:
+        named = f"[{', '.join(letters)}]"
+        known = [str(self.sizes.get(letter, letter)) for letter in letters]
+        worked_out = f" = [{', '.join(known)}]" if known != list(letters) else ""
+        above = [letter for letter in letters if letter not in empty and letter not in self.sizes]
+        return named + worked_out + (f" with {', '.join(above)} at least 1" if above else "")

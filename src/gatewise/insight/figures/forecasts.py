@@ -1,0 +1,158 @@
+"""Pictures of forecasts, beside what came and what naive rules say.
+
+Shapes: ``T`` steps of history, ``K`` steps of a horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from gatewise.insight.figures.arrays import Data, Numbers, Shapes
+from gatewise.insight.figures.style import INK, MODEL, STYLE, short_tick
+from gatewise.insight.figures.times import places, sheet, time_axis
+
+RIVALS = (("#D55E00", (0, (1, 1.2))), ("#E69F00", (0, (5, 2))))  # colour and dashes of the naive forecasts
+FAR = 5.0  # errors this many times the model's go on a logarithmic axis
+DECADES = 3  # of that axis, at most
+
+
+@dataclass(frozen=True)
+class Example:
+    """One forecast with its history.
+
+    Attributes:
+        title: what one sees.
+        past_times, past: the history ``[T]``.
+        times, forecast: the forecast ``[K]``. Times are dates (pandas' or NumPy's ``datetime64``) or numbers.
+        truth: what came ``[K]``, or ``None`` if it is still to come.
+        rivals: other forecasts ``[K]`` by name.
+    """
+
+    title: str
+    past_times: Data
+    past: Data
+    times: Data
+    forecast: Data
+    truth: Data | None = None
+    rivals: Mapping[str, Data] = field(default_factory=dict)
+
+
+def draw_forecasts(
+    heading: str,
+    note: str,
+    unit: str,
+    coming: Example,
+    examples: Sequence[Example],
+    error_title: str,
+    ahead: Sequence[str],
+    errors: Mapping[str, Data],
+) -> Figure:
+    """Draw the coming forecast, some past ones, and the error by step ahead.
+
+    Args:
+        heading, note: above all.
+        unit: of the values.
+        coming: the forecast of what is still to come.
+        examples: up to three past ones.
+        error_title: what the errors are.
+        ahead: words for the K steps ahead.
+        errors: mean errors ``[K]`` by name, the model's first.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    shapes = Shapes("draw_forecasts")
+    shapes.sizes["K"] = len(ahead)
+    curves = {name: shapes.read(f"errors[{name!r}]", values, "K") for name, values in errors.items()}
+    with matplotlib.rc_context(STYLE):
+        figure = sheet((13, 8.2), heading, note)
+        grid = figure.add_gridspec(
+            2, 6, left=0.07, right=0.985, top=0.845, bottom=0.1, hspace=0.42, wspace=0.75
+        )
+        _draw_example(figure.add_subplot(grid[0, :4]), coming, unit)
+        _draw_errors(figure.add_subplot(grid[0, 4:]), error_title, unit, ahead, curves)
+        for number, example in enumerate(examples):
+            place = grid[1, 2 * number : 2 * number + 2]
+            _draw_example(figure.add_subplot(place), example, unit if number == 0 else "")
+        _legend_below(figure, figure.axes[2:] or figure.axes)
+    return figure
+
+
+def _draw_example(axes: Axes, example: Example, unit: str) -> None:
+    shapes = Shapes("Example")
+    history = shapes.read("past", example.past, "T")
+    forecast = shapes.read("forecast", example.forecast, "K")
+    past = shapes.read("past_times", places(example.past_times), "T")
+    ahead = shapes.read("times", places(example.times), "K")
+    half = (ahead[0] - past[-1]) / 2
+    axes.axvspan(ahead[0] - half, ahead[-1] + half, color=MODEL, alpha=0.06, linewidth=0)
+    gaps = bool(np.isnan(history).any())  # a value between two gaps makes no line
+    axes.plot(past, history, color=INK, linewidth=1.5, label="measured", marker="." if gaps else "")
+    if example.truth is not None:
+        came = np.concatenate([history[-1:], shapes.read("truth", example.truth, "K")])
+        axes.plot(np.concatenate([past[-1:], ahead]), came, color=INK, linewidth=1.5, zorder=4)
+    dot = _dot(ahead)
+    axes.plot(ahead, forecast, color=MODEL, linewidth=2.4, label="forecast", marker=dot, zorder=3)
+    for (name, data), (colour, dashes) in zip(example.rivals.items(), RIVALS, strict=False):
+        rival = shapes.read(f"rivals[{name!r}]", data, "K")
+        axes.plot(ahead, rival, color=colour, linestyle=dashes, linewidth=1.5, label=name, marker=dot)
+    axes.set_title(example.title)
+    axes.set_ylabel(unit)
+    axes.margins(x=0.01, y=0.08)
+    axes.yaxis.set_major_formatter(short_tick)
+    time_axis(axes, example.times)
+
+
+def _draw_errors(
+    axes: Axes, title: str, unit: str, ahead: Sequence[str], errors: Mapping[str, Numbers]
+) -> None:
+    steps = np.arange(1, len(ahead) + 1)
+    styles = [(MODEL, "-"), *RIVALS]
+    for (name, values), (colour, dashes) in zip(errors.items(), styles, strict=False):
+        wide = 2.4 if colour == MODEL else 1.5
+        axes.plot(
+            steps, values, color=colour, linestyle=dashes, linewidth=wide, label=name, marker=_dot(steps)
+        )
+    shown = _ticks(len(ahead))
+    words = [ahead[step - 1] for step in shown]
+    units = {word.split()[-1].rstrip("s") for word in words}
+    if len(units) == 1:  # months, say: once below the axis, not at every number
+        axes.set_xlabel(f"{words[-1].split()[-1]} ahead")
+        words = [word.split()[0] for word in words]
+    axes.set_xticks(shown, words)
+    if max(map(np.max, errors.values())) > FAR * max(errors[next(iter(errors))]):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], axes.get_ylim()[1] / 10**DECADES))
+    else:
+        axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(short_tick)
+    axes.set_title(title)
+    axes.set_ylabel(unit)
+    axes.legend(loc="best", fontsize=9)
+
+
+def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
+    entries = {
+        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(list(entries.values()), list(entries), loc="lower center", ncols=len(entries), fontsize=10)
+
+
+def _dot(steps: Numbers) -> str:
+    """A dot where a line would have nothing to join."""
+    return "o" if len(steps) == 1 else ""
+
+
+def _ticks(steps: int) -> list[int]:
+    """Choose about five of the steps ``1 .. steps``, at round numbers of steps."""
+    every = next((n for n in (1, 2, 3, 6, 12, 24, 48, 96) if steps <= 5 * n), steps // 4)
+    return sorted({1, *range(every, steps + 1, every)})

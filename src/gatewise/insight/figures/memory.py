@@ -1,0 +1,264 @@
+"""Pictures of what a state remembers: from when, for how long, and whether its gates are at work.
+
+Shapes: ``T`` steps, ``B`` rows, ``H`` units, ``K`` lags, ``G`` gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from gatewise.insight.figures.arrays import Data, Numbers, Shapes
+from gatewise.insight.figures.axes import (
+    around_zero,
+    blanks,
+    count_axis,
+    draw_colours,
+    draw_map,
+    logarithmic,
+    percent,
+    step_axis,
+)
+from gatewise.insight.figures.style import FAINT, INK, LABEL, MODEL, SIGNED, SOFT, STRENGTH, page, short
+
+_AT_LEAST = 0.1  # steps: a half-life shorter than this is drawn there
+_ACROSS = 4  # panels side by side
+
+
+def draw_ledger(
+    written: Data,
+    total: Data,
+    initial: Data | None = None,
+    *,
+    row: int = 0,
+    state: str = "state",
+    words: Sequence[str] | None = None,
+    heading: str | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw the final state of a row as the sum of what each step wrote into it.
+
+    Args:
+        written: ``[T, B, H]``, what is left of each step's writing (`gatewise.ledger`), NaN where a row has
+            no step.
+        total: ``[B, H]``, the final state.
+        initial: ``[B, H]``, what is left of the initial state; nothing if left out.
+        row: which of the B.
+        state: its name.
+        words: for each of the T steps; numbers if left out.
+        heading, note: other words than the picture's own.
+
+    Raises:
+        ValueError: shapes that do not fit, or no such row.
+
+    Example:
+        >>> import numpy as np
+        >>> from gatewise import figures
+        >>> written = np.random.randn(20, 2, 8)
+        >>> figure = figures.draw_ledger(written, written.sum(0), state="c")
+        >>> figure.axes[0].get_ylabel()
+        'share (%)'
+    """
+    shapes = Shapes("draw_ledger")
+    steps = shapes.read("written", written, "TBH")
+    wanted = shapes.words("words", words, "T")
+    ends = [
+        shapes.read("initial", np.zeros(steps.shape[1:]) if initial is None else initial, "BH"),
+        shapes.read("total", total, "BH"),
+    ]
+    steps = steps[:, shapes.row(row)]
+    first, last = (end[row][None] for end in ends)
+    parts = np.concatenate([first, steps])
+    shares = np.abs(parts).sum(1) / (np.nansum(np.abs(parts)) or 1.0)  # NaN where there is no step
+    most = int(np.nanargmax(shares))
+    who = f"step {most - 1}" + (f" ({wanted[most - 1]})" if wanted else "") if most else "the initial state"
+    said = f"The largest part of the final {state} of row {row}, {percent(shares[most])}, comes from {who}"
+    told = (
+        "Every step's writing times what later gates kept of it; columns add up to the total, unit by unit."
+    )
+    with page(11, 5.3, heading or said, note or told + blanks(steps)) as figure:
+        grid = figure.add_gridspec(2, 3, width_ratios=(1, 34, 8), height_ratios=(1, 2.4))
+        bars, middle = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
+        bars.bar(range(len(steps)), 100 * shares[1:], color=MODEL, width=0.8)
+        bars.set_ylabel("share (%)")
+        bars.set_xlim(-0.5, len(steps) - 0.5)
+        bars.tick_params(labelbottom=False, bottom=False)
+        norm = around_zero(parts)
+        image = draw_map(middle, steps, norm, SIGNED)
+        step_axis(middle, len(steps), wanted)
+        left = middle
+        if initial is not None:
+            left = figure.add_subplot(grid[1, 0], sharey=middle)
+            draw_map(left, first, norm, SIGNED)
+            left.set_xticks([0], ["initial"])
+            left.tick_params(length=0)
+        end = figure.add_subplot(grid[1, 2], sharey=middle)
+        end.barh(range(last.size), last[0], color=INK, height=0.7)
+        end.axvline(0, color=INK, linewidth=0.8)
+        end.set_xlabel(f"final {state}")
+        end.xaxis.set_major_locator(MaxNLocator(3))
+        for axes in (middle, end):
+            axes.tick_params(axis="y", length=0, labelleft=axes is left)
+        count_axis(left, "y", "unit")
+        draw_colours(end, image, f"part of the final {state}")
+    return figure
+
+
+def draw_half_life(
+    expected: Data,
+    realised: Data,
+    retention: Data,
+    *,
+    heading: str | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw how a state fades with the lag, and each unit's half-life.
+
+    Args:
+        expected: ``[H]``, half-lives from the gate's mean, in steps (`gatewise.half_life`); may be infinite.
+        realised: ``[H]``, those on the data.
+        retention: ``[K, H]``, the mean share that is kept over lags 0 to K - 1.
+        heading, note: other words than the picture's own.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from gatewise import figures
+        >>> kept = np.array([0.5, 0.9])
+        >>> lives = np.log(0.5) / np.log(kept)
+        >>> figure = figures.draw_half_life(lives, lives, kept ** np.arange(10)[:, None])
+        >>> [axes.get_xlabel() for axes in figure.axes]
+        ['lag (steps)', 'units, by realised half-life']
+    """
+    shapes = Shapes("draw_half_life")
+    meant = shapes.read("expected", expected, "H")
+    real = shapes.read("realised", realised, "H")
+    kept = shapes.read("retention", retention, "KH")
+    order = np.argsort(real)
+    never = int(np.isinf(real).sum())
+    middle = real[order[(len(real) - 1) // 2]]
+    said = (
+        f"Half of the units forget half of their memory within {short(middle)} steps"
+        if np.isfinite(middle)
+        else f"{never} of {len(real)} units keep more than half of their memory throughout"
+    )
+    told = (
+        "Left: a line a unit, dark ones forget first. Right: the half-life on data, and from the gate's mean."
+    )
+    with page(11, 3.9, heading or said, note or told) as figure:
+        left, right = figure.subplots(1, 2)
+        lags = np.arange(len(kept))
+        lines = LineCollection(
+            [np.column_stack([lags, kept[:, unit]]) for unit in order],
+            cmap=STRENGTH,
+            array=np.arange(len(order)),
+            linewidths=1.2,
+            rasterized=len(order) > 100,
+        )
+        left.add_collection(lines)
+        left.axhline(0.5, color=INK, linewidth=1, linestyle=":")
+        left.set_xlim(0, max(len(kept) - 1, 1))
+        left.set_ylim(min(0.0, float(np.nanmin(kept))), max(1.0, float(np.nanmax(kept))) * 1.03)
+        count_axis(left, "x", "lag (steps)")
+        left.set_ylabel("share kept")
+        left.set_title("What is kept after so many steps")
+        _draw_lives(right, meant[order], real[order])
+    return figure
+
+
+def _draw_lives(axes: Axes, meant: Numbers, real: Numbers) -> None:
+    """Half-lives in the order given; infinite ones at the upper edge."""
+    units = np.arange(len(real))
+    finite = np.concatenate([meant[np.isfinite(meant)], real[np.isfinite(real)], [1.0]])
+    top = 3 * float(finite.max())
+    marks = ((meant, "D", "none", SOFT, "by the gate's mean"), (real, "o", MODEL, MODEL, "on the data"))
+    for values, marker, face, edge, name in marks:
+        shown = np.clip(values, _AT_LEAST, top)
+        axes.plot(
+            units, shown, marker, markersize=4.5, markerfacecolor=face, markeredgecolor=edge, label=name
+        )
+    axes.set_ylim(max(_AT_LEAST, float(finite.min())) / 1.5, top * 1.5)
+    if np.isinf(np.concatenate([meant, real])).any():
+        axes.axhspan(top / 1.4, top * 1.5, color=FAINT, alpha=0.25, linewidth=0)
+        axes.annotate("never", (0.01, top), xycoords=("axes fraction", "data"), va="center", fontsize=LABEL)
+    logarithmic(axes)
+    count_axis(axes, "x", "units, by realised half-life")
+    axes.set_ylabel("half-life (steps)")
+    axes.set_title("Half-life of each unit")
+    axes.legend(loc="lower right", fontsize=LABEL)
+
+
+def draw_saturation(
+    left: Data,
+    right: Data,
+    gates: Sequence[str],
+    *,
+    low: float = 0.1,
+    high: float = 0.9,
+    heading: str | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw how often each gate is all but shut and all but open, a dot a unit.
+
+    Source: the picture is that of Karpathy, Johnson & Fei-Fei 2015, "Visualizing and understanding recurrent
+    networks".
+
+    Args:
+        left, right: ``[G, H]``, the fractions of steps at which a gate is below `low` and above `high`
+            (`gatewise.saturation`).
+        gates: the names of the G.
+        low, high: the limits.
+        heading, note: other words than the picture's own.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from gatewise import figures
+        >>> figure = figures.draw_saturation(np.zeros((2, 8)), np.ones((2, 8)), ["i", "f"])
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['Gate i', 'Gate f']
+    """
+    shapes = Shapes("draw_saturation")
+    shut = shapes.read("left", left, "GH")
+    open_ = shapes.read("right", right, "GH")
+    names = shapes.words("gates", gates, "G") or []
+    stuck = int(((shut == 1) | (open_ == 1)).sum())
+    said = (
+        f"{stuck} of {shut.size} gates never leave one end"
+        if stuck
+        else f"Gates are all but shut or all but open at {percent(float((shut + open_).mean()))} of steps"
+    )
+    told = (
+        "Every dot is a unit: near the corner below a gate is at work, on the slanting line it is a switch."
+    )
+    across = min(len(names), _ACROSS)
+    down = -(-len(names) // across)
+    with page(max(2.9 * across + 0.4, 6.5), 3.1 * down, heading or said, note or told) as figure:
+        grid = figure.add_gridspec(down, across)
+        for n, name in enumerate(names):
+            axes = figure.add_subplot(grid[n // across, n % across])
+            axes.plot([0, 1], [1, 0], color=FAINT, linewidth=1)
+            axes.plot(
+                shut[n],
+                open_[n],
+                "o",
+                color=MODEL,
+                alpha=0.55,
+                markersize=6,
+                markeredgewidth=0,
+                clip_on=False,
+            )
+            axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+            axes.set_title(f"Gate {name}")
+            axes.set_xlabel(f"share of steps below {low:g}")
+            axes.set_ylabel(f"share of steps above {high:g}" if n % across == 0 else "")
+    return figure

@@ -1,0 +1,170 @@
+"""How all pictures look: colours, type, headings, numbers in few digits, files.
+
+Drawn by matplotlib's Agg alone: no window, no global state. Colours are those of Okabe & Ito (2008), which
+colour-blind readers can tell apart, and maps whose lightness rises evenly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import EngFormatter
+
+INK, SOFT, MODEL, WARM, FAINT = "#222222", "#6b6b6b", "#0072B2", "#D55E00", "#bbbbbb"
+COLOURS = (MODEL, WARM, "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # black and yellow left out
+BLANK = "#e4e4e4"  # where a map has no value: zero is nearly white
+GATE, SIGNED, STRENGTH = "viridis", "PuOr", "cividis"  # maps of 0 to 1, around zero, from nothing upwards
+FONT = "DejaVu Sans"  # comes with matplotlib
+HEADING, NOTE, LABEL = 14, 10, 9  # sizes of type, in points
+STYLE: dict[Any, Any] = {
+    "font.family": FONT,
+    "font.size": 10,
+    "text.parse_math": False,  # a column may be called "$ per day, $ per hour"
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ececec",
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+}
+POINTS = 72  # an inch
+MARGIN = 0.15  # inches, left of the heading and above it
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_UNDATED: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+@contextmanager
+def page(width: float, body: float, heading: str, note: str) -> Iterator[Figure]:
+    """A figure to be filled within the context: a heading, a note, and below them so many inches of body.
+
+    Then everything is given the place that it needs, and stays there whatever the file's format.
+    """
+    room = (width - 2 * MARGIN) * POINTS
+    texts: list[tuple[str, int, dict[str, Any]]] = [
+        (_broken(heading, room, HEADING, bold=True), HEADING, {"fontweight": "bold"}),
+        (_broken(note, room, NOTE), NOTE, {"color": SOFT}),
+    ]
+    head = MARGIN + sum(_height(text, points) for text, points, _ in texts)
+    height = head + body
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
+        top = MARGIN
+        for text, points, look in texts:
+            figure.text(MARGIN / width, 1 - top / height, text, fontsize=points, va="top", **look)
+            top += _height(text, points)
+        side = MARGIN / 2 / width
+        engine: Any = figure.get_layout_engine()
+        engine.set(w_pad=0.06, h_pad=0.06, rect=(side, 0, 1 - 2 * side, body / height))
+        yield figure
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def _broken(text: str, room: float, points: float, bold: bool = False) -> str:
+    return "\n".join(" ".join(line) for line in wrapped(text.split(), room, points, bold))
+
+
+def _height(text: str, points: float) -> float:
+    """Of some lines with the space below them, in inches."""
+    return (text.count("\n") + 1) * 1.3 * points / POINTS + 0.05
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: float = 120) -> None:
+    """Write a figure as PNG, SVG or PDF, by the ending of the path; the same figure gives the same bytes.
+
+    Args:
+        figure: any of matplotlib's.
+        path: where to.
+        dpi: dots an inch, of what is dots.
+
+    Raises:
+        ValueError: another ending.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in _UNDATED:
+        raise ValueError(f"save_figure: path must end in {', '.join(_UNDATED)}. Got {str(path)!r}.")
+    FigureCanvasAgg(figure)
+    with matplotlib.rc_context({"svg.hashsalt": "gatewise"}):
+        figure.savefig(path, dpi=dpi, metadata=_UNDATED[ending])
+
+
+def text_width(text: str, points: float, bold: bool = False) -> float:
+    """The width of a line, in points."""
+    font = FontProperties(family=FONT, size=points, weight="bold" if bold else "normal")
+    return float(text_to_path.get_text_width_height_descent(text, font, False)[0])
+
+
+def wrapped(words: list[str], room: float, points: float, bold: bool = False) -> list[list[str]]:
+    """Break words into lines of at most so many points; a longer word has a line of its own."""
+    lines: list[list[str]] = []
+    for word in words:
+        if lines and text_width(" ".join([*lines[-1], word]), points, bold) <= room:
+            lines[-1].append(word)
+        else:
+            lines.append([word])
+    return lines
+
+
+def cut(text: str, room: float, points: float) -> str:
+    """A text, or as much of it as has so many points."""
+    if text_width(text, points) <= room:
+        return text
+    kept = next((n for n in range(len(text) - 1, 0, -1) if text_width(text[:n] + "…", points) <= room), 0)
+    return text[:kept] + "…" if kept else ""
+
+
+def short(value: float) -> str:
+    """Give a number in few digits, with commas at the thousands, and M, G, m, µ and so on beyond them.
+
+    >>> short(0.9341), short(12345.6), short(29478186.0), short(3.5e-7)
+    ('0.93', '12,346', '29.5 M', '350.0 n')
+    """
+    if _is_far(value):
+        return str(EngFormatter(places=1)(value))
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def short_tick(value: float, _: object) -> str:
+    """Give a number of an axis, for a ``FuncFormatter``."""
+    text = str(EngFormatter()(value)) if _is_far(value) else f"{value:,.10g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def power_tick(value: float, _: object) -> str:
+    """Give a number of a logarithmic axis, for a ``FuncFormatter``.
+
+    >>> power_tick(0.2, None), power_tick(1e-7, None), power_tick(2e5, None)
+    ('0.2', '10⁻⁷', '2·10⁵')
+    """
+    if value <= 0 or 1e-2 <= value < 1e4:
+        return f"{value:g}"
+    factor, power = f"{value:.0e}".split("e")
+    raised = str(int(power)).translate(_RAISED)
+    return f"10{raised}" if factor == "1" else f"{factor}·10{raised}"
+
+
+def _is_far(value: float) -> bool:
+    """Say whether a number has too many digits to be written out."""
+    return value != 0 and not 1e-3 <= abs(value) < 1e6

@@ -1,0 +1,49 @@
+"""An axis of times: dates where they are dates, else numbers; and the wide sheet that such pictures have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib import dates as untyped_dates
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gatewise.insight.figures.arrays import Data, Numbers, as_numbers
+from gatewise.insight.figures.axes import count_axis
+from gatewise.insight.figures.style import SOFT
+
+mpl_dates: Any = untyped_dates  # matplotlib ships no types for this module
+
+
+def places(times: Data) -> Numbers:
+    """Where times are on their axis: dates (pandas' index, NumPy's datetime64, datetime) in days.
+
+    >>> import numpy as np
+    >>> places(np.array(["1970-01-02", "1970-01-03"], dtype="datetime64[D]")), places(range(2))
+    (array([1., 2.]), array([0, 1]))
+    """
+    return np.asarray(mpl_dates.date2num(np.asarray(times))) if _dated(times) else as_numbers(times)
+
+
+def time_axis(axes: Axes, times: Data) -> None:
+    """Number the axis of x by dates where the times are dates, else by whole numbers."""
+    if not _dated(times):
+        count_axis(axes, "x", "step")
+        return
+    locator = mpl_dates.AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(mpl_dates.ConciseDateFormatter(locator))
+
+
+def sheet(size: tuple[float, float], heading: str, note: str) -> Figure:
+    """A wide figure with a heading and a note, whose parts are placed by hand."""
+    figure = Figure(figsize=size, facecolor="white")
+    height = size[1]
+    figure.text(0.015, 1 - 0.2 / height, heading, fontsize=16, fontweight="bold", va="top")
+    figure.text(0.015, 1 - 0.55 / height, note, fontsize=10, color=SOFT, va="top")
+    return figure
+
+
+def _dated(times: Data) -> bool:
+    return not hasattr(times, "detach") and np.asarray(times).dtype.kind in "MO"
