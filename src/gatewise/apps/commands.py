@@ -9,6 +9,7 @@ import typer
 
 from gatewise._version import __version__
 from gatewise.apps.compare import compare
+from gatewise.apps.look import look
 
 app = typer.Typer(
     help="Recurrent networks, compiled and readable at every step.",
@@ -63,3 +64,4 @@ def forecast(
 
 
 app.command()(compare)
+app.command()(look)

@@ -87,6 +87,7 @@ def _run(request: Request, console: Console) -> int:
     try:
         report.show_errors(console, forecaster, series, tested)
         report.show_folder(console, forecaster, folder.path)
+        report.show_look(console, folder.path, request.file, request.time)
     except KeyboardInterrupt:
         console.print(f"Stopped by Ctrl-C. Everything was written to {folder.path}.")
         return INTERRUPTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from math import floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,12 @@ def show_folder(console: Console, forecaster: Forecaster, folder: Path) -> None:
     console.print(Text(f"\n{folder}/", style="bold"))
     for name, meaning in FILES.items():
         console.print(f"  {name:<18} {meaning}", soft_wrap=True)
+
+
+def show_look(console: Console, folder: Path, file: Path | None, time: str | None) -> None:
+    """Say how to see the network at work."""
+    given = [*(["--on", str(file)] if file else []), *(["--time", time] if time else [])]
+    console.print(f"\nLook inside: {shlex.join(['gatewise', 'look', str(folder), *given])}", soft_wrap=True)
 
 
 def _add(table: Table, rows: dict[str, dict[str, float | None]]) -> None:

@@ -78,7 +78,7 @@ function stepName(t, row) {
   const number = page.first + t;
   const word = page.tokens?.[row]?.[t];
   const time = page.times?.[row]?.[t];
-  return `step ${number}` + (word === undefined ? "" : ` (${word})`) + (time === undefined ? "" : `, ${time}`);
+  return `step ${number}` + (word === undefined ? "" : ` \u201c${word}\u201d`) + (time === undefined ? "" : `, ${time}`);
 }
 
 const MINUS = "\u2212";
@@ -91,7 +91,7 @@ function short(x, digits = 3) {
     const [mantissa, exponent] = size.toExponential(Math.max(0, digits - 2)).split("e");
     return `${x < 0 ? MINUS : ""}${mantissa}e${exponent.replace("-", MINUS).replace("+", "")}`;
   }
-  const decimals = size === 0 ? 0 : Math.max(0, digits - 1 - Math.max(-1, Math.floor(Math.log10(size))));
+  const decimals = size === 0 ? 0 : Math.min(digits + 1, Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
   return (x < 0 ? MINUS : "") + size.toFixed(decimals);
 }
 

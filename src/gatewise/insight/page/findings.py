@@ -16,6 +16,9 @@ from gatewise.insight.page.sample import Sample
 from gatewise.insight.units import probe
 
 _OLD = 4  # what is older than this part of a row is old
+_LARGE = 0.1  # of the largest state, what is worth telling
+_SHARE = 0.05  # of what was written to a unit, likewise
+_TINY = 1e-300
 _PROBED = 12  # features, at most
 
 
@@ -47,8 +50,8 @@ def sentences(
     found = []
     for layer in layers:
         for state, half in layer.half_lives.items():
-            found.append(_longest(half, len(layer.values.passage.order)))
             found += _old_writing(layer.ledgers[state], layer, words, sample)
+            found.append(_longest(half, len(layer.values.passage.order)))
     if attribution is not None:
         found.append(_inputs(attribution, words, explained))
     for layer in layers:
@@ -104,23 +107,25 @@ def _longest(half: HalfLife, steps: int) -> Sentence:
 def _old_writing(
     ledger: Ledger, layer: Studied, words: Sequence[Sequence[str]] | None, sample: Sample
 ) -> list[Sentence]:
-    """The largest part of a final state that was written long before the end."""
+    """The unit whose final state owes most to one step long before the end."""
     passage = layer.values.passage
-    old = _age(passage.order, passage.ends) * _OLD >= passage.running.sum(0)
-    written = ledger.written.masked_fill(~(old & passage.running)[..., None], 0).nan_to_num()
-    written = written[sample.first : sample.stop, : sample.rows]
-    size = written.abs().amax((1, 2))
-    if not float(size.max()):
+    age = _age(passage.order, passage.ends)
+    old = (age * _OLD >= passage.running.sum(0)) & passage.running
+    sizes = ledger.written.abs()
+    parts = sizes / (sizes.nansum(0) + ledger.initial.abs()).clamp_min(_TINY)
+    parts = parts.nan_to_num().masked_fill(~old[..., None], 0)
+    parts = parts * (ledger.total.abs() >= _LARGE * ledger.total.abs().max())
+    parts = parts[sample.first : sample.stop, : sample.rows]
+    if not float(parts.max()) > _SHARE:
         return []
-    step = int(size.argmax())
-    row, unit = divmod(int(written[step].abs().argmax()), written.size(2))
-    part, total = float(written[step, row, unit]), float(ledger.total[row, unit])
+    step = int(parts.amax((1, 2)).argmax())
+    row, unit = divmod(int(parts[step].argmax()), parts.size(2))
     step += sample.first
-    age = int(_age(passage.order, passage.ends)[step, row])
+    part, total = float(ledger.written[step, row, unit]), float(ledger.total[row, unit])
     text = (
-        f"{layer.values.layer}: at the end of row {row}, {part:+.3g} of the {total:+.3g} in unit {unit}'s "
-        f"{ledger.state} is what step {step}{word(words, row, step)} wrote, {age} steps before "
-        f"(all steps' parts sum to the state; residual {ledger.residual:.0e})."
+        f"{layer.values.layer}: unit {unit} remembers step {step}{word(words, row, step)} of row {row}: "
+        f"of the {total:+.3g} in its {ledger.state} at the end, {part:+.3g} was written there and kept for "
+        f"{int(age[step, row])} steps (all steps' parts sum to the state; residual {ledger.residual:.0e})."
     )
     return [Sentence(text, layer.values.layer, unit, row, step)]
 
@@ -154,7 +159,7 @@ def _flow(layer: Studied, explained: str) -> str:
         mean = mean[mean.isfinite()]
         most = float(mean.max())
         reaches = float(mean[0]) / most if most else 0.0
-        parts.append(f"by {state} it is {reaches:.2g} times its largest, {most:.2g}")
+        parts.append(f"by {state} is {reaches:.2g} times its largest ({most:.2g})")
     return (
         f"{layer.values.layer}: where the walk begins, the derivative of {explained} {' and '.join(parts)} "
         f"(the steps' shares sum to the gradient; residual {layer.flow.residual:.0e})."
@@ -162,6 +167,6 @@ def _flow(layer: Studied, explained: str) -> str:
 
 
 def word(words: Sequence[Sequence[str]] | None, row: int, step: int) -> str:
-    """The word of a step in brackets, if there are any."""
+    """The word of a step in quotes, if there are any."""
     there = words is not None and step < len(words[row])
-    return f" ({words[row][step]})" if words is not None and there else ""
+    return f" \u201c{words[row][step]}\u201d" if words is not None and there else ""

@@ -21,6 +21,8 @@ from gatewise.insight.page.sample import MOST_FEATURES, Sample, Size, fitting
 from gatewise.insight.watch import layers_of, watch
 from gatewise.language import Cell
 
+_POINTS, _NEAR = (50, 300), 0.01  # of integrated gradients, and how near they are to be
+
 Words = Sequence[Sequence[str]]
 
 
@@ -187,10 +189,13 @@ def _with_flow(run: Run, layers: list[Studied], notes: list[str]) -> list[Studie
 
 
 def _attribution(run: Run, notes: list[str]) -> Attribution | None:
-    """What is attributed to each step, time first."""
+    """What is attributed to each step, time first; at more points where few do not add up."""
     try:
         score, given, rows_first = run.explained()
-        found = attribute(score, given, lengths=run.lengths, batch_first=rows_first)
+        for points in _POINTS:
+            found = attribute(score, given, lengths=run.lengths, batch_first=rows_first, points=points)
+            if found.residual < _NEAR:
+                break
     except ValueError as error:
         notes.append(f"No attributions: {error}")
         return None

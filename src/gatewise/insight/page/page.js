@@ -9,26 +9,38 @@ function facts() {
   byId("notes").append(...page.notes.map((note) => element("li", {}, note)));
 }
 
+/** Choose what a finding is about; false if it is about no one place. */
+function go({ layer, unit, row, step }) {
+  const shown = layers.find(({ name: called }) => called === layer) ?? view.layer;
+  const place = unit === null ? -1 : shown.place(unit);
+  if (place < 0 && step === null) return false;
+  choose({ layer: shown, unit: place < 0 ? view.unit : place, row: row ?? view.row });
+  if (step !== null) choose({ step: step - page.first });
+  return true;
+}
+
+/** A finding in words, with a button that goes there. */
+function told(finding) {
+  if (finding.unit === null && finding.step === null) return [finding.text];
+  const named = { type: "button", class: "link", "aria-label": `Show: ${finding.text}` };
+  const button = element("button", named, "Show");
+  button.addEventListener("click", () => {
+    if (go(finding)) byId("step").scrollIntoView();
+  });
+  return [finding.text, " ", button];
+}
+
 function sentences() {
-  byId("sentences").append(
-    ...page.findings.map(({ text, layer, unit, row, step }) => {
-      const item = element("li", {}, element("span", {}, text));
-      const shown = layers.find(({ name: called }) => called === layer);
-      const place = shown && unit !== null ? shown.place(unit) : -1;
-      if (place < 0 && step === null) return item;
-      const button = element("button", { type: "button", class: "link", "aria-label": `Show: ${text}` }, "Show");
-      button.addEventListener("click", () => {
-        const changes = { layer: shown ?? view.layer };
-        if (place >= 0) changes.unit = place;
-        if (row !== null) changes.row = row;
-        choose(changes);
-        if (step !== null) choose({ step: step - page.first });
-        byId("step").scrollIntoView();
-      });
-      item.append(" ", button);
-      return item;
-    }),
-  );
+  byId("sentences").append(...page.findings.map((finding) => element("li", {}, ...told(finding))));
+  const lead = page.findings.find(({ unit, step }) => unit !== null && step !== null);
+  byId("lead").hidden = !lead;
+  if (lead) byId("lead").append(...told(lead));
+}
+
+/** Begin at the first place that there is something to say about. */
+function begin() {
+  choose({});
+  page.findings.some(go);
 }
 
 /** The equations of the chosen layer, and what each value is for. */
@@ -47,4 +59,4 @@ sequenceControls();
 memoryControls();
 inputControls();
 onChange(showEquations);
-choose({});
+begin();

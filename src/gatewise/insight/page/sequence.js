@@ -60,27 +60,25 @@ function showHeat() {
   const height = Math.max(150, Math.min(340, order.length * 14 + 32));
   const picture = pictureOf(layer, value, row, order);
   heatAxis = { ...drawHeat(byId("heat"), { picture, zoom, step, row: order.indexOf(unit), names, height }), order };
-  showScale(isGateValue(layer, value), mostOf(layer, value, row), height);
+  showScale(isGateValue(layer, value), mostOf(layer, value, row));
   byId("heat-title").textContent = `${value} of all units, step by step`;
   byId("heat").setAttribute("aria-label", `Heat map of ${value}: ${order.length} units over ${zoom[1] - zoom[0]} steps of row ${row}`);
 }
 
-/** The scale of the colours, beside the heat map. */
-function showScale(gate, most, height) {
-  const { pen, width } = prepared(byId("scale"), height);
-  const [top, bottom] = [6, height - 26];
+/** The scale of the colours, above the heat map. */
+function showScale(gate, most) {
+  const { pen, width } = prepared(byId("scale"), 30);
+  const [left, right] = [26, width - 26];
   const colours = table(gate);
-  for (let y = top; y < bottom; y++) {
-    pen.fillStyle = `rgb(${colours[Math.round((511 * (bottom - y)) / (bottom - top))].join()})`;
-    pen.fillRect(0, y, 12, 1);
+  for (let x = left; x < right; x++) {
+    pen.fillStyle = `rgb(${colours[Math.round((511 * (x - left)) / (right - left))].join()})`;
+    pen.fillRect(x, 0, 1, 12);
   }
   pen.fillStyle = style("--soft");
-  pen.textAlign = "left";
+  pen.textAlign = "center";
+  pen.textBaseline = "top";
   const marks = gate ? [0, 0.5, 1] : [-most, 0, most];
-  marks.forEach((mark, k) => {
-    pen.textBaseline = ["bottom", "middle", "top"][k];
-    pen.fillText(short(mark, 2), 16, bottom - (k / 2) * (bottom - top), width - 16);
-  });
+  marks.forEach((mark, k) => pen.fillText(short(mark, 2), left + (k / 2) * (right - left), 15));
   byId("scale").setAttribute("aria-label", `Colours from ${short(marks[0], 2)} to ${short(marks[2], 2)}`);
 }
 

@@ -1,0 +1,166 @@
+"""``gatewise look``: a saved network at work, as a page that opens in any browser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from gatewise.insight.page.look import Look
+    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.series import TimeSeries
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+MODEL = "model.safetensors"  # in the folder of a run
+ROWS = 4  # windows of a series
+SHOWN = 6  # findings that are printed
+
+
+class LookError(ValueError):
+    """Something that cannot be looked at, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What `gatewise.look` is to be called with."""
+
+    model: nn.Module
+    x: Tensor
+    title: str
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def look(
+    model: Annotated[
+        Path, typer.Argument(help="A .safetensors file, or the folder that gatewise forecast left.")
+    ],
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            help="What the network reads. For a forecaster: CSV or Parquet. (default: a year of weather) "
+            "For layers: .npy, .npz or .csv, of steps by inputs, or steps by rows by inputs."
+        ),
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times, of a forecaster's file.")] = None,
+    megabytes: Annotated[float, typer.Option(min=1, max=1000, help="Size of the page, at most.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="The page. (default: the model's name with .html)")] = None,
+) -> None:
+    """Show a trained network at work: what it forgets, writes and says at each step, as one HTML page.
+
+    The page opens without a network. It has the equations, every gate of every layer at every step, what
+    each unit remembers and since when, and which inputs mattered.
+    """
+    # Threads that wait asleep lose little alone and do not fight other programs for two cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    console, complaints = Console(markup=False, highlight=False), Console(stderr=True, soft_wrap=True)
+    try:
+        file = model / MODEL if model.is_dir() else model
+        page = out or file.with_suffix(".html")
+        _can_be_written(page)
+        _show(console, _look(file, on, time, page, megabytes))
+        status = 0
+    except KeyboardInterrupt:
+        console.print("Stopped by Ctrl-C. Nothing was written.")
+        status = INTERRUPTED
+    except (ValueError, OSError) as error:
+        complaints.print(Text(f"Error: {error}"), style="red")
+        status = BAD_INPUT if isinstance(error, ValueError | FileNotFoundError) else FAILED
+    raise typer.Exit(status)
+
+
+def _can_be_written(page: Path) -> None:
+    if page.is_dir() or not page.parent.is_dir():
+        what = "is a folder" if page.is_dir() else f"lies in no folder that there is ({page.parent})"
+        raise LookError(f"--out: the page {page} {what}.")
+
+
+def _look(file: Path, on: Path | None, time: str | None, page: Path, megabytes: float) -> Look:
+    import gatewise
+    from gatewise.runtime.model_file import read_model
+    from gatewise.tasks.saving import TASK
+
+    if not file.is_file():
+        raise LookError(f"MODEL: there is no file {file}.")
+    is_forecaster = read_model(file, None).task == TASK
+    subject = _forecaster(file, on, time) if is_forecaster else _layers(file, on, time)
+    return gatewise.look(
+        subject.model, subject.x, page, title=subject.title, megabytes=megabytes, **subject.more
+    )
+
+
+def _layers(file: Path, on: Path | None, time: str | None) -> Subject:
+    """Layers that `gatewise.save` wrote, on arrays."""
+    import torch
+
+    import gatewise
+    from gatewise.apps.look_data import read_arrays
+
+    module = gatewise.load(file)
+    if on is None or time is not None:
+        wrong = "--time is for forecasters" if time else "--on must name what they read"
+        raise LookError(f"{wrong}: {file} holds layers of {module.input_size} inputs.")
+    found = read_arrays(on, module.input_size)
+    x = torch.from_numpy(found.x).to(module.get_parameter("weight_ih_l0").dtype)
+    more: dict[str, Any] = {"lengths": found.lengths, "feature_names": found.names}
+    return Subject(module, x, f"Inside {file.name}", more)
+
+
+def _forecaster(file: Path, on: Path | None, time: str | None) -> Subject:
+    """A forecaster, on windows of a series: the last one first, then earlier ones, evenly apart."""
+    import numpy as np
+
+    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.series import read_series
+    from gatewise.tasks.weather import FILE
+
+    forecaster = Forecaster.load(file)
+    encoding, history = forecaster.prepared_.encoding, forecaster.prepared_.history
+    series = read_series(on or FILE, encoding.target, time)
+    forecaster.predict(series)  # says whether it fits
+    origins = np.linspace(len(series) - 1, history - 1, ROWS).round().astype(np.int64)
+    windows = forecaster.prepared_.windows(series, forecaster.horizon)
+    batch = windows.batch(np.unique(origins)[::-1].copy())
+    ahead, network = series.clock.span(forecaster.horizon), forecaster.network_
+    more = {
+        "call": lambda x: network(x, batch.last, batch.seasonal),
+        "output": _last_forecast(encoding.scale[0], encoding.mean[0]),
+        "output_name": f"the forecast of {encoding.target} {ahead} ahead",
+        "times": _times(series, np.unique(origins)[::-1].tolist(), history),
+        "feature_names": _input_names(forecaster, series),
+    }
+    title = f"Inside a forecaster of {encoding.target} ({forecaster.cell_name})"
+    return Subject(network, batch.inputs, title, more)
+
+
+def _last_forecast(scale: float, mean: float) -> Callable[[Tensor], Tensor]:
+    """Of forecasts ``[1, B, K]`` the furthest ahead, in the target's unit."""
+    return lambda forecasts: forecasts[0, :, -1] * scale + mean
+
+
+def _times(series: TimeSeries, origins: list[int], history: int) -> list[list[str]]:
+    stamps = [str(stamp)[:16] for stamp in series.times]
+    return [stamps[end + 1 - history : end + 1] for end in origins]
+
+
+def _input_names(forecaster: Forecaster, series: TimeSeries) -> list[str]:
+    """Of what `Encoding.inputs` gives, in its order."""
+    encoding, span = forecaster.prepared_.encoding, series.clock.span
+    names = [*encoding.columns, *(f"{column} was observed" for column in encoding.masked)]
+    names.append(f"change of {encoding.target} over {span(encoding.season)}")
+    waves = ("sine", "cosine", "sine, twice as fast", "cosine, twice as fast")
+    return [*names, *(f"time within {span(phase)}, {wave}" for phase in encoding.phases for wave in waves)]
+
+
+def _show(console: Console, found: Look) -> None:
+    for sentence in (*found.findings[:SHOWN], *found.notes):
+        console.print(f"- {sentence}")
+    console.print(Text(f"\n{found.path}", style="bold"), f"({found.megabytes:.1f} MB); open it in a browser.")
