@@ -37,6 +37,34 @@ def added(
     return c, exact, size
 
 
+def summed(
+    shape: tuple[int, int, int, int], dtype: str, width: int | None = None, threads: int = 1
+) -> tuple[Array, Array, Array]:
+    """As `added`, of the sums of the columns of a, with no columns of x to multiply by."""
+    T, B, N, _ = shape
+    rng, memory = np.random.default_rng(shape), Memory(dtype, "time first")
+    a, total = (memory.copy(rng.standard_normal(s)) for s in ((T, B, N), (N,)))
+    exact, size = (
+        f(total.astype("float64")) + f(a.astype("float64")).sum((0, 1)) for f in (np.positive, np.abs)
+    )
+    fields = {"T": T, "B": B, "N": N, "chunk": outer.chunk(B), "sum": total.ctypes.data} | strided("a", a)
+    compiled(cells.rnn, dtype, width).outer(threads, fields)
+    memory.check()
+    return total, exact, size
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_it_adds_up_the_columns(shape: tuple[int, int, int, int], dtype: str) -> None:
+    found, exact, size = summed(shape, dtype)
+    T, B, _, _ = shape
+    assert (np.abs(found - exact) <= T * B * np.finfo(dtype).eps * size).all()
+    for threads in (2, 3, 50):
+        np.testing.assert_array_equal(summed(shape, dtype, threads=threads)[0], found)
+    for width in WIDTHS:
+        np.testing.assert_array_equal(summed(shape, dtype, width)[0], found)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("layout", Memory.LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -5,6 +5,8 @@ of what they met, on two sides at once, since both read the same derivatives: th
 that entered the step (``hh``). A side without columns is left out. For each element the sum of a chunk of
 steps and rows is one chain of `fma`, over steps and within a step over rows, and is then added to c: neither
 the tiles, nor the blocks of columns, nor the threads, which share out the columns of a, change a bit of it.
+With ``sum`` the columns of a are added up in the same way, ``sum[n] += sum over t, b of a[t, b, n]``, while
+they are at hand: the gradients of biases.
 
 It does not depend on the cell. Strides are in elements; the last axes are contiguous, the rows of c too. What
 was met at step 0 is at `first`, if that is given: states enter it from elsewhere.
@@ -23,13 +25,14 @@ _SIDES = ("ih", "hh")
 _OF_A_SIDE = ("M", "met", "met.t", "met.b", "first", "first.b", "c")
 ARGUMENTS = Arguments(
     (
-        *(*entry.FIELDS, "T", "B", "N", "a", "a.t", "a.b", "chunk"),
+        *(*entry.FIELDS, "T", "B", "N", "a", "a.t", "a.b", "chunk", "sum"),
         *(f"{name}_{side}" for side in _SIDES for name in _OF_A_SIDE),
     )
 )
 _ROWS = 256  # steps x rows whose products are summed before the next columns
 _COLUMNS = 96  # of a that go with them
 _PACK_FROM = 256  # columns of x from which it pays to lay those of a out anew
+_SIDE_BY_SIDE = 4  # vectors of columns of a that are added up at a time
 
 
 def chunk(rows: int) -> int:
@@ -70,6 +73,10 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
         def own(column: Value, n: Value = n, steps: Value = steps, rows: Value = rows) -> Value:
             return code.at(packed, b.mul(b.sub(column, n), b.mul(steps, rows)))
 
+        with b.if_then(b.icmp_signed("!=", f["sum"], i64(0))):
+            add_up = tiles.module.globals.get("add_up") or _write_add_up(tiles)
+            to = code.at(f.pointer("sum"), n)
+            b.call(add_up, [to, code.at(a, n), b.sub(end, n), steps, rows, f["a.t"], f["a.b"]])
         with b.if_then(packs):
             for height, start, stop in even_rows(code, most, n, end):
                 with code.loop(start, stop, i64(height)) as column:
@@ -130,6 +137,30 @@ def _pack(code: Code, to: Value, a: Value, height: int, steps: Value, rows: Valu
         here = code.at(to, b.mul(b.add(b.mul(t, rows), row), i64(height)))
         for column in range(height):
             b.store(code.scalar(there, i64(column)), code.at(here, i64(column)), align=code.number.bytes)
+
+
+def _write_add_up(tiles: Tiles) -> Value:
+    """``add_up(to, a, columns, steps, rows, a_t, a_b)``."""
+    function = internal_function(tiles.module, "add_up", [POINTER, POINTER, *[I64] * 5])
+    to, a, columns, steps, rows, a_t, a_b = function.args
+    code = Code(function, tiles.number, tiles.width)
+    b, V = code.b, code.width
+    totals = [code.room(code.vector) for _ in range(_SIDE_BY_SIDE)]  # promoted to registers
+    with code.loop(i64(0), columns, i64(V * _SIDE_BY_SIDE)) as first:
+        units = [b.add(first, i64(j * V)) for j in range(_SIDE_BY_SIDE)]
+        masks = [code.first(b.sub(columns, unit)) for unit in units]
+        for total in totals:
+            b.store(code.constant(0), total)
+        with code.loop(i64(0), steps, i64(1)) as t, code.loop(i64(0), rows, i64(1)) as row:
+            here = code.at(a, b.add(b.mul(t, a_t), b.mul(row, a_b)))
+            for unit, mask, total in zip(units, masks, totals, strict=True):
+                value = code.load(code.at(here, unit), mask)
+                b.store(b.fadd(b.load(total, typ=code.vector), value), total)
+        for unit, mask, total in zip(units, masks, totals, strict=True):
+            at = code.at(to, unit)
+            code.store(b.fadd(code.load(at, mask), b.load(total, typ=code.vector)), at, mask)
+    b.ret_void()
+    return function
 
 
 def _tile(tiles: Tiles, shape: Shape, masked: bool) -> Value:

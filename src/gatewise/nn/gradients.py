@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -102,6 +101,8 @@ class Backward(Problem):
         T, B = (self.T, self.B) if self.packed is None else (1, self.x.size(0))
         fields = {"T": T, "B": B, "chunk": outer.chunk(B)}
         fields |= self._strided("a", "derivatives") | self._met("ih", "x")
+        # The derivatives by slots and products, summed over all steps and rows.
+        self.sums = self.x.new_zeros(self.cell.plan.derivatives * self.H if self.call.biased else 0)
         if by_hh:
             fields |= self._met_by_state()
         for first, run in self.cell.plan.runs:
@@ -114,6 +115,8 @@ class Backward(Problem):
         """Add the products of a run of slots to its rows in both matrices."""
         place = first * self.H * self.x.itemsize
         fields = {**fields, "a": fields["a"] + place, "N": len(run) * self.H}
+        if self.call.biased:
+            fields["sum"] = self.sums.data_ptr() + place
         columns = 0
         for side, result, row in zip(("ih", "hh"), results, (run[0].row_ih, run[0].row_hh), strict=True):
             if result is not None and row is not None:
@@ -184,11 +187,14 @@ class Backward(Problem):
             by_weight = self.x.new_zeros(len(plan.cell.linears) * H, H)
             for n, node in enumerate(plan.cell.linears):
                 fields = self._strided("a", "derivatives")
-                fields["a"] += (self.slots + n) * H * self.x.itemsize
+                place = (self.slots + n) * H * self.x.itemsize
+                fields["a"] += place
+                if self.call.biased:
+                    fields["sum"] = self.sums.data_ptr() + place
                 by_weight[n * H : (n + 1) * H] = self._products(fields, H, node.args[0])
             results.append(by_weight)
         if plan.cell.linears and self.call.biased:
-            results.append(self._sums[self.slots * H :].clone())
+            results.append(self.sums[self.slots * H :].clone())
         return results
 
     def _products(self, fields: dict[str, int], N: int, vector: Node) -> Tensor:
@@ -201,11 +207,6 @@ class Backward(Problem):
         fields |= {"M_ih": self.H, "c_ih": address(result)}
         self.cell.outer(worth(torch.get_num_threads(), N, T * B * N * self.H), fields)
         return result
-
-    @cached_property
-    def _sums(self) -> Tensor:
-        """The derivatives by slots and products, summed over all steps and rows."""
-        return self.derivatives.sum(tuple(range(self.derivatives.dim() - 1)))
 
     def _by_vectors(self) -> list[Tensor]:
         found: list[Tensor] = [self.x] * len(self.call.cell.vectors)
@@ -220,8 +221,8 @@ class Backward(Problem):
             return []
         plan = self.cell.plan
         return [
-            self._by_bias(self._sums, plan.rows_ih, 0),
-            self._by_bias(self._sums, plan.rows_hh, self.slots - len(plan.rows_hh)),
+            self._by_bias(self.sums, plan.rows_ih, 0),
+            self._by_bias(self.sums, plan.rows_hh, self.slots - len(plan.rows_hh)),
         ]
 
     def _by_bias(self, sums: Tensor, rows: Sequence[int], first: int) -> Tensor:
