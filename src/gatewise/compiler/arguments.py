@@ -6,6 +6,7 @@ same list of names, so there is no struct to keep in step and nothing to convert
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping
 from ctypes import Array, c_int64
 from typing import Any, final
@@ -21,11 +22,12 @@ class Arguments:
         self.names = tuple(names)
         self._place = {name: n for n, name in enumerate(self.names)}
         self._array: Any = c_int64 * len(self.names)
-        self._nothing = (0,) * len(self.names)
 
     def fill(self, values: Mapping[str, int]) -> Array[c_int64]:
         """The array for a call; a field that is not given is 0 (no such array, not so)."""
-        filled: Array[c_int64] = self._array(*map(values.get, self.names, self._nothing))
+        get = values.get
+        # By way of `array`, since ctypes takes twice as long to convert as many numbers.
+        filled: Array[c_int64] = self._array.from_buffer(array("q", [get(name, 0) for name in self.names]))
         return filled
 
     def read(self, code: Code, array: Value) -> Fields:
