@@ -102,18 +102,22 @@ def once_more(
     rows: Which | None = None,
 ) -> Edited:
     """The edits of a layer, one more among them; arguments and errors as those of `edit`."""
-    before = module._edits.get(layer) or Edited(module._equations(), ())
+    before = module._edits.get(layer) or Edited(module._equations())
     cell = before.cell
     if name not in module.cell.values:
         known = ", ".join(module.cell.values)
         raise ValueError(f"edit: {who!r} ({cell.name}) has no value {name!r}. It has {known}.")
-    if cell.values[name].op == "project":
+    called = before.name_of(name)
+    if cell.values[called].op == "project":
         raise ValueError(f"edit: {name!r} of {who!r} is projected. Edit what it is made of.")
-    mask = next(f"edit_{n}" for n in count() if not _is_there(cell, f"edit_{n}"))
+    taken = " ".join([*cell.values, *cell.states, *(p.name for p in cell.parameters)])
+    mask = next(f"edit_{n}" for n in count() if f"edit_{n}" not in taken)
     H = module.hidden_size
     edit_ = Edit(name, chosen(units, H, f"edit: units of {who!r}"), steps, rows, _given(name, new, H))
     given = "" if edit_.given is None else f"{mask}_given"
-    return Edited(edited(cell, name, _node(cell, name, new, given), mask, given), (*before.edits, edit_))
+    new_cell = edited(cell, called, _node(cell, called, new, given), mask, given)
+    names = {value: f"{mask}_{value}" for value in module.cell.values if f"{mask}_{value}" in new_cell.values}
+    return Edited(new_cell, (*before.edits, edit_), {**before.called, **names})
 
 
 def _found(model: nn.Module, where: str | Sequence[str]) -> dict[Layer, list[str]]:
@@ -135,12 +139,6 @@ def _found(model: nn.Module, where: str | Sequence[str]) -> dict[Layer, list[str
         if not any(fnmatchcase(name, pattern) for name in known):
             raise ValueError(f"edit: no layer is called {pattern!r}. There are {', '.join(known)}.")
     return found
-
-
-def _is_there(cell: Cell, gate: str) -> bool:
-    """Whether a name is taken."""
-    taken = {*cell.states, *cell.values, *(p.name for p in cell.parameters)}
-    return not taken.isdisjoint((gate, f"{gate}_bar", f"{gate}_given", f"{gate}_given_bar"))
 
 
 def _node(cell: Cell, name: str, new: New, given: str) -> Node:

@@ -5,7 +5,7 @@ They do so by the eager interpreter, in float64 where not said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import final
@@ -83,6 +83,11 @@ class Passage:
     def cell(self) -> Cell:
         """Its equations."""
         return self.walk.cell
+
+    def values(self, names: Iterable[str]) -> dict[str, Node]:
+        """The values of the layer's cell by name, edited if the layer is."""
+        name_of = self.edited.name_of if self.edited else str
+        return {name: self.cell.values[name_of(name)] for name in names}
 
     @property
     def steps(self) -> int:

@@ -238,7 +238,7 @@ def _keeper(seen: Seen, path: str, chosen: _Chosen) -> Callable[[Recorded], None
             return
         passage, values = Passage.of(name, recorded), recorded.values
         if chosen.grad and passage:
-            values = passage.compute(passage.cell.values)
+            values = passage.compute(passage.values(recorded.cell.values))
         kept = {n: chosen.part(value) for n, value in values.items() if chosen.takes(n)}
         seen._layers[name] = Values(name, recorded.cell, kept, passage and passage.snapshot())
 

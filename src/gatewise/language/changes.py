@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
+from gatewise.language import names
 from gatewise.language.cell import Cell, Kind, Parameter
 from gatewise.language.graph import CHANCES, Graph, Node, topological
 from gatewise.language.symbols import Symbol, Trace
@@ -84,13 +85,15 @@ def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell
     """The cell with the value `name` another one, `new`, for all that read it, where `mask` is above 1/2.
 
     The mask is a further gate, fed by the input alone; `given`, if named, is one more, which `new` may read.
+    A pre-activation keeps its name, and the edited one is called by the mask and that: ``edit_0_f_bar``.
+
     A sum takes a product in, unrounded. So where the value is a product, whole sums are chosen in its stead:
     then nothing is rounded otherwise where nothing is edited.
     """
     graph, old = cell.graph, cell.values[name]
     gates = [Parameter(gate, Kind.INPUT) for gate in (mask, given) if gate]
-    leaves = {f"{gate.name}_bar": graph.leaf("gate", gate.name, "x") for gate in gates}
-    condition = graph.node("less", graph.constant(0.5), leaves[f"{mask}_bar"])
+    leaves = {names.bar(gate.name): graph.leaf("gate", gate.name, "x") for gate in gates}
+    condition = graph.node("less", graph.constant(0.5), leaves[names.bar(mask)])
     after: dict[Node, Node] = {}
     for node in topological([*cell.next_states, *cell.values.values()]):
         again = _again(graph, node, [after[arg] for arg in node.args]) if node.args else node
@@ -102,11 +105,15 @@ def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell
             )
             again = graph.node("where", condition, _again(graph, node, of_new), _again(graph, node, of_old))
         after[node] = again
+    bars = (names.bar(old.name), names.bar(old.name, old.part)) if old.op == "gate" else ()
+    values = {value: after[node] for value, node in cell.values.items()} | leaves
+    values |= {f"{mask}_{bar}": after[old] for bar in bars if bar in values}
+    values |= {bar: old for bar in bars if bar in values}
     return _but(
         cell,
         parameters=(*cell.parameters, *gates),
         next_states=tuple(after[node] for node in cell.next_states),
-        values={value: after[node] for value, node in cell.values.items()} | leaves,
+        values=values,
     )
 
 

@@ -8,7 +8,7 @@ data, and one kernel serves all of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -63,10 +63,12 @@ class Edit(NamedTuple):
 
 
 class Edited(NamedTuple):
-    """An edited cell, and its edits in the order of their gates, which come after all others."""
+    """An edited cell, its edits in the order of their gates, which come after all others, and how it calls
+    values that bear another name than before."""
 
     cell: Cell
-    edits: tuple[Edit, ...]
+    edits: tuple[Edit, ...] = ()
+    called: Mapping[str, str] = {}
 
     def walk(self, layer: str, walk: Walk, packing: Packing | None) -> Walk:
         """The walk of the edited cell, in place of that of the cell that it was made of."""
@@ -83,7 +85,12 @@ class Edited(NamedTuple):
         if bias_ih is not None:
             bias_ih = F.pad(bias_ih, (0, len(weight_ih) - len(bias_ih)))
         weights = w._replace(weight_ih=weight_ih, bias_ih=bias_ih)
-        return walk._replace(cell=self.cell, x=torch.cat([walk.x, *columns], -1), weights=weights)
+        x, record = torch.cat([walk.x, *columns], -1), [self.name_of(value) for value in walk.record]
+        return walk._replace(cell=self.cell, x=x, weights=weights, record=record)
+
+    def name_of(self, value: str) -> str:
+        """What a value of the cell that was edited is called in this one."""
+        return self.called.get(value, value)
 
     def own(self, name: str, by_weight: Tensor) -> Tensor:
         """Of what belongs to each element of a weight, the part of those that the layer has."""

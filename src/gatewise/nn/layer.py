@@ -149,8 +149,11 @@ class Layer(nn.Module):
     ) -> None:
         for listener in here.listeners:
             listener.layer(self, layer)
+        edited = self._edits.get(layer)
+        if edited:
+            values = {name: values[edited.name_of(name)] for name in self._names_to_record}
         for recorder, _ in self._recorders:
-            recorder(Recorded(layer, self.cell, values, walk, scanned, packing, self._edits.get(layer)))
+            recorder(Recorded(layer, self.cell, values, walk, scanned, packing, edited))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle is not being watched."""
