@@ -82,8 +82,8 @@ def other_way_round(h, *, r, z, n: Split):
 
 @cell
 def doubled(h, *, a):
-    """As an RNN, with a number in it."""
-    return tanh(2 * a)
+    """As an RNN, with a number in it that no activation has."""
+    return tanh(2 * a + 1)
 
 
 @cell

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
 from gatewise import cells, export_onnx, import_onnx
 from gatewise.nn import Recurrent
+
+# As docs/interop.md says.
+NATIVE = {
+    "rnn": "RNN", "rnn_relu": "RNN", "gru": "GRU", "gru_reset_before": "GRU", "lstm": "LSTM",
+    "lstm_peephole": "LSTM", "lstm_coupled": "LSTM", "lstm_hard_sigmoid": "LSTM",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", cells.__all__)
@@ -16,6 +23,8 @@ def test_a_shipped_cell_there_and_back(name: str, tmp_path: Path) -> None:
     cell, path = getattr(cells, name), tmp_path / "layer.onnx"
     layer = Recurrent(cell, 3, 6, proj_size=4 if cell.projects else 0, bidirectional=True).eval()
     export_onnx(layer, path)  # which runs the file beside the layer
+    operators = {node.op_type for node in onnx.load(path).graph.node}
+    assert operators & {"RNN", "GRU", "LSTM", "Scan"} == {NATIVE.get(name, "Scan")}
     x = torch.randn(7, 2, 3)
     widths = [4 if cell.projects and state == cell.states[0] else 6 for state in cell.states]
     states = tuple(torch.randn(2, 2, width) for width in widths)

@@ -8,10 +8,14 @@ those of the operators of the same name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import product
 from typing import Any, NamedTuple
 
 from gatewise.interop.onnx import OnnxError
 from gatewise.language import exp, maximum, minimum, relu, sigmoid, softplus, tanh, where
+from gatewise.language.graph import Node, text
+from gatewise.language.symbols import Trace
 
 
 class Activation(NamedTuple):
@@ -45,10 +49,61 @@ _FORMS: dict[str, _Form] = {
 _NAMES = {name.lower(): name for name in _FORMS}
 
 
+class Written(NamedTuple):
+    """A way to write an activation: a graph with a leaf ``argument``, and a leaf ``number`` for each number.
+
+    `numbers` are those that the activation takes, each with the value that it has where it is not written.
+    """
+
+    name: str
+    root: Node
+    numbers: tuple[tuple[str, float], ...]
+
+
+# Each of them as cells may write it; numbers that change nothing are left out, those of _NEUTRAL.
+_WAYS: tuple[tuple[str, Callable[[Any, Any, Any], Any]], ...] = (
+    *((name, form.compute) for name, form in _FORMS.items()),
+    ("Elu", lambda x, alpha, beta: where(x > 0, x, alpha * (exp(x) - 1))),
+    ("Elu", lambda x, alpha, beta: where(x >= 0, x, alpha * (exp(x) - 1))),
+    ("LeakyRelu", lambda x, alpha, beta: where(x > 0, x, alpha * x)),
+)
+_NEUTRAL = {"Affine": (1.0, 0.0), "Elu": (1.0,), "HardSigmoid": (1.0, 0.0), "ScaledTanh": (1.0, 1.0)}
+
+
+@cache
+def ways_to_write() -> tuple[Written, ...]:
+    """Every activation in every way that is known: those without numbers first, and last what is no more
+    than a number or two, or nothing.
+    """
+    found: dict[str, Written] = {}
+    for name, compute in sorted(_WAYS, key=lambda way: (way[0] == "Affine", len(_FORMS[way[0]].defaults))):
+        places = ("alpha", "beta")[: len(_FORMS[name].defaults)]
+        neutral = _NEUTRAL.get(name, (0.0,) * len(places))
+        numbers = tuple(zip(places, neutral, strict=True))
+        for absent in product(*((False, name in _NEUTRAL) for _ in places)):
+            trace = Trace(name, compute.__code__)
+            given: list[Any] = [trace.symbol("number", name=place, value=1) for place in ("alpha", "beta")]
+            for k, left_out in enumerate(absent):
+                given[k] = neutral[k] if left_out else given[k]
+            root = compute(trace.symbol("argument"), *given)._node
+            found.setdefault(text([root]), Written(name, root, numbers))
+    return tuple(found.values())
+
+
 def function(activation: Activation) -> Callable[[Any], Any]:
     """What computes an activation on symbols."""
     form = _FORMS[activation.name]
     return lambda x: form.compute(x, activation.alpha, activation.beta)
+
+
+def numbers_of(activations: Sequence[Activation]) -> dict[str, list[float]]:
+    """The numbers that these take, as the attributes of a node list them: alphas and betas."""
+    counts = [len(_FORMS[activation.name].defaults) for activation in activations]
+    pairs = list(zip(activations, counts, strict=True))
+    return {
+        "alpha": [activation.alpha for activation, count in pairs if count > 0],
+        "beta": [activation.beta for activation, count in pairs if count > 1],
+    }
 
 
 def activations(

@@ -8,12 +8,13 @@ cell state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 from gatewise.interop.onnx.activations import Activation, function
 from gatewise.language import Cell, Input, Split, Vector, cell, linear, maximum, minimum
+from gatewise.language.symbols import Symbol
 
 # A function of symbols.
 _Function: TypeAlias = Callable[[Any], Any]
@@ -22,8 +23,10 @@ _Function: TypeAlias = Callable[[Any], Any]
 GATES = {"RNN": ("a",), "GRU": ("z", "r", "n"), "LSTM": ("i", "o", "f", "g")}
 # The peepholes, in the order of P.
 PEEPHOLES = ("p_i", "p_o", "p_f")
-# The activations of each operator where the node names none.
+# The activations of each operator where the node names none, and what the standard calls their places.
 ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
+SLOTS = {"RNN": ("f",), "GRU": ("f", "g"), "LSTM": ("f", "g", "h")}
+CLIP = "clip"
 
 
 class Variant(NamedTuple):
@@ -45,7 +48,31 @@ def cell_of(variant: Variant) -> Cell:
         ValueError: an activation that the standard does not have.
     """
     functions = [function(activation) for activation in variant.activations]
-    clipped = [_clipped(f, variant.clip) for f in functions]
+    bound = variant.clip or 0.0
+    return _stated(variant, functions, lambda x: -bound, lambda x: bound)
+
+
+@cache
+def pattern_of(variant: Variant) -> Cell:
+    """The cell of a variant with holes in it, for `match` alone: it can neither be compiled nor run.
+
+    A node ``activation`` stands for any of them, by its slot; a node ``number`` for a number, times its
+    ``value``.
+    """
+    functions = [_hole("activation", slot) for slot in SLOTS[variant.operator]]
+    return _stated(variant, functions, _hole("number", CLIP, -1), _hole("number", CLIP, 1))
+
+
+def _hole(op: str, name: str, value: float = 0) -> _Function:
+    def hole(x: Symbol) -> Symbol:
+        return x._trace.symbol(op, *([x] if op == "activation" else []), name=name, value=value)
+
+    return hole
+
+
+def _stated(variant: Variant, functions: Sequence[_Function], low: _Function, high: _Function) -> Cell:
+    """The equations; `low` and `high` give the bounds of what goes into the activations of `functions`."""
+    clipped = [f if variant.clip is None else _clipped(f, low, high) for f in functions]
     if variant.operator == "RNN":
         return _rnn(*clipped)
     if variant.operator == "GRU":
@@ -54,8 +81,8 @@ def cell_of(variant: Variant) -> Cell:
     return _LSTM[variant.peepholes, variant.input_forget](F, G, H)
 
 
-def _clipped(f: _Function, bound: float | None) -> _Function:
-    return f if bound is None else lambda x: f(minimum(maximum(x, -bound), bound))
+def _clipped(f: _Function, low: _Function, high: _Function) -> _Function:
+    return lambda x: f(minimum(maximum(x, low(x)), high(x)))
 
 
 def _rnn(F: _Function) -> Cell:

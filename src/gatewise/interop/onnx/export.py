@@ -26,10 +26,11 @@ _TYPES = {torch.float32: "float32", torch.float64: "float64"}
 def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: bool = False) -> None:
     """Write a recurrent module of `gatewise.nn` to an ONNX file, as it runs outside of training.
 
-    A layer whose equations are those of ONNX's RNN, GRU or LSTM becomes that operator, found by its graph;
-    any other cell becomes a `Scan` for each direction. ONNX Runtime has these operators for float32 only, so
-    float64 always becomes a `Scan`. The file is run in ONNX Runtime and compared with the module, for several
-    numbers of steps and rows and for random states, before it takes the place of `path`.
+    A layer whose equations are those of ONNX's RNN, GRU or LSTM, with any of its activations and attributes,
+    becomes that operator, found by its graph; any other cell becomes a `Scan` for each direction. ONNX
+    Runtime has these operators for float32 only, so float64 always becomes a `Scan`. The file is run in ONNX
+    Runtime and compared with the module, for several numbers of steps and rows and for random states, before
+    it takes the place of `path`.
 
     Args:
         module: a `Recurrent` (`RNN`, `LSTM`, `GRU` among them) or a `Step`, in float32 or float64.

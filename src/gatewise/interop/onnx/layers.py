@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import TensorProto
 
+from gatewise.interop.onnx.activations import numbers_of
 from gatewise.interop.onnx.builder import Builder
 from gatewise.interop.onnx.match import Native
 from gatewise.interop.onnx.step import Scanner, array, from_input, step
@@ -116,6 +117,11 @@ def _attributes(native: Native, scanners: Sequence[Scanner]) -> dict[str, Any]:
         "direction": "forward" if len(scanners) == 1 else "bidirectional",
         "activations": [activation.name for activation in variant.activations] * len(scanners),
     }
+    for which, numbers in numbers_of(variant.activations).items():
+        if numbers:
+            attributes[f"activation_{which}"] = numbers * len(scanners)
+    if variant.clip is not None:
+        attributes["clip"] = variant.clip
     own = {"GRU": {"linear_before_reset": int(variant.linear_before_reset)}}
     own["LSTM"] = {"input_forget": int(variant.input_forget)}
     return attributes | own.get(variant.operator, {})
