@@ -13,7 +13,7 @@ from gatewise import Input, cell, cells
 from gatewise import nn as ours
 from gatewise.compiler.chance import threshold
 from gatewise.language.graph import Graph, Node
-from gatewise.nn.chance import Chance, decide
+from gatewise.nn.chance import Chance, decide, drawn
 
 recurrent: Any = ours.Recurrent
 _GRAPH = Graph()
@@ -222,6 +222,27 @@ def test_layers_directions_and_calls_differ(option: str) -> None:
         ):
             layer(torch.zeros(1, 1, WIDE, dtype=torch.float64), start)
     assert len(masks) == len(set(masks)) == 8
+
+
+def test_under_vmap_samples_are_decided_as_its_randomness_says() -> None:
+    """Each of three equal samples asks which of 64 units are struck, by a seed that is drawn there."""
+
+    def asked(x: torch.Tensor) -> torch.Tensor:
+        return decide(draw(0, 0.5), drawn(), 0, torch.arange(1), torch.arange(64)) | (x > 0)
+
+    samples = torch.zeros(3)
+    same = torch.func.vmap(asked, randomness="same")(samples)
+    assert torch.equal(same[0], same[1])
+    different = torch.func.vmap(asked, randomness="different")(samples)
+    assert len({tuple(row.flatten().tolist()) for row in different}) == 3
+    with pytest.raises(RuntimeError, match="randomness"):
+        torch.func.vmap(asked)(samples)
+
+
+def test_a_seed_in_a_tensor_decides_as_its_number_does() -> None:
+    rows, units, seed = torch.arange(5), torch.arange(7), 2**62 + 12345
+    number, tensor = (decide(draw(1, 0.5), Chance(s), 3, rows, units) for s in (seed, torch.tensor(seed)))
+    assert torch.equal(number, tensor)
 
 
 @pytest.mark.parametrize("option", ["zoneout", "recurrent_dropout", "weight_drop"])
