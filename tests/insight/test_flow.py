@@ -82,6 +82,12 @@ def test_derivatives_by_states_are_those_that_autograd_keeps() -> None:
         expected = torch.stack([s.grad.norm(dim=1) for s in kept if s.grad is not None])
         torch.testing.assert_close(flow.states[state], expected, rtol=1e-10, atol=1e-12)
     assert flow.residual < 1e-12
+    # What c hands on by itself: all but what h makes of it in the same step.
+    c, h = torch.stack(cs).detach(), torch.stack(hs).detach()
+    through_h = flow.derivatives["h"] * (h / c.tanh()) * (1 - c.tanh() ** 2)
+    torch.testing.assert_close(flow.partials["h"], flow.derivatives["h"])
+    torch.testing.assert_close(flow.partials["c"] + through_h, flow.derivatives["c"], rtol=1e-10, atol=1e-12)
+    assert not flow.partials["c"][-1].any()
 
 
 def test_jacobians_are_those_of_a_step() -> None:

@@ -35,6 +35,8 @@ class Flow(Finding):
         layer: its name.
         derivatives: by state, ``[T, B, H]``: the loss's derivative by it after each step, through all that it
             goes into, in this step (c goes into h) and in later ones.
+        partials: by state, ``[T, B, H]``: the same with the other states after the step held as they are, so
+            only through what the step hands on in that state: the way that goes into h is h's.
         effects: by state, ``[H]``: minus the sum of derivative times state over steps and rows: what the loss
             would change by, to first order, without the unit.
         jacobians: ``[T, B]``, the largest singular value of the derivative of all states after a step by all
@@ -47,6 +49,7 @@ class Flow(Finding):
 
     layer: str
     derivatives: dict[str, Tensor]
+    partials: dict[str, Tensor]
     effects: dict[str, Tensor]
     jacobians: Tensor | None
     weights: dict[str, Tensor]
@@ -256,7 +259,11 @@ def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, sha
     norms = {n: torch.zeros(passage.steps).double() for n in weights}
     sums = {n: torch.zeros_like(weight) for n, weight in weights.items()}
     kept = {n: w.new_zeros(passage.steps, *passage.own(n, w).shape) for n, w in weights.items() if shares}
-    derivatives = {n: torch.full_like(s, torch.nan) for n, s in zip(passage.cell.states, states, strict=True)}
+    names = passage.cell.states
+    derivatives, partials = (
+        {n: torch.full_like(state, torch.nan) for n, state in zip(names, states, strict=True)}
+        for _ in range(2)
+    )
     step = replace(passage, walk=passage.walk._replace(cell=_with_offsets(passage.cell)))
     carry = [torch.zeros_like(state) for state in passage.initial]
     for t in reversed(passage.order):
@@ -264,8 +271,9 @@ def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, sha
         carry = [c + torch.where(ends, by, 0.0) for c, by in zip(carry, by_finals, strict=True)]
         carry = [torch.where(runs, c, 0.0) for c in (carry[0] + by_output[t], *carry[1:])]
         before, found, by_weights = _step_back(step, t, tuple(state[t] for state in entering), carry)
-        for derivative, by in zip(derivatives.values(), found, strict=True):
-            derivative[t] = by.masked_fill(~runs, torch.nan)
+        for kind, by_states in ((derivatives, found), (partials, carry)):
+            for derivative, by in zip(kind.values(), by_states, strict=True):
+                derivative[t] = by.masked_fill(~runs, torch.nan)
         for name, by in zip(weights, by_weights, strict=True):
             own = passage.own(name, by)
             norms[name][t] = own.norm()
@@ -277,7 +285,8 @@ def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, sha
     pairs = zip(derivatives.items(), states, strict=True)
     effects = {name: -(derivative * state).nansum((0, 1)) for (name, derivative), state in pairs}
     residual = _residual(call, list(sums.values()), by_results)
-    return Flow(passage.layer, derivatives, effects, stretched, norms, kept if shares else None, residual)
+    parts = (stretched, norms, kept if shares else None, residual)
+    return Flow(passage.layer, derivatives, partials, effects, *parts)
 
 
 def _by_results(call: _Call, passage: Passage, by_results: Sequence[Tensor | None]) -> list[Tensor]:
@@ -352,8 +361,9 @@ def _residual(call: _Call, sums: Sequence[Tensor], by_results: Sequence[Tensor |
     pairs = zip((again.output, *again.states), by_results, strict=True)
     results, by = zip(*((result, by) for result, by in pairs if by is not None), strict=True)
     found = torch.autograd.grad(results, weights.flat, by, allow_unused=True, materialize_grads=True)
-    off = max(float((f.cpu() - s).abs().max()) for s, f in zip(sums, found, strict=True))
-    return off / max(_TINY, *(float(f.abs().max()) for f in found))
+    both = [(s, f.cpu()) for s, f in zip(sums, found, strict=True) if f.numel()]
+    off = max(float((f - s).abs().max()) for s, f in both)
+    return off / max(_TINY, *(float(f.abs().max()) for _, f in both))
 
 
 def _parameters(passage: Passage) -> dict[str, Tensor]:

@@ -3,6 +3,9 @@
 A state is, where its next value is affine in its own old one: ``s' = k * s + w``, with neither k nor w
 written in s. The LSTM's c: ``k = f``, ``w = i * g``; the GRU's h: ``k = z``, ``w = (1 - z) * n``. That a gate
 sees the old output through its recurrent weights does not count: that is how gates decide.
+
+This is about identities, so it is strict; which biases open such gates (`gatewise.language.gating`) is asked
+of a peephole too, whose gate sees s itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Which biases open the gates that keep a state, and those that write to it: read off the equations."""
+"""Which biases open the gates that keep a state, and those that write to it: read off the equations.
+
+A gate may see the state that it keeps, as a peephole does: a bias opens it all the same. Where an identity is
+needed, `gatewise.insight.keeping` asks for more.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gatewise.insight import flow as insight
 from gatewise.tasks.synthetic.network import Network, loss_at_the_end
 from gatewise.tasks.synthetic.task import Sequences, Task
 
@@ -42,36 +43,24 @@ class Flow:
 def gradient_flow(network: Network, task: Task, rows: Sequences) -> Flow:
     """Measure it, in double precision, as far back as the shortest row goes.
 
-    The states ``h_t`` (and ``c_t``, ...) that enter the step after ``t`` are taken as independent: the
-    gradient by ``h_t`` is along all ways that leave through ``h_t``, that by ``c_t`` along all that leave
-    through ``c_t``. So an LSTM's last ``c`` has none: the readout sees ``h`` alone.
+    The gradients are the `partials` of `gatewise.gradient_flow`: that by ``h_t`` is along all ways that leave
+    through ``h_t``, that by ``c_t`` along all that leave through ``c_t``. So an LSTM's last ``c`` has none,
+    as the readout sees ``h`` alone.
     """
     network = deepcopy(network).double().eval()
-    last = torch.from_numpy(rows.lengths) - 1
-    row = torch.arange(len(last))
-    steps = _walk(network, torch.from_numpy(rows.input).double())
-    ends = torch.stack([states[0] for states in steps])[last, row]
+    lengths, row = torch.from_numpy(rows.lengths), torch.arange(len(rows.lengths))
+    last = lengths - 1
     targets = torch.from_numpy(rows.target).double()[last, row]
-    loss = loss_at_the_end(task, network.readout(ends), targets)
-    gradients = torch.autograd.grad(loss, [s for states in steps for s in states], materialize_grads=True)
-    names = network.layer.cell.states
+
+    def loss() -> Tensor:
+        states, _ = network.layer(torch.from_numpy(rows.input).double(), lengths=lengths)
+        return loss_at_the_end(task, network.readout(states[last, row]), targets)
+
+    partials = insight.gradient_flow(network, loss)["layer.l0"].partials
     back = last - torch.arange(int(last.min()) + 1)[:, None]  # [K, B]: the step that lies k before the last
-    norms = [torch.stack(gradients[k :: len(names)]).norm(dim=-1)[back, row] for k in range(len(names))]
-    whole = torch.stack(norms).norm(dim=0)
-    return Flow({name: _median(norm) for name, norm in zip(names, norms, strict=True)}, _median(whole))
-
-
-def _walk(network: Network, x: Tensor) -> list[tuple[Tensor, ...]]:
-    """The states after each step, ``[B, H]``, through which alone the later ones are reached."""
-    found: list[tuple[Tensor, ...]] = []
-    states: Tensor | tuple[Tensor, ...] | None = None
-    for step in x.unbind():
-        _, states = network.layer(step.unsqueeze(0), states)
-        parts = (states,) if isinstance(states, Tensor) else states
-        found.append(tuple(state[0] for state in parts))
-        states = tuple(state.unsqueeze(0) for state in found[-1])
-        states = states[0] if len(states) == 1 else states
-    return found
+    norms = {name: partial.norm(dim=-1)[back, row] for name, partial in partials.items()}
+    whole = torch.stack(list(norms.values())).norm(dim=0)
+    return Flow({name: _median(norm) for name, norm in norms.items()}, _median(whole))
 
 
 def _median(norms: Tensor) -> Norms:
