@@ -27,7 +27,7 @@ def main(folder=PAGE.parent / "images" / "figures"):
         else:
             for name in PICTURE.findall(part):
                 figures.save_figure(names["figure"], folder / name, dpi=100)
-                Image.open(folder / name).quantize(64).save(folder / name, optimize=True)
+                Image.open(folder / name).convert("RGB").quantize(256).save(folder / name, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.axes import Axes
 
-from gatewise.insight.figures import Example, Panel, draw_forecasts, draw_gates, save_figure, short
+from gatewise.insight.figures import Example, draw_forecasts
 
 TIMES = pd.date_range("2024-01-01", periods=30, freq="h")
 WAVE = np.sin(np.arange(30.0))
@@ -18,11 +16,6 @@ def example(title: str = "one") -> Example:
     return Example(
         title, TIMES[:20], WAVE[:20], TIMES[20:], WAVE[20:] + 0.1, WAVE[20:], {"naive": WAVE[10:20]}
     )
-
-
-def panel(signed: bool) -> Panel:
-    values = np.linspace(-1.0 if signed else 0.0, 1.0, 30 * 7).reshape(30, 7)
-    return Panel("gate", values, "shut", "open", signed)
 
 
 def errors_axes(model: float, naive: float) -> Axes:
@@ -64,34 +57,6 @@ def test_steps_ahead_in_different_units_keep_their_units() -> None:
     assert axes.get_xlabel() == ""
 
 
-def test_gates_are_drawn_from_shut_to_open_and_states_around_zero() -> None:
-    figure = draw_gates(
-        "head", "note", "y", TIMES, WAVE, [panel(False), panel(True)], [(0, "1 h"), (6, "9 h")]
-    )
-    gate, state = (axes.get_images()[0] for axes in figure.axes if axes.get_images())
-    assert gate.get_clim() == (0.0, 1.0)
-    low, high = state.get_clim()
-    assert low is not None
-    assert high is not None
-    assert low == -high
-    assert np.array_equal(np.asarray(gate.get_array()), panel(False).values.T)
-
-
-def test_a_state_that_is_zero_everywhere_is_drawn() -> None:
-    flat = Panel("state", np.zeros((30, 4)), "", "", signed=True)
-    figure = draw_gates("head", "note", "y", TIMES, WAVE, [flat])
-    assert figure.axes[1].get_images()[0].get_clim() == (-1.0, 1.0)
-
-
-def test_nothing_global_changes_and_pictures_are_the_same_every_time(tmp_path: Path) -> None:
-    before = dict(matplotlib.rcParams)
-    for name in ("one.png", "two.png"):
-        figure = draw_gates("head", "note", "y", TIMES, WAVE, [panel(False)])
-        save_figure(figure, tmp_path / name)
-    assert dict(matplotlib.rcParams) == before
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-
-
 def test_no_words_overlap_or_leave_the_picture() -> None:
     past = [example(f"No {n}: off by 1,234 kWh") for n in range(3)]
     ahead = [f"{k} h" for k in range(1, 11)]
@@ -107,9 +72,24 @@ def test_no_words_overlap_or_leave_the_picture() -> None:
         assert not any(box.overlaps(other) for other in boxes[:number])
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (9.99, "10"), (-0.034, "-0.034"), (1e6, "1.0 M"), (999999.0, "999,999"), (2e-9, "2.0 n")],
-)
-def test_numbers_are_short(value: float, text: str) -> None:
-    assert short(value) == text
+@pytest.mark.parametrize("as_times", [np.asarray, range, torch.arange], ids=["dates", "range", "torch"])
+def test_times_are_dates_or_numbers_and_values_of_torch(as_times) -> None:  # type: ignore[no-untyped-def]
+    times = as_times(TIMES) if as_times is np.asarray else as_times(30)
+    wave = torch.from_numpy(WAVE)
+    one = Example("one", times[:20], wave[:20], times[20:], wave[20:], rivals={"naive": wave[10:20]})
+    figure = draw_forecasts("head", "note", "°C", one, [], "errors", ["1 h"], {"model": torch.ones(1)})
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    drawn = [line.get_ydata() for line in axes.get_lines()]
+    assert [np.array_equal(line, values) for line, values in zip(drawn, (WAVE[:20], WAVE[20:]), strict=False)]
+    assert (axes.get_xlabel() == "step") is (as_times is not np.asarray)
+
+
+def test_wrong_shapes_get_one_sentence() -> None:
+    short = Example("one", TIMES[:20], WAVE[:19], TIMES[20:], WAVE[20:])
+    with pytest.raises(ValueError) as error:
+        draw_forecasts("head", "note", "°C", short, [], "errors", ["1 h"], {"model": np.ones(1)})
+    assert str(error.value) == "Example: past_times must have shape [T] = [19]. Got [20]."
+    with pytest.raises(ValueError) as error:
+        draw_forecasts("head", "note", "°C", example(), [], "errors", ["1 h"], {"model": np.ones(2)})
+    assert str(error.value) == "draw_forecasts: errors['model'] must have shape [K] = [1]. Got [2]."

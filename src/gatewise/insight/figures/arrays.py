@@ -52,11 +52,13 @@ class Shapes:
         self.sizes.update(pairs)
         return array
 
-    def row(self, row: int) -> int:
-        """Hold a row to the B there are."""
+    def of_row(self, values: Numbers, row: int) -> Numbers:
+        """One row of ``values [T, B, ...]``, which must be there and have a step."""
         if not 0 <= row < self.sizes["B"]:
             self.fail(f"row must be from 0 to {self.sizes['B'] - 1}. Got {row}")
-        return row
+        if np.isnan(values[:, row]).all():
+            self.fail(f"row must have a step. Got {row}, which is NaN throughout")
+        return values[:, row]
 
     def words(self, name: str, words: Sequence[str] | None, letter: str) -> list[str] | None:
         """Hold words to one for each of something."""

@@ -15,7 +15,18 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from gatewise.insight.figures.arrays import Numbers
-from gatewise.insight.figures.style import BLANK, FONT, LABEL, power_tick, short, short_tick, text_width
+from gatewise.insight.figures.style import (
+    BLANK,
+    FONT,
+    INK,
+    LABEL,
+    MODEL,
+    WARM,
+    power_tick,
+    short,
+    short_tick,
+    text_width,
+)
 
 TICKS = 12  # numbers on an axis, at most
 _LONG = 16  # characters of a word on an axis, at most
@@ -80,19 +91,34 @@ def draw_scale(bar: Colorbar, label: str) -> None:
     bar.ax.tick_params(labelsize=LABEL)
     bar.set_label(label, fontsize=LABEL)
     logarithmic = isinstance(bar.norm, LogNorm)
-    bar.locator = LogLocator(numticks=7) if logarithmic else MaxNLocator(5)
+    bar.locator = _powers(*bar.mappable.get_clim()) if logarithmic else MaxNLocator(5)
     bar.formatter = FuncFormatter(power_tick if logarithmic else short_tick)
     bar.update_ticks()
     bar.minorticks_off()
 
 
+def _powers(low: float, high: float) -> LogLocator:
+    return LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=8)
+
+
 def logarithmic(axes: Axes) -> None:
-    """Put values on a logarithmic axis; below one decade with numbers between the powers of ten."""
+    """Put values on a logarithmic axis; below two decades with numbers between the powers of ten."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=8))
+    axes.yaxis.set_major_locator(_powers(low, high))
     axes.yaxis.set_major_formatter(FuncFormatter(power_tick))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def draw_bars(axes: Axes, values: Numbers, start: int = 0) -> None:
+    """Draw a value a step from the step `start` on, negative ones in another colour; no words below."""
+    edges = np.arange(len(values) + 1) + start - 0.5
+    for part, colour in ((values.clip(0), MODEL), (values.clip(None, 0), WARM)):
+        if np.any(part):
+            axes.stairs(part, edges, fill=True, color=colour, linewidth=0)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.tick_params(labelbottom=False, bottom=False)
 
 
 def count_axis(axes: Axes, name: str, label: str, most: int = TICKS) -> None:
@@ -102,9 +128,9 @@ def count_axis(axes: Axes, name: str, label: str, most: int = TICKS) -> None:
     axis.set_label_text(label)
 
 
-def step_axis(axes: Axes, steps: int, words: Sequence[str] | None = None) -> None:
-    """Steps 0 to T - 1 from left to right, or their words, as many as have room."""
-    axes.set_xlim(-0.5, steps - 0.5)
+def step_axis(axes: Axes, steps: int, words: Sequence[str] | None = None, start: int = 0) -> None:
+    """So many steps from left to right, or their words, as many as have room."""
+    axes.set_xlim(start - 0.5, start + steps - 0.5)
     if words is None:
         count_axis(axes, "x", "step")
         return
@@ -112,10 +138,10 @@ def step_axis(axes: Axes, steps: int, words: Sequence[str] | None = None) -> Non
     figure = axes.get_figure(root=True)
     assert figure is not None
     room = 0.75 * figure.get_figwidth() * 72 / steps  # points, an axis is wider than this
-    flat = max(text_width(word, LABEL) for word in shown) * 1.1 + 2 <= room
+    flat = room > LABEL and max(text_width(word, LABEL) for word in shown) * 1.1 + 2 <= room
     every = 1 if flat else int(np.ceil(1.3 * LABEL / room))
     axes.set_xticks(
-        range(0, steps, every),
+        range(start, start + steps, every),
         shown[::every],
         fontsize=LABEL,
         rotation=0 if flat else 90,

@@ -52,8 +52,8 @@ def draw_contrast(
     """
     shapes = Shapes("draw_contrast")
     ours = shapes.read("first", first, "TBH")
-    theirs = shapes.read("second", second, "TBH")[:, shapes.row(row)]
-    ours = ours[:, row]
+    theirs = shapes.read("second", second, "TBH")
+    ours, theirs = (shapes.of_row(values, row) for values in (ours, theirs))
     apart = theirs - ours
     step, unit = np.unravel_index(int(np.nan_to_num(np.abs(apart), nan=-1.0).argmax()), apart.shape)
     said = (

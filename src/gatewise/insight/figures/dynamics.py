@@ -12,7 +12,7 @@ from matplotlib.patches import Circle
 
 from gatewise.insight.figures.arrays import Data, Numbers, Shapes
 from gatewise.insight.figures.axes import count_axis, percent
-from gatewise.insight.figures.style import FAINT, INK, LABEL, MODEL, SOFT, WARM, page, short_tick
+from gatewise.insight.figures.style import FAINT, INK, LABEL, MODEL, SOFT, WARM, page, short_tick, signed
 
 _PATHS = 50  # rows whose way is drawn, at most
 
@@ -175,8 +175,7 @@ def draw_lyapunov(
         shapes.fail("exponents must have a row of numbers. Got NaN in all")
     mean = values.mean(0)
     verb = "part" if mean[0] > 0 else "approach each other"
-    first = short_tick(float(f"{mean[0]:.2g}"), None)
-    said = f"Nearby states {verb}: the largest exponent is {first} per step"
+    said = f"Nearby states {verb}: the largest exponent is {signed(mean[0])} per step"
     told = f"{int((mean > 0).sum())} of {len(mean)} are positive. Above 0 differences grow. Thin lines: rows."
     with page(9, 4, heading or said, note or told) as figure:
         axes = figure.subplots()

@@ -234,7 +234,7 @@ def draw_connectivity(
         'output at step'
     """
     shapes = Shapes("draw_connectivity")
-    found = shapes.read("norms", norms, "KTB")[:, :, shapes.row(row)]
+    found = shapes.of_row(shapes.read("norms", norms, "KTB").transpose(0, 2, 1), row)
     asked = shapes.read("steps", range(len(found)) if steps is None else list(steps), "K")
     found = np.where(found > 0, found, np.nan)
     last = int(np.flatnonzero(np.isfinite(found).any(1))[-1]) if np.isfinite(found).any() else 0

@@ -18,6 +18,7 @@ from gatewise.insight.figures.arrays import Data, Shapes
 from gatewise.insight.figures.axes import (
     around_zero,
     blanks,
+    draw_bars,
     draw_colours,
     draw_map,
     draw_scale,
@@ -32,9 +33,8 @@ from gatewise.insight.figures.style import (
     MODEL,
     POINTS,
     SIGNED,
-    WARM,
     page,
-    short,
+    signed,
     text_width,
 )
 
@@ -74,7 +74,7 @@ def draw_attribution(
         'feature'
     """
     shapes = Shapes("draw_attribution")
-    shares = shapes.read("values", values, "TBI")[:, shapes.row(row)]
+    shares = shapes.of_row(shapes.read("values", values, "TBI"), row)
     names = shapes.words("features", features, "I")
     by_step = shares.sum(1)
     sizes = np.abs(shares).sum(1)
@@ -86,11 +86,7 @@ def draw_attribution(
     with page(10, 2.2 + high, heading or said, note or told + blanks(shares)) as figure:
         grid = figure.add_gridspec(2, 1, height_ratios=(1.4, high))
         bars, axes = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
-        colours = np.where(by_step < 0, WARM, MODEL)
-        bars.bar(range(len(by_step)), by_step, color=list(colours), width=0.8)
-        bars.axhline(0, color=INK, linewidth=0.8)
-        bars.set_xlim(-0.5, len(by_step) - 0.5)
-        bars.tick_params(labelbottom=False, bottom=False)
+        draw_bars(bars, by_step)
         bars.set_ylabel("share in the score")
         image = draw_map(axes, shares, around_zero(shares), SIGNED, first_on_top=True)
         name_axis(axes, names, shares.shape[1], "feature")
@@ -135,7 +131,10 @@ def draw_words(
     known = np.where(np.isnan(values), 0.0, np.abs(values))
     most = int(known.argmax())
     what = "characters" if joined else "words"
-    said = f"Of the {len(shown)} {what} “{shown[most]}” has the strongest score: {short(float(values[most]))}"
+    said = f"None of the {len(shown)} {what} has a score"
+    if not np.isnan(values).all():
+        strongest = signed(float(values[most]))
+        said = f"Of the {len(shown)} {what} “{shown[most]}” has the strongest score: {strongest}"
     places, lines = _set_in_lines(shown, 1.0 if joined else 6.0, 0.0 if joined else 4.0)
     high = lines * _LINE / POINTS
     norm = around_zero(values)
@@ -213,18 +212,18 @@ def draw_decomposition(
 
     Example:
         >>> from gatewise import figures
-        >>> figure = figures.draw_decomposition([[1.0, -2.0]], [[0.5, 0.5]], outputs=["good", "bad"])
+        >>> figure = figures.draw_decomposition([[-1.0, 2.0]], [[0.5, 0.5]], outputs=["bad", "good"])
         >>> figure.texts[0].get_text()
-        'The phrase speaks most of all against bad: -2'
+        'The phrase speaks most of all for good: 2'
     """
     shapes = Shapes("draw_decomposition")
     ours, rest = (shapes.read(name, part, "BO") for name, part in (("beta", beta), ("gamma", gamma)))
     names = shapes.words("outputs", outputs, "O") or [f"output {n}" for n in range(ours.shape[1])]
-    ours, rest = ours[shapes.row(row)], rest[row]
+    ours, rest = shapes.of_row(ours[None], row)[0], rest[row]
     shown = np.sort(np.argsort(-np.abs(ours), kind="stable")[:_OUTPUTS])
     most = int(np.abs(ours).argmax())
     side = "for" if ours[most] > 0 else "against"
-    said = f"{phrase[:1].upper()}{phrase[1:]} speaks most of all {side} {names[most]}: {short(ours[most])}"
+    said = f"{phrase[:1].upper()}{phrase[1:]} speaks most of all {side} {names[most]}: {signed(ours[most])}"
     left_out = (
         f" The {_OUTPUTS} of {len(names)} outputs on which it has most to say."
         if len(shown) < len(names)

@@ -18,6 +18,7 @@ from gatewise.insight.figures.axes import (
     around_zero,
     blanks,
     count_axis,
+    draw_bars,
     draw_colours,
     draw_map,
     logarithmic,
@@ -67,45 +68,35 @@ def draw_ledger(
     shapes = Shapes("draw_ledger")
     steps = shapes.read("written", written, "TBH")
     wanted = shapes.words("words", words, "T")
-    ends = [
-        shapes.read("initial", np.zeros(steps.shape[1:]) if initial is None else initial, "BH"),
-        shapes.read("total", total, "BH"),
-    ]
-    steps = steps[:, shapes.row(row)]
-    first, last = (end[row][None] for end in ends)
-    parts = np.concatenate([first, steps])
+    final = shapes.read("total", total, "BH")
+    parts, start = shapes.of_row(steps, row), 0
+    note_on = blanks(parts)
+    if initial is not None:
+        parts, start = np.concatenate([shapes.read("initial", initial, "BH")[[row]], parts]), -1
+        wanted = None if wanted is None else [f"{state[:1]}₀", *wanted]
+        note_on += (
+            f" {state[:1]}₀: the initial state." if wanted else " Step \N{MINUS SIGN}1: the initial state."
+        )
     shares = np.abs(parts).sum(1) / (np.nansum(np.abs(parts)) or 1.0)  # NaN where there is no step
     most = int(np.nanargmax(shares))
-    who = f"step {most - 1}" + (f" ({wanted[most - 1]})" if wanted else "") if most else "the initial state"
+    who = "the initial state" if most + start < 0 else f"step {most + start}"
     said = f"The largest part of the final {state} of row {row}, {percent(shares[most])}, comes from {who}"
-    told = (
-        "Every step's writing times what later gates kept of it; columns add up to the total, unit by unit."
-    )
-    with page(11, 5.3, heading or said, note or told + blanks(steps)) as figure:
-        grid = figure.add_gridspec(2, 3, width_ratios=(1, 34, 8), height_ratios=(1, 2.4))
-        bars, middle = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
-        bars.bar(range(len(steps)), 100 * shares[1:], color=MODEL, width=0.8)
+    told = "What is left of each step's writing; the columns add up to the final state, unit by unit."
+    with page(11, 5.3, heading or said, note or told + note_on) as figure:
+        grid = figure.add_gridspec(2, 2, width_ratios=(34, 8), height_ratios=(1, 2.4))
+        bars, map_ = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+        draw_bars(bars, 100 * shares, start)
         bars.set_ylabel("share (%)")
-        bars.set_xlim(-0.5, len(steps) - 0.5)
-        bars.tick_params(labelbottom=False, bottom=False)
-        norm = around_zero(parts)
-        image = draw_map(middle, steps, norm, SIGNED)
-        step_axis(middle, len(steps), wanted)
-        left = middle
-        if initial is not None:
-            left = figure.add_subplot(grid[1, 0], sharey=middle)
-            draw_map(left, first, norm, SIGNED)
-            left.set_xticks([0], ["initial"])
-            left.tick_params(length=0)
-        end = figure.add_subplot(grid[1, 2], sharey=middle)
-        end.barh(range(last.size), last[0], color=INK, height=0.7)
+        image = draw_map(map_, parts, around_zero(parts), SIGNED, start=start)
+        step_axis(map_, len(parts), wanted, start)
+        count_axis(map_, "y", "unit")
+        end = figure.add_subplot(grid[1, 1], sharey=map_)
+        end.barh(range(final.shape[1]), final[row], color=INK, height=0.7)
         end.axvline(0, color=INK, linewidth=0.8)
         end.set_xlabel(f"final {state}")
         end.xaxis.set_major_locator(MaxNLocator(3))
-        for axes in (middle, end):
-            axes.tick_params(axis="y", length=0, labelleft=axes is left)
-        count_axis(left, "y", "unit")
-        draw_colours(end, image, f"part of the final {state}")
+        end.tick_params(axis="y", length=0, labelleft=False)
+        draw_colours([map_, end], image, f"part of the final {state}")
     return figure
 
 

@@ -146,6 +146,11 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
+def signed(value: float) -> str:
+    """A number in few digits with a true minus sign, for a sentence."""
+    return short(value).replace("-", "\N{MINUS SIGN}")
+
+
 def short_tick(value: float, _: object) -> str:
     """Give a number of an axis, for a ``FuncFormatter``."""
     text = str(EngFormatter()(value)) if _is_far(value) else f"{value:,.10g}"

@@ -26,8 +26,8 @@ from gatewise.insight.figures.style import (
     WARM,
     cut,
     page,
-    short,
     short_tick,
+    signed,
 )
 
 _PLACES = 12  # that are shown, at most
@@ -126,7 +126,7 @@ def _strip(values: Numbers, start: int, width: int) -> Numbers:
 
 def _write(axes: Axes, words: Sequence[str], start: int, around: int, line: int, strip: Numbers) -> None:
     """Write words into the cells of a line, as much of each as there is room for."""
-    room = 0.8 * 10 * POINTS / len(strip)
+    room = 0.7 * 10 * POINTS / len(strip)
     for place, value in enumerate(strip, -around):
         step = start + place
         if 0 <= step < len(words) and not np.isnan(value):
@@ -169,7 +169,7 @@ def draw_probe(
     order = np.argsort(-np.abs(found), kind="stable")
     best = order[0]
     said = (
-        f"Unit {best} follows {signal} with correlation {short_tick(float(short(found[best])), None)}; "
+        f"Unit {best} follows {signal} with correlation {signed(found[best])}; "
         f"all together explain {percent(max(score, 0.0))} of it"
     )
     told = (

@@ -1,0 +1,40 @@
+"""The examples of the pictures run, and print what they say; the page shows every picture."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from gatewise.insight import figures
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "figures.md"
+MODULES = [
+    "arrays", "axes", "contrast", "dynamics", "flow", "gates", "inputs", "memory", "style", "times", "units"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    failed, attempted = doctest.testmod(importlib.import_module(f"gatewise.insight.figures.{name}"))
+    assert (failed, attempted > 0) == (0, True)
+
+
+def test_every_picture_has_its_code_and_its_file_on_the_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    drawn = {name for name in figures.__all__ if name.startswith("draw_")}
+    assert set(re.findall(r"figures\.(draw_\w+)\(", text)) == drawn
+    shown = re.findall(r"\((images/figures/\w+\.png)\)", text)
+    assert len(shown) == len(set(shown)) == len(drawn)
+    files = sorted((PAGE.parent / "images" / "figures").iterdir())
+    assert files == sorted(PAGE.parent / name for name in shown)
+    assert all(file.read_bytes().startswith(b"\x89PNG") and file.stat().st_size <= 60_000 for file in files)
+
+
+def test_the_page_runs() -> None:
+    failed, attempted = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
+    assert (failed, attempted > 0) == (0, True)
