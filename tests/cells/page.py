@@ -50,6 +50,12 @@ def leaky(h, *, f, n: Split):
     h = sigmoid(f) * h + tanh(n)
     return h
 """,
+    "No star": """\
+@cell
+def leaky(h, g):
+    h = 0.9 * h + tanh(g)
+    return h
+""",
     "A state that is not returned": """\
 @cell
 def leaky(h, c, *, f, g):
@@ -65,6 +71,13 @@ def leaky(h, *, g):
 @cell
 def leaky(h, *, f, g):
     h = 0.9 * h + tanh(g)
+    return h
+""",
+    "A normalised vector that does nothing": """\
+@cell
+def leaky(h, *, f, g):
+    keep, new = layer_norm(f, g)
+    h = sigmoid(keep) * h + tanh(g)
     return h
 """,
     "A number as a gate": """\

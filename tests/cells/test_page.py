@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+import re
 import runpy
 from xml.etree import ElementTree
 
@@ -36,6 +37,19 @@ def test_a_layer_has_as_many_numbers_as_the_page_says(name: str) -> None:
     sizes = {"HI": H * I, "H²": H * H, "HP": H * P, "H": H}
     expected = sum(n * sizes[product] for product, n in terms(cell).items())
     assert sum(math.prod(p.shape) for p in layer.parameters()) == expected
+
+
+def test_formulas_have_only_what_mathjax_and_katex_both_know_and_github_allows() -> None:
+    """GitHub refuses ``\\operatorname``; in its ``math`` blocks Markdown touches nothing."""
+    formulas = re.findall(r"^```math\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(formulas) == len(cells.__all__)
+    commands = {
+        command for formula in formulas for command in re.findall(r"\\(?:[a-zA-Z]+|.)", formula, re.DOTALL)
+    }
+    words = (
+        "bar begin beta end exp frac gamma left log mathrm max min odot right sigma sqrt tanh text".split()
+    )
+    assert commands <= {*(f"\\{word}" for word in words), r"\\", r"\,", r"\;", r"\_"}
 
 
 def test_the_drawing_is_svg_with_words_for_those_who_cannot_see_it() -> None:

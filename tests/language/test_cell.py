@@ -171,7 +171,7 @@ BODIES: dict[str, tuple[str, str]] = {
     "assignment-to-a-part": ("n.x = tanh(n.x)", "assigning to n.x changes a value in place. .*: n_x = "),
     "return-split": ("return n, c", "the return is given the whole of the Split gate 'n'"),
     "return-text": ("return 'h', c", "the return is given a str"),
-    "return-one": ("return tanh(a)", "returns 1 values for 2 states. .* in order: return h, c"),
+    "return-one": ("return tanh(a)", "returns 1 value for 2 states. .* in order: return h, c"),
     "return-three": ("return h, c, a", "returns 3 values for 2 states. .* in order: return h, c"),
     "return-nothing": ("return", "returns nothing. End with: return h, c"),
 }

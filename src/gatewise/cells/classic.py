@@ -28,7 +28,7 @@ def lstm(h, c, *, i, f, g, o):
 
 @cell
 def gru(h, *, r, z, n: Split):
-    """Gated recurrent unit, reset after the product (Cho et al. 2014; the form of cuDNN and torch)."""
+    """Gated recurrent unit, reset after the product (Cho et al. 2014, arXiv 1406.1078 v1; cuDNN, torch)."""
     r, z = sigmoid(r), sigmoid(z)
     n = tanh(n.x + r * n.h)
     h = (1 - z) * n + z * h

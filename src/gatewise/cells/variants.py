@@ -108,7 +108,7 @@ def lstm_hard_sigmoid(h, c, *, i, f, g, o):
 
 @cell
 def gru_reset_before(h, *, r, z, n: Input):
-    """GRU that resets before the product (Cho et al. 2014, the first form).
+    """GRU that resets before the product (Cho et al. 2014 as published; `gru` has that of its first version).
 
     Keras calls it ``reset_after=False``, ONNX ``linear_before_reset=0``.
     """

@@ -324,8 +324,11 @@ def _returned(returned: Any, states: tuple[str, ...], trace: Trace) -> tuple[Nod
     if returned is None:
         trace.fail("it returns nothing", f"End with: return {expected}")
     if len(values) != len(states):
+        came, wanted = (
+            f"{n} {what}{'s' * (n != 1)}" for n, what in ((len(values), "value"), (len(states), "state"))
+        )
         trace.fail(
-            f"it returns {len(values)} values for {len(states)} states",
+            f"it returns {came} for {wanted}",
             f"Return the next value of each state, in order: return {expected}",
         )
     return tuple(trace.node_of(value, "the return") for value in values)
