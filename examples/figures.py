@@ -26,7 +26,7 @@ def main(folder=PAGE.parent / "images" / "figures"):
             exec(compile(part.source, PAGE.name, "single"), names)
         else:
             for name in PICTURE.findall(part):
-                figures.save_figure(names["figure"], folder / name, dpi=100)
+                figures.save_figure(names["figure"], folder / name, dpi=90)
                 Image.open(folder / name).convert("RGB").quantize(256).save(folder / name, optimize=True)
 
 

@@ -33,7 +33,8 @@ def bars_of(axes: Axes, across: bool = True) -> Numbers:
 
 def steps_of(axes: Axes) -> Numbers:
     """The heights of bars that stand side by side."""
-    return np.sum([bar.get_data()[0] for bar in axes.patches if isinstance(bar, StepPatch)], axis=0)
+    heights = [bar.get_data()[0] for bar in axes.patches if isinstance(bar, StepPatch)]
+    return np.asarray(np.sum(heights, axis=0))
 
 
 def heading(figure: Figure) -> str:

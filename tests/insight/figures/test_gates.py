@@ -46,7 +46,7 @@ def test_steps_are_an_axis_as_well_as_dates(steps) -> None:  # type: ignore[no-u
     figure = draw_gates("head", "note", "y", steps, torch.from_numpy(WAVE), [gate])
     series, map_ = figure.axes[:2]
     assert np.array_equal(map_of(map_), values.T, equal_nan=True)
-    assert map_.get_images()[0].get_extent() == [-0.5, 29.5, 0, 2]
+    assert list(map_.get_images()[0].get_extent()) == [-0.5, 29.5, 0, 2]
     assert np.array_equal(series.get_lines()[0].get_ydata(), WAVE)
     assert map_.get_xlabel() == "step"
     assert not series.get_xlabel()

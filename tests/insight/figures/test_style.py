@@ -34,10 +34,9 @@ def test_a_file_says_what_it_is_and_other_endings_are_refused(tmp_path: Path) ->
         assert (tmp_path / name).read_bytes().startswith(head)
     save_figure(figure, tmp_path / "small.png", dpi=30)
     assert (tmp_path / "small.png").stat().st_size < (tmp_path / "A.PNG").stat().st_size
-    with pytest.raises(
-        ValueError, match=r"^save_figure: path must end in \.png, \.svg, \.pdf\. Got 'a\.jpg'\.$"
-    ):
+    with pytest.raises(ValueError) as error:
         save_figure(figure, "a.jpg")
+    assert str(error.value) == "save_figure: path must end in .png, .svg, .pdf. Got 'a.jpg'."
 
 
 def test_tensors_may_have_a_gradient_and_few_bits() -> None:
@@ -55,7 +54,8 @@ from gatewise import figures
 import numpy as np
 figures.draw_words(["a"], [1.0])
 gate = figures.Panel("gate", np.ones((3, 2)), "", "", signed=False)
-figures.draw_gates("head", "note", "y", np.arange("2024-01-01", "2024-01-04", dtype="datetime64[D]"), [1, 2, 3], [gate])
+days = np.arange("2024-01-01", "2024-01-04", dtype="datetime64[D]")
+figures.draw_gates("head", "note", "y", days, [1, 2, 3], [gate])
 assert "matplotlib.pyplot" not in sys.modules
 print("drawn")
 """
