@@ -8,6 +8,7 @@ from torch import Tensor
 
 import gatewise
 from gatewise import cells
+from tests.insight.edited_by_hand import Change, by_hand
 from tests.insight.networks import LENGTHS, B, H, T, layer_of, seen_by, sequence
 
 
@@ -47,7 +48,57 @@ def test_activity_is_the_spread_of_the_output_over_steps_that_there_are() -> Non
     assert str(found).startswith(f"By activity, unit {unit} of {layer_name} matters most, with ")
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "value"), [(None, 0.0), ("f", 1.0)])
+def test_silenced_is_the_change_of_the_loss_by_hand_unit_by_unit(name: str | None, value: float) -> None:
+    layer = layer_of(cells.lstm, bidirectional=True, dtype=torch.float64)
+    x, by = sequence(dtype=torch.float64), torch.randn(T, B, 2 * H, dtype=torch.float64)
+
+    def loss(output: Tensor) -> Tensor:
+        return (output * by).sum().tanh()
+
+    found = gatewise.rank_units(
+        layer, lambda: loss(layer(x, lengths=LENGTHS)[0]), by="silenced", name=name, value=value
+    )
+    assert not layer._edits
+    before = loss(by_hand(layer, x, {}, lengths=LENGTHS)[0])
+    for where, scores in found.scores.items():
+        for unit in range(H):
+            held = Change(
+                name or "h", lambda old, t, b: torch.full_like(old, value), [unit], range(T), range(B)
+            )
+            after = loss(by_hand(layer, x, {where: [held]}, lengths=LENGTHS)[0])
+            assert float(scores[unit]) == pytest.approx(abs(float(after - before)), rel=1e-8, abs=1e-12)
+    assert list(found.scores) == ["l0", "l0_reverse"]
+    by_score = sorted(found.order, key=lambda place: -float(found.scores[place[0]][place[1]]))
+    assert list(found.order) == by_score
+    said = "By silenced, unit" if name is None else f"By {name} held at {value:g}, unit"
+    assert str(found).startswith(said)
+
+
+@torch.no_grad()
+def test_all_units_are_silenced_by_one_kernel_and_edits_stay() -> None:
+    layer, x = layer_of(cells.gru), sequence()
+    edited = gatewise.edit(layer, "l0", z=0.5, steps=[3])
+    found = gatewise.rank_units(edited, lambda: edited(x)[0].square().sum(), by="silenced").scores["l0"]
+    for unit in range(H):
+        silent = gatewise.edit(edited, "l0", h=0.0, units=[unit])
+        assert silent._edits["l0"].cell is gatewise.edit(edited, "l0", h=0.0, units=[])._edits["l0"].cell
+        change = silent(x)[0].square().sum() - edited(x)[0].square().sum()
+        assert float(found[unit]) == pytest.approx(abs(float(change)), rel=1e-5)
+    assert list(edited._edits["l0"].called) == []
+
+
 def test_what_rank_units_refuses() -> None:
-    layer = layer_of(cells.gru)
-    with pytest.raises(ValueError, match=r"by must be one of effect, activity\. Got 'luck'\."):
+    layer, x = layer_of(cells.gru, num_layers=2, dropout=0.5), sequence()
+    with pytest.raises(ValueError, match=r"by must be one of effect, silenced, activity\. Got 'luck'\."):
         gatewise.rank_units(layer, lambda: torch.ones(()), by="luck")
+    with pytest.raises(ValueError, match=r"name and value are for by='silenced'\. Got by='effect'"):
+        gatewise.rank_units(layer, lambda: layer(x)[0].sum(), name="z")
+    with pytest.raises(ValueError, match=r"another one each time\. Call model\.eval\(\) before"):
+        gatewise.rank_units(layer, lambda: layer(x)[0].sum(), by="silenced")
+    for by in ("silenced", "activity"):
+        with pytest.raises(ValueError, match="the loss calls no gatewise layer over sequences"):
+            gatewise.rank_units(layer, lambda: torch.ones(()), by=by)
+    with pytest.raises(ValueError, match=r"'l0' \(gru\) has no value 'f'"):
+        gatewise.rank_units(layer.eval(), lambda: layer(x)[0].sum(), by="silenced", name="f")

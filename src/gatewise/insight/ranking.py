@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isclose
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from gatewise.insight.edit import once_more
 from gatewise.insight.finding import Finding
 from gatewise.insight.flow import gradient_flow
-from gatewise.insight.watch import watch
+from gatewise.insight.watch import full_name, layers_of, names_of, watch
+from gatewise.nn.recurrent import Recurrent
+
+_THE_SAME = 1e-6  # relative to a loss; sums on several threads need not agree to the bit
 
 
 @final
@@ -40,18 +45,33 @@ class Ranking(Finding):
         )
 
 
-def rank_units(model: nn.Module, loss: Callable[[], Tensor], by: str = "effect") -> Ranking:
+def rank_units(
+    model: nn.Module,
+    loss: Callable[[], Tensor],
+    by: str = "effect",
+    name: str | None = None,
+    value: float = 0.0,
+) -> Ranking:
     """Rank the units of all gatewise layers that a loss depends on.
+
+    "effect" takes one backward pass and "silenced" a call of the loss for each unit. They differ where the
+    loss is no straight line between a unit as it is and without it: a unit that saturates others has a small
+    slope and may yet be missed; one that others stand in for has a slope and is not; and a loss at its least
+    has no slope at all.
 
     Args:
         model: any torch module with gatewise layers in it.
         loss: calls the model and gives a number, ``lambda: criterion(model(x), y)``.
         by: ``"effect"``, how much the loss would change, to first order, without the unit's output at all
-            steps; or ``"activity"``, the standard deviation of its output over steps and rows.
+            steps; ``"silenced"``, how much it does change, exactly; or ``"activity"``, the standard deviation
+            of its output over steps and rows.
+        name: with "silenced", another value of the cell than the output, a gate say.
+        value: with "silenced", what it is held at.
 
     Raises:
         TypeError: `model` is no module.
-        ValueError: it has no gatewise layer, the loss does not depend on any, or `by` is neither.
+        ValueError: it has no gatewise layer, the loss does not depend on any, `by` is none of these, `name`
+            is no value of a layer, or the loss is another one each time.
 
     Source: effect: Molchanov et al. 2017, "Pruning convolutional neural networks for resource efficient
     inference", whose criterion is here summed over time.
@@ -60,31 +80,66 @@ def rank_units(model: nn.Module, loss: Callable[[], Tensor], by: str = "effect")
         >>> import gatewise, torch
         >>> from gatewise.insight.ranking import rank_units
         >>> layer, x = gatewise.nn.GRU(3, 8), torch.randn(20, 4, 3)
-        >>> ranking = rank_units(layer, lambda: layer(x)[0][-1, :, 5].square().sum())
+        >>> ranking = rank_units(layer, lambda: layer(x)[0][-1, :, 5].square().sum(), by="silenced")
         >>> ranking.order[0]
         ('l0', 5)
     """
     if by not in _MEASURES:
         raise ValueError(f"rank_units: by must be one of {', '.join(_MEASURES)}. Got {by!r}.")
-    scores = _MEASURES[by](model, loss)
+    if by != "silenced" and (name is not None or value):
+        raise ValueError(f"rank_units: name and value are for by='silenced'. Got by={by!r}.")
+    scores = _MEASURES[by](model, loss, name, value)
     units = [(layer, unit) for layer, found in scores.items() for unit in range(len(found))]
+    if not units:
+        raise ValueError("rank_units: the loss calls no gatewise layer over sequences.")
     order = sorted(units, key=lambda place: -float(scores[place[0]][place[1]]))
-    return Ranking(by, scores, tuple(order))
+    held = f"{name or 'the output'} held at {value:g}" if name or value else by
+    return Ranking(held, scores, tuple(order))
 
 
-def _effects(model: nn.Module, loss: Callable[[], Tensor]) -> dict[str, Tensor]:
+def _effects(model: nn.Module, loss: Callable[[], Tensor], *_: object) -> dict[str, Tensor]:
     flows = gradient_flow(model, loss)
     return {name: next(iter(flow.effects.values())).abs() for name, flow in flows.items()}
 
 
-def _activities(model: nn.Module, loss: Callable[[], Tensor]) -> dict[str, Tensor]:
+def _activities(model: nn.Module, loss: Callable[[], Tensor], *_: object) -> dict[str, Tensor]:
     with watch(model) as seen, torch.no_grad():
         loss()
     outputs = {name: values[values.cell.states[0]].double().flatten(0, 1) for name, values in seen.items()}
     return {name: output[~output.isnan().any(1)].std(0).nan_to_num() for name, output in outputs.items()}
 
 
-_MEASURES: dict[str, Callable[[nn.Module, Callable[[], Tensor]], dict[str, Tensor]]] = {
+@torch.no_grad()
+def _changes(
+    model: nn.Module, loss: Callable[[], Tensor], name: str | None, value: float
+) -> dict[str, Tensor]:
+    """By how much the loss changes when one value of a unit is held, unit by unit."""
+    with watch(model, names=[]) as seen:
+        before = float(loss())
+    if not isclose(float(loss()), before, rel_tol=_THE_SAME, abs_tol=_THE_SAME):
+        raise ValueError("rank_units: the loss is another one each time. Call model.eval() before.")
+    modules = {
+        full_name(path, layer): (module, layer)
+        for path, module in layers_of(model, "rank_units").items()
+        if isinstance(module, Recurrent)
+        for layer in names_of(module)
+    }
+    found = {}
+    for who in (who for who in modules if who in seen):
+        module, layer = modules[who]
+        edited = once_more(module, layer, who, name or module.cell.states[0], value, units=[])
+        units = edited.edits[-1].units  # data, so that the equations are compiled once
+        changes = []
+        with module.editing(layer, edited):
+            for unit in range(module.hidden_size):
+                units.zero_()[unit] = 1
+                changes.append(abs(float(loss()) - before))
+        found[who] = torch.tensor(changes, dtype=torch.float64)
+    return found
+
+
+_MEASURES: dict[str, Callable[..., dict[str, Tensor]]] = {
     "effect": _effects,
+    "silenced": _changes,
     "activity": _activities,
 }
