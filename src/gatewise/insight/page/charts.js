@@ -43,6 +43,7 @@ function drawStepAxis(pen, axis, y, width) {
   pen.fillStyle = style("--soft");
   pen.textAlign = "center";
   pen.textBaseline = "top";
+  pen.fillText("step", LEFT - 26, y + 6);
   const shown = axis.stop - axis.first;
   const marks = ticks(page.first + axis.first, page.first + axis.stop - 1, Math.min(width / 90, shown));
   for (const mark of marks.filter(Number.isInteger)) {
@@ -102,28 +103,51 @@ function drawLines(canvas, { series, zoom, step, low, high, log = false, height 
   const values = valueAxis(low, high, top, bottom, log);
   drawValueAxis(pen, values, width);
   drawStepAxis(pen, axis, bottom, width);
-  for (const { of, colour, dash, wide = 1.8 } of series) {
-    pen.strokeStyle = colour;
-    pen.fillStyle = colour;
-    pen.lineWidth = wide;
-    pen.setLineDash(dash);
-    pen.beginPath();
-    let down = false;
-    for (let t = axis.first; t < axis.stop; t++) {
-      const value = of(t);
-      if (Number.isFinite(value) && (!log || value > 0)) {
-        const [x, y] = [axis.x(t + 0.5), values.y(Math.max(low, Math.min(high, value)))];
-        if (down) pen.lineTo(x, y);
-        else pen.moveTo(x, y);
-        if (axis.stop - axis.first < 3) pen.fillRect(x - 2, y - 2, 4, 4);
-      }
-      down = Number.isFinite(value) && (!log || value > 0);
-    }
-    pen.stroke();
+  const within = (value) => values.y(Math.max(low, Math.min(high, value)));
+  for (const { of, colour, dash, wide } of series) {
+    drawLine(pen, axis, log ? (t) => (of(t) > 0 ? of(t) : NaN) : of, within, colour, wide, dash);
   }
-  pen.setLineDash([]);
   drawCursor(pen, axis, step, top, bottom);
   return axis;
+}
+
+/** One strip for each series, each on its own scale, its words above it. */
+function drawStrips(canvas, { series, zoom, step, tall = 58 }) {
+  const { pen, width, height } = prepared(canvas, series.length * tall + 26);
+  const axis = stepAxis(width, zoom);
+  series.forEach(({ of, words: called, colour }, k) => {
+    const [top, bottom] = [k * tall + 18, (k + 1) * tall - 4];
+    const [low, high] = extent(range(...zoom).map(of));
+    const scale = valueAxis(low, high, top, bottom);
+    drawValueAxis(pen, { ...scale, marks: [low, high] }, width);
+    pen.fillStyle = style("--ink");
+    pen.textAlign = "left";
+    pen.textBaseline = "bottom";
+    pen.fillText(called, LEFT, top - 2, width - LEFT - RIGHT);
+    drawLine(pen, axis, of, scale.y, colour);
+  });
+  drawStepAxis(pen, axis, height - 24, width);
+  drawCursor(pen, axis, step, 0, height - 26);
+}
+
+/** One line, with gaps where there are no numbers. */
+function drawLine(pen, axis, of, y, colour, wide = 1.6, dash = []) {
+  pen.strokeStyle = colour;
+  pen.fillStyle = colour;
+  pen.lineWidth = wide;
+  pen.setLineDash(dash);
+  pen.beginPath();
+  let down = false;
+  for (let t = axis.first; t < axis.stop; t++) {
+    const value = of(t);
+    const known = Number.isFinite(value);
+    if (known && down) pen.lineTo(axis.x(t + 0.5), y(value));
+    else if (known) pen.moveTo(axis.x(t + 0.5), y(value));
+    if (known && axis.stop - axis.first < 3) pen.fillRect(axis.x(t + 0.5) - 2, y(value) - 2, 4, 4);
+    down = known;
+  }
+  pen.stroke();
+  pen.setLineDash([]);
 }
 
 /** Bars over the steps, up where `of(t)` is positive and down where it is negative. */

@@ -96,7 +96,8 @@ function controls() {
 }
 
 function rowWords(row) {
-  return page.lengths ? ` (${end(row)} steps)` : "";
+  const last = page.times?.[row]?.[end(row) - 1];
+  return (page.lengths ? ` (${end(row)} steps)` : "") + (last === undefined ? "" : `, to ${last}`);
 }
 
 let shownLayer = null;

@@ -102,5 +102,8 @@ function signed(x) {
 
 function percent(x) {
   const whole = 100 * x;
-  return `${whole !== 0 && whole < 1 ? short(whole, 1) : whole > 99 && whole < 100 ? whole.toFixed(1) : whole.toFixed(0)} %`;
+  if (whole > 0 && whole < 0.1) return "under 0.1 %";
+  if (whole < 100 && whole > 99.9) return "over 99.9 %";
+  const far = (whole > 0 && whole < 1) || (whole > 99 && whole < 100);
+  return `${whole.toFixed(far ? 1 : 0).replace("-", MINUS)} %`;
 }

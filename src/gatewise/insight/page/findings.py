@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from gatewise.insight.memory import HalfLife, Ledger
 from gatewise.insight.page.layers import Studied
 from gatewise.insight.page.sample import Sample
 from gatewise.insight.units import probe
+
+Naming: TypeAlias = Callable[[int, int], str]  # from a step and a row, what the step is called
 
 _OLD = 4  # what is older than this part of a row is old
 _LARGE = 0.1  # of the largest state, what is worth telling
@@ -41,7 +43,7 @@ class Sentence:
 
 def sentences(
     layers: Sequence[Studied],
-    words: Sequence[Sequence[str]] | None,
+    called: Naming,
     sample: Sample,
     attribution: Attribution | None,
     explained: str,
@@ -50,10 +52,10 @@ def sentences(
     found = []
     for layer in layers:
         for state, half in layer.half_lives.items():
-            found += _old_writing(layer.ledgers[state], layer, words, sample)
+            found += _old_writing(layer.ledgers[state], layer, called, sample)
             found.append(_longest(half, len(layer.values.passage.order)))
     if attribution is not None:
-        found.append(_inputs(attribution, words, explained))
+        found.append(_inputs(attribution, called, explained))
     for layer in layers:
         name = layer.values.layer
         found += [Sentence(str(half), name) for half in layer.half_lives.values()]
@@ -104,9 +106,7 @@ def _longest(half: HalfLife, steps: int) -> Sentence:
     )
 
 
-def _old_writing(
-    ledger: Ledger, layer: Studied, words: Sequence[Sequence[str]] | None, sample: Sample
-) -> list[Sentence]:
+def _old_writing(ledger: Ledger, layer: Studied, called: Naming, sample: Sample) -> list[Sentence]:
     """The unit whose final state owes most to one step long before the end."""
     passage = layer.values.passage
     age = _age(passage.order, passage.ends)
@@ -123,7 +123,7 @@ def _old_writing(
     step += sample.first
     part, total = float(ledger.written[step, row, unit]), float(ledger.total[row, unit])
     text = (
-        f"{layer.values.layer}: unit {unit} remembers step {step}{word(words, row, step)} of row {row}: "
+        f"{layer.values.layer}: unit {unit} remembers {called(step, row)} of row {row}: "
         f"of the {total:+.3g} in its {ledger.state} at the end, {part:+.3g} was written there and kept for "
         f"{int(age[step, row])} steps (all steps' parts sum to the state; residual {ledger.residual:.0e})."
     )
@@ -137,14 +137,14 @@ def _age(order: Sequence[int], ends: Tensor) -> Tensor:
     return last - place
 
 
-def _inputs(found: Attribution, words: Sequence[Sequence[str]] | None, explained: str) -> Sentence:
+def _inputs(found: Attribution, called: Naming, explained: str) -> Sentence:
     steps = found.by_step()  # [T, B]
     share = steps / steps.nansum(0)
     row = int(share.nan_to_num().amax(0).argmax())
     step = int(share[:, row].nan_to_num().argmax())
     text = (
-        f"Step {step}{word(words, row, step)} of row {row} matters most for {explained}: "
-        f"{share[step, row]:.0%} of all that integrated gradients give to its steps "
+        f"What matters most for {explained} is {called(step, row)} of row {row}: "
+        f"{share[step, row]:.0%} of all that integrated gradients give to the row's steps "
         f"(the shares miss the score by {found.residual:.0e})."
     )
     return Sentence(text, row=row, step=step)
@@ -166,7 +166,11 @@ def _flow(layer: Studied, explained: str) -> str:
     )
 
 
-def word(words: Sequence[Sequence[str]] | None, row: int, step: int) -> str:
-    """The word of a step in quotes, if there are any."""
-    there = words is not None and step < len(words[row])
-    return f" \u201c{words[row][step]}\u201d" if words is not None and there else ""
+def naming(tokens: Sequence[Sequence[str]] | None, times: Sequence[Sequence[str]] | None) -> Naming:
+    """Steps by their numbers, with their words and times if there are any."""
+
+    def called(step: int, row: int) -> str:
+        word = "" if tokens is None else f" \u201c{tokens[row][step]}\u201d"
+        return f"step {step}{word}" + ("" if times is None else f", {times[row][step]}")
+
+    return called

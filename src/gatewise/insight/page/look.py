@@ -14,7 +14,7 @@ from gatewise.insight.attribution import Attribution, attribute
 from gatewise.insight.finding import Finding
 from gatewise.insight.flow import gradient_flow
 from gatewise.insight.page.document import document, write
-from gatewise.insight.page.findings import followed, sentences
+from gatewise.insight.page.findings import followed, naming, sentences
 from gatewise.insight.page.layers import Studied, packed, studied
 from gatewise.insight.page.run import SQUARES, Run, evaluating, squares_of_last
 from gatewise.insight.page.sample import MOST_FEATURES, Sample, Size, fitting
@@ -106,14 +106,14 @@ def look(
     notes: list[str] = []
     with evaluating(model):
         layers = _watched(run, notes)
+        _check_output(run)
         layers = _with_flow(run, layers, notes)
         shares = _attribution(run, notes)
     features = _features(run, feature_names)
     sizes = [layer.size for layer in layers] + [Size(2, len(features))]
-    ends = run.steps if run.lengths is None else max(run.lengths)
-    sample = fitting(sizes, run.rows, run.steps, ends, megabytes)
+    sample = fitting(sizes, run.steps, run.lengths or [run.steps] * run.rows, megabytes)
     notes += _left_out(run, layers, sample, feature_names)
-    said = sentences(layers, tokens or times, sample, shares, explained)
+    said = sentences(layers, naming(tokens, times), sample, shares, explained)
     if features:
         said += followed(layers, _time_first(run.x, run.batch_first), features)
     cells: dict[str, Cell] = {layer.cell.name: layer.cell for layer in layers}
@@ -149,16 +149,15 @@ def _run(
     if not isinstance(x, Tensor):
         raise TypeError(f"look: x must be a tensor. Got {type(x).__name__}.")
     rows_first = bool(getattr(first, "batch_first", False)) if batch_first is None else batch_first
-    dims = 3 if x.is_floating_point() else 2
+    dims, came = 3 if x.is_floating_point() else 2, list(x.shape)
     if x.dim() == dims - 1:
         x = x.unsqueeze(0 if rows_first else 1)
     if x.dim() != dims or not x.numel():
-        raise ValueError(
-            f"look: x must be [T, B, I], or token ids [T, B], with steps and rows. Got {list(x.shape)}."
-        )
+        raise ValueError(f"look: x must be [T, B, I], or token ids [T, B], with steps and rows. Got {came}.")
     rows = x.size(0 if rows_first else 1)
     ends = None if lengths is None else [int(length) for length in lengths]
-    if ends is not None and (len(ends) != rows or max(ends) < 1):
+    steps = x.size(1 if rows_first else 0)
+    if ends is not None and (len(ends) != rows or not 1 <= max(ends) <= steps or min(ends) < 0):
         raise ValueError(f"look: lengths must be one number of steps for each of {rows} rows. Got {ends}.")
     given = {} if ends is None else {"lengths": ends}
     return Run(
@@ -177,6 +176,14 @@ def _watched(run: Run, notes: list[str]) -> list[Studied]:
     if others:
         notes.append(f"Not shown, since they walk another sequence than the input: {', '.join(others)}.")
     return layers
+
+
+def _check_output(run: Run) -> None:
+    with torch.no_grad():
+        score = run.score(run.x)
+    if score.shape != (run.rows,):
+        came = list(score.shape)
+        raise ValueError(f"look: output must give one number a row, [{run.rows}]. Got {came}.")
 
 
 def _with_flow(run: Run, layers: list[Studied], notes: list[str]) -> list[Studied]:

@@ -34,15 +34,15 @@ class Sample:
         return self.stop - self.first
 
 
-def fitting(sizes: Sequence[Size], rows: int, steps: int, longest: int, megabytes: float) -> Sample:
-    """Choose what fits: fewer rows first, then the last steps, then fewer units, then fewer steps still.
+def fitting(sizes: Sequence[Size], steps: int, ends: Sequence[int], megabytes: float) -> Sample:
+    """Choose what fits: fewer rows first, then the last steps of one row, fewer units, fewer steps still.
 
-    `longest` is where the longest row ends.
+    `ends` are the steps of each row, of `steps` that there are.
 
     Raises:
         ValueError: the page has no room at all.
 
-    >>> fitting([Size(7, 128), Size(7, 128)], rows=64, steps=500, longest=500, megabytes=10)
+    >>> fitting([Size(7, 128), Size(7, 128)], 500, [500] * 64, 10)
     Sample(rows=2, first=0, stop=500, units=128)
     """
     room = int((megabytes - _FRAME) * 1e6 / _BYTES)
@@ -52,12 +52,13 @@ def fitting(sizes: Sequence[Size], rows: int, steps: int, longest: int, megabyte
         """In one row at one step."""
         return sum(size.arrays * min(size.units, units) for size in sizes)
 
-    fits = min(rows, MOST_ROWS, room // (steps * numbers(widest)))
+    fits = min(len(ends), MOST_ROWS, room // (steps * numbers(widest)))
     if fits > 0:
         return Sample(fits, 0, steps, widest)
-    least = min(LEAST_STEPS, longest)
+    stop = ends[0] or steps
+    least = min(LEAST_STEPS, stop)
     units = next((n for n in range(widest, LEAST_UNITS, -1) if least * numbers(n) <= room), LEAST_UNITS)
-    shown = min(longest, room // numbers(units))
+    shown = min(stop, room // numbers(units))
     if shown < 1:
-        raise ValueError(f"megabytes must leave room for one step of the network. Got {megabytes:g}.")
-    return Sample(1, longest - shown, longest, min(units, widest))
+        raise ValueError(f"look: megabytes must leave room for one step of the network. Got {megabytes:g}.")
+    return Sample(1, stop - shown, stop, min(units, widest))

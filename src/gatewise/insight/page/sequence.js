@@ -106,24 +106,29 @@ function showLines(part, series, title, bounds) {
   byId(`${part}-lines`).setAttribute("aria-label", `${title}; at ${stepName(step, view.row)}: ${said}`);
 }
 
+const FEW = 4;
+
+/** The inputs that are shown: those that mattered most in the row, or all. */
 function inputSeries() {
   const { row } = view;
-  return page.inputs.names.slice(0, 12).map((words, k) => ({
-    words,
+  const all = range(0, page.inputs.names.length);
+  const size = (k) => range(0, end(row)).reduce((sum, t) => sum + Math.abs(at(page.shares.features, t, row, k)), 0);
+  const sizes = page.shares ? all.map(size) : all.map((k) => -k);
+  const few = [...all].sort((a, b) => sizes[b] - sizes[a]).slice(0, FEW).sort((a, b) => a - b);
+  return (byId("every-input").checked ? all : few).map((k) => ({
+    words: page.inputs.names[k],
     of: (t) => (t < end(row) ? at(page.inputs, t, row, k) : NaN),
-    ...pen(k),
-    wide: 1.6,
+    colour: style("--line-0"),
   }));
 }
 
 function showInput() {
   if (!page.inputs) return;
   const { zoom, step } = view;
-  const series = inputSeries();
   byId("input-part").hidden = false;
-  legend(byId("input-legend"), series);
-  const [low, high] = extent(series.flatMap(({ of }) => range(...zoom).map(of)));
-  drawLines(byId("input-lines"), { series, zoom, step, low, high });
+  byId("input-more").hidden = page.inputs.names.length <= FEW;
+  const series = inputSeries();
+  drawStrips(byId("input-lines"), { series, zoom, step });
   const said = series.map(({ words, of }) => `${words} ${short(of(step))}`).join(", ");
   byId("input-lines").setAttribute("aria-label", `The input; at ${stepName(step, view.row)}: ${said}`);
 }
@@ -212,6 +217,7 @@ function sequenceControls() {
     const said = (t) => series().map(({ words, of }) => `${words} ${short(of(t))}`).join(", ");
     pointing(byId(id), () => stepAxis(byId(id).clientWidth, view.zoom), (t) => choose({ step: t }), (t) => `${stepName(t, view.row)}: ${said(t)}`);
   }
+  byId("every-input").addEventListener("change", redraw);
   byId("text").addEventListener("click", (event) => {
     const step = event.target.dataset?.step;
     if (step !== undefined) choose({ step: Number(step) });

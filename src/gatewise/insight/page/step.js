@@ -93,7 +93,7 @@ function forgetCard(step, state, most) {
   const sentence = opens
     ? `Of the old memory, ${short(step.old)}, it keeps ${percent(step.keep)} and forgets the rest.`
     : `The old memory, ${short(step.old)}, is multiplied by ${short(step.keep)}.`;
-  const equation = `${gate.label} × ${old.label} = ${short(step.keep)} × ${bracketed(step.old)} = ${short(step.kept)}`;
+  const equation = `${loose(gate.label)} × ${old.label} = ${short(step.keep)} × ${bracketed(step.old)} = ${short(step.kept)}`;
   const picture = flow(old, [gate], kept, most, "var(--keep)", step.old - step.kept);
   return card(1, "Forget", "keep", picture, equation, sentence);
 }
@@ -216,7 +216,7 @@ function showStrips() {
   const shown = strips(layer, t, row);
   const tall = 22;
   const canvas = byId("strips");
-  const { pen, width } = prepared(canvas, shown.length * (tall + 4) + 18);
+  const { pen, width } = prepared(canvas, shown.length * (tall + 4));
   const units = layer.units.length;
   const wide = (width - LEFT - 24 - RIGHT) / units;
   pen.textBaseline = "middle";
@@ -236,9 +236,6 @@ function showStrips() {
   pen.strokeStyle = style("--ink");
   pen.lineWidth = 2;
   pen.strokeRect(LEFT + 24 + unit * wide - 1, 1, Math.max(3, wide + 1), shown.length * (tall + 4) - 5);
-  pen.fillStyle = style("--soft");
-  pen.textAlign = "left";
-  pen.fillText(`unit ${layer.units[0]} to ${layer.units.at(-1)}, each colour on its row's own scale`, LEFT + 24, shown.length * (tall + 4) + 9);
   canvas.setAttribute("aria-label", `${shown.map(([called]) => called).join(", ")} of all ${units} units at ${stepName(t, row)}`);
 }
 

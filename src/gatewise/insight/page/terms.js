@@ -40,7 +40,7 @@ const FUNCTIONS = { sigmoid: "σ", maximum: "max", minimum: "min" };
 
 /** A term written out; `leaf` writes names, by default as they are. */
 function label(term, leaf = name, tightly = 0) {
-  if (typeof term === "number") return short(term);
+  if (typeof term === "number") return String(Number(term.toPrecision(6))).replace("-", MINUS);
   const [op, ...args] = term;
   if (op === "v" || op === "s" || op === "p") return leaf(term);
   const binding = BINDING[op] ?? 4;

@@ -1,0 +1,84 @@
+"""A real browser, and pages for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+import torch
+
+import gatewise
+from gatewise import cells
+from tests.insight.page.pages import LENGTHS, TEXTS, Reader, ids_of, layer_of, sequence, two
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+Opened: TypeAlias = "Callable[..., Any]"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine; .ci/run installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Layers in both directions, a reader of text, a cell with two memories, one without any."""
+    folder = tmp_path_factory.mktemp("pages")
+    paths = {name: folder / f"{name}.html" for name in ("layers", "text", "two", "plain")}
+    names = ["temperature (°C)", "wind <b>", "c", "d", "e", "f"]
+    gatewise.look(
+        layer_of(cells.lstm, 6, 12, num_layers=2, bidirectional=True), sequence(30, 3, 6), paths["layers"],
+        lengths=[30, 12, 0], feature_names=names, times=[[f"{t:02d}:00" for t in range(30)]] * 3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    gatewise.look(Reader(), ids_of(TEXTS), paths["text"], lengths=LENGTHS, tokens=TEXTS)
+    gatewise.look(layer_of(two), sequence(7, 2, 3), paths["two"])
+    gatewise.look(layer_of(cells.rnn), sequence(7, 2, 3), paths["plain"])
+    return paths
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Opened:
+    """Opens a page; on the way out it has said nothing, failed nowhere, and asked nobody for anything."""
+
+    @contextmanager
+    def open_page(path: Path, width: int = 1280, dark: bool = False) -> Iterator[Page]:
+        scheme: Any = "dark" if dark else "light"
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        page = context.new_page()
+        said: list[str] = []
+        asked: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        settle(page)
+        try:
+            yield page
+        finally:
+            settle(page)
+            context.close()
+        assert said == []
+        assert set(asked) <= {path.as_uri(), "data:,"}
+
+    return open_page
+
+
+def settle(page: Page) -> None:
+    """Wait until all is drawn."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -1,0 +1,339 @@
+"""The page in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.insight.page.conftest import Opened, settle
+from tests.insight.page.pages import array, data_of, named
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+BY, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
+
+
+def chosen(page: Page) -> tuple[str, int, int, int]:
+    """Layer, row, unit, step, as the controls have them."""
+    layer = page.locator("#layer option:checked").inner_text()
+    numbers = [int(page.input_value(f"#{name}")) for name in ("row", "unit", "at")]
+    return layer, numbers[0], numbers[1], numbers[2]
+
+
+def numbers_of(page: Page) -> dict[str, tuple[float, float]]:
+    """By name, a value before and at the step, as the table has them; NaN where it has none."""
+    script = """rows => rows.map(row => [row.querySelector("th").textContent,
+        ...[...row.querySelectorAll("td")].map(cell => cell.querySelector("data")?.value ?? "nan")])"""
+    found = page.eval_on_selector_all("#values tr", script)
+    return {name: (float(before), float(now)) for name, before, now in found}
+
+
+def picture(page: Page, canvas: str) -> str:
+    found: str = page.evaluate(f"document.getElementById('{canvas}').toDataURL()")
+    return found
+
+
+def choose(page: Page, **what: str) -> None:
+    for name, label in what.items():
+        page.select_option(f"#{name}", label=label)
+    settle(page)
+
+
+def go_to(page: Page, step: int) -> None:
+    page.locator("#at").fill(str(step))
+    settle(page)
+
+
+def check_numbers(page: Page, data: dict[str, Any]) -> None:
+    """The table of numbers is the recording at the place that the controls name."""
+    name, row, unit, t = chosen(page)
+    layer = named(data["layers"], name)
+    shown = numbers_of(page)
+    assert list(shown) == [value["name"] for value in layer["values"]]
+    for value in layer["values"]:
+        recorded, (before, now) = array(value), shown[value["name"]]
+        assert np.float32(now) == recorded[t, row, unit]
+        ends = data["lengths"][row] if data["lengths"] else data["all_steps"]
+        previous = t + 1 if layer["reverse"] else t - 1
+        if value["kind"] != "state":
+            assert np.isnan(before)
+        else:
+            inside = 0 <= previous < ends
+            assert np.float32(before) == (recorded[previous, row, unit] if inside else 0)
+
+
+def test_the_numbers_are_those_of_the_recording_wherever_one_goes(
+    opened: Opened, pages: dict[str, Path]
+) -> None:
+    data = data_of(pages["layers"])
+    with opened(pages["layers"]) as page:
+        for layer in ("l0", "l1_reverse", "l0_reverse"):
+            for row, steps in (("0 (30 steps), to 29:00", 30), ("1 (12 steps), to 11:00", 12)):
+                choose(page, layer=layer, row=row, unit="7")
+                for step in (0, 5, steps - 1):
+                    go_to(page, step)
+                    assert chosen(page) == (layer, int(row[0]), 7, step)
+                    check_numbers(page, data)
+
+
+def test_the_three_cards_do_the_arithmetic_of_the_step(opened: Opened, pages: dict[str, Path]) -> None:
+    data = data_of(pages["layers"])
+    values = {value["name"]: array(value) for value in named(data["layers"], "l0")["values"]}
+    with opened(pages["layers"]) as page:
+        choose(page, layer="l0", unit="3", row="0 (30 steps), to 29:00")
+        go_to(page, 9)
+        f, i, g, o, c, h = (float(values[name][9, 0, 3]) for name in "figoch")
+        old = float(values["c"][8, 0, 3])
+        wanted = [(f, old, f * old), (i, g, i * g), (o, np.tanh(c), h)]
+        equations = page.locator(".card .equation").all_inner_texts()
+        for equation, label, (a, b, product) in zip(
+            equations, (f"f {BY} old c", f"i {BY} g", f"o {BY} tanh(c)"), wanted, strict=True
+        ):
+            start, numbers, result = equation.split(" = ")
+            assert start == label
+            read = [float(n.strip("()").replace(MINUS, "-")) for n in (*numbers.split(f" {BY} "), result)]
+            np.testing.assert_allclose(read, [a, b, product], rtol=6e-3, atol=1e-4)
+        assert page.locator(".card h3").all_inner_texts() == ["1Forget", "2Write", "3Speak"]
+        page.click("summary")
+        lines = page.locator("#lines p").all_inner_texts()
+        assert [line.split(" = ")[:2] for line in lines] == [
+            ["h", f"o {BY} tanh(c)"],
+            ["c", f"f {BY} old c + i {BY} g"],
+        ]
+
+
+def test_keys_move_step_and_unit(opened: Opened, pages: dict[str, Path]) -> None:
+    with opened(pages["layers"]) as page:
+        choose(page, layer="l0", row="0 (30 steps), to 29:00", unit="4")
+        page.locator("body").click(position={"x": 5, "y": 5})
+        places = []
+        for key in (
+            "Home",
+            "ArrowRight",
+            "ArrowRight",
+            "ArrowLeft",
+            "ArrowUp",
+            "ArrowDown",
+            "ArrowDown",
+            "End",
+        ):
+            page.keyboard.press(key)
+            settle(page)
+            places.append(chosen(page)[2:])
+        assert places == [(4, 0), (4, 1), (4, 2), (4, 1), (5, 1), (4, 1), (3, 1), (3, 29)]
+        page.keyboard.press("ArrowRight")
+        settle(page)
+        assert chosen(page)[3] == 29
+
+
+def test_everything_is_reached_and_worked_by_the_keyboard_alone(
+    opened: Opened, pages: dict[str, Path]
+) -> None:
+    with opened(pages["layers"]) as page:
+        reached = set()
+        for _ in range(120):
+            page.keyboard.press("Tab")
+            script = "document.activeElement.id || document.activeElement.name || ''"
+            reached.add(page.evaluate(script))
+        assert {
+            "theme",
+            "value",
+            "order",
+            "zoom-in",
+            "zoom-all",
+            "layer",
+            "row",
+            "unit",
+            "at",
+            "play",
+        } <= reached
+        page.focus("#at")
+        before = chosen(page)[3]
+        page.keyboard.press("ArrowLeft")
+        settle(page)
+        assert chosen(page)[3] == before - 1
+
+
+def test_it_plays(opened: Opened, pages: dict[str, Path]) -> None:
+    from playwright.sync_api import expect
+
+    with opened(pages["two"]) as page:
+        go_to(page, 0)
+        page.click("#play")
+        assert page.inner_text("#play") == "Stop"
+        expect(page.locator("#at-words")).to_have_text("step 6", timeout=20_000)
+        expect(page.locator("#play")).to_have_text("Play")
+
+
+@pytest.mark.parametrize(
+    ("control", "label", "canvases"),
+    [
+        ("layer", "l1", ("heat", "strips", "gate-lines", "state-lines", "ledger", "halves", "flow")),
+        ("row", "1 (12 steps), to 11:00", ("heat", "strips", "input-lines", "ledger", "shares", "features")),
+        ("unit", "9", ("heat", "gate-lines", "state-lines", "ledger", "halves")),
+        ("order", "by half-life", ("heat",)),
+        ("theme", "dark", ("heat", "gate-lines", "ledger", "scale")),
+    ],
+)  # fmt: skip
+def test_a_choice_changes_the_pictures(
+    control: str, label: str, canvases: tuple[str, ...], opened: Opened, pages: dict[str, Path]
+) -> None:
+    with opened(pages["layers"]) as page:
+        choose(page, layer="l0", row="0 (30 steps), to 29:00", unit="2")
+        before = {name: picture(page, name) for name in canvases}
+        choose(page, **{control: label})
+        assert [name for name in canvases if picture(page, name) == before[name]] == []
+
+
+def test_the_value_the_step_and_the_zoom_change_the_heat_map(opened: Opened, pages: dict[str, Path]) -> None:
+    with opened(pages["layers"]) as page:
+        choose(page, layer="l0", row="0 (30 steps), to 29:00")
+        pictures = [picture(page, "heat")]
+        page.check("input[name=value][value=f]", force=True)
+        settle(page)
+        pictures.append(picture(page, "heat"))
+        assert page.inner_text("#heat-title") == "f of all units, step by step"
+        assert page.inner_text("#value-words").startswith("f decides how much of the old c is kept")
+        go_to(page, 3)
+        pictures.append(picture(page, "heat"))
+        page.click("#zoom-in")
+        settle(page)
+        pictures.append(picture(page, "heat"))
+        page.click("#zoom-right")
+        settle(page)
+        pictures.append(picture(page, "heat"))
+        assert len(set(pictures)) == 5
+        page.click("#zoom-all")
+        settle(page)
+        assert picture(page, "heat") == pictures[2]
+
+
+def test_the_colours_of_the_heat_map_are_the_values(opened: Opened, pages: dict[str, Path]) -> None:
+    f = array(named(named(data_of(pages["layers"])["layers"], "l0")["values"], "f"))[:, 0]
+    with opened(pages["layers"]) as page:
+        choose(page, layer="l0", row="0 (30 steps), to 29:00", unit="0")
+        page.check("input[name=value][value=f]", force=True)
+        go_to(page, 0)
+        script = """() => { const c = document.getElementById("heat"), found = [];
+            const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+            const w = (c.width - 62) / 30, h = (c.height - 32) / 12;
+            for (let t = 2; t < 30; t++) for (let u = 2; u < 12; u++) {
+              const y = Math.floor(c.height - 26 - (u + 0.5) * h);
+              const k = 4 * (y * c.width + Math.floor(52 + (t + 0.5) * w));
+              found.push(data[k] + data[k + 1]);
+            }
+            return found; }"""
+        light = np.array(page.evaluate(script)).reshape(28, 10)
+    order = np.argsort(f[2:, 2:].ravel())
+    rising = light.ravel()[order]
+    assert (np.diff(rising) >= 0).all()  # red and green of cividis rise with the value
+    assert rising[-1] - rising[0] > 60
+
+
+def test_a_click_on_the_heat_map_chooses_and_hovering_tells(opened: Opened, pages: dict[str, Path]) -> None:
+    c = array(named(named(data_of(pages["layers"])["layers"], "l0")["values"], "c"))
+    with opened(pages["layers"]) as page:
+        choose(page, layer="l0", row="0 (30 steps), to 29:00", unit="0")
+        box = page.locator("#heat").bounding_box()
+        assert box is not None
+        place = {
+            "x": 52 + (20.5 / 30) * (box["width"] - 62),
+            "y": box["height"] - 26 - (8.5 / 12) * (box["height"] - 32),
+        }
+        page.hover("#heat", position=place)
+        words = page.inner_text("#tip")
+        assert words.startswith("step 20, 20:00, unit 8: c = ")
+        assert float(words.split(" = ")[1].replace(MINUS, "-")) == pytest.approx(c[20, 0, 8], rel=6e-3)
+        page.click("#heat", position=place)
+        settle(page)
+        assert chosen(page) == ("l0", 0, 8, 20)
+
+
+def test_words_carry_the_colour_of_the_unit(opened: Opened, pages: dict[str, Path]) -> None:
+    h = array(named(data_of(pages["text"])["layers"][0]["values"], "h"))
+    with opened(pages["text"]) as page:
+        choose(page, row="0 (6 steps)", unit="2")
+        page.check("input[name=value][value=h]", force=True)
+        settle(page)
+        assert page.inner_text("#text") == "a(bc)a"
+        tints = page.eval_on_selector_all(
+            "#text span", "all => all.map(one => getComputedStyle(one).backgroundColor)"
+        )
+        reds = [int(tint.removeprefix("rgb(").split(",")[0]) for tint in tints]
+        signs = [red >= 196 for red in reds]  # orange has more red than blue has
+        assert signs == (h[:6, 0, 2] >= 0).tolist()
+        page.click("#text span:nth-child(4)")
+        settle(page)
+        assert chosen(page)[3] == 3
+        assert page.inner_text("#at-words") == "step 3 “c”"
+
+
+def test_a_cell_of_two_memories_has_both(opened: Opened, pages: dict[str, Path]) -> None:
+    with opened(pages["two"]) as page:
+        assert page.locator("#memory-state option").all_inner_texts() == ["a", "b"]
+        second = page.locator(".card .equation").first.inner_text()
+        choose(page, **{"memory-state": "a"})
+        first = page.locator(".card .equation").first.inner_text()
+        assert (first.split(" = ")[0], second.split(" = ")[0]) == (
+            f"f {BY} old a",
+            f"(1 {MINUS} f) {BY} old b",
+        )
+
+
+def test_a_cell_that_keeps_nothing_says_so(opened: Opened, pages: dict[str, Path]) -> None:
+    with opened(pages["plain"]) as page:
+        assert page.locator(".card h3").all_inner_texts() == ["1Speak"]
+        assert page.is_visible("#memory-none")
+        assert not page.is_visible("#ledger")
+        assert not page.is_visible("#saturation")
+        check_numbers(page, data_of(pages["plain"]))
+
+
+def test_a_row_without_steps_is_said(opened: Opened, pages: dict[str, Path]) -> None:
+    with opened(pages["layers"]) as page:
+        choose(page, row="2 (0 steps)")
+        assert page.inner_text("#step-where") == "Row 2 has no steps here."
+        choose(page, row="1 (12 steps), to 11:00")
+        check_numbers(page, data_of(pages["layers"]))
+
+
+def test_a_finding_is_shown_where_it_is(opened: Opened, pages: dict[str, Path]) -> None:
+    data = data_of(pages["layers"])
+    number, finding = next(
+        (n, f) for n, f in enumerate(data["findings"]) if f["step"] is not None and f["unit"] is not None
+    )
+    with opened(pages["layers"]) as page:
+        choose(page, layer="l1", unit="0")
+        item = page.locator("#sentences li").nth(number)
+        assert item.inner_text() == f"{finding['text']} Show"
+        item.get_by_role("button").click()
+        settle(page)
+        assert chosen(page) == (finding["layer"], finding["row"], finding["unit"], finding["step"])
+
+
+@pytest.mark.parametrize("name", ["layers", "text", "two", "plain"])
+@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_no_fault_of_access_and_no_overflow(
+    name: str, width: int, dark: bool, opened: Opened, pages: dict[str, Path]
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with opened(pages[name], width, dark) as page:
+        page.click("summary")
+        settle(page)
+        wide = page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]")
+        assert max(wide) <= width
+        found = Axe().run(page).response["violations"]
+        grave = [
+            (fault["id"], node["target"], node["failureSummary"])
+            for fault in found
+            for node in fault["nodes"]
+            if fault["impact"] in ("serious", "critical")
+        ]
+        assert grave == []
