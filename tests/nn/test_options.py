@@ -398,6 +398,23 @@ def test_a_step_does_not_project() -> None:
         ours.Step(narrow, I, H)
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_layers_named_like_those_of_torch_take_them_all(name) -> None:
+    options: dict[str, Any] = {
+        "zoneout": 0.25, "recurrent_dropout": 0.125, "weight_drop": 0.5, "learn_initial_state": True,
+        "checkpoint": 3, "init": "orthogonal",
+    }  # fmt: skip
+    kind = getattr(cells, name.lower())
+    outputs = []
+    for make in (getattr(ours, name), lambda *sizes, **more: recurrent(kind, *sizes, **more)):
+        torch.manual_seed(0)
+        layer = make(I, H, 2, **options)
+        outputs.append(layer(torch.randn(T, B, I))[0])
+    assert torch.equal(*outputs)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'zoneuot'"):
+        getattr(ours, name)(I, H, zoneuot=0.1)
+
+
 def test_options_are_shown() -> None:
     options = {"zoneout": (0.25, 0.0), "recurrent_dropout": 0.5, "weight_drop": 0.125, "forget_bias": 1.0}
     shown = "zoneout=(0.25, 0.0), recurrent_dropout=0.5, weight_drop=0.125, forget_bias=1.0"

@@ -78,6 +78,25 @@ def test_a_classic_layer_comes_back_as_what_it_was(tmp_path: Path, kind: str, dt
     assert_equal(loaded, module)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_classic_layer_comes_back_with_every_option(tmp_path: Path, kind: str) -> None:
+    name, options = KINDS[kind]
+    options = {**options, "weight_drop": 0.25, "recurrent_dropout": 0.125, "learn_initial_state": True}
+    module = getattr(nn, name)(I, H, init="orthogonal", checkpoint=3, **options).eval()
+    loaded = reloaded(module, tmp_path)
+    assert type(loaded) is type(module)
+    assert repr(loaded).replace(", init=orthogonal", "") == repr(module).replace(", init=orthogonal", "")
+    assert_equal(loaded, module)
+
+
+@pytest.mark.parametrize("kind", [cells.rnn, cells.rnn_relu], ids=["tanh", "relu"])
+def test_a_projection_that_torch_has_not_comes_back(tmp_path: Path, kind: Cell) -> None:
+    module = nn.Recurrent(kind, I, H, proj_size=2).eval()
+    loaded = reloaded(module, tmp_path)
+    assert repr(loaded) == repr(module)
+    assert_equal(loaded, module)
+
+
 @pytest.mark.parametrize(
     "options",
     [

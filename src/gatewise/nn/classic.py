@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypedDict, Unpack
+
 import torch
 
 from gatewise import cells
 from gatewise.nn.recurrent import Recurrent
+
+
+class Options(TypedDict, total=False):
+    """What every layer takes besides the arguments of `torch.nn`, as `Recurrent` explains it."""
+
+    checkpoint: int
+    zoneout: float | Sequence[float]
+    recurrent_dropout: float
+    weight_drop: float
+    init: str
+    forget_bias: float | None
+    max_steps: int | None
+    learn_initial_state: bool
 
 
 class _Classic(Recurrent):
@@ -19,7 +35,8 @@ class _Classic(Recurrent):
 class LSTM(_Classic):
     """Long short-term memory, in place of `torch.nn.LSTM`: gates ``i f g o``, states ``h, c``.
 
-    Arguments, shapes and errors are those of `Recurrent`; ``hx`` is ``(h_0, c_0)``.
+    Arguments, shapes and errors are those of `Recurrent`, those by name (``zoneout=0.1``) too; ``hx`` is
+    ``(h_0, c_0)``.
 
     Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000; projection: Sak et al. 2014.
 
@@ -43,17 +60,16 @@ class LSTM(_Classic):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        *,
-        checkpoint: int = 0,
+        **more: Unpack[Options],
     ) -> None:
         options = (num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype)
-        super().__init__(cells.lstm, input_size, hidden_size, *options, checkpoint=checkpoint)
+        super().__init__(cells.lstm, input_size, hidden_size, *options, **more)
 
 
 class GRU(_Classic):
     """Gated recurrent unit, in place of `torch.nn.GRU`: gates ``r z n``, state ``h``.
 
-    Arguments, shapes and errors are those of `Recurrent`, without projection.
+    Arguments, shapes and errors are those of `Recurrent`, those by name too, without projection.
 
     Source: Cho et al. 2014, with the reset after the product.
 
@@ -77,19 +93,18 @@ class GRU(_Classic):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        *,
-        checkpoint: int = 0,
+        **more: Unpack[Options],
     ) -> None:
         _no_projection(proj_size)
         options = (num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype)
-        super().__init__(cells.gru, input_size, hidden_size, *options, checkpoint=checkpoint)
+        super().__init__(cells.gru, input_size, hidden_size, *options, **more)
 
 
 class RNN(_Classic):
     """Elman network, in place of `torch.nn.RNN`: one gate ``a``, state ``h``.
 
-    Arguments, shapes and errors are those of `Recurrent`, without projection; `nonlinearity` is ``"tanh"`` or
-    ``"relu"``.
+    Arguments, shapes and errors are those of `Recurrent`, those by name too, without projection;
+    `nonlinearity` is ``"tanh"`` or ``"relu"``.
 
     Source: Elman 1990; rectified: Le, Jaitly & Hinton 2015.
 
@@ -114,14 +129,13 @@ class RNN(_Classic):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        *,
-        checkpoint: int = 0,
+        **more: Unpack[Options],
     ) -> None:
         _no_projection(proj_size)
         if nonlinearity not in RNN_CELLS:
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
         options = (num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype)
-        super().__init__(RNN_CELLS[nonlinearity], input_size, hidden_size, *options, checkpoint=checkpoint)
+        super().__init__(RNN_CELLS[nonlinearity], input_size, hidden_size, *options, **more)
         self.nonlinearity = nonlinearity
 
 

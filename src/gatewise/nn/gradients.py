@@ -135,24 +135,27 @@ class Backward(Problem):
         return {f"{field}_{side}": value for field, value in self._strided("met", name).items()}
 
     def _met_by_state(self) -> dict[str, int]:
-        """The outputs that entered each step: those of the step before, at first the initial ones."""
-        sees_all = self.call.cell.seen.op == "state"
-        if self.packed is not None or self.call.reset is not None or not sees_all:
-            self.entering = self._entering()
-            if not sees_all:
-                self.entering = self._seen(self.entering)
-            self.give("entering", self.entering, batch_first=False)
-            return self._met("hh", "entering")
-        state = self.call.cell.states[0]
-        met = self._met("hh", f"out_{state}")
+        """What the gates saw of the outputs that entered each step: those of the step before, at first the
+        initial ones."""
+        outputs = self.state_steps[0]
+        if self.packed is None and self.call.batch_first:
+            outputs = outputs.transpose(0, 1)
+        outputs = self._seen(outputs, None if self.packed is None else self.packed.rows)
+        initial = self._seen(self.states[0]) if self.states else self.x.new_zeros(1, self.P)
+        if self.packed is not None or self.call.reset is not None:
+            outputs = self._entering(outputs, initial.expand(self.B, -1))
+        self.outputs, self.initial = outputs, initial  # for as long as the kernel needs them
+        self.give("outputs", outputs, batch_first=False)
+        met = self._met("hh", "outputs")
+        if self.packed is not None or self.call.reset is not None:
+            return met
         met["met_hh"] -= met["met.t_hh"] * self.x.itemsize
-        return met | {"first_hh": self.fields[f"init_{state}"], "first.b_hh": self.fields[f"init_{state}.b"]}
+        return met | {"first_hh": address(initial), "first.b_hh": self.P if self.states else 0}
 
-    def _entering(self) -> Tensor:
+    def _entering(self, output: Tensor, initial: Tensor) -> Tensor:
         """The outputs that entered each step, ``[T, B, H]`` or packed, where some rows entered it anew."""
-        initial = self.states[0] if self.states else self.x.new_zeros(self.B, self.P)
-        restart = initial if self.call.restart is None else self.call.restart[0]
-        output, reset = self.state_steps[0], self.call.reset
+        reset = self.call.reset
+        restart = initial if self.call.restart is None else self._seen(self.call.restart[0])
         if self.packed is not None:
             joins, rows = self.packed.before < 0, self.packed.rows
             entering = output.index_select(0, self.packed.before.clamp(min=0))
@@ -161,20 +164,20 @@ class Backward(Problem):
                 reset = reset & ~joins
                 entering[reset] = restart[rows[reset]]
             return entering
-        if self.call.batch_first:
-            output, reset = output.transpose(0, 1), None if reset is None else reset.T
         entering = output.roll(-1 if self.call.reverse else 1, 0)
         if reset is not None:
-            steps, rows = reset.nonzero(as_tuple=True)
+            steps, rows = (reset.T if self.call.batch_first else reset).nonzero(as_tuple=True)
             entering[steps, rows] = restart[rows]
         entering[-1 if self.call.reverse else 0] = initial
         return entering
 
-    def _seen(self, entering: Tensor) -> Tensor:
-        """What the gates saw of the outputs that entered each step."""
+    def _seen(self, outputs: Tensor, rows: Tensor | None = None) -> Tensor:
+        """What the gates see of ``outputs [..., B, P]``, of all rows or of these; at every step the same."""
+        if self.call.cell.seen.op == "state":
+            return outputs
         assert self.call.chance is not None
-        rows = torch.arange(self.B, device="cpu") if self.packed is None else self.packed.rows
-        return eager.seen(self.call.cell, entering, self.weights, self.call.chance, rows)
+        rows = torch.arange(self.B, device="cpu") if rows is None else rows
+        return eager.seen(self.call.cell, outputs, self.weights, self.call.chance, rows)
 
     def _by_products(self) -> list[Tensor]:
         """By the weights of the products in the middle of a step: `weight_hr`, then those of `linear`."""

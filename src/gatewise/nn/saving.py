@@ -59,7 +59,7 @@ def load(path: str | Path) -> Recurrent:
     """Read recurrent layers that `save` wrote, on the CPU, in `eval` mode. Nothing in the file is executed.
 
     They run the equations in the file. If these are the ones of `LSTM`, `GRU` or `RNN`, the layers are of
-    that class, else a `Recurrent`. Of the file of a task, such as a `Forecaster`, the layers alone are read.
+    that class, else, and where it has no projection, a `Recurrent`. Of the file of a task, such as a `Forecaster`, the layers alone are read.
 
     Raises:
         ModelFileError: the file is damaged, foreign, of a newer version, or describes no layers.
@@ -117,6 +117,6 @@ def _made(cell: Cell, options: dict[str, Any]) -> Recurrent:
     """Layers without memory."""
     with torch.device("meta"):
         for classic, layer, more in _CLASSIC:
-            if same(cell, classic) and not options.keys() & DEFAULTS.keys():  # `Recurrent` alone has those
+            if same(cell, classic) and (layer is LSTM or not options["proj_size"]):  # as torch has it
                 return layer(**options, **more)
         return Recurrent(cell, **options)
