@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from gatewise import Cell, cell, cells, sigmoid, tanh
@@ -214,6 +216,28 @@ def test_files_that_do_not_fit(stream: Stream, tmp_path: Path) -> None:
     refused("gatewise did not write it")
     path.write_bytes(pickle.dumps(before))
     refused("is no safetensors file")
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_file_is_a_state_or_refused(stream: Stream, tmp_path: Path, data: st.DataObject) -> None:
+    """Bytes replaced anywhere, the file cut short: the numbers may be others, nothing else happens."""
+    path, before = tmp_path / "state", stream.state
+    stream.save_state(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at] = data.draw(st.sampled_from([*b'"\\{}[]:,.0123456789-e \x00', content[at] ^ 1, 255]))
+    path.write_bytes(content[: data.draw(st.integers(len(content) - 2, len(content)))])
+    try:
+        stream.load_state(path)
+    except ModelFileError as error:
+        message = str(error)
+        np.testing.assert_equal(stream.state, before)
+    else:
+        message = f"{path}: "
+    assert message.startswith(f"{path}: ")
+    assert {name: values.shape for name, values in stream.state.items()} == {"h": (L, B, H), "c": (L, B, H)}
 
 
 @pytest.mark.parametrize("rows", [3, [0, 7], 0.5, [True, False], "all"], ids=str)
