@@ -390,9 +390,11 @@ class Recurrent(Layer):
 
 def _padded(recorded: dict[str, Tensor], packing: Packing | None) -> dict[str, Tensor]:
     """Recorded values as ``[T, B, H]``, NaN past the end of a row."""
-    if packing is None:
+    if packing is None or not recorded:
         return recorded
-    return {name: packing.pad_with_nan(values) for name, values in recorded.items()}
+    steps = next(iter(recorded.values()))
+    past = packing.pad_with_nan(steps.new_zeros(len(steps), 1))  # [T, B, 1], 0 where a row runs
+    return {name: packing.pad(values, batch_first=False).add_(past) for name, values in recorded.items()}
 
 
 def _stacked(states: Sequence[Tensor]) -> Tensor:
