@@ -5,83 +5,17 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 from types import FrameType, FunctionType
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import Any, final
 
-from gatewise.language import names
 from gatewise.language.graph import CHANCES, Graph, Node, text, topological
+from gatewise.language.parameters import KINDS, Input, Kind, Parameter, Split, Vector
 from gatewise.language.printing import latex, plain
+from gatewise.language.rules import all_used, names_free, norms_used, products_in_place
 from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
 
-if TYPE_CHECKING:
-    # In the body a parameter is a symbol, and its name may be reused for what is made of it.
-    Split: TypeAlias = Any
-    Input: TypeAlias = Any
-    Vector: TypeAlias = Any
-else:
-
-    class Split:
-        """Annotation of a gate whose two parts stay apart.
-
-        ``n: Split`` gives ``n.x = W x_t + b_x`` and ``n.h = R h_{t-1} + b_h``.
-        """
-
-    class Input:
-        """Annotation of a gate that sees the input alone: ``W x_t + b_x``."""
-
-    class Vector:
-        """Annotation of one learned number per unit, e.g. a peephole."""
-
-
-class Kind(Enum):
-    """What a learned parameter of a cell stands for; the last two belong to `layer_norm`."""
-
-    GATE = "gate"
-    SPLIT = "split"
-    INPUT = "input"
-    VECTOR = "vector"
-    GAIN = "gain"
-    BIAS = "bias"
-
-
-_KINDS: dict[object, Kind] = {
-    inspect.Parameter.empty: Kind.GATE,
-    Split: Kind.SPLIT,
-    "Split": Kind.SPLIT,
-    Input: Kind.INPUT,
-    "Input": Kind.INPUT,
-    Vector: Kind.VECTOR,
-    "Vector": Kind.VECTOR,
-}
-
-
-@final
-@dataclass(frozen=True)
-class Parameter:
-    """What the network learns to feed into a cell, by name."""
-
-    name: str
-    kind: Kind
-
-    @property
-    def sees_input(self) -> bool:
-        """Whether it has rows in the input weights."""
-        return self.kind in (Kind.GATE, Kind.SPLIT, Kind.INPUT)
-
-    @property
-    def sees_state(self) -> bool:
-        """Whether it has rows in the recurrent weights."""
-        return self.kind in (Kind.GATE, Kind.SPLIT)
-
-    @property
-    def bars(self) -> tuple[str, ...]:
-        """The names of its pre-activations."""
-        if self.kind is Kind.SPLIT:
-            return names.bar(self.name, "x"), names.bar(self.name, "h")
-        return (names.bar(self.name),) if self.sees_input else ()
+__all__ = ["Cell", "Input", "Kind", "Parameter", "Split", "Vector", "cell"]
 
 
 @final
@@ -225,10 +159,10 @@ def cell(function: Callable[..., Any]) -> Cell:
     symbols |= {p.name: _feed(p, trace) for p in parameters}
     returned, local_values, trace.line = _run(function, states, symbols)
     next_states = _returned(returned, states, trace)
-    _all_used(parameters, next_states, trace)
-    _norms_used(next_states, local_values, trace)
+    all_used(parameters, next_states, trace)
+    norms_used(next_states, local_values, trace)
     parameters += tuple(_of_norms(trace))
-    _products_in_place(states, next_states, trace)
+    products_in_place(states, next_states, trace)
     values = _watchable(states, parameters, next_states, symbols, local_values, trace)
     return Cell(function, states, parameters, next_states, values, trace.graph)
 
@@ -244,8 +178,8 @@ def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...]
             trace.fail(f"parameter {p.name!r} has a default", "States and gates have none; remove it", line)
         if p.kind is not p.KEYWORD_ONLY:
             states.append(p.name)
-        elif p.annotation in _KINDS:
-            parameters.append(_declared(Parameter(p.name, _KINDS[p.annotation]), trace))
+        elif p.annotation in KINDS:
+            parameters.append(Parameter(p.name, KINDS[p.annotation]))
         else:
             trace.fail(
                 f"gate {p.name!r} is annotated {p.annotation!r}",
@@ -256,22 +190,8 @@ def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...]
         trace.fail("it has no state", "Make the state the first positional parameter: def f(h, *, a)", line)
     if not any(p.sees_input for p in parameters):
         trace.fail("nothing feeds the input in", "Declare a gate after the star: def f(h, *, a)", line)
-    declared = {*states, *(p.name for p in parameters)}
-    for gate in parameters:
-        for name in declared.intersection(gate.bars):
-            trace.fail(f"{name!r} is the name of what opens the gate {gate.name!r}", "Rename it", line)
+    names_free(states, parameters, trace)
     return tuple(states), tuple(parameters)
-
-
-def _declared(parameter: Parameter, trace: Trace) -> Parameter:
-    """A parameter, unless its name is taken."""
-    if parameter.kind is Kind.VECTOR and names.is_of_norm(parameter.name):
-        trace.fail(
-            f"vector {parameter.name!r} bears a name that layer_norm gives",
-            "Rename it",
-            trace.code.co_firstlineno,
-        )
-    return parameter
 
 
 def _of_norms(trace: Trace) -> Iterator[Parameter]:
@@ -332,57 +252,6 @@ def _returned(returned: Any, states: tuple[str, ...], trace: Trace) -> tuple[Nod
             f"Return the next value of each state, in order: return {expected}",
         )
     return tuple(trace.node_of(value, "the return") for value in values)
-
-
-def _all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
-    """Refuse parameters that no returned state depends on: they would be learned for nothing."""
-    used = {(node.name, node.part) for node in topological(outputs) if not node.args}
-    for p in parameters:
-        parts = {Kind.SPLIT: ("x", "h"), Kind.INPUT: ("x",)}.get(p.kind, ("",))
-        for part in parts:
-            if (p.name, part) not in used:
-                label = f"{p.name}.{part}" if p.kind is Kind.SPLIT else p.name
-                trace.fail(
-                    f"{p.kind.value} {label!r} is never used in what is returned",
-                    "Use it, or take the parameter away",
-                    trace.code.co_firstlineno,
-                )
-
-
-def _norms_used(outputs: tuple[Node, ...], local_values: Mapping[str, Any], trace: Trace) -> None:
-    """Refuse a normalised vector that no returned state depends on, like an unused parameter."""
-    nodes = set(topological(outputs))
-    called = {symbol._node: name for name, symbol in local_values.items() if isinstance(symbol, Symbol)}
-    for normal in trace.norms:
-        if normal.value not in nodes:
-            what = repr(called[normal.value]) if normal.value in called else "what this layer_norm(...) gives"
-            trace.fail(
-                f"{what} is normalised and never used in what is returned",
-                "Use it, or take it out of the layer_norm",
-                normal.line,
-            )
-
-
-def _products_in_place(states: tuple[str, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
-    """Refuse a product that is not used, and a projected vector anywhere but in the output."""
-    nodes, line = list(topological(outputs)), trace.code.co_firstlineno
-    if sum(node.op == "linear" for node in nodes) < trace.number("linear"):
-        trace.fail("a linear(...) is never used in what is returned", "Use it, or take it away", line)
-    projected = {node for node in nodes if node.op == "project"}
-    if len(projected) < trace.number("project"):
-        trace.fail("a project(...) is never used in what is returned", "Use it, or take it away", line)
-    if not projected <= {outputs[0]} or projected & {*outputs[1:], *(a for n in nodes for a in n.args)}:
-        trace.fail(
-            "a projected vector is used by something",
-            f"It is narrower than the others: only return it, as the next value of {states[0]!r}",
-            line,
-        )
-    if projected and trace.graph.leaf("state", states[0]) in nodes:
-        trace.fail(
-            f"it computes with its output {states[0]!r}, which is projected",
-            "The output is narrower than the other vectors: only gates see it",
-            line,
-        )
 
 
 def _watchable(

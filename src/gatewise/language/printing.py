@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from gatewise.language.graph import CHANCES, Node, topological
 
 if TYPE_CHECKING:
-    from gatewise.language.cell import Cell, Parameter
+    from gatewise.language.cell import Cell
+    from gatewise.language.parameters import Parameter
 
 # How tightly an operation binds: sums 1, products 2, signs 3; function calls and names 4.
 _BINDING = {"less": 0, "less_equal": 0, "add": 1, "sub": 1, "mul": 2, "div": 2, "neg": 3}

@@ -1,0 +1,74 @@
+"""The rules that the equations of a cell keep, each with its sentence for whoever breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gatewise.language import names
+from gatewise.language.graph import Node, topological
+from gatewise.language.parameters import Kind, Parameter
+from gatewise.language.symbols import Symbol, Trace
+
+
+def names_free(states: Iterable[str], parameters: Sequence[Parameter], trace: Trace) -> None:
+    """Refuse names that the package gives."""
+    line = trace.code.co_firstlineno
+    for p in parameters:
+        if p.kind is Kind.VECTOR and names.is_of_norm(p.name):
+            trace.fail(f"vector {p.name!r} bears a name that layer_norm gives", "Rename it", line)
+    declared = {*states, *(p.name for p in parameters)}
+    for gate in parameters:
+        for name in declared.intersection(gate.bars):
+            trace.fail(f"{name!r} is the name of what opens the gate {gate.name!r}", "Rename it", line)
+
+
+def all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
+    """Refuse parameters that no returned state depends on: they would be learned for nothing."""
+    used = {(node.name, node.part) for node in topological(outputs) if not node.args}
+    for p in parameters:
+        parts = {Kind.SPLIT: ("x", "h"), Kind.INPUT: ("x",)}.get(p.kind, ("",))
+        for part in parts:
+            if (p.name, part) not in used:
+                label = f"{p.name}.{part}" if p.kind is Kind.SPLIT else p.name
+                trace.fail(
+                    f"{p.kind.value} {label!r} is never used in what is returned",
+                    "Use it, or take the parameter away",
+                    trace.code.co_firstlineno,
+                )
+
+
+def norms_used(outputs: tuple[Node, ...], local_values: Mapping[str, Any], trace: Trace) -> None:
+    """Refuse a normalised vector that no returned state depends on, like an unused parameter."""
+    nodes = set(topological(outputs))
+    called = {symbol._node: name for name, symbol in local_values.items() if isinstance(symbol, Symbol)}
+    for normal in trace.norms:
+        if normal.value not in nodes:
+            what = repr(called[normal.value]) if normal.value in called else "what this layer_norm(...) gives"
+            trace.fail(
+                f"{what} is normalised and never used in what is returned",
+                "Use it, or take it out of the layer_norm",
+                normal.line,
+            )
+
+
+def products_in_place(states: tuple[str, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
+    """Refuse a product that is not used, and a projected vector anywhere but in the output."""
+    nodes, line = list(topological(outputs)), trace.code.co_firstlineno
+    if sum(node.op == "linear" for node in nodes) < trace.number("linear"):
+        trace.fail("a linear(...) is never used in what is returned", "Use it, or take it away", line)
+    projected = {node for node in nodes if node.op == "project"}
+    if len(projected) < trace.number("project"):
+        trace.fail("a project(...) is never used in what is returned", "Use it, or take it away", line)
+    if not projected <= {outputs[0]} or projected & {*outputs[1:], *(a for n in nodes for a in n.args)}:
+        trace.fail(
+            "a projected vector is used by something",
+            f"It is narrower than the others: only return it, as the next value of {states[0]!r}",
+            line,
+        )
+    if projected and trace.graph.leaf("state", states[0]) in nodes:
+        trace.fail(
+            f"it computes with its output {states[0]!r}, which is projected",
+            "The output is narrower than the other vectors: only gates see it",
+            line,
+        )
