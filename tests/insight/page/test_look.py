@@ -301,8 +301,8 @@ def test_findings_name_the_step_that_a_unit_remembers(tmp_path: Path) -> None:
     tokens = [["."] * 40, ["."] * 7 + ["("] + ["."] * 32]
     page = gatewise.look(layer, x, tmp_path / "p.html", tokens=tokens)
     assert page.findings[0].startswith(
-        "l0: unit 0 remembers step 7 “(” of row 1: of the +0.995 in its c at the end, +0.995 was written "
-        "there and kept for 32 steps (all steps' parts sum to the state; residual "
+        "l0: unit 0 remembers step 7 “(” of row 1: of the +0.995 in its c at the end, the largest part, "
+        "+0.995, was written there and kept for 32 steps (all steps' parts sum to the state; residual "
     )
     assert page.findings[1].startswith(
         "l0: unit 0 remembers longest: more than half of its c is still there after all 40 steps"
@@ -313,7 +313,7 @@ def test_findings_name_the_step_that_a_unit_remembers(tmp_path: Path) -> None:
 
 
 IDS = "x must be [T, B, I], or token ids [T, B], with steps and rows. Got"
-ROWS = "lengths must be one number of steps for each of 2 rows. Got"
+ROWS = "lengths must be one for each of 2 rows, from 0 to 5 steps, not all 0. Got"
 THEIRS = "the recurrent layers are torch's (the model itself); gatewise.accelerate(model) swaps them"
 
 

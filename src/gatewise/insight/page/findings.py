@@ -17,10 +17,7 @@ from gatewise.insight.units import probe
 
 Naming: TypeAlias = Callable[[int, int], str]  # from a step and a row, what the step is called
 
-_OLD = 4  # what is older than this part of a row is old
 _LARGE = 0.1  # of the largest state, what is worth telling
-_SHARE = 0.05  # of what was written to a unit, likewise
-_TINY = 1e-300
 _PROBED = 12  # features, at most
 
 
@@ -107,25 +104,22 @@ def _longest(half: HalfLife, steps: int) -> Sentence:
 
 
 def _old_writing(ledger: Ledger, layer: Studied, called: Naming, sample: Sample) -> list[Sentence]:
-    """The unit whose final state owes most to one step long before the end."""
+    """Of the units whose largest part of the final state is one step's writing, the oldest."""
     passage = layer.values.passage
-    age = _age(passage.order, passage.ends)
-    old = (age * _OLD >= passage.running.sum(0)) & passage.running
-    sizes = ledger.written.abs()
-    parts = sizes / (sizes.nansum(0) + ledger.initial.abs()).clamp_min(_TINY)
-    parts = parts.nan_to_num().masked_fill(~old[..., None], 0)
-    parts = parts * (ledger.total.abs() >= _LARGE * ledger.total.abs().max())
-    parts = parts[sample.first : sample.stop, : sample.rows]
-    if not float(parts.max()) > _SHARE:
+    sizes = ledger.written.abs().nan_to_num()
+    large = ledger.total.abs() >= _LARGE * ledger.total.abs().max()
+    largest = (sizes == sizes.amax(0)) & (sizes > ledger.initial.abs()) & large
+    age = (_age(passage.order, passage.ends)[..., None] * largest)[sample.first : sample.stop, : sample.rows]
+    if int(age.max()) < 1:
         return []
-    step = int(parts.amax((1, 2)).argmax())
-    row, unit = divmod(int(parts[step].argmax()), parts.size(2))
-    step += sample.first
+    step = int(age.amax((1, 2)).argmax())
+    row, unit = divmod(int(age[step].argmax()), age.size(2))
+    steps, step = int(age[step, row, unit]), step + sample.first
     part, total = float(ledger.written[step, row, unit]), float(ledger.total[row, unit])
     text = (
         f"{layer.values.layer}: unit {unit} remembers {called(step, row)} of row {row}: "
-        f"of the {total:+.3g} in its {ledger.state} at the end, {part:+.3g} was written there and kept for "
-        f"{int(age[step, row])} steps (all steps' parts sum to the state; residual {ledger.residual:.0e})."
+        f"of the {total:+.3g} in its {ledger.state} at the end, the largest part, {part:+.3g}, was written there and kept for "
+        f"{steps} steps (all steps' parts sum to the state; residual {ledger.residual:.0e})."
     )
     return [Sentence(text, layer.values.layer, unit, row, step)]
 

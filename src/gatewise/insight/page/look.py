@@ -158,7 +158,8 @@ def _run(
     ends = None if lengths is None else [int(length) for length in lengths]
     steps = x.size(1 if rows_first else 0)
     if ends is not None and (len(ends) != rows or not 1 <= max(ends) <= steps or min(ends) < 0):
-        raise ValueError(f"look: lengths must be one number of steps for each of {rows} rows. Got {ends}.")
+        wanted = f"one for each of {rows} rows, from 0 to {steps} steps, not all 0"
+        raise ValueError(f"look: lengths must be {wanted}. Got {ends}.")
     given = {} if ends is None else {"lengths": ends}
     return Run(
         model, x.detach(), ends, rows_first, call or (lambda x: model(x, **given)),
