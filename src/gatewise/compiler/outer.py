@@ -32,7 +32,7 @@ ARGUMENTS = Arguments(
 _ROWS = 256  # steps x rows whose products are summed before the next columns
 _COLUMNS = 96  # of a that go with them
 _PACK_FROM = 256  # columns of x from which it pays to lay those of a out anew
-_SIDE_BY_SIDE = 4  # vectors of columns of a that are added up at a time
+_SIDE_BY_SIDE = 6  # vectors of columns of a that are added up at a time
 
 
 def chunk(rows: int) -> int:
@@ -73,10 +73,6 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
         def own(column: Value, n: Value = n, steps: Value = steps, rows: Value = rows) -> Value:
             return code.at(packed, b.mul(b.sub(column, n), b.mul(steps, rows)))
 
-        with b.if_then(b.icmp_signed("!=", f["sum"], i64(0))):
-            add_up = tiles.module.globals.get("add_up") or _write_add_up(tiles)
-            to = code.at(f.pointer("sum"), n)
-            b.call(add_up, [to, code.at(a, n), b.sub(end, n), steps, rows, f["a.t"], f["a.b"]])
         with b.if_then(packs):
             for height, start, stop in even_rows(code, most, n, end):
                 with code.loop(start, stop, i64(height)) as column:
@@ -103,6 +99,10 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
                 tiles_over(m, blocks, masked=False)
             with code.loop(whole, met.M, i64(code.width)) as m:
                 tiles_over(m, 1, masked=True)
+        with b.if_then(b.icmp_signed("!=", f["sum"], i64(0))):
+            add_up = tiles.module.globals.get("add_up") or _write_add_up(tiles)
+            to = code.at(f.pointer("sum"), n)
+            b.call(add_up, [to, code.at(a, n), b.sub(end, n), steps, rows, f["a.t"], f["a.b"]])
 
 
 class _Met(NamedTuple):
