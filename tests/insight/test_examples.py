@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 MODULES = [
-    "attribution", "comparison", "decomposition", "dynamics", "flow", "keeping", "memory", "ranking",
+    "attribution", "comparison", "decomposition", "dynamics", "edit", "flow", "keeping", "memory", "ranking",
     "units", "watch",
 ]  # fmt: skip
 
