@@ -118,8 +118,9 @@ def _old_writing(ledger: Ledger, layer: Studied, called: Naming, sample: Sample)
     part, total = float(ledger.written[step, row, unit]), float(ledger.total[row, unit])
     text = (
         f"{layer.values.layer}: unit {unit} remembers {called(step, row)} of row {row}: "
-        f"of the {total:+.3g} in its {ledger.state} at the end, the largest part, {part:+.3g}, was written there and kept for "
-        f"{steps} steps (all steps' parts sum to the state; residual {ledger.residual:.0e})."
+        f"of the {total:+.3g} in its {ledger.state} at the end, the largest part, {part:+.3g}, "
+        f"was written there and kept for {steps} steps "
+        f"(all steps' parts sum to the state; residual {ledger.residual:.0e})."
     )
     return [Sentence(text, layer.values.layer, unit, row, step)]
 

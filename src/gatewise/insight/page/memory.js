@@ -34,7 +34,7 @@ function partRow(t, part) {
   const last = layer.reverse ? 0 : end(row) - 1;
   const kept = Math.abs(last - t);
   const number = element("data", { value: String(part) }, signed(part));
-  return element("tr", {}, element("td", {}, button), element("td", {}, number), element("td", {}, `${kept} steps`));
+  return element("tr", {}, element("td", {}, button), element("td", {}, number), element("td", {}, `${kept} step${kept === 1 ? "" : "s"}`));
 }
 
 let halvesPlaces = null;
