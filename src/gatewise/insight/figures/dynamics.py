@@ -126,10 +126,10 @@ def draw_eigenvalues(
     outside = np.abs(values) >= 1
     points = f"{len(values)} fixed point{'s' if len(values) > 1 else ''}"
     said = f"States grow along {int(outside.sum())} of {values.size} directions, at {points}"
-    told = "Inside the unit circle a direction shrinks, outside it grows; away from the real axis it turns."
+    told = "Inside the unit circle a direction shrinks, outside it grows; off the axis it turns."
     low, high = 1.1 * min(-1.0, values.real.min()), 1.1 * max(1.0, values.real.max())
     tall = 1.1 * max(1.0, np.abs(values.imag).max())
-    with page(6.6, min(5.8 * 2 * tall / (high - low), 8.0) + 0.7, heading or said, note or told) as figure:
+    with page(6.6, min(5.4 * 2 * tall / (high - low), 8.0) + 0.7, heading or said, note or told) as figure:
         axes = figure.subplots()
         axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=INK, linewidth=1))
         axes.axhline(0, color=FAINT, linewidth=0.8)
@@ -177,7 +177,7 @@ def draw_lyapunov(
     verb = "part" if mean[0] > 0 else "approach each other"
     said = f"Nearby states {verb}: the largest exponent is {signed(mean[0])} per step"
     told = f"{int((mean > 0).sum())} of {len(mean)} are positive. Above 0 differences grow. Thin lines: rows."
-    with page(9, 4, heading or said, note or told) as figure:
+    with page(9.6, 4, heading or said, note or told) as figure:
         axes = figure.subplots()
         at = np.arange(1, len(mean) + 1)
         drawn = np.where(np.isfinite(values), values, np.nan)  # minus infinity has no place

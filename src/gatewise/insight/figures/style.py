@@ -60,7 +60,7 @@ def page(width: float, body: float, heading: str, note: str) -> Iterator[Figure]
 
     Then everything is given the place that it needs, and stays there whatever the file's format.
     """
-    room = (width - 2 * MARGIN) * POINTS
+    room = 0.96 * (width - 2 * MARGIN) * POINTS  # dots of a coarse file make words a little wider
     texts: list[tuple[str, int, dict[str, Any]]] = [
         (_broken(heading, room, HEADING, bold=True), HEADING, {"fontweight": "bold"}),
         (_broken(note, room, NOTE), NOTE, {"color": SOFT}),
