@@ -17,7 +17,7 @@ from gatewise.insight.figures.forecasts import Example, draw_forecasts
 from gatewise.insight.figures.gates import Panel, draw_gates
 from gatewise.insight.figures.inputs import draw_attribution, draw_decomposition, draw_words
 from gatewise.insight.figures.memory import draw_half_life, draw_ledger, draw_saturation
-from gatewise.insight.figures.style import INK, SOFT, STYLE, save_figure, short
+from gatewise.insight.figures.style import save_figure, short
 from gatewise.insight.figures.units import draw_match, draw_probe, draw_ranking
 
 __all__ = [
@@ -30,5 +30,4 @@ __all__ = [
     "draw_fixed_points", "draw_eigenvalues", "draw_lyapunov",
     "draw_contrast",
     "save_figure", "short",
-    "INK", "SOFT", "STYLE",
 ]  # fmt: skip
