@@ -81,6 +81,20 @@ def test_a_run_patched_into_itself_is_itself(of: Cell) -> None:
     assert bool((h[3:, 0] != 0).all())
 
 
+def test_one_value_for_each_unit_is_put_in_where_it_is_not_nan() -> None:
+    layer, x = layer_of(cells.gru), sequence()
+    before = seen_by(layer, x)["l0"]
+    edited = gatewise.edit(layer, "l0", h=torch.tensor([0.5, torch.nan, -0.5, torch.nan]), steps=[2])
+    after = seen_by(edited, x)["l0"].h
+    assert same(
+        after[2],
+        torch.stack(
+            [torch.full((B,), 0.5), before.h[2, :, 1], torch.full((B,), -0.5), before.h[2, :, 3]], -1
+        ),
+    )
+    assert bool(after.isfinite().all())
+
+
 def test_a_whole_patch_takes_the_place_of_what_is_below() -> None:
     layer, x, other = layer_of(cells.gru, num_layers=2), sequence(), torch.randn(T, B, I)
     patched = gatewise.edit(layer, "l0", h=seen_by(layer, other)["l0"].h)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,12 +12,15 @@ from torch import Tensor
 
 from gatewise import Cell, Split, Vector, cell, cells, dropout, layer_norm, sigmoid, tanh, zoneout
 from gatewise.language.changes import (
+    edited,
+    of_value,
     projected,
     with_recurrent_dropout,
     with_zoneout,
     without_chance,
     written_out,
 )
+from gatewise.language.form import from_form, to_form
 from gatewise.language.graph import CHANCES, Node, topological
 from gatewise.nn.eager import evaluate
 
@@ -160,3 +164,60 @@ def test_a_changed_cell_is_the_same_cell_else(of: Cell, change) -> None:
     assert (found.name, found.states, found.parameters) == (of.name, of.states, of.parameters)
     assert [*found.values] == [*of.values]
     assert copy.deepcopy(found) is found
+
+
+@cell
+def summed(h, *, a, b):
+    """A product that two sums take in, one of them on the other side."""
+    product = sigmoid(a) * tanh(b)
+    h = (product + h) * (h - product)
+    return h
+
+
+@pytest.mark.parametrize("value", ["a_bar", "product", "h"])
+def test_an_edited_value_is_another_one_for_all_that_read_it_where_the_mask_is_set(value: str) -> None:
+    new = of_value(summed, value, lambda old: 2 * old - 1)
+    other = edited(summed, value, new, "mask")
+    leaves = leaves_of(other)
+    mask = other.graph.leaf("gate", "mask", "x")
+    a, b = (other.graph.leaf("gate", name) for name in "ab")
+    h = other.graph.leaf("state", "h")
+    found = {}
+    for on in (0.0, 1.0):
+        leaves[mask] = torch.full((B, H), on, dtype=torch.float64)
+        (found[on],) = evaluate(other.next_states, leaves)
+
+    def by_hand(change: Callable[[Tensor], Tensor]) -> Tensor:
+        def e(name: str, v: Tensor) -> Tensor:
+            return change(v) if name == value else v
+
+        product = e("product", e("a_bar", leaves[a]).sigmoid() * leaves[b].tanh())
+        return e("h", (product + leaves[h]) * (leaves[h] - product))
+
+    torch.testing.assert_close(found[0.0], by_hand(lambda v: v))
+    torch.testing.assert_close(found[1.0], by_hand(lambda v: 2 * v - 1))
+
+
+def test_an_edited_cell_is_a_cell_like_any_other() -> None:
+    new = of_value(summed, "a_bar", lambda a: -a)
+    other = edited(
+        edited(summed, "a_bar", new, "mask"),
+        "product",
+        summed.graph.leaf("gate", "given", "x"),
+        "on",
+        "given",
+    )
+    assert other.input_gates == ("a", "b", "mask", "on", "given")
+    assert other.state_gates == ("a", "b")
+    assert other.values["a_bar"] is summed.values["a_bar"]
+    assert other.values["mask_a_bar"].op == "where"
+    assert from_form(to_form(other)).signature() == other.signature()
+    assert edited(summed, "a_bar", new, "mask") is edited(summed, "a_bar", new, "mask")
+
+
+def test_a_sum_still_takes_in_the_product_that_is_edited() -> None:
+    other = edited(summed, "product", summed.graph.constant(0), "mask")
+    nodes = list(topological(other.next_states))
+    sums = [node for node in nodes if node.op in ("add", "sub") and summed.values["product"] in node.args]
+    assert [node.op for node in sums] == ["add", "sub"]
+    assert other.values["product"] not in {arg for node in nodes for arg in node.args}

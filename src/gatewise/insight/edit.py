@@ -113,11 +113,14 @@ def once_more(
     taken = " ".join([*cell.values, *cell.states, *(p.name for p in cell.parameters)])
     mask = next(f"edit_{n}" for n in count() if f"edit_{n}" not in taken)
     H = module.hidden_size
-    edit_ = Edit(name, chosen(units, H, f"edit: units of {who!r}"), steps, rows, _given(name, new, H))
-    given = "" if edit_.given is None else f"{mask}_given"
+    values, chosen_units = _given(name, new, H), chosen(units, H, f"edit: units of {who!r}")
+    if values is not None and values.dim() == 1:
+        chosen_units *= ~values.isnan().cpu()
+    given = "" if values is None else f"{mask}_given"
     new_cell = edited(cell, called, _node(cell, called, new, given), mask, given)
     names = {value: f"{mask}_{value}" for value in module.cell.values if f"{mask}_{value}" in new_cell.values}
-    return Edited(new_cell, (*before.edits, edit_), {**before.called, **names})
+    edits = (*before.edits, Edit(name, chosen_units, steps, rows, values))
+    return Edited(new_cell, edits, {**before.called, **names})
 
 
 def _found(model: nn.Module, where: str | Sequence[str]) -> dict[Layer, list[str]]:

@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
 
 from gatewise.insight.passage import Passage
 from gatewise.language import Cell
+from gatewise.nn.edited import Which
 from gatewise.nn.layer import Layer, Recorded
 
 if TYPE_CHECKING:
     from gatewise.insight.memory import HalfLife, Ledger, Saturation, TimeScale
-
-Which: TypeAlias = slice | Sequence[int]
 
 
 @final

@@ -117,12 +117,13 @@ def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell
     )
 
 
-def of_value(cell: Cell, name: str, function: FunctionType) -> Node:
-    """What a function in the language makes of the value `name`.
+def of_value(cell: Cell, name: str, function: Callable[[Any], Any]) -> Node:
+    """What a function in the language, made by ``def`` or ``lambda``, makes of the value `name`.
 
     Raises:
         CellError: it breaks a rule of the language, or would need weights or draws of its own.
     """
+    assert isinstance(function, FunctionType)
     trace = Trace(cell.name, function.__code__)
     trace.graph = cell.graph
     node = trace.node_of(function(Symbol(trace, cell.values[name])), f"the edit of {name}")

@@ -26,7 +26,7 @@ class Edit(NamedTuple):
     """One value of a cell, edited at some steps, in some rows, for some units.
 
     ``units [H]`` is 1 for those, else 0; None stands for all `steps` and all `rows`. `given` are the values
-    that are put in, ``[H]`` or ``[T, B, H]``, of which NaN is none; None where the equations say all.
+    that are put in, ``[H]`` or ``[T, B, H]``, of which NaN is none; None where the equations say it all.
     """
 
     name: str
@@ -34,6 +34,14 @@ class Edit(NamedTuple):
     steps: Which | None = None
     rows: Which | None = None
     given: Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many rows its gates have in the input weights, and how many columns the input has for them."""
+        H = len(self.units)
+        if self.given is None:
+            return H, 1
+        return 2 * H, 1 + H * (self.given.dim() == 3)
 
     def columns(self, layer: str, T: int, B: int) -> Tensor:
         """The further input ``[T, B, .]``.
@@ -58,7 +66,7 @@ class Edit(NamedTuple):
         if self.given is None:
             return units
         if self.given.dim() == 1:
-            return torch.cat([units, self.given[:, None].to(units)])
+            return torch.cat([units, self.given[:, None].to(units).nan_to_num()])
         return _diagonal(units, torch.eye(len(units), device="cpu"))
 
 
@@ -80,11 +88,9 @@ class Edited(NamedTuple):
             columns = [column.transpose(0, 1) for column in columns]
         w = walk.weights
         blocks = [edit.weights().to(w.weight_ih) for edit in self.edits]
-        weight_ih = _diagonal(w.weight_ih, *blocks)
-        bias_ih = w.bias_ih
-        if bias_ih is not None:
-            bias_ih = F.pad(bias_ih, (0, len(weight_ih) - len(bias_ih)))
-        weights = w._replace(weight_ih=weight_ih, bias_ih=bias_ih)
+        rows = sum(len(block) for block in blocks)
+        bias_ih = None if w.bias_ih is None else F.pad(w.bias_ih, (0, rows))
+        weights = w._replace(weight_ih=_diagonal(w.weight_ih, *blocks), bias_ih=bias_ih)
         x, record = torch.cat([walk.x, *columns], -1), [self.name_of(value) for value in walk.record]
         return walk._replace(cell=self.cell, x=x, weights=weights, record=record)
 
@@ -94,7 +100,7 @@ class Edited(NamedTuple):
 
     def own(self, name: str, by_weight: Tensor) -> Tensor:
         """Of what belongs to each element of a weight, the part of those that the layer has."""
-        rows, columns = _diagonal(*(edit.weights() for edit in self.edits)).shape
+        rows, columns = map(sum, zip(*(edit.size for edit in self.edits), strict=True))
         if name == "weight_ih":
             return by_weight[:-rows, :-columns]
         return by_weight[:-rows] if name == "bias_ih" else by_weight
