@@ -23,7 +23,7 @@ BELOW: dict[str, set[str]] = {
     "runtime": {"compiler", "language"},
     "nn": {"runtime", "compiler", "language", "cells"},
     "insight": {"nn", "compiler", "language", "cells"},
-    "interop": {"nn", "language", "cells"},
+    "interop": {"nn", "runtime", "language", "cells"},
     "tasks": {"insight", "nn", "runtime", "compiler", "language", "cells"},
     "apps": {"tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
 }

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from gatewise import Cell, cells, nn
 from gatewise.nn import eager
 from gatewise.nn.scan import scan
-from gatewise.nn.weights import Weights, shapes
+from gatewise.nn.weights import Weights
+from gatewise.runtime.weights import shapes
 from tests.cells.statements import VARIANTS, Variant, stated
 
 variants = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.cell.name)

@@ -220,6 +220,8 @@ def test_what_it_refuses() -> None:
         ours.GRU(I, H, checkpoint=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"checkpoint must be a number of steps, or 0 for none\. Got -1\."):
         ours.GRU(I, H, checkpoint=-1)
+    with pytest.raises(ValueError, match=r"checkpoint must be a number of steps, or 0 for none\. Got True\."):
+        ours.GRU(I, H, checkpoint=True)
     layer, x = ours.GRU(I, H, checkpoint=3), torch.randn(T, B, I, requires_grad=True)
     with pytest.raises(RuntimeError, match=r"checkpoint must be 0 .* \(create_graph=True\)"):
         torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)

@@ -15,7 +15,8 @@ from gatewise import Cell, Vector, cell, cells
 from gatewise.language.changes import projected
 from gatewise.language.graph import OPERATIONS, Graph
 from gatewise.nn import eager
-from gatewise.nn.weights import Weights, shapes
+from gatewise.nn.weights import Weights
+from gatewise.runtime.weights import shapes
 from tests.nn.layers import mixed
 
 T, B, I, H = 6, 3, 4, 5

@@ -36,7 +36,7 @@ def arguments(
     _positive("num_layers", num_layers)
     _projection(cell, hidden_size, proj_size)
     _typed("checkpoint", checkpoint, int)
-    if checkpoint < 0:
+    if isinstance(checkpoint, bool) or checkpoint < 0:
         raise ValueError(f"checkpoint must be a number of steps, or 0 for none. Got {checkpoint}.")
 
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from gatewise.language import Cell
 from gatewise.language.changes import projected
-from gatewise.nn.chance import Chance
+from gatewise.nn.chance import Chance, drawn
 from gatewise.nn.edited import Edited
 from gatewise.nn.listening import here
 from gatewise.nn.packed import Packing
-from gatewise.nn.weights import Scanned, Walk, Weights, shapes
+from gatewise.nn.weights import Scanned, Walk, Weights
+from gatewise.runtime.weights import shapes
 
 # One state as itself, several as a tuple.
 Hidden: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -78,13 +79,11 @@ class Layer(nn.Module):
         """What decides in training where equations leave something to chance, seeded by torch's generator."""
         if not self.training or not equations.takes_chances:
             return None
-        return Chance(int(torch.randint(2**63 - 1, (), device="cpu")))
+        return drawn()
 
     def _weights(self, suffix: str) -> Weights:
         def get(name: str) -> Any:
-            found = self._parameters.get(
-                name + suffix
-            )  # much faster than an attribute, which may be computed
+            found = self._parameters.get(name + suffix)  # faster than an attribute, which may be computed
             return getattr(self, name + suffix) if found is None else found
 
         return Weights(

@@ -59,7 +59,8 @@ def load(path: str | Path) -> Recurrent:
     """Read recurrent layers that `save` wrote, on the CPU, in `eval` mode. Nothing in the file is executed.
 
     They run the equations in the file. If these are the ones of `LSTM`, `GRU` or `RNN`, the layers are of
-    that class, else, and where it has no projection, a `Recurrent`. Of the file of a task, such as a `Forecaster`, the layers alone are read.
+    that class (unless they project and torch's do not), else a `Recurrent`. Of the file of a task, such as a
+    `Forecaster`, the layers alone are read.
 
     Raises:
         ModelFileError: the file is damaged, foreign, of a newer version, or describes no layers.

@@ -60,27 +60,3 @@ class Scanned(NamedTuple):
     output: Tensor
     states: tuple[Tensor, ...]
     recorded: dict[str, Tensor]
-
-
-def shapes(
-    cell: Cell, input_size: int, hidden_size: int, bias: bool = True, proj_size: int = 0
-) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the parameters of one layer in one direction, in the order of `torch.nn`.
-
-    Raises:
-        ValueError: a `Vector` of the cell bears the name of a weight.
-    """
-    H, P = hidden_size, proj_size or hidden_size
-    rows_ih, rows_hh = len(cell.input_gates) * H, len(cell.state_gates) * H
-    weights: dict[str, tuple[int, ...]] = {"weight_ih": (rows_ih, input_size), "weight_hh": (rows_hh, P)}
-    if bias:
-        weights |= {"bias_ih": (rows_ih,), "bias_hh": (rows_hh,)}
-    vectors: dict[str, tuple[int, ...]] = dict.fromkeys(cell.vectors, (H,))
-    rows = len(cell.linears) * H
-    linear: dict[str, tuple[int, ...]] = {"weight_linear": (rows, H)} if rows else {}
-    linear |= {"bias_linear": (rows,)} if rows and bias else {}
-    projection: dict[str, tuple[int, ...]] = {"weight_hr": (proj_size, H)} if proj_size else {}
-    for name in vectors:
-        if name in Weights._fields:
-            raise ValueError(f"cell {cell.name!r}: Vector {name!r} bears the name of a weight. Rename it.")
-    return weights | vectors | linear | projection

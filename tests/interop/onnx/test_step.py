@@ -14,7 +14,8 @@ from gatewise.interop.onnx.builder import Builder
 from gatewise.interop.onnx.step import Scanner, from_input, step
 from gatewise.language.changes import with_recurrent_dropout, without_chance, written_out
 from gatewise.nn import eager
-from gatewise.nn.weights import Weights, shapes
+from gatewise.nn.weights import Weights
+from gatewise.runtime.weights import shapes
 from tests.interop.onnx.models import by_onnx_runtime
 
 B, I, H, P = 3, 4, 6, 2
