@@ -27,7 +27,7 @@ from gatewise.language.form_reading import (
 from gatewise.language.graph import CHANCES, Graph, Node, topological
 
 VERSION = 1
-MOST_STATES, MOST_PARAMETERS, MOST_NODES, MOST_VALUES, MOST_ARGUMENTS = 64, 256, 4096, 1024, 64
+MOST_STATES, MOST_PARAMETERS, MOST_NODES, MOST_VALUES, MOST_ARGUMENTS = 64, 256, 1024, 1024, 64
 
 Form = dict[str, Any]
 
