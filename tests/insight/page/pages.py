@@ -39,7 +39,7 @@ def two(h, a, b, *, f, g, o):  # type: ignore[no-untyped-def]
     return h, a, b
 
 
-CELLS = [cells.rnn, cells.lstm, cells.gru, cells.lstm_layer_norm, leaky, two]
+CELLS = [cells.rnn, cells.lstm, cells.gru, cells.lstm_layer_norm, cells.lstm_peephole, leaky, two]
 
 
 class Reader(nn.Module):

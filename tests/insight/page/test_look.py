@@ -30,6 +30,7 @@ from tests.insight.page.pages import (
 OPERATIONS: dict[str, Any] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "tanh": np.tanh,
     "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "zoneout": lambda old, new, rate: rate * old + (1 - rate) * new, "dropout": lambda a, rate: a,
 }  # fmt: skip
 
 
@@ -78,30 +79,73 @@ def test_the_page_has_the_numbers_of_the_recording(cell: Cell, tmp_path: Path) -
             np.testing.assert_array_equal(array(named(part["values"], name)), values.detach().numpy())
 
 
+def check_memories(part: dict[str, Any], values: dict[str, Any], entering: dict[str, Any]) -> None:
+    """What is kept and written makes the state, step after step, and the ledgers say what is left of it."""
+    vectors = {name: array(vector) for name, vector in part["vectors"].items()}
+    begins = array(part["begins"])[..., None]
+    for kept in part["kept"]:
+        keep, write = (evaluate(kept[what], values, entering, vectors) for what in ("keep", "write"))
+        state = values[kept["state"]]
+        np.testing.assert_allclose(keep * entering[kept["state"]] + write, state, atol=2e-6)
+        if kept["ledger"] is None:
+            continue
+        left = array(part["states"][kept["state"]]["initial"]).astype(np.float64)
+        initial = left
+        for t in range(len(state))[:: -1 if part["reverse"] else 1]:
+            after = keep[t] * np.where(begins[t], initial, left) + write[t]
+            left = np.where(np.isfinite(state[t]), after, left)
+        ran = np.isfinite(state).any((0, 2))
+        parts = np.nansum(array(kept["ledger"]), 0) + array(kept["start"])
+        np.testing.assert_allclose(parts[ran], left[ran], atol=5e-6)
+        np.testing.assert_allclose(array(kept["total"])[ran], left[ran], atol=5e-6)
+        assert kept["residual"] < 1e-5
+
+
+def check_terms(part: dict[str, Any]) -> None:
+    values = values_of(part)
+    entering = entering_of(part, values)
+    vectors = {name: array(vector) for name, vector in part["vectors"].items()}
+    for line in part["lines"]:
+        found = evaluate(line["term"], values, entering, vectors)
+        np.testing.assert_allclose(found, values[line["name"]], atol=2e-6, err_msg=line["name"])
+    check_memories(part, values, entering)
+
+
 @pytest.mark.parametrize("cell", [c for c in CELLS if c.name != "rnn"], ids=lambda cell: cell.name)
 def test_terms_states_and_ledgers_hold_in_the_numbers_of_the_page(cell: Cell, tmp_path: Path) -> None:
     layer, lengths = layer_of(cell, bidirectional=True), [9, 4, 1]
     gatewise.look(layer, sequence(9, 3, 3), tmp_path / "p.html", lengths=lengths)
     for part in data_of(tmp_path / "p.html")["layers"]:
-        values = values_of(part)
-        entering = entering_of(part, values)
-        vectors = {name: array(vector) for name, vector in part["vectors"].items()}
-        order = range(9)[:: -1 if part["reverse"] else 1]
-        for line in part["lines"]:
-            found = evaluate(line["term"], values, entering, vectors)
-            np.testing.assert_allclose(found, values[line["name"]], atol=2e-6, err_msg=line["name"])
-        for kept in part["kept"]:
-            keep, write = (evaluate(kept[what], values, entering, vectors) for what in ("keep", "write"))
-            state = values[kept["state"]]
-            np.testing.assert_allclose(keep * entering[kept["state"]] + write, state, atol=2e-6)
-            left = np.zeros(state.shape[1:])
-            for t in order:  # what is left of all writing, step after step
-                steps = np.isfinite(state[t])
-                left = np.where(steps, keep[t] * np.where(array(part["begins"])[t][:, None], 0, left), left)
-                left = np.where(steps, left + write[t], left)
-            np.testing.assert_allclose(np.nansum(array(kept["ledger"]), 0), left, atol=5e-6)
-            np.testing.assert_allclose(array(kept["total"]), left, atol=5e-6)
-            assert kept["residual"] < 1e-5
+        assert part["kept"]
+        check_terms(part)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"zoneout": (0.1, 0.3)}, {"learn_initial_state": True}, {"recurrent_dropout": 0.3}, {"proj_size": 2}],
+    ids=lambda options: next(iter(options)),
+)
+def test_options_of_layers(options: dict[str, Any], tmp_path: Path) -> None:
+    layer = layer_of(cells.lstm, **options)
+    gatewise.look(layer, sequence(9, 3, 3), tmp_path / "p.html")
+    (part,) = data_of(tmp_path / "p.html")["layers"]
+    if "proj_size" in options:
+        assert [value["shape"] for value in part["values"] if value["name"] in "hc"] == [[9, 3, 2], [9, 3, 5]]
+        assert part["output"] == {
+            "state": "h", "projected": True, "term": ["mul", ["v", "o"], ["tanh", ["v", "c"]]]
+        }  # fmt: skip
+        part["lines"] = [line for line in part["lines"] if line["name"] != "h"]
+    check_terms(part)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_resets_and_initial_states(bidirectional: bool, tmp_path: Path) -> None:
+    layer, x = layer_of(cells.gru, bidirectional=bidirectional), sequence(9, 3, 3)
+    start, reset = sequence(1 + bidirectional, 3, 5), sequence(9, 3) > 0.5
+    gatewise.look(layer, x, tmp_path / "p.html", call=lambda x: layer(x, start, reset=reset))
+    for k, part in enumerate(data_of(tmp_path / "p.html")["layers"]):
+        np.testing.assert_array_equal(array(part["states"]["h"]["initial"]), start[k].numpy())
+        check_terms(part)
 
 
 def test_every_memory_of_a_cell_is_there(tmp_path: Path) -> None:

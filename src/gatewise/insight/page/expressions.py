@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from gatewise.insight.keeping import Kept
 from gatewise.language import Cell
 from gatewise.language.graph import CHANCES, OPERATIONS, Node
 
@@ -46,4 +47,36 @@ def expression(node: Node, names: Mapping[Node, str], by_name: bool = True) -> E
     parts = [expression(arg, names) for arg in node.args]
     if any(part is None for part in parts):
         return None
-    return [node.op, *parts, *([node.value] if node.op in CHANCES else [])]
+    return _plainer([node.op, *parts, *([node.value] if node.op in CHANCES else [])])
+
+
+def _plainer(term: list[Any]) -> list[Any]:
+    """``1 - d`` for ``1 + (-1) * d``."""
+    match term:
+        case ["mul", -1.0, part]:
+            return ["neg", part]
+        case ["add", left, ["neg", part]]:
+            return ["sub", left, part]
+    return term
+
+
+def remembered(cell: Cell) -> dict[str, Kept]:
+    """States whose next value is ``keep * old + write`` as it is written, though gates may see the old one.
+
+    The memory of an LSTM with peepholes: each step does that sum, but the state is not affine in its old one,
+    so that it has no ledger (`gatewise.insight.keeping`).
+
+    Example:
+        >>> from gatewise import cells
+        >>> remembered(cells.lstm_peephole)["c"].gate
+        'f'
+    """
+    names, found = names_of(cell), {}
+    for state, node in zip(cell.states, cell.next_states, strict=True):
+        old = cell.graph.leaf("state", state)
+        for product, rest in (node.args, node.args[::-1]) if node.op == "add" else ():
+            if product.op == "mul" and old in product.args and rest is not old:
+                keep = product.args[product.args[0] is old]
+                found[state] = Kept(state, keep, rest, names.get(keep, f"what keeps {state}"))
+                break
+    return found

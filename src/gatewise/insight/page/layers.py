@@ -17,7 +17,7 @@ from torch import Tensor
 from gatewise.insight.flow import Flow
 from gatewise.insight.keeping import Kept, kept_states
 from gatewise.insight.memory import HalfLife, Ledger, Saturation, half_life, ledger, saturation
-from gatewise.insight.page.expressions import expression, names_of, recorded
+from gatewise.insight.page.expressions import expression, names_of, recorded, remembered
 from gatewise.insight.page.sample import Sample, Size
 from gatewise.insight.watch import Values
 from gatewise.language import Cell
@@ -60,8 +60,8 @@ class Studied:
 
     @property
     def kept(self) -> dict[str, Kept]:
-        """The states that a gate keeps."""
-        return kept_states(self.cell)
+        """The states that are kept and written to; those without a ledger only as it is written."""
+        return remembered(self.cell) | kept_states(self.cell)
 
     @property
     def size(self) -> Size:
@@ -117,12 +117,17 @@ class Studied:
         return ["v", extra] if found is None else found
 
     def _kept(self, kept: Kept, cut: _Cut) -> dict[str, Any]:
-        found, half = self.ledgers[kept.state], self.half_lives[kept.state]
-        return {
+        memory = {
             "state": kept.state,
             "gate": kept.gate,
             "keep": self._term(kept.keep, f"keep of {kept.state}"),
             "write": self._term(kept.write, f"write of {kept.state}"),
+            "ledger": None,
+        }
+        if kept.state not in self.ledgers:
+            return memory
+        found, half = self.ledgers[kept.state], self.half_lives[kept.state]
+        return memory | {
             "ledger": packed(cut.array(found.written)),
             "start": packed(cut.rows(found.initial)),
             "total": packed(cut.rows(found.total)),
@@ -204,7 +209,7 @@ def packed(values: Tensor) -> dict[str, Any]:
 
 def _value(name: str, values: Tensor, cell: Cell, cut: _Cut) -> dict[str, Any]:
     node = cell.values[name]
-    kept = {kept.keep for kept in kept_states(cell).values()}
+    kept = {kept.keep for kept in (remembered(cell) | kept_states(cell)).values()}
     known = values[values.isfinite()]
     within = bool(known.numel()) and bool(((known >= 0) & (known <= 1)).all())
     gate = node.op == "sigmoid" or (node in kept and within)

@@ -89,9 +89,9 @@ function drawLength(pen, y, width, length) {
 
 function showMemory() {
   const { layer, row } = view;
-  byId("memory-none").hidden = Boolean(layer.kind);
-  byId("memory-part").hidden = !layer.kind;
-  if (!layer.kind || !end(row)) return;
+  byId("memory-none").hidden = Boolean(layer.kind?.ledger);
+  byId("memory-part").hidden = !layer.kind?.ledger;
+  if (!layer.kind?.ledger || !end(row)) return;
   showLedger();
   showHalves();
 }

@@ -42,7 +42,7 @@ function begin() {
   choose({});
   page.findings.some(go);
   const { layer, row } = view;
-  if (view.step > 0 || !layer.kind || !end(row)) return;
+  if (view.step > 0 || !layer.kind?.ledger || !end(row)) return;
   const of = partsOf();
   choose({ step: range(0, end(row)).reduce((a, b) => (Math.abs(of(b)) > Math.abs(of(a)) ? b : a)) });
 }

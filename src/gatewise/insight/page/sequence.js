@@ -7,7 +7,7 @@ const pictures = new Map();
 /** The units of a value from below, in the order that is chosen. */
 function ordered(layer, called, row) {
   const units = range(0, layer.width(called));
-  const by = { peak: () => peaks(layer, called, row), memory: () => layer.kind && [...numbers(layer.kind.realised)] };
+  const by = { peak: () => peaks(layer, called, row), memory: () => layer.kind?.ledger && [...numbers(layer.kind.realised)] };
   const keys = by[view.order]?.();
   return keys ? units.sort((a, b) => keys[a] - keys[b] || a - b) : units;
 }

@@ -1,6 +1,7 @@
 // One step of one unit: what is forgotten, what is written, what is said, drawn with its numbers.
 
 const PIPE = 34;
+const LONG = 18; // letters of a label
 
 /** Everything that a step does to a unit's memory, as numbers. */
 function stepOf(layer, t, row, unit) {
@@ -45,7 +46,8 @@ function sluice(x, y, open, colour) {
 }
 
 function words(x, y, text, anchor = "middle", strong = false) {
-  return vector("text", { x, y, "text-anchor": anchor, class: strong ? "strong" : "" }, text);
+  const shown = text.length > LONG ? `${text.slice(0, LONG - 1)}\u2026` : text;
+  return vector("text", { x, y, "text-anchor": anchor, class: strong ? "strong" : "" }, shown);
 }
 
 /** What goes through gates: content in, product out, with all labels. */
@@ -114,7 +116,7 @@ function writeCard(step, state, most) {
 }
 
 function speakCard(step, layer, most, number) {
-  const called = layer.output.projected ? "output, before it is projected" : layer.output.state;
+  const called = layer.output.projected ? "before projecting" : layer.output.state;
   const memory = layer.kind?.state;
   if (!step.said) {
     const same = memory === layer.output.state;
