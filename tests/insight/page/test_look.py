@@ -84,8 +84,11 @@ def check_memories(part: dict[str, Any], values: dict[str, Any], entering: dict[
     vectors = {name: array(vector) for name, vector in part["vectors"].items()}
     begins = array(part["begins"])[..., None]
     for kept in part["kept"]:
-        keep, write = (evaluate(kept[what], values, entering, vectors) for what in ("keep", "write"))
         state = values[kept["state"]]
+        keep, write = (
+            np.broadcast_to(evaluate(kept[what], values, entering, vectors), state.shape)
+            for what in ("keep", "write")
+        )
         np.testing.assert_allclose(keep * entering[kept["state"]] + write, state, atol=2e-6)
         if kept["ledger"] is None:
             continue
