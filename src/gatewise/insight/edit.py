@@ -110,9 +110,7 @@ def once_more(
     called = before.name_of(name)
     if cell.values[called].op == "project":
         raise ValueError(f"edit: {name!r} of {who!r} is projected. Edit what it is made of.")
-    taken = " ".join([*cell.values, *cell.states, *(p.name for p in cell.parameters)])
-    mask = next(f"edit_{n}" for n in count() if f"edit_{n}" not in taken)
-    H = module.hidden_size
+    mask, H = _free_name(cell), module.hidden_size
     values, chosen_units = _given(name, new, H), chosen(units, H, f"edit: units of {who!r}")
     if values is not None and values.dim() == 1:
         chosen_units *= ~values.isnan().cpu()
@@ -142,6 +140,12 @@ def _found(model: nn.Module, where: str | Sequence[str]) -> dict[Layer, list[str
         if not any(fnmatchcase(name, pattern) for name in known):
             raise ValueError(f"edit: no layer is called {pattern!r}. There are {', '.join(known)}.")
     return found
+
+
+def _free_name(cell: Cell) -> str:
+    """A name that no name in the cell has in it."""
+    taken = " ".join([*cell.values, *cell.states, *(p.name for p in cell.parameters)])
+    return next(f"edit_{n}" for n in count() if f"edit_{n}" not in taken)
 
 
 def _node(cell: Cell, name: str, new: New, given: str) -> Node:
