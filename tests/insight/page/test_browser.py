@@ -267,6 +267,13 @@ def test_words_carry_the_colour_of_the_unit(opened: Opened, pages: dict[str, Pat
         reds = [int(tint.removeprefix("rgb(").split(",")[0]) for tint in tints]
         signs = [red >= 196 for red in reds]  # orange has more red than blue has
         assert signs == (h[:6, 0, 2] >= 0).tolist()
+        shares = array(data_of(pages["text"])["shares"]["steps"])[:6, 0]
+        tints = page.eval_on_selector_all(
+            "#shares-text span", "all => all.map(one => getComputedStyle(one).backgroundColor)"
+        )
+        reds = [int(tint.removeprefix("rgb(").split(",")[0]) for tint in tints]
+        strong = np.abs(shares) > 0.05 * np.abs(shares).max()
+        assert (np.array(reds) >= 196)[strong].tolist() == (shares > 0)[strong].tolist()
         page.click("#text span:nth-child(4)")
         settle(page)
         assert chosen(page)[3] == 3

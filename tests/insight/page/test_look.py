@@ -256,6 +256,17 @@ def test_one_row_needs_no_batch(tmp_path: Path) -> None:
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "batch.html").read_bytes()
 
 
+def test_cells_of_one_name_have_their_own_equations(tmp_path: Path) -> None:
+    below, above, last = (layer_of(cells.lstm, n, 5, zoneout=rate) for n, rate in ((3, 0), (5, 0.1), (5, 0)))
+    model = nn.ModuleList([below, above, last])
+    gatewise.look(model, sequence(4, 2, 3), tmp_path / "p.html", call=lambda x: last(above(below(x)[0])[0]))
+    text = (tmp_path / "p.html").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r'data-cell="(.*?)">(.*?)</div>', text))
+    data = data_of(tmp_path / "p.html")
+    assert [layer["equations"] for layer in data["layers"]] == ["lstm 1", "lstm 2", "lstm 1"]
+    assert {key: "zoneout" in block for key, block in blocks.items()} == {"lstm 1": False, "lstm 2": True}
+
+
 def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
     layer = layer_of(cells.lstm, num_layers=2, dropout=0.5)
     model = nn.ModuleDict({"layer": layer, "other": nn.Linear(1, 1).eval()})

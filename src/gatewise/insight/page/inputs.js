@@ -44,6 +44,8 @@ function showShares() {
   const { row, zoom, step } = view;
   const most = range(0, end(row)).reduce((a, b) => (Math.abs(stepShare(b)) > Math.abs(stepShare(a)) ? b : a), 0);
   drawBars(byId("shares"), { of: stepShare, zoom, step });
+  byId("shares-text").hidden = !page.tokens;
+  if (page.tokens) paint(byId("shares-text"), stepShare);
   byId("shares-words").textContent =
     `Integrated gradients share out ${page.explained}, ${short(at(page.shares.scores, row))} in row ${row}, less what it is for an input of zeros, ` +
     `among the steps: ${signed(stepShare(step))} to ${stepName(step, row)}, most to ${stepName(most, row)} with ${signed(stepShare(most))}. ` +

@@ -77,7 +77,6 @@ class Studied:
         extra = passage.exact().compute(self._unwritten()) if self._unwritten() else {}
         return {
             "name": self.values.layer,
-            "equations": self.cell.name,
             "width_all": passage.units,
             "units": units,
             "reverse": passage.walk.reverse,

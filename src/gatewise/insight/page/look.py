@@ -115,8 +115,9 @@ def look(
     notes += _left_out(run, layers, sample, feature_names)
     said = sentences(layers, naming(tokens, times), sample, shares, explained)
     if features:
-        said += followed(layers, _time_first(run.x, run.batch_first), features)
-    cells: dict[str, Cell] = {layer.cell.name: layer.cell for layer in layers}
+        said += followed(layers, _time_first(run.x, run.batch_first).cpu(), features)
+    cells = _equations(layers)
+    keys = {cell.signature(): key for key, cell in cells.items()}
     data = {
         "rows": sample.rows,
         "first": sample.first,
@@ -125,7 +126,7 @@ def look(
         "lengths": run.lengths and list(run.lengths)[: sample.rows],
         "tokens": _cut_words(tokens, sample),
         "times": _cut_words(times, sample),
-        "layers": [layer.shown(sample) for layer in layers],
+        "layers": [layer.shown(sample) | {"equations": keys[layer.cell.signature()]} for layer in layers],
         "inputs": _inputs(run, features, sample),
         "shares": shares and _shares(shares, features, sample),
         "explained": explained,
@@ -165,6 +166,16 @@ def _run(
         model, x.detach(), ends, rows_first, call or (lambda x: model(x, **given)),
         output or squares_of_last(ends, rows_first),
     )  # fmt: skip
+
+
+def _equations(layers: Sequence[Studied]) -> dict[str, Cell]:
+    """The cells that are not the same, each by a name of its own."""
+    cells = {layer.cell.signature(): layer.cell for layer in layers}.values()
+    names = [cell.name for cell in cells]
+    return {
+        cell.name if names.count(cell.name) == 1 else f"{cell.name} {k}": cell
+        for k, cell in enumerate(cells, 1)
+    }
 
 
 def _watched(run: Run, notes: list[str]) -> list[Studied]:

@@ -133,33 +133,34 @@ function showInput() {
   byId("input-lines").setAttribute("aria-label", `The input; at ${stepName(step, view.row)}: ${said}`);
 }
 
-let shownText = null;
-
-/** The words of a row, each in the colour of the chosen value of the chosen unit. */
-function showText() {
-  const { layer, row, unit, step, value } = view;
-  if (!page.tokens) return;
-  byId("text-part").hidden = false;
-  if (shownText !== row) byId("text").replaceChildren(...tokensOf(row));
-  shownText = row;
-  const gate = isGateValue(layer, value);
-  const most = Math.max(...range(0, end(row)).map((t) => Math.abs(layer.value(value, t, row, unit)) || 0), 1e-12);
-  byId("text-title").textContent = `The text, coloured by ${value} of unit ${layer.units[unit]}`;
-  [...byId("text").children].forEach((token, t) => {
-    const number = layer.value(value, t, row, unit);
-    const colour = colourOf(number, gate, most);
+/** The words of a row, each in the colour of its number: `of(t)`, a gate or signed. */
+function paint(text, of, gate = false) {
+  const { row, step } = view;
+  if (text.dataset.row !== String(row)) text.replaceChildren(...tokensOf(row));
+  text.dataset.row = String(row);
+  text.classList.toggle("spaced", page.tokens[row].some((word) => [...word].length > 1));
+  const most = range(0, end(row)).reduce((top, t) => Math.max(top, Math.abs(of(t)) || 0), 1e-30);
+  [...text.children].forEach((token, t) => {
+    const colour = colourOf(of(t), gate, most);
     token.style.background = `rgb(${colour.join()})`;
     token.style.color = inkOn(colour);
-    token.title = `${stepName(t, row)}: ${short(number)}`;
+    token.title = `${stepName(t, row)}: ${short(of(t))}`;
     token.classList.toggle("here", t === step);
   });
 }
 
 function tokensOf(row) {
   const words = page.tokens[row].slice(0, end(row));
-  const spaced = words.some((word) => [...word].length > 1);
-  byId("text").classList.toggle("spaced", spaced);
   return words.map((word, t) => element("span", { "data-step": String(t) }, word.trim() === "" ? "\u2423" : word));
+}
+
+/** The text, coloured by the chosen value of the chosen unit. */
+function showText() {
+  const { layer, row, unit, value } = view;
+  if (!page.tokens) return;
+  byId("text-part").hidden = false;
+  byId("text-title").textContent = `The text, coloured by ${value} of unit ${layer.units[unit]}`;
+  paint(byId("text"), (t) => layer.value(value, t, row, unit), isGateValue(layer, value));
 }
 
 let shownValues = null;
@@ -218,9 +219,8 @@ function sequenceControls() {
     pointing(byId(id), () => stepAxis(byId(id).clientWidth, view.zoom), (t) => choose({ step: t }), (t) => `${stepName(t, view.row)}: ${said(t)}`);
   }
   byId("every-input").addEventListener("change", redraw);
-  byId("text").addEventListener("click", (event) => {
-    const step = event.target.dataset?.step;
-    if (step !== undefined) choose({ step: Number(step) });
-  });
+  for (const text of document.querySelectorAll(".text")) {
+    text.addEventListener("click", ({ target }) => target.dataset.step && choose({ step: Number(target.dataset.step) }));
+  }
   onChange(showSequence);
 }
