@@ -16,9 +16,9 @@ from gatewise.insight.flow import gradient_flow
 from gatewise.insight.page.document import document, write
 from gatewise.insight.page.findings import followed, naming, sentences
 from gatewise.insight.page.layers import Studied, packed, studied
-from gatewise.insight.page.run import SQUARES, Run, evaluating, squares_of_last
+from gatewise.insight.page.run import SQUARES, Run, evaluating, run_of
 from gatewise.insight.page.sample import MOST_FEATURES, Sample, Size, fitting
-from gatewise.insight.watch import layers_of, watch
+from gatewise.insight.watch import watch
 from gatewise.language import Cell
 
 _POINTS, _NEAR = (50, 300), 0.01  # of integrated gradients, and how near they are to be
@@ -99,7 +99,7 @@ def look(
         >>> page.path.exists(), page.megabytes < 1
         (True, True)
     """
-    run = _run(model, x, lengths, batch_first, call, output)
+    run = run_of(model, x, lengths, batch_first, call, output)
     _check_words(run, tokens, "tokens")
     _check_words(run, times, "times")
     explained = SQUARES if output is None else output_name
@@ -136,36 +136,6 @@ def look(
     page = document(title or f"Inside {type(model).__name__}", cells, data)
     write(Path(path), page)
     return Look(Path(path), len(page.encode()) / 1e6, tuple(s.text for s in said), tuple(notes))
-
-
-def _run(
-    model: nn.Module,
-    x: Tensor,
-    lengths: Sequence[int] | Tensor | None,
-    batch_first: bool | None,
-    call: Callable[[Tensor], Any] | None,
-    output: Callable[[Any], Tensor] | None,
-) -> Run:
-    first = next(iter(layers_of(model, "look").values()))
-    if not isinstance(x, Tensor):
-        raise TypeError(f"look: x must be a tensor. Got {type(x).__name__}.")
-    rows_first = bool(getattr(first, "batch_first", False)) if batch_first is None else batch_first
-    dims, came = 3 if x.is_floating_point() else 2, list(x.shape)
-    if x.dim() == dims - 1:
-        x = x.unsqueeze(0 if rows_first else 1)
-    if x.dim() != dims or not x.numel():
-        raise ValueError(f"look: x must be [T, B, I], or token ids [T, B], with steps and rows. Got {came}.")
-    rows = x.size(0 if rows_first else 1)
-    ends = None if lengths is None else [int(length) for length in lengths]
-    steps = x.size(1 if rows_first else 0)
-    if ends is not None and (len(ends) != rows or not 1 <= max(ends) <= steps or min(ends) < 0):
-        wanted = f"one for each of {rows} rows, from 0 to {steps} steps, not all 0"
-        raise ValueError(f"look: lengths must be {wanted}. Got {ends}.")
-    given = {} if ends is None else {"lengths": ends}
-    return Run(
-        model, x.detach(), ends, rows_first, call or (lambda x: model(x, **given)),
-        output or squares_of_last(ends, rows_first),
-    )  # fmt: skip
 
 
 def _equations(layers: Sequence[Studied]) -> dict[str, Cell]:

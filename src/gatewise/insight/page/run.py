@@ -88,6 +88,37 @@ class Run:
         return found[0]
 
 
+def run_of(
+    model: nn.Module,
+    x: Tensor,
+    lengths: Sequence[int] | Tensor | None,
+    batch_first: bool | None,
+    call: Callable[[Tensor], Any] | None,
+    output: Callable[[Any], Tensor] | None,
+) -> Run:
+    """The arguments of `look`, checked; an input without a batch becomes one row."""
+    first = next(iter(layers_of(model, "look").values()))
+    if not isinstance(x, Tensor):
+        raise TypeError(f"look: x must be a tensor. Got {type(x).__name__}.")
+    rows_first = bool(getattr(first, "batch_first", False)) if batch_first is None else batch_first
+    dims, came = 3 if x.is_floating_point() else 2, list(x.shape)
+    if x.dim() == dims - 1:
+        x = x.unsqueeze(0 if rows_first else 1)
+    if x.dim() != dims or not x.numel():
+        raise ValueError(f"look: x must be [T, B, I], or token ids [T, B], with steps and rows. Got {came}.")
+    rows = x.size(0 if rows_first else 1)
+    ends = None if lengths is None else [int(length) for length in lengths]
+    steps = x.size(1 if rows_first else 0)
+    if ends is not None and (len(ends) != rows or not 1 <= max(ends) <= steps or min(ends) < 0):
+        wanted = f"one for each of {rows} rows, from 0 to {steps} steps, not all 0"
+        raise ValueError(f"look: lengths must be {wanted}. Got {ends}.")
+    given = {} if ends is None else {"lengths": ends}
+    return Run(
+        model, x.detach(), ends, rows_first, call or (lambda x: model(x, **given)),
+        output or squares_of_last(ends, rows_first),
+    )  # fmt: skip
+
+
 @contextmanager
 def _given(layer: Layer, vectors: Tensor) -> Iterator[None]:
     """The layer is given this and not what it is called with."""

@@ -166,6 +166,7 @@ function showStep() {
   const { layer, row, unit, step: t } = view;
   const where = `Unit ${layer.units[unit]} of ${layer.name}, row ${row}, ${stepName(t, row)}, of ${end(row)} steps`;
   byId("step-where").textContent = end(row) ? `${where}.` : `Row ${row} has no steps here.`;
+  byId("step-about").hidden = !layer.kind;
   byId("cards").replaceChildren();
   if (!end(row)) return;
   const [step, most] = [stepOf(layer, t, row, unit), largest(layer, row, unit)];
