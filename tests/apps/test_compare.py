@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from gatewise.apps.commands import app
 from gatewise.tasks.synthetic import TASKS
 from gatewise.tasks.synthetic.results import FILES
+from tests.apps.interrupting import interrupted
 
 COMMAND = [sys.executable, "-m", "gatewise.apps.command_line", "compare"]
 TINY = ["--task", "reber", "--lengths", "12", "--hidden", "4", "--most", "100", "--batch", "10"]
@@ -131,10 +132,9 @@ def test_numbers_must_be_positive(option: str) -> None:
 
 
 INTERRUPTING = """
-import os, signal, sys
 from gatewise.tasks.synthetic import training
 
-when, calls, given = int(sys.argv.pop(1)), [], training.train
+calls, given = [], training.train
 
 def train(*arguments):
     calls.append(arguments)
@@ -143,25 +143,17 @@ def train(*arguments):
     return given(*arguments)
 
 training.train = train
-from gatewise.apps.command_line import main
-main()
 """
 
 
-def interrupted(after: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run with a real SIGINT once so many runs are done."""
-    arguments = [str(after), "compare", *TINY, "--cells", "rnn,gru", "--seeds", "2", "--out", "mine"]
-    return subprocess.run(
-        [sys.executable, "-c", INTERRUPTING, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def stopped(after: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run with a signal once so many runs are done."""
+    arguments = ("compare", *TINY, "--cells", "rnn,gru", "--seeds", "2", "--out", "mine")
+    return interrupted(INTERRUPTING, after, *arguments, cwd=folder)
 
 
 def test_ctrl_c_keeps_the_runs_that_were_done_and_says_so(tmp_path: Path) -> None:
-    done = interrupted(3, tmp_path)
+    done = stopped(3, tmp_path)
     assert (done.returncode, done.stderr) == (130, "")
     assert "Stopped by Ctrl-C. Kept: the 3 of 4 runs that were done." in done.stdout
     assert re.search(r"^rnn +12 +0 of 2 ", done.stdout, re.MULTILINE)
@@ -173,7 +165,7 @@ def test_ctrl_c_keeps_the_runs_that_were_done_and_says_so(tmp_path: Path) -> Non
 
 
 def test_ctrl_c_before_any_run_is_done_leaves_nothing_and_says_so(tmp_path: Path) -> None:
-    done = interrupted(0, tmp_path)
+    done = stopped(0, tmp_path)
     assert (done.returncode, done.stderr) == (130, "")
     assert "Stopped by Ctrl-C. Nothing was written." in done.stdout
     assert list(tmp_path.iterdir()) == []

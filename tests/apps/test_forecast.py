@@ -17,6 +17,7 @@ import pytest
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.run_folder import FILES
 from gatewise.tasks.series import read_series
+from tests.apps.interrupting import interrupted
 
 COMMAND = [sys.executable, "-m", "gatewise.apps.command_line", "forecast"]
 TIMES = [f"2024-01-{1 + hour // 24:02d} {hour % 24:02d}:00" for hour in range(240)]
@@ -269,10 +270,8 @@ def test_an_unreadable_file_is_explained_in_one_sentence(
 
 
 INTERRUPTING = """
-import os, signal, sys
 from gatewise.tasks import training
 
-when = int(sys.argv.pop(1))
 given = training._Keeper.on_validation_end
 
 def on_validation_end(keeper, trainer, module):
@@ -283,26 +282,18 @@ def on_validation_end(keeper, trainer, module):
         os.kill(os.getpid(), signal.SIGINT)
 
 training._Keeper.on_validation_end = on_validation_end
-from gatewise.apps.command_line import main
-main()
 """
 
 
-def interrupted(epoch: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run with a real SIGINT in the validation of the first epoch (0) or right after the given one."""
-    arguments = [str(epoch), "forecast", "shop.csv", "--target", "y", "--epochs", "500", "--out", "mine"]
-    return subprocess.run(
-        [sys.executable, "-c", INTERRUPTING, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def stopped(epoch: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run with a signal in the validation of the first epoch (0) or right after the given one."""
+    arguments = ("forecast", "shop.csv", "--target", "y", "--epochs", "500", "--out", "mine")
+    return interrupted(INTERRUPTING, epoch, *arguments, cwd=folder)
 
 
 def test_ctrl_c_keeps_the_last_good_model_and_says_so(tmp_path: Path) -> None:
     table(tmp_path)
-    done = interrupted(3, tmp_path)
+    done = stopped(3, tmp_path)
     assert (done.returncode, done.stderr) == (130, "")
     assert "Stopped by Ctrl-C. Kept: the best model so far, of epoch " in done.stdout
     assert {path.name for path in (tmp_path / "mine").iterdir()} == set(FILES)
@@ -313,7 +304,7 @@ def test_ctrl_c_keeps_the_last_good_model_and_says_so(tmp_path: Path) -> None:
 
 def test_ctrl_c_before_there_is_a_model_leaves_nothing_and_says_so(tmp_path: Path) -> None:
     table(tmp_path)
-    done = interrupted(0, tmp_path)
+    done = stopped(0, tmp_path)
     assert (done.returncode, done.stderr) == (130, "")
     assert "Stopped by Ctrl-C. Nothing was written." in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]

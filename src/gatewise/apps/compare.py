@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,17 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from rich.progress import Progress, TaskID
 
 from gatewise.apps import choices
+from gatewise.apps.session import INTERRUPTED, progress, status_of
 
 if TYPE_CHECKING:
     from gatewise.language import Cell
     from gatewise.tasks.synthetic import Task
     from gatewise.tasks.synthetic.training import Check, Run, Settings
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 CELLS = "rnn,lstm,gru"
 SEEDS, MOST = 5, 100_000
 QUICK_SEEDS, QUICK_MOST = 1, 30_000
@@ -88,31 +86,21 @@ def compare(
     A task is learned when 99 % of 2,560 new sequences are right. The picture that is left shows how much
     of an error at the end of a sequence reaches the steps before it, before training and after.
     """
-    # Threads that wait asleep lose little alone and do not fight other programs for two cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    console, complaints = Console(markup=False, highlight=False), Console(stderr=True, soft_wrap=True)
 
-    def comparison() -> Comparison:
+    def job(console: Console) -> int:
         from gatewise.tasks.synthetic.training import Settings
 
         chosen, known = choices.chosen_task(task), choices.chosen_cells(cells)
         default = chosen.lengths[:1] if quick else chosen.lengths
         budget = most or (QUICK_MOST if quick else MOST)
         settings = Settings(hidden, budget, batch, rate, biases=choices.chosen_biases(bias, known))
-        return Comparison(
+        comparison = Comparison(
             chosen, known, choices.chosen_lengths(lengths, chosen) or default,
             seeds or (QUICK_SEEDS if quick else SEEDS), settings, threads, out,
         )  # fmt: skip
+        return _run(comparison, console)
 
-    try:
-        status = _run(comparison(), console)
-    except KeyboardInterrupt:
-        console.print("Stopped by Ctrl-C. Nothing was written.")
-        status = INTERRUPTED
-    except (ValueError, OSError) as error:
-        complaints.print(Text(f"Error: {error}"), style="red")
-        status = BAD_INPUT if isinstance(error, ValueError) else FAILED
-    raise typer.Exit(status)
+    raise typer.Exit(status_of(job))
 
 
 def _run(comparison: Comparison, console: Console) -> int:
@@ -141,13 +129,7 @@ def _train(comparison: Comparison, runs: list[Run], console: Console) -> bool:
     """Add to `runs` as they are done; whether Ctrl-C ended it."""
     from gatewise.tasks.synthetic.training import train
 
-    columns = (
-        TextColumn("Training", markup=False),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-    )
-    with Progress(*columns, console=console) as bar:
+    with progress(console) as bar:
         task = bar.add_task("training", total=len(comparison), state="")
         try:
             for done, (cell, length, seed) in enumerate(comparison):

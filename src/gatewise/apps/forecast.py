@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from gatewise.apps import report
 from gatewise.apps.cells import chosen_cell
+from gatewise.apps.session import INTERRUPTED, progress, status_of
 
 if TYPE_CHECKING:
     from gatewise.tasks.forecaster import Forecaster
     from gatewise.tasks.series import TimeSeries
     from gatewise.tasks.training import Epoch
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 MOST_HORIZON = 60  # steps, unless told
 
 
@@ -43,18 +38,8 @@ class Request:
 
 
 def run(request: Request) -> int:
-    """Do the job and give the exit status: 0, 1 if it failed, 2 for bad input, 130 after Ctrl-C."""
-    # Threads that wait asleep lose little alone and do not fight other programs for two cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    console, complaints = Console(markup=False, highlight=False), Console(stderr=True, soft_wrap=True)
-    try:
-        return _run(request, console)
-    except KeyboardInterrupt:
-        console.print("Stopped by Ctrl-C. Nothing was written.")
-        return INTERRUPTED
-    except (ValueError, FloatingPointError, OSError) as error:
-        complaints.print(Text(f"Error: {error}"), style="red")
-        return BAD_INPUT if isinstance(error, ValueError) else FAILED
+    """Do the job and give the exit status, as `session.status_of`."""
+    return status_of(partial(_run, request))
 
 
 def _run(request: Request, console: Console) -> int:
@@ -110,7 +95,7 @@ def _default_horizon(series: TimeSeries) -> int:
 
 
 def _fit(forecaster: Forecaster, series: TimeSeries, console: Console) -> None:
-    with _bar(console) as bar:
+    with progress(console) as bar:
         task = bar.add_task("training", total=forecaster.max_epochs, state="")
 
         def show(epoch: Epoch) -> None:
@@ -121,15 +106,3 @@ def _fit(forecaster: Forecaster, series: TimeSeries, console: Console) -> None:
 
         forecaster.fit(series, show)
         bar.update(task, total=forecaster.epochs_)
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Progress]:
-    columns = (
-        TextColumn("Training", markup=False),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-    )
-    with Progress(*columns, console=console) as bar:
-        yield bar

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gatewise.apps.session import status_of
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from gatewise.tasks.forecaster import Forecaster
     from gatewise.tasks.series import TimeSeries
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 MODEL = "model.safetensors"  # in the folder of a run
 ROWS = 4  # windows of a series
 SHOWN = 6  # findings that are printed
@@ -59,22 +59,15 @@ def look(
     The page opens without a network. It has the equations, every gate of every layer at every step, what
     each unit remembers and since when, and which inputs mattered.
     """
-    # Threads that wait asleep lose little alone and do not fight other programs for two cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    console, complaints = Console(markup=False, highlight=False), Console(stderr=True, soft_wrap=True)
-    try:
+
+    def job(console: Console) -> int:
         file = model / MODEL if model.is_dir() else model
         page = out or file.with_suffix(".html")
         _can_be_written(page)
         _show(console, _look(file, on, time, page, megabytes))
-        status = 0
-    except KeyboardInterrupt:
-        console.print("Stopped by Ctrl-C. Nothing was written.")
-        status = INTERRUPTED
-    except (ValueError, OSError) as error:
-        complaints.print(Text(f"Error: {error}"), style="red")
-        status = BAD_INPUT if isinstance(error, ValueError | FileNotFoundError) else FAILED
-    raise typer.Exit(status)
+        return 0
+
+    raise typer.Exit(status_of(job))
 
 
 def _can_be_written(page: Path) -> None:
