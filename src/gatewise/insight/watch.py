@@ -145,8 +145,9 @@ def watch(
     """Keep the named values of the gatewise layers in `model` while the context is open.
 
     Layers are called by the path of their module and ``l0``, ``l1``, ...; the second direction of a
-    bidirectional layer ``l0_reverse``. The values come from the same scan as the output. A later call takes
-    the place of an earlier one. Outside the context nothing is kept and nothing is spent.
+    bidirectional layer ``l0_reverse``. The values come from the same scan as the output, and lie in one piece
+    of memory: of one that is to outlive the others keep a clone. A later call takes the place of an earlier
+    one. Outside the context nothing is kept and nothing is spent.
 
     Args:
         model: any torch module with gatewise layers in it.
