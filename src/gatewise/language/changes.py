@@ -12,9 +12,8 @@ from gatewise.language.cell import Cell, Kind, Parameter
 from gatewise.language.graph import CHANCES, Graph, Node, topological
 from gatewise.language.symbols import Symbol, Trace
 
-_remembered = functools.lru_cache(
-    maxsize=256
-)  # the same cell for the same change, so that it is compiled once
+# The same cell for the same change, so that it is compiled once.
+_remembered = functools.lru_cache(maxsize=256)
 
 
 @_remembered

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from gatewise.language import Cell
 from gatewise.language.graph import topological
+from gatewise.language.names import initial
 
 
 def arguments(
@@ -118,7 +119,7 @@ def _is_rate(value: object) -> bool:
 def learned_states(cell: Cell, learned: bool) -> None:
     """Whether initial states are learned, whose parameters need names of their own."""
     _typed("learn_initial_state", learned, bool)
-    taken = [f"initial_{state}" for state in cell.states if f"initial_{state}" in cell.vectors]
+    taken = [initial(state) for state in cell.states if initial(state) in cell.vectors]
     if learned and taken:
         raise ValueError(
             f"learn_initial_state must be False for cell {cell.name!r}: its Vector {taken[0]!r} bears the "

@@ -65,10 +65,18 @@ class Layer(nn.Module):
     ) -> list[str]:
         """Register the parameters of one scan, not yet filled; give their names."""
         shaped = shapes(self.cell, input_size, self.hidden_size, self.bias, self.proj_size)
+        return self._register(shaped, suffix, device, dtype)
+
+    def _register(
+        self,
+        shaped: Mapping[str, tuple[int, ...]],
+        suffix: str,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> list[str]:
         for name, shape in shaped.items():
-            self.register_parameter(
-                name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-            )
+            value = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+            self.register_parameter(name + suffix, value)
         return [name + suffix for name in shaped]
 
     def _equations(self) -> Cell:

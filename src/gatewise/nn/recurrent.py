@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.language import Cell
 from gatewise.language.changes import with_recurrent_dropout, with_zoneout
+from gatewise.language.names import initial
 from gatewise.nn import checks, starting
 from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.layer import Hidden, Layer
@@ -19,6 +20,7 @@ from gatewise.nn.packed import Packing, like
 from gatewise.nn.precision import in_type_of, without_autocast
 from gatewise.nn.scan import scan_together
 from gatewise.nn.weights import Scanned, Walk, Weights
+from gatewise.runtime.weights import initial_shapes
 
 States: TypeAlias = tuple[Tensor, ...]
 # What a representation leaves out, in the order in which torch writes the rest.
@@ -173,14 +175,11 @@ class Recurrent(Layer):
     def _declare(
         self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
     ) -> list[str]:
-        names = super()._declare(suffix, input_size, device, dtype)
+        declared = super()._declare(suffix, input_size, device, dtype)
         if self.learn_initial_state:
-            for k, state in enumerate(self.cell.states):
-                width = self.hidden_size if k else self.proj_size or self.hidden_size
-                value = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
-                self.register_parameter(f"initial_{state}{suffix}", value)
-                names.append(f"initial_{state}{suffix}")
-        return names
+            learned = initial_shapes(self.cell, self.hidden_size, self.proj_size)
+            declared += self._register(learned, suffix, device, dtype)
+        return declared
 
     def reset_parameters(self) -> None:
         """Fill every parameter anew, as `init`, `forget_bias` and `max_steps` say."""
@@ -358,7 +357,7 @@ class Recurrent(Layer):
             return []
         B = packing.B if packing else x.size(0 if self.batch_first else 1)
         return [
-            torch.stack([getattr(self, f"initial_{state}{suffix}") for suffix in self._all_suffixes])
+            torch.stack([getattr(self, initial(state) + suffix) for suffix in self._all_suffixes])
             .unsqueeze(1)
             .expand(-1, B, -1)
             for state in self.cell.states

@@ -13,6 +13,7 @@ from torch.nn import init
 from gatewise.language import Cell, Kind
 from gatewise.language.gating import Gate, keeping, writing
 from gatewise.language.graph import Node
+from gatewise.language.names import initial
 
 WAYS = ("torch", "orthogonal", "chrono")
 
@@ -63,7 +64,7 @@ def fill(
     """
     bound = 1 / math.sqrt(hidden_size) if hidden_size > 0 else 0
     fixed = {p.name: float(p.kind is Kind.GAIN) for p in cell.parameters if p.kind in (Kind.GAIN, Kind.BIAS)}
-    fixed |= {f"initial_{state}": 0.0 for state in cell.states if f"initial_{state}" not in cell.vectors}
+    fixed |= {initial(state): 0.0 for state in cell.states if initial(state) not in cell.vectors}
     for name, parameter in named.items():
         if name in fixed:
             init.constant_(parameter, fixed[name])

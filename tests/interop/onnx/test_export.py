@@ -14,7 +14,6 @@ import torch
 
 from gatewise import (
     Input,
-    Split,
     Vector,
     cell,
     cells,
@@ -36,17 +35,9 @@ from gatewise import (
 )
 from gatewise.interop.onnx import OnnxError, step
 from tests.interop.onnx.models import by_reference
+from tests.nn.layers import mixed
 
 I, H = 3, 5
-
-
-@cell
-def mixed(h, m, *, a: Input, b: Split, d, v: Vector):
-    """One parameter of every kind."""
-    d = sigmoid(d)
-    m = d * m + (1 - d) * tanh(a + b.x)
-    h = tanh(m * v + b.h) - 0.5 * h
-    return h, m
 
 
 @cell
