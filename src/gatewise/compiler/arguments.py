@@ -6,12 +6,20 @@ same list of names, so there is no struct to keep in step and nothing to convert
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping
 from ctypes import Array, c_int64
+from struct import Struct
 from typing import Any, final
 
 from gatewise.compiler.vector import I64, POINTER, Code, Value, i64
+
+
+@final
+class Blank(dict[str, int]):
+    """All fields of a call in order, some of them filled in: what `Arguments.blank` makes.
+
+    No field is added to it or taken away.
+    """
 
 
 @final
@@ -22,12 +30,17 @@ class Arguments:
         self.names = tuple(names)
         self._place = {name: n for n, name in enumerate(self.names)}
         self._array: Any = c_int64 * len(self.names)
+        self._struct = Struct(f"{len(self.names)}q")
+
+    def blank(self, values: Mapping[str, int]) -> Blank:
+        """All fields, to be filled in and copied: in order, so that `fill` need not look for them."""
+        return Blank((name, values.get(name, 0)) for name in self.names)
 
     def fill(self, values: Mapping[str, int]) -> Array[c_int64]:
         """The array for a call; a field that is not given is 0 (no such array, not so)."""
-        get = values.get
-        # By way of `array`, since ctypes takes twice as long to convert as many numbers.
-        filled: Array[c_int64] = self._array.from_buffer(array("q", [get(name, 0) for name in self.names]))
+        in_order = (values if isinstance(values, Blank) else self.blank(values)).values()
+        # By way of `struct`: ctypes takes three times as long to convert as many numbers.
+        filled: Array[c_int64] = self._array.from_buffer_copy(self._struct.pack(*in_order))
         return filled
 
     def read(self, code: Code, array: Value) -> Fields:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, final
@@ -93,7 +93,11 @@ class Team(NamedTuple):
 
 @final
 class CompiledCell:
-    """The kernels of a cell for one element type and one vector width."""
+    """The kernels of a cell for one element type and one vector width.
+
+    Attributes:
+        layouts: what callers have found out about calls of some sizes, for as long as the kernels live.
+    """
 
     def __init__(self, cell: Cell, number: Number, width: int) -> None:
         self.plan = plan(cell)
@@ -101,6 +105,7 @@ class CompiledCell:
         self.width = width
         self._registers = host().registers
         self._programs: dict[str, Program] = {}
+        self.layouts: dict[Hashable, Any] = {}
 
     @property
     def forward(self) -> Program:

@@ -8,15 +8,34 @@ import torch
 from torch import Tensor
 
 from gatewise.compiler import outer
+from gatewise.compiler.arguments import Blank
 from gatewise.compiler.plan import Slot
-from gatewise.compiler.program import worth
+from gatewise.compiler.program import CompiledCell, Team, worth
 from gatewise.language.graph import Node
 from gatewise.nn import eager
-from gatewise.nn.kernels import Call, Problem, address
+from gatewise.nn.kernels import Call, Problem
+from gatewise.nn.layout import Key, Parts, Way
+
+_OUTER = outer.ARGUMENTS.blank({})
+_SIDES = ("ih", "hh")
+
+
+def _backward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
+    """Of a backward call; options: derivatives may take the place of the gates; that by x is needed."""
+    plan, (_, B, I, H, P), (in_place, by_x) = kernels.plan, key.sizes, key.options
+    width = plan.gates if in_place and plan.overwrites else plan.derivatives
+    ways = {"x": key.way_of_x(), "derivatives": key.way(width * H)}
+    ways |= {"gates": key.way(plan.gates * H), "means": key.way(len(plan.forward.means))}
+    ways |= {"projected": key.way(P)} if plan.cell.projects else {}
+    ways |= {"dx": key.way(I)} if by_x else {}
+    ways |= {f"out_{name}": key.way(H if n else P) for n, name in enumerate(plan.cell.states)}
+    return Parts(kernels.backward, chunk, {}, ways, kernels.backward_scratch(B, I, H, P))
 
 
 class Backward(Problem):
     """One call of the backward kernel, to be `run`, and the products over all steps after it."""
+
+    find = staticmethod(_backward)
 
     def __init__(
         self,
@@ -26,38 +45,38 @@ class Backward(Problem):
         needed: Sequence[bool],
         by_results: Sequence[Tensor | None],
     ) -> None:
-        super().__init__(call, tensors)
+        # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
+        in_place = not _graph_is_kept()
+        super().__init__(call, tensors, in_place, needed[0])
         self.needed = needed
-        gates, means, *self.state_steps = tape
+        self.gates, means, *self.state_steps = tape
         plan = self.cell.plan
         if plan.keeps:
-            self.give("gates", gates)
+            self.hand_over("gates", self.gates)
         if plan.forward.means:
-            self.give("means", means)
+            self.hand_over("means", means)
         self.slots = len(plan.slots)
-        # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
-        in_place = plan.overwrites and not _graph_is_kept()
-        self.derivatives = gates if in_place else self.sequence(plan.derivatives * self.H)
-        self.give("derivatives", self.derivatives)
+        in_place = in_place and plan.overwrites
+        self.derivatives = self.gates if in_place else self.sequence(plan.derivatives * self.H)
+        self.hand_over("derivatives", self.derivatives)
         if call.cell.projects:
             self.projected = self.sequence(self.P)
-            self.give("projected", self.projected)
-        self.by_vectors = self.x.new_zeros(self.B, len(plan.by_vectors) * self.H)
-        self.fields["by_vectors"] = address(self.by_vectors)
+            self.hand_over("projected", self.projected)
+        if call.cell.vectors:
+            self.by_vectors = self.x.new_zeros(self.B, len(plan.by_vectors) * self.H)
+            self.fields["by_vectors"] = self.by_vectors.data_ptr()
         for name, steps in zip(call.cell.states, self.state_steps, strict=True):
-            self.give(f"out_{name}", steps)
+            self.hand_over(f"out_{name}", steps)
         self._give_output_derivative(by_results[0])
         self._give_carries(by_results[1 : 1 + len(call.cell.states)])
         self.dx = self.sequence(self.I) if needed[0] else None
         if self.dx is not None:
-            self.give("dx", self.dx)
-        self.give_scratch(self.cell.backward_scratch(self.B, self.I, self.H, self.P))
-        self.fields["zeros"] = address(self.zeros)
-        self.program = self.cell.backward
+            self.hand_over("dx", self.dx)
+        self.fields["zeros"] = self.zeros.data_ptr()
 
     def _give_output_derivative(self, dout: Tensor | None) -> None:
         if dout is None:
-            self.fields |= {"dout": address(self.zeros), "dout.t": 0, "dout.b": 0}
+            self.fields["dout"], self.fields["dout.t"], self.fields["dout.b"] = self.zeros.data_ptr(), 0, 0
             return
         self.dout = dout if dout.stride(-1) == 1 else dout.contiguous()
         self.give("dout", self.dout)
@@ -66,16 +85,16 @@ class Backward(Problem):
         """By each state as it enters the first step, and by what reset rows begin from."""
         self.carries: list[Tensor] = []
         self.by_restart: list[Tensor] = []
-        for name, by_final in zip(self.call.cell.states, by_finals, strict=True):
+        for n, (name, by_final) in enumerate(zip(self.call.cell.states, by_finals, strict=True)):
             if by_final is None:
-                carry = self.x.new_zeros(self.B, self.widths[name])
+                carry = self.x.new_zeros(self.B, self.H if n else self.P)
             else:
                 carry = by_final.clone(memory_format=torch.contiguous_format)
             self.carries.append(carry)
-            self.fields[f"carry_{name}"] = address(carry)
-            if self.call.reset is not None and self.states:
-                self.by_restart.append(self.x.new_zeros(self.B, self.widths[name]))
-                self.fields[f"danew_{name}"] = address(self.by_restart[-1])
+            self.fields[f"carry_{name}"] = carry.data_ptr()
+            if self.call.reset is not None and self.call.given:
+                self.by_restart.append(torch.zeros_like(carry))
+                self.fields[f"danew_{name}"] = self.by_restart[-1].data_ptr()
 
     def gradients(self) -> Iterator[Tensor | None]:
         """By each tensor of the call, None where it is not needed."""
@@ -84,7 +103,7 @@ class Backward(Problem):
         return (gradient if need else None for gradient, need in zip(found, self.needed, strict=True))
 
     def _by_states(self) -> list[Tensor]:
-        if not self.states:
+        if not self.call.given:
             return []
         if not self.by_restart or self.call.restart is not None:
             return self.carries
@@ -93,64 +112,73 @@ class Backward(Problem):
     def _by_weights(self) -> tuple[Tensor | None, Tensor | None]:
         """By the input weights and the recurrent weights, where they are needed."""
         _, by_ih, by_hh = self.needed[:3]
+        weight_ih, weight_hh = self.others[:2]
         results = (
-            torch.zeros_like(self.weights.weight_ih) if by_ih else None,
-            torch.zeros_like(self.weights.weight_hh) if by_hh else None,
+            torch.zeros_like(weight_ih) if by_ih else None,
+            torch.zeros_like(weight_hh) if by_hh else None,
         )
-        self.give("x", self.x)
-        T, B = (self.T, self.B) if self.packed is None else (1, self.x.size(0))
-        fields = {"T": T, "B": B, "chunk": outer.chunk(B)}
-        fields |= self._strided("a", "derivatives") | self._met("ih", "x")
         # The derivatives by slots and products, summed over all steps and rows.
         self.sums = self.x.new_zeros(self.cell.plan.derivatives * self.H if self.call.biased else 0)
+        fields = self._summed("derivatives", self.derivatives)
+        self._meet(fields, "ih", self.x, self.layout.ways["x"])
         if by_hh:
-            fields |= self._met_by_state()
+            self._meet_state(fields)
         for first, run in self.cell.plan.runs:
             self._add_products(fields, first, run, results)
         return results
 
     def _add_products(
-        self, fields: dict[str, int], first: int, run: Sequence[Slot], results: Sequence[Tensor | None]
+        self, fields: Blank, first: int, run: Sequence[Slot], results: Sequence[Tensor | None]
     ) -> None:
         """Add the products of a run of slots to its rows in both matrices."""
+        fields = Blank(fields)
         place = first * self.H * self.x.itemsize
-        fields = {**fields, "a": fields["a"] + place, "N": len(run) * self.H}
+        fields["a"] += place
+        fields["N"] = len(run) * self.H
         if self.call.biased:
             fields["sum"] = self.sums.data_ptr() + place
         columns = 0
-        for side, result, row in zip(("ih", "hh"), results, (run[0].row_ih, run[0].row_hh), strict=True):
+        for side, result, row in zip(_SIDES, results, (run[0].row_ih, run[0].row_hh), strict=True):
             if result is not None and row is not None:
-                M = result.size(1)
+                M = fields[f"M_{side}"] = result.size(1)
+                fields[f"c_{side}"] = result.data_ptr() + row * self.H * M * result.itemsize
                 columns += M
-                fields |= {f"M_{side}": M, f"c_{side}": address(result) + row * self.H * M * result.itemsize}
+        self._sum_up(fields, columns)
+
+    def _sum_up(self, fields: Blank, columns: int) -> None:
         work = fields["T"] * fields["B"] * fields["N"] * columns
         self.cell.outer(worth(torch.get_num_threads(), fields["N"], work), fields)
 
-    def _strided(self, to: str, name: str) -> dict[str, int]:
-        """A sequence that was given as `name`, under another name; packed, all rows as those of one step."""
-        fields = self.fields
-        return {to: fields[name], f"{to}.t": fields[f"{name}.t"], f"{to}.b": fields[f"{name}.b"]}
+    def _summed(self, name: str, derivatives: Tensor) -> Blank:
+        """The fields of a sum over all steps and rows; packed, all rows are those of one step."""
+        T, B = (self.T, self.B) if self.packed is None else (1, self.x.size(0))
+        way = self.layout.ways[name]
+        fields = Blank(_OUTER)
+        fields["T"], fields["B"], fields["chunk"] = T, B, outer.chunk(B)
+        fields["a"], fields["a.t"], fields["a.b"] = derivatives.data_ptr() + way.first, way.t, way.b
+        return fields
 
-    def _met(self, side: str, name: str) -> dict[str, int]:
-        return {f"{field}_{side}": value for field, value in self._strided("met", name).items()}
+    def _meet(self, fields: Blank, side: str, sequence: Tensor, way: Way) -> None:
+        """Say what the derivatives met on one side."""
+        fields[f"met_{side}"] = sequence.data_ptr() + way.first
+        fields[f"met.t_{side}"], fields[f"met.b_{side}"] = way.t, way.b
 
-    def _met_by_state(self) -> dict[str, int]:
+    def _meet_state(self, fields: Blank) -> None:
         """What the gates saw of the outputs that entered each step: those of the step before, at first the
         initial ones."""
         outputs = self.state_steps[0]
         if self.packed is None and self.call.batch_first:
             outputs = outputs.transpose(0, 1)
         outputs = self._seen(outputs, None if self.packed is None else self.packed.rows)
-        initial = self._seen(self.states[0]) if self.states else self.x.new_zeros(1, self.P)
+        initial = self._seen(self.states[0]) if self.states else self.zeros[: self.P].expand(1, -1)
         if self.packed is not None or self.call.reset is not None:
             outputs = self._entering(outputs, initial.expand(self.B, -1))
         self.outputs, self.initial = outputs, initial  # for as long as the kernel needs them
-        self.give("outputs", outputs, batch_first=False)
-        met = self._met("hh", "outputs")
-        if self.packed is not None or self.call.reset is not None:
-            return met
-        met["met_hh"] -= met["met.t_hh"] * self.x.itemsize
-        return met | {"first_hh": address(initial), "first.b_hh": self.P if self.states else 0}
+        way = self.way(outputs, batch_first=False)
+        self._meet(fields, "hh", outputs, way)
+        if self.packed is None and self.call.reset is None:
+            fields["met_hh"] -= way.t * self.x.itemsize
+            fields["first_hh"], fields["first.b_hh"] = initial.data_ptr(), self.P if self.states else 0
 
     def _entering(self, output: Tensor, initial: Tensor) -> Tensor:
         """The outputs that entered each step, ``[T, B, H]`` or packed, where some rows entered it anew."""
@@ -185,11 +213,11 @@ class Backward(Problem):
         results = []
         if plan.cell.projects:
             (vector,) = plan.cell.next_states[0].args
-            results.append(self._products(self._strided("a", "projected"), self.P, vector))
+            results.append(self._products(self._summed("projected", self.projected), self.P, vector))
         if plan.cell.linears:
             by_weight = self.x.new_zeros(len(plan.cell.linears) * H, H)
             for n, node in enumerate(plan.cell.linears):
-                fields = self._strided("a", "derivatives")
+                fields = self._summed("derivatives", self.derivatives)
                 place = (self.slots + n) * H * self.x.itemsize
                 fields["a"] += place
                 if self.call.biased:
@@ -200,18 +228,18 @@ class Backward(Problem):
             results.append(self.sums[self.slots * H :].clone())
         return results
 
-    def _products(self, fields: dict[str, int], N: int, vector: Node) -> Tensor:
+    def _products(self, fields: Blank, N: int, vector: Node) -> Tensor:
         """The sum over steps and rows of N derivatives with what a product multiplied."""
-        T, B = (self.T, self.B) if self.packed is None else (1, self.x.size(0))
         result = self.x.new_zeros(N, self.H)
-        met = self._met("ih", "gates")
-        met["met_ih"] += self.cell.plan.columns[vector] * self.H * self.x.itemsize
-        fields = {**fields, **met, "T": T, "B": B, "chunk": outer.chunk(B), "N": N}
-        fields |= {"M_ih": self.H, "c_ih": address(result)}
-        self.cell.outer(worth(torch.get_num_threads(), N, T * B * N * self.H), fields)
+        self._meet(fields, "ih", self.gates, self.layout.ways["gates"])
+        fields["met_ih"] += self.cell.plan.columns[vector] * self.H * self.x.itemsize
+        fields["N"], fields["M_ih"], fields["c_ih"] = N, self.H, result.data_ptr()
+        self._sum_up(fields, self.H)
         return result
 
     def _by_vectors(self) -> list[Tensor]:
+        if not self.call.cell.vectors:
+            return []
         found: list[Tensor] = [self.x] * len(self.call.cell.vectors)
         sums = self.by_vectors.sum(0).view(-1, self.H)
         for by_vector, numbers in zip(sums, self.cell.plan.by_vectors.values(), strict=True):

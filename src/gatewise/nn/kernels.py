@@ -12,10 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gatewise.compiler.arguments import Blank
 from gatewise.compiler.memory import prefer_huge_pages
-from gatewise.compiler.program import Program, compiled, room, split, worth
+from gatewise.compiler.program import CompiledCell, Team, compiled, worth
+from gatewise.compiler.threads import available
 from gatewise.language import Cell
 from gatewise.nn.chance import Chance
+from gatewise.nn.layout import Find, Key, Parts, Sizes, Way, layout
 from gatewise.nn.listening import here
 from gatewise.nn.memory import scratch, zeros
 from gatewise.nn.obstacles import COMPILED
@@ -77,62 +80,83 @@ def flat(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> list[Tensor]:
 
 
 class Problem:
-    """The sizes of a call, its compiled cell, and how tensors are handed over."""
+    """A call of a kernel with its tensors, to be `run`; `options` are those that its layout depends on."""
 
-    program: Program
+    find: Find
 
-    def __init__(self, call: Call, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, call: Call, tensors: Sequence[Tensor], *options: bool) -> None:
         self.call = call
         x, *others = tensors
-        x = x if x.stride(-1) == 1 else x.contiguous()
-        self.x, self.weights, self.states = call.unpack([x, *(t.contiguous() for t in others)])
-        self.cell = compiled(call.cell, COMPILED[self.x.dtype])
+        self.x = x if x.stride(-1) == 1 else x.contiguous()
+        self.others = [tensor.contiguous() for tensor in others]
+        self.cell = compiled(call.cell, COMPILED[x.dtype])
         self.packed = None if call.batch_sizes is None else PackedSteps(call.batch_sizes, call.reverse)
-        self.T, self.B, self.I = self._sizes()
-        self.H = self.weights.weight_ih.size(0) // len(call.cell.input_gates)
-        self.P = self.H if self.weights.weight_hr is None else self.weights.weight_hr.size(0)
-        self.widths = dict.fromkeys(call.cell.states, self.H) | {call.cell.states[0]: self.P}
-        self.team = self.cell.team(
-            torch.get_num_threads(), self.T, self.B, self.I, self.H, self.packed is not None
-        )
+        self.layout = layout(self.cell, self._key(options), type(self).find)
+        self.T, self.B, self.I, self.H, self.P = self.layout.sizes
+        self.fields = Blank(self.layout.fields)
+        for name, tensor in zip(self.layout.given, self.others, strict=True):
+            if name is not None:
+                self.fields[name] = tensor.data_ptr()
         self.zeros = zeros(self.cell.padded(max(self.I, self.H)), self.x)
-        self.chunk = min(self.T, self.cell.chunk(self.B, self.H, self.team.rows_apart))
-        self.fields: dict[str, int] = {
-            "T": self.T, "B": self.B, "I": self.I, "H": self.H, "P": self.P, "chunk": self.chunk,
-            "by_units": int(self.team.by_units),
-            "w_ih": address(self.weights.weight_ih), "w_hh": address(self.weights.weight_hh),
-            "b_ih": address(self.weights.bias_ih), "b_hh": address(self.weights.bias_hh),
-            "w_linear": address(self.weights.weight_linear), "b_linear": address(self.weights.bias_linear),
-            "w_hr": address(self.weights.weight_hr),
-        }  # fmt: skip
         if call.chance is not None:
             self.fields |= call.chance._asdict()
-        for name, vector in zip(call.cell.vectors, self.weights.vectors, strict=True):
-            self.fields[f"vector_{name}"] = address(vector)
-        self._give_beginnings("init", self.states)
+        if not call.given:
+            self._give_beginnings("init", ())
         if self.packed is not None:
             self.fields |= {"starts": address(self.packed.starts), "counts": address(self.packed.counts)}
         if call.reset is not None:
             self.give("resets", call.reset)
             self._give_beginnings("anew", call.restart or self.states)
+        self.scratch = scratch(self.layout.room, self.x, lane=int(call.reverse))
+        at = self.scratch.data_ptr()
+        for name, place in self.layout.scratch.items():
+            self.fields[name] = at + place
+
+    def _key(self, options: tuple[bool, ...]) -> Key:
+        call, x, (weight_ih, weight_hh) = self.call, self.x, self.others[:2]
+        if call.batch_sizes is not None:
+            T, B, I = len(call.batch_sizes), int(call.batch_sizes[0]), x.size(1)
+        elif call.batch_first:
+            B, T, I = x.shape
+        else:
+            T, B, I = x.shape
+        sizes = Sizes(T, B, I, weight_ih.size(0) // len(call.cell.input_gates), weight_hh.size(1))
+        return Key(
+            options, sizes, x.stride(), available(torch.get_num_threads()), call.reverse, call.batch_first,
+            self.packed is not None, call.biased, call.given, call.reset is not None,
+        )  # fmt: skip
 
     def _give_beginnings(self, array: str, states: Sequence[Tensor]) -> None:
         """What rows begin from; not given, a single row of zeros that is read for every row of the batch."""
-        for n, (name, width) in enumerate(self.widths.items()):
-            begin, stride = (states[n], width) if states else (self.zeros, 0)
-            self.fields |= {f"{array}_{name}": address(begin), f"{array}_{name}.b": stride}
+        for n, name in enumerate(self.call.cell.states):
+            self.fields[f"{array}_{name}"] = address(states[n] if states else self.zeros)
+            if not states:
+                self.fields[f"{array}_{name}.b"] = 0
+
+    @property
+    def team(self) -> Team:
+        """The threads that it runs on."""
+        return self.layout.team
+
+    @property
+    def chunk(self) -> int:
+        """For how many steps at a time the product with the input is made."""
+        return self.layout.chunk
+
+    @property
+    def weights(self) -> Weights:
+        """The weights, as the kernel has them."""
+        return self.call.unpack([self.x, *self.others])[1]
+
+    @property
+    def states(self) -> tuple[Tensor, ...]:
+        """The initial states; none where they are not given."""
+        return tuple(self.others[-len(self.call.cell.states) :]) if self.call.given else ()
 
     @property
     def weights_read(self) -> int:
         """Weights that a row meets at each step."""
         return len(self.cell.plan.slots) * self.H * (self.H + self.I)
-
-    def _sizes(self) -> tuple[int, int, int]:
-        """T, B and I."""
-        if self.call.batch_sizes is not None:
-            return len(self.call.batch_sizes), int(self.call.batch_sizes[0]), self.x.size(1)
-        batch, time = (0, 1) if self.call.batch_first else (1, 0)
-        return self.x.size(time), self.x.size(batch), self.x.size(2)
 
     def sequence(self, width: int) -> Tensor:
         """An uninitialised sequence in the layout of x, so wide."""
@@ -143,80 +167,88 @@ class Problem:
         prefer_huge_pages(fresh.data_ptr(), fresh.nbytes)
         return fresh
 
+    def hand_over(self, name: str, sequence: Tensor) -> None:
+        """Hand a sequence over under `name` whose way the layout knows: its first step."""
+        self.fields[name] = sequence.data_ptr() + self.layout.ways[name].first
+
     def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
         """Hand a sequence over under `name`: its first step, and its strides in the order of the walk."""
-        if self.packed is not None:
-            self.fields |= {name: sequence.data_ptr(), f"{name}.t": 1, f"{name}.b": sequence.stride(0)}
-            return
-        batch_first = self.call.batch_first if batch_first is None else batch_first
-        batch, time = (0, 1) if batch_first else (1, 0)
-        step = sequence.stride(time)
-        last = (self.T - 1) * step * sequence.itemsize if self.call.reverse else 0
-        self.fields[name] = sequence.data_ptr() + last
-        self.fields[f"{name}.t"] = -step if self.call.reverse else step
-        self.fields[f"{name}.b"] = sequence.stride(batch)
+        way = self.way(sequence, self.call.batch_first if batch_first is None else batch_first)
+        self.fields[name] = sequence.data_ptr() + way.first
+        self.fields[f"{name}.t"], self.fields[f"{name}.b"] = way.t, way.b
 
-    def give_scratch(self, sizes: dict[str, int]) -> None:
-        """Hand over scratch memory, with room for the states that enter a step where that is needed."""
-        if self.packed is not None or self.call.reset is not None:
-            sizes |= {f"entering_{state}": self.B * width for state, width in self.widths.items()}
-        self.scratch = scratch(room(sizes, self.x.itemsize), self.x, lane=int(self.call.reverse))
-        self.fields |= split(self.scratch.data_ptr(), sizes, self.x.itemsize)
+    def way(self, sequence: Tensor, batch_first: bool) -> Way:
+        """The way of the walk through any sequence; where it begins in bytes."""
+        if self.packed is not None:
+            return Way(0, 1, sequence.stride(0))
+        t, b = sequence.stride(1 if batch_first else 0), sequence.stride(0 if batch_first else 1)
+        return Way((self.T - 1) * t * sequence.itemsize, -t, b) if self.call.reverse else Way(0, t, b)
+
+
+def _forward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
+    """Of a forward call, which keeps what backward reads or not."""
+    plan, (T, B, I, H, P), (keep,) = kernels.plan, key.sizes, key.options
+    output, *behind = plan.cell.states
+    width, means = plan.gates * H, len(plan.forward.means)
+    scratch = kernels.forward_packed(I, H, P) | kernels.forward_scratch(B, H, P)
+    fields = {"keep": int(keep and plan.keeps)}
+    gates_step = B * width
+    if kernels.joins(T, B // team.threads) and not team.by_units:
+        scratch["joined"] = B * (I + P)
+        chunk, fields["chunk"] = 1, T
+        gates_step = 0  # one step's are all there is room for
+    ways = {"x": key.way_of_x(), f"out_{output}": key.way(P)}
+    if fields["keep"]:
+        ways |= {"gates": key.way(width), "means": key.way(means)}
+    else:
+        scratch |= {"gates": chunk * B * width, "means": B * means}
+        fields |= {"gates.t": gates_step, "gates.b": width, "means.t": 0, "means.b": means}
+    # Of the states behind the output only backward needs more than the last step.
+    ways |= {f"out_{name}": key.way(H) if keep else Way(0, 0, H) for name in behind}
+    return Parts(kernels.forward, chunk, fields, ways, scratch)
 
 
 class Forward(Problem):
-    """One call of the forward kernel, to be `run`; with `keep` it keeps what backward reads."""
+    """One call of the forward kernel; with `keep` it keeps what backward reads."""
+
+    find = staticmethod(_forward)
 
     def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool) -> None:
-        super().__init__(call, tensors)
+        super().__init__(call, tensors, keep)
         plan = self.cell.plan
-        width, means = plan.gates * self.H, len(plan.forward.means)
-        sizes = self.cell.forward_packed(self.I, self.H, self.P)
-        sizes |= self.cell.forward_scratch(self.B, self.H, self.P)
-        keep_gates = keep and plan.keeps
-        gates_step = self.B * width
-        if self.cell.joins(self.T, self.B // self.team.threads) and not self.team.by_units:
-            sizes["joined"] = self.B * (self.I + self.P)
-            self.chunk, self.fields["chunk"] = 1, self.T
-            gates_step = 0  # one step's are all there is room for
-        if not keep_gates:
-            sizes |= {"gates": self.chunk * self.B * width, "means": self.B * means}
-            self.fields |= {"gates.t": gates_step, "gates.b": width, "means.t": 0, "means.b": means}
-        self.give_scratch(sizes)
-        self.gates, self.means = (
-            self.sequence(size) if keep_gates and size else self.x.new_empty(0) for size in (width, means)
-        )
-        if keep_gates:
-            self.give("gates", self.gates)
-        if keep_gates and means:
-            self.give("means", self.means)
-        self.give("x", self.x)
-        # Of the states behind the output only backward needs more than the last step.
+        self.gates = self.means = self.x.new_empty(0)
+        if keep and plan.keeps:
+            self.gates = self.sequence(plan.gates * self.H)
+            self.hand_over("gates", self.gates)
+            if plan.forward.means:
+                self.means = self.sequence(len(plan.forward.means))
+                self.hand_over("means", self.means)
+        self.hand_over("x", self.x)
         self.state_steps, self.finals = [self.sequence(self.P)], list[Tensor]()
-        self.give(f"out_{call.cell.states[0]}", self.state_steps[0])
-        for name in call.cell.states[1:]:
-            self._give_state(f"out_{name}", keep)
+        for _ in call.cell.states[1:]:
+            if keep:
+                self.state_steps.append(self.sequence(self.H))
+            else:
+                self.finals.append(self.x.new_empty(self.B, self.H))
+        for name, steps in zip(call.cell.states, self.state_steps + self.finals, strict=True):
+            self.hand_over(f"out_{name}", steps)
+        self.recorded: dict[str, Tensor] = {}
+        if call.record:
+            self._record()
+        for listener in here.listeners:
+            listener.kernel(self, tensors)
+
+    def _record(self) -> None:
         shape = (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
         # A projected output is watched by itself.
-        seen = [name for name in call.record if call.cell.values[name].op != "project"]
+        seen = [name for name in self.call.record if self.call.cell.values[name].op != "project"]
         # Together, they are large enough for large pages: fresh ones cost more than all that is written.
-        recorded = self._fresh((len(seen), *shape)) if seen else ()
+        recorded = self._fresh((len(seen), *shape))
         self.recorded = dict(zip(seen, recorded, strict=True))
         for name, values in self.recorded.items():
             self.give("watch", values, batch_first=False)
             self.fields[f"watch_{name}"] = self.fields["watch"]
-        self.fields |= {"keep": int(keep_gates), "watch": int(bool(call.record))}
-        self.program = self.cell.forward
-        for listener in here.listeners:
-            listener.kernel(self, tensors)
-
-    def _give_state(self, name: str, keep: bool) -> None:
-        if keep:
-            self.state_steps.append(self.sequence(self.H))
-            self.give(name, self.state_steps[-1])
-        else:
-            self.finals.append(self.x.new_empty(self.B, self.H))
-            self.fields |= {name: address(self.finals[-1]), f"{name}.t": 0, f"{name}.b": self.H}
+        self.fields["watch"] = 1
 
     def tape(self) -> tuple[Tensor, ...]:
         """What backward reads: gates, means, and each state at every step."""
@@ -249,17 +281,17 @@ def run(*problems: Problem) -> None:
     """
     if len(problems) == 1:
         (problem,) = problems
-        problem.program(problem.team.threads, problem.fields)
+        problem.layout.program(problem.team.threads, problem.fields)
         return
     work = sum(problem.weights_read * problem.B * problem.T for problem in problems)
     small = all(problem.weights_read * problem.x.itemsize <= _SMALL_WEIGHTS for problem in problems)
     if small and worth(torch.get_num_threads(), len(problems), work) == len(problems):
         for listener in here.listeners:
             listener.side_by_side(problems)
-        problems[0].program.side_by_side([problem.fields for problem in problems])
+        problems[0].layout.program.side_by_side([problem.fields for problem in problems])
         return
     for problem in problems:
-        problem.program(problem.team.threads, problem.fields)
+        problem.layout.program(problem.team.threads, problem.fields)
 
 
 def address(tensor: Tensor | None) -> int:

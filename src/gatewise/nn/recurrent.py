@@ -323,17 +323,20 @@ class Recurrent(Layer):
         equations = self._equations()
         for layer in range(self.num_layers):
             x = self._dropped(x) if layer else x
+            names = [suffix[1:] for suffix in self._suffixes(layer)]
             walks = [
-                Walk(equations, x, weights[k], tuple(state[k] for state in states) or None, **way)
+                Walk(
+                    equations, x, weights[k], tuple(state[k] for state in states) or None,
+                    chance=self._chance(equations), **way,
+                )
                 for k, way in enumerate(ways, len(finals))
-            ]
-            walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
-            pairs = zip(self._suffixes(layer), walks, strict=True)
-            walks = [self._edited(suffix[1:], walk, packing) for suffix, walk in pairs]
+            ]  # fmt: skip
+            if self._edits:
+                walks = [self._edited(*pair, packing) for pair in zip(names, walks, strict=True)]
             found = self._scan(walks)
-            for suffix, walk, scanned in zip(self._suffixes(layer), walks, found, strict=True):
+            for name, walk, scanned in zip(names, walks, found, strict=True):
                 values = _padded(scanned.recorded, packing)
-                self._hand_over(suffix[1:], values, walk, scanned, packing)
+                self._hand_over(name, values, walk, scanned, packing)
             finals += [scanned.states for scanned in found]
             x = torch.cat([scanned.output for scanned in found], -1) if len(found) > 1 else found[0].output
         return x, tuple(_stacked(column) for column in zip(*finals, strict=True))

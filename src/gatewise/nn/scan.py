@@ -56,7 +56,8 @@ def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
 
 def _as_outside_of_training(walk: Walk) -> Walk:
     """Without chance where none is given."""
-    return walk._replace(cell=without_chance(walk.cell)) if walk.chance is None else walk
+    without = without_chance(walk.cell) if walk.chance is None else walk.cell
+    return walk if without is walk.cell else walk._replace(cell=without)
 
 
 def _obstructed(walk: Walk) -> bool:
