@@ -33,8 +33,9 @@ class Host:
             raise ValueError(f"GATEWISE_WIDTH must be one of {WIDTHS}. Got {forced!r}.")
         return int(forced)
 
+    @functools.cached_property
     def target_machine(self) -> Any:
-        """LLVM's code generator for this machine."""
+        """LLVM's code generator for this machine, one for all modules."""
         target = llvm.Target.from_default_triple()
         # Position-independent code under the large model reaches any address, wherever objects are placed.
         return target.create_target_machine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 import weakref
@@ -22,17 +23,29 @@ def compile_object(text: str) -> bytes:
     Each function by itself, with the passes of -O1: what is hot comes unrolled and in vectors, and LLVM's own
     choice for whole modules takes three times as long to find nothing more.
     """
-    machine = host().target_machine()
     module = llvm.parse_assembly(text)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
-    builder = llvm.create_pass_builder(machine, options)
-    passes = builder.getFunctionPassManager()
+    passes, builder = _passes(), _builder()
     for function in module.functions:
         if not function.is_declaration:
             passes.run(function, builder)
-    return bytes(machine.emit_object(module))
+    return bytes(host().target_machine.emit_object(module))
+
+
+@functools.cache
+def _passes() -> Any:
+    """The passes, one set for the life of the process: llvmlite never frees one, 14 kB and more."""
+    return _builder().getFunctionPassManager()
+
+
+def _builder() -> Any:
+    """What runs the passes: one for each module, as it slows down with each function it has ever had.
+
+    3 kB of it are never freed: the callbacks that llvmlite makes for it, and adds to with each function.
+    """
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    return llvm.create_pass_builder(host().target_machine, options)
 
 
 _lock = threading.Lock()
@@ -53,7 +66,7 @@ class Loaded:
         for function in functions:
             library.export_symbol(function)
         # An engine of its own: one that is shared keeps something of every object it has ever had.
-        engine = llvm.create_lljit_compiler(host().target_machine())
+        engine = llvm.create_lljit_compiler(host().target_machine)
         tracker = library.link(engine, "object")
         self.address = {function: int(tracker[function]) for function in functions}
         weakref.finalize(self, _give_back, tracker, engine).atexit = False
