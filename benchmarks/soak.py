@@ -3,10 +3,10 @@
 Each thread calls layers of random cells, sizes, types and forms of input, in training and in inference, and
 now and then makes new layers, and cells that nobody has seen. Some results are compared with torch's. Memory
 is what the process occupies after the allocator has given back what it can; it has grown if the median of the
-last quarter of the run is above that of the second by more than 8 MB, half a megabyte for each module that has
-come in between, and 10 kB for each new cell, of which LLVM keeps some 4. Of modules there may be no more than
-the package says it keeps. Objects go to a folder of the run's own: no cell is found compiled, and the user's
-objects stay.
+last quarter of the run is above that of the second by more than 8 MB, half a megabyte for each module that
+has come in between, and 10 kB for each new cell, of which LLVM keeps some 4. Of modules there may be no more
+than the package says it keeps. Objects go to a folder of the run's own: no cell is found compiled, and the
+user's objects stay.
 """
 
 from __future__ import annotations
