@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import gatewise
 from gatewise.compiler.host import host
 from gatewise.compiler.vector import FLOAT32, FLOAT64
 from gatewise.nn import explain as explain_module
-from gatewise.nn.notes import INTERPRETER, KERNEL
+from gatewise.nn.accelerate import accelerate
+from gatewise.nn.explained import IDLE, INTERPRETER, KERNEL, TORCH
 
 T, B, I, H = 7, 5, 3, 16
 
@@ -40,17 +40,20 @@ def layer(**options: Any) -> gatewise.nn.LSTM:
 
 
 class Model(nn.Module):
-    """A layer that is used, one that steps, one that is not used, and one of torch's."""
+    """A layer that is used, one that steps, two that are not used, and two of torch's."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = layer(num_layers=2, bidirectional=True)
         self.stepper = gatewise.nn.GRUCell(2 * H, 4)
         self.idle = gatewise.nn.GRU(I, H)
-        self.theirs = nn.LSTM(I, 4)
+        self.theirs, self.their_cell = nn.LSTM(2 * H, 2 * H), nn.LSTMCell(I, 4)
+        self.their_idle = nn.LSTM(I, 4)
 
     def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        steps = self.encoder(scale * x)[0]
+        steps = self.theirs(self.encoder(scale * x)[0])[0]
+        for step in x:
+            self.their_cell(input=step)
         state = None
         for step in steps:
             state = self.stepper(step, state)
@@ -63,10 +66,14 @@ def test_layers_are_called_as_in_watch() -> None:
     with gatewise.watch(model) as seen:
         model(sequence())
     explanation = gatewise.explain(model, sequence())
-    assert {one.name for one in explanation.layers if one.calls} == set(seen)
-    assert {one.name: one.runs_in for one in explanation.layers if not one.calls} == {
-        "idle.l0": "not called",
-        "theirs": "torch",
+    ours = {one.name for one in explanation.layers if one.runs_in in (KERNEL, INTERPRETER)}
+    assert ours == set(seen)
+    others = {one.name: (one.runs_in, one.calls) for one in explanation.layers if one.name not in ours}
+    assert others == {
+        "idle.l0": (IDLE, 0),
+        "theirs": (TORCH, 1),
+        "their_cell": (TORCH, T),
+        "their_idle": (IDLE, 0),
     }
 
 
@@ -109,63 +116,6 @@ def test_much_work_is_divided_by_rows_and_few_rows_by_units() -> None:
     assert (by_units.threads, by_units.by_units) == (2, True)
 
 
-ADVICE: dict[str, tuple[Callable[[], gatewise.nn.Recurrent], Callable[[], Tensor], str]] = {
-    "input": (layer, lambda: sequence(I, B, T).transpose(0, 2), "make the input contiguous: it is copied"),
-    "ragged": (lambda: gatewise.nn.LSTM(I, 33), sequence, r"use \d+ units: they cost what 33 do"),
-    "rows": (layer, sequence, r"use a batch of \d+ rows: 5 are too little work for 2 threads"),
-    "training": (layer, sequence, r"use torch.no_grad\(\) if no gradient is wanted"),
-}
-
-
-@pytest.mark.parametrize(("make", "x", "expected"), ADVICE.values(), ids=ADVICE)
-def test_advice(make: Callable[[], gatewise.nn.Recurrent], x: Callable[[], Tensor], expected: str) -> None:
-    one = gatewise.explain(make(), x())["l0"]
-    assert one.runs_in == KERNEL
-    assert any(re.match(expected, sentence) for sentence in one.faster)
-
-
-def test_advice_that_is_followed_is_not_repeated() -> None:
-    """On each point the opposite of what `ADVICE` meets."""
-    with torch.no_grad():
-        one = gatewise.explain(gatewise.nn.LSTM(64, 128), sequence(20, 64, 64))["l0"]
-    assert one.faster == ()
-
-
-def test_the_batch_that_is_advised_is_divided() -> None:
-    (advised,) = (s for s in gatewise.explain(layer(), sequence())["l0"].faster if "rows" in s)
-    rows = int(advised.split("batch of ")[1].split()[0])
-    kernel = gatewise.explain(layer(), sequence(T, rows, I))["l0"].kernel
-    assert kernel is not None
-    assert kernel.threads == 2
-
-
-def test_one_thread_in_force_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewise.nn.advice._cores", lambda: 2)
-    torch.set_num_threads(1)
-    one = gatewise.explain(gatewise.nn.LSTM(64, 128), sequence(20, 64, 64))["l0"]
-    assert "use torch.set_num_threads(2): torch is held to one thread" in one.faster
-    small = gatewise.explain(layer(), sequence())["l0"]
-    assert not any("threads" in sentence for sentence in small.faster)
-
-
-def test_a_weight_and_a_state_that_are_copied_are_named() -> None:
-    one = layer()
-    one.weight_hh_l0 = nn.Parameter(sequence(H, 4 * H).t())
-    states = (sequence(1, H, B).transpose(1, 2), torch.zeros(1, B, H))
-    faster = gatewise.explain(one, sequence(), states)["l0"].faster
-    assert [sentence.split(":")[0] for sentence in faster[:2]] == [
-        "make the weight contiguous",
-        "make the initial state contiguous",
-    ]
-
-
-def test_a_layer_that_is_watched() -> None:
-    one = layer()
-    with gatewise.watch(one):
-        found = gatewise.explain(one, sequence())["l0"]
-    assert any("gatewise.watch" in sentence for sentence in found.faster)
-
-
 def in_bfloat16() -> gatewise.nn.Recurrent:
     return layer().bfloat16()
 
@@ -190,7 +140,8 @@ def test_obstacles(
     assert (one.runs_in, one.kernel) == (INTERPRETER, None)
     assert [obstacle.reason for obstacle in one.obstacles] == expected
     assert one.faster == tuple(obstacle.remedy for obstacle in one.obstacles)
-    assert f"l0: not compiled, since {expected[0]}" in str(explanation)
+    printed = str(explanation).splitlines()[3:]
+    assert printed == [f"l0: not compiled, since {why}: {remedy}" for why, remedy in one.obstacles]
 
 
 class Tagged(Tensor):
@@ -208,17 +159,20 @@ def test_a_tensor_subclass_and_a_transform() -> None:
         return x
 
     torch.func.vmap(call)(sequence(2, T, B, I))
-    assert seen[0]["l0"].obstacles[0].reason == "a transform of torch.func is around it (vmap)"
+    (found,) = seen[0]["l0"].obstacles
+    assert found.reason == "a transform of torch.func is around it (vmap)"
+    assert found.remedy == "call the layer outside of it, on one batch"
+    torch.func.grad(lambda x: call(x).sum())(sequence())
+    (found,) = seen[1]["l0"].obstacles
+    assert (found.reason[-6:], found.remedy) == ("(grad)", "use torch.autograd.grad")
     with torch.autograd.forward_ad.dual_level():
-        (found,) = gatewise.explain(one, sequence()).layers
-    assert found.obstacles[0].reason == "forward-mode differentiation is around it"
+        (found,) = gatewise.explain(one, sequence())["l0"].obstacles
+    assert found.reason == "forward-mode differentiation is around it"
 
 
 def test_steps_one_by_one_are_counted() -> None:
     one = gatewise.explain(Model(), sequence())["stepper.l0"]
-    assert one.calls == T
-    assert one.input_shape == (1, B, 2 * H)
-    assert one.faster[0] == f"use a layer over the sequence: {T} single steps were taken"
+    assert (one.calls, one.input_shape) == (T, (1, B, 2 * H))
 
 
 def test_packed_sequences_and_lengths() -> None:
@@ -226,14 +180,30 @@ def test_packed_sequences_and_lengths() -> None:
     packed = gatewise.explain(layer(), pack_sequence(rows))["l0"]
     assert (packed.runs_in, packed.input_shape) == (KERNEL, (12, I))
     padded = nn.utils.rnn.pad_sequence(rows)
-    assert gatewise.explain(layer(), padded, lengths=[7, 4, 1])["l0"].input_shape == (12, I)
+    assert gatewise.explain(layer(), padded, lengths=[7, 4, 1])["l0"].runs_in == KERNEL
 
 
-def test_with_checkpoints_no_gates_are_kept() -> None:
-    one = gatewise.explain(layer(checkpoint=3), sequence())["l0"]
-    assert (one.runs_in, one.calls) == (KERNEL, 1)
-    assert one.kernel is not None
-    assert one.kernel.kept_gates == 0
+KEEPS: dict[str, Callable[[], gatewise.nn.Recurrent]] = {
+    "lstm": layer,
+    "gru": lambda: gatewise.nn.GRU(I, H),
+    "rnn": lambda: gatewise.nn.RNN(I, H),
+    "layer norm": lambda: gatewise.nn.Recurrent(gatewise.cells.lstm_layer_norm, I, H),
+    "checkpoint": lambda: layer(checkpoint=3),
+    "projected": lambda: layer(proj_size=4),
+}
+
+
+@pytest.mark.parametrize("make", KEEPS.values(), ids=KEEPS)
+def test_what_is_kept_is_what_autograd_saves(make: Callable[[], gatewise.nn.Recurrent]) -> None:
+    one, x, saved = make(), sequence(), dict[int, Tensor]()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.setdefault(t.data_ptr(), t), lambda t: t):
+        output, _ = one(x)
+    for known in (x, output, *one.parameters()):
+        saved.pop(known.data_ptr(), None)
+    kernel = gatewise.explain(one, x)["l0"].kernel
+    assert kernel is not None
+    assert kernel.kept_gates + kernel.kept_states == sum(t.nbytes for t in saved.values())
+    assert (kernel.kept_gates > 0) == (not one.checkpoint and one.cell.name != "rnn")
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
@@ -258,9 +228,72 @@ def test_weights_that_are_shared_or_computed() -> None:
 
 def test_the_modules_of_torch_are_named_with_what_to_do() -> None:
     found = gatewise.explain(Model(), sequence())
-    assert found["theirs"].faster == ("left to torch: not swapped yet: gatewise.accelerate(model)",)
+    theirs = found["theirs"]
+    assert (theirs.what, theirs.dtype, theirs.input_shape, theirs.hidden_size) == (
+        f"LSTM({2 * H}, {2 * H})",
+        "float32",
+        (T, B, 2 * H),
+        2 * H,
+    )
+    assert theirs.faster == ("left to torch: not swapped yet: gatewise.accelerate(model)",)
+    # To swap a cell does not make single steps faster.
+    steps = f"use a layer over the sequence, where it is known: {T} single steps were taken"
+    assert (found["their_cell"].input_shape, found["their_cell"].faster) == ((B, I), (steps,))
     model = gatewise.accelerate(Model())
-    assert {one.runs_in for one in gatewise.explain(model, sequence()).layers} == {KERNEL, "not called"}
+    assert {one.runs_in for one in gatewise.explain(model, sequence()).layers} == {KERNEL, IDLE}
+
+
+def test_a_module_of_torch_alone_and_packed() -> None:
+    (one,) = gatewise.explain(nn.GRU(I, 4), pack_sequence([sequence(4, I), sequence(1, I)])).layers
+    assert (one.name, one.runs_in, one.input_shape) == ("(the model)", TORCH, (5, I))
+
+
+def test_the_modules_of_torch_keep_no_hooks() -> None:
+    model = nn.ModuleList([nn.GRU(I, 4)])
+    with pytest.raises(NotImplementedError):
+        gatewise.explain(model, sequence())
+    assert accelerate.report(model).rows[0].why == "not swapped yet: gatewise.accelerate(model)"
+
+
+AUTOCAST = "autocast to bfloat16 is around it: "
+
+
+@pytest.mark.parametrize("make", [layer, lambda: gatewise.nn.LSTMCell(I, H)], ids=["layer", "cell"])
+def test_autocast_is_mentioned(make: Callable[[], nn.Module]) -> None:
+    model = nn.Sequential(nn.Linear(I, I), make())
+    x = sequence(B, I)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        after, first = gatewise.explain(model, x)["1.l0"], gatewise.explain(model[1], x)["l0"]
+    own = "float32, the type of its weights"
+    assert after.remarks == (f"{AUTOCAST}what came in bfloat16 was converted to {own}",)
+    assert first.remarks == (f"{AUTOCAST}it computes in {own}",)
+    assert (after.runs_in, after.dtype, after.faster) == (KERNEL, "float32", ())
+    assert gatewise.explain(model, x)["1.l0"].remarks == ()
+
+
+def test_autocast_around_some_layers() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside, self.outside = layer(num_layers=2), gatewise.nn.GRU(H, H)
+
+        def forward(self, x: Tensor) -> None:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                y, _ = self.inside(x.bfloat16())
+            self.outside(y)
+
+    explanation = gatewise.explain(Mixed(), sequence())
+    assert [len(one.remarks) for one in explanation.layers] == [1, 1, 0]
+    assert f"inside.l0, inside.l1: {AUTOCAST}what came in bfloat16" in str(explanation)
+
+
+def test_an_edited_layer() -> None:
+    edited = gatewise.edit(layer(num_layers=2), "l1", f=1.0, i=torch.rand(T, B, H))
+    found = gatewise.explain(edited, sequence())
+    (remark,) = found["l1"].remarks
+    assert (found["l0"].remarks, found["l0"].input_shape) == ((), (T, B, I))
+    assert remark == f"it is edited: its input is {2 + H} wider, to say where"
+    assert found["l1"].input_shape == (T, B, H + 2 + H)
 
 
 def test_it_prints_as_a_table() -> None:
@@ -273,8 +306,11 @@ def test_it_prints_as_a_table() -> None:
 
 
 def test_a_sentence_about_many_layers_is_printed_once() -> None:
-    text = str(gatewise.explain(layer(num_layers=4), sequence()))
-    assert "l0 and 3 others: use torch.no_grad() if no gradient is wanted" in text
+    text = str(gatewise.explain(layer(num_layers=4).eval(), sequence()))
+    assert text.splitlines()[5:] == [
+        "",
+        "l0 and 3 others: use torch.no_grad() if no gradient is wanted: eval() does not say so",
+    ]
 
 
 def test_a_model_without_recurrent_layers() -> None:
@@ -310,14 +346,3 @@ def test_the_page() -> None:
     page = Path(__file__).parents[2] / "docs" / "explain.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False)
     assert (failed, attempted > 0) == (0, True)
-
-
-def test_directions_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is too little work for two threads, and both together are not."""
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    with torch.no_grad():
-        found = gatewise.explain(gatewise.nn.LSTM(32, 64, bidirectional=True), sequence(100, 2, 32))
-    kernels = [one.kernel for one in found.layers]
-    assert [kernel and (kernel.threads, kernel.side_by_side) for kernel in kernels] == [(1, 2), (1, 2)]
-    assert "2 by directions" in str(found)
-    assert not any("rows" in sentence for one in found.layers for sentence in one.faster)

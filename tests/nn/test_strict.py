@@ -74,9 +74,9 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "transform": (transformed, r"strict: rnn .* a transform of torch.func is around it \(vmap\)"),
     "input": (
         strided,
-        r"strict: lstm \(3 inputs, 8 units\) would copy its input: make it contiguous first\.",
+        r"strict: lstm \(3 inputs, 8 units\) would copy the input: make it contiguous first\.",
     ),
-    "states": (strided_states, r"strict: rnn .* would copy its initial state: make it contiguous first\."),
+    "states": (strided_states, r"strict: rnn .* would copy the initial state: make it contiguous first\."),
 }
 
 

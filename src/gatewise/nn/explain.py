@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 from torch import nn
 
-from gatewise.nn.accelerate import accelerate
+from gatewise.nn.explained import Explained, Kernel, in_bytes
 from gatewise.nn.listening import listening
-from gatewise.nn.notes import TORCH, Explained, Kernel, Notes
+from gatewise.nn.notes import Notes
+from gatewise.nn.theirs import Theirs
 
 
 @final
 @dataclass(frozen=True)
 class Explanation:
-    """What `explain` found, layer by layer; prints as a table and the advice below it."""
+    """What `explain` found, layer by layer; prints as a table with remarks and advice below it."""
 
     layers: tuple[Explained, ...]
 
@@ -30,7 +31,8 @@ class Explanation:
     def __str__(self) -> str:
         if not self.layers:
             return "The model has no recurrent layers."
-        return "\n".join([*_aligned([_HEAD, *map(_row, self.layers)]), *_remarks(self.layers)])
+        below = _below(self.layers)
+        return "\n".join([*_aligned([_HEAD, *map(_row, self.layers)]), *([""] if below else []), *below])
 
 
 def explain(module: nn.Module, x: Any, hx: Any = None, **kwargs: Any) -> Explanation:
@@ -59,19 +61,10 @@ def explain(module: nn.Module, x: Any, hx: Any = None, **kwargs: Any) -> Explana
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"explain: expected a torch.nn.Module, got {type(module).__name__}")
-    notes = Notes(module)
-    with listening(notes):
+    notes, theirs = Notes(module), Theirs(module)
+    with listening(notes), theirs.heard():
         module(x, **kwargs) if hx is None else module(x, hx, **kwargs)
-    return Explanation((*notes.layers(), *_of_torch(module)))
-
-
-def _of_torch(module: nn.Module) -> Iterable[Explained]:
-    rows = accelerate.report(module).rows
-    return (
-        Explained(row.path, row.module, TORCH, faster=(f"left to torch: {row.why}",))
-        for row in rows
-        if row.runs_in == "torch"
-    )
+    return Explanation((*notes.layers(), *theirs.layers()))
 
 
 _HEAD = ("layer", "cell", "runs in", "type", "input", "H", "lanes", "threads", "chunk", "kept")
@@ -83,8 +76,7 @@ def _row(layer: Explained) -> tuple[str, ...]:
     if layer.kernel is None:
         return (*row, "", "", "", "")
     k = layer.kernel
-    kept = _in_bytes(k.kept_gates + k.kept_states)
-    return (*row, str(k.width), _threads(k), str(k.chunk), kept)
+    return (*row, str(k.width), _threads(k), str(k.chunk), in_bytes(k.kept_gates + k.kept_states))
 
 
 def _threads(kernel: Kernel) -> str:
@@ -94,24 +86,25 @@ def _threads(kernel: Kernel) -> str:
     return f"{kernel.threads}{divided}"
 
 
-def _in_bytes(n: int) -> str:
-    return f"{n / 1e6:.1f} MB" if n >= 1e5 else f"{n / 1e3:.1f} kB" if n else "nothing"
-
-
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _remarks(layers: Iterable[Explained]) -> list[str]:
-    """Reasons and advice, each once, with the layers that it is about."""
+def _below(layers: Iterable[Explained]) -> list[str]:
+    """Reasons, remarks and advice, each once, with the layers that it is about."""
     about: dict[str, list[str]] = {}
     for layer in layers:
-        for obstacle in layer.obstacles:
-            about.setdefault(f"not compiled, since {obstacle.reason}", []).append(layer.name)
-        for sentence in layer.faster:
+        for sentence in _sentences(layer):
             about.setdefault(sentence, []).append(layer.name)
     return [f"{_few(names)}: {sentence}" for sentence, names in about.items()]
+
+
+def _sentences(layer: Explained) -> Iterator[str]:
+    yield from (f"not compiled, since {reason}: {remedy}" for reason, remedy in layer.obstacles)
+    yield from layer.remarks
+    remedies = {obstacle.remedy for obstacle in layer.obstacles}
+    yield from (sentence for sentence in layer.faster if sentence not in remedies)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from gatewise.language import Cell
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 class Listener:
     """Is told what scans do in the thread that it listens in; what it raises ends the scan."""
+
+    def converted(self, tensor: Tensor) -> None:
+        """Of what a module is called with, autocast has `tensor` converted to the type of the weights."""
+
+    def autocast(self, dtype: torch.dtype | None) -> None:
+        """A module begins its scans, with autocast to `dtype` around it if there is one."""
 
     def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle]) -> None:
         """A scan over `x` begins: compiled if there are no `obstacles`, else by the eager interpreter."""

@@ -3,79 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from gatewise.compiler.host import host
 from gatewise.language import Cell
-from gatewise.nn.advice import advice
+from gatewise.nn.advice import Called, advice
+from gatewise.nn.edited import Edited
+from gatewise.nn.explained import IDLE, INTERPRETER, KERNEL, Explained, Kernel, short
 from gatewise.nn.kernels import Forward, Problem
 from gatewise.nn.layer import Layer
 from gatewise.nn.listening import Listener
 from gatewise.nn.obstacles import Obstacle
 from gatewise.nn.recurrent import Recurrent
-from gatewise.nn.step import Step
 from gatewise.nn.weights import Weights
-
-KERNEL, INTERPRETER, TORCH, IDLE = "compiled kernel", "eager interpreter", "torch", "not called"
-
-
-@final
-@dataclass(frozen=True)
-class Kernel:
-    """How a compiled scan was computed.
-
-    Attributes:
-        width: lanes of a vector.
-        registers: vector registers of the machine.
-        threads: how many worked on it.
-        by_units: whether they divided the units and met after each step; else the rows of the batch.
-        side_by_side: how many directions ran at once, each on one thread; 1 for one after the other.
-        chunk: steps whose input products are computed at a time.
-        kept_gates: bytes of gates that stay for backward.
-        kept_states: bytes of states that do, the output excepted.
-    """
-
-    width: int
-    registers: int
-    threads: int
-    by_units: bool
-    side_by_side: int
-    chunk: int
-    kept_gates: int
-    kept_states: int
-
-
-@final
-@dataclass(frozen=True)
-class Explained:
-    """One recurrent layer in one direction.
-
-    Attributes:
-        name: its path, as in `gatewise.watch`: "encoder.l0", "encoder.l0_reverse".
-        what: its cell, or the module if it is torch's.
-        runs_in: "compiled kernel", "eager interpreter", "torch", or "not called".
-        calls: how often it was called; what follows is about the last time.
-        dtype: the element type.
-        input_shape: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`, packed ``[N, I]``.
-        hidden_size: H.
-        obstacles: why it was not compiled, and the remedies.
-        kernel: how it was, if it was.
-        faster: what would make it faster.
-    """
-
-    name: str
-    what: str
-    runs_in: str
-    calls: int = 0
-    dtype: str = ""
-    input_shape: tuple[int, ...] = ()
-    hidden_size: int = 0
-    obstacles: tuple[Obstacle, ...] = ()
-    kernel: Kernel | None = None
-    faster: tuple[str, ...] = ()
 
 
 @final
@@ -87,36 +31,37 @@ class _Scan:
     x: Tensor
     weight_ih: Tensor
     obstacles: tuple[Obstacle, ...]
-    call: Forward | None = None
+    in_grad_mode: bool
+    call: Forward | None = None  # the longest, of a layer that is computed in segments
     given: Sequence[Tensor] = ()
     side_by_side: int = 1
+    entering: int = 0  # bytes of the states with which its calls began
 
-    def explained(self, name: str, calls: int) -> Explained:
-        return Explained(
-            name,
-            self.cell.name,
-            INTERPRETER if self.obstacles else KERNEL,
-            calls,
-            str(self.weight_ih.dtype).removeprefix("torch."),
-            tuple(self.x.shape),
-            self.weight_ih.size(0) // len(self.cell.input_gates),
-            self.obstacles,
-            self._kernel(),
-            tuple(self._faster()),
-        )
+    def add(self, call: Forward, given: Sequence[Tensor]) -> None:
+        if self.call is None or call.T > self.call.T:
+            self.call, self.given = call, given
+        self.entering += sum(state.nbytes for state in call.states)
 
-    def _kernel(self) -> Kernel | None:
-        call = self.call
-        if call is None:
+    def called(self, module: Layer, calls: int) -> Called | None:
+        if self.call is None:
             return None
-        width, registers, kept_states = call.cell.width, host().registers, call.state_steps[1:]
-        kept = call.gates.nbytes, sum(states.nbytes for states in kept_states)
-        return Kernel(width, registers, *call.team, self.side_by_side, call.chunk, *kept)
+        trains = self.in_grad_mode and any(tensor.requires_grad for tensor in self.given)
+        return Called(self.call, self.given, self.x, self.side_by_side, trains, module, calls)
 
-    def _faster(self) -> Iterator[str]:
-        yield from (obstacle.remedy for obstacle in self.obstacles)
-        if self.call is not None:
-            yield from advice(self.call, self.given, self.side_by_side)
+    def kernel(self, called: Called) -> Kernel:
+        call = called.call
+        alone = self.side_by_side == 1
+        states = self.entering if called.in_segments else sum(s.nbytes for s in call.state_steps[1:])
+        return Kernel(
+            width=call.cell.width,
+            registers=host().registers,
+            threads=call.team.threads if alone else 1,
+            by_units=call.team.by_units and alone,
+            side_by_side=self.side_by_side,
+            chunk=call.chunk,
+            kept_gates=call.gates.nbytes + call.means.nbytes,
+            kept_states=states,
+        )
 
 
 @final
@@ -132,19 +77,32 @@ class Notes(Listener):
         }
         self._scans: list[_Scan] = []
         self._handed_over = 0
+        self._autocast: torch.dtype | None = None
+        self._converted: set[torch.dtype] = set()
+        self._to_convert: set[torch.dtype] = set()
+
+    def converted(self, tensor: Tensor) -> None:
+        """Keep it for the module that begins."""
+        self._to_convert.add(tensor.dtype)
+
+    def autocast(self, dtype: torch.dtype | None) -> None:
+        """Keep it until the next module begins."""
+        self._autocast = dtype
+        self._converted, self._to_convert = self._to_convert, set()
 
     def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle]) -> None:
         """Begin a new scan; a layer that is computed in segments is one."""
         if self._handed_over:
             self._scans, self._handed_over = [], 0
         if not (self._scans and self._scans[-1].weight_ih is weights.weight_ih):
-            self._scans.append(_Scan(cell, x, weights.weight_ih, tuple(obstacles)))
+            in_grad_mode = torch.is_grad_enabled()
+            self._scans.append(_Scan(cell, x, weights.weight_ih, tuple(obstacles), in_grad_mode))
 
     def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:
         """Keep the call beside its scan."""
         for scan in self._scans:
             if scan.weight_ih is given[1]:
-                scan.call, scan.given = call, given
+                scan.add(call, given)
 
     def side_by_side(self, calls: Sequence[Problem]) -> None:
         """Note it of each scan."""
@@ -155,16 +113,37 @@ class Notes(Listener):
     def layer(self, module: Layer, name: str) -> None:
         """Write the next scan down under its name."""
         path = self._paths.get(module, f"({type(module).__name__})")
-        name = f"{path}.{name}" if path else name
-        calls = self._explained[name].calls + 1 if name in self._explained else 1
+        full_name = f"{path}.{name}" if path else name
+        before = self._explained.get(full_name)
         # Directions that share their weights are written down once.
         scan = self._scans[min(self._handed_over, len(self._scans) - 1)]
         self._handed_over += 1
-        explained = scan.explained(name, calls)
-        if isinstance(module, Step) and calls > 1:
-            steps = f"use a layer over the sequence: {calls} single steps were taken"
-            explained = replace(explained, faster=(steps, *explained.faster))
-        self._explained[name] = explained
+        calls = before.calls + 1 if before else 1
+        called = scan.called(module, calls)
+        remedies = (obstacle.remedy for obstacle in scan.obstacles)
+        self._explained[full_name] = Explained(
+            full_name,
+            scan.cell.name,
+            INTERPRETER if scan.obstacles else KERNEL,
+            calls,
+            short(scan.weight_ih.dtype),
+            tuple(scan.x.shape),
+            module.hidden_size,
+            scan.obstacles,
+            scan.kernel(called) if called else None,
+            tuple(self._remarks(scan, module._edits.get(name))),
+            (*remedies, *(advice(called) if called else ())),
+        )
+
+    def _remarks(self, scan: _Scan, edited: Edited | None) -> Iterator[str]:
+        if self._autocast:
+            own = f"{short(scan.weight_ih.dtype)}, the type of its weights"
+            came = ", ".join(sorted(map(short, self._converted)))
+            way = f"what came in {came} was converted to {own}" if came else f"it computes in {own}"
+            yield f"autocast to {short(self._autocast)} is around it: {way}"
+        if edited:
+            columns = sum(edit.size[1] for edit in edited.edits)
+            yield f"it is edited: its input is {columns} wider, to say where"
 
     def layers(self) -> Iterable[Explained]:
         """What was written down, in the order of the model."""

@@ -12,6 +12,7 @@ from gatewise.nn.weights import Weights
 
 COMPILED = {torch.float32: "float32", torch.float64: "float64"}
 _PLAIN = {Tensor, torch.nn.Parameter}
+_INSTEAD = {"vmap": "call the layer outside of it, on one batch", "grad": "use torch.autograd.grad"}
 
 
 class Obstacle(NamedTuple):
@@ -47,7 +48,8 @@ def obstacles(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> Iterator
     transform = torch._C._functorch.peek_interpreter_stack()
     if transform is not None:
         name = transform.key().name.lower()
-        yield Obstacle(f"a transform of torch.func is around it ({name})", "call the layer outside of it")
+        remedy = _INSTEAD.get(name, "call the layer outside of it")
+        yield Obstacle(f"a transform of torch.func is around it ({name})", remedy)
     if torch.autograd.forward_ad._current_level >= 0:
         yield Obstacle("forward-mode differentiation is around it", "call the layer outside of it")
 

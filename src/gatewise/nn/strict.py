@@ -34,7 +34,7 @@ def strict() -> Iterator[None]:
         >>> with gatewise.strict():
         ...     _ = layer(torch.randn(3, 2, 5).transpose(0, 2))
         Traceback (most recent call last):
-        RuntimeError: strict: gru (3 inputs, 16 units) would copy its input: make it contiguous first.
+        RuntimeError: strict: gru (3 inputs, 16 units) would copy the input: make it contiguous first.
     """
     with listening(_Refusing()):
         yield
@@ -52,7 +52,7 @@ class _Refusing(Listener):
     def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:
         for name in copied(call, given):
             who = _named(call.call.cell, call.I, call.H)
-            raise RuntimeError(f"strict: {who} would copy its {name}: make it contiguous first.")
+            raise RuntimeError(f"strict: {who} would copy {name}: make it contiguous first.")
 
 
 def _named(cell: Cell, I: int, H: int) -> str:
