@@ -11,11 +11,11 @@ Arrays, last axis contiguous, strides as in forward:
 - ``derivatives [T, B, plan.derivatives * H]``: written, by the slots, then by the products `linear`
 - ``projected [T, B, P]``: written, the derivative by a projected output
 - ``by_vectors [B, . * H]``: each row's part of the derivatives by the vectors is added, as the plan has them
-- ``dout [T, B, P]``: the derivative by the output
+- ``dout [T, B, P]``: the derivative by the output; of packed sequences it and dx may lie outside (see `walk`)
 - ``carry_s [B, H]``: in, the derivative by the final state s; out, by the state s that entered first
 - ``danew_s [B, H]`` (or null), to which derivatives by what reset rows begin from are added
 - scratch: ``panels_ih``, ``panels_hh``, ``panels_linear``, ``panels_project``, ``zeros``, ``spills [B, .]``,
-  ``own_means [B, .]``
+  ``own_means [B, .]``, ``by_inputs [chunk, B, I]`` for dx outside
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from gatewise.compiler.matrix import (
     matrix_phase,
     padded,
 )
-from gatewise.compiler.packing import pack_transposed
+from gatewise.compiler.packing import copy_rows, pack_transposed
 from gatewise.compiler.plan import SEEN, Plan
 from gatewise.compiler.product import PRODUCT, product_function
 from gatewise.compiler.schedule import START, Pass, Phase
@@ -50,6 +50,7 @@ from gatewise.compiler.step import (
     frame_and_fields,
     phase_functions,
     row_of,
+    row_outside,
     spill,
     spilled_sources,
     state_and_vector_sources,
@@ -65,6 +66,7 @@ def arguments(plan: Plan) -> Arguments:
     cell = plan.cell
     names = [*entry.FIELDS, "T", "B", "I", "H", "P", "chunk", "w_ih", "w_hh", "w_linear", "w_hr"]
     names += ["panels_ih", "panels_hh", "panels_linear", "panels_project", "zeros", "spills", "own_means"]
+    names += ["by_inputs"]
     sequences = ("gates", "means", "derivatives", "projected", "dout", "dx")
     names += [f"{array}{stride}" for array in sequences for stride in ("", ".t", ".b")]
     names += ["seed", "first_step", "by_vectors", *walk.FIELDS, *walk.state_fields(cell)]
@@ -161,8 +163,9 @@ def _rows(
             with b.if_then(anew):
                 b.call(enter, [array, t, first, code.smaller(last, here), *wide_blocks])
             walk.set_states(frame, code, f, plan.cell, t, anew)
-            sequences = ("gates", "means", "derivatives", "projected", "dout")
+            sequences = ("gates", "means", "derivatives", "projected")
             frame.set(**{name: walk.at_step(code, f, name, t) for name in sequences})
+            frame.set(dout=walk.at_step_outside(code, f, "dout", t))
             frame.set(
                 step=b.add(f["first_step"], t), later_resets=walk.resets_at(code, f, later), going_on=going_on
             )
@@ -191,10 +194,13 @@ def _rows(
             work.meet()
         with b.if_then(b.icmp_signed("!=", f["dx"], i64(0))):
             chunk = walk.chunk_of(code, f, oldest, steps, work.rows)
+            padded_outside = walk.is_padded(code, f)
+            dx = code.at(f.pointer("dx"), chunk.offset(code, f, "dx"))
             call.set(
                 a=code.at(f.pointer("derivatives"), chunk.offset(code, f, "derivatives")),
                 a_t=f["derivatives.t"], a_b=f["derivatives.b"],
-                out=code.at(f.pointer("dx"), chunk.offset(code, f, "dx")), out_t=f["dx.t"], out_b=f["dx.b"],
+                out=b.select(padded_outside, f.pointer("by_inputs"), dx), out_t=f["dx.t"],
+                out_b=b.select(padded_outside, f["I"], f["dx.b"]),
                 steps=chunk.steps, first=chunk.rows[0], last=chunk.rows[1],
                 K=K_x, N=f["I"],
                 first_block=input_blocks[0], last_block=input_blocks[1],
@@ -202,6 +208,21 @@ def _rows(
                 bias=f.pointer("zeros"), bias_stride=i64(0),
             )  # fmt: skip
             b.call(to_input, [call.array])
+            with b.if_then(padded_outside):
+                _scatter(code, f, oldest, steps, chunk, input_blocks)
+
+
+def _scatter(code: Code, f: Fields, oldest: Value, steps: Value, chunk: walk.Chunk, blocks: Span) -> None:
+    """Bring some units of the derivatives by the inputs of a chunk of steps to where dx lies outside."""
+    b, I, V = code.b, f["I"], i64(code.width)
+    unit = b.mul(blocks[0], V)
+    units = b.sub(code.smaller(b.mul(blocks[1], V), I), unit)
+    with code.loop(oldest, b.add(oldest, steps), i64(1)) as t:
+        place = b.sub(walk.start_of(code, f, t), chunk.place)
+        a = code.at(f.pointer("by_inputs"), b.add(b.mul(place, I), unit))
+        rows = Rows(a, i64(0), I, i64(1), i64(0), walk.rows_of(code, f, t))
+        to = code.at(walk.at_step_outside(code, f, "dx", t), unit)
+        copy_rows(code, to, f["dx.b"], rows, units, to_by=f.pointer("rows"))
 
 
 def _multiplied(plan: Plan, product: Node) -> tuple[str, int]:
@@ -244,7 +265,7 @@ def _touched(plan: Plan, place: Place) -> Iterator[Value]:
     for array, count in (("gates", plan.gates), ("derivatives", plan.derivatives)):
         first = row_of(place, f, step, array, f"{array}.b")
         yield from (code.at(first, b.mul(f["H"], i64(s))) for s in range(count))
-    yield row_of(place, f, step, "dout", "dout.b")
+    yield row_outside(place, f, step, "dout", "dout.b")
     yield from (_carry(plan, place, f, state) for state in cell.states)
     yield from touched_states(cell, place, f, step)
 
@@ -269,7 +290,7 @@ def _evaluation(plan: Plan, one: Pass, place: Place, step: Fields, f: Fields) ->
         carried = code.load(_carry(plan, place, f, state), place.mask)
         if state != cell.states[0]:
             return from_later(state, carried)
-        by_output = code.load(row_of(place, f, step, "dout", "dout.b"), place.mask)
+        by_output = code.load(row_outside(place, f, step, "dout", "dout.b"), place.mask)
         return b.fadd(by_output, from_later(state, b.fadd(carried, _by_sums(plan, place, step, f))))
 
     def from_later(state: str, value: Value) -> Value:

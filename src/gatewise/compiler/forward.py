@@ -12,10 +12,11 @@ Arrays, last axis contiguous, time and batch strides given (negative time stride
 - for each state s: ``init_s [B, H]``; ``out_s [T, B, H]``, where a time stride of 0 keeps the last step only.
   The first state is the output, ``[.., P]``
 - ``watch_v [T, B, H]`` for each watchable value v, or null
-- packed sequences ``[N, ...]``, resets and scratch ``entering_s [B, H]``: see `walk`
+- packed sequences ``[N, ...]``, resets and scratch ``entering_s [B, H]``: see `walk`; x and what is watched
+  may lie outside, and then the output is also written to ``shown [T, B, P]`` (else null)
 - ``seed``, and the number of the `first_step`, for what is left to chance
 - scratch: ``panels``, ``panels_linear``, ``panels_project``, ``bias [S + N + 1, H rounded up to V]``,
-  ``spills [B, .]``, ``seen [B, P]``, ``joined [B, I + P]`` or null
+  ``spills [B, .]``, ``seen [B, P]``, ``joined [B, I + P]`` or null, ``inputs [chunk, B, I]`` of x outside
 
 The sums of a slot run over the input, then the state. Where both feed the same slots and there is room to lay
 them `joined` side by side, one product does; else the input's is made for a chunk of steps at a time and the
@@ -56,6 +57,7 @@ from gatewise.compiler.step import (
     frame_and_fields,
     phase_functions,
     row_of,
+    row_outside,
     spill,
     spilled_sources,
     state_and_vector_sources,
@@ -70,7 +72,8 @@ def arguments(plan: Plan) -> Arguments:
     """The fields of a forward call."""
     cell = plan.cell
     names = [*entry.FIELDS, "T", "B", "I", "H", "P", "chunk", "keep", "watch", "watch.t", "watch.b"]
-    names += ["x", "x.t", "x.b", "w_ih", "w_hh", "b_ih", "b_hh", "w_linear", "b_linear", "w_hr"]
+    names += ["x", "x.t", "x.b", "inputs", "shown", "shown.t", "shown.b"]
+    names += ["w_ih", "w_hh", "b_ih", "b_hh", "w_linear", "b_linear", "w_hr"]
     names += ["panels", "panels_linear", "panels_project", "bias", "spills", "seen", "joined"]
     names += [f"{array}{stride}" for array in ("gates", "means") for stride in ("", ".t", ".b")]
     names += ["seed", "first_step", *walk.FIELDS, *walk.state_fields(cell)]
@@ -182,14 +185,21 @@ def _rows(
         kept = b.icmp_signed("!=", f["keep"], i64(0))
         origin = b.select(kept, i64(0), chunk.offset(code, f, "gates"))
         gates = code.at(f.pointer("gates"), b.sub(i64(0), origin))
+        apart = b.not_(joined)
+        gathers = b.and_(apart, walk.is_padded(code, f))
+        with b.if_then(gathers):
+            _gather(code, f, start, chunk, work.units)
+            work.meet()
+        x = code.at(f.pointer("x"), chunk.offset(code, f, "x"))
         call.set(
-            a=code.at(f.pointer("x"), chunk.offset(code, f, "x")), a_t=f["x.t"], a_b=f["x.b"],
+            a=b.select(gathers, f.pointer("inputs"), x), a_t=f["x.t"],
+            a_b=b.select(gathers, f["I"], f["x.b"]),
             out=code.at(gates, chunk.offset(code, f, "gates")), out_t=f["gates.t"], out_b=f["gates.b"],
             steps=chunk.steps, first=chunk.rows[0], last=chunk.rows[1], K=f["I"], N=H,
             first_block=blocks[0], last_block=blocks[1], panels=of_x[0], stride=of_x[1],
             bias=f.pointer("bias"), bias_stride=padded(code, H),
         )  # fmt: skip
-        with b.if_then(b.not_(joined)):
+        with b.if_then(apart):
             b.call(product, [call.array])
         with code.loop(start, code.smaller(f["T"], b.add(start, f["chunk"])), i64(1)) as t:
             end = code.smaller(last, walk.rows_of(code, f, t))
@@ -202,7 +212,8 @@ def _rows(
             frame.set(
                 gates=here,
                 means=walk.at_step(code, f, "means", t),
-                watch=walk.offset_of(code, f, "watch", t),
+                watch=walk.offset_outside(code, f, "watch", t),
+                shown=walk.at_step_outside(code, f, "shown", t),
                 step=b.add(f["first_step"], t),
             )
             state, stride = previous[cell.states[0]]
@@ -215,7 +226,7 @@ def _rows(
             begin = Start(code.at(here, b.mul(H, i64(first_slot))), f["gates.b"], H)
             if plan.joins:
                 with b.if_then(joined):
-                    x = Rows(walk.at_step(code, f, "x", t), i64(0), f["x.b"], i64(1), first, end)
+                    x = Rows(walk.at_step_outside(code, f, "x", t), i64(0), f["x.b"], i64(1), first, end)
                     _join(code, f, x, rows)
                 K, pick = b.add(f["I"], f["P"]), partial(b.select, joined)
                 rows = replace(rows, a=pick(f.pointer("joined"), state), row_stride=pick(K, stride))
@@ -246,8 +257,21 @@ def _rows(
 def _join(code: Code, f: Fields, x: Rows, state: Rows) -> None:
     """Lay rows of the input and of the state side by side."""
     to, K = f.pointer("joined"), code.b.add(f["I"], f["P"])
-    for rows, numbers, at in ((x, f["I"], to), (state, f["P"], code.at(to, f["I"]))):
-        copy_rows(code, at, K, rows, numbers)
+    copy_rows(code, to, K, x, f["I"], rows_by=f.pointer("rows"))
+    copy_rows(code, code.at(to, f["I"]), K, state, f["P"])
+
+
+def _gather(code: Code, f: Fields, start: Value, chunk: walk.Chunk, share: entry.Share) -> None:
+    """Lay the inputs of a chunk of steps together that lie outside: each thread those of some steps."""
+    b = code.b
+    end = code.smaller(f["T"], b.add(start, f["chunk"]))
+    first, last = share.of(code, b.sub(end, start))
+    with code.loop(b.add(start, first), b.add(start, last), i64(1)) as t:
+        place = b.sub(walk.start_of(code, f, t), chunk.place)
+        x = walk.at_step_outside(code, f, "x", t)
+        rows = Rows(x, i64(0), f["x.b"], i64(1), i64(0), walk.rows_of(code, f, t))
+        to = code.at(f.pointer("inputs"), b.mul(place, f["I"]))
+        copy_rows(code, to, f["I"], rows, f["I"], rows_by=f.pointer("rows"))
 
 
 def _see_function(plan: Plan, tiles: Tiles) -> Value | None:
@@ -324,7 +348,8 @@ def _write_pass(plan: Plan, one: Pass, place: Place) -> list[list[Value]]:
     if one.level == plan.forward.last:
         with b.if_then(b.icmp_signed("!=", f["watch"], i64(0))):
             watched = values.branch()
-            offset = b.add(step["watch"], b.add(b.mul(place.row, f["watch.b"]), place.unit))
+            row = walk.row_outside(code, f, place.row)
+            offset = b.add(step["watch"], b.add(b.mul(row, f["watch.b"]), place.unit))
             for name, node in cell.values.items():
                 if node.op != "project":
                     with b.if_then(b.icmp_signed("!=", f[f"watch_{name}"], i64(0))):
@@ -333,6 +358,9 @@ def _write_pass(plan: Plan, one: Pass, place: Place) -> list[list[Value]]:
     # Last, when nothing reads the states any more: a state may be kept in the place of the one before.
     for name, value in after:
         code.store(value, row_of(place, f, step, f"next_{name}", f"out_{name}.b"), place.mask)
+        if name == cell.states[0]:
+            with b.if_then(b.icmp_signed("!=", f["shown"], i64(0))):
+                code.store(value, row_outside(place, f, step, "shown", "shown.b"), place.mask)
     return added
 
 

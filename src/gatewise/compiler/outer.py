@@ -9,7 +9,8 @@ With ``sum`` the columns of a are added up in the same way, ``sum[n] += sum over
 they are at hand: the gradients of biases.
 
 It does not depend on the cell. Strides are in elements; the last axes are contiguous, the rows of c too. What
-was met at step 0 is at `first`, if that is given: states enter it from elsewhere.
+was met at step 0 is at `first`, if that is given: states enter it from elsewhere. Or ``rows [T * B]`` are the
+addresses of what was met, row by row.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gatewise.compiler.matrix import Shape, Tiles, even_rows, shape, tallest
 from gatewise.compiler.vector import I64, POINTER, Code, Number, Value, i64, internal_function
 
 _SIDES = ("ih", "hh")
-_OF_A_SIDE = ("M", "met", "met.t", "met.b", "first", "first.b", "c")
+_OF_A_SIDE = ("M", "met", "met.t", "met.b", "first", "first.b", "rows", "c")
 ARGUMENTS = Arguments(
     (
         *(*entry.FIELDS, "T", "B", "N", "a", "a.t", "a.b", "chunk", "sum"),
@@ -89,8 +90,8 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
                         c = code.at(met.c, b.add(b.mul(column, met.M), m))
                         b.call(tile, [
                             c, met.M, b.select(packs, own(column), code.at(a, column)),
-                            code.at(met.first, m), met.first_b, code.at(met.steps, m), met.t, met.b,
-                            b.sub(met.M, m), steps, rows, a_t, a_b,
+                            met.first, met.first_b, met.steps, met.t, met.b, met.rows,
+                            m, b.sub(met.M, m), steps, rows, a_t, a_b,
                         ])  # fmt: skip
 
             blocks = shape(1, tiles.registers, most).blocks
@@ -114,20 +115,23 @@ class _Met(NamedTuple):
     b: Value
     first: Value  # the first of these steps
     first_b: Value
+    rows: Value  # the table of their addresses, or null
     c: Value
 
 
 def _met(code: Code, f: Fields, side: Value, t: Value, row: Value) -> _Met:
     b = code.b
     is_input = b.icmp_signed("==", side, i64(0))
-    M, met, met_t, met_b, first, first_b, c = (
+    M, met, met_t, met_b, first, first_b, table, c = (
         b.select(is_input, *(f[f"{name}_{side}"] for side in _SIDES)) for name in _OF_A_SIDE
     )
     steps = code.at(b.inttoptr(met, POINTER), b.add(b.mul(t, met_t), b.mul(row, met_b)))
     apart = b.and_(b.icmp_signed("!=", first, i64(0)), b.icmp_signed("==", t, i64(0)))
     elsewhere = code.at(b.inttoptr(first, POINTER), b.mul(row, first_b))
     start, start_b = b.select(apart, elsewhere, steps), b.select(apart, first_b, met_b)
-    return _Met(M, steps, met_t, met_b, start, start_b, b.inttoptr(c, POINTER))
+    place = b.mul(b.add(b.mul(t, f["B"]), row), i64(8))
+    rows = b.select(b.icmp_signed("!=", table, i64(0)), b.add(table, place), i64(0))
+    return _Met(M, steps, met_t, met_b, start, start_b, rows, b.inttoptr(c, POINTER))
 
 
 def _pack(code: Code, to: Value, a: Value, height: int, steps: Value, rows: Value, f: Fields) -> None:
@@ -170,15 +174,15 @@ def _tile(tiles: Tiles, shape: Shape, masked: bool) -> Value:
 
 
 def _write_tile(tiles: Tiles, name: str, shape: Shape, masked: bool) -> Value:
-    """``tile(c, c_n, a, first, first_b, x, x_t, x_b, left, steps, rows, a_t, a_b)``: c is read once and
-    written once; the first step of x lies apart.
+    """``tile(c, c_n, a, first, first_b, x, x_t, x_b, table, m, left, steps, rows, a_t, a_b)``: c is read once
+    and written once; of x the columns from m on; its first step lies apart, or all rows where `table` says.
 
     It is sent for at the start, to be there at the end: where c is large, waiting for it took a sixth of the
     time.
     """
-    arguments = [POINTER, I64, POINTER, POINTER, I64, POINTER, *[I64] * 7]
+    arguments = [POINTER, I64, POINTER, POINTER, I64, POINTER, *[I64] * 9]
     function = internal_function(tiles.module, name, arguments)
-    c, c_n, a, first, first_b, x, x_t, x_b, left, steps, rows, a_t, a_b = function.args
+    c, c_n, a, first, first_b, x, x_t, x_b, table, m, left, steps, rows, a_t, a_b = function.args
     code = Code(function, tiles.number, tiles.width)
     b, V = code.b, code.width
     mask = code.first(left) if masked else None
@@ -188,12 +192,17 @@ def _write_tile(tiles: Tiles, name: str, shape: Shape, masked: bool) -> Value:
     for place in places:
         code.prefetch(at[place], write=True)
         b.store(code.constant(0), total[place])
+    looks_up, nowhere = b.icmp_signed("!=", table, i64(0)), b.ptrtoint(a, I64)
     with code.loop(i64(0), steps, i64(1)) as t:
         is_first = b.icmp_signed("==", t, i64(0))
         a_row, x_row = code.at(a, b.mul(t, a_t)), b.select(is_first, first, code.at(x, b.mul(t, x_t)))
         x_stride = b.select(is_first, first_b, x_b)
         with code.loop(i64(0), rows, i64(1)) as row:
-            a_here, x_here = code.at(a_row, b.mul(row, a_b)), code.at(x_row, b.mul(row, x_stride))
+            entry = b.add(table, b.mul(b.add(b.mul(t, rows), row), i64(8)))
+            by_table = b.load(b.inttoptr(b.select(looks_up, entry, nowhere), POINTER), typ=I64)
+            by_stride = b.ptrtoint(code.at(x_row, b.mul(row, x_stride)), I64)
+            x_here = code.at(b.inttoptr(b.select(looks_up, by_table, by_stride), POINTER), m)
+            a_here = code.at(a_row, b.mul(row, a_b))
             numbers = [code.splat(code.scalar(a_here, i64(r))) for r in range(shape.rows)]
             for j in range(shape.blocks):
                 values = code.load(code.at(x_here, i64(j * V)), mask)

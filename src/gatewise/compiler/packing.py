@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llvmlite import ir
+
 from gatewise.compiler.matrix import Rows, Span
 from gatewise.compiler.vector import I64, POINTER, Code, Value, i64, internal_function
+
+NOWHERE = ir.Constant(POINTER, None)
 
 
 def pack(
@@ -91,22 +95,46 @@ def pack_transposed(
                 code.store(value, code.at(panel, b.mul(b.add(b.mul(H, i64(g)), u), i64(V))))
 
 
-def copy_rows(code: Code, to: Value, to_stride: Value, rows: Rows, numbers: Value) -> None:
-    """Copy so many numbers of each row to rows `to_stride` apart."""
+def copy_rows(
+    code: Code, to: Value, to_stride: Value, rows: Rows, numbers: Value,
+    to_by: Value = NOWHERE, rows_by: Value = NOWHERE,
+) -> None:  # fmt: skip
+    """Copy so many numbers of each row to rows `to_stride` apart.
+
+    Row r is taken from row ``rows_by[r]`` and goes to row ``to_by[r]``, where there are such tables (int64).
+    """
     module = code.function.module
     copy = module.globals.get("copy_rows") or _write_copy_rows(code)
-    code.b.call(copy, [to, to_stride, rows.a, rows.row_stride, numbers, rows.first, rows.last])
+    code.b.call(
+        copy, [to, to_stride, to_by, rows.a, rows.row_stride, rows_by, numbers, rows.first, rows.last]
+    )
 
 
 def _write_copy_rows(code: Code) -> Value:
-    function = internal_function(code.function.module, "copy_rows", [POINTER, I64, POINTER, *[I64] * 4])
-    to, to_stride, rows, stride, numbers, first, last = function.args
+    kinds = [POINTER, I64, POINTER, POINTER, I64, POINTER, *[I64] * 3]
+    function = internal_function(code.function.module, "copy_rows", kinds)
+    to, to_stride, to_by, rows, stride, rows_by, numbers, first, last = function.args
     code = Code(function, code.number, code.width)
     b, V = code.b, code.width
     whole = b.and_(numbers, i64(-V))
     rest = code.first(b.sub(numbers, whole))
+
+    def looked_up(table: Value, row: Value) -> Value:
+        there = b.icmp_unsigned("!=", b.ptrtoint(table, I64), i64(0))
+        with b.if_else(there) as (by_table, plain):
+            with by_table:
+                found = b.load(b.gep(table, [row], source_etype=I64), typ=I64)
+                end = b.block
+            with plain:
+                other = b.block
+        result = b.phi(I64)
+        result.add_incoming(found, end)
+        result.add_incoming(row, other)
+        return result
+
     with code.loop(first, last, i64(1)) as row:
-        source, target = code.at(rows, b.mul(row, stride)), code.at(to, b.mul(row, to_stride))
+        source = code.at(rows, b.mul(looked_up(rows_by, row), stride))
+        target = code.at(to, b.mul(looked_up(to_by, row), to_stride))
         with code.loop(i64(0), whole, i64(V)) as n:
             code.store(code.load(code.at(source, n)), code.at(target, n))
         code.store(code.load(code.at(source, whole), rest), code.at(target, whole), rest)

@@ -88,6 +88,13 @@ def row_of(place: Place, f: Fields, step: Fields, array: str, stride: str) -> Va
     return place.code.at(step.pointer(array), b.add(b.mul(place.row, f[stride]), place.unit))
 
 
+def row_outside(place: Place, f: Fields, step: Fields, array: str, stride: str) -> Value:
+    """As `row_of`, for an array outside."""
+    code, b = place.code, place.code.b
+    row = walk.row_outside(code, f, place.row)
+    return code.at(step.pointer(array), b.add(b.mul(row, f[stride]), place.unit))
+
+
 def state_and_vector_sources(plan: Plan, place: Place, f: Fields, step: Fields) -> dict[Node, Source]:
     """Where the states as they enter the step, and the learned vectors, are loaded from."""
     code, cell = place.code, plan.cell

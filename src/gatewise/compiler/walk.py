@@ -5,6 +5,8 @@ first: step t has the first ``counts[t]`` rows, from place ``starts[t]`` of ever
 backwards, the tables are reversed, and rows join as the walk goes on, from their initial state ``init_s``.
 `resets` says which rows leave the past behind at a step and enter it from ``anew_s``. Where rows join or are
 reset, the states of all rows of the step are laid together in ``entering_s [B, H]`` for each state s.
+
+Of packed sequences some may lie outside in a padded batch: ``rows`` says which row of it each packed row is.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from gatewise.compiler.matrix import Span, Tiles
 from gatewise.compiler.vector import I1, I8, I64, POINTER, Code, Value, i64, internal_function
 from gatewise.language import Cell
 
-# int64 tables over the walk, one entry more than it has steps, or null; a byte for each step and row or null
-FIELDS = ("starts", "counts", "resets", "resets.t", "resets.b")
+# int64 tables over the walk, one entry more than it has steps, or null; one over the rows, or null; a byte
+# for each step and row or null
+FIELDS = ("starts", "counts", "rows", "resets", "resets.t", "resets.b")
 
 
 def state_fields(cell: Cell) -> list[str]:
@@ -69,6 +72,27 @@ def offset_of(code: Code, f: Fields, name: str, t: Value) -> Value:
     return b.select(b.or_(one_step, b.not_(is_packed(code, f))), plain, packed)
 
 
+def is_padded(code: Code, f: Fields) -> Value:
+    """Whether the sequences outside are those of a padded batch."""
+    return code.b.icmp_signed("!=", f["rows"], i64(0))
+
+
+def row_outside(code: Code, f: Fields, row: Value) -> Value:
+    """Which row of the batch outside a row is."""
+    return _look_up(code, f, "rows", row, row)
+
+
+def offset_outside(code: Code, f: Fields, name: str, t: Value) -> Value:
+    """As `offset_of`, for a sequence outside."""
+    plain = code.b.mul(t, f[f"{name}.t"])
+    return code.b.select(is_padded(code, f), plain, offset_of(code, f, name, t))
+
+
+def at_step_outside(code: Code, f: Fields, name: str, t: Value) -> Value:
+    """As `at_step`, for a sequence outside."""
+    return code.at(f.pointer(name), offset_outside(code, f, name, t))
+
+
 def at_step(code: Code, f: Fields, name: str, t: Value) -> Value:
     """The address of step t of an array."""
     return code.at(f.pointer(name), offset_of(code, f, name, t))
@@ -106,7 +130,7 @@ def width_of(f: Fields, cell: Cell, state: str) -> Value:
 
 def step_frame(cell: Cell) -> Arguments:
     """What an elementwise function is told about the step it is in: addresses of the step's rows."""
-    names = ["arguments", "step", "gates", "means", "derivatives", "dout", "projected", "watch"]
+    names = ["arguments", "step", "gates", "means", "derivatives", "dout", "projected", "watch", "shown"]
     names += ["later_resets", "going_on"]
     for state in cell.states:
         names += [f"next_{state}", f"previous_{state}", f"previous_{state}.b"]

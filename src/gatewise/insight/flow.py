@@ -297,9 +297,9 @@ def _by_results(call: _Call, passage: Passage, by_results: Sequence[Tensor | Non
         torch.zeros_like(result) if by is None else by
         for result, by in zip(call.results, by_results, strict=True)
     ]
-    output = (
-        packing.pad(full[0], False) if packing else full[0].transpose(0, 1) if walk.batch_first else full[0]
-    )
+    output = full[0].transpose(0, 1) if walk.batch_first else full[0]
+    if packing and walk.padding is None:
+        output = packing.pad(output, False)
     return [part.cpu().double() for part in (output, *passage.of_all_rows(tuple(full[1:])))]
 
 

@@ -49,6 +49,8 @@ class Passage:
         walk = recorded.walk
         if walk is None or recorded.scanned is None:
             return None
+        if walk.padding is not None:
+            walk = walk.packed()
         if walk.batch_first:
             reset = None if walk.reset is None else walk.reset.T
             walk = walk._replace(x=walk.x.transpose(0, 1), batch_first=False, reset=reset)

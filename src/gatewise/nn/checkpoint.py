@@ -35,6 +35,8 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
     Raises:
         RuntimeError: the compiled gradient is to be differentiated again.
     """
+    if walk.padding is not None:
+        return scan_in_segments(steps, walk.packed()).padded(walk)
     if walk.chance is None:
         walk = walk._replace(cell=without_chance(walk.cell))
     x, weights, states = walk.x, walk.weights, walk.states

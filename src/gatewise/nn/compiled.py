@@ -93,18 +93,21 @@ def _differentiable_backward(
     x, weights, states = call.unpack(tensors)
     for listener in here.listeners:
         listener.scan(call.cell, x, weights, (GRADIENT_OF_GRADIENT,))
+    packing = call.padding
+    x = x if packing is None else packing.pack(x, call.batch_first)
     again = eager.scan(
         call.cell,
         x,
         weights,
         states or None,
         reverse=call.reverse,
-        batch_first=call.batch_first,
+        batch_first=call.batch_first and packing is None,
         reset=call.reset,
         batch_sizes=call.batch_sizes,
         chance=call.chance,
     )
-    pairs = zip((again.output, *again.states), by_results, strict=False)
+    output = again.output if packing is None else packing.pad(again.output, call.batch_first)
+    pairs = zip((output, *again.states), by_results, strict=False)
     outputs, by_outputs = zip(*((y, d) for y, d in pairs if d is not None), strict=True)
     wanted = [t for t, need in zip(tensors, needed, strict=True) if need]
     found = iter(torch.autograd.grad(outputs, wanted, by_outputs, create_graph=True, allow_unused=True))

@@ -82,7 +82,7 @@ class Edited(NamedTuple):
         """The walk of the edited cell, in place of that of the cell that it was made of."""
         B, T = (packing.B, packing.T) if packing else walk.x.shape[:2][:: 1 if walk.batch_first else -1]
         columns = [edit.columns(layer, T, B).to(walk.x) for edit in self.edits]
-        if packing:
+        if packing and walk.padding is None:
             columns = [packing.pack(column, False) for column in columns]
         elif walk.batch_first:
             columns = [column.transpose(0, 1) for column in columns]

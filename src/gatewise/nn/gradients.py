@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from gatewise.language.graph import Node
 from gatewise.nn import eager
 from gatewise.nn.kernels import Call, Problem
 from gatewise.nn.layout import Key, Parts, Way
+from gatewise.nn.packed_steps import Table
 
 _OUTER = outer.ARGUMENTS.blank({})
 _SIDES = ("ih", "hh")
@@ -27,9 +29,11 @@ def _backward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
     ways = {"x": key.way_of_x(), "derivatives": key.way(width * H)}
     ways |= {"gates": key.way(plan.gates * H), "means": key.way(len(plan.forward.means))}
     ways |= {"projected": key.way(P)} if plan.cell.projects else {}
-    ways |= {"dx": key.way(I)} if by_x else {}
     ways |= {f"out_{name}": key.way(H if n else P) for n, name in enumerate(plan.cell.states)}
-    return Parts(kernels.backward, chunk, {}, ways, kernels.backward_scratch(B, I, H, P))
+    scratch = kernels.backward_scratch(B, I, H, P)
+    if key.padded:
+        scratch["by_inputs"] = chunk * B * I * by_x
+    return Parts(kernels.backward, chunk, {}, ways, scratch)
 
 
 class Backward(Problem):
@@ -69,9 +73,9 @@ class Backward(Problem):
             self.hand_over(f"out_{name}", steps)
         self._give_output_derivative(by_results[0])
         self._give_carries(by_results[1 : 1 + len(call.cell.states)])
-        self.dx = self.sequence(self.I) if needed[0] else None
+        self.dx = self.outside(self.I) if needed[0] else None
         if self.dx is not None:
-            self.hand_over("dx", self.dx)
+            self.give("dx", self.dx)
         self.fields["zeros"] = self.zeros.data_ptr()
 
     def _give_output_derivative(self, dout: Tensor | None) -> None:
@@ -120,7 +124,13 @@ class Backward(Problem):
         # The derivatives by slots and products, summed over all steps and rows.
         self.sums = self.x.new_zeros(self.cell.plan.derivatives * self.H if self.call.biased else 0)
         fields = self._summed("derivatives", self.derivatives)
-        self._meet(fields, "ih", self.x, self.layout.ways["x"])
+        self.tables = list[Table]()
+        if self.call.padding is None:
+            self._meet(fields, "ih", self.x, self.layout.ways["x"])
+        else:
+            x = self.x.transpose(0, 1) if self.call.batch_first else self.x
+            places = (some.numpy() for some in self.call.padding.steps_and_rows)
+            self._meet_rows(fields, "ih", addresses(x, *places))
         if by_hh:
             self._meet_state(fields)
         for first, run in self.cell.plan.runs:
@@ -151,7 +161,7 @@ class Backward(Problem):
 
     def _summed(self, name: str, derivatives: Tensor) -> Blank:
         """The fields of a sum over all steps and rows; packed, all rows are those of one step."""
-        T, B = (self.T, self.B) if self.packed is None else (1, self.x.size(0))
+        T, B = (self.T, self.B) if self.packed is None else (1, len(derivatives))
         way = self.layout.ways[name]
         fields = Blank(_OUTER)
         fields["T"], fields["B"], fields["chunk"] = T, B, outer.chunk(B)
@@ -166,38 +176,45 @@ class Backward(Problem):
     def _meet_state(self, fields: Blank) -> None:
         """What the gates saw of the outputs that entered each step: those of the step before, at first the
         initial ones."""
-        outputs = self.state_steps[0]
-        if self.packed is None and self.call.batch_first:
+        outputs, packed = self.state_steps[0], self.packed
+        if packed is None and self.call.batch_first:
             outputs = outputs.transpose(0, 1)
-        outputs = self._seen(outputs, None if self.packed is None else self.packed.rows)
-        initial = self._seen(self.states[0]) if self.states else self.zeros[: self.P].expand(1, -1)
-        if self.packed is not None or self.call.reset is not None:
-            outputs = self._entering(outputs, initial.expand(self.B, -1))
-        self.outputs, self.initial = outputs, initial  # for as long as the kernel needs them
+        outputs = self._seen(outputs, None if packed is None else torch.from_numpy(packed.rows))
+        initial = self._seen(self.states[0]) if self.call.given else self.zeros[: self.P].view(1, -1)
+        self.met = [outputs, initial]  # to be there for as long as the kernel needs them
+        if packed is not None or self.call.reset is not None:
+            self._meet_rows(fields, "hh", self._entering(outputs, initial))
+            return
         way = self.way(outputs, batch_first=False)
         self._meet(fields, "hh", outputs, way)
-        if self.packed is None and self.call.reset is None:
-            fields["met_hh"] -= way.t * self.x.itemsize
-            fields["first_hh"], fields["first.b_hh"] = initial.data_ptr(), self.P if self.states else 0
+        fields["met_hh"] -= way.t * self.x.itemsize
+        fields["first_hh"], fields["first.b_hh"] = initial.data_ptr(), self.P if self.call.given else 0
 
-    def _entering(self, output: Tensor, initial: Tensor) -> Tensor:
-        """The outputs that entered each step, ``[T, B, H]`` or packed, where some rows entered it anew."""
-        reset = self.call.reset
-        restart = initial if self.call.restart is None else self._seen(self.call.restart[0])
-        if self.packed is not None:
-            joins, rows = self.packed.before < 0, self.packed.rows
-            entering = output.index_select(0, self.packed.before.clamp(min=0))
-            entering[joins] = initial[rows[joins]]
-            if reset is not None:
-                reset = reset & ~joins
-                entering[reset] = restart[rows[reset]]
-            return entering
-        entering = output.roll(-1 if self.call.reverse else 1, 0)
+    def _meet_rows(self, fields: Blank, side: str, addresses: Table) -> None:
+        """Say where each row lies that the derivatives met, in their order."""
+        self.tables.append(np.ascontiguousarray(addresses))  # to be there too
+        fields[f"rows_{side}"] = self.tables[-1].ctypes.data
+
+    def _entering(self, outputs: Tensor, initial: Tensor) -> Table:
+        """Where the outputs lie that entered each step, row by row; steps in the order of the walk, or packed
+        of memory."""
+        packed, reset, again = self.packed, self.call.reset, initial
+        place: tuple[Table, ...]
+        if self.call.restart is not None:
+            again = self._seen(self.call.restart[0])
+            self.met.append(again)
+        if packed is not None:
+            place, rows, joins = (packed.before,), packed.rows, packed.before < 0
+        else:
+            steps, rows = np.arange(self.T)[:, None], np.arange(self.B)
+            place, joins = (steps[::-1] + 1 if self.call.reverse else steps - 1, rows), steps == 0
+        entering = addresses(outputs, *place)
         if reset is not None:
-            steps, rows = (reset.T if self.call.batch_first else reset).nonzero(as_tuple=True)
-            entering[steps, rows] = restart[rows]
-        entering[-1 if self.call.reverse else 0] = initial
-        return entering
+            if packed is None:
+                reset = reset.T if self.call.batch_first else reset
+                reset = reset.flip(0) if self.call.reverse else reset
+            entering = np.where(reset.numpy(), addresses(again, rows), entering)
+        return np.where(joins, addresses(initial, rows), entering)
 
     def _seen(self, outputs: Tensor, rows: Tensor | None = None) -> Tensor:
         """What the gates see of ``outputs [..., B, P]``, of all rows or of these; at every step the same."""
@@ -263,6 +280,14 @@ class Backward(Problem):
             return own.clone()
         blocks = own.view(-1, self.H)
         return torch.cat([blocks[rows.index(row)] for row in range(len(rows))])
+
+
+def addresses(rows: Tensor, *places: Table) -> Table:
+    """Where the rows of the last axis at some places lie; a single row stands for all of them."""
+    found: Table = np.array(rows.data_ptr())
+    for size, stride, place in zip(rows.shape, rows.stride(), places, strict=False):
+        found = found + place * (stride * rows.itemsize if size > 1 else 0)
+    return found
 
 
 def _graph_is_kept() -> bool:

@@ -22,6 +22,7 @@ from gatewise.nn.layout import Find, Key, Parts, Sizes, Way, layout
 from gatewise.nn.listening import here
 from gatewise.nn.memory import scratch, zeros
 from gatewise.nn.obstacles import COMPILED
+from gatewise.nn.packed import Packing
 from gatewise.nn.packed_steps import PackedSteps
 from gatewise.nn.weights import Walk, Weights
 
@@ -40,6 +41,7 @@ class Call(NamedTuple):
     batch_sizes: Tensor | None
     given: bool  # whether initial states are
     chance: Chance | None
+    padding: Packing | None = None  # x and output lie padded; what is kept besides, packed
     restart: tuple[Tensor, ...] | None = None  # what reset rows begin from, if not from the initial states
 
     @classmethod
@@ -49,7 +51,7 @@ class Call(NamedTuple):
         biased, given = walk.weights.bias_ih is not None, walk.states is not None
         return cls(
             walk.cell, walk.reverse, walk.batch_first, tuple(walk.record), biased,
-            walk.reset, walk.batch_sizes, given, walk.chance,
+            walk.reset, walk.batch_sizes, given, walk.chance, walk.padding,
         )  # fmt: skip
 
     @property
@@ -103,9 +105,11 @@ class Problem:
         if not call.given:
             self._give_beginnings("init", ())
         if self.packed is not None:
-            self.fields |= {"starts": address(self.packed.starts), "counts": address(self.packed.counts)}
+            for name in ("starts", "counts"):
+                self.fields[name] = getattr(self.packed, name).ctypes.data
+            self.fields |= {"rows": address(call.padding.order)} if call.padding else {}
         if call.reset is not None:
-            self.give("resets", call.reset)
+            self._give_resets(call.reset)
             self._give_beginnings("anew", call.restart or self.states)
         self.scratch = scratch(self.layout.room, self.x, lane=int(call.reverse))
         at = self.scratch.data_ptr()
@@ -115,16 +119,23 @@ class Problem:
     def _key(self, options: tuple[bool, ...]) -> Key:
         call, x, (weight_ih, weight_hh) = self.call, self.x, self.others[:2]
         if call.batch_sizes is not None:
-            T, B, I = len(call.batch_sizes), int(call.batch_sizes[0]), x.size(1)
+            T, B, I = len(call.batch_sizes), int(call.batch_sizes[0]), x.size(-1)
         elif call.batch_first:
             B, T, I = x.shape
         else:
             T, B, I = x.shape
         sizes = Sizes(T, B, I, weight_ih.size(0) // len(call.cell.input_gates), weight_hh.size(1))
+        packed, padded, resets = (some is not None for some in (self.packed, call.padding, call.reset))
         return Key(
-            options, sizes, x.stride(), available(torch.get_num_threads()), call.reverse, call.batch_first,
-            self.packed is not None, call.biased, call.given, call.reset is not None,
+            options, sizes, x.stride(), available(torch.get_num_threads()),
+            call.reverse, call.batch_first, packed, padded, call.biased, call.given, resets,
         )  # fmt: skip
+
+    def _give_resets(self, reset: Tensor) -> None:
+        if self.packed is None:
+            self.give("resets", reset)
+        else:
+            self.fields |= {"resets": reset.data_ptr(), "resets.t": 1, "resets.b": reset.stride(0)}
 
     def _give_beginnings(self, array: str, states: Sequence[Tensor]) -> None:
         """What rows begin from; not given, a single row of zeros that is read for every row of the batch."""
@@ -159,8 +170,15 @@ class Problem:
         return len(self.cell.plan.slots) * self.H * (self.H + self.I)
 
     def sequence(self, width: int) -> Tensor:
-        """An uninitialised sequence in the layout of x, so wide."""
-        return self._fresh((*self.x.shape[:-1], width))
+        """An uninitialised sequence in the layout of x, so wide; packed where rows have different lengths."""
+        padding = self.call.padding
+        return self._fresh((*self.x.shape[:-1], width) if padding is None else (padding.size, width))
+
+    def outside(self, width: int) -> Tensor:
+        """A sequence that is handed out: one as x is; padded, zeros past the end of a row."""
+        if self.call.padding is None:
+            return self.sequence(width)
+        return self.x.new_zeros(*self.x.shape[:-1], width)
 
     def _fresh(self, shape: tuple[int, ...]) -> Tensor:
         fresh = self.x.new_empty(shape)
@@ -172,14 +190,14 @@ class Problem:
         self.fields[name] = sequence.data_ptr() + self.layout.ways[name].first
 
     def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
-        """Hand a sequence over under `name`: its first step, and its strides in the order of the walk."""
+        """Hand over a sequence from outside under `name`: its first step, its strides in the walk's order."""
         way = self.way(sequence, self.call.batch_first if batch_first is None else batch_first)
         self.fields[name] = sequence.data_ptr() + way.first
         self.fields[f"{name}.t"], self.fields[f"{name}.b"] = way.t, way.b
 
     def way(self, sequence: Tensor, batch_first: bool) -> Way:
-        """The way of the walk through any sequence; where it begins in bytes."""
-        if self.packed is not None:
+        """The way of the walk through a sequence from outside; where it begins in bytes."""
+        if self.packed is not None and self.call.padding is None:
             return Way(0, 1, sequence.stride(0))
         t, b = sequence.stride(1 if batch_first else 0), sequence.stride(0 if batch_first else 1)
         return Way((self.T - 1) * t * sequence.itemsize, -t, b) if self.call.reverse else Way(0, t, b)
@@ -197,6 +215,8 @@ def _forward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
         scratch["joined"] = B * (I + P)
         chunk, fields["chunk"] = 1, T
         gates_step = 0  # one step's are all there is room for
+    elif key.padded:
+        scratch["inputs"] = chunk * B * I
     ways = {"x": key.way_of_x(), f"out_{output}": key.way(P)}
     if fields["keep"]:
         ways |= {"gates": key.way(width), "means": key.way(means)}
@@ -232,6 +252,10 @@ class Forward(Problem):
                 self.finals.append(self.x.new_empty(self.B, self.H))
         for name, steps in zip(call.cell.states, self.state_steps + self.finals, strict=True):
             self.hand_over(f"out_{name}", steps)
+        self.output = self.state_steps[0]
+        if call.padding is not None:
+            self.output = self.outside(self.P)
+            self.give("shown", self.output)
         self.recorded: dict[str, Tensor] = {}
         if call.record:
             self._record()
@@ -239,16 +263,23 @@ class Forward(Problem):
             listener.kernel(self, tensors)
 
     def _record(self) -> None:
-        shape = (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
         # A projected output is watched by itself.
         seen = [name for name in self.call.record if self.call.cell.values[name].op != "project"]
         # Together, they are large enough for large pages: fresh ones cost more than all that is written.
-        recorded = self._fresh((len(seen), *shape))
+        recorded = self._fresh((len(seen), *self._recorded_shape))
+        if self.call.padding is not None:
+            recorded.fill_(torch.nan)  # what stays past the end of a row
         self.recorded = dict(zip(seen, recorded, strict=True))
         for name, values in self.recorded.items():
             self.give("watch", values, batch_first=False)
             self.fields[f"watch_{name}"] = self.fields["watch"]
         self.fields["watch"] = 1
+
+    @property
+    def _recorded_shape(self) -> tuple[int, ...]:
+        if self.call.padding is not None:
+            return self.call.padding.T, self.call.padding.B, self.H
+        return (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
 
     def tape(self) -> tuple[Tensor, ...]:
         """What backward reads: gates, means, and each state at every step."""
@@ -259,17 +290,19 @@ class Forward(Problem):
         kept = [self._last(steps) for steps in self.state_steps]
         recorded = (self.recorded.get(name) for name in self.call.record)
         shown = (self._output_in_time() if values is None else values for values in recorded)
-        return self.state_steps[0], *kept, *self.finals, *shown
+        return self.output, *kept, *self.finals, *shown
 
     def _output_in_time(self) -> Tensor:
-        """The output, time first."""
+        """The output as it is recorded, time first."""
         output = self.state_steps[0]
+        if self.call.padding is not None:
+            return self.call.padding.pad_with_nan(output)
         return (output.transpose(0, 1) if self.packed is None and self.call.batch_first else output).clone()
 
     def _last(self, steps: Tensor) -> Tensor:
         """The last step of a sequence, a row's own where rows have different lengths."""
         if self.packed is not None:
-            return steps.index_select(0, self.packed.last)
+            return steps.index_select(0, torch.from_numpy(self.packed.last))
         last = 0 if self.call.reverse else self.T - 1
         return steps.select(1 if self.call.batch_first else 0, last).clone()
 

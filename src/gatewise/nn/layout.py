@@ -39,6 +39,7 @@ class Key(NamedTuple):
     reverse: bool
     batch_first: bool
     packed: bool
+    padded: bool  # packed but for what lies outside, x and what becomes of it
     biased: bool
     given: bool  # whether initial states are
     resets: bool
@@ -56,7 +57,7 @@ class Key(NamedTuple):
 
     def way_of_x(self) -> Way:
         """The way through x."""
-        if self.packed:
+        if self.packed and not self.padded:
             return Way(0, 1, self.strides[0])
         return self.along(*(self.strides[:2][::-1] if self.batch_first else self.strides[:2]))
 

@@ -28,6 +28,11 @@ class Packing:
     batch_sizes: Tensor
     order: Tensor
 
+    @cached_property
+    def size(self) -> int:
+        """N, how many steps all rows have together."""
+        return int(self.batch_sizes.sum())
+
     @classmethod
     def of_lengths(cls, lengths: Tensor, T: int) -> Packing:
         """Of rows with ``lengths [B]``, each at most T."""
@@ -75,11 +80,12 @@ class Packing:
 
     def _places(self, batch_first: bool) -> Tensor:
         """``[N]``: where each packed row lies in a padded batch whose first two axes are one."""
-        step, row = self._steps_and_rows
+        step, row = self.steps_and_rows
         return row * self.T + step if batch_first else step * self.B + row
 
     @cached_property
-    def _steps_and_rows(self) -> tuple[Tensor, Tensor]:
+    def steps_and_rows(self) -> tuple[Tensor, Tensor]:
+        """``[N]`` each: which step of which row of the batch lies where in packed data."""
         running = torch.arange(len(self.order), device="cpu") < self.batch_sizes[:, None]
         step, packed_row = running.nonzero(as_tuple=True)
         return step, self.order[packed_row]

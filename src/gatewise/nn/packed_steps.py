@@ -3,53 +3,60 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import final
+from typing import Any, TypeAlias, final
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
+
+Table: TypeAlias = NDArray[Any]  # of int64
 
 
 @final
 class PackedSteps:
     """The steps of packed sequences ``[N, ...]`` in the order in which they are walked.
 
+    The tables are NumPy's, which takes less time than torch for so few numbers.
+
     Attributes:
         counts, starts: ``[T + 1]``, for each step how many rows it has and where they begin.
     """
 
     def __init__(self, batch_sizes: Tensor, reverse: bool) -> None:
-        self.batch_sizes = batch_sizes
         self.reverse = reverse
-        starts = batch_sizes.cumsum(0) - batch_sizes
-        tables = (batch_sizes.flip(0), starts.flip(0)) if reverse else (batch_sizes, starts)
-        self.counts, self.starts = (F.pad(table, (0, 1)) for table in tables)
+        self._sizes: Table = batch_sizes.numpy()
+        self._starts: Table = self._sizes.cumsum() - self._sizes
+        turn = slice(None, None, -1 if reverse else 1)
+        self.counts, self.starts = (np.append(table[turn], 0) for table in (self._sizes, self._starts))
 
     @cached_property
-    def rows(self) -> Tensor:
+    def rows(self) -> Table:
         """``[N]``: the row at each place."""
-        sizes = self.batch_sizes
-        return torch.arange(int(sizes.sum()), device="cpu") - (sizes.cumsum(0) - sizes).repeat_interleave(
-            sizes
-        )
+        return self._places - self._starts.repeat(self._sizes)
 
     @cached_property
-    def before(self) -> Tensor:
+    def before(self) -> Table:
         """``[N]``: the place of the same row one step of the walk before, -1 where there is none."""
-        sizes = self.batch_sizes
-        steps = torch.arange(len(sizes), device="cpu").repeat_interleave(sizes)
-        places = torch.arange(len(steps), device="cpu")
-        if not self.reverse:
-            return torch.where(steps > 0, places - sizes[steps - 1], -1)
-        following = F.pad(sizes[1:], (0, 1))
-        return torch.where(self.rows < following[steps], places + sizes[steps], -1)
+        sizes = self._sizes
+        if self.reverse:
+            following = np.append(sizes[1:], 0)
+            before: Table = self._places + sizes.repeat(sizes)
+            before[self.rows >= following.repeat(sizes)] = -1
+            return before
+        before = self._places - np.append(0, sizes[:-1]).repeat(sizes)
+        before[: sizes[0]] = -1
+        return before
 
     @cached_property
-    def last(self) -> Tensor:
+    def last(self) -> Table:
         """``[B]``: the place of each row's last step of the walk."""
-        sizes = self.batch_sizes
-        rows = torch.arange(int(sizes[0]), device="cpu")
+        rows = np.arange(self._sizes[0])
         if self.reverse:
             return rows
-        steps = len(sizes) - 1 - torch.searchsorted(sizes.flip(0), rows, right=True)
-        return sizes.cumsum(0)[steps] - sizes[steps] + rows
+        lengths = len(self._sizes) - np.searchsorted(self._sizes[::-1], rows, side="right")
+        last: Table = self._starts[lengths - 1] + rows
+        return last
+
+    @property
+    def _places(self) -> Table:
+        return np.arange(self._sizes.sum())

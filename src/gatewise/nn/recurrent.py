@@ -244,8 +244,7 @@ class Recurrent(Layer):
             output, finals = self._run(input, states, None, reset)
         else:
             packing = Packing.of_lengths(checks.row_lengths(lengths, B, T), T)
-            data, finals = self._run(packing.pack(input, self.batch_first), states, packing, reset)
-            output = packing.pad(data, self.batch_first)
+            output, finals = self._run(input, states, packing, reset)
         if not batched:
             output, finals = output.squeeze(batch_axis), tuple(state.squeeze(1) for state in finals)
         return output, self._taken(finals)
@@ -281,14 +280,17 @@ class Recurrent(Layer):
         checks.same_device(x, given, weight)
         checks.same_type(given, weight)
         directions = (False, True)[: self._num_directions]
-        ways = [self._way(packing, reset, reverse) for reverse in directions]
+        padded = x.dim() == 3
+        ways = [self._way(packing, padded, reset, reverse) for reverse in directions]
         with without_autocast(x.device.type):
             given = given or self._learned_states(x, packing)
             initial = packing.pack_states(given) if packing else tuple(given)
             output, finals = self._layers(x, initial, weights, ways, packing)
             return output, packing.pad_states(finals, given) if packing else finals
 
-    def _way(self, packing: Packing | None, reset: Tensor | None, reverse: bool) -> dict[str, Any]:
+    def _way(
+        self, packing: Packing | None, padded: bool, reset: Tensor | None, reverse: bool
+    ) -> dict[str, Any]:
         """What the walks of every layer in one direction have in common."""
         if reset is not None and reverse:
             # Backwards, a row enters step t anew if it was reset at t + 1; what comes round to the last step
@@ -301,7 +303,8 @@ class Recurrent(Layer):
         }
         if packing:
             reset = None if reset is None else packing.pack(reset, self.batch_first)
-            way |= {"batch_first": False, "batch_sizes": packing.batch_sizes}
+            way |= {"batch_sizes": packing.batch_sizes}
+            way |= {"padding": packing} if padded else {"batch_first": False}
         return way | {"reset": reset}
 
     def _check_sizes(self, states: States, batch: int) -> None:
@@ -322,7 +325,7 @@ class Recurrent(Layer):
         finals: list[States] = []
         equations = self._equations()
         for layer in range(self.num_layers):
-            x = self._dropped(x) if layer else x
+            x = self._dropped(x, packing) if layer else x
             names = [suffix[1:] for suffix in self._suffixes(layer)]
             walks = [
                 Walk(
@@ -335,7 +338,7 @@ class Recurrent(Layer):
                 walks = [self._edited(*pair, packing) for pair in zip(names, walks, strict=True)]
             found = self._scan(walks)
             for name, walk, scanned in zip(names, walks, found, strict=True):
-                values = _padded(scanned.recorded, packing)
+                values = _padded(scanned.recorded, packing if walk.padding is None else None)
                 self._hand_over(name, values, walk, scanned, packing)
             finals += [scanned.states for scanned in found]
             x = torch.cat([scanned.output for scanned in found], -1) if len(found) > 1 else found[0].output
@@ -372,10 +375,14 @@ class Recurrent(Layer):
             return weights
         return weights._replace(weight_hh=F.dropout(weights.weight_hh, self.weight_drop))
 
-    def _dropped(self, x: Tensor) -> Tensor:
-        """Dropout between layers; in time-first memory, so that a seed drops the units it drops in torch."""
+    def _dropped(self, x: Tensor, packing: Packing | None) -> Tensor:
+        """Dropout between layers; in packed or time-first memory, so that a seed drops the units it drops in
+        torch."""
         if not self.training or not self.dropout:
             return x
+        if packing and x.dim() == 3:
+            dropped = F.dropout(packing.pack(x, self.batch_first), self.dropout)
+            return packing.pad(dropped, self.batch_first)
         if self.batch_first and x.dim() == 3:
             return F.dropout(x.transpose(0, 1).contiguous(), self.dropout).transpose(0, 1)
         return F.dropout(x, self.dropout)

@@ -69,6 +69,8 @@ def _obstructed(walk: Walk) -> bool:
 
 
 def _eager(walk: Walk) -> Scanned:
+    if walk.padding is not None:
+        return _eager(walk.packed()).padded(walk)
     return eager.scan(
         walk.cell, walk.x, walk.weights, walk.states,
         reverse=walk.reverse, batch_first=walk.batch_first, record=walk.record,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gatewise.language import Cell
 from gatewise.nn.chance import Chance
+from gatewise.nn.packed import Packing
 
 
 class Weights(NamedTuple):
@@ -49,6 +50,13 @@ class Walk(NamedTuple):
     batch_sizes: Tensor | None = None
     chance: Chance | None = None  # what is random in the cell; none: as outside of training
     restart: tuple[Tensor, ...] | None = None  # what reset rows begin from; none: from `states`
+    padding: Packing | None = None  # with `batch_sizes`: x, output and values come padded all the same
+
+    def packed(self) -> Walk:
+        """The walk over packed data in place of this one over padded data."""
+        assert self.padding is not None
+        x = self.padding.pack(self.x, self.batch_first)
+        return self._replace(x=x, batch_first=False, padding=None)
 
 
 class Scanned(NamedTuple):
@@ -60,3 +68,10 @@ class Scanned(NamedTuple):
     output: Tensor
     states: tuple[Tensor, ...]
     recorded: dict[str, Tensor]
+
+    def padded(self, walk: Walk) -> Scanned:
+        """What was found by the packed walk in place of this one, padded."""
+        packing = walk.padding
+        assert packing is not None
+        recorded = {name: packing.pad_with_nan(values) for name, values in self.recorded.items()}
+        return Scanned(packing.pad(self.output, walk.batch_first), self.states, recorded)
