@@ -61,6 +61,13 @@ class Call(NamedTuple):
         weights = 2 + 2 * self.biased + len(self.cell.vectors) + self.cell.projects + linear
         return 1 + weights + len(self.cell.states) * self.given
 
+    @property
+    def steps(self) -> PackedSteps | None:
+        """How packed steps are walked over, if they are packed."""
+        if self.padding is not None:
+            return self.padding.steps(self.reverse)
+        return None if self.batch_sizes is None else PackedSteps(self.batch_sizes, self.reverse)
+
     def unpack(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Weights, tuple[Tensor, ...]]:
         """x, weights and states from their flat sequence (the inverse of `flat`)."""
         x, weight_ih, weight_hh, *rest = tensors
@@ -92,7 +99,7 @@ class Problem:
         self.x = x if x.stride(-1) == 1 else x.contiguous()
         self.others = [tensor.contiguous() for tensor in others]
         self.cell = compiled(call.cell, COMPILED[x.dtype])
-        self.packed = None if call.batch_sizes is None else PackedSteps(call.batch_sizes, call.reverse)
+        self.packed = call.steps
         self.layout = layout(self.cell, self._key(options), type(self).find)
         self.T, self.B, self.I, self.H, self.P = self.layout.sizes
         self.fields = Blank(self.layout.fields)

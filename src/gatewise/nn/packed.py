@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from gatewise.nn.packed_steps import PackedSteps
+
 
 @final
 @dataclass(frozen=True)
@@ -27,6 +29,17 @@ class Packing:
     B: int
     batch_sizes: Tensor
     order: Tensor
+
+    def steps(self, reverse: bool) -> PackedSteps:
+        """How the kernels walk over packed data, and backward after forward once more."""
+        known = self._steps.get(reverse)
+        if known is None:
+            known = self._steps[reverse] = PackedSteps(self.batch_sizes, reverse)
+        return known
+
+    @cached_property
+    def _steps(self) -> dict[bool, PackedSteps]:
+        return {}
 
     @cached_property
     def size(self) -> int:
@@ -73,6 +86,9 @@ class Packing:
 
     def pad_states(self, finals: Sequence[Tensor], initial: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """``finals [L*D, B0, H]`` for the whole batch; a row without steps keeps its initial state."""
+        if len(self.order) == self.B:
+            back = self.order.argsort().to(finals[0].device)
+            return tuple(final.index_select(1, back) for final in finals)
         before = initial or [final.new_zeros(len(final), self.B, final.size(2)) for final in finals]
         pairs = zip(before, finals, strict=True)
         rows = self.order[:, None].to(finals[0].device)
