@@ -1,12 +1,12 @@
 """Millions of calls from several threads: results stay right, memory stays where it is.
 
-Each thread calls layers of random cells, sizes, types and forms of input, in training and in inference, and
-now and then makes new layers, and cells that nobody has seen. Some results are compared with torch's. Memory
-is what the process occupies after the allocator has given back what it can; it has grown if the median of the
-last quarter of the run is above that of the second by more than 8 MB, half a megabyte for each module that
-has come in between, and 10 kB for each new cell, of which LLVM keeps some 4. Of modules there may be no more
-than the package says it keeps. Objects go to a folder of the run's own: no cell is found compiled, and the
-user's objects stay.
+Each thread calls layers of random cells, sizes, types and forms of input, in training and in inference: some
+for as long as it lives, others for a round; and now and then cells that nobody has seen. Some results are
+compared with torch's. Memory is what the process occupies between two rounds, after the allocator has given
+back what it can: then the same layers live as always. It has grown if the median of the last quarter of the run
+is above that of the second by more than 8 MB, half a megabyte for each module that has come in between, and
+10 kB for each new cell, of which LLVM keeps some 4. Of modules there may be no more than the package says it
+keeps. Objects go to a folder of the run's own: no cell is found compiled, and the user's objects stay.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ import gatewise.nn
 from gatewise import Cell, cell, tanh
 from gatewise.compiler.machine import loaded_modules
 
-_LAYERS = 12  # that a thread has at a time
+_LASTING, _PASSING = 6, 6  # layers of a thread, for the whole run and for a round
 _TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-10}  # of sums of some hundred terms over some steps
 _NEW_CELL = 250  # calls of a thread from one new cell to the next
 _GROWTH, _MODULE, _CELL = 8.0, 0.5, 0.01  # megabytes
@@ -90,21 +91,19 @@ def soak(
     """Run until so many calls are made or the time is over; look at the memory every `interval` seconds."""
     # It keeps something of every shape that torch's layers have met. (Declared as its descriptor.)
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
-    outcome, lock, stop = Outcome(), threading.Lock(), threading.Event()
-    workers = [_Worker(seed, outcome, lock, stop, calls) for seed in range(threads)]
+    outcome, lock = Outcome(), threading.Lock()
+    workers = [_Worker(seed, outcome, lock, calls) for seed in range(threads)]
     start = time.monotonic()
-    for worker in workers:
-        worker.start()
-    while any(worker.is_alive() for worker in workers):
-        time.sleep(interval)
-        passed, megabytes = time.monotonic() - start, resident_megabytes()
-        outcome.samples.append(Sample(passed, outcome.calls, megabytes, loaded_modules(), outcome.cells))
-        if tell:
-            tell(outcome.samples[-1])
-        if time.monotonic() - start > seconds:
-            stop.set()
-    for worker in workers:
-        worker.join()
+    passed = 0.0
+    with ThreadPoolExecutor(threads) as pool:
+        while passed < seconds and outcome.calls < calls and not outcome.wrong:
+            end = time.monotonic() + interval
+            for ended in [pool.submit(worker.run, end) for worker in workers]:
+                ended.result()
+            passed, megabytes = time.monotonic() - start, resident_megabytes()
+            outcome.samples.append(Sample(passed, outcome.calls, megabytes, loaded_modules(), outcome.cells))
+            if tell:
+                tell(outcome.samples[-1])
     return outcome
 
 
@@ -118,32 +117,22 @@ def resident_megabytes() -> float:
     return pages * 4096 / 1e6
 
 
-class _Worker(threading.Thread):
-    """One thread of calls."""
+class _Worker:
+    """What one thread calls."""
 
-    def __init__(
-        self, seed: int, outcome: Outcome, lock: threading.Lock, stop: threading.Event, calls: int
-    ) -> None:
-        super().__init__(daemon=True)
+    def __init__(self, seed: int, outcome: Outcome, lock: threading.Lock, calls: int) -> None:
         self.random = random.Random(seed)
-        self.outcome, self.lock, self.stop, self.most = outcome, lock, stop, calls
+        self.outcome, self.lock, self.most, self.made = outcome, lock, calls, 0
+        self.lasting = [_pair(self.random) for _ in range(_LASTING)]
 
-    def run(self) -> None:
-        try:
-            self._work()
-        except Exception as error:  # a thread's error would only be printed
-            self._count(f"{type(error).__name__}: {error}")
-
-    def _work(self) -> None:
-        layers = [_pair(self.random) for _ in range(_LAYERS)]
-        for n in range(self.most):
-            if self.stop.is_set() or self.outcome.calls >= self.most or self.outcome.wrong:
-                return
-            if n % 300 == 299:
-                layers[self.random.randrange(_LAYERS)] = _pair(self.random)
-            if n % _NEW_CELL == _NEW_CELL - 1:
+    def run(self, end: float) -> None:
+        """One round, until the clock says `end`."""
+        layers = [*self.lasting, *(_pair(self.random) for _ in range(_PASSING))]
+        while time.monotonic() < end and self.outcome.calls < self.most and not self.outcome.wrong:
+            self.made += 1
+            if self.made % _NEW_CELL == 0:
                 self._count(_wrong_in_new_cell(self.random.uniform(-0.5, 0.5)), checked=True, new=True)
-            self._call(*self.random.choice(layers), check=n % 10 == 0)
+            self._call(*self.random.choice(layers), check=self.made % 10 == 0)
 
     def _call(self, ours: gatewise.nn.Recurrent, theirs: nn.RNNBase, check: bool) -> None:
         example = _example(self.random, ours)

@@ -12,7 +12,7 @@ from typing import NamedTuple, final
 from gatewise.compiler.arguments import Blank
 from gatewise.compiler.program import CompiledCell, Program, Team, room, split
 
-_MOST = 256  # layouts that are kept with the kernels of a cell
+_MOST = 32  # layouts, of some 8 kB each, that are kept with the kernels of a cell
 
 
 class Sizes(NamedTuple):
