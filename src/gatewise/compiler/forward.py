@@ -11,6 +11,7 @@ Arrays, last axis contiguous, time and batch strides given (negative time stride
   which `keep` replaces by what the plan keeps; ``means [T, B, plan's means]``, kept or scratch for a step
 - for each state s: ``init_s [B, H]``; ``out_s [T, B, H]``, where a time stride of 0 keeps the last step only.
   The first state is the output, ``[.., P]``
+- with `every`, ``passed_s [., B, H]`` (the first ``[., B, P]``): the states that follow each so many steps
 - ``watch_v [T, B, H]`` for each watchable value v, or null
 - packed sequences ``[N, ...]``, resets and scratch ``entering_s [B, H]``: see `walk`; x and what is watched
   may lie outside, and then the output is also written to ``shown [T, B, P]`` (else null)
@@ -39,6 +40,7 @@ from gatewise.compiler.matrix import (
     Columns,
     Place,
     Rows,
+    Span,
     Start,
     Then,
     Tiles,
@@ -77,6 +79,7 @@ def arguments(plan: Plan) -> Arguments:
     names += ["panels", "panels_linear", "panels_project", "bias", "spills", "seen", "joined"]
     names += [f"{array}{stride}" for array in ("gates", "means") for stride in ("", ".t", ".b")]
     names += ["seed", "first_step", *walk.FIELDS, *walk.state_fields(cell)]
+    names += ["every", *(f"passed_{state}" for state in cell.states)]
     names += [f"vector_{name}" for name in cell.vectors]
     names += [f"watch_{name}" for name in cell.values]
     return Arguments(names)
@@ -251,6 +254,10 @@ def _rows(
                     )  # fmt: skip
                 if later is not None:
                     b.call(later, [frame.array, first, end, H])
+            # 0 stands for more steps than there are.
+            every = b.select(b.icmp_signed("!=", f["every"], i64(0)), f["every"], b.add(f["T"], i64(1)))
+            with b.if_then(b.icmp_signed("==", b.srem(b.add(t, i64(1)), every), i64(0))):
+                _keep_states(plan, code, f, t, (first, end), blocks)
             work.meet()
 
 
@@ -272,6 +279,20 @@ def _gather(code: Code, f: Fields, start: Value, chunk: walk.Chunk, share: entry
         rows = Rows(x, i64(0), f["x.b"], i64(1), i64(0), walk.rows_of(code, f, t))
         to = code.at(f.pointer("inputs"), b.mul(place, f["I"]))
         copy_rows(code, to, f["I"], rows, f["I"], rows_by=f.pointer("rows"))
+
+
+def _keep_states(plan: Plan, code: Code, f: Fields, t: Value, rows: Span, blocks: Span) -> None:
+    """Copy some units of the states after step t to where they are kept."""
+    b, V = code.b, i64(code.width)
+    place = b.sub(b.sdiv(b.add(t, i64(1)), f["every"]), i64(1))
+    unit = b.mul(blocks[0], V)
+    for state in plan.cell.states:
+        width = walk.width_of(f, plan.cell, state)
+        units = b.sub(code.smaller(b.mul(blocks[1], V), width), unit)
+        source = code.at(walk.at_step(code, f, f"out_{state}", t), unit)
+        to = b.add(b.mul(b.mul(place, f["B"]), width), unit)
+        some = Rows(source, i64(0), f[f"out_{state}.b"], i64(1), *rows)
+        copy_rows(code, code.at(f.pointer(f"passed_{state}"), to), width, some, units)
 
 
 def _see_function(plan: Plan, tiles: Tiles) -> Value | None:

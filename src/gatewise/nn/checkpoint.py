@@ -5,7 +5,8 @@ Source: Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias, final
 
 import torch
@@ -73,6 +74,11 @@ class _Segment(NamedTuple):
             return tuple(states)
         return tuple(state[: int(self.call.batch_sizes[0])] for state in states)
 
+    def leaving(self, state: Tensor) -> Tensor:
+        """The rows of the last step of the walk through it."""
+        sizes = self.call.batch_sizes
+        return state if sizes is None else state[: int(sizes[0 if self.call.reverse else -1])]
+
     def with_resets(self, reset: Tensor, initial: Sequence[Tensor]) -> _Segment:
         """Itself with its part of the resets."""
         restart = tuple(state.contiguous() for state in self.running(initial))
@@ -100,22 +106,22 @@ class _Segment(NamedTuple):
 
 
 def _segments(call: Call, steps: int, x: Tensor, initial: _States) -> list[_Segment]:
-    """In the order of the walk."""
-    if call.batch_sizes is None:
-        T = x.size(_time(call))
-        segments = [_Segment(call, start, min(steps, T - start)) for start in range(0, T, steps)]
+    """In the order of the walk, of so many steps each but the last."""
+    sizes = call.batch_sizes
+    T = x.size(_time(call)) if sizes is None else len(sizes)
+    walked = [(start, min(start + steps, T)) for start in range(0, T, steps)]
+    spans = [(T - end, T - start) for start, end in walked] if call.reverse else walked
+    if sizes is None:
+        segments = [_Segment(call, start, end - start) for start, end in spans]
     else:
-        sizes = torch.split(call.batch_sizes, steps)
-        ends = torch.stack([size.sum() for size in sizes]).cumsum(0).tolist()
-        starts = [0, *ends]
+        ends = [0, *sizes.cumsum(0).tolist()]
         segments = [
-            _Segment(call._replace(batch_sizes=size), start, end - start)
-            for size, start, end in zip(sizes, starts, ends, strict=False)
+            _Segment(call._replace(batch_sizes=sizes[start:end]), ends[start], ends[end] - ends[start])
+            for start, end in spans
         ]
     if call.reset is not None:
         segments = [segment.with_resets(call.reset, initial) for segment in segments]
-    in_order = segments[::-1] if call.reverse else segments
-    return in_order if call.chance is None else list(_counted(in_order, call.chance))
+    return segments if call.chance is None else list(_counted(segments, call.chance))
 
 
 def _counted(segments: Sequence[_Segment], chance: Chance) -> Iterator[_Segment]:
@@ -131,56 +137,35 @@ def _time(call: Call) -> int:
     return 1 if call.batch_first and call.batch_sizes is None else 0
 
 
-def _walk(
-    call: Call, segments: Sequence[_Segment], states: _States, run: Callable[[_Segment, _States], Scanned]
-) -> tuple[Scanned, list[_States]]:
-    """All of them one after another by `run`, and the states that entered each."""
-    entering: list[_States] = []
-    parts: list[Scanned] = []
-    for segment in segments:
-        entering.append(segment.entering(states))
-        parts.append(run(segment, entering[-1]))
-        states = first_rows_replaced(states, parts[-1].states)
+def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _States) -> Scanned:
+    parts = []
+    for segment in _segments(call, steps, x, states):
+        part = Walk(
+            call.cell, segment.of(x), weights, segment.entering(states), call.reverse, call.batch_first,
+            call.record, reset=segment.call.reset, batch_sizes=segment.call.batch_sizes,
+            chance=segment.call.chance, restart=segment.call.restart,
+        )  # fmt: skip
+        (found,) = checkpoint(scan_together, [part], use_reentrant=False, preserve_rng_state=False)
+        states = first_rows_replaced(states, found.states)
+        parts.append(found)
     in_time = parts[::-1] if call.reverse else parts
     output = torch.cat([part.output for part in in_time], _time(call))
     recorded = {name: torch.cat([part.recorded[name] for part in in_time]) for name in call.record}
-    return Scanned(output, states, recorded), entering
-
-
-def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _States) -> Scanned:
-    def run_segment(segment: _Segment, running: _States) -> Scanned:
-        part = Walk(
-            call.cell, segment.of(x), weights, running, call.reverse, call.batch_first, call.record,
-            reset=segment.call.reset, batch_sizes=segment.call.batch_sizes, chance=segment.call.chance,
-            restart=segment.call.restart,
-        )  # fmt: skip
-        found: list[Scanned] = checkpoint(
-            scan_together, [part], use_reentrant=False, preserve_rng_state=False
-        )
-        return found[0]
-
-    return _walk(call, _segments(call, steps, x, states), states, run_segment)[0]
+    return Scanned(output, states, recorded)
 
 
 @final
 class _Segments(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        x, _, states = call.unpack(tensors)
-        n = len(states)
-
-        def run_segment(segment: _Segment, running: _States) -> Scanned:
-            called = Forward(segment.call, [segment.of(x), *tensors[1:-n], *running], keep=False)
-            run(called)
-            output, *rest = called.results()
-            return Scanned(output, tuple(rest[:n]), dict(zip(call.record, rest[n:], strict=True)))
-
-        ctx.call, ctx.segments, ctx.tensors = call, _segments(call, steps, x, states), len(tensors)
-        found, entering = _walk(call, ctx.segments, states, run_segment)
-        ctx.save_for_backward(*tensors, *(state for states in entering for state in states))
+        called = Forward(call, tensors, keep=False, every=steps)
+        run(called)
+        results = called.results()
+        ctx.call, ctx.steps = call, steps
+        ctx.save_for_backward(*tensors, *called.passed)
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*found.recorded.values())
-        return found.output, *found.states, *found.recorded.values()
+        ctx.mark_non_differentiable(*results[1 + len(call.cell.states) :])
+        return results
 
     @staticmethod
     def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -190,10 +175,22 @@ class _Segments(torch.autograd.Function):
                 "Computed in segments, it cannot be."
             )
         saved, n = ctx.saved_tensors, len(ctx.call.cell.states)
-        tensors, entering = saved[: ctx.tensors], saved[ctx.tensors :]
-        stages = [(segment, entering[k * n : k * n + n]) for k, segment in enumerate(ctx.segments)]
+        tensors, passed = saved[:-n], saved[-n:]
+        stages = _stages(ctx.call, ctx.steps, tensors[0], tensors[-n:], passed)
         needed = (*ctx.needs_input_grad[2:-n], *n * [True])
         return None, None, *_gradients(stages, tensors, needed, by_results)
+
+
+def _stages(
+    call: Call, steps: int, x: Tensor, initial: _States, passed: Sequence[Tensor]
+) -> list[tuple[_Segment, _States]]:
+    """The segments, and what entered each: of each state `passed` are those that followed the segments."""
+    segments = _segments(call, steps, x, initial)
+    stages = [(segments[0], segments[0].entering(initial))]
+    for k, (before, segment) in enumerate(pairwise(segments)):
+        followed = tuple(before.leaving(states[k]) for states in passed)
+        stages.append((segment, segment.entering(first_rows_replaced(initial, followed))))
+    return stages
 
 
 def _gradients(

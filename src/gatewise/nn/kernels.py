@@ -236,11 +236,15 @@ def _forward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
 
 
 class Forward(Problem):
-    """One call of the forward kernel; with `keep` it keeps what backward reads."""
+    """One call of the forward kernel; with `keep` it keeps what backward reads.
+
+    With `every` it keeps the states that follow each so many steps of the walk: `passed`, each
+    ``[T // every, B, H]``.
+    """
 
     find = staticmethod(_forward)
 
-    def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool) -> None:
+    def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool, every: int = 0) -> None:
         super().__init__(call, tensors, keep)
         plan = self.cell.plan
         self.gates = self.means = self.x.new_empty(0)
@@ -263,11 +267,21 @@ class Forward(Problem):
         if call.padding is not None:
             self.output = self.outside(self.P)
             self.give("shown", self.output)
+        self.passed = [self.x.new_empty(0)] * len(call.cell.states)
+        if every:
+            self._keep_every(every)
         self.recorded: dict[str, Tensor] = {}
         if call.record:
             self._record()
         for listener in here.listeners:
             listener.kernel(self, tensors)
+
+    def _keep_every(self, steps: int) -> None:
+        widths = [self.P, *[self.H] * (len(self.passed) - 1)]
+        self.passed = [self.x.new_empty(self.T // steps, self.B, width) for width in widths]
+        self.fields["every"] = steps
+        for name, passed in zip(self.call.cell.states, self.passed, strict=True):
+            self.fields[f"passed_{name}"] = passed.data_ptr()
 
     def _record(self) -> None:
         # A projected output is watched by itself.
