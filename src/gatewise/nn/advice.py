@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gatewise.compiler.host import host
 from gatewise.nn.explained import in_bytes
-from gatewise.nn.kernels import Forward
+from gatewise.nn.forward import Forward
 from gatewise.nn.layer import Layer
 from gatewise.nn.recurrent import Recurrent
 from gatewise.nn.step import Step

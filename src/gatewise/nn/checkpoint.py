@@ -15,12 +15,14 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from gatewise.language.changes import without_chance
+from gatewise.nn.backward import Backward
+from gatewise.nn.call import Call, flat
 from gatewise.nn.chance import Chance
 from gatewise.nn.eager import first_rows_replaced, initial_states
-from gatewise.nn.gradients import Backward
-from gatewise.nn.kernels import Call, Forward, flat, run
+from gatewise.nn.forward import Forward
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import obstacles
+from gatewise.nn.problem import run
 from gatewise.nn.scan import scan_together
 from gatewise.nn.weights import Scanned, Walk, Weights
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from gatewise.nn import eager
-from gatewise.nn.gradients import Backward
-from gatewise.nn.kernels import Call, Forward, flat, run
+from gatewise.nn.backward import Backward
+from gatewise.nn.call import Call, flat
+from gatewise.nn.forward import Forward
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import GRADIENT_OF_GRADIENT
+from gatewise.nn.problem import run
 from gatewise.nn.weights import Scanned, Walk
 
 _T = TypeVar("_T")

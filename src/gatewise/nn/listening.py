@@ -15,8 +15,9 @@ from gatewise.nn.obstacles import Obstacle
 from gatewise.nn.weights import Weights
 
 if TYPE_CHECKING:
-    from gatewise.nn.kernels import Forward, Problem
+    from gatewise.nn.forward import Forward
     from gatewise.nn.layer import Layer
+    from gatewise.nn.problem import Problem
 
 
 class Listener:

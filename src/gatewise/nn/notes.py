@@ -14,10 +14,11 @@ from gatewise.language import Cell
 from gatewise.nn.advice import Called, advice
 from gatewise.nn.edited import Edited
 from gatewise.nn.explained import IDLE, INTERPRETER, KERNEL, Explained, Kernel, short
-from gatewise.nn.kernels import Forward, Problem
+from gatewise.nn.forward import Forward
 from gatewise.nn.layer import Layer
 from gatewise.nn.listening import Listener
 from gatewise.nn.obstacles import Obstacle
+from gatewise.nn.problem import Problem
 from gatewise.nn.recurrent import Recurrent
 from gatewise.nn.weights import Weights
 

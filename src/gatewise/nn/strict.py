@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gatewise.language import Cell
 from gatewise.nn.advice import copied
-from gatewise.nn.kernels import Forward
+from gatewise.nn.forward import Forward
 from gatewise.nn.listening import Listener, listening
 from gatewise.nn.obstacles import Obstacle
 from gatewise.nn.weights import Weights

@@ -14,9 +14,10 @@ from gatewise.compiler.plan import Slot
 from gatewise.compiler.program import CompiledCell, Team, worth
 from gatewise.language.graph import Node
 from gatewise.nn import eager
-from gatewise.nn.kernels import Call, Problem
+from gatewise.nn.call import Call
 from gatewise.nn.layout import Key, Parts, Way
 from gatewise.nn.packed_steps import Table
+from gatewise.nn.problem import Problem
 
 _OUTER = outer.ARGUMENTS.blank({})
 _SIDES = ("ih", "hh")

@@ -1,0 +1,132 @@
+"""Calls of the forward kernel with tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gatewise.compiler.program import CompiledCell, Team
+from gatewise.nn.call import Call
+from gatewise.nn.layout import Key, Parts, Way
+from gatewise.nn.listening import here
+from gatewise.nn.problem import Problem
+
+
+def _forward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
+    """Of a forward call, which keeps what backward reads or not."""
+    plan, (T, B, I, H, P), (keep,) = kernels.plan, key.sizes, key.options
+    output, *behind = plan.cell.states
+    width, means = plan.gates * H, len(plan.forward.means)
+    scratch = kernels.forward_packed(I, H, P) | kernels.forward_scratch(B, H, P)
+    fields = {"keep": int(keep and plan.keeps)}
+    gates_step = B * width
+    if kernels.joins(T, B // team.threads) and not team.by_units:
+        scratch["joined"] = B * (I + P)
+        chunk, fields["chunk"] = 1, T
+        gates_step = 0  # one step's are all there is room for
+    elif key.padded:
+        scratch["inputs"] = chunk * B * I
+    ways = {"x": key.way_of_x(), f"out_{output}": key.way(P)}
+    if fields["keep"]:
+        ways |= {"gates": key.way(width), "means": key.way(means)}
+    else:
+        scratch |= {"gates": chunk * B * width, "means": B * means}
+        fields |= {"gates.t": gates_step, "gates.b": width, "means.t": 0, "means.b": means}
+    # Of the states behind the output only backward needs more than the last step.
+    ways |= {f"out_{name}": key.way(H) if keep else Way(0, 0, H) for name in behind}
+    return Parts(kernels.forward, chunk, fields, ways, scratch)
+
+
+class Forward(Problem):
+    """One call of the forward kernel; with `keep` it keeps what backward reads.
+
+    With `every` it keeps the states that follow each so many steps of the walk: `passed`, each
+    ``[T // every, B, H]``.
+    """
+
+    find = staticmethod(_forward)
+
+    def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool, every: int = 0) -> None:
+        super().__init__(call, tensors, keep)
+        plan = self.cell.plan
+        self.gates = self.means = self.x.new_empty(0)
+        if keep and plan.keeps:
+            self.gates = self.sequence(plan.gates * self.H)
+            self.hand_over("gates", self.gates)
+            if plan.forward.means:
+                self.means = self.sequence(len(plan.forward.means))
+                self.hand_over("means", self.means)
+        self.hand_over("x", self.x)
+        self.state_steps, self.finals = [self.sequence(self.P)], list[Tensor]()
+        for _ in call.cell.states[1:]:
+            if keep:
+                self.state_steps.append(self.sequence(self.H))
+            else:
+                self.finals.append(self.x.new_empty(self.B, self.H))
+        for name, steps in zip(call.cell.states, self.state_steps + self.finals, strict=True):
+            self.hand_over(f"out_{name}", steps)
+        self.output = self.state_steps[0]
+        if call.padding is not None:
+            self.output = self.outside(self.P)
+            self.give("shown", self.output)
+        self.passed = [self.x.new_empty(0)] * len(call.cell.states)
+        if every:
+            self._keep_every(every)
+        self.recorded: dict[str, Tensor] = {}
+        if call.record:
+            self._record()
+        for listener in here.listeners:
+            listener.kernel(self, tensors)
+
+    def _keep_every(self, steps: int) -> None:
+        widths = [self.P, *[self.H] * (len(self.passed) - 1)]
+        self.passed = [self.x.new_empty(self.T // steps, self.B, width) for width in widths]
+        self.fields["every"] = steps
+        for name, passed in zip(self.call.cell.states, self.passed, strict=True):
+            self.fields[f"passed_{name}"] = passed.data_ptr()
+
+    def _record(self) -> None:
+        # A projected output is watched by itself.
+        seen = [name for name in self.call.record if self.call.cell.values[name].op != "project"]
+        # Together, they are large enough for large pages: fresh ones cost more than all that is written.
+        recorded = self._fresh((len(seen), *self._recorded_shape))
+        if self.call.padding is not None:
+            recorded.fill_(torch.nan)  # what stays past the end of a row
+        self.recorded = dict(zip(seen, recorded, strict=True))
+        for name, values in self.recorded.items():
+            self.give("watch", values, batch_first=False)
+            self.fields[f"watch_{name}"] = self.fields["watch"]
+        self.fields["watch"] = 1
+
+    @property
+    def _recorded_shape(self) -> tuple[int, ...]:
+        if self.call.padding is not None:
+            return self.call.padding.T, self.call.padding.B, self.H
+        return (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
+
+    def tape(self) -> tuple[Tensor, ...]:
+        """What backward reads: gates, means, and each state at every step."""
+        return self.gates, self.means, *self.state_steps
+
+    def results(self) -> tuple[Tensor, ...]:
+        """The output, the final states, the recorded values."""
+        kept = [self._last(steps) for steps in self.state_steps]
+        recorded = (self.recorded.get(name) for name in self.call.record)
+        shown = (self._output_in_time() if values is None else values for values in recorded)
+        return self.output, *kept, *self.finals, *shown
+
+    def _output_in_time(self) -> Tensor:
+        """The output as it is recorded, time first."""
+        output = self.state_steps[0]
+        if self.call.padding is not None:
+            return self.call.padding.pad_with_nan(output)
+        return (output.transpose(0, 1) if self.packed is None and self.call.batch_first else output).clone()
+
+    def _last(self, steps: Tensor) -> Tensor:
+        """The last step of a sequence, a row's own where rows have different lengths."""
+        if self.packed is not None:
+            return steps.index_select(0, torch.from_numpy(self.packed.last))
+        last = 0 if self.call.reverse else self.T - 1
+        return steps.select(1 if self.call.batch_first else 0, last).clone()
