@@ -25,9 +25,9 @@ class Called(NamedTuple):
     """A call of a kernel, and what it cannot know.
 
     Attributes:
-        call: the longest, where a layer is computed in segments.
+        call: the call.
         given: the tensors as they came.
-        x: the whole input of the layer.
+        x: the input of the layer.
         side_by_side: how many calls ran at once.
         trains: whether a gradient may be asked for.
         module: whose call it was.

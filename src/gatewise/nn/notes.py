@@ -33,15 +33,9 @@ class _Scan:
     weight_ih: Tensor
     obstacles: tuple[Obstacle, ...]
     in_grad_mode: bool
-    call: Forward | None = None  # the longest, of a layer that is computed in segments
+    call: Forward | None = None
     given: Sequence[Tensor] = ()
     side_by_side: int = 1
-    entering: int = 0  # bytes of the states with which its calls began
-
-    def add(self, call: Forward, given: Sequence[Tensor]) -> None:
-        if self.call is None or call.T > self.call.T:
-            self.call, self.given = call, given
-        self.entering += sum(state.nbytes for state in call.states)
 
     def called(self, module: Layer, calls: int) -> Called | None:
         if self.call is None:
@@ -52,7 +46,7 @@ class _Scan:
     def kernel(self, called: Called) -> Kernel:
         call = called.call
         alone = self.side_by_side == 1
-        states = self.entering if called.in_segments else sum(s.nbytes for s in call.state_steps[1:])
+        states = [*call.states, *call.passed] if called.in_segments else call.state_steps[1:]
         return Kernel(
             width=call.cell.width,
             registers=host().registers,
@@ -61,7 +55,7 @@ class _Scan:
             side_by_side=self.side_by_side,
             chunk=call.chunk,
             kept_gates=call.gates.nbytes + call.means.nbytes,
-            kept_states=states,
+            kept_states=sum(state.nbytes for state in states),
         )
 
 
@@ -92,7 +86,7 @@ class Notes(Listener):
         self._converted, self._to_convert = self._to_convert, set()
 
     def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle]) -> None:
-        """Begin a new scan; a layer that is computed in segments is one."""
+        """Begin a new scan."""
         if self._handed_over:
             self._scans, self._handed_over = [], 0
         if not (self._scans and self._scans[-1].weight_ih is weights.weight_ih):
@@ -103,7 +97,7 @@ class Notes(Listener):
         """Keep the call beside its scan."""
         for scan in self._scans:
             if scan.weight_ih is given[1]:
-                scan.add(call, given)
+                scan.call, scan.given = call, given
 
     def side_by_side(self, calls: Sequence[Problem]) -> None:
         """Note it of each scan."""
