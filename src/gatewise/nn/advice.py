@@ -25,9 +25,7 @@ class Called(NamedTuple):
     """A call of a kernel, and what it cannot know.
 
     Attributes:
-        call: the call.
         given: the tensors as they came.
-        x: the input of the layer.
         side_by_side: how many calls ran at once.
         trains: whether a gradient may be asked for.
         module: whose call it was.
@@ -36,7 +34,6 @@ class Called(NamedTuple):
 
     call: Forward
     given: Sequence[Tensor]
-    x: Tensor
     side_by_side: int
     trains: bool
     module: Layer
@@ -53,7 +50,7 @@ def advice(called: Called) -> Iterator[str]:
     call = called.call
     for name in copied(call, called.given):
         yield f"make {name} contiguous: it is copied at every call"
-    if call.T == 1 and not called.in_segments:
+    if call.T == 1:
         yield from _on_single_steps(called)
     else:
         yield from _on_work(called)
@@ -138,6 +135,6 @@ def _on_checkpoint(called: Called) -> str:
     call, plan = called.call, called.call.cell.plan
     gates = plan.gates * call.H + len(plan.forward.means) if plan.keeps else 0
     row = gates + (len(call.call.cell.states) - 1) * call.H
-    kept = row * called.x.itemsize * called.x.numel() // called.x.size(-1)
+    kept = row * call.x.itemsize * call.x.numel() // call.I
     steps = getattr(called.module, "checkpoint", 0)
     return f"leave checkpoint={steps} out if there is room for {in_bytes(kept)}: each step is computed twice"

@@ -41,12 +41,11 @@ class _Scan:
         if self.call is None:
             return None
         trains = self.in_grad_mode and any(tensor.requires_grad for tensor in self.given)
-        return Called(self.call, self.given, self.x, self.side_by_side, trains, module, calls)
+        return Called(self.call, self.given, self.side_by_side, trains, module, calls)
 
     def kernel(self, called: Called) -> Kernel:
         call = called.call
         alone = self.side_by_side == 1
-        states = [*call.states, *call.passed] if called.in_segments else call.state_steps[1:]
         return Kernel(
             width=call.cell.width,
             registers=host().registers,
@@ -55,8 +54,16 @@ class _Scan:
             side_by_side=self.side_by_side,
             chunk=call.chunk,
             kept_gates=call.gates.nbytes + call.means.nbytes,
-            kept_states=sum(state.nbytes for state in states),
+            kept_states=sum(states.nbytes for states in _kept_states(called)),
         )
+
+
+def _kept_states(called: Called) -> Iterable[Tensor]:
+    """The states that stay for backward, beside the output."""
+    call = called.call
+    if called.in_segments:
+        return (*call.states, *call.passed)
+    return (steps for steps in call.state_steps if called.trains and steps is not call.output)
 
 
 @final
