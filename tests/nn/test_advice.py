@@ -171,7 +171,7 @@ def test_directions_side_by_side_are_both_threads() -> None:
     explanation = gatewise.explain(both, x)
     kernels = [direction.kernel for direction in explanation.layers]
     assert [kernel and (kernel.threads, kernel.side_by_side) for kernel in kernels] == [(1, 2), (1, 2)]
-    assert "2 by directions" in str(explanation)
+    assert "2 side by side" in str(explanation)
     assert [direction.faster for direction in explanation.layers] == [(), ()]
     assert [sentence[:14] for sentence in told(one, x)] == ["use a batch of"]
 

@@ -158,6 +158,7 @@ def _rows(
         with code.loop(i64(0), b.add(steps, after), i64(1)) as step:
             t = b.sub(b.sub(b.sub(T, i64(1)), done), step)
             later = b.add(t, i64(1))
+            work.wait(code.smaller(T, b.sub(T, t)))
             here, going_on = walk.rows_of(code, f, t), walk.rows_of(code, f, later)
             anew = walk.enters_anew(code, f, t)
             with b.if_then(anew):
@@ -210,6 +211,7 @@ def _rows(
             b.call(to_input, [call.array])
             with b.if_then(padded_outside):
                 _scatter(code, f, oldest, steps, chunk, input_blocks)
+            work.tell(b.add(done, steps))
 
 
 def _scatter(code: Code, f: Fields, oldest: Value, steps: Value, chunk: walk.Chunk, blocks: Span) -> None:

@@ -17,7 +17,12 @@ from gatewise.compiler.vector import I32, I64, POINTER, VOID, Address, Code, Val
 
 ENTRIES = ("run", "prepare", "part", "many")
 MANY = Arguments(("parallel", "thread_num", "num_threads", "count"))  # before the addresses of the arrays
-FIELDS = ("threads", "by_units", "parallel", "thread_num", "num_threads", "give_way", "arrived")
+# `done` and `awaits` are addresses of numbers of steps, or null: how many this call has done, and how many of
+# them the call has whose results it reads.
+FIELDS = (
+    *("threads", "by_units", "parallel", "thread_num", "num_threads", "give_way", "arrived"),
+    *("done", "awaits"),
+)
 
 # x86: flush-to-zero (bit 15) and denormals-are-zero (bit 6) of MXCSR; ARM: FZ (bit 24) of FPCR.
 _X86_FLUSH, _ARM_FLUSH = 0x8040, 1 << 24
@@ -42,6 +47,8 @@ class Work(NamedTuple):
     rows: Span
     units: Share
     meet: Callable[[], None]  # waits until all with a share of the units have come
+    wait: Callable[[Value], None]  # waits until the call whose results this one reads has done so many steps
+    tell: Callable[[Value], None]  # says that so many steps are done
 
 
 Prepare = Callable[[Code, Fields, Share], None]
@@ -58,8 +65,9 @@ def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, body: Bo
     - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the same in
       pieces, by rows
     """
-    meet = _write_meet(tiles, arguments)
-    work = _write_body(tiles, arguments, body, meet)
+    wait = _write_wait(tiles, arguments)
+    meet = _write_meet(tiles, arguments, wait)
+    work = _write_body(tiles, arguments, body, meet, wait)
     share = internal_function(tiles.module, "share", [POINTER, I64, I64])
     code = Code(share, tiles.number, tiles.width)
     prepare(code, arguments.read(code, share.args[0]), Share(*share.args[1:]))
@@ -85,7 +93,7 @@ def _exported(tiles: Tiles, name: str, arguments: list[Any]) -> Value:
     return ir.Function(tiles.module, ir.FunctionType(VOID, arguments), name)
 
 
-def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value) -> Value:
+def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value, wait: Value) -> Value:
     """``work(array, first, last, i, n)``, with denormals flushed to zero meanwhile."""
     inner = internal_function(tiles.module, "body", [POINTER, *[I64] * 4])
     # Kept apart, so that no arithmetic moves across the change of rounding mode.
@@ -97,7 +105,17 @@ def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value) -> 
         with b.if_then(b.icmp_signed(">", n, i64(1))):
             b.call(meet, [array, n])
 
-    body(code, arguments.read(code, array), array, Work((first, last), Share(i, n), meet_others))
+    f = arguments.read(code, array)
+
+    def wait_for(steps: Value) -> None:
+        with b.if_then(b.icmp_signed("!=", f["awaits"], i64(0))):
+            b.call(wait, [array, f.pointer("awaits"), steps])
+
+    def tell(steps: Value) -> None:
+        with b.if_then(b.icmp_signed("!=", f["done"], i64(0))):
+            b.atomic_rmw("xchg", Address(f.pointer("done"), I64), steps, "release")
+
+    body(code, f, array, Work((first, last), Share(i, n), meet_others, wait_for, tell))
     b.ret_void()
 
     work = internal_function(tiles.module, "work", [POINTER, *[I64] * 4])
@@ -128,7 +146,7 @@ def _flush_denormals(code: Code, triple: str) -> Callable[[], None]:
     return lambda: None
 
 
-def _write_meet(tiles: Tiles, arguments: Arguments) -> Value:
+def _write_meet(tiles: Tiles, arguments: Arguments, wait: Value) -> Value:
     """``meet(array, n)`` returns when n threads have called it as often as this one.
 
     All count their arrivals in one number. It passes a multiple of n when the last of a round has come, and
@@ -140,27 +158,38 @@ def _write_meet(tiles: Tiles, arguments: Arguments) -> Value:
     f, b = arguments.read(code, array), code.b
     arrived = f.pointer("arrived")
     before = b.atomic_rmw("add", Address(arrived, I64), i64(1), "acq_rel")
-    all_here = b.mul(b.add(b.udiv(before, n), i64(1)), n)
+    b.call(wait, [array, arrived, b.mul(b.add(b.udiv(before, n), i64(1)), n)])
+    b.ret_void()
+    return meet
+
+
+def _write_wait(tiles: Tiles, arguments: Arguments) -> Value:
+    """``wait(array, number, least)`` returns when the number at an address is `least` or more."""
+    function = internal_function(tiles.module, "wait", [POINTER, POINTER, I64])
+    array, number, least = function.args
+    code = Code(function, tiles.number, tiles.width)
+    f, b = arguments.read(code, array), code.b
     look, wait, offer, done = (b.append_basic_block(name) for name in ("look", "wait", "offer", "done"))
+    give_way = Address(f.pointer("give_way"), ir.FunctionType(I32, []))
     start = b.block
     b.branch(look)
     b.position_at_end(look)
     spins = b.phi(I64)
     spins.add_incoming(i64(0), start)
-    now = b.load_atomic(Address(arrived, I64), "acquire", 8, typ=I64)
-    b.cbranch(b.icmp_unsigned("<", now, all_here), wait, done)
+    now = b.load_atomic(Address(number, I64), "acquire", 8, typ=I64)
+    b.cbranch(b.icmp_unsigned("<", now, least), wait, done)
     b.position_at_end(wait)
     if tiles.module.triple.startswith("x86_64"):
         b.call(code.declare("llvm.x86.sse2.pause", VOID, []), [])
     spins.add_incoming(b.add(spins, i64(1)), wait)
     b.cbranch(b.icmp_unsigned("<", spins, i64(_SPINS)), look, offer)
     b.position_at_end(offer)
-    b.call(Address(f.pointer("give_way"), ir.FunctionType(I32, [])), [])
+    b.call(give_way, [])
     spins.add_incoming(spins, offer)
     b.branch(look)
     b.position_at_end(done)
     b.ret_void()
-    return meet
+    return function
 
 
 def _write_member(

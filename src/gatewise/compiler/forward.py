@@ -189,6 +189,8 @@ def _rows(
         origin = b.select(kept, i64(0), chunk.offset(code, f, "gates"))
         gates = code.at(f.pointer("gates"), b.sub(i64(0), origin))
         apart = b.not_(joined)
+        with b.if_then(apart):
+            work.wait(code.smaller(f["T"], b.add(start, f["chunk"])))
         gathers = b.and_(apart, walk.is_padded(code, f))
         with b.if_then(gathers):
             _gather(code, f, start, chunk, work.units)
@@ -229,6 +231,7 @@ def _rows(
             begin = Start(code.at(here, b.mul(H, i64(first_slot))), f["gates.b"], H)
             if plan.joins:
                 with b.if_then(joined):
+                    work.wait(b.add(t, i64(1)))
                     x = Rows(walk.at_step_outside(code, f, "x", t), i64(0), f["x.b"], i64(1), first, end)
                     _join(code, f, x, rows)
                 K, pick = b.add(f["I"], f["P"]), partial(b.select, joined)
@@ -259,6 +262,7 @@ def _rows(
             with b.if_then(b.icmp_signed("==", b.srem(b.add(t, i64(1)), every), i64(0))):
                 _keep_states(plan, code, f, t, (first, end), blocks)
             work.meet()
+            work.tell(b.add(t, i64(1)))
 
 
 def _join(code: Code, f: Fields, x: Rows, state: Rows) -> None:

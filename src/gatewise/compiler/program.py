@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, final
 
 from gatewise.compiler import backward, entry, forward, machine, outer
-from gatewise.compiler.arguments import Arguments
+from gatewise.compiler.arguments import Arguments, Blank
 from gatewise.compiler.host import host
 from gatewise.compiler.plan import plan
 from gatewise.compiler.threads import available, openmp, pool
@@ -66,9 +66,13 @@ class Program:
             part.result()
 
     def side_by_side(self, calls: Sequence[Mapping[str, int]]) -> None:
-        """Run several calls at once, each on one thread; one after another where there is no OpenMP."""
-        arrays = [self.arguments.fill(fields) for fields in calls]
+        """Run several calls at once, each on one thread; one after another where there is no OpenMP.
+
+        A call may await steps of an earlier one of them (see `entry`).
+        """
         team = openmp()
+        way = {} if team is None else {"give_way": team.give_way}
+        arrays = [self.arguments.fill(Blank(fields, **way)) for fields in calls]
         if team is None:
             for array in arrays:
                 self._run(ctypes.addressof(array))

@@ -27,6 +27,7 @@ class Call(NamedTuple):
     given: bool  # whether initial states are
     chance: Chance | None
     padding: Packing | None = None  # x and output lie padded; what is kept besides, packed
+    lane: int = 0  # calls that run side by side have scratch memory of different lanes
     restart: tuple[Tensor, ...] | None = None  # what reset rows begin from, if not from the initial states
 
     @classmethod
@@ -36,7 +37,7 @@ class Call(NamedTuple):
         biased, given = walk.weights.bias_ih is not None, walk.states is not None
         return cls(
             walk.cell, walk.reverse, walk.batch_first, tuple(walk.record), biased,
-            walk.reset, walk.batch_sizes, given, walk.chance, walk.padding,
+            walk.reset, walk.batch_sizes, given, walk.chance, walk.padding, lane=int(walk.reverse),
         )  # fmt: skip
 
     @property

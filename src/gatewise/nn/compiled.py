@@ -27,7 +27,7 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
     tensors = [flat(w.x, w.weights, w.states or ()) for w in walks]
     if torch.is_grad_enabled() and any(t.requires_grad for t in chain(*tensors)):
         found = _Scan.apply(calls, *chain(*tensors))  # type: ignore[no-untyped-call]
-        results = _shared_out(found, map(_results, calls))
+        results = shared_out(found, map(_results, calls))
     else:
         forwards = [Forward(call, some, keep=False) for call, some in zip(calls, tensors, strict=True)]
         run(*forwards)
@@ -45,7 +45,7 @@ def _scanned(walk: Walk, results: Sequence[Tensor]) -> Scanned:
     return Scanned(results[0], tuple(results[1:n]), dict(zip(walk.record, results[n:], strict=True)))
 
 
-def _shared_out(things: Sequence[_T], counts: Iterable[int]) -> list[Sequence[_T]]:
+def shared_out(things: Sequence[_T], counts: Iterable[int]) -> list[Sequence[_T]]:
     """`things` in runs of so many."""
     ends = [0, *accumulate(counts)]
     return [things[start:end] for start, end in pairwise(ends)]
@@ -55,7 +55,7 @@ def _shared_out(things: Sequence[_T], counts: Iterable[int]) -> list[Sequence[_T
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, calls: Sequence[Call], *tensors: Tensor) -> tuple[Tensor, ...]:
-        given = _shared_out(tensors, [call.tensors for call in calls])
+        given = shared_out(tensors, [call.tensors for call in calls])
         forwards = [Forward(call, some, keep=True) for call, some in zip(calls, given, strict=True)]
         run(*forwards)
         tapes = chain(*(forward.tape() for forward in forwards))
@@ -74,10 +74,10 @@ class _Scan(torch.autograd.Function):
         calls, needed = ctx.calls, ctx.needs_input_grad[1:]
         counts = [call.tensors for call in calls]
         saved = ctx.saved_tensors
-        tapes = _shared_out(saved[len(needed) :], [2 + len(call.cell.states) for call in calls])
+        tapes = shared_out(saved[len(needed) :], [2 + len(call.cell.states) for call in calls])
         parts = list(zip(
-            calls, _shared_out(saved[: len(needed)], counts), tapes, _shared_out(needed, counts),
-            _shared_out(by_results, map(_results, calls)), strict=True,
+            calls, shared_out(saved[: len(needed)], counts), tapes, shared_out(needed, counts),
+            shared_out(by_results, map(_results, calls)), strict=True,
         ))  # fmt: skip
         if torch.is_grad_enabled():
             found = [_differentiable_backward(call, some, need, by) for call, some, _, need, by in parts]
@@ -92,14 +92,18 @@ def _differentiable_backward(
     call: Call, tensors: Sequence[Tensor], needed: Sequence[bool], by_results: Sequence[Tensor | None]
 ) -> Iterator[Tensor | None]:
     """The gradient as torch operations, for those who differentiate it again (``create_graph=True``)."""
+    return derivatives(again(call, tensors), tensors, needed, by_results)
+
+
+def again(call: Call, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The output and the final states once more, in torch operations."""
     x, weights, states = call.unpack(tensors)
     for listener in here.listeners:
         listener.scan(call.cell, x, weights, (GRADIENT_OF_GRADIENT,))
     packing = call.padding
-    x = x if packing is None else packing.pack(x, call.batch_first)
-    again = eager.scan(
+    found = eager.scan(
         call.cell,
-        x,
+        x if packing is None else packing.pack(x, call.batch_first),
         weights,
         states or None,
         reverse=call.reverse,
@@ -108,8 +112,18 @@ def _differentiable_backward(
         batch_sizes=call.batch_sizes,
         chance=call.chance,
     )
-    output = again.output if packing is None else packing.pad(again.output, call.batch_first)
-    pairs = zip((output, *again.states), by_results, strict=False)
+    output = found.output if packing is None else packing.pad(found.output, call.batch_first)
+    return output, *found.states
+
+
+def derivatives(
+    results: Sequence[Tensor],
+    tensors: Sequence[Tensor],
+    needed: Sequence[bool],
+    by_results: Sequence[Tensor | None],
+) -> Iterator[Tensor | None]:
+    """By each of `tensors`, to be differentiated again; None where it is not needed."""
+    pairs = zip(results, by_results, strict=False)
     outputs, by_outputs = zip(*((y, d) for y, d in pairs if d is not None), strict=True)
     wanted = [t for t, need in zip(tensors, needed, strict=True) if need]
     found = iter(torch.autograd.grad(outputs, wanted, by_outputs, create_graph=True, allow_unused=True))

@@ -81,7 +81,7 @@ def _row(layer: Explained) -> tuple[str, ...]:
 
 def _threads(kernel: Kernel) -> str:
     if kernel.side_by_side > 1:
-        return f"{kernel.side_by_side} by directions"
+        return f"{kernel.side_by_side} side by side"
     divided = f" by {'units' if kernel.by_units else 'rows'}" if kernel.threads > 1 else ""
     return f"{kernel.threads}{divided}"
 

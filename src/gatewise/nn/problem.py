@@ -22,7 +22,7 @@ from gatewise.nn.memory import scratch, zeros
 from gatewise.nn.obstacles import COMPILED
 from gatewise.nn.weights import Weights
 
-_SMALL_WEIGHTS = 1 << 20  # bytes, of which two threads can keep their own in the second-level caches
+SMALL_WEIGHTS = 1 << 20  # bytes, of which two threads can keep their own in the second-level caches
 
 
 class Problem:
@@ -55,7 +55,7 @@ class Problem:
         if call.reset is not None:
             self._give_resets(call.reset)
             self._give_beginnings("anew", call.restart or self.states)
-        self.scratch = scratch(self.layout.room, self.x, lane=int(call.reverse))
+        self.scratch = scratch(self.layout.room, self.x, lane=call.lane)
         at = self.scratch.data_ptr()
         for name, place in self.layout.scratch.items():
             self.fields[name] = at + place
@@ -157,7 +157,7 @@ def run(*problems: Problem) -> None:
         problem.layout.program(problem.team.threads, problem.fields)
         return
     work = sum(problem.weights_read * problem.B * problem.T for problem in problems)
-    small = all(problem.weights_read * problem.x.itemsize <= _SMALL_WEIGHTS for problem in problems)
+    small = all(problem.weights_read * problem.x.itemsize <= SMALL_WEIGHTS for problem in problems)
     if small and worth(torch.get_num_threads(), len(problems), work) == len(problems):
         for listener in here.listeners:
             listener.side_by_side(problems)

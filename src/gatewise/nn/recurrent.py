@@ -18,7 +18,7 @@ from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.layer import Hidden, Layer
 from gatewise.nn.packed import Packing, like
 from gatewise.nn.precision import in_type_of, without_autocast
-from gatewise.nn.scan import scan_together
+from gatewise.nn.scan import overlap, scan_stack, scan_together
 from gatewise.nn.weights import Scanned, Walk, Weights
 from gatewise.runtime.weights import initial_shapes
 
@@ -322,18 +322,23 @@ class Recurrent(Layer):
         packing: Packing | None,
     ) -> tuple[Tensor, States]:
         """The output of the last layer and the final states, each ``[L*D, B, H]``."""
-        finals: list[States] = []
         equations = self._equations()
+
+        def walk_of(k: int, way: dict[str, Any]) -> Walk:
+            given = tuple(state[k] for state in states) or None
+            return Walk(equations, x, weights[k], given, **way)
+
+        if self._may_overlap:
+            stack = [walk_of(k, ways[0]) for k in range(self.num_layers)]
+            if overlap(stack):
+                return self._at_once([w._replace(chance=self._chance(equations)) for w in stack])
+        finals: list[States] = []
         for layer in range(self.num_layers):
             x = self._dropped(x, packing) if layer else x
+            walks = [walk_of(k, way) for k, way in enumerate(ways, len(finals))]
+            if equations.takes_chances:
+                walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
             names = [suffix[1:] for suffix in self._suffixes(layer)]
-            walks = [
-                Walk(
-                    equations, x, weights[k], tuple(state[k] for state in states) or None,
-                    chance=self._chance(equations), **way,
-                )
-                for k, way in enumerate(ways, len(finals))
-            ]  # fmt: skip
             if self._edits:
                 walks = [self._edited(*pair, packing) for pair in zip(names, walks, strict=True)]
             found = self._scan(walks)
@@ -342,7 +347,20 @@ class Recurrent(Layer):
                 self._hand_over(name, values, walk, scanned, packing)
             finals += [scanned.states for scanned in found]
             x = torch.cat([scanned.output for scanned in found], -1) if len(found) > 1 else found[0].output
-        return x, tuple(_stacked(column) for column in zip(*finals, strict=True))
+        return x, _each_stacked(finals)
+
+    @property
+    def _may_overlap(self) -> bool:
+        """Whether nothing has to be done between the layers, or on the way through one."""
+        if self.num_layers == 1 or self.bidirectional or self.checkpoint:
+            return False
+        return not (self._edits or self._recorders or (self.training and self.dropout))
+
+    def _at_once(self, stack: list[Walk]) -> tuple[Tensor, States]:
+        found = scan_stack(stack)
+        for suffix in self._all_suffixes:
+            self._hand_over(suffix[1:], {})
+        return found[-1].output, _each_stacked([scanned.states for scanned in found])
 
     def _edited(self, layer: str, walk: Walk, packing: Packing | None) -> Walk:
         """The walk of a layer as `gatewise.edit` will have it."""
@@ -404,6 +422,11 @@ def _padded(recorded: dict[str, Tensor], packing: Packing | None) -> dict[str, T
     steps = next(iter(recorded.values()))
     past = packing.pad_with_nan(steps.new_zeros(len(steps), 1))  # [T, B, 1], 0 where a row runs
     return {name: packing.pad(values, batch_first=False).add_(past) for name, values in recorded.items()}
+
+
+def _each_stacked(finals: Sequence[States]) -> States:
+    """The final states of all scans, each as ``[L*D, B, H]``."""
+    return tuple(_stacked(column) for column in zip(*finals, strict=True))
 
 
 def _stacked(states: Sequence[Tensor]) -> Tensor:

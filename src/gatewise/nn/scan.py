@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gatewise.language import Cell
 from gatewise.language.changes import without_chance
-from gatewise.nn import compiled, eager
+from gatewise.nn import compiled, eager, stacked
 from gatewise.nn.chance import Chance
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import obstacles
@@ -52,6 +52,22 @@ def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
         _eager(walk) if in_the_way else compiled.scan([walk])[0]
         for walk, in_the_way in zip(walks, obstructed, strict=True)
     ]
+
+
+def overlap(walks: Sequence[Walk]) -> bool:
+    """Whether the layers of a stack, whose walks these are, are computed at once, by `scan_stack`."""
+    in_the_way = (obstacles(walks[0].x, walk.weights, walk.states or ()) for walk in walks)
+    return not any(True for some in in_the_way for _ in some) and stacked.pays(walks)
+
+
+def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
+    """The layers of a stack that `overlap`: each reads the output of the one before, whatever its x."""
+    walks = [_as_outside_of_training(walk) for walk in walks]
+    for walk in walks:
+        shape = *walk.x.shape[:-1], walk.weights.weight_ih.size(1)
+        for listener in here.listeners:
+            listener.scan(walk.cell, walk.x[..., :1].expand(shape), walk.weights, ())
+    return stacked.scan_stack(walks)
 
 
 def _as_outside_of_training(walk: Walk) -> Walk:

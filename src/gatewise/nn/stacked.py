@@ -1,0 +1,145 @@
+"""Layers of a stack that overlap in time: each on a thread of its own, some steps behind the layer below.
+
+Where batches are small and weights too, threads that divide a layer would wait for each other at every step;
+layers side by side wait now and then. The bits are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, pairwise
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from gatewise.compiler.program import compiled, worth
+from gatewise.compiler.threads import available
+from gatewise.nn.backward import Backward
+from gatewise.nn.call import Call, flat
+from gatewise.nn.compiled import again, derivatives, shared_out
+from gatewise.nn.forward import Forward
+from gatewise.nn.listening import here
+from gatewise.nn.obstacles import COMPILED
+from gatewise.nn.problem import SMALL_WEIGHTS, Problem
+from gatewise.nn.weights import Scanned, Walk
+
+_STEPS = 16  # that a layer does before the one above goes on, where it makes its input products together
+_FEW_ROWS = 8  # for each thread; more are better divided
+_LINE = 8  # numbers of 64 bits in a cache line
+
+
+def pays(walks: Sequence[Walk]) -> bool:
+    """Whether the layers of a stack should overlap: rows and weights are few, and no thread stays idle that
+    would have work in one layer after another."""
+    threads = available(torch.get_num_threads())
+    if min(threads, len(walks)) < 2 or any(w.batch_sizes is not None or w.record for w in walks):
+        return False
+    (T, B), kernels = _steps_and_rows(walks[0]), compiled(walks[0].cell, COMPILED[walks[0].x.dtype])
+    if _FEW_ROWS * threads <= B:
+        return False
+    sizes = [(w.weights.weight_ih.size(1), w.weights.weight_ih.size(0)) for w in walks]
+    sizes = [(I, rows // len(walks[0].cell.input_gates)) for I, rows in sizes]
+    read = [len(kernels.plan.slots) * H * (H + I) for I, H in sizes]
+    if max(read) * kernels.number.bytes > SMALL_WEIGHTS:
+        return False
+    alone = max(kernels.team(threads, T, B, I, H).threads for I, H in sizes)
+    return worth(threads, len(walks), sum(read) * T * B) >= max(alone, 2)
+
+
+def _steps_and_rows(walk: Walk) -> tuple[int, int]:
+    B, T = walk.x.shape[:2] if walk.batch_first else walk.x.shape[1::-1]
+    return T, B
+
+
+def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
+    """As `gatewise.nn.scan.scan_together`, of layers of one cell of which each reads the output of the one
+    before: the walks after the first bring no input of their own. Nothing is recorded. Of the outputs there
+    is the last one only.
+    """
+    calls = [Call.of(walk)._replace(lane=lane) for lane, walk in enumerate(walks)]
+    own = [flat(walk.x, walk.weights, walk.states or ()) for walk in walks]
+    tensors = [own[0][0], *chain(*(some[1:] for some in own))]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        output, *finals = _Stack.apply(calls, *tensors)  # type: ignore[no-untyped-call]
+    else:
+        forwards = _forwards(calls, tensors, keep=False)
+        _run_overlapping(forwards)
+        output, finals = forwards[-1].output, _finals(forwards)
+    states = shared_out(finals, [len(call.cell.states) for call in calls])
+    return [Scanned(output, tuple(some), {}) for some in states]
+
+
+def _forwards(calls: Sequence[Call], tensors: Sequence[Tensor], keep: bool) -> list[Forward]:
+    x, found = tensors[0], list[Forward]()
+    for call, some in zip(calls, _by_layer(calls, tensors), strict=True):
+        found.append(Forward(call, [x, *some], keep))
+        x = found[-1].output
+    return found
+
+
+def _by_layer(calls: Sequence[Call], things: Sequence[Any]) -> list[Sequence[Any]]:
+    """What belongs to the tensors of each layer, x left out."""
+    return shared_out(things[1:], [call.tensors - 1 for call in calls])
+
+
+def _finals(forwards: Sequence[Forward]) -> list[Tensor]:
+    return [state for forward in forwards for state in forward.results()[1:]]
+
+
+def _run_overlapping(problems: Sequence[Problem]) -> None:
+    """Run calls of one kernel of which each reads what the one before writes."""
+    done = torch.zeros(len(problems) * _LINE, dtype=torch.int64, device="cpu")
+    for place, (problem, reader) in enumerate(pairwise(problems)):
+        problem.fields["done"] = reader.fields["awaits"] = done[place * _LINE].data_ptr()
+    for problem in problems:
+        if problem.chunk > 1:
+            problem.fields["chunk"] = min(problem.chunk, _STEPS)
+    for listener in here.listeners:
+        listener.side_by_side(problems)
+    problems[0].layout.program.side_by_side([problem.fields for problem in problems])
+
+
+@final
+class _Stack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, calls: Sequence[Call], *tensors: Tensor) -> tuple[Tensor, ...]:
+        forwards = _forwards(calls, tensors, keep=True)
+        _run_overlapping(forwards)
+        ctx.calls = calls
+        ctx.save_for_backward(*tensors, *chain(*(forward.tape() for forward in forwards)))
+        ctx.set_materialize_grads(False)
+        return forwards[-1].output, *_finals(forwards)
+
+    @staticmethod
+    def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
+        calls, (by_x, *needed) = ctx.calls, ctx.needs_input_grad[1:]
+        saved = ctx.saved_tensors
+        tensors, tapes = saved[: 1 + len(needed)], saved[1 + len(needed) :]
+        if torch.is_grad_enabled():
+            results = _again(calls, tensors)
+            return None, *derivatives(results, tensors, (by_x, *needed), by_results)
+        by_output, *by_finals = by_results
+        tapes = shared_out(tapes, [2 + len(call.cell.states) for call in calls])
+        layers = list(zip(
+            calls, [tensors[0], *(tape[2] for tape in tapes)], _by_layer(calls, tensors), tapes,
+            shared_out(needed, [call.tensors - 1 for call in calls]), [by_x, *[True] * len(calls)],
+            shared_out(by_finals, [len(call.cell.states) for call in calls]), strict=False,
+        ))  # fmt: skip
+        backwards = list[Backward]()
+        for call, x, some, tape, need, need_x, by_states in reversed(layers):
+            parts = [x, *some], tape, (need_x, *need), (by_output, *by_states)
+            backwards.append(Backward(call, *parts))
+            by_output = backwards[-1].dx
+        _run_overlapping(backwards)
+        found = [list(backward.gradients()) for backward in reversed(backwards)]
+        return None, found[0][0], *chain(*(some[1:] for some in found))
+
+
+def _again(calls: Sequence[Call], tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The output and all final states once more, in torch operations."""
+    output, finals = tensors[0], list[Tensor]()
+    for call, some in zip(calls, _by_layer(calls, tensors), strict=True):
+        output, *states = again(call, [output, *some])
+        finals += states
+    return output, *finals
