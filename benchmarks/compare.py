@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks import onnx_layer
-from benchmarks.layers import Shape, pair, prepared
+from benchmarks.layers import Shape, pair, prepared, stream
 from benchmarks.measure import interleaved, medians, ratio
 from benchmarks.peak import Peak
 
 OURS = "gatewise"
+STREAM = "gatewise.runtime"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Result:
     seconds: dict[str, float]  # of a call, by contender
     times_as_fast_as: dict[str, float]  # by peer
     of_peak: float  # our rate, as a share of that of all threads at their peak
+    stream: dict[str, float]  # how many times as fast as peers our `Stream` is, where it is one of them
 
     @property
     def operations(self) -> float:
@@ -55,6 +57,9 @@ def compare(
         contenders = {OURS: prepared(mode, ours, x), "torch": prepared(mode, theirs, x)}
         if mode == "inference" and not onnx_layer.missing():
             contenders[onnx_layer.NAME] = onnx_layer.onnx_layer(cell, theirs, x, threads)
+        peers = [name for name in contenders if name != OURS]
+        if mode == "inference" and threads == 1:
+            contenders[STREAM] = stream(ours, x)
         times = interleaved(contenders | {"peak": peak.run}, rounds, seconds)
         middle = medians(times)
         share = shape.operations(cell, mode) / peak.operations / threads
@@ -65,6 +70,7 @@ def compare(
             shape,
             peak=peak.operations / middle.pop("peak"),
             seconds=middle,
-            times_as_fast_as={peer: ratio(times, OURS, peer) for peer in contenders if peer != OURS},
+            times_as_fast_as={peer: ratio(times, OURS, peer) for peer in peers},
             of_peak=share * ratio(times, OURS, "peak"),
+            stream={peer: ratio(times, STREAM, peer) for peer in peers if STREAM in times},
         )

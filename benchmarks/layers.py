@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 import gatewise.nn
 from benchmarks.measure import Run
+from gatewise.runtime import Stream
 
 KINDS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -51,6 +53,13 @@ def pair(kind: str, shape: Shape) -> tuple[nn.Module, nn.Module, Tensor]:
     ours = getattr(gatewise.nn, KINDS[kind])(shape.I, shape.H)
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs, torch.randn(shape.T, shape.B, shape.I)
+
+
+def stream(layer: nn.Module, x: Tensor) -> Run:
+    """Inference by `gatewise.runtime`, without torch; weights are packed once, as in ONNX Runtime."""
+    weights = {name: weight.detach().numpy() for name, weight in layer.named_parameters()}
+    made = Stream(cast("gatewise.nn.Recurrent", layer).cell, weights, batch=x.size(1))
+    return partial(made.run, x.numpy())
 
 
 def prepared(mode: str, layer: nn.Module, x: Tensor, **arguments: Tensor) -> Run:

@@ -31,14 +31,17 @@ def plural(count: int, noun: str) -> str:
 def table(results: Sequence[Result], machine: Machine) -> Table:
     """The results of one cell, mode and number of threads."""
     first = results[0]
-    peers = list(first.times_as_fast_as)
+    peers, streamed = list(first.times_as_fast_as), list(first.stream)
     made = Table(title=title(first.cell, first.mode, first.threads), caption=_caption(results, machine))
     made.add_column("shape", no_wrap=True)
     for name in ["ms", "us/step", "GFLOP/s", "% of peak", *(f"x {peer}" for peer in peers)]:
         made.add_column(name, justify="right")
+    for name in (f"Stream x {peer}" for peer in streamed):
+        made.add_column(name, justify="right")
     for r in results:
         own = r.seconds[OURS]
         ratios = [f"{r.times_as_fast_as[peer]:.2f}" for peer in peers]
+        ratios += [f"{r.stream[peer]:.2f}" for peer in streamed]
         figures = [f"{own * 1e3:.3f}", f"{own / r.shape.T * 1e6:.2f}", f"{r.rate / 1e9:.1f}"]
         made.add_row(str(r.shape), *figures, f"{r.of_peak:.0%}", *ratios)
     return made

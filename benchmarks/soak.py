@@ -4,9 +4,9 @@ Each thread calls layers of random cells, sizes, types and forms of input, in tr
 for as long as it lives, others for a round; and now and then cells that nobody has seen. Some results are
 compared with torch's. Memory is what the process occupies between two rounds, after the allocator has given
 back what it can: then the same layers live as always. It has grown if the median of the last quarter of the
-run is above that of the second by more than 8 MB, half a megabyte for each module that has come in between, and
-10 kB for each new cell, of which LLVM keeps some 4. Of modules there may be no more than the package says it
-keeps. Objects go to a folder of the run's own: no cell is found compiled, and the user's objects stay.
+run is above that of the second by more than 8 MB, half a megabyte for each module that has come in between,
+and 10 kB for each new cell, of which LLVM keeps some 4. Of modules there may be no more than the package says
+it keeps. Objects go to a folder of the run's own: no cell is found compiled, and the user's objects stay.
 """
 
 from __future__ import annotations
