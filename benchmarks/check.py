@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import onnx_layer
-from benchmarks.layers import KINDS, Shape, inference, pair
+from benchmarks.layers import KINDS, Shape, inference, pair, stream
 
 # Ragged; enough work for threads that divide the rows; and for threads that divide the units.
 SHAPES = (Shape(5, 9, 7, 37), Shape(33, 17, 24, 61), Shape(1, 20, 65, 250))
@@ -29,6 +29,8 @@ def check(kind: str, shapes: Sequence[Shape] = SHAPES) -> None:
         ours, theirs, x = pair(kind, shape)
         expected = results(theirs, x)
         agree(f"our {KINDS[kind]} {shape}", results(ours, x), expected)
+        streamed = {"output": torch.from_numpy(stream(ours, x)())}
+        agree(f"our stream of {KINDS[kind]} {shape}", streamed, expected)
         if not onnx_layer.missing():
             (output,) = onnx_layer.onnx_layer(kind, theirs, x, threads=1)()
             found = {"output": torch.from_numpy(output).squeeze(1)}

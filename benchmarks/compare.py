@@ -28,7 +28,7 @@ class Result:
     seconds: dict[str, float]  # of a call, by contender
     times_as_fast_as: dict[str, float]  # by peer
     of_peak: float  # our rate, as a share of that of all threads at their peak
-    stream: dict[str, float]  # how many times as fast as peers our `Stream` is, where it is one of them
+    stream: float | None  # how many times as fast as ONNX Runtime our `Stream` is, where both were run
 
     @property
     def operations(self) -> float:
@@ -55,10 +55,11 @@ def compare(
     for shape in shapes:
         ours, theirs, x = pair(cell, shape)
         contenders = {OURS: prepared(mode, ours, x), "torch": prepared(mode, theirs, x)}
+        streams = mode == "inference" and threads == 1 and not onnx_layer.missing()
         if mode == "inference" and not onnx_layer.missing():
             contenders[onnx_layer.NAME] = onnx_layer.onnx_layer(cell, theirs, x, threads)
         peers = [name for name in contenders if name != OURS]
-        if mode == "inference" and threads == 1:
+        if streams:
             contenders[STREAM] = stream(ours, x)
         times = interleaved(contenders | {"peak": peak.run}, rounds, seconds)
         middle = medians(times)
@@ -72,5 +73,5 @@ def compare(
             seconds=middle,
             times_as_fast_as={peer: ratio(times, OURS, peer) for peer in peers},
             of_peak=share * ratio(times, OURS, "peak"),
-            stream={peer: ratio(times, STREAM, peer) for peer in peers if STREAM in times},
+            stream=ratio(times, STREAM, onnx_layer.NAME) if streams else None,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import gatewise.nn
@@ -55,7 +57,7 @@ def pair(kind: str, shape: Shape) -> tuple[nn.Module, nn.Module, Tensor]:
     return ours, theirs, torch.randn(shape.T, shape.B, shape.I)
 
 
-def stream(layer: nn.Module, x: Tensor) -> Run:
+def stream(layer: nn.Module, x: Tensor) -> Callable[[], NDArray[Any]]:
     """Inference by `gatewise.runtime`, without torch; weights are packed once, as in ONNX Runtime."""
     weights = {name: weight.detach().numpy() for name, weight in layer.named_parameters()}
     made = Stream(cast("gatewise.nn.Recurrent", layer).cell, weights, batch=x.size(1))

@@ -12,13 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks import onnx_layer
-from benchmarks.compare import OURS, Result
+from benchmarks.compare import OURS, STREAM, Result
 from benchmarks.machine import Machine
 from benchmarks.report import core_peak, digits, plural, title
 
 _INK, _FAINT = "#1f2937", "#d1d5db"
 _LOOKS: dict[str, dict[str, Any]] = {
     onnx_layer.NAME: {"marker": "D", "color": "#0f766e", "markersize": 5, "alpha": 0.85},
+    STREAM: {"marker": "o", "color": "white", "markeredgecolor": "#ea580c", "markersize": 6},
     "torch": {"marker": "s", "color": "#1d4ed8", "markersize": 5.5, "alpha": 0.85},
     OURS: {"marker": "o", "color": "#ea580c", "markersize": 7},
 }  # from the back to the front

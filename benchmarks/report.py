@@ -31,17 +31,17 @@ def plural(count: int, noun: str) -> str:
 def table(results: Sequence[Result], machine: Machine) -> Table:
     """The results of one cell, mode and number of threads."""
     first = results[0]
-    peers, streamed = list(first.times_as_fast_as), list(first.stream)
+    peers = list(first.times_as_fast_as)
     made = Table(title=title(first.cell, first.mode, first.threads), caption=_caption(results, machine))
     made.add_column("shape", no_wrap=True)
     for name in ["ms", "us/step", "GFLOP/s", "% of peak", *(f"x {peer}" for peer in peers)]:
-        made.add_column(name, justify="right")
-    for name in (f"Stream x {peer}" for peer in streamed):
-        made.add_column(name, justify="right")
+        made.add_column(name, justify="right", no_wrap=name == "% of peak")
+    if first.stream is not None:
+        made.add_column("Stream", justify="right", no_wrap=True)
     for r in results:
         own = r.seconds[OURS]
         ratios = [f"{r.times_as_fast_as[peer]:.2f}" for peer in peers]
-        ratios += [f"{r.stream[peer]:.2f}" for peer in streamed]
+        ratios += [] if r.stream is None else [f"{r.stream:.2f}"]
         figures = [f"{own * 1e3:.3f}", f"{own / r.shape.T * 1e6:.2f}", f"{r.rate / 1e9:.1f}"]
         made.add_row(str(r.shape), *figures, f"{r.of_peak:.0%}", *ratios)
     return made
@@ -50,6 +50,8 @@ def table(results: Sequence[Result], machine: Machine) -> Table:
 def _caption(results: Sequence[Result], machine: Machine) -> str:
     peak = f"{core_peak(results) / 1e9:.0f} GFLOP/s"
     lines = [str(machine), f"Peak of one core in the same rounds: {peak}. x: times as fast as."]
+    if results[0].stream is not None:
+        lines.append(f"Stream: gatewise.runtime, weights packed once, times as fast as {onnx_layer.NAME}.")
     if results[0].mode == "inference" and onnx_layer.missing():
         lines.append(left_out())
     return "\n".join(lines)
