@@ -34,15 +34,15 @@ def table(results: Sequence[Result], machine: Machine) -> Table:
     peers = list(first.times_as_fast_as)
     made = Table(title=title(first.cell, first.mode, first.threads), caption=_caption(results, machine))
     made.add_column("shape", no_wrap=True)
-    for name in ["ms", "us/step", "GFLOP/s", "% of peak", *(f"x {peer}" for peer in peers)]:
-        made.add_column(name, justify="right", no_wrap=name == "% of peak")
+    for name in ["ms", "us/step", "% of peak", *(f"x {peer}" for peer in peers)]:
+        made.add_column(name, justify="right")
     if first.stream is not None:
         made.add_column("Stream", justify="right", no_wrap=True)
     for r in results:
         own = r.seconds[OURS]
         ratios = [f"{r.times_as_fast_as[peer]:.2f}" for peer in peers]
         ratios += [] if r.stream is None else [f"{r.stream:.2f}"]
-        figures = [f"{own * 1e3:.3f}", f"{own / r.shape.T * 1e6:.2f}", f"{r.rate / 1e9:.1f}"]
+        figures = [f"{own * 1e3:.3f}", f"{own / r.shape.T * 1e6:.2f}"]
         made.add_row(str(r.shape), *figures, f"{r.of_peak:.0%}", *ratios)
     return made
 
