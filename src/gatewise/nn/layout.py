@@ -146,7 +146,7 @@ def _lay_out(kernels: CompiledCell, key: Key, find: Find) -> Layout:
 
 
 def _given(kernels: CompiledCell, key: Key) -> Iterable[str]:
-    """The fields of what a call is given after x, in the order of `gatewise.nn.forward.flat`."""
+    """The fields of what a call is given after x, in the order of `gatewise.nn.call.flat`."""
     cell = kernels.plan.cell
     yield from ("w_ih", "w_hh", *("b_ih", "b_hh") * key.biased)
     yield from (f"vector_{name}" for name in cell.vectors)
