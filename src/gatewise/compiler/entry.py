@@ -16,7 +16,8 @@ from gatewise.compiler.matrix import Span, Tiles
 from gatewise.compiler.vector import I32, I64, POINTER, VOID, Address, Code, Value, i64, internal_function
 
 ENTRIES = ("run", "prepare", "part", "many")
-MANY = Arguments(("parallel", "thread_num", "num_threads", "count"))  # before the addresses of the arrays
+# What stands before the addresses of the arrays of several calls.
+MANY = Arguments(("parallel", "thread_num", "num_threads", "threads", "count"))
 # `done` and `awaits` are addresses of numbers of steps, or null: how many this call has done, and how many of
 # them the call has whose results it reads.
 FIELDS = (
@@ -61,7 +62,7 @@ def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, body: Bo
     - ``run(array)``: everything, on `threads` threads of the OpenMP library whose `parallel`, `thread_num`
       and `num_threads` functions are given, or on the caller's when `threads` is 1 or not given. With
       `by_units` they divide the units instead of the rows. Who waits long for the others calls `give_way`
-    - ``many(list)``: the calls of a list of `MANY`, side by side, each on one thread
+    - ``many(list)``: the calls of a list of `MANY`, each on one thread: that many of them side by side
     - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the same in
       pieces, by rows
     """
@@ -250,7 +251,7 @@ def _write_many(tiles: Tiles, run: Value) -> None:
     many = _exported(tiles, "many", [POINTER])
     code = Code(many, tiles.number, tiles.width)
     f, b = MANY.read(code, many.args[0]), code.b
-    _fork(code, f, each, many.args[0], f["count"])
+    _fork(code, f, each, many.args[0], f["threads"])
     b.ret_void()
 
 

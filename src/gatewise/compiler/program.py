@@ -65,7 +65,7 @@ class Program:
         for part in parts:
             part.result()
 
-    def side_by_side(self, calls: Sequence[Mapping[str, int]]) -> None:
+    def side_by_side(self, threads: int, calls: Sequence[Mapping[str, int]]) -> None:
         """Run several calls at once, each on one thread; one after another where there is no OpenMP.
 
         A call may await steps of an earlier one of them (see `entry`).
@@ -77,7 +77,7 @@ class Program:
             for array in arrays:
                 self._run(ctypes.addressof(array))
             return
-        head = entry.MANY.fill({**team._asdict(), "count": len(arrays)})
+        head = entry.MANY.fill({**team._asdict(), "threads": threads, "count": len(arrays)})
         listed = (ctypes.c_int64 * (len(head) + len(arrays)))(*head, *map(ctypes.addressof, arrays))
         self._many(ctypes.addressof(listed))
 

@@ -22,7 +22,7 @@ from gatewise.nn.memory import scratch, zeros
 from gatewise.nn.obstacles import COMPILED
 from gatewise.nn.weights import Weights
 
-SMALL_WEIGHTS = 1 << 20  # bytes, of which two threads can keep their own in the second-level caches
+_SMALL_WEIGHTS = 1 << 20  # bytes, of which two threads can keep their own in the second-level caches
 
 
 class Problem:
@@ -157,11 +157,11 @@ def run(*problems: Problem) -> None:
         problem.layout.program(problem.team.threads, problem.fields)
         return
     work = sum(problem.weights_read * problem.B * problem.T for problem in problems)
-    small = all(problem.weights_read * problem.x.itemsize <= SMALL_WEIGHTS for problem in problems)
+    small = all(problem.weights_read * problem.x.itemsize <= _SMALL_WEIGHTS for problem in problems)
     if small and worth(torch.get_num_threads(), len(problems), work) == len(problems):
         for listener in here.listeners:
             listener.side_by_side(problems)
-        problems[0].layout.program.side_by_side([problem.fields for problem in problems])
+        problems[0].layout.program.side_by_side(len(problems), [problem.fields for problem in problems])
         return
     for problem in problems:
         problem.layout.program(problem.team.threads, problem.fields)

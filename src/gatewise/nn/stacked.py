@@ -1,7 +1,7 @@
 """Layers of a stack that overlap in time: each on a thread of its own, some steps behind the layer below.
 
-Where batches are small and weights too, threads that divide a layer would wait for each other at every step;
-layers side by side wait now and then. The bits are the same.
+Threads that divide a layer meet at every step, which small layers are not worth; layers side by side wait for
+each other now and then. The bits are the same.
 """
 
 from __future__ import annotations
@@ -21,30 +21,27 @@ from gatewise.nn.compiled import again, derivatives, shared_out
 from gatewise.nn.forward import Forward
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import COMPILED
-from gatewise.nn.problem import SMALL_WEIGHTS, Problem
+from gatewise.nn.problem import Problem
 from gatewise.nn.weights import Scanned, Walk
 
 _STEPS = 16  # that a layer does before the one above goes on, where it makes its input products together
-_FEW_ROWS = 8  # for each thread; more are better divided
 _LINE = 8  # numbers of 64 bits in a cache line
 
 
 def pays(walks: Sequence[Walk]) -> bool:
-    """Whether the layers of a stack should overlap: rows and weights are few, and no thread stays idle that
-    would have work in one layer after another."""
+    """Whether the layers of a stack should overlap: each is too little work for two threads, and all together
+    are enough."""
     threads = available(torch.get_num_threads())
     if min(threads, len(walks)) < 2 or any(w.batch_sizes is not None or w.record for w in walks):
         return False
-    (T, B), kernels = _steps_and_rows(walks[0]), compiled(walks[0].cell, COMPILED[walks[0].x.dtype])
-    if _FEW_ROWS * threads <= B:
-        return False
-    sizes = [(w.weights.weight_ih.size(1), w.weights.weight_ih.size(0)) for w in walks]
-    sizes = [(I, rows // len(walks[0].cell.input_gates)) for I, rows in sizes]
-    read = [len(kernels.plan.slots) * H * (H + I) for I, H in sizes]
-    if max(read) * kernels.number.bytes > SMALL_WEIGHTS:
-        return False
-    alone = max(kernels.team(threads, T, B, I, H).threads for I, H in sizes)
-    return worth(threads, len(walks), sum(read) * T * B) >= max(alone, 2)
+    cell, (T, B) = walks[0].cell, _steps_and_rows(walks[0])
+    kernels, work = compiled(cell, COMPILED[walks[0].x.dtype]), 0
+    for walk in walks:
+        I, H = walk.weights.weight_ih.size(1), walk.weights.weight_ih.size(0) // len(cell.input_gates)
+        if kernels.team(threads, T, B, I, H).threads > 1:
+            return False
+        work += len(kernels.plan.slots) * H * (H + I) * B * T
+    return worth(threads, len(walks), work) > 1
 
 
 def _steps_and_rows(walk: Walk) -> tuple[int, int]:
@@ -97,7 +94,8 @@ def _run_overlapping(problems: Sequence[Problem]) -> None:
             problem.fields["chunk"] = min(problem.chunk, _STEPS)
     for listener in here.listeners:
         listener.side_by_side(problems)
-    problems[0].layout.program.side_by_side([problem.fields for problem in problems])
+    threads = min(available(torch.get_num_threads()), len(problems))
+    problems[0].layout.program.side_by_side(threads, [problem.fields for problem in problems])
 
 
 @final
