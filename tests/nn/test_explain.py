@@ -116,6 +116,20 @@ def test_much_work_is_divided_by_rows_and_few_rows_by_units() -> None:
     assert (by_units.threads, by_units.by_units) == (2, True)
 
 
+def test_layers_that_overlap() -> None:
+    stack = gatewise.explain(gatewise.nn.LSTM(32, 64, num_layers=3), sequence(200, 1, 32))
+    kernels = [one.kernel for one in stack.layers]
+    assert [kernel and (kernel.side_by_side, kernel.threads, kernel.chunk) for kernel in kernels] == [
+        (3, 1, 16)
+    ] * 3
+    assert [one.input_shape for one in stack.layers] == [(200, 1, 32), (200, 1, 64), (200, 1, 64)]
+    assert [one.faster for one in stack.layers] == [()] * 3
+    assert "3 side by side" in str(stack)
+    alone = gatewise.explain(gatewise.nn.LSTM(32, 64), sequence(200, 1, 32))["l0"].kernel
+    assert alone is not None
+    assert (alone.side_by_side, alone.chunk) == (1, 200)
+
+
 def in_bfloat16() -> gatewise.nn.Recurrent:
     return layer().bfloat16()
 

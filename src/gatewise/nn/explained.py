@@ -20,7 +20,7 @@ class Kernel:
         registers: vector registers of the machine.
         threads: how many worked on it.
         by_units: whether they divided the units and met after each step; else the rows of the batch.
-        side_by_side: how many directions or layers ran at once, each on a thread; 1 for one after another.
+        side_by_side: how many directions or layers ran at once, each on one thread; 1 for one after another.
         chunk: steps whose input products are computed at a time.
         kept_gates: bytes of gates that stay for backward, and of what `layer_norm` normalised by.
         kept_states: bytes of states that do, the output excepted; under `checkpoint` those that enter the

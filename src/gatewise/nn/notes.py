@@ -52,7 +52,7 @@ class _Scan:
             threads=call.team.threads if alone else 1,
             by_units=call.team.by_units and alone,
             side_by_side=self.side_by_side,
-            chunk=call.chunk,
+            chunk=min(call.chunk, call.fields["chunk"]),  # fewer, where layers overlap
             kept_gates=call.gates.nbytes + call.means.nbytes,
             kept_states=sum(states.nbytes for states in _kept_states(called)),
         )
