@@ -323,7 +323,9 @@ def test_a_signal_from_outside_during_training_stops_it_in_good_order(tmp_path: 
         waited.wait(0.05)
     process.send_signal(signal.SIGINT)
     said, complaints = process.communicate()
-    assert (process.returncode, complaints) == (130, "")
+    # A signal that comes while an extension module executes Python code is kept by the interpreter, which ends by
+    # that signal whatever the exit status. A shell calls both 130.
+    assert (process.returncode in (130, -signal.SIGINT), complaints) == (True, "")
     kept = (tmp_path / "mine").exists()
     assert ("Stopped by Ctrl-C. Kept: the best model so far" if kept else "Nothing was written.") in said
     assert {path.name for path in tmp_path.iterdir()} == {"shop.csv"} | ({"mine"} if kept else set())
