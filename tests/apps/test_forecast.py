@@ -323,8 +323,8 @@ def test_a_signal_from_outside_during_training_stops_it_in_good_order(tmp_path: 
         waited.wait(0.05)
     process.send_signal(signal.SIGINT)
     said, complaints = process.communicate()
-    # A signal that comes while an extension module executes Python code is kept by the interpreter, which ends by
-    # that signal whatever the exit status. A shell calls both 130.
+    # If the signal comes while an extension module executes Python code, the interpreter ends by it whatever
+    # the exit status. A shell calls both 130.
     assert (process.returncode in (130, -signal.SIGINT), complaints) == (True, "")
     kept = (tmp_path / "mine").exists()
     assert ("Stopped by Ctrl-C. Kept: the best model so far" if kept else "Nothing was written.") in said
