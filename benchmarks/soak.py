@@ -86,13 +86,21 @@ class Outcome:
 
 
 def soak(
-    calls: int, threads: int, seconds: float, interval: float, tell: Callable[[Sample], None] | None = None
+    calls: int,
+    threads: int,
+    seconds: float,
+    interval: float,
+    variety: int,
+    tell: Callable[[Sample], None] | None = None,
 ) -> Outcome:
-    """Run until so many calls are made or the time is over; look at the memory every `interval` seconds."""
+    """Run until so many calls are made or the time is over; look at the memory every `interval` seconds.
+
+    Each thread meets `variety` passing layers and as many inputs; if few, it has soon met the largest.
+    """
     # It keeps something of every shape that torch's layers have met. (Declared as its descriptor.)
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     outcome, lock = Outcome(), threading.Lock()
-    workers = [_Worker(seed, outcome, lock, calls) for seed in range(threads)]
+    workers = [_Worker(seed, outcome, lock, calls, variety) for seed in range(threads)]
     start, passed = time.monotonic(), 0.0
     with ThreadPoolExecutor(threads) as pool:
         while passed < seconds and outcome.calls < calls and not outcome.wrong:
@@ -130,14 +138,14 @@ def _give_back_at_once() -> None:
 class _Worker:
     """What one thread calls."""
 
-    def __init__(self, seed: int, outcome: Outcome, lock: threading.Lock, calls: int) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, seed: int, outcome: Outcome, lock: threading.Lock, calls: int, variety: int) -> None:
+        self.random, self.variety = random.Random(seed), variety
         self.outcome, self.lock, self.most, self.made = outcome, lock, calls, 0
         self.lasting = [_pair(self.random) for _ in range(_LASTING)]
 
     def run(self, end: float) -> None:
         """One round, until the clock says `end`."""
-        layers = [*self.lasting, *(_pair(self.random) for _ in range(_PASSING))]
+        layers = [*self.lasting, *(_pair(self._one()) for _ in range(_PASSING))]
         while time.monotonic() < end and self.outcome.calls < self.most and not self.outcome.wrong:
             self.made += 1
             if self.made % _NEW_CELL == 0:
@@ -145,10 +153,14 @@ class _Worker:
             self._call(*self.random.choice(layers), check=self.made % 10 == 0)
 
     def _call(self, ours: gatewise.nn.Recurrent, theirs: nn.RNNBase, check: bool) -> None:
-        example = _example(self.random, ours)
+        example = _example(self._one(), ours)
         found = example.run(ours)
         expected = example.run(theirs) if check else found
         self._count(f"{ours}, {example}" if _difference(found, expected) else "", checked=check)
+
+    def _one(self) -> random.Random:
+        """What one thing is drawn from."""
+        return random.Random(self.random.randrange(self.variety))
 
     def _count(self, wrong: str, checked: bool = False, new: bool = False) -> None:
         with self.lock:
@@ -257,13 +269,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--interval", type=float, default=5, help="seconds from line to line")
+    parser.add_argument(
+        "--variety", type=int, default=1_000_000, help="inputs, and passing layers, of a thread"
+    )
     parser.add_argument("--torch-threads", type=int, default=1, help="for each of the threads")
     options = parser.parse_args()
     torch.set_num_threads(options.torch_threads)
     _give_back_at_once()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GATEWISE_CACHE"] = folder
-        outcome = soak(options.calls, options.threads, options.seconds, options.interval, print)
+        outcome = soak(
+            options.calls, options.threads, options.seconds, options.interval, options.variety, print
+        )
     done = f"{outcome.calls} calls, {outcome.checked} checked, {outcome.cells} new cells"
     print(f"{done}; memory grew by {outcome.growth:.1f} MB")
     if outcome.wrong or outcome.has_grown:
