@@ -49,9 +49,10 @@ class Backward(Problem):
         tape: Sequence[Tensor],
         needed: Sequence[bool],
         by_results: Sequence[Tensor | None],
+        in_place: bool = True,
     ) -> None:
         # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
-        in_place = not _graph_is_kept()
+        in_place = in_place and not _graph_is_kept()
         super().__init__(call, tensors, in_place, needed[0])
         self.needed = needed
         self.gates, means, *self.state_steps = tape

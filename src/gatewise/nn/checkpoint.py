@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gatewise.language.changes import without_chance
 from gatewise.nn.backward import Backward
 from gatewise.nn.call import Call, flat
 from gatewise.nn.chance import Chance
@@ -23,7 +22,7 @@ from gatewise.nn.forward import Forward
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import obstacles
 from gatewise.nn.problem import run
-from gatewise.nn.scan import scan_together
+from gatewise.nn.scan import as_outside_of_training, scan_together
 from gatewise.nn.weights import Scanned, Walk, Weights
 
 _States: TypeAlias = tuple[Tensor, ...]
@@ -40,8 +39,7 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
     """
     if walk.padding is not None:
         return scan_in_segments(steps, walk.packed()).padded(walk)
-    if walk.chance is None:
-        walk = walk._replace(cell=without_chance(walk.cell))
+    walk = as_outside_of_training(walk)
     x, weights, states = walk.x, walk.weights, walk.states
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in flat(x, weights, states or ()))):
         return scan_together([walk])[0]
@@ -50,7 +48,7 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
         rows = x.size(0 if walk.batch_first else 1) if sizes is None else int(sizes[0])
         states = initial_states(walk.cell, x.new_empty(rows, 0), weights)
     call = Call.of(walk._replace(states=states))
-    if any(True for _ in obstacles(x, weights, states)):
+    if torch.compiler.is_compiling() or any(True for _ in obstacles(x, weights, states)):
         return _by_torch(call, steps, x, weights, states)
     for listener in here.listeners:
         listener.scan(walk.cell, x, weights, ())

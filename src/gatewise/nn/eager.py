@@ -112,7 +112,7 @@ def scan(
     recorded values ``[N, H]``, `reset` ``[N]``; states then have a row for each of the first step's. `chance`
     decides what is random in the cell; None stands for `without_chance`.
     """
-    cell = without_chance(cell) if chance is None else cell
+    cell = without_chance(cell) if chance is None and cell.takes_chances else cell
     steps = _by_step(F.linear(x, weights.weight_ih, weights.bias_ih), batch_first, batch_sizes)
     resets = len(steps) * [None] if reset is None else _by_step(reset, batch_first, batch_sizes)
     states = states or initial_states(cell, steps[0], weights)

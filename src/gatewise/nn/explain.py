@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
+import torch
 from torch import nn
 
 from gatewise.nn.explained import Explained, Kernel, in_bytes
@@ -39,7 +41,8 @@ def explain(module: nn.Module, x: Any, hx: Any = None, **kwargs: Any) -> Explana
     """Call ``module(x)`` once and say how each recurrent layer in it was computed.
 
     It is a call like any other: dropout draws its numbers and statistics are updated. Of a layer that is
-    called several times the last call is explained. Recurrent modules of `torch.nn` are named too.
+    called several times the last call is explained. Recurrent modules of `torch.nn` are named too. A model
+    that `torch.compile` made is called without it: it has the same kernels.
 
     Args:
         module: a model, or a layer.
@@ -62,9 +65,15 @@ def explain(module: nn.Module, x: Any, hx: Any = None, **kwargs: Any) -> Explana
     if not isinstance(module, nn.Module):
         raise TypeError(f"explain: expected a torch.nn.Module, got {type(module).__name__}")
     notes, theirs = Notes(module), Theirs(module)
-    with listening(notes), theirs.heard():
+    with listening(notes), theirs.heard(), _uncompiled():
         module(x, **kwargs) if hx is None else module(x, hx, **kwargs)
     return Explanation((*notes.layers(), *theirs.layers()))
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """What `torch.compile` made of a model calls the same kernels, but from a graph that knows no layers."""
+    set_stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
+    return set_stance("force_eager") if set_stance else nullcontext()
 
 
 _HEAD = ("layer", "cell", "runs in", "type", "input", "H", "lanes", "threads", "chunk", "kept")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gatewise.language import Cell
 from gatewise.language.changes import projected
+from gatewise.nn import tracing
 from gatewise.nn.chance import Chance, drawn
 from gatewise.nn.edited import Edited
 from gatewise.nn.listening import here
@@ -81,6 +82,8 @@ class Layer(nn.Module):
 
     def _equations(self) -> Cell:
         """The cell with what the layer's arguments make of it."""
+        if torch.compiler.is_compiling():
+            return tracing.equations(self.cell, bool(self.proj_size), (), 0.0)
         return projected(self.cell) if self.proj_size and not self.cell.projects else self.cell
 
     def _chance(self, equations: Cell) -> Chance | None:

@@ -43,10 +43,14 @@ class Listener:
 
 
 class _Here(threading.local):
-    listeners: tuple[Listener, ...] = ()
+    """Of each thread; no ContextVar, which torch.compile cannot trace, nor an attribute of the class, which
+    it would not look at again."""
+
+    def __init__(self) -> None:
+        self.listeners: tuple[Listener, ...] = ()
 
 
-here = _Here()  # no ContextVar, which torch.compile cannot trace
+here = _Here()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewise.language import Cell
 from gatewise.language.changes import with_recurrent_dropout, with_zoneout
 from gatewise.language.names import initial
-from gatewise.nn import checks, starting
+from gatewise.nn import checks, starting, tracing
 from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.layer import Hidden, Layer
 from gatewise.nn.packed import Packing, like
@@ -194,6 +194,8 @@ class Recurrent(Layer):
 
     def _equations(self) -> Cell:
         """The cell with what the layer's arguments make of it."""
+        if torch.compiler.is_compiling():
+            return tracing.equations(self.cell, bool(self.proj_size), self.zoneout, self.recurrent_dropout)
         equations = super()._equations()
         if any(self.zoneout):
             equations = with_zoneout(equations, self.zoneout)
@@ -224,6 +226,9 @@ class Recurrent(Layer):
         reset: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Hidden]:
         """Run the layers over a sequence; shapes as in the class."""
+        if torch.compiler.is_compiling() and (lengths is not None or isinstance(input, PackedSequence)):
+            between: tuple[Tensor | PackedSequence, Hidden] = _between_graphs(self, input, hx, lengths, reset)
+            return between
         if isinstance(input, PackedSequence):
             checks.alone(lengths, reset)
             return self._over_packed(input, hx)
@@ -354,6 +359,8 @@ class Recurrent(Layer):
         """Whether nothing has to be done between the layers, or on the way through one."""
         if self.num_layers == 1 or self.bidirectional or self.checkpoint:
             return False
+        if torch.compiler.is_compiling():  # to whom the number of rows may be unknown
+            return False
         return not (self._edits or self._recorders or (self.training and self.dropout))
 
     def _at_once(self, stack: list[Walk]) -> tuple[Tensor, States]:
@@ -413,6 +420,12 @@ class Recurrent(Layer):
         changed = [f"{k}={getattr(self, k)}" for k, v in _DEFAULTS.items() if getattr(self, k) != v]
         changed += [f"edited={list(self._edits)}"] if self._edits else []
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _between_graphs(layer: Recurrent, *given: Any) -> tuple[Tensor | PackedSequence, Hidden]:
+    """A call whose lengths no tracer can know: not in a graph of `torch.compile`, but between two."""
+    return layer.forward(*given)
 
 
 def _padded(recorded: dict[str, Tensor], packing: Packing | None) -> dict[str, Tensor]:

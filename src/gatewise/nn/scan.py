@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from gatewise.language import Cell
 from gatewise.language.changes import without_chance
-from gatewise.nn import compiled, eager, stacked
+from gatewise.nn import compiled, eager, operators, stacked, tracing
 from gatewise.nn.chance import Chance
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import obstacles
@@ -44,12 +45,13 @@ def scan(
 
 def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
     """Several scans of one cell, none of which needs another; compiled ones side by side where that pays."""
-    walks = [_as_outside_of_training(walk) for walk in walks]
+    walks = [as_outside_of_training(walk) for walk in walks]
     obstructed = [_obstructed(walk) for walk in walks]
+    by_kernels = operators.scan if torch.compiler.is_compiling() else compiled.scan
     if not any(obstructed):
-        return compiled.scan(walks)
+        return by_kernels(walks)
     return [
-        _eager(walk) if in_the_way else compiled.scan([walk])[0]
+        _eager(walk) if in_the_way else by_kernels([walk])[0]
         for walk, in_the_way in zip(walks, obstructed, strict=True)
     ]
 
@@ -62,7 +64,7 @@ def overlap(walks: Sequence[Walk]) -> bool:
 
 def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
     """The layers of a stack that `overlap`: each reads the output of the one before, whatever its x."""
-    walks = [_as_outside_of_training(walk) for walk in walks]
+    walks = [as_outside_of_training(walk) for walk in walks]
     for walk in walks:
         shape = *walk.x.shape[:-1], walk.weights.weight_ih.size(1)
         for listener in here.listeners:
@@ -70,8 +72,10 @@ def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
     return stacked.scan_stack(walks)
 
 
-def _as_outside_of_training(walk: Walk) -> Walk:
+def as_outside_of_training(walk: Walk) -> Walk:
     """Without chance where none is given."""
+    if torch.compiler.is_compiling():
+        return walk._replace(cell=tracing.prepared(walk.cell, random=walk.chance is not None))
     without = without_chance(walk.cell) if walk.chance is None else walk.cell
     return walk if without is walk.cell else walk._replace(cell=without)
 

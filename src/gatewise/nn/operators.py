@@ -1,0 +1,202 @@
+"""The compiled kernels as operators of torch, for `torch.compile` and `torch.export`.
+
+A graph has one operator for the scans of a layer, and one for their gradient. Operators take tensors and
+text; all else that a scan is asked to do goes in as one text, the equations of the cell among it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewise.compiler.plan import plan
+from gatewise.language import Cell
+from gatewise.nn.backward import Backward
+from gatewise.nn.call import Call, flat
+from gatewise.nn.chance import Chance
+from gatewise.nn.forward import Forward
+from gatewise.nn.problem import run
+from gatewise.nn.tracing import cell_of, constant, form_of
+from gatewise.nn.weights import Scanned, Walk
+
+
+def scan(walks: Sequence[Walk]) -> list[Scanned]:
+    """As `gatewise.nn.compiled.scan`, for a tracer; of walks over rows of one length."""
+    first, record = walks[0], tuple(walks[0].record)
+    described = _described(
+        first.cell, tuple(walk.reverse for walk in walks), first.batch_first, record,
+        first.weights.bias_ih is not None, first.states is not None,
+    )  # fmt: skip
+    tensors = [tensor for w in walks for tensor in flat(w.x, w.weights, w.states or ())]
+    resets = [walk.reset for walk in walks if walk.reset is not None]
+    seeds = [torch.as_tensor(walk.chance.seed) for walk in walks if walk.chance is not None]
+    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    found = torch.ops.gatewise.scan(tensors, resets, seeds, described, keep)
+    n = 1 + len(first.cell.states)
+    return [
+        Scanned(some[0], tuple(some[1:n]), dict(zip(record, some[n : n + len(record)], strict=True)))
+        for some in _shared_out(found, len(walks))
+    ]
+
+
+def _shared_out(things: Sequence[Any], parts: int) -> list[Sequence[Any]]:
+    each = len(things) // parts
+    return [things[k * each : (k + 1) * each] for k in range(parts)]
+
+
+@constant
+def _described(
+    cell: Cell,
+    reverse: tuple[bool, ...],
+    batch_first: bool,
+    record: tuple[str, ...],
+    biased: bool,
+    given: bool,
+) -> str:
+    """What all scans of an operator are asked to do, and which of them go backwards."""
+    return json.dumps([form_of(cell), reverse, batch_first, record, biased, given])
+
+
+@functools.lru_cache(maxsize=256)
+def _read(described: str) -> tuple[Call, ...]:
+    """The calls, without tensors."""
+    form, reverse, batch_first, record, biased, given = json.loads(described)
+    return tuple(
+        Call(cell_of(form), back, batch_first, tuple(record), biased, None, None, given, None)
+        for back in reverse
+    )
+
+
+def _calls(described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Call]:
+    calls = list(_read(described))
+    if resets:
+        calls = [call._replace(reset=reset) for call, reset in zip(calls, resets, strict=True)]
+    if seeds:
+        calls = [c._replace(chance=Chance(int(seed))) for c, seed in zip(calls, seeds, strict=True)]
+    return calls
+
+
+_SCAN = "(Tensor[] tensors, Tensor[] resets, Tensor[] seeds, str described, bool keep) -> Tensor[]"
+
+
+@torch.library.custom_op("gatewise::scan", mutates_args=(), schema=_SCAN)
+def _scan(
+    tensors: Sequence[Tensor], resets: Sequence[Tensor], seeds: Sequence[Tensor], described: str, keep: bool
+) -> list[Tensor]:
+    calls = _calls(described, resets, seeds)
+    given = _shared_out(tensors, len(calls))
+    forwards = [Forward(call, some, keep) for call, some in zip(calls, given, strict=True)]
+    run(*forwards)
+    return [tensor for forward in forwards for tensor in _handed_out(forward, keep)]
+
+
+def _handed_out(forward: Forward, keep: bool) -> Iterator[Tensor]:
+    """Results, and what else backward reads; none may share its memory with another."""
+    results, n = forward.results(), 1 + len(forward.call.cell.states)
+    yield from (*results[:n], *(recorded.clone() for recorded in results[n:]))
+    if keep:
+        gates, means, _, *behind = forward.tape()
+        yield from (tape if tape.numel() else tape.clone() for tape in (gates, means, *behind))
+
+
+@_scan.register_fake
+def _of_shapes(
+    tensors: Sequence[Tensor], resets: Sequence[Tensor], seeds: Sequence[Tensor], described: str, keep: bool
+) -> list[Tensor]:
+    calls = _read(described)
+    parts = zip(calls, _shared_out(tensors, len(calls)), strict=True)
+    return [tensor for call, given in parts for tensor in _shaped(call, given, keep)]
+
+
+def _shaped(call: Call, given: Sequence[Tensor], keep: bool) -> Iterator[Tensor]:
+    """Tensors of the shapes that `_handed_out` gives."""
+    x, weights, _ = call.unpack(given)
+    planned, behind = plan(call.cell), len(call.cell.states) - 1
+    T, B = x.shape[:2][:: -1 if call.batch_first else 1]
+    H, P = weights.weight_ih.size(0) // len(call.cell.input_gates), weights.weight_hh.size(1)
+    yield x.new_empty(*x.shape[:2], P)
+    yield from (x.new_empty(B, width) for width in (P, *[H] * behind))
+    for name in call.record:
+        yield x.new_empty(T, B, P if call.cell.values[name].op == "project" else H)
+    if keep:
+        for width in (planned.gates * H, len(planned.forward.means)):
+            yield x.new_empty(*x.shape[:2], width) if planned.keeps and width else x.new_empty(0)
+        yield from (x.new_empty(*x.shape[:2], H) for _ in range(behind))
+
+
+_GRADIENT = (
+    "(Tensor[] tensors, Tensor[] tapes, Tensor[] resets, Tensor[] seeds, Tensor?[] by_results, "
+    "str described, bool[] needed) -> Tensor[]"
+)
+
+
+@torch.library.custom_op("gatewise::scan_gradient", mutates_args=(), schema=_GRADIENT)
+def _gradient(
+    tensors: Sequence[Tensor],
+    tapes: Sequence[Tensor],
+    resets: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    by_results: Sequence[Tensor | None],
+    described: str,
+    needed: Sequence[bool],
+) -> list[Tensor]:
+    calls = _calls(described, resets, seeds)
+    parts = [_shared_out(things, len(calls)) for things in (tensors, tapes, needed, by_results)]
+    # A tape may be read by several: a compiler finds equal scans, and makes one of them.
+    backwards = [
+        Backward(call, given, tape, need, by, in_place=False)
+        for call, given, tape, need, by in zip(calls, *parts, strict=True)
+    ]
+    run(*backwards)
+    found = chain(*(backward.gradients() for backward in backwards))
+    return [gradient for gradient in found if gradient is not None]
+
+
+@_gradient.register_fake
+def _of_gradients(
+    tensors: Sequence[Tensor],
+    tapes: Sequence[Tensor],
+    resets: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    by_results: Sequence[Tensor | None],
+    described: str,
+    needed: Sequence[bool],
+) -> list[Tensor]:
+    return [tensor.new_empty(tensor.shape) for tensor, need in zip(tensors, needed, strict=True) if need]
+
+
+def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None:
+    tensors, resets, seeds, ctx.described, keep = inputs
+    if not keep:  # a program that was exported without gradients
+        ctx.mark_non_differentiable(*output)
+        return
+    calls = _read(ctx.described)
+    n, silent, tapes = 1 + len(calls[0].cell.states), list[Tensor](), list[Tensor]()
+    for handed_out in _shared_out(output, len(calls)):
+        silent += handed_out[n:]
+        gates, means, *behind = handed_out[n + len(calls[0].record) :]
+        tapes += [gates, means, handed_out[0], *behind]
+    ctx.counts = len(tensors), len(resets), len(seeds)
+    ctx.save_for_backward(*tensors, *resets, *seeds, *tapes)
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*silent)
+
+
+def _gradients(ctx: Any, by_output: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    calls, saved = _read(ctx.described), list(ctx.saved_tensors)
+    tensors, resets, seeds = ([saved.pop(0) for _ in range(count)] for count in ctx.counts)
+    n, parts = 1 + len(calls[0].cell.states), _shared_out(by_output, len(calls))
+    by_results, needed = [by for part in parts for by in part[:n]], list(ctx.needs_input_grad[0])
+    arguments = (tensors, saved, resets, seeds, by_results, ctx.described, needed)
+    found = iter(torch.ops.gatewise.scan_gradient(*arguments))
+    by_tensors = [next(found) if need else None for need in needed]
+    return by_tensors, [None] * len(resets), [None] * len(seeds), None, None
+
+
+_scan.register_autograd(_gradients, setup_context=_set_up)

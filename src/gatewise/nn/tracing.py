@@ -1,0 +1,89 @@
+"""What `torch.compile` and `torch.export` are told of cells, into whose graphs no tracer can look.
+
+Under a tracer cells change in functions that it calls and takes the result of for granted. It takes only
+text from them, by which it then finds the cell: an attribute that it sees, and guards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+from gatewise.language import Cell, changes
+from gatewise.language.form import from_form, to_form
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def constant(function: _Function) -> _Function:
+    """A function that a tracer calls, and does not trace; for the same arguments it gives the same."""
+    marked: _Function = torch.compiler.assume_constant_result(function)  # type: ignore[no-untyped-call]
+    return marked
+
+
+class _Cells:
+    """Cells as attributes, named after their forms. (Of a dictionary a tracer sees what was there before.)"""
+
+
+_cells = _Cells()
+_FOUND = ("input_gates", "state_gates", "vectors", "linears", "takes_chances")  # when first asked for
+
+
+def equations(cell: Cell, projects: bool, zoneout: tuple[float, ...], dropout: float) -> Cell:
+    """The cell of a layer with such options."""
+    found: Cell = getattr(_cells, _name_of_equations(cell, projects, zoneout, dropout))
+    return found
+
+
+@constant
+def _name_of_equations(cell: Cell, projects: bool, zoneout: tuple[float, ...], dropout: float) -> str:
+    cell = changes.projected(cell) if projects and not cell.projects else cell
+    cell = changes.with_zoneout(cell, zoneout) if any(zoneout) else cell
+    return _kept(changes.with_recurrent_dropout(cell, dropout) if dropout else cell)
+
+
+def prepared(cell: Cell, random: bool) -> Cell:
+    """The cell as it is scanned, in training if `random`."""
+    found: Cell = getattr(_cells, _name_of_prepared(cell, random))
+    return found
+
+
+@constant
+def _name_of_prepared(cell: Cell, random: bool) -> str:
+    return _kept(cell if random else changes.without_chance(cell))
+
+
+def form_of(cell: Cell) -> str:
+    """A cell as text, as it stands in graphs and in exported programs.
+
+    Raises:
+        FormError: the cell is beyond the limits of a form.
+    """
+    return json.dumps(to_form(cell))
+
+
+def cell_of(form: str) -> Cell:
+    """The cell of a form; the same one each time."""
+    found: Cell | None = getattr(_cells, _name(form), None)
+    if found is None:  # of a program that another process exported
+        found = from_form(json.loads(form))
+        _kept(found)
+    return found
+
+
+def _kept(cell: Cell) -> str:
+    """The attribute of `_cells` where such a cell is from now on."""
+    name = _name(form_of(cell))
+    if not hasattr(_cells, name):
+        setattr(_cells, name, cell)
+        for found in _FOUND:
+            getattr(cell, found)
+    return name
+
+
+def _name(form: str) -> str:
+    return f"cell_{hashlib.sha256(form.encode()).hexdigest()}"
