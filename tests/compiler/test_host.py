@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from gatewise import cells
-from gatewise.compiler.host import WIDTHS, Host, host
+from gatewise.compiler.host import WIDTHS, Host, forced, host
 from gatewise.compiler.program import compiled
 from gatewise.compiler.vector import FLOAT32, FLOAT64, NUMBERS, Number
 
 NUMBERS_ = pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
+
+
+@pytest.fixture(autouse=True)
+def _asked_again() -> Iterator[None]:
+    forced.cache_clear()
+    yield
+    forced.cache_clear()
 
 
 @NUMBERS_

@@ -136,9 +136,9 @@ def test_idle_lanes_are_counted(whole: int) -> None:
 
 def test_a_width_that_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     lanes = host().width(FLOAT32)
-    monkeypatch.setenv("GATEWISE_WIDTH", "1")
+    monkeypatch.setattr("gatewise.compiler.host.forced", lambda: 1)
     assert told(layer(), sequence()) == (f"unset GATEWISE_WIDTH: vectors have 1 of {lanes} lanes",)
-    monkeypatch.setenv("GATEWISE_WIDTH", str(lanes))
+    monkeypatch.setattr("gatewise.compiler.host.forced", lambda: lanes)
     assert told(layer(), sequence()) == ()
 
 

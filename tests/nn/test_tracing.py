@@ -147,6 +147,12 @@ def operators_in(graph: torch.fx.GraphModule | Any) -> list[str]:
     return [str(node.target) for node in graph.graph.nodes if "gatewise" in str(node.target)]
 
 
+def test_layers_do_not_import_the_tracer() -> None:
+    """It takes longer than all of torch."""
+    script = "import sys, gatewise.nn; assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=100)
+
+
 def test_a_layer_in_both_directions_is_one_operator() -> None:
     (graph,) = graphs_of(lstm(num_layers=2, bidirectional=True), torch.randn(T, B, I))
     assert operators_in(graph) == ["gatewise.scan"] * 2

@@ -25,13 +25,8 @@ class Host:
     registers: int
 
     def width(self, number: Number) -> int:
-        """Lanes of a vector of `number`; ``GATEWISE_WIDTH`` (1, 4, 8 or 16) forces another width."""
-        forced = os.environ.get("GATEWISE_WIDTH")
-        if forced is None:
-            return self.vector_bits // number.bits
-        if forced not in map(str, WIDTHS):
-            raise ValueError(f"GATEWISE_WIDTH must be one of {WIDTHS}. Got {forced!r}.")
-        return int(forced)
+        """Lanes of a vector of `number`, unless another width is `forced`."""
+        return forced() or self.vector_bits // number.bits
 
     @functools.cached_property
     def target_machine(self) -> Any:
@@ -41,6 +36,19 @@ class Host:
         return target.create_target_machine(
             cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="jitdefault", jit=True
         )
+
+
+@functools.cache  # each call asks
+def forced() -> int | None:
+    """The width that ``GATEWISE_WIDTH`` (1, 4, 8 or 16) forces; it is read once.
+
+    Raises:
+        ValueError: another number, or none.
+    """
+    width = os.environ.get("GATEWISE_WIDTH")
+    if width is not None and width not in map(str, WIDTHS):
+        raise ValueError(f"GATEWISE_WIDTH must be one of {WIDTHS}. Got {width!r}.")
+    return None if width is None else int(width)
 
 
 @functools.cache

@@ -182,9 +182,10 @@ class Backward(Problem):
         if packed is None and self.call.batch_first:
             outputs = outputs.transpose(0, 1)
         outputs = self._seen(outputs, None if packed is None else torch.from_numpy(packed.rows))
-        initial = self._seen(self.states[0]) if self.call.given else self.zeros[: self.P].view(1, -1)
+        initial = self._seen(self.states[0]) if self.call.given else self.zeros
         self.met = [outputs, initial]  # to be there for as long as the kernel needs them
         if packed is not None or self.call.reset is not None:
+            initial = initial if self.call.given else initial[: self.P].view(1, -1)
             self._meet_rows(fields, "hh", self._entering(outputs, initial))
             return
         way = self.way(outputs, batch_first=False)
@@ -270,18 +271,20 @@ class Backward(Problem):
         if not self.call.biased:
             return []
         plan = self.cell.plan
-        return [
-            self._by_bias(self.sums, plan.rows_ih, 0),
-            self._by_bias(self.sums, plan.rows_hh, self.slots - len(plan.rows_hh)),
-        ]
+        by_ih = self._by_bias(plan.rows_ih, 0)
+        by_hh = self._by_bias(plan.rows_hh, self.slots - len(plan.rows_hh))
+        return [by_ih, by_hh.clone() if by_hh is by_ih else by_hh]
 
-    def _by_bias(self, sums: Tensor, rows: Sequence[int], first: int) -> Tensor:
+    def _by_bias(self, rows: Sequence[int], first: int) -> Tensor:
         """The sums of some consecutive slots, in the order of their blocks of rows."""
-        own = sums[first * self.H : (first + len(rows)) * self.H]
-        if list(rows) == sorted(rows):
-            return own.clone()
+        ordered = list(range(len(rows)))
+        if rows == ordered and len(rows) * self.H == len(self.sums):
+            return self.sums
+        own = self.sums[first * self.H : (first + len(rows)) * self.H]
+        if rows == ordered:
+            return own.clone()  # of its own: torch may add to it in place
         blocks = own.view(-1, self.H)
-        return torch.cat([blocks[rows.index(row)] for row in range(len(rows))])
+        return torch.cat([blocks[rows.index(row)] for row in ordered])
 
 
 def addresses(rows: Tensor, *places: Table) -> Table:

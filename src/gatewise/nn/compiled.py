@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Any, TypeVar, final
 
@@ -27,7 +27,7 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
     tensors = [flat(w.x, w.weights, w.states or ()) for w in walks]
     if torch.is_grad_enabled() and any(t.requires_grad for t in chain(*tensors)):
         found = _Scan.apply(calls, *chain(*tensors))  # type: ignore[no-untyped-call]
-        results = shared_out(found, map(_results, calls))
+        results = shared_out(found, [_results(call) for call in calls])
     else:
         forwards = [Forward(call, some, keep=False) for call, some in zip(calls, tensors, strict=True)]
         run(*forwards)
@@ -45,8 +45,10 @@ def _scanned(walk: Walk, results: Sequence[Tensor]) -> Scanned:
     return Scanned(results[0], tuple(results[1:n]), dict(zip(walk.record, results[n:], strict=True)))
 
 
-def shared_out(things: Sequence[_T], counts: Iterable[int]) -> list[Sequence[_T]]:
+def shared_out(things: Sequence[_T], counts: Sequence[int]) -> list[Sequence[_T]]:
     """`things` in runs of so many."""
+    if len(counts) == 1:
+        return [things]
     ends = [0, *accumulate(counts)]
     return [things[start:end] for start, end in pairwise(ends)]
 
@@ -77,7 +79,7 @@ class _Scan(torch.autograd.Function):
         tapes = shared_out(saved[len(needed) :], [2 + len(call.cell.states) for call in calls])
         parts = list(zip(
             calls, shared_out(saved[: len(needed)], counts), tapes, shared_out(needed, counts),
-            shared_out(by_results, map(_results, calls)), strict=True,
+            shared_out(by_results, [_results(call) for call in calls]), strict=True,
         ))  # fmt: skip
         if torch.is_grad_enabled():
             found = [_differentiable_backward(call, some, need, by) for call, some, _, need, by in parts]

@@ -422,10 +422,12 @@ class Recurrent(Layer):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _between_graphs(layer: Recurrent, *given: Any) -> tuple[Tensor | PackedSequence, Hidden]:
     """A call whose lengths no tracer can know: not in a graph of `torch.compile`, but between two."""
-    return layer.forward(*given)
+    # Not as a decorator, which would import the tracer with us.
+    call: Any = torch.compiler.disable(layer.forward)  # type: ignore[no-untyped-call]
+    found: tuple[Tensor | PackedSequence, Hidden] = call(*given)
+    return found
 
 
 def _padded(recorded: dict[str, Tensor], packing: Packing | None) -> dict[str, Tensor]:
