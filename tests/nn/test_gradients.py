@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gatewise import nn as ours
+from gatewise.nn.memory import nothing
 
 T, B, I, H = 4, 2, 3, 3
 
@@ -70,6 +71,15 @@ def test_without_gradients_the_output_is_the_same_bits(kind: str, mode: Callable
         output, _ = layer(x, hx)
     assert not output.requires_grad
     assert torch.equal(output, layer(x, hx)[0])
+
+
+def test_what_is_kept_from_a_first_call_without_gradients_serves_with_them() -> None:
+    nothing.cache_clear()
+    layer, _ = pair("RNN")
+    with torch.inference_mode():
+        layer(*inputs("RNN"))
+    layer(*inputs("RNN"))[0].sum().backward()
+    assert all(weight.grad is not None for weight in layer.parameters())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,7 @@ from gatewise.compiler.program import CompiledCell, Team
 from gatewise.nn.call import Call
 from gatewise.nn.layout import Key, Parts, Way
 from gatewise.nn.listening import here
+from gatewise.nn.memory import nothing
 from gatewise.nn.problem import Problem
 
 
@@ -51,7 +52,7 @@ class Forward(Problem):
     def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool, every: int = 0) -> None:
         super().__init__(call, tensors, keep)
         plan = self.cell.plan
-        self.gates = self.means = self.x.new_empty(0)
+        self.gates = self.means = nothing(self.x.dtype)
         if keep and plan.keeps:
             self.gates = self.sequence(plan.gates * self.H)
             self.hand_over("gates", self.gates)
@@ -59,33 +60,27 @@ class Forward(Problem):
                 self.means = self.sequence(len(plan.forward.means))
                 self.hand_over("means", self.means)
         self.hand_over("x", self.x)
-        self.state_steps, self.finals = [self.sequence(self.P)], list[Tensor]()
-        for _ in call.cell.states[1:]:
-            if keep:
-                self.state_steps.append(self.sequence(self.H))
-            else:
-                self.finals.append(self.x.new_empty(self.B, self.H))
-        for name, steps in zip(call.cell.states, self.state_steps + self.finals, strict=True):
+        states = call.cell.states
+        widths = [self.P, *[self.H] * (len(states) - 1)]
+        self.finals = [self.x.new_empty(self.B, width) for width in widths]
+        self.state_steps = [self.sequence(width) for width in (widths if keep else widths[:1])]
+        for name, steps in zip(states, self.state_steps + self.finals[len(self.state_steps) :], strict=True):
             self.hand_over(f"out_{name}", steps)
         self.output = self.state_steps[0]
         if call.padding is not None:
             self.output = self.outside(self.P)
             self.give("shown", self.output)
-        self.passed = [self.x.new_empty(0)] * len(call.cell.states)
-        if every:
-            self._keep_every(every)
+        self.passed = [self.x.new_empty(self.T // every, self.B, width) for width in widths] if every else []
+        self.ends_kept = self.packed is None and not every
+        if every or self.ends_kept:
+            self.fields["every"] = every or self.T
+            for name, passed in zip(states, self.passed or self.finals, strict=True):
+                self.fields[f"passed_{name}"] = passed.data_ptr()
         self.recorded: dict[str, Tensor] = {}
         if call.record:
             self._record()
         for listener in here.listeners:
             listener.kernel(self, tensors)
-
-    def _keep_every(self, steps: int) -> None:
-        widths = [self.P, *[self.H] * (len(self.passed) - 1)]
-        self.passed = [self.x.new_empty(self.T // steps, self.B, width) for width in widths]
-        self.fields["every"] = steps
-        for name, passed in zip(self.call.cell.states, self.passed, strict=True):
-            self.fields[f"passed_{name}"] = passed.data_ptr()
 
     def _record(self) -> None:
         # A projected output is watched by itself.
@@ -112,10 +107,12 @@ class Forward(Problem):
 
     def results(self) -> tuple[Tensor, ...]:
         """The output, the final states, the recorded values."""
-        kept = [self._last(steps) for steps in self.state_steps]
+        finals = self.finals
+        if not self.ends_kept:
+            finals = [*map(self._last, self.state_steps), *finals[len(self.state_steps) :]]
         recorded = (self.recorded.get(name) for name in self.call.record)
         shown = (self._output_in_time() if values is None else values for values in recorded)
-        return self.output, *kept, *self.finals, *shown
+        return self.output, *finals, *shown
 
     def _output_in_time(self) -> Tensor:
         """The output as it is recorded, time first."""
