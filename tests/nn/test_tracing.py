@@ -147,6 +147,19 @@ def operators_in(graph: torch.fx.GraphModule | Any) -> list[str]:
     return [str(node.target) for node in graph.graph.nodes if "gatewise" in str(node.target)]
 
 
+@pytest.mark.parametrize("dynamic", [None, True, False])
+def test_other_sizes_and_rates_are_other_calls(dynamic: bool | None) -> None:
+    one = gatewise.nn.GRU(
+        I, H, num_layers=2, dropout=0.2, zoneout=0.1, recurrent_dropout=0.3, weight_drop=0.1
+    )
+    compiled = torch.compile(one, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    for rates, sizes in [((0.1, 0.3), (T, B)), ((0.4, 0.3), (T, B)), ((0.4, 0.7), (T + 3, B + 1))]:
+        one.zoneout, one.recurrent_dropout = rates[:1], rates[1]
+        x = torch.randn(*sizes, I)
+        found, expected = (everything(one, call, x, {}) for call in (compiled, one))
+        assert all(map(torch.equal, found, expected))
+
+
 def test_layers_do_not_import_the_tracer() -> None:
     """It takes longer than all of torch."""
     script = "import sys, gatewise.nn; assert 'torch._dynamo' not in sys.modules"

@@ -83,7 +83,7 @@ class Layer(nn.Module):
     def _equations(self) -> Cell:
         """The cell with what the layer's arguments make of it."""
         if torch.compiler.is_compiling():
-            return tracing.equations(self.cell, bool(self.proj_size), (), 0.0)
+            return tracing.equations(self.cell, bool(self.proj_size), [])
         return projected(self.cell) if self.proj_size and not self.cell.projects else self.cell
 
     def _chance(self, equations: Cell) -> Chance | None:

@@ -195,7 +195,8 @@ class Recurrent(Layer):
     def _equations(self) -> Cell:
         """The cell with what the layer's arguments make of it."""
         if torch.compiler.is_compiling():
-            return tracing.equations(self.cell, bool(self.proj_size), self.zoneout, self.recurrent_dropout)
+            rates = (*self.zoneout, self.recurrent_dropout)
+            return tracing.equations(self.cell, bool(self.proj_size), [float(rate).hex() for rate in rates])
         equations = super()._equations()
         if any(self.zoneout):
             equations = with_zoneout(equations, self.zoneout)
