@@ -138,6 +138,19 @@ def test_lengths_may_be_a_list_or_whole_numbers_of_any_type() -> None:
         assert torch.equal(layer(x, lengths=torch.tensor([2, 7, 0], dtype=dtype))[0], expected)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_rows_that_all_go_to_the_end_are_a_batch_without_lengths(
+    batch_first: bool, everything: Callable[..., Any]
+) -> None:
+    layer = ours.LSTM(I, H, 2, dropout=0.5, zoneout=0.1, batch_first=batch_first)
+    x = torch.randn(*((3, T) if batch_first else (T, 3)), I)
+    found = everything(layer, lambda layer, x: layer(x, lengths=[T] * 3), x)
+    expected = everything(layer, lambda layer, x: layer(x), x)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    assert gatewise.explain(layer, x, lengths=[T] * 3) == gatewise.explain(layer, x)
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_row_has_the_bits_it_has_alone(bidirectional: bool) -> None:
     layer = ours.LSTM(I, H, 2, bidirectional=bidirectional)

@@ -246,11 +246,10 @@ class Recurrent(Layer):
         B, T = input.size(batch_axis), input.size(1 - batch_axis)
         self._check_sizes(states, B)
         checks.has_steps(T)
-        if lengths is None:
-            output, finals = self._run(input, states, None, reset)
-        else:
-            packing = Packing.of_lengths(checks.row_lengths(lengths, B, T), T)
-            output, finals = self._run(input, states, packing, reset)
+        packing = None if lengths is None else Packing.of_lengths(checks.row_lengths(lengths, B, T), T)
+        if packing and packing.size == B * T:  # no row ends before the others: threads may divide the rows
+            packing = None
+        output, finals = self._run(input, states, packing, reset)
         if not batched:
             output, finals = output.squeeze(batch_axis), tuple(state.squeeze(1) for state in finals)
         return output, self._taken(finals)
