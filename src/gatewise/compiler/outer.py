@@ -5,8 +5,8 @@ of what they met, on two sides at once, since both read the same derivatives: th
 that entered the step (``hh``). A side without columns is left out. For each element the sum of a chunk of
 steps and rows is one chain of `fma`, over steps and within a step over rows, and is then added to c: neither
 the tiles, nor the blocks of columns, nor the threads, which share out the columns of a, change a bit of it.
-With ``sum`` the columns of a are added up in the same way, ``sum[n] += sum over t, b of a[t, b, n]``, while
-they are at hand: the gradients of biases.
+With ``sum`` the columns of a are added up in the same way, ``sum[n] += sum over t, b of a[t, b, n]``: the
+gradients of biases.
 
 It does not depend on the cell. Strides are in elements; the last axes are contiguous, the rows of c too. What
 was met at step 0 is at `first`, if that is given: states enter it from elsewhere. Or ``rows [T * B]`` are the
@@ -32,7 +32,7 @@ ARGUMENTS = Arguments(
 )
 _ROWS = 256  # steps x rows whose products are summed before the next columns
 _COLUMNS = 96  # of a that go with them
-_PACK_FROM = 256  # columns of x from which it pays to lay those of a out anew
+_PACK_FROM = 512  # columns of x from which it pays to lay those of a out anew
 _SIDE_BY_SIDE = 6  # vectors of columns of a that are added up at a time
 
 
@@ -71,6 +71,12 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
         rows = code.smaller(i64(_ROWS), b.sub(f["B"], row))
         a = code.at(f.pointer("a"), b.add(b.mul(t, f["a.t"]), b.mul(row, f["a.b"])))
 
+        # First, as it reads whole rows of the block: tiles, which read pieces of them, then find them near.
+        with b.if_then(b.icmp_signed("!=", f["sum"], i64(0))):
+            add_up = tiles.module.globals.get("add_up") or _write_add_up(tiles)
+            to = code.at(f.pointer("sum"), n)
+            b.call(add_up, [to, code.at(a, n), b.sub(end, n), steps, rows, f["a.t"], f["a.b"]])
+
         def own(column: Value, n: Value = n, steps: Value = steps, rows: Value = rows) -> Value:
             return code.at(packed, b.mul(b.sub(column, n), b.mul(steps, rows)))
 
@@ -100,10 +106,6 @@ def _columns(tiles: Tiles, code: Code, f: Fields, first: Value, last: Value) -> 
                 tiles_over(m, blocks, masked=False)
             with code.loop(whole, met.M, i64(code.width)) as m:
                 tiles_over(m, 1, masked=True)
-        with b.if_then(b.icmp_signed("!=", f["sum"], i64(0))):
-            add_up = tiles.module.globals.get("add_up") or _write_add_up(tiles)
-            to = code.at(f.pointer("sum"), n)
-            b.call(add_up, [to, code.at(a, n), b.sub(end, n), steps, rows, f["a.t"], f["a.b"]])
 
 
 class _Met(NamedTuple):
