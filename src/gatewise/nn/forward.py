@@ -71,11 +71,12 @@ class Forward(Problem):
             self.output = self.outside(self.P)
             self.give("shown", self.output)
         self.passed = [self.x.new_empty(self.T // every, self.B, width) for width in widths] if every else []
-        self.ends_kept = self.packed is None and not every
-        if every or self.ends_kept:
+        # States that follow so many steps are copied by the kernel; the final ones follow all steps.
+        self.copies_finals = self.packed is None and not every
+        if every or self.copies_finals:
             self.fields["every"] = every or self.T
-            for name, passed in zip(states, self.passed or self.finals, strict=True):
-                self.fields[f"passed_{name}"] = passed.data_ptr()
+            for name, copies in zip(states, self.passed or self.finals, strict=True):
+                self.fields[f"passed_{name}"] = copies.data_ptr()
         self.recorded: dict[str, Tensor] = {}
         if call.record:
             self._record()
@@ -108,7 +109,7 @@ class Forward(Problem):
     def results(self) -> tuple[Tensor, ...]:
         """The output, the final states, the recorded values."""
         finals = self.finals
-        if not self.ends_kept:
+        if not self.copies_finals:
             finals = [*map(self._last, self.state_steps), *finals[len(self.state_steps) :]]
         recorded = (self.recorded.get(name) for name in self.call.record)
         shown = (self._output_in_time() if values is None else values for values in recorded)
