@@ -147,6 +147,19 @@ def operators_in(graph: torch.fx.GraphModule | Any) -> list[str]:
     return [str(node.target) for node in graph.graph.nodes if "gatewise" in str(node.target)]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("options", [{"bidirectional": True}, {"num_layers": 2}], ids=str)
+def test_on_threads(options: dict[str, Any], threads: int) -> None:
+    """Enough work for two: directions run side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        one = gatewise.nn.LSTM(32, 64, **options)
+        assert_same(one, one, torch.randn(100, 16, 32), {})
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("dynamic", [None, True, False])
 def test_other_sizes_and_rates_are_other_calls(dynamic: bool | None) -> None:
     one = gatewise.nn.GRU(

@@ -68,9 +68,12 @@ def _read(described: str) -> tuple[Call, ...]:
     """The calls, without tensors."""
     form, reverse, batch_first, record, biased, given = json.loads(described)
     return tuple(
-        Call(cell_of(form), back, batch_first, tuple(record), biased, None, None, given, None)
+        Call(
+            cell_of(form), back, batch_first, tuple(record), biased,
+            reset=None, batch_sizes=None, given=given, chance=None, lane=int(back),
+        )
         for back in reverse
-    )
+    )  # fmt: skip
 
 
 def _calls(described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Call]:
