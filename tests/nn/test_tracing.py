@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import gatewise
@@ -335,14 +335,14 @@ def test_a_compiled_model_is_explained(around: bool) -> None:
 def test_the_operator_is_what_torch_asks_of_one(keep: bool) -> None:
     graphs = graphs_of(lstm(zoneout=0.1), torch.randn(T, B, I))
     (node,) = (node for node in graphs[0].graph.nodes if "gatewise" in str(node.target))
-    described = node.args[3]
+    described = node.args[1]
     one = lstm()
     tensors = [torch.randn(T, B, I), *(weight.detach() for weight in one.parameters())]
     arguments: Any = (
         [tensor.requires_grad_(keep) for tensor in tensors],
-        [],
-        [torch.tensor(7)],
         described,
         keep,
+        [],
+        [torch.tensor(7)],
     )
-    torch.library.opcheck(torch.ops.gatewise.scan.default, arguments)
+    library.opcheck(torch.ops.gatewise.scan.default, arguments)

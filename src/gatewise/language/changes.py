@@ -79,6 +79,13 @@ def projected(cell: Cell) -> Cell:
     return _with_states(cell, {cell.states[0]: cell.graph.node("project", output)})
 
 
+def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurrent_dropout: float) -> Cell:
+    """The cell with what the arguments of a layer make of it."""
+    cell = projected(cell) if projects and not cell.projects else cell
+    cell = with_zoneout(cell, zoneout) if any(zoneout) else cell
+    return with_recurrent_dropout(cell, recurrent_dropout) if recurrent_dropout else cell
+
+
 @_remembered
 def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell:
     """The cell with the value `name` another one, `new`, for all that read it, where `mask` is above 1/2.

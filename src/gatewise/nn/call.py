@@ -27,7 +27,7 @@ class Call(NamedTuple):
     given: bool  # whether initial states are
     chance: Chance | None
     padding: Packing | None = None  # x and output lie padded; what is kept besides, packed
-    lane: int = 0  # calls that run side by side have scratch memory of different lanes
+    layer: int = 0  # of a stack whose layers overlap
     restart: tuple[Tensor, ...] | None = None  # what reset rows begin from, if not from the initial states
 
     @classmethod
@@ -37,8 +37,13 @@ class Call(NamedTuple):
         biased, given = walk.weights.bias_ih is not None, walk.states is not None
         return cls(
             walk.cell, walk.reverse, walk.batch_first, tuple(walk.record), biased,
-            walk.reset, walk.batch_sizes, given, walk.chance, walk.padding, lane=int(walk.reverse),
+            walk.reset, walk.batch_sizes, given, walk.chance, walk.padding,
         )  # fmt: skip
+
+    @property
+    def lane(self) -> int:
+        """Calls that run side by side, directions or layers, have scratch memory of different lanes."""
+        return 2 * self.layer + self.reverse
 
     @property
     def tensors(self) -> int:

@@ -32,7 +32,7 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
         forwards = [Forward(call, some, keep=False) for call, some in zip(calls, tensors, strict=True)]
         run(*forwards)
         results = [forward.results() for forward in forwards]
-    return [_scanned(walk, some) for walk, some in zip(walks, results, strict=True)]
+    return [scanned(walk, some) for walk, some in zip(walks, results, strict=True)]
 
 
 def _results(call: Call) -> int:
@@ -40,7 +40,8 @@ def _results(call: Call) -> int:
     return 1 + len(call.cell.states) + len(call.record)
 
 
-def _scanned(walk: Walk, results: Sequence[Tensor]) -> Scanned:
+def scanned(walk: Walk, results: Sequence[Tensor]) -> Scanned:
+    """What a call gives, by name."""
     n = 1 + len(walk.cell.states)
     return Scanned(results[0], tuple(results[1:n]), dict(zip(walk.record, results[n:], strict=True)))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.language import Cell
-from gatewise.language.changes import projected
+from gatewise.language.changes import with_options
 from gatewise.nn import tracing
 from gatewise.nn.chance import Chance, drawn
 from gatewise.nn.edited import Edited
@@ -50,6 +50,9 @@ class Layer(nn.Module):
     `torch.func.functional_call` and `copy.deepcopy` need no special care.
     """
 
+    # Also of layers that were pickled before there were such things.
+    zoneout: tuple[float, ...] = ()
+    recurrent_dropout = 0.0
     _recorders: tuple[tuple[Recorder, Collection[str]], ...] = ()  # each with the names that it wants
     _edits: Mapping[str, Edited] = {}  # by layer, "l0" or "l0_reverse"
 
@@ -82,9 +85,8 @@ class Layer(nn.Module):
 
     def _equations(self) -> Cell:
         """The cell with what the layer's arguments make of it."""
-        if torch.compiler.is_compiling():
-            return tracing.equations(self.cell, bool(self.proj_size), [])
-        return projected(self.cell) if self.proj_size and not self.cell.projects else self.cell
+        make = tracing.with_options if torch.compiler.is_compiling() else with_options
+        return make(self.cell, bool(self.proj_size), self.zoneout, self.recurrent_dropout)
 
     def _chance(self, equations: Cell) -> Chance | None:
         """What decides in training where equations leave something to chance, seeded by torch's generator."""

@@ -13,13 +13,14 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from gatewise.compiler.plan import plan
 from gatewise.language import Cell
 from gatewise.nn.backward import Backward
 from gatewise.nn.call import Call, flat
 from gatewise.nn.chance import Chance
+from gatewise.nn.compiled import scanned, shared_out
 from gatewise.nn.forward import Forward
 from gatewise.nn.problem import run
 from gatewise.nn.tracing import cell_of, constant, form_of
@@ -37,17 +38,14 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
     resets = [walk.reset for walk in walks if walk.reset is not None]
     seeds = [torch.as_tensor(walk.chance.seed) for walk in walks if walk.chance is not None]
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    found = torch.ops.gatewise.scan(tensors, resets, seeds, described, keep)
-    n = 1 + len(first.cell.states)
-    return [
-        Scanned(some[0], tuple(some[1:n]), dict(zip(record, some[n : n + len(record)], strict=True)))
-        for some in _shared_out(found, len(walks))
-    ]
+    found = torch.ops.gatewise.scan(tensors, described, keep, resets, seeds)
+    results = 1 + len(first.cell.states) + len(record)
+    parts = _evenly(found, len(walks))
+    return [scanned(walk, some[:results]) for walk, some in zip(walks, parts, strict=True)]
 
 
-def _shared_out(things: Sequence[Any], parts: int) -> list[Sequence[Any]]:
-    each = len(things) // parts
-    return [things[k * each : (k + 1) * each] for k in range(parts)]
+def _evenly(things: Sequence[Any], parts: int) -> list[Sequence[Any]]:
+    return shared_out(things, [len(things) // parts] * parts)
 
 
 @constant
@@ -70,7 +68,7 @@ def _read(described: str) -> tuple[Call, ...]:
     return tuple(
         Call(
             cell_of(form), back, batch_first, tuple(record), biased,
-            reset=None, batch_sizes=None, given=given, chance=None, lane=int(back),
+            reset=None, batch_sizes=None, given=given, chance=None,
         )
         for back in reverse
     )  # fmt: skip
@@ -85,15 +83,15 @@ def _calls(described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]) ->
     return calls
 
 
-_SCAN = "(Tensor[] tensors, Tensor[] resets, Tensor[] seeds, str described, bool keep) -> Tensor[]"
+_SCAN = "(Tensor[] tensors, str described, bool keep, Tensor[] resets, Tensor[] seeds) -> Tensor[]"
 
 
-@torch.library.custom_op("gatewise::scan", mutates_args=(), schema=_SCAN)
+@library.custom_op("gatewise::scan", mutates_args=(), schema=_SCAN)
 def _scan(
-    tensors: Sequence[Tensor], resets: Sequence[Tensor], seeds: Sequence[Tensor], described: str, keep: bool
+    tensors: Sequence[Tensor], described: str, keep: bool, resets: Sequence[Tensor], seeds: Sequence[Tensor]
 ) -> list[Tensor]:
     calls = _calls(described, resets, seeds)
-    given = _shared_out(tensors, len(calls))
+    given = _evenly(tensors, len(calls))
     forwards = [Forward(call, some, keep) for call, some in zip(calls, given, strict=True)]
     run(*forwards)
     return [tensor for forward in forwards for tensor in _handed_out(forward, keep)]
@@ -109,11 +107,9 @@ def _handed_out(forward: Forward, keep: bool) -> Iterator[Tensor]:
 
 
 @_scan.register_fake
-def _of_shapes(
-    tensors: Sequence[Tensor], resets: Sequence[Tensor], seeds: Sequence[Tensor], described: str, keep: bool
-) -> list[Tensor]:
+def _of_shapes(tensors: Sequence[Tensor], described: str, keep: bool, *_: object) -> list[Tensor]:
     calls = _read(described)
-    parts = zip(calls, _shared_out(tensors, len(calls)), strict=True)
+    parts = zip(calls, _evenly(tensors, len(calls)), strict=True)
     return [tensor for call, given in parts for tensor in _shaped(call, given, keep)]
 
 
@@ -134,23 +130,23 @@ def _shaped(call: Call, given: Sequence[Tensor], keep: bool) -> Iterator[Tensor]
 
 
 _GRADIENT = (
-    "(Tensor[] tensors, Tensor[] tapes, Tensor[] resets, Tensor[] seeds, Tensor?[] by_results, "
-    "str described, bool[] needed) -> Tensor[]"
+    "(Tensor[] tensors, bool[] needed, str described, Tensor[] tapes, Tensor[] resets, Tensor[] seeds, "
+    "Tensor?[] by_results) -> Tensor[]"
 )
 
 
-@torch.library.custom_op("gatewise::scan_gradient", mutates_args=(), schema=_GRADIENT)
+@library.custom_op("gatewise::scan_gradient", mutates_args=(), schema=_GRADIENT)
 def _gradient(
     tensors: Sequence[Tensor],
+    needed: Sequence[bool],
+    described: str,
     tapes: Sequence[Tensor],
     resets: Sequence[Tensor],
     seeds: Sequence[Tensor],
     by_results: Sequence[Tensor | None],
-    described: str,
-    needed: Sequence[bool],
 ) -> list[Tensor]:
     calls = _calls(described, resets, seeds)
-    parts = [_shared_out(things, len(calls)) for things in (tensors, tapes, needed, by_results)]
+    parts = [_evenly(things, len(calls)) for things in (tensors, tapes, needed, by_results)]
     # A tape may be read by several: a compiler finds equal scans, and makes one of them.
     backwards = [
         Backward(call, given, tape, need, by, in_place=False)
@@ -162,26 +158,18 @@ def _gradient(
 
 
 @_gradient.register_fake
-def _of_gradients(
-    tensors: Sequence[Tensor],
-    tapes: Sequence[Tensor],
-    resets: Sequence[Tensor],
-    seeds: Sequence[Tensor],
-    by_results: Sequence[Tensor | None],
-    described: str,
-    needed: Sequence[bool],
-) -> list[Tensor]:
+def _of_gradients(tensors: Sequence[Tensor], needed: Sequence[bool], *_: object) -> list[Tensor]:
     return [tensor.new_empty(tensor.shape) for tensor, need in zip(tensors, needed, strict=True) if need]
 
 
 def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None:
-    tensors, resets, seeds, ctx.described, keep = inputs
+    tensors, ctx.described, keep, resets, seeds = inputs
     if not keep:  # a program that was exported without gradients
         ctx.mark_non_differentiable(*output)
         return
     calls = _read(ctx.described)
     n, silent, tapes = 1 + len(calls[0].cell.states), list[Tensor](), list[Tensor]()
-    for handed_out in _shared_out(output, len(calls)):
+    for handed_out in _evenly(output, len(calls)):
         silent += handed_out[n:]
         gates, means, *behind = handed_out[n + len(calls[0].record) :]
         tapes += [gates, means, handed_out[0], *behind]
@@ -194,12 +182,12 @@ def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None
 def _gradients(ctx: Any, by_output: Sequence[Tensor | None]) -> tuple[Any, ...]:
     calls, saved = _read(ctx.described), list(ctx.saved_tensors)
     tensors, resets, seeds = ([saved.pop(0) for _ in range(count)] for count in ctx.counts)
-    n, parts = 1 + len(calls[0].cell.states), _shared_out(by_output, len(calls))
+    n, parts = 1 + len(calls[0].cell.states), _evenly(by_output, len(calls))
     by_results, needed = [by for part in parts for by in part[:n]], list(ctx.needs_input_grad[0])
-    arguments = (tensors, saved, resets, seeds, by_results, ctx.described, needed)
+    arguments = (tensors, needed, ctx.described, saved, resets, seeds, by_results)
     found = iter(torch.ops.gatewise.scan_gradient(*arguments))
     by_tensors = [next(found) if need else None for need in needed]
-    return by_tensors, [None] * len(resets), [None] * len(seeds), None, None
+    return by_tensors, None, None, [None] * len(resets), [None] * len(seeds)
 
 
 _scan.register_autograd(_gradients, setup_context=_set_up)

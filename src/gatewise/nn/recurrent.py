@@ -11,9 +11,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.language import Cell
-from gatewise.language.changes import with_recurrent_dropout, with_zoneout
 from gatewise.language.names import initial
-from gatewise.nn import checks, starting, tracing
+from gatewise.nn import checks, starting
 from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.layer import Hidden, Layer
 from gatewise.nn.packed import Packing, like
@@ -120,8 +119,6 @@ class Recurrent(Layer):
 
     # Also of layers that were pickled before there were such things.
     checkpoint = 0
-    zoneout: tuple[float, ...] = ()
-    recurrent_dropout = 0.0
     weight_drop = 0.0
     learn_initial_state = False
     init, forget_bias, max_steps = "torch", None, None
@@ -191,18 +188,6 @@ class Recurrent(Layer):
     @property
     def _all_suffixes(self) -> list[str]:
         return [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
-
-    def _equations(self) -> Cell:
-        """The cell with what the layer's arguments make of it."""
-        if torch.compiler.is_compiling():
-            rates = (*self.zoneout, self.recurrent_dropout)
-            return tracing.equations(self.cell, bool(self.proj_size), [float(rate).hex() for rate in rates])
-        equations = super()._equations()
-        if any(self.zoneout):
-            equations = with_zoneout(equations, self.zoneout)
-        if self.recurrent_dropout:
-            equations = with_recurrent_dropout(equations, self.recurrent_dropout)
-        return equations
 
     @property
     def _num_directions(self) -> int:

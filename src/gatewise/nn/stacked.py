@@ -54,7 +54,7 @@ def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
     before: the walks after the first bring no input of their own. Nothing is recorded. Of the outputs there
     is the last one only.
     """
-    calls = [Call.of(walk)._replace(lane=lane) for lane, walk in enumerate(walks)]
+    calls = [Call.of(walk)._replace(layer=layer) for layer, walk in enumerate(walks)]
     own = [flat(walk.x, walk.weights, walk.states or ()) for walk in walks]
     tensors = [own[0][0], *chain(*(some[1:] for some in own))]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):

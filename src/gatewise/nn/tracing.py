@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gatewise.language import Cell, changes
@@ -32,19 +32,18 @@ _cells = _Cells()
 _FOUND = ("input_gates", "state_gates", "vectors", "linears", "takes_chances")  # when first asked for
 
 
-def equations(cell: Cell, projects: bool, rates: Sequence[str]) -> Cell:
-    """The cell of a layer that projects, or not; if it has `rates`, they are those of zoneout, one for each
-    state, and that of recurrent dropout, in hexadecimal: of numbers a tracer may not tell the value."""
-    found: Cell = getattr(_cells, _name_of_equations(cell, projects, *rates))
+def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurrent_dropout: float) -> Cell:
+    """As `gatewise.language.changes.with_options`."""
+    # In hexadecimal: of numbers a tracer may not tell the value.
+    rates = [float(rate).hex() for rate in (*zoneout, recurrent_dropout)]
+    found: Cell = getattr(_cells, _name_with_options(cell, projects, *rates))
     return found
 
 
 @constant
-def _name_of_equations(cell: Cell, projects: bool, *rates: str) -> str:
-    cell = changes.projected(cell) if projects and not cell.projects else cell
-    *zoneout, dropout = map(float.fromhex, rates or ["0"])
-    cell = changes.with_zoneout(cell, tuple(zoneout)) if any(zoneout) else cell
-    return _kept(changes.with_recurrent_dropout(cell, dropout) if dropout else cell)
+def _name_with_options(cell: Cell, projects: bool, *rates: str) -> str:
+    *zoneout, recurrent_dropout = map(float.fromhex, rates)
+    return _kept(changes.with_options(cell, projects, tuple(zoneout), recurrent_dropout))
 
 
 def prepared(cell: Cell, random: bool) -> Cell:
