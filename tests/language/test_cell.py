@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import pickle
 import re
 import sys
+import textwrap
 from typing import Any
 
 import numpy
@@ -33,9 +35,9 @@ def every(h, m, *, a: Input, b: Split, d, v: Vector):
 FILE = "equations.py"
 
 
-def define(source: str) -> Cell:
+def define(source: str, names: dict[str, Any] | None = None) -> Cell:
     """The cell that `source` defines, as if it stood in a file called `FILE`."""
-    names: dict[str, Any] = {"math": math, "numpy": numpy, **vars(gatewise)}
+    names = {"math": math, "numpy": numpy, **vars(gatewise)} if names is None else names
     exec(compile(source, FILE, "exec", dont_inherit=True), names)
     defined: Cell = cell(names["f"])
     return defined
@@ -234,9 +236,74 @@ def test_symbols_of_two_cells_do_not_mix() -> None:
     assert lender.name == "lender"
 
 
-def test_annotations_may_be_text() -> None:
-    future = define("from __future__ import annotations\ndef f(h, *, n: Split): return n.x * n.h + h")
-    assert future.parameters[0].kind is Kind.SPLIT
+KINDS_AND_PARTS = {
+    "Split": (Kind.SPLIT, "n.x * n.h"),
+    "Input": (Kind.INPUT, "n"),
+    "Vector": (Kind.VECTOR, "n"),
+}
+ANNOTATIONS: dict[str, str] = {  # of a kind, with what stands before the function
+    "{}": "from gatewise import {}",
+    "gatewise.{}": "import gatewise",
+    "gatewise.language.parameters.{}": "import gatewise.language.parameters",
+    "g.{}": "import gatewise as g",
+    "S": "from gatewise import {} as S",
+    "T": "from gatewise import {}; T = {}",
+    "Annotated[{}, 'a doc']": "from typing import Annotated; from gatewise import {}",
+    "typing.Annotated[gatewise.{}, 3, [4]]": "import typing, gatewise",
+    "Annotated['{}', 1]": "from typing import Annotated; from gatewise import {}",
+    "Annotated[float, {}]": "from typing import Annotated; from gatewise import {}",
+    "(  {})": "from gatewise import {}",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_AND_PARTS)
+@pytest.mark.parametrize("written", ["{}", "'{}'", "future"])
+@pytest.mark.parametrize(("annotation", "before"), ANNOTATIONS.items(), ids=ANNOTATIONS.keys())
+def test_annotations_may_be_text_and_aliases(kind: str, written: str, annotation: str, before: str) -> None:
+    future = "from __future__ import annotations\n" if written == "future" else ""
+    text = annotation.format(kind)
+    if not future:
+        text = repr(text) if "'" in written else text
+    expected, used = KINDS_AND_PARTS[kind]
+    source = f"{future}{before.replace('{}', kind)}\ndef f(h, *, a, n: {text}): return a + h * {used}"
+    assert define(source, {}).parameters[1].kind is expected
+
+
+@pytest.mark.parametrize(
+    "annotation", ["Split", "gw.Split", "Annotated[Split, 1]", "t.Annotated[gw.Split, 'x']"]
+)
+def test_annotations_may_be_imported_for_type_checkers_only(annotation: str) -> None:
+    source = f"from __future__ import annotations\ndef f(h, *, n: {annotation}): return n.x * n.h + h"
+    assert define(source, {}).parameters[0].kind is Kind.SPLIT
+
+
+def test_annotations_may_be_of_a_function_around() -> None:
+    source = """
+    from __future__ import annotations
+    def around():
+        from gatewise import Split as S
+        def f(h, *, n: S):
+            S
+            return n.x * n.h + h
+        return f
+    f = around()
+    """
+    assert define(textwrap.dedent(source), {}).parameters[0].kind is Kind.SPLIT
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    ["int", "[Split]", "list[Split]", "'not an expression('", "1 / 0", "nobody", "Annotated[int, 1]"],
+)
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+def test_other_annotations_are_refused(annotation: str, future: str) -> None:
+    if not future and annotation in ("1 / 0", "nobody"):
+        return  # Python refuses these itself
+    before = f"{future}from typing import Annotated\nfrom gatewise import Split\n"
+    with pytest.raises(
+        CellError, match=r"gate 'n' is annotated .* Use no annotation, or Split, Input or Vector"
+    ):
+        define(f"{before}def f(h, *, n: {annotation}): return n + h", {})
 
 
 def test_functions_of_the_language_take_no_numbers_outside_a_cell() -> None:
@@ -247,8 +314,11 @@ def test_functions_of_the_language_take_no_numbers_outside_a_cell() -> None:
 
 
 def test_only_functions_are_cells() -> None:
-    with pytest.raises(CellError, match=r"@cell goes on a function\. Got type\."):
-        cell(type)
+    for what in (type, functools.partial(max, 1), "h"):
+        with pytest.raises(
+            CellError, match=rf"@cell goes on a function\. Got {type(what).__name__}\. Write one"
+        ):
+            cell(what)  # type: ignore[arg-type]
 
 
 def test_an_error_of_the_body_itself_comes_through() -> None:

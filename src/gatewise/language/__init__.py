@@ -1,5 +1,6 @@
 """What equations are written in: symbols, graph, gradient, printing."""
 
+import gatewise.language.pickling  # noqa: F401 -- how cells are pickled
 from gatewise.language.cell import Cell, Input, Kind, Parameter, Split, Vector, cell
 from gatewise.language.operations import (
     dropout,

@@ -10,7 +10,7 @@ from types import FrameType, FunctionType
 from typing import Any, final
 
 from gatewise.language.graph import CHANCES, Graph, Node, text, topological
-from gatewise.language.parameters import KINDS, Input, Kind, Parameter, Split, Vector
+from gatewise.language.parameters import Input, Kind, Parameter, Split, Vector, kind_of
 from gatewise.language.printing import latex, plain
 from gatewise.language.rules import all_used, names_free, norms_used, products_in_place
 from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
@@ -103,20 +103,6 @@ class Cell:
     def __repr__(self) -> str:
         return f"<cell {self.__module__}.{self.__qualname__}>"
 
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        """By its name where its module has it, like a function; else by its form: one from a file, say."""
-        if self._is_found():
-            return self.__qualname__
-        from gatewise.language.form import from_form, to_form
-
-        return from_form, (to_form(self),)
-
-    def _is_found(self) -> bool:
-        place: Any = sys.modules.get(self.__module__)
-        for name in self.__qualname__.split("."):
-            place = getattr(place, name, None)
-        return place is self
-
     # A cell does not change, so that a deep copy is itself; a shallow one is there to become another cell.
     def __deepcopy__(self, memo: object) -> Cell:
         return self
@@ -152,7 +138,10 @@ def cell(function: Callable[..., Any]) -> Cell:
           h' = f * h + (1 - f) * tanh(g_bar)
     """
     if not isinstance(function, FunctionType):
-        raise CellError(f"@cell goes on a function. Got {type(function).__name__}.")
+        raise CellError(
+            f"@cell goes on a function. Got {type(function).__name__}. "
+            "Write one with def; its constants may be variables of a function around it"
+        )
     trace = Trace(function.__name__, function.__code__)
     states, parameters = _declarations(function, trace)
     symbols: dict[str, Any] = {name: Symbol(trace, trace.graph.leaf("state", name)) for name in states}
@@ -171,6 +160,7 @@ def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...]
     """The states and parameters that the signature declares."""
     line = function.__code__.co_firstlineno
     states, parameters = [], []
+    scope = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
     for p in inspect.signature(function).parameters.values():
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             trace.fail(f"parameter {p} stands for any number", "Name each state and each gate", line)
@@ -178,8 +168,8 @@ def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...]
             trace.fail(f"parameter {p.name!r} has a default", "States and gates have none; remove it", line)
         if p.kind is not p.KEYWORD_ONLY:
             states.append(p.name)
-        elif p.annotation in KINDS:
-            parameters.append(Parameter(p.name, KINDS[p.annotation]))
+        elif kind := kind_of(p.annotation, scope):
+            parameters.append(Parameter(p.name, kind))
         else:
             trace.fail(
                 f"gate {p.name!r} is annotated {p.annotation!r}",

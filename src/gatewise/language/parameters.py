@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Annotated, Any, ForwardRef, TypeAlias, final, get_args, get_origin
 
 from gatewise.language import names
 
@@ -43,12 +45,55 @@ class Kind(Enum):
 KINDS: dict[object, Kind] = {
     inspect.Parameter.empty: Kind.GATE,
     Split: Kind.SPLIT,
-    "Split": Kind.SPLIT,
     Input: Kind.INPUT,
-    "Input": Kind.INPUT,
     Vector: Kind.VECTOR,
-    "Vector": Kind.VECTOR,
 }
+_KINDS_BY_NAME = {"Split": Kind.SPLIT, "Input": Kind.INPUT, "Vector": Kind.VECTOR}
+
+
+def kind_of(annotation: object, scope: Mapping[str, Any]) -> Kind | None:
+    """The kind that an annotation stands for: a class, an alias, inside `Annotated`, or any of these as text.
+
+    `scope` has the names that text may use. None for an annotation of another kind.
+    """
+    annotation = getattr(annotation, "__value__", annotation)  # of `type S = Split`
+    if isinstance(annotation, ForwardRef):
+        annotation = annotation.__forward_arg__
+    if isinstance(annotation, str):
+        return _kind_of_text(annotation, scope)
+    if get_origin(annotation) is Annotated:
+        kinds = (kind_of(part, scope) for part in get_args(annotation))
+        return next((kind for kind in kinds if kind), None)
+    try:
+        return KINDS.get(annotation)
+    except TypeError:  # not hashable
+        return None
+
+
+def _kind_of_text(text: str, scope: Mapping[str, Any]) -> Kind | None:
+    try:
+        return kind_of(eval(text, dict(scope)), scope)
+    except Exception:  # the name may be imported for type checkers only
+        return _KINDS_BY_NAME.get(_last_name(text))
+
+
+def _last_name(text: str) -> str:
+    """``Split`` of ``gw.Split`` and of ``Annotated[gw.Split, ...]``."""
+    try:
+        return _last_name_in(ast.parse(text, mode="eval").body)
+    except SyntaxError:
+        return ""
+
+
+def _last_name_in(expression: ast.expr) -> str:
+    match expression:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case ast.Constant(value=str(text)):
+            return _last_name(text)
+        case ast.Subscript(outer, ast.Tuple([first, *_])) if _last_name_in(outer) == "Annotated":
+            return _last_name_in(first)
+    return ""
 
 
 @final
