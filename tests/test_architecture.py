@@ -17,24 +17,25 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 
 # Each part, and the parts that it may import.
 BELOW: dict[str, set[str]] = {
+    "files": set(),
     "language": set(),
     "cells": {"language"},
-    "compiler": {"language"},
-    "runtime": {"compiler", "language"},
+    "compiler": {"files", "language"},
+    "runtime": {"files", "compiler", "language"},
     "nn": {"runtime", "compiler", "language", "cells"},
-    "insight": {"nn", "compiler", "language", "cells"},
-    "interop": {"nn", "runtime", "language", "cells"},
-    "tasks": {"insight", "nn", "runtime", "compiler", "language", "cells"},
+    "insight": {"files", "nn", "compiler", "language", "cells"},
+    "interop": {"files", "nn", "runtime", "language", "cells"},
+    "tasks": {"files", "insight", "nn", "runtime", "compiler", "language", "cells"},
     "apps": {"tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
 }
 
-WITHOUT_TORCH = ("language", "cells", "compiler", "runtime")
+WITHOUT_TORCH = ("files", "language", "cells", "compiler", "runtime")
 
 
 def part_of(source: Path) -> str:
-    """The part of the package that a file belongs to; empty for the package's own files."""
-    parts = source.relative_to(ROOT).parts
-    return parts[0] if len(parts) > 1 else ""
+    """The part of the package that a file belongs to; empty for what stands above all parts."""
+    name = source.relative_to(ROOT).parts[0].removesuffix(".py")
+    return "" if name.startswith("_") else name
 
 
 def imported(source: Path) -> Iterator[str]:

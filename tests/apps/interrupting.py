@@ -1,10 +1,17 @@
-"""Commands that are interrupted at a certain moment, by a real SIGINT."""
+"""Commands that are interrupted by real signals, at a certain moment or from outside."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "gatewise.apps.command_line"]
+# If the signal comes while an extension module runs Python code, the interpreter ends by it whatever the exit
+# status. A shell calls both 130.
+BY_CTRL_C = (130, -signal.SIGINT)
 
 _BEGIN = "import os, signal, sys\nwhen = int(sys.argv.pop(1))\n"
 _END = "\nfrom gatewise.apps.command_line import main\nmain()\n"
@@ -18,4 +25,21 @@ def interrupted(patch: str, when: int, *arguments: str, cwd: Path) -> subprocess
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
+
+
+def signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, str, str]:
+    """The status and what is printed of a command that gets a signal when its training begins."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while not any(cwd.glob(".gatewise-*.part")):  # training begins right after this folder
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        said, complaints = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, said, complaints

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from math import sin
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.run_folder import FILES
 from gatewise.tasks.series import read_series
-from tests.apps.interrupting import interrupted
+from tests.apps.interrupting import BY_CTRL_C, interrupted, signalled
 
 COMMAND = [sys.executable, "-m", "gatewise.apps.command_line", "forecast"]
 TIMES = [f"2024-01-{1 + hour // 24:02d} {hour % 24:02d}:00" for hour in range(240)]
@@ -33,6 +32,7 @@ def forecast(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=180,
         encoding="utf-8",
     )
 
@@ -294,7 +294,7 @@ def stopped(epoch: int, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_ctrl_c_keeps_the_last_good_model_and_says_so(tmp_path: Path) -> None:
     table(tmp_path)
     done = stopped(3, tmp_path)
-    assert (done.returncode, done.stderr) == (130, "")
+    assert (done.returncode in BY_CTRL_C, done.stderr) == (True, "")
     assert "Stopped by Ctrl-C. Kept: the best model so far, of epoch " in done.stdout
     assert {path.name for path in (tmp_path / "mine").iterdir()} == set(FILES)
     model = Forecaster.load(tmp_path / "mine" / "model.safetensors")
@@ -305,27 +305,36 @@ def test_ctrl_c_keeps_the_last_good_model_and_says_so(tmp_path: Path) -> None:
 def test_ctrl_c_before_there_is_a_model_leaves_nothing_and_says_so(tmp_path: Path) -> None:
     table(tmp_path)
     done = stopped(0, tmp_path)
-    assert (done.returncode, done.stderr) == (130, "")
+    assert (done.returncode in BY_CTRL_C, done.stderr) == (True, "")
     assert "Stopped by Ctrl-C. Nothing was written." in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
 
 
+LONG = ("forecast", "shop.csv", "--target", "y", "--epochs", "100000", "--out", "mine")
+
+
 def test_a_signal_from_outside_during_training_stops_it_in_good_order(tmp_path: Path) -> None:
     table(tmp_path)
-    process = subprocess.Popen(
-        [*COMMAND, "shop.csv", "--target", "y", "--epochs", "100000", "--out", "mine"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    hidden = tmp_path / f".mine.{process.pid}.part"
-    waited = threading.Event()
-    while not hidden.exists():  # training begins right after this folder
-        assert process.poll() is None
-        waited.wait(0.05)
-    process.send_signal(signal.SIGINT)
-    said, complaints = process.communicate()
-    # If the signal comes while an extension module executes Python code, the interpreter ends by it whatever
-    # the exit status. A shell calls both 130.
-    assert (process.returncode in (130, -signal.SIGINT), complaints) == (True, "")
+    status, said, complaints = signalled(signal.SIGINT, *LONG, cwd=tmp_path)
+    assert (status in BY_CTRL_C, complaints) == (True, "")
     kept = (tmp_path / "mine").exists()
     assert ("Stopped by Ctrl-C. Kept: the best model so far" if kept else "Nothing was written.") in said
     assert {path.name for path in tmp_path.iterdir()} == {"shop.csv"} | ({"mine"} if kept else set())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_end_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    table(tmp_path)
+    status, said, complaints = signalled(number, *LONG, cwd=tmp_path)
+    assert (status, complaints) == (128 + number, "")
+    assert said.endswith(f"Stopped by {number.name}.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
+
+
+def test_a_run_that_was_killed_hinders_no_other(tmp_path: Path) -> None:
+    table(tmp_path)
+    assert signalled(signal.SIGKILL, *LONG, cwd=tmp_path)[0] == -signal.SIGKILL
+    (left,) = tmp_path.glob(".gatewise-*.part")
+    done = forecast("shop.csv", "--target", "y", "--horizon", "6", *SMALL, "--out", "mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"shop.csv", "mine", left.name}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,64 @@ def test_a_folder_that_comes_into_being_meanwhile_is_not_overwritten(tmp_path: P
         write()
     assert (wanted / "a").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_runs_that_end_at_once_take_names_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with NewFolder(lambda: free_name("a")) as first, NewFolder(lambda: free_name("a")) as second:
+        (first.writing / "first").touch()
+        (second.writing / "second").touch()
+    assert (second.path, first.path) == (Path("runs/a"), Path("runs/a-2"))
+    assert sorted(path.name for path in Path("runs").rglob("*")) == ["a", "a-2", "first", "second"]
+
+
+def test_a_name_that_is_taken_at_the_last_moment_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter([tmp_path / "run", tmp_path / "run", tmp_path / "run-2"])
+    with NewFolder(lambda: next(names)) as folder:
+        (folder.writing / "a").touch()
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "theirs").touch()
+    assert folder.path == tmp_path / "run-2"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "run", "run-2", "theirs"]
+
+
+def test_folders_of_other_processes_stay(tmp_path: Path) -> None:
+    theirs = tmp_path / "deep" / ".gatewise-0123456789abcdef.part"
+
+    def fail() -> None:
+        with NewFolder(lambda: given_name(tmp_path / "deep" / "run")):
+            theirs.mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list((tmp_path / "deep").iterdir()) == [theirs]
+
+
+def test_a_second_ctrl_c_while_clearing_up_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmtree, calls = shutil.rmtree, []
+
+    def interrupted_once(path: Path, ignore_errors: bool) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        rmtree(path, ignore_errors)
+
+    def fail() -> None:
+        with NewFolder(lambda: given_name(tmp_path / "run")) as folder:
+            (folder.writing / "a").touch()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_inside_a_file_is_refused(tmp_path: Path) -> None:

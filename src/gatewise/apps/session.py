@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,18 +17,58 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def status_of(job: Callable[[Console], int]) -> int:
-    """Do a job and give the exit status: its own, 1 if it failed, 2 for bad input, 130 after Ctrl-C."""
+    """Do a job and give the exit status: its own, 1 if it failed, 2 for bad input, 130 after Ctrl-C.
+
+    After another signal that asks it to end it is 128 and the signal's number, as shells have it.
+    """
     # Threads that wait asleep lose little alone and do not fight other programs for two cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     console, complaints = Console(markup=False, highlight=False), Console(stderr=True, soft_wrap=True)
     try:
-        return job(console)
+        with _ending_in_order():
+            return job(console)
     except KeyboardInterrupt:
         console.print("Stopped by Ctrl-C. Nothing was written.")
         return INTERRUPTED
+    except _Terminated as end:
+        console.print(f"Stopped by {end}.")
+        return 128 + end.signal
     except (ValueError, FloatingPointError, OSError) as error:
         complaints.print(Text(f"Error: {error}"), style="red")
         return BAD_INPUT if isinstance(error, ValueError | FileNotFoundError) else FAILED
+
+
+class _Terminated(SystemExit):
+    """A signal asks the process to end."""
+
+    def __init__(self, signal: signal.Signals) -> None:
+        super().__init__(signal.name)
+        self.signal = signal
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP raise, so that incomplete files are removed; ones that are ignored stay so."""
+
+    def end(number: int, _: object) -> NoReturn:
+        for each in ours:
+            signal.signal(each, signal.SIG_IGN)  # a second one does not disturb the clearing up
+        raise _Terminated(signal.Signals(number))
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ours = [getattr(signal, name) for name in names] if _in_main_thread() else []
+    ours = [each for each in ours if signal.getsignal(each) is signal.SIG_DFL]
+    for each in ours:
+        signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager

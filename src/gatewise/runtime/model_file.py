@@ -9,7 +9,6 @@ the rest is safetensors' own: https://github.com/huggingface/safetensors#format.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from gatewise import files
 from gatewise._version import __version__
 
 FORMAT = 2
@@ -53,7 +53,7 @@ def write_model(path: str | Path, task: str, header: dict[str, Any], tensors: Te
     described = {"format": FORMAT, "version": __version__, "task": task, **header}
     metadata = {KEY: json.dumps(described, allow_nan=False, sort_keys=True)}
     whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    _replace(Path(path), save(whole, metadata=metadata))
+    files.save(path, save(whole, metadata=metadata))
 
 
 def read_model(path: str | Path, task: str | None) -> ModelFile:
@@ -111,16 +111,3 @@ def _check(path: Path, header: dict[str, Any], task: str | None) -> None:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the path, then rename: a reader sees the old file or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

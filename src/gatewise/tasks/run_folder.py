@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gatewise
+from gatewise import files
 from gatewise.tasks.evaluation import Evaluation
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
@@ -33,7 +33,7 @@ class NewFolder:
     """A folder that appears only when all of it is written: hidden until the block ends well, gone if not.
 
     ``name`` is asked for the folder's name at the start, so that a bad one is found before the work is done,
-    and again at the end.
+    and again at the end, until a name is free. Folders of other processes are never touched.
 
     Attributes:
         writing: where to write, inside the block.
@@ -46,33 +46,54 @@ class NewFolder:
     def __init__(self, name: Callable[[], Path]) -> None:
         self._name = name
         self.path = name()
-        self.writing = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        self._made = [parent for parent in self.path.absolute().parents if not parent.exists()]
+        self.writing = files.part_of(self.path)
+        self._above: list[Path] = []  # the folders above it that this process has made, the deepest last
 
     def __enter__(self) -> NewFolder:
         try:
-            self.writing.mkdir(parents=True)
-        except OSError as error:
+            self._make()
+        except BaseException as error:
             self._remove()
-            raise self._error(error) from error
+            if isinstance(error, OSError):
+                raise self._error(error) from error
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                self.path = self._name()
-                self.writing.rename(self.path)
+                self._publish()
         except OSError as error:
             raise self._error(error) from error
         finally:
             self._remove()
 
+    def _make(self) -> None:
+        for folder in reversed([above for above in self.path.absolute().parents if not above.exists()]):
+            with suppress(FileExistsError):  # another process was faster
+                folder.mkdir()
+                self._above.append(folder)
+        self.writing.mkdir()
+
+    def _publish(self) -> None:
+        while True:
+            self.path = self._name()
+            try:
+                self.writing.rename(self.path)
+                return
+            except OSError:
+                if not self.path.exists():  # else another process was faster
+                    raise
+
     def _remove(self) -> None:
-        """Remove what is left of the hidden folder, and folders above it that are new and empty."""
-        shutil.rmtree(self.writing, ignore_errors=True)
-        for parent in self._made:  # the deepest first
+        """Remove what is left of the hidden folder, and the folders above it that are ours and empty."""
+        try:
+            shutil.rmtree(self.writing, ignore_errors=True)
+        finally:  # also when a second Ctrl-C comes
+            shutil.rmtree(self.writing, ignore_errors=True)
+        for folder in reversed(self._above):
             with suppress(OSError):
-                parent.rmdir()
+                folder.rmdir()
 
     def _error(self, error: OSError) -> FolderError:
         return FolderError(f"{self.path}: the folder cannot be made ({error.strerror}).")
@@ -88,7 +109,7 @@ def given_name(folder: Path) -> Path:
 def free_name(stem: str) -> Path:
     """Give the first of ``runs/stem``, ``runs/stem-2``, ``runs/stem-3`` and so on that is not taken."""
     names = (Path("runs") / (stem if number == 1 else f"{stem}-{number}") for number in count(1))
-    return next(name for name in names if not name.exists())
+    return next(name for name in names if not name.exists() and not name.is_symlink())
 
 
 def write_run(folder: Path, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> None:

@@ -7,7 +7,6 @@ Level 3) forbids both. What comes from the user is data, never markup.
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
@@ -38,16 +37,6 @@ def document(title: str, cells: Mapping[str, Cell], data: Mapping[str, Any]) -> 
         equations="".join(_equations(name, cell) for name, cell in cells.items()),
         data=_harmless(data),
     )
-
-
-def write(path: Path, page: str) -> None:
-    """Write beside the path, then rename: a reader sees the old page or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _equations(name: str, cell: Cell) -> str:

@@ -10,10 +10,11 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from gatewise import files
 from gatewise.insight.attribution import Attribution, attribute
 from gatewise.insight.finding import Finding
 from gatewise.insight.flow import gradient_flow
-from gatewise.insight.page.document import document, write
+from gatewise.insight.page.document import document
 from gatewise.insight.page.findings import followed, naming, sentences
 from gatewise.insight.page.layers import Studied, packed, studied
 from gatewise.insight.page.run import SQUARES, Run, evaluating, run_of
@@ -134,7 +135,7 @@ def look(
         "notes": notes,
     }
     page = document(title or f"Inside {type(model).__name__}", cells, data)
-    write(Path(path), page)
+    files.save(path, page.encode("utf-8"))
     return Look(Path(path), len(page.encode()) / 1e6, tuple(s.text for s in said), tuple(notes))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from onnx import ModelProto
 from torch import nn
 
+from gatewise import files
 from gatewise.interop.onnx.builder import Builder
 from gatewise.interop.onnx.check import check
 from gatewise.interop.onnx.layers import operated, scanned
@@ -74,7 +74,7 @@ def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: boo
         raise ValueError(f"export_onnx: the weights must have less than 2 GB. Got {size / 2**30:.1f} GB.")
     model = _model(module, Builder(_TYPES[dtype]), lengths).SerializeToString()
     check(model, module, lengths)
-    _write(Path(path), model)
+    files.save(path, model)
 
 
 def _model(module: Recurrent | Step, b: Builder, lengths: bool) -> ModelProto:
@@ -137,13 +137,3 @@ def _split(b: Builder, state: str, layers: int, D: int) -> list[str]:
     if layers == 1:
         return [state]
     return b.nodes("Split", layers, state, b.integers(*[D] * layers), axis=0)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the path, then rename: a reader sees the old file or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

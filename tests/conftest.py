@@ -1,0 +1,14 @@
+"""What every test runs under: a kernel cache of this checkout, and a Ctrl-C that works."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+# The user's own cache is neither read nor filled. ``GATEWISE_CACHE`` puts the kernels elsewhere.
+os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
+
+# Under nohup and in the background of a script it is ignored, and processes that tests start inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
