@@ -83,7 +83,7 @@ NOT = [cells.rnn, squared, bent, mixed_over_units, normalised, decided_by_itself
 def test_keep_times_state_plus_write_is_the_next_state(cell: Cell) -> None:
     torch.manual_seed(0)
     (kept,) = kept_states(cell).values()
-    state = cell.graph.leaf("state", kept.state)
+    state = cell.leaf("state", kept.state)
     leaves = {leaf: torch.randn(7, dtype=torch.float64) for leaf in leaves_of(cell)}
     after = cell.next_states[cell.states.index(kept.state)]
     keep, write, expected = eager.evaluate([kept.keep, kept.write, after], leaves)

@@ -83,7 +83,7 @@ def test_a_gate_may_have_a_name_that_ends_like_a_preactivation() -> None:
 
 def test_a_state_that_is_passed_on_is_its_own_leaf() -> None:
     passed = define("def f(h, c, *, a):\n    return tanh(a), h")
-    assert passed.next_states[1] is passed.graph.leaf("state", "h")
+    assert passed.next_states[1] is passed.leaf("state", "h")
     assert passed.values["c"] is passed.next_states[1]
 
 

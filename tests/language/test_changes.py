@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gatewise import Cell, Split, Vector, cell, cells, dropout, layer_norm, sigmoid, tanh, zoneout
+from gatewise.compiler.plan import plan
 from gatewise.language.changes import (
     edited,
     of_value,
@@ -21,7 +24,7 @@ from gatewise.language.changes import (
     written_out,
 )
 from gatewise.language.form import from_form, to_form
-from gatewise.language.graph import CHANCES, Node, topological
+from gatewise.language.graph import CHANCES, Graph, Node, topological
 from gatewise.nn.eager import evaluate
 
 B, H = 3, 5
@@ -103,7 +106,7 @@ def test_zoneout_of_chosen_states() -> None:
         for n, (node, before) in enumerate(zip(found.next_states, plain.next_states, strict=True)):
             if n in zoned:
                 assert (node.op, node.value, node.part) == ("zoneout", rates[n], "step")
-                assert node.args == (plain.graph.leaf("state", plain.states[n]), before)
+                assert node.args == (plain.leaf("state", plain.states[n]), before)
             else:
                 assert node is before
             assert found.values[found.states[n]] is node
@@ -179,9 +182,9 @@ def test_an_edited_value_is_another_one_for_all_that_read_it_where_the_mask_is_s
     new = of_value(summed, value, lambda old: 2 * old - 1)
     other = edited(summed, value, new, "mask")
     leaves = leaves_of(other)
-    mask = other.graph.leaf("gate", "mask", "x")
-    a, b = (other.graph.leaf("gate", name) for name in "ab")
-    h = other.graph.leaf("state", "h")
+    mask = other.leaf("gate", "mask", "x")
+    a, b = (other.leaf("gate", name) for name in "ab")
+    h = other.leaf("state", "h")
     found = {}
     for on in (0.0, 1.0):
         leaves[mask] = torch.full((B, H), on, dtype=torch.float64)
@@ -203,7 +206,7 @@ def test_an_edited_cell_is_a_cell_like_any_other() -> None:
     other = edited(
         edited(summed, "a_bar", new, "mask"),
         "product",
-        summed.graph.leaf("gate", "given", "x"),
+        Graph().leaf("gate", "given", "x"),
         "on",
         "given",
     )
@@ -215,8 +218,34 @@ def test_an_edited_cell_is_a_cell_like_any_other() -> None:
     assert edited(summed, "a_bar", new, "mask") is edited(summed, "a_bar", new, "mask")
 
 
+def test_equal_edits_are_the_same_cell_and_distinct_ones_are_forgotten() -> None:
+    def to(value: float) -> Cell:
+        return edited(summed, "product", Graph().constant(value), "mask")
+
+    assert to(0.5) is to(0.5)
+    assert to(0.0) is not to(-0.0)
+    first = weakref.ref(to(0.25))
+    for n in range(300):
+        to(n)
+    gc.collect()
+    assert first() is None
+
+
+@pytest.mark.parametrize("of", [cells.lstm, cells.lstm_layer_norm, cells.gru, dicey], ids=lambda of: of.name)
+def test_whatever_is_made_of_a_cell_adds_nothing_to_it(of: Cell) -> None:
+    before, nodes = len(of.graph()), of.nodes
+    for n in range(100):
+        for name in of.values:
+            edited(of, name, of_value(of, name, lambda old: old * (n + 2)), "mask")
+        with_recurrent_dropout(with_zoneout(of, (n / 100,) * len(of.states)), n / 100)
+    plan(projected(without_chance(of)))
+    plan(of)
+    assert of.graph() is not of.graph()
+    assert (len(of.graph()), of.nodes) == (before, nodes)
+
+
 def test_a_sum_still_takes_in_the_product_that_is_edited() -> None:
-    other = edited(summed, "product", summed.graph.constant(0), "mask")
+    other = edited(summed, "product", Graph().constant(0), "mask")
     nodes = list(topological(other.next_states))
     sums = [node for node in nodes if node.op in ("add", "sub") and summed.values["product"] in node.args]
     assert [node.op for node in sums] == ["add", "sub"]

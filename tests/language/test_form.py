@@ -39,6 +39,7 @@ from gatewise import (
     zoneout,
 )
 from gatewise.language import Kind, Parameter
+from gatewise.language.cell import Origin
 from gatewise.language.changes import projected, with_recurrent_dropout, with_zoneout, without_chance
 from gatewise.language.form import ARITY, MOST_NODES, VERSION, from_form, same, to_form
 from gatewise.language.form_reading import MOST_LETTERS, FormError
@@ -384,7 +385,8 @@ def random_cells(draw: Callable[..., Any]) -> Cell:
         output = graph.node("add", output, leaf)
     after = (output, *(draw(st.sampled_from(numbers)) for _ in states[1:]))
     values |= dict(zip(states, after, strict=True))
-    return Cell(random_cells, states, parameters, after, values, graph)  # type: ignore[arg-type]
+    origin = Origin("random", "random", __name__)
+    return Cell(origin, states, parameters, after, values, graph.leaf("state", "h"))
 
 
 @settings(deadline=None, max_examples=150)

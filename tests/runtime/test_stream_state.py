@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,7 @@ def test_a_state_of_other_options_is_refused(tmp_path: Path) -> None:
 
 
 def test_equal_equations_go_on_whatever_they_are_called(tmp_path: Path, stream: Stream) -> None:
-    renamed = copy.copy(cells.lstm)
-    renamed.name = "mine"
+    renamed = replace(cells.lstm, origin=cells.lstm.origin._replace(name="mine"))
     stream.run(x)
     stream.save_state(tmp_path / "state")
     other = Stream(renamed, stack(cells.lstm, L, I, H), batch=B)

@@ -255,7 +255,7 @@ def _add_to_carry(plan: Plan, place: Place) -> None:
 
 def _by_sums(plan: Plan, place: Place, step: Fields, f: Fields) -> Value:
     """What comes to an output through what the gates of the later step see of it."""
-    seed = plan.cell.graph.leaf("seed", SEEN)
+    seed = plan.graph.leaf("seed", SEEN)
     strikes = partial(strikes_at, place, step, f)
     return Evaluation(place.code, {seed: partial(place.sum, 0)}, strikes)[plan.by_seen]
 
@@ -348,7 +348,7 @@ def _write_pass(plan: Plan, one: Pass, place: Place) -> list[list[Value]]:
         (leaf, code.at(derivatives, b.mul(f["H"], i64(n)))) for leaf, n in plan.derivative_columns.items()
     ]
     states = [state for state in cell.states if not (cell.projects and state == cell.states[0])]
-    targets += [(cell.graph.leaf("state", state), _carry(plan, place, f, state)) for state in states]
+    targets += [(cell.leaf("state", state), _carry(plan, place, f, state)) for state in states]
     stores = []
     for leaf, target in targets:
         node = plan.adjoints.get(leaf)

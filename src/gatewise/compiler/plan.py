@@ -20,7 +20,7 @@ from gatewise.compiler.schedule import START, Level, Schedule, schedule
 from gatewise.language import Cell, Kind
 from gatewise.language.changes import written_out
 from gatewise.language.gradient import gradient
-from gatewise.language.graph import COMPARISONS, Node, topological
+from gatewise.language.graph import COMPARISONS, Graph, Node, topological
 
 SEEN = "what the gates see"  # the name of its seed, which no state can have
 
@@ -47,6 +47,7 @@ class Plan:
 
     Attributes:
         cell: the equations, with every norm written out.
+        graph: of the derivatives; it begins with the nodes of the cell.
         slots: the rows of pre-activations, in the order of memory.
         kept: for each slot, the node whose value backward finds in its place; None where it needs none.
         adjoints: the derivative of the loss by each leaf and each `linear`, as a graph over `seeds` and
@@ -57,6 +58,7 @@ class Plan:
     """
 
     cell: Cell
+    graph: Graph
     slots: tuple[Slot, ...]
     kept: tuple[Node | None, ...]
     adjoints: dict[Node, Node]
@@ -122,14 +124,14 @@ class Plan:
         """The derivatives by learned vectors, and by which of them each is: two biases may have the same."""
         found: dict[Node, list[int]] = {}
         for n, name in enumerate(self.cell.vectors):
-            found.setdefault(self.adjoints[self.cell.graph.leaf("vector", name)], []).append(n)
+            found.setdefault(self.adjoints[self.cell.leaf("vector", name)], []).append(n)
         return found
 
     @functools.cached_property
     def by_seen(self) -> Node:
         """The derivative by the output, over the seed of what the gates see of it."""
-        graph, cell = self.cell.graph, self.cell
-        return gradient(graph, {cell.seen: graph.leaf("seed", SEEN)})[graph.leaf("state", cell.states[0])]
+        graph, cell = self.graph, self.cell
+        return gradient(graph, {cell.seen: graph.leaf("seed", SEEN)})[cell.leaf("state", cell.states[0])]
 
     @functools.cached_property
     def derivatives(self) -> int:
@@ -182,13 +184,13 @@ class Plan:
 def plan(cell: Cell) -> Plan:
     """The plan of a cell; the last ones are remembered."""
     cell = written_out(cell)
-    slots = _slots(cell)
-    seeds = tuple(cell.graph.leaf("seed", state) for state in cell.states)
-    adjoints = gradient(cell.graph, _by_node(cell, seeds))
+    graph, slots = cell.graph(), _slots(cell)
+    seeds = tuple(graph.leaf("seed", state) for state in cell.states)
+    adjoints = gradient(graph, _by_node(graph, cell, seeds))
     forward = _forward(cell, slots)
     raw = tuple(slot.leaf for slot in slots)
     kept = _kept(cell, slots, adjoints) if forward.is_single else raw
-    return Plan(cell, slots, kept, adjoints, seeds, forward, _backward(cell, adjoints, seeds, forward))
+    return Plan(cell, graph, slots, kept, adjoints, seeds, forward, _backward(cell, adjoints, seeds, forward))
 
 
 def _forward(cell: Cell, slots: tuple[Slot, ...]) -> Schedule:
@@ -213,18 +215,18 @@ def _backward(cell: Cell, adjoints: dict[Node, Node], seeds: tuple[Node, ...], f
     return schedule(adjoints.values(), readable=readable, given=in_memory, momentary=momentary, start=start)
 
 
-def _by_node(cell: Cell, seeds: tuple[Node, ...]) -> dict[Node, Node]:
+def _by_node(graph: Graph, cell: Cell, seeds: tuple[Node, ...]) -> dict[Node, Node]:
     """The seed of each output node: the sum of the seeds where two states return the same node."""
     result: dict[Node, Node] = {}
     for node, seed in zip(cell.next_states, seeds, strict=True):
-        result[node] = cell.graph.node("add", result[node], seed) if node in result else seed
+        result[node] = graph.node("add", result[node], seed) if node in result else seed
     return result
 
 
 def _slots(cell: Cell) -> tuple[Slot, ...]:
     rows_ih = {name: row for row, name in enumerate(cell.input_gates)}
     rows_hh = {name: row for row, name in enumerate(cell.state_gates)}
-    leaf = cell.graph.leaf
+    leaf = cell.leaf
     slots = []
     for p in cell.parameters:
         if p.kind is Kind.SPLIT:

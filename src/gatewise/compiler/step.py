@@ -105,6 +105,6 @@ def state_and_vector_sources(plan: Plan, place: Place, f: Fields, step: Fields) 
     def vector(name: str) -> Value:
         return code.load(code.at(f.pointer(f"vector_{name}"), place.unit), place.mask)
 
-    leaf = cell.graph.leaf
+    leaf = cell.leaf
     sources: dict[Node, Source] = {leaf("state", name): partial(state, name) for name in cell.states}
     return sources | {leaf("vector", name): partial(vector, name) for name in cell.vectors}

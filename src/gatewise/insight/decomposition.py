@@ -189,7 +189,7 @@ def _settled(value: _Parts, in_phrase: bool, shape: tuple[int, int]) -> _Parts:
 
 def _leaves(cell: Cell, weights: Weights, x: _Parts, states: Sequence[_Parts]) -> dict[Node, _Parts]:
     """States, vectors and pre-activations in their parts."""
-    leaf = cell.graph.leaf
+    leaf = cell.leaf
     zero = x.beta.new_zeros(())
     leaves = {leaf("state", name): parts for name, parts in zip(cell.states, states, strict=True)}
     leaves |= {

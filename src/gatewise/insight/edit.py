@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gatewise.insight.watch import full_name, layers_of, names_of
 from gatewise.language import Cell
 from gatewise.language.changes import edited, of_value
-from gatewise.language.graph import Node
+from gatewise.language.graph import Graph, Node
 from gatewise.nn.edited import Edit, Edited, Which, chosen
 from gatewise.nn.layer import Layer
 from gatewise.nn.recurrent import Recurrent
@@ -149,16 +149,16 @@ def _free_name(cell: Cell) -> str:
 
 
 def _node(cell: Cell, name: str, new: New, given: str) -> Node:
-    """The new value in the graph of the cell."""
+    """The new value as a term."""
     if given:
-        return cell.graph.leaf("gate", given, "x")
+        return Graph().leaf("gate", given, "x")
     if isinstance(new, FunctionType):
         return of_value(cell, name, new)
     if not isinstance(new, Real) or not math.isfinite(new):
         raise TypeError(
             f"edit: {name} must be a finite number, a function or a tensor of values. Got {new!r}."
         )
-    return cell.graph.constant(float(new))
+    return Graph().constant(float(new))
 
 
 def _given(name: str, new: New, H: int) -> Tensor | None:

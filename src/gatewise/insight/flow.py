@@ -310,18 +310,16 @@ def _with_offsets(cell: Cell) -> Cell:
     The derivative by an offset that is zero is the whole derivative by the state, also through other states
     of the same step (of an LSTM's c through its h).
     """
-    graph = cell.graph
-    pairs = list(zip(cell.states, cell.next_states, strict=True))
-    offsets = {node: graph.leaf("state", f"offset {name}") for name, node in pairs if node.op != "project"}
+    pairs = zip(cell.states, cell.next_states, strict=True)
+    offsets = {node: f"offset {name}" for name, node in pairs if node.op != "project"}
 
     def change(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
         again = graph.node(node.op, *args, name=node.name, part=node.part, value=node.value)
-        return graph.node("add", again, offsets[node]) if node in offsets else again
+        return graph.node("add", again, graph.leaf("state", offsets[node])) if node in offsets else again
 
     other = rebuilt(cell, change)
-    other.states = (*cell.states, *(leaf.name for leaf in offsets.values()))
-    other.next_states = (*other.next_states, *len(offsets) * [graph.constant(0)])
-    return other
+    zeros = len(offsets) * [other.graph().constant(0)]
+    return replace(other, states=(*cell.states, *offsets.values()), next_states=(*other.next_states, *zeros))
 
 
 def _step_back(

@@ -10,6 +10,7 @@ of a peephole too, whose gate sees s itself.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from gatewise.language import Cell
@@ -41,15 +42,20 @@ def kept_states(cell: Cell) -> dict[str, Kept]:
         >>> list(kept_states(cells.rnn))
         []
     """
+    return {kept.state: kept for kept in _kept(cell)}
+
+
+@lru_cache  # the same nodes each time, so that what computes them is compiled once
+def _kept(cell: Cell) -> tuple[Kept, ...]:
     names = {node: name for name, node in cell.values.items()}
-    found = {}
+    graph, found = cell.graph(), []
     for state, node in zip(cell.states, cell.next_states, strict=True):
-        parts = _affine(cell.graph, node, cell.graph.leaf("state", state))
+        parts = _affine(graph, node, cell.leaf("state", state))
         keep, write = parts or (None, None)
         if keep is not None:
             gate = names.get(keep, f"what keeps {state}")
-            found[state] = Kept(state, keep, write or cell.graph.constant(0), gate)
-    return found
+            found.append(Kept(state, keep, write or graph.constant(0), gate))
+    return tuple(found)
 
 
 def kept_state(cell: Cell, state: str | None, who: str) -> Kept:

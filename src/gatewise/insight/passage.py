@@ -252,10 +252,7 @@ def rows_at_once(states: Sequence[Tensor]) -> int:
 @lru_cache
 def _with_values(cell: Cell, values: tuple[tuple[str, Node], ...]) -> Cell:
     """The cell with other values to be watched."""
-    other = object.__new__(Cell)  # a copy of a cell is that cell
-    other.__dict__.update(cell.__dict__)
-    other.values = dict(values)
-    return other
+    return replace(cell, values=dict(values))
 
 
 def each_weight(change: Callable[[Tensor], Tensor], weights: Weights) -> Weights:

@@ -5,56 +5,81 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from types import FrameType, FunctionType
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from gatewise.language.graph import CHANCES, Graph, Node, text, topological
-from gatewise.language.parameters import Input, Kind, Parameter, Split, Vector, kind_of
+from gatewise.language.parameters import Input, Kind, Leaf, Parameter, Split, Vector, kind_of
 from gatewise.language.printing import latex, plain
 from gatewise.language.rules import all_used, names_free, norms_used, products_in_place
 from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
 
-__all__ = ["Cell", "Input", "Kind", "Parameter", "Split", "Vector", "cell"]
+__all__ = ["Cell", "Input", "Kind", "Origin", "Parameter", "Split", "Vector", "cell"]
+
+
+class Origin(NamedTuple):
+    """What a cell is called, and the function that it was read from, as functions describe themselves."""
+
+    name: str
+    qualname: str
+    module: str
+    doc: str | None = None
 
 
 @final
+@dataclass(eq=False, repr=False)
 class Cell:
     """The equations of one step, as a graph, with everything that is read off them.
 
+    A cell does not change; `dataclasses.replace` makes another one of it.
+
     Attributes:
-        name: the name of the function.
+        origin: its name and where it is from.
         states: names of the states, the output first.
         parameters: the learned parameters, in order of declaration; then the vectors of `layer_norm`.
-        seen: what the gates see of the state: the output as it enters the step, or what chance leaves of it.
         next_states: the nodes of the states after the step, in the order of `states`.
         values: every watchable value by name: the states after the step, what the body assigned, and the
             pre-activations (``i_bar``; for a `Split` ``n_bar_x`` and ``n_bar_h``).
-        graph: the graph that all nodes belong to.
+        seen: what the gates see of the state: the output as it enters the step, or a dropout of it.
 
     ``str(cell)`` writes the equations out, ``cell.latex()`` typesets them.
     """
 
-    def __init__(
-        self,
-        function: FunctionType,
-        states: tuple[str, ...],
-        parameters: tuple[Parameter, ...],
-        next_states: tuple[Node, ...],
-        values: Mapping[str, Node],
-        graph: Graph,
-    ) -> None:
-        self.name = function.__name__
-        self.states = states
-        self.parameters = parameters
-        self.next_states = next_states
-        self.values = dict(values)
-        self.graph = graph
-        self.seen = graph.leaf("state", states[0])
-        self.__name__ = function.__name__
-        self.__qualname__ = function.__qualname__
-        self.__module__ = function.__module__
-        self.__doc__ = function.__doc__
+    origin: Origin
+    states: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    next_states: tuple[Node, ...]
+    values: Mapping[str, Node]
+    seen: Node
+
+    def __post_init__(self) -> None:
+        self.name = self.__name__ = self.origin.name
+        self.__qualname__ = self.origin.qualname
+        self.__module__ = self.origin.module
+        self.__doc__ = self.origin.doc
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Everything that its values, its next states and `seen` need, arguments before users."""
+        return tuple(topological([*self.values.values(), *self.next_states, self.seen]))
+
+    @cached_property
+    def _leaves(self) -> dict[Leaf, Node]:
+        """Every leaf that is declared, also if nothing uses it."""
+        found = {(node.op, node.name, node.part): node for node in self.nodes if not node.args}
+        declared: list[Leaf] = [("state", state, "") for state in self.states]
+        declared += [leaf for p in self.parameters for leaf in p.leaves]
+        return {leaf: found.get(leaf) or Graph().leaf(*leaf) for leaf in declared}
+
+    def leaf(self, op: str, name: str, part: str = "") -> Node:
+        """The node of a state, a gate (or a part of one) or a vector."""
+        return self._leaves[op, name, part]
+
+    def graph(self) -> Graph:
+        """A new graph that begins with the nodes of the cell, to write more with; the cell keeps its own."""
+        return Graph([*self._leaves.values(), *self.nodes])
 
     @cached_property
     def input_gates(self) -> tuple[str, ...]:
@@ -103,14 +128,11 @@ class Cell:
     def __repr__(self) -> str:
         return f"<cell {self.__module__}.{self.__qualname__}>"
 
-    # A cell does not change, so that a deep copy is itself; a shallow one is there to become another cell.
-    def __deepcopy__(self, memo: object) -> Cell:
+    def __copy__(self) -> Cell:
         return self
 
-    def __copy__(self) -> Cell:
-        other = object.__new__(Cell)
-        other.__dict__.update(self.__dict__)
-        return other
+    def __deepcopy__(self, memo: object) -> Cell:
+        return self
 
 
 def cell(function: Callable[..., Any]) -> Cell:
@@ -153,7 +175,8 @@ def cell(function: Callable[..., Any]) -> Cell:
     parameters += tuple(_of_norms(trace))
     products_in_place(states, next_states, trace)
     values = _watchable(states, parameters, next_states, symbols, local_values, trace)
-    return Cell(function, states, parameters, next_states, values, trace.graph)
+    origin = Origin(function.__name__, function.__qualname__, function.__module__, function.__doc__)
+    return Cell(origin, states, parameters, next_states, values, symbols[states[0]]._node)
 
 
 def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:
@@ -192,13 +215,8 @@ def _of_norms(trace: Trace) -> Iterator[Parameter]:
 
 def _feed(parameter: Parameter, trace: Trace) -> Symbol | SplitGate:
     """The symbol that stands for a parameter in the body."""
-    name, leaf = parameter.name, trace.graph.leaf
-    if parameter.kind is Kind.VECTOR:
-        return Symbol(trace, leaf("vector", name))
-    if parameter.kind is Kind.SPLIT:
-        x, h = (Symbol(trace, leaf("gate", name, part)) for part in ("x", "h"))
-        return SplitGate(trace, name, x, h)
-    return Symbol(trace, leaf("gate", name, "x" if parameter.kind is Kind.INPUT else ""))
+    fed = [Symbol(trace, trace.graph.leaf(*leaf)) for leaf in parameter.leaves]
+    return SplitGate(trace, parameter.name, *fed) if parameter.kind is Kind.SPLIT else fed[0]
 
 
 def _run(

@@ -1,15 +1,19 @@
-"""Cells made of other cells, by changing their graph: what layers do with their options."""
+"""Cells made of other cells: what layers do with their options.
+
+The new cell shares what it leaves alone with the old one, whose nodes it never adds to.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
 
 from gatewise.language import names
 from gatewise.language.cell import Cell, Kind, Parameter
-from gatewise.language.graph import CHANCES, Graph, Node, topological
+from gatewise.language.graph import CHANCES, Graph, Node, text
 from gatewise.language.symbols import Symbol, Trace
 
 # The same cell for the same change, so that it is compiled once.
@@ -55,11 +59,11 @@ def written_out(cell: Cell) -> Cell:
 @_remembered
 def with_zoneout(cell: Cell, rates: tuple[float, ...]) -> Cell:
     """Each state kept as it was, with the rate given for it (Krueger et al. 2017, section 3.2)."""
-    graph, first = cell.graph, _draws(cell)
+    graph, first = cell.graph(), _draws(cell)
     new = {}
     for n, (state, node, rate) in enumerate(zip(cell.states, cell.next_states, rates, strict=True)):
         if rate:
-            old, draw = graph.leaf("state", state), str(first + n)
+            old, draw = cell.leaf("state", state), str(first + n)
             new[state] = graph.node("zoneout", old, node, name=draw, part="step", value=float(rate))
     return _with_states(cell, new)
 
@@ -68,15 +72,15 @@ def with_zoneout(cell: Cell, rates: tuple[float, ...]) -> Cell:
 def with_recurrent_dropout(cell: Cell, rate: float) -> Cell:
     """What the gates see of the state dropped out, one mask a sequence (Gal & Ghahramani 2016)."""
     draw = str(_draws(cell))
-    seen = cell.graph.node("dropout", cell.seen, name=draw, part="sequence", value=float(rate))
-    return _but(cell, seen=seen)
+    seen = cell.graph().node("dropout", cell.seen, name=draw, part="sequence", value=float(rate))
+    return replace(cell, seen=seen)
 
 
 @_remembered
 def projected(cell: Cell) -> Cell:
     """The cell with its output projected (Sak et al. 2014), as `torch.nn.LSTM` with ``proj_size``."""
     output = cell.next_states[0]
-    return _with_states(cell, {cell.states[0]: cell.graph.node("project", output)})
+    return _with_states(cell, {cell.states[0]: cell.graph().node("project", output)})
 
 
 def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurrent_dropout: float) -> Cell:
@@ -86,7 +90,14 @@ def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurre
     return with_recurrent_dropout(cell, recurrent_dropout) if recurrent_dropout else cell
 
 
-@_remembered
+@dataclass(frozen=True)
+class _Term:
+    """A node of any graph, compared by what it says."""
+
+    text: str
+    node: Node = field(compare=False)
+
+
 def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell:
     """The cell with the value `name` another one, `new`, for all that read it, where `mask` is above 1/2.
 
@@ -96,12 +107,18 @@ def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell
     A sum takes a product in, unrounded. So where the value is a product, whole sums are chosen in its stead:
     then nothing is rounded otherwise where nothing is edited.
     """
-    graph, old = cell.graph, cell.values[name]
+    return _edited(cell, name, _Term(text([new]), new), mask, given)
+
+
+@_remembered
+def _edited(cell: Cell, name: str, term: _Term, mask: str, given: str) -> Cell:
+    graph, old = cell.graph(), cell.values[name]
+    new = graph.own(term.node)
     gates = [Parameter(gate, Kind.INPUT) for gate in (mask, given) if gate]
     leaves = {names.bar(gate.name): graph.leaf("gate", gate.name, "x") for gate in gates}
     condition = graph.node("less", graph.constant(0.5), leaves[names.bar(mask)])
     after: dict[Node, Node] = {}
-    for node in topological([*cell.next_states, *cell.values.values()]):
+    for node in cell.nodes:
         again = _again(graph, node, [after[arg] for arg in node.args]) if node.args else node
         if node is old:
             again = graph.node("where", condition, new, again)
@@ -115,7 +132,7 @@ def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell
     values = {value: after[node] for value, node in cell.values.items()} | leaves
     values |= {f"{mask}_{bar}": after[old] for bar in bars if bar in values}
     values |= {bar: old for bar in bars if bar in values}
-    return _but(
+    return replace(
         cell,
         parameters=(*cell.parameters, *gates),
         next_states=tuple(after[node] for node in cell.next_states),
@@ -131,7 +148,7 @@ def of_value(cell: Cell, name: str, function: Callable[[Any], Any]) -> Node:
     """
     assert isinstance(function, FunctionType)
     trace = Trace(cell.name, function.__code__)
-    trace.graph = cell.graph
+    trace.graph = cell.graph()
     node = trace.node_of(function(Symbol(trace, cell.values[name])), f"the edit of {name}")
     if any(trace.number(of) for of in ("linear", "project", "norm", "chance")):
         trace.fail(
@@ -143,10 +160,11 @@ def of_value(cell: Cell, name: str, function: Callable[[Any], Any]) -> Node:
 
 def rebuilt(cell: Cell, change: Callable[[Graph, Node, Sequence[Node]], Node]) -> Cell:
     """The cell with every operation made anew by `change`, from the node and its new arguments."""
+    graph = cell.graph()
     new: dict[Node, Node] = {}
-    for node in topological([*cell.next_states, *cell.values.values(), cell.seen]):
-        new[node] = change(cell.graph, node, [new[arg] for arg in node.args]) if node.args else node
-    return _but(
+    for node in cell.nodes:
+        new[node] = change(graph, node, [new[arg] for arg in node.args]) if node.args else node
+    return replace(
         cell,
         next_states=tuple(new[node] for node in cell.next_states),
         values={name: new[node] for name, node in cell.values.items()},
@@ -162,18 +180,9 @@ def _with_states(cell: Cell, new: Mapping[str, Node]) -> Cell:
     """The cell with other next values of some states."""
     pairs = zip(cell.states, cell.next_states, strict=True)
     next_states = tuple(new.get(state, node) for state, node in pairs)
-    return _but(cell, next_states=next_states, values={**cell.values, **new})
-
-
-def _but(cell: Cell, **changes: Any) -> Cell:
-    """The same cell but for some attributes."""
-    other = object.__new__(Cell)  # a copy of a cell is that cell
-    remembered = {"input_gates", "state_gates", "vectors", "linears", "takes_chances"}
-    other.__dict__.update({k: v for k, v in cell.__dict__.items() if k not in remembered} | changes)
-    return other
+    return replace(cell, next_states=next_states, values={**cell.values, **new})
 
 
 def _draws(cell: Cell) -> int:
     """The number of the first draw that nothing in the cell has."""
-    nodes = topological([*cell.next_states, *cell.values.values(), cell.seen])
-    return max((int(node.name) + 1 for node in nodes if node.op in CHANCES), default=0)
+    return max((int(node.name) + 1 for node in cell.nodes if node.op in CHANCES), default=0)

@@ -7,11 +7,10 @@ and nothing in it is believed: `from_form` makes a cell that keeps every rule of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from gatewise.language import form_rules
-from gatewise.language.cell import Cell, Kind, Parameter
+from gatewise.language.cell import Cell, Kind, Origin, Parameter
 from gatewise.language.form_reading import (
     FormError,
     fields,
@@ -24,7 +23,8 @@ from gatewise.language.form_reading import (
     shown,
     written,
 )
-from gatewise.language.graph import CHANCES, Graph, Node, topological
+from gatewise.language.graph import CHANCES, Graph, Node
+from gatewise.language.parameters import Leaf
 
 VERSION = 1
 MOST_STATES, MOST_PARAMETERS, MOST_NODES, MOST_VALUES, MOST_ARGUMENTS = 64, 256, 1024, 1024, 64
@@ -71,14 +71,13 @@ def to_form(cell: Cell) -> Form:
         >>> from_form(form).signature() == cells.rnn.signature()
         True
     """
-    nodes = list(topological([*cell.values.values(), *cell.next_states, cell.seen]))
-    places = {node: place for place, node in enumerate(nodes)}
+    places = {node: place for place, node in enumerate(cell.nodes)}
     form: Form = {
         "form": VERSION,
         "name": cell.name,
         "states": list(cell.states),
         "parameters": [[p.name, p.kind.value] for p in cell.parameters],
-        "nodes": [_entry(node, places) for node in nodes],
+        "nodes": [_entry(node, places) for node in cell.nodes],
         "next_states": [places[node] for node in cell.next_states],
         "seen": places[cell.seen],
         "values": [[name, places[node]] for name, node in cell.values.items()],
@@ -107,11 +106,9 @@ def from_form(form: Any) -> Cell:
     nodes = _nodes(parts["nodes"], graph, form_rules.leaves(states, parameters))
     after = items(parts["next_states"], "next_states", len(states), len(states))
     next_states = tuple(_at(nodes, place, "next_states") for place in after)
-    # What a cell has from its function: nothing in this process has that name.
-    function: Any = SimpleNamespace(__name__=name, __qualname__=name, __module__=__name__, __doc__=None)
-    values = _values(parts["values"], nodes)
-    cell = Cell(function, states, parameters, next_states, values, graph)
-    cell.seen = _at(nodes, parts["seen"], "seen")
+    values, seen = _values(parts["values"], nodes), _at(nodes, parts["seen"], "seen")
+    # Nothing in this module has a name of a cell.
+    cell = Cell(Origin(name, name, __name__), states, parameters, next_states, values, seen)
     form_rules.check(cell, nodes)
     return cell
 
@@ -146,16 +143,14 @@ def _parameter(entry: Any) -> Parameter:
     return Parameter(identifier(name, "parameters"), kinds[kind])
 
 
-def _nodes(data: Any, graph: Graph, declared: Mapping[form_rules.Leaf, str]) -> list[Node]:
+def _nodes(data: Any, graph: Graph, declared: Mapping[Leaf, str]) -> list[Node]:
     nodes: list[Node] = []
     for place, entry in enumerate(items(data, "nodes", 1, MOST_NODES)):
         nodes.append(_node(entry, f"node {place}", nodes, graph, declared))
     return nodes
 
 
-def _node(
-    entry: Any, what: str, earlier: Sequence[Node], graph: Graph, declared: Mapping[form_rules.Leaf, str]
-) -> Node:
+def _node(entry: Any, what: str, earlier: Sequence[Node], graph: Graph, declared: Mapping[Leaf, str]) -> Node:
     op = entry.get("op") if isinstance(entry, dict) else None
     if not isinstance(op, str) or not (op in ARITY or op in _SAYS):
         raise FormError(f"{what}: expected an operation that this version knows. Got {shown(op)}")

@@ -9,22 +9,17 @@ from gatewise.language import names
 from gatewise.language.cell import Cell, Kind, Parameter
 from gatewise.language.form_reading import FormError
 from gatewise.language.graph import CHANCES, COMPARISONS, Node, topological
+from gatewise.language.parameters import Leaf
 
 MOST_DEPTH = 100  # operations one inside another
 MOST_TERMS = 100_000  # of the equations, written out
-_PARTS = {Kind.GATE: ("",), Kind.SPLIT: ("x", "h"), Kind.INPUT: ("x",)}
-
-Leaf = tuple[str, str, str]
 
 
 def leaves(states: Iterable[str], parameters: Iterable[Parameter]) -> dict[Leaf, str]:
     """Every leaf that is declared, as its operation, name and part, and the name of its value or nothing."""
     found: dict[Leaf, str] = {("state", state, ""): "" for state in states}
     for p in parameters:
-        if p.kind not in _PARTS:
-            found["vector", p.name, ""] = ""
-        for part in _PARTS.get(p.kind, ()):
-            found["gate", p.name, part] = names.bar(p.name, part if p.kind is Kind.SPLIT else "")
+        found |= zip(p.leaves, p.bars or ("",), strict=True)
     return found
 
 
@@ -53,7 +48,7 @@ def _check_names(cell: Cell) -> None:
         if cell.values.get(state) is not node:
             raise FormError(f"values: {state!r} is not the next value of the state {state!r}")
     for leaf, value in leaves(cell.states, cell.parameters).items():
-        if value and cell.values.get(value) is not cell.graph.leaf(*leaf):
+        if value and cell.values.get(value) is not cell.leaf(*leaf):
             wrong = "is not its pre-activation" if value in cell.values else "is missing"
             raise FormError(f"values: {value!r} {wrong}")
     for p in cell.parameters:
@@ -72,9 +67,8 @@ def _check_use(cell: Cell, nodes: Sequence[Node]) -> None:
     wasted = next((node for node in nodes if node.op == "linear" and node not in used), None)
     if wasted:
         raise FormError(f"nodes: linear {wasted.name} is never used in what the states become")
-    needed = set(topological([*cell.values.values(), *cell.next_states, cell.seen]))
-    if len(needed) < len(nodes):
-        raise FormError(f"nodes: {len(nodes) - len(needed)} of them are not used, or are there twice")
+    if len(cell.nodes) < len(nodes):
+        raise FormError(f"nodes: {len(nodes) - len(cell.nodes)} of them are not used, or are there twice")
 
 
 def _check_comparisons(cell: Cell, nodes: Sequence[Node]) -> None:
@@ -99,7 +93,7 @@ def _check_products(cell: Cell, nodes: Sequence[Node]) -> None:
     values = [node for name, node in cell.values.items() if name != cell.states[0]]
     if projected != [first] or first in {*others, *values, *(arg for node in nodes for arg in node.args)}:
         raise FormError(f"nodes: only what {cell.states[0]!r} becomes may be projected, and nothing uses it")
-    if cell.graph.leaf("state", cell.states[0]) in topological(cell.next_states):
+    if cell.leaf("state", cell.states[0]) in topological(cell.next_states):
         raise FormError(f"nodes: {cell.states[0]!r} is projected, so it is too short to compute with")
 
 
@@ -125,7 +119,7 @@ def _check_chances(cell: Cell, nodes: Sequence[Node]) -> None:
         if not 0 <= node.value < 1:
             raise FormError(f"nodes: {node.op!r} has the rate {node.value!r}, not 0 to less than 1")
         drawn.add(node.name)
-    output = cell.graph.leaf("state", cell.states[0])
+    output = cell.leaf("state", cell.states[0])
     if cell.seen is not output and (cell.seen.op != "dropout" or cell.seen.args != (output,)):
         raise FormError(f"seen: gates see the state {output.name!r}, or a dropout of it")
 

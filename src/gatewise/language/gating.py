@@ -46,7 +46,7 @@ def _distinct(found: Iterator[Gate | None]) -> tuple[Gate, ...]:
 def _sums(cell: Cell) -> Iterator[tuple[Node, Node]]:
     """For each ``k * s + w`` in the next value of a state s: k and w."""
     for state, value in zip(cell.states, cell.next_states, strict=True):
-        old = cell.graph.leaf("state", state)
+        old = cell.leaf("state", state)
         for node in topological([value]):
             if node.op == "add":
                 a, b = node.args

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 COMPARISONS = frozenset({"less", "less_equal"})
@@ -63,7 +63,7 @@ OPERATIONS: dict[str, Callable[..., float]] = {
 
 
 @final
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Node:
     """One term: an operation on `args`, or a leaf. Compared by identity; made only by a `Graph`."""
 
@@ -73,13 +73,24 @@ class Node:
     part: str = ""
     value: float = 0.0
 
+    def __repr__(self) -> str:
+        """One level of the term: written out whole, a term of shared terms is exponentially long."""
+        inner = ", ".join(arg.op for arg in self.args)
+        return f"<{_labelled(self)}({inner})>" if self.args else f"<{_labelled(self)}>"
+
 
 @final
 class Graph:
-    """Makes nodes, each distinct one once."""
+    """Makes nodes, each distinct one once.
 
-    def __init__(self) -> None:
+    It begins with `nodes` and all that they are made of; nodes are immutable, so that several graphs can
+    share them.
+    """
+
+    def __init__(self, nodes: Iterable[Node] = ()) -> None:
         self._nodes: dict[tuple[object, ...], Node] = {}
+        for node in topological(nodes):
+            self._intern(node)
 
     def leaf(self, op: str, name: str, part: str = "") -> Node:
         """The leaf `op` called `name`."""
@@ -98,6 +109,13 @@ class Graph:
                 pass  # log(0), 1/0: left to the machine, which gives infinities and NaN
         return self._simpler(op, args) or self._intern(Node(op, args, name, part, value))
 
+    def own(self, node: Node) -> Node:
+        """A node of another graph as one of this."""
+        own: dict[Node, Node] = {}
+        for inner in topological([node]):
+            own[inner] = self._intern(replace(inner, args=tuple(own[arg] for arg in inner.args)))
+        return own[node]
+
     def _simpler(self, op: str, args: tuple[Node, ...]) -> Node | None:
         a, b = (*args, None, None)[:2]
         if op == "neg" and a is not None and a.op == "neg":
@@ -115,6 +133,9 @@ class Graph:
     def _intern(self, node: Node) -> Node:
         key = (node.op, node.args, node.name, node.part, node.value, math.copysign(1, node.value))
         return self._nodes.setdefault(key, node)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
 
 
 def _is(node: Node, value: float) -> bool:
@@ -143,9 +164,14 @@ def text(outputs: Iterable[Node]) -> str:
     for node in topological(outputs):
         index[node] = len(index)
         args = " ".join(str(index[arg]) for arg in node.args)
-        label = f"{node.name}{node.part and '.' + node.part}"
-        if node.op == "constant" or node.op in VALUED:
-            label += repr(node.value)
-        lines.append(" ".join(filter(None, [str(index[node]), node.op, label, args])))
+        lines.append(" ".join(filter(None, [str(index[node]), _labelled(node), args])))
     lines.append("-> " + " ".join(str(index[node]) for node in outputs))
     return "\n".join(lines)
+
+
+def _labelled(node: Node) -> str:
+    """The operation of a node with everything else that it says but its arguments."""
+    label = f"{node.name}{node.part and '.' + node.part}"
+    if node.op == "constant" or node.op in VALUED:
+        label += repr(node.value)
+    return f"{node.op} {label}".rstrip()

@@ -96,6 +96,11 @@ def _last_name_in(expression: ast.expr) -> str:
     return ""
 
 
+_PARTS = {Kind.GATE: ("",), Kind.SPLIT: ("x", "h"), Kind.INPUT: ("x",)}
+
+Leaf = tuple[str, str, str]  # the operation, name and part of a node without arguments
+
+
 @final
 @dataclass(frozen=True)
 class Parameter:
@@ -113,6 +118,13 @@ class Parameter:
     def sees_state(self) -> bool:
         """Whether it has rows in the recurrent weights."""
         return self.kind in (Kind.GATE, Kind.SPLIT)
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """What stands for it in a graph: a leaf, or one for each part of a `Split`."""
+        if not self.sees_input:
+            return (("vector", self.name, ""),)
+        return tuple(("gate", self.name, part) for part in _PARTS[self.kind])
 
     @property
     def bars(self) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ import copyreg
 import functools
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
-from gatewise.language.cell import Cell
+from gatewise.language.cell import Cell, Origin
 from gatewise.language.form import from_form, to_form
 from gatewise.language.form_reading import FormError
 
@@ -42,8 +43,7 @@ def restored(form: str, module: str, qualname: str, doc: str | None) -> Cell:
 @functools.lru_cache(maxsize=128)  # kernels are looked up by the cell object
 def _new(form: str, module: str, qualname: str, doc: str | None) -> Cell:
     cell = from_form(json.loads(form))
-    cell.__module__, cell.__qualname__, cell.__doc__ = module, qualname, doc
-    return cell
+    return replace(cell, origin=Origin(cell.name, qualname, module, doc))
 
 
 def _text(cell: Cell) -> str:

@@ -25,12 +25,11 @@ def names_free(states: Iterable[str], parameters: Sequence[Parameter], trace: Tr
 
 def all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
     """Refuse parameters that no returned state depends on: they would be learned for nothing."""
-    used = {(node.name, node.part) for node in topological(outputs) if not node.args}
+    used = {(node.op, node.name, node.part) for node in topological(outputs) if not node.args}
     for p in parameters:
-        parts = {Kind.SPLIT: ("x", "h"), Kind.INPUT: ("x",)}.get(p.kind, ("",))
-        for part in parts:
-            if (p.name, part) not in used:
-                label = f"{p.name}.{part}" if p.kind is Kind.SPLIT else p.name
+        for leaf in p.leaves:
+            if leaf not in used:
+                label = f"{p.name}.{leaf[2]}" if p.kind is Kind.SPLIT else p.name
                 trace.fail(
                     f"{p.kind.value} {label!r} is never used in what is returned",
                     "Use it, or take the parameter away",

@@ -72,7 +72,7 @@ def _projection(cell: Cell, hidden_size: int, proj_size: int) -> None:
         raise ValueError("proj_size has to be smaller than hidden_size")
     if cell.projects and not proj_size:
         raise ValueError(f"proj_size must be given for cell {cell.name!r}, whose output is projected.")
-    output = cell.graph.leaf("state", cell.states[0])
+    output = cell.leaf("state", cell.states[0])
     if proj_size and output in topological(cell.next_states):
         raise ValueError(
             f"proj_size must be 0 for cell {cell.name!r}: its body computes with its output {output.name!r}, "

@@ -198,7 +198,7 @@ def _operations(weights: Weights, chance: Chance | None, t: int, rows: Tensor) -
 
 def seen(cell: Cell, outputs: Tensor, weights: Weights, chance: Chance, rows: Tensor) -> Tensor:
     """What the gates see of ``outputs [..., B, P]`` whose ``rows [B]`` are given; the same at every step."""
-    leaf = cell.graph.leaf("state", cell.states[0])
+    leaf = cell.leaf("state", cell.states[0])
     return evaluate([cell.seen], {leaf: outputs}, _operations(weights, chance, 0, rows))[0]
 
 
@@ -229,7 +229,7 @@ def _leaves(
     operations: Mapping[str, Operation],
 ) -> dict[Node, Tensor]:
     """The values of the leaves of one step: the states as they enter it, vectors and pre-activations."""
-    leaf = cell.graph.leaf
+    leaf = cell.leaf
     x = dict(zip(cell.input_gates, from_input.chunk(len(cell.input_gates), -1), strict=True))
     leaves = {leaf("state", name): state for name, state in zip(cell.states, states, strict=True)}
     leaves |= {leaf("vector", name): v for name, v in zip(cell.vectors, weights.vectors, strict=True)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 
 from gatewise.language import Cell, changes
@@ -29,7 +30,8 @@ class _Cells:
 
 
 _cells = _Cells()
-_FOUND = ("input_gates", "state_gates", "vectors", "linears", "takes_chances")  # when first asked for
+# What a cell works out when first asked for: a tracer takes it as it is, if it is there before.
+_WORKED_OUT = [name for name, member in vars(Cell).items() if isinstance(member, cached_property)]
 
 
 def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurrent_dropout: float) -> Cell:
@@ -80,8 +82,8 @@ def _kept(cell: Cell) -> str:
     name = _name(form_of(cell))
     if not hasattr(_cells, name):
         setattr(_cells, name, cell)
-        for found in _FOUND:
-            getattr(cell, found)
+        for name_of in _WORKED_OUT:
+            getattr(cell, name_of)
     return name
 
 

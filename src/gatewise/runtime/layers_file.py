@@ -128,7 +128,7 @@ def _check_options(cell: Cell, options: Mapping[str, Any]) -> None:
         raise FormError(f"zoneout: expected a rate for each state. Got {len(rates)}")
     if cell.projects and not P:
         raise FormError("proj_size: expected a width for the output that the cell projects. Got 0")
-    if P and cell.graph.leaf("state", cell.states[0]) in topological(cell.next_states):
+    if P and cell.leaf("state", cell.states[0]) in topological(cell.next_states):
         raise FormError(f"proj_size: expected 0 for a cell that computes with its output. Got {P}")
     taken = [names.initial(s) for s in cell.states if names.initial(s) in cell.vectors]
     if options["learn_initial_state"] and taken:

@@ -95,7 +95,7 @@ def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[s
 def _check_output(cell: Cell) -> None:
     """Refuse to project what the cell computes with: it would be shorter than the rest."""
     output = cell.states[0]
-    if cell.graph.leaf("state", output) in topological(cell.next_states):
+    if cell.leaf("state", output) in topological(cell.next_states):
         raise ValueError(f"weights holds 'weight_hr_l0': {cell.name!r} computes with its output {output!r}.")
 
 

@@ -73,7 +73,7 @@ def remembered(cell: Cell) -> dict[str, Kept]:
     """
     names, found = names_of(cell), {}
     for state, node in zip(cell.states, cell.next_states, strict=True):
-        old = cell.graph.leaf("state", state)
+        old = cell.leaf("state", state)
         for product, rest in (node.args, node.args[::-1]) if node.op == "add" else ():
             if product.op == "mul" and old in product.args and rest is not old:
                 keep = product.args[product.args[0] is old]

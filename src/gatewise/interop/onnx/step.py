@@ -73,7 +73,7 @@ def step(b: Builder, scanner: Scanner, fed: str, states: Sequence[str]) -> list[
 def _leaves(b: Builder, scanner: Scanner, fed: Sequence[str], states: Sequence[str]) -> dict[Node, str]:
     """The states as they enter the step, vectors and pre-activations."""
     cell, weights = scanner.cell, scanner.weights
-    leaf = cell.graph.leaf
+    leaf = cell.leaf
     x = dict(zip(cell.input_gates, fed, strict=True))
     h = dict(zip(cell.state_gates, _from_state(b, scanner, states[0]), strict=True))
     leaves = {leaf("state", name): state for name, state in zip(cell.states, states, strict=True)}
