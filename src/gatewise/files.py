@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
 _PREFIX, _SUFFIX = ".gatewise-", ".part"
 _MOST_LINKS = 40  # as Linux has it
+_STALE = 3600  # seconds after which nobody writes to an incomplete file any more
 
 
 def part_of(path: Path) -> Path:
@@ -18,10 +20,14 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"{_PREFIX}{token_hex(8)}{_SUFFIX}")
 
 
-def parts_in(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """The incomplete files in a folder: of writers that are at work, or that were killed."""
+def remove_stale_parts(folder: Path) -> None:
+    """Remove incomplete files whose writers were killed."""
     with os.scandir(folder) as entries:
-        yield from (e for e in entries if e.name.startswith(_PREFIX) and e.name.endswith(_SUFFIX))
+        parts = [e for e in entries if e.name.startswith(_PREFIX) and e.name.endswith(_SUFFIX)]
+    for part in parts:
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _STALE:
+                os.unlink(part)
 
 
 def save(path: str | os.PathLike[str], content: bytes) -> None:
@@ -43,18 +49,20 @@ def save(path: str | os.PathLike[str], content: bytes) -> None:
         with open(path, "wb") as file:
             file.write(content)
     else:
-        replace(place, content, status)
+        replace(place, content, like=status)
 
 
-def replace(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
-    """Put a new file in the place of whatever has this name, with the mode and the owner of `like`.
+def replace(path: Path, content: bytes, mode: int = 0o666, like: os.stat_result | None = None) -> None:
+    """Put a new file in the place of whatever has this name, a folder excepted.
+
+    Its mode is `mode` under the umask; or it has the mode and, where possible, the owner of `like`.
 
     Raises:
         OSError: the file cannot be written. No part of it stays.
     """
     part = part_of(path)
     try:
-        with open(part, "xb") as file:
+        with open(part, "xb", opener=partial(os.open, mode=mode)) as file:
             if like:
                 _take_after(part, like)
             file.write(content)

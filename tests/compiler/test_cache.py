@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
-from gatewise.compiler import cache
+from gatewise import Split, Vector, cell, dropout, layer_norm, linear, sigmoid, tanh, zoneout
+from gatewise.compiler import backward, cache, forward, machine
+from gatewise.compiler.plan import plan
+from gatewise.compiler.vector import NUMBERS
+from gatewise.language.changes import without_chance, written_out
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes of folders are POSIX")
 
@@ -34,10 +43,17 @@ def start(setting: str | Path, **environment: str) -> subprocess.Popen[str]:
 
 def ask(setting: str | Path, **environment: str) -> str:
     """What it says."""
+    said, errors = asked(setting, **environment)
+    assert errors == ""
+    return said
+
+
+def asked(setting: str | Path, **environment: str) -> tuple[str, str]:
+    """What it says, and its warnings."""
     process = start(setting, **environment)
     said, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    return said.strip()
+    return said.strip(), errors
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +68,20 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of this process, not made yet."""
     monkeypatch.setenv("GATEWISE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_said", False)
     return tmp_path / "cache"
+
+
+def object_in(folder: Path) -> Path:
+    """The file of the object; another one has its name."""
+    return max(folder.iterdir(), key=lambda file: file.stat().st_size)
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """A private copy of a folder of objects."""
+    shutil.copytree(folder, to)
+    to.chmod(0o700)
+    return to
 
 
 def test_what_one_process_compiles_the_next_one_loads(filled: Path) -> None:
@@ -62,8 +91,8 @@ def test_what_one_process_compiles_the_next_one_loads(filled: Path) -> None:
 @posix
 def test_folder_and_files_belong_to_the_user_alone(filled: Path) -> None:
     assert stat.S_IMODE(filled.stat().st_mode) == 0o700
-    (file,) = filled.iterdir()
-    assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0
+    for file in filled.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0
 
 
 def flipped(content: bytes) -> bytes:
@@ -88,15 +117,134 @@ def test_a_damaged_file_is_not_used(damage: Callable[[bytes], bytes], folder: Pa
     assert cache.get("name") is None
 
 
-def test_a_damaged_file_is_compiled_anew_and_mended(filled: Path, tmp_path: Path) -> None:
-    (file,) = filled.iterdir()
+def test_another_object_under_this_name_is_not_used(folder: Path) -> None:
+    cache.put("this", b"this object")
+    cache.put("other", b"other object")
+    (folder / "this").write_bytes((folder / "other").read_bytes())
+    assert cache.get("this") is None
+    assert cache.get("other") == b"other object"
+
+
+def unreadable(path: Path) -> None:
+    path.touch(mode=0)
+
+
+def linked(path: Path) -> None:
+    path.with_name("elsewhere").write_bytes(b"theirs")
+    path.symlink_to("elsewhere")
+
+
+STRANGE: dict[str, Callable[[Path], None]] = {
+    "a pipe": os.mkfifo if hasattr(os, "mkfifo") else Path.mkdir,
+    "a link": linked,
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "unreadable": unreadable,
+}
+
+
+@posix
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+def test_what_is_no_file_is_replaced(strange: Callable[[Path], None], folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    strange(folder / "name")
+    assert cache.get("name") is None
+    cache.put("name", b"object")
+    assert cache.get("name") == b"object"
+    assert not (folder / "name").is_symlink()
+    if (folder / "elsewhere").exists():
+        assert (folder / "elsewhere").read_bytes() == b"theirs"
+
+
+def test_a_folder_in_the_place_of_an_object_costs_a_compilation(folder: Path) -> None:
+    (folder / "name").mkdir(parents=True, mode=0o700)
+    folder.chmod(0o700)
+    assert cache.get("name") is None
+    with pytest.warns(RuntimeWarning, match="name"):
+        cache.put("name", b"object")
+    assert cache.get("name") is None
+
+
+@pytest.mark.parametrize("which", ["the object", "its name"])
+def test_a_damaged_file_is_compiled_again_and_replaced(filled: Path, tmp_path: Path, which: str) -> None:
+    damaged = copied(filled, tmp_path / "cache")
+    whole = {file.name: file.read_bytes() for file in damaged.iterdir()}
+    file = object_in(damaged)
+    if which == "its name":
+        (file,) = (other for other in damaged.iterdir() if other != file)
+    file.write_bytes(flipped(file.read_bytes()))
+    assert ask(damaged) == ("compiled 42" if which == "the object" else "from the cache 42")
+    assert {file.name: file.read_bytes() for file in damaged.iterdir()} == whole
+
+
+def elf_without(_: bytes) -> bytes:
+    return machine.compile_object("define i64 @question() { ret i64 43 }")
+
+
+@pytest.mark.parametrize("image", [lambda _: b"no object", lambda image: image[:-60], elf_without])
+def test_an_object_that_cannot_be_linked_is_compiled_again(
+    filled: Path, tmp_path: Path, image: Callable[[bytes], bytes]
+) -> None:
+    damaged = copied(filled, tmp_path / "cache")
+    file = object_in(damaged)
     whole = file.read_bytes()
-    damaged = tmp_path / file.name
-    tmp_path.chmod(0o700)
-    damaged.write_bytes(flipped(whole))
-    assert ask(tmp_path) == "compiled 42"
-    assert damaged.read_bytes() == whole
-    assert [*tmp_path.iterdir()] == [damaged]
+    unusable = image(whole[32:])
+    file.write_bytes(hashlib.sha256(file.name.encode() + b"\0" + unusable).digest() + unusable)
+    said, _ = asked(damaged)  # LLVM prints what it misses
+    assert said == "compiled 42"
+    assert file.read_bytes() == whole
+
+
+def test_a_change_of_the_compiler_that_leaves_the_text_alone_compiles_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(key: str) -> None:
+        machine.load(key, lambda: "define i64 @answer() { ret i64 42 }", ["answer"])
+
+    def never(_: str) -> bytes:
+        raise AssertionError("compiled again")
+
+    load("a key of before")
+    monkeypatch.setattr(machine, "compile_object", never)
+    monkeypatch.setattr(cache, "WRITER", "another")
+    load("a key of before")
+    load("another key")
+    monkeypatch.setattr(cache, "ASSEMBLER", "another")
+    with pytest.raises(AssertionError, match="compiled again"):
+        load("a third key")
+
+
+def test_every_source_that_writes_code_is_part_of_the_name() -> None:
+    """Those left out have no function that is called on the way from a cell to a kernel."""
+    here = Path(cache.__file__).parent
+    everything = {*here.rglob("*.py"), *(here.parent / "language").rglob("*.py")}
+    apart = everything - set(cache.sources())
+    assert set(cache.sources()) < everything
+    assert all(source.parent.name != "compiler" for source in apart)
+    called = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            called.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+
+        @cell
+        def fresh(h, c, *, v: Vector, f, n: Split):  # type: ignore[no-untyped-def]
+            f = sigmoid(layer_norm(f)) * v
+            c = zoneout(c, f * c + dropout(n.x, 0.5) + linear(n.h), 0.1)
+            return tanh(c), c
+
+        form = plan(written_out(without_chance(fresh)))
+        for writer in (forward, backward):
+            writer.write(form, NUMBERS["float32"], 4, 16)
+    finally:
+        sys.setprofile(None)
+    assert not called & {str(source) for source in apart}
+    names = {Path(file).name for file in called & {str(source) for source in everything}}
+    assert {"cell.py", "gradient.py", "plan.py", "forward.py", "backward.py"} <= names
 
 
 @posix
@@ -105,16 +253,36 @@ def test_a_folder_that_others_can_write_to_is_left_alone(mode: int, folder: Path
     cache.put("mine", b"object")
     folder.chmod(mode)
     assert cache.get("mine") is None
-    cache.put("another", b"object")
+    with pytest.warns(RuntimeWarning, match="cache: others can write to it"):
+        cache.put("another", b"object")
     assert [file.name for file in folder.iterdir()] == ["mine"]
 
 
 @posix
 def test_an_object_in_such_a_folder_is_not_loaded(filled: Path, tmp_path: Path) -> None:
-    (file,) = filled.iterdir()
-    (tmp_path / file.name).write_bytes(file.read_bytes())
-    tmp_path.chmod(0o777)
-    assert ask(tmp_path) == "compiled 42"
+    others = copied(filled, tmp_path / "cache")
+    others.chmod(0o777)
+    said, warned = asked(others)
+    assert said == "compiled 42"
+    assert warned.count("RuntimeWarning") == 1
+    assert "cache: others can write to it" in warned
+
+
+@posix
+def test_a_folder_of_somebody_else_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.put("mine", b"object")
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    assert cache.get("mine") is None
+    with pytest.warns(RuntimeWarning, match="cache: it belongs to another user"):
+        cache.put("another", b"object")
+    assert [file.name for file in folder.iterdir()] == ["mine"]
+
+
+def test_what_cannot_be_kept_is_said_once(folder: Path) -> None:
+    folder.write_text("no folder")
+    with pytest.warns(RuntimeWarning, match=r"cannot be kept .* Set GATEWISE_CACHE to a folder"):
+        cache.put("name", b"object")
+    cache.put("name", b"object")
 
 
 def test_off_keeps_nothing(tmp_path: Path) -> None:
@@ -125,26 +293,32 @@ def test_off_keeps_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_used_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    assert ask(tmp_path / "file") == ask(tmp_path / "file" / "below") == "compiled 42"
+    for setting in (tmp_path / "file", tmp_path / "file" / "below"):
+        said, warned = asked(setting)
+        assert said == "compiled 42"
+        assert "RuntimeWarning: compiled kernels cannot be kept" in warned
 
 
 @posix
 def test_a_folder_that_cannot_be_written_does_no_harm(folder: Path) -> None:
     """To the administrator, who may write everywhere, it is a folder like any other."""
     folder.mkdir(mode=0o500)
-    cache.put("name", b"object")
+    with warnings.catch_warnings(record=True):
+        cache.put("name", b"object")
     assert cache.get("name") == (b"object" if os.access(folder, os.W_OK) else None)
 
 
 @posix
-def test_a_user_without_a_home_compiles_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_compiles_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_such_user(_: int) -> None:
         raise KeyError
 
     for name in ("GATEWISE_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", no_such_user)
-    cache.put("name", b"object")
+    monkeypatch.setattr(cache, "_said", False)
+    with pytest.warns(RuntimeWarning, match="home directory"):
+        cache.put("name", b"object")
     assert cache.get("name") is None
 
 
@@ -166,6 +340,26 @@ def test_of_too_many_objects_the_least_recently_used_go(
     assert kept == {names[0], names[4], *names[5:], other.name}
 
 
+def test_what_a_killed_writer_left_is_removed_in_time(folder: Path) -> None:
+    cache.put("name", b"object")
+    old, new = folder / ".gatewise-0123456789abcdef.part", folder / ".gatewise-fedcba9876543210.part"
+    old.touch()
+    new.touch()  # somebody may be at work on it
+    os.utime(old, (time.time() - 7200,) * 2)
+    cache.put("name", b"object")
+    assert {file.name for file in folder.iterdir()} == {"name", new.name}
+
+
+def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(RuntimeWarning, match="No space left on device"):
+        cache.put("name", b"object")
+    assert not [*folder.iterdir()]
+
+
 def test_what_cannot_be_marked_as_used_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read_only(_: Path) -> None:
         raise PermissionError
@@ -179,7 +373,7 @@ def test_processes_that_start_at_once_all_get_an_answer(tmp_path: Path) -> None:
     processes = [start(tmp_path / "cache") for _ in range(4)]
     said = [process.communicate(timeout=60)[0].strip() for process in processes]
     assert set(said) <= {"compiled 42", "from the cache 42"}
-    assert len([*(tmp_path / "cache").iterdir()]) == 1
+    assert len([*(tmp_path / "cache").iterdir()]) == 2
     assert ask(tmp_path / "cache") == "from the cache 42"
 
 
@@ -201,5 +395,10 @@ def test_the_folder_is_that_of_the_user_unless_it_is_moved(
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache.folder() == tmp_path / "gatewise"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache.folder() == Path.home() / ".cache" / "gatewise"
+    monkeypatch.setenv("GATEWISE_CACHE", "~/kernels")
+    assert cache.folder() == Path.home() / "kernels"
+    monkeypatch.delenv("GATEWISE_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.folder() == Path.home() / ".cache" / "gatewise"

@@ -1,10 +1,10 @@
 """Compiled objects on disk, so that a kernel is compiled once on a machine and not once in a process.
 
 Objects lie in ``$GATEWISE_CACHE``, or in the user's cache folder, one file each, named by what they were
-made from. The folder belongs to the user alone (mode 0700); a file carries the hash of its content and is
-used only if that is right. Of more than a thousand objects those that were not used for longest are removed.
-``GATEWISE_CACHE=off`` keeps nothing. A folder that cannot be used, or that others can write to, is left
-alone: then kernels are compiled anew, which costs time and nothing else.
+made from. The folder belongs to the user alone (mode 0700). A file carries the hash of its name and its
+content; one that is damaged, or was another's, is compiled again and replaced. Beyond 2000 files the least
+recently used are removed. A folder that cannot be used, or that others can write to, is left alone, which is
+said once: then each process compiles for itself. ``GATEWISE_CACHE=off`` keeps nothing.
 """
 
 from __future__ import annotations
@@ -15,31 +15,48 @@ import os
 import re
 import stat
 import sys
-import tempfile
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import llvmlite
 
+from gatewise import files
 from gatewise._version import __version__
 
 _HASH = 32  # bytes of the SHA-256 in front of the object
-_MOST = 1000  # objects, some 50 kB each
+_MOST = 2000  # files: objects, some 50 kB each, and the names of objects
 _NAME = re.compile("[0-9a-f]{64}")  # of an object; other files in the folder are not ours
+# Never follow a link to somebody else's file, never wait for who writes to a pipe.
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+# Modules of the language about printing and storing cells: no kernel depends on them.
+_APART = ("form", "mathml", "pickling", "printing", "writing")
 
 
-def _sources() -> str:
-    """A hash of the compiler itself, so that changing it never meets an old object."""
-    here = Path(__file__).parent
-    files = sorted([*here.glob("*.py"), *(here.parent / "language").glob("*.py")])
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+def sources() -> list[Path]:
+    """The files that decide what code a cell becomes."""
+    compiler = Path(__file__).parent
+    language = compiler.parent / "language"
+    return [
+        *sorted(compiler.rglob("*.py")),
+        *sorted(f for f in language.rglob("*.py") if not f.relative_to(language).parts[0].startswith(_APART)),
+    ]
 
 
-_SOURCES = _sources()  # read as the modules are: a file that changes later is not what this process runs
+def _hash_of(paths: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+# Read as the modules are imported: a file that changes later is not what this process runs.
+WRITER = _hash_of(sources())  # what writes LLVM text
+ASSEMBLER = _hash_of(
+    Path(__file__).with_name(f"{name}.py") for name in ("host", "machine")
+)  # and compiles it
 
 
 def digest(*parts: str) -> str:
     """A name for what is made from `parts` by this version of the package and of llvmlite."""
-    whole = "\0".join((__version__, _SOURCES, llvmlite.__version__, *parts))
+    whole = "\0".join((__version__, llvmlite.__version__, *parts))
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -49,65 +66,98 @@ def folder() -> Path | None:
     if setting == "off":
         return None
     if setting:
-        return Path(setting)
+        return Path(setting).expanduser()
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
-        base = os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        base = base if os.path.isabs(base) else "~/.cache"  # as its specification asks
     return Path(base).expanduser() / "gatewise"
 
 
 def get(name: str) -> bytes | None:
     """The object kept under `name`, if there is one and it is whole."""
-    at = _private_folder()
-    if at is None:
-        return None
-    with contextlib.suppress(OSError):
-        content = (at / name).read_bytes()
-        if hashlib.sha256(content[_HASH:]).digest() == content[:_HASH]:
-            _mark_used(at / name)
+    with contextlib.suppress(OSError, RuntimeError):
+        at = _private_folder()
+        content = _read(at / name) if at else b""
+        if at and content[:_HASH] == _checksum(name, content[_HASH:]):
+            with contextlib.suppress(OSError):
+                os.utime(at / name)  # the last use
             return content[_HASH:]
     return None
 
 
-def _mark_used(file: Path) -> None:
-    with contextlib.suppress(OSError):
-        os.utime(file)
-
-
 def put(name: str, image: bytes) -> None:
-    """Keep an object; another process sees all of it or nothing."""
-    at = _private_folder()
-    if at is None:
-        return
-    with contextlib.suppress(OSError):
-        handle, temporary = tempfile.mkstemp(dir=at)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(image).digest() + image)
-        os.replace(temporary, at / name)
-        _remove_unused(at)
+    """Keep an object; another process sees all of it or nothing. Where that is not possible, say so once."""
+    try:
+        at = _private_folder()
+        if at:
+            files.replace(at / name, _checksum(name, image) + image, mode=0o600)
+            _clean(at)
+    except (OSError, RuntimeError) as error:
+        _say_once(error)
 
 
-def _remove_unused(at: Path) -> None:
-    """Remove the objects that were used least recently, where there are too many."""
-    objects = [entry for entry in os.scandir(at) if _NAME.fullmatch(entry.name)]
+def _checksum(name: str, image: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\0" + image).digest()
+
+
+def _read(path: Path) -> bytes:
+    """A regular file; nothing of anything else."""
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | _FLAGS)) as file:
+        return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+
+
+def _clean(at: Path) -> None:
+    """Remove the objects that were used least recently, where there are too many, and what was cut short."""
+    files.remove_stale_parts(at)
+    with os.scandir(at) as entries:
+        objects = [entry for entry in entries if _NAME.fullmatch(entry.name)]
     if len(objects) > _MOST:
-        for entry in sorted(objects, key=lambda entry: entry.stat().st_mtime_ns)[: len(objects) - _MOST]:
-            os.unlink(entry)
+        for entry in sorted(objects, key=_last_use)[: len(objects) - _MOST]:
+            with contextlib.suppress(OSError):
+                os.unlink(entry)
+
+
+def _last_use(entry: os.DirEntry[str]) -> int:
+    with contextlib.suppress(OSError):  # another process may have removed it
+        return entry.stat(follow_symlinks=False).st_mtime_ns
+    return 0
 
 
 def _private_folder() -> Path | None:
-    """The folder, made if need be, provided that nobody else can write to it."""
-    try:
-        at = folder()
-        if at is None:
-            return None
-        at.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """The folder, made if need be; None where nothing is kept.
+
+    Raises:
+        OSError: it cannot be made, or others can write to it.
+        RuntimeError: the user has no home.
+    """
+    at = folder()
+    if at is None:
+        return None
+    at.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name == "posix":
         status = at.stat()
-    except (OSError, RuntimeError):
-        return None
-    if os.name == "posix" and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022):
-        return None
+        if status.st_uid != os.getuid():
+            raise PermissionError(None, "it belongs to another user", str(at))
+        if stat.S_IMODE(status.st_mode) & 0o022:
+            raise PermissionError(None, "others can write to it", str(at))
     return at
+
+
+_said = False
+
+
+def _say_once(error: OSError | RuntimeError) -> None:
+    global _said
+    if not _said:
+        _said = True
+        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        warnings.warn(
+            f"compiled kernels cannot be kept for the next process ({why}). Set GATEWISE_CACHE to a folder "
+            "of your own, or to off.",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -109,18 +109,38 @@ def load(key: str, write: Callable[[], str], functions: Iterable[str]) -> Loaded
     with _lock:
         loaded = _loaded.get(key)
         if loaded is None:
-            loaded = _loaded[key] = Loaded(_object(key, write), list(functions))
+            loaded = _loaded[key] = _load(key, write, list(functions))
         _free_unused()
         return loaded
 
 
-def _object(key: str, write: Callable[[], str]) -> bytes:
-    name = cache.digest(key, host().cpu, host().features, *map(str, llvm.llvm_version_info))
+def _load(key: str, write: Callable[[], str], functions: list[str]) -> Loaded:
+    """On disk an object has the name of its LLVM text, and that name is found by the key.
+
+    So a change of the compiler that leaves the text of a kernel alone costs the writing and no compilation.
+    """
+    target = (host().cpu, host().features, *map(str, llvm.llvm_version_info))
+    by_key = cache.digest(cache.WRITER, key, *target)
+    known = cache.get(by_key)
+    loaded = _from_disk(known.hex(), functions) if known else None
+    if loaded is None:
+        text = write()
+        name = cache.digest(cache.ASSEMBLER, text, *target)
+        loaded = _from_disk(name, functions)
+        if loaded is None:
+            image = compile_object(text)
+            loaded = Loaded(image, functions)
+            cache.put(name, image)
+        cache.put(by_key, bytes.fromhex(name))
+    return loaded
+
+
+def _from_disk(name: str, functions: list[str]) -> Loaded | None:
     image = cache.get(name)
-    if image is None:
-        image = compile_object(write())
-        cache.put(name, image)
-    return image
+    try:
+        return Loaded(image, functions) if image else None
+    except RuntimeError:  # LLVM cannot link it
+        return None
 
 
 def loaded_modules() -> int:
