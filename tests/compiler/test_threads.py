@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gatewise.compiler.threads import available, pool
+from gatewise.compiler.pool import pool
+from gatewise.compiler.threads import available
 
 ROOT = Path(__file__).parents[2]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -21,6 +22,7 @@ import numpy as np
 from gatewise import cells
 from gatewise.compiler import entry, machine
 from gatewise.compiler.program import compiled
+from gatewise.compiler.pool import pool
 from gatewise.compiler.threads import available, openmp
 from tests.compiler.problems import problem
 from tests.compiler.running import assert_same_bits, run
@@ -62,6 +64,74 @@ def test_all_wanted_threads_are_available_in_a_process_that_was_not_forked() -> 
 def test_the_pool_is_made_once_and_has_a_thread_for_each_core() -> None:
     assert pool() is pool()
     assert pool()._max_workers == (os.cpu_count() or 1)
+
+
+def test_without_openmp_the_caller_depends_on_no_helper() -> None:
+    """Same bits whether the pool's threads come, are busy, or start no more at the end of the interpreter."""
+    succeeds("""
+assert openmp() is None
+expected = run(p)
+for threads in (2, 3, 7):
+    assert_same_bits(run(p, threads=threads), expected)
+with ThreadPoolExecutor(3) as callers:
+    for results in callers.map(lambda _: run(p, threads=3), range(6)):
+        assert_same_bits(results, expected)
+free = threading.Event()
+busy = [pool().submit(free.wait) for _ in range(pool()._max_workers)]
+assert_same_bits(run(p, threads=3), expected)
+free.set()
+pool().shutdown()
+assert_same_bits(run(p, threads=3), expected)
+""")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_without_openmp_ctrl_c_leaves_no_thread_in_memory_that_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Signals at any moment, also two in a row; memory is unmapped when arrays are freed."""
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4096")
+    succeeds("""
+import os, random, signal
+from tests.compiler.running import Call
+
+p = problem(cells.lstm, 20, 64, 16, 64)
+kernels = compiled(p.cell, "float32")
+armed, caught = False, 0
+
+def interrupt(*_):
+    if armed:
+        raise KeyboardInterrupt
+
+def shoot():
+    choose = random.Random(1)
+    while caught < 200:
+        time.sleep(choose.random() * 0.01)
+        for _ in range(choose.choice((1, 2))):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(choose.random() * 1e-4)
+
+def compute():
+    global armed, caught
+    try:
+        armed = True
+        Call(p, kernels, threads=4).forward(True, ())
+        armed = False
+    except KeyboardInterrupt:
+        armed = False
+        caught += 1
+
+assert openmp() is None
+Call(p, kernels, threads=4).forward(True, ())  # compiled before the first signal
+signal.signal(signal.SIGINT, interrupt)
+shooting = threading.Thread(target=shoot)
+shooting.start()
+while shooting.is_alive():
+    try:
+        compute()
+    except KeyboardInterrupt:  # the second of two
+        armed = False
+""")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="OpenMP is looked for on Linux only")

@@ -18,7 +18,8 @@ from gatewise.compiler import backward, entry, forward, machine, outer
 from gatewise.compiler.arguments import Arguments, Blank
 from gatewise.compiler.host import host
 from gatewise.compiler.plan import plan
-from gatewise.compiler.threads import available, openmp, pool
+from gatewise.compiler.pool import run_parts
+from gatewise.compiler.threads import available, openmp
 from gatewise.compiler.vector import NUMBERS, Number
 from gatewise.language import Cell
 from gatewise.language.graph import text
@@ -50,6 +51,7 @@ class Program:
         self._many = loaded.function("many", array)
         self.prepare = loaded.function("prepare", array)
         self.part = loaded.function("part", array, index, index)
+        self._part = loaded.address["part"]
 
     def __call__(self, threads: int, fields: Mapping[str, int]) -> None:
         """Run on so many threads."""
@@ -61,9 +63,7 @@ class Program:
             self._run(ctypes.addressof(array))
             return
         self.prepare(ctypes.addressof(array))
-        parts = [pool().submit(self.part, ctypes.addressof(array), i, threads) for i in range(threads)]
-        for part in parts:
-            part.result()
+        run_parts(self._part, ctypes.addressof(array), threads)
 
     def side_by_side(self, threads: int, calls: Sequence[Mapping[str, int]]) -> None:
         """Run several calls at once, each on one thread; one after another where there is no OpenMP.

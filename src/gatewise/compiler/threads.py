@@ -1,8 +1,8 @@
 """The threads that kernels run on.
 
 Where an OpenMP library with GNU's interface is loaded (torch brings one), kernels run on its threads: a pool
-of our own would fight its spinning workers for the cores. Elsewhere a small pool serves. In a forked
-child OpenMP's threads are gone and its library would wait for them, so a child computes on one thread.
+of our own would fight its spinning workers for the cores. Elsewhere a small pool serves (see `pool`). In a
+forked child OpenMP's threads are gone and its library would wait for them: it computes on one thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import ctypes
 import functools
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -70,9 +69,3 @@ def _loaded_libraries() -> set[str]:
         return set()
     paths = (line.split(maxsplit=5)[-1].strip() for line in maps.read_text().splitlines() if "/" in line)
     return {path for path in paths if "omp" in os.path.basename(path) and ".so" in path}
-
-
-@functools.cache
-def pool() -> ThreadPoolExecutor:
-    """Threads for processes without OpenMP."""
-    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="gatewise")
