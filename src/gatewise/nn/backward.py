@@ -16,6 +16,7 @@ from gatewise.language.graph import Node
 from gatewise.nn import eager
 from gatewise.nn.call import Call
 from gatewise.nn.layout import Key, Parts, Way
+from gatewise.nn.memory import in_rows
 from gatewise.nn.packed_steps import Table
 from gatewise.nn.problem import Problem
 
@@ -55,12 +56,14 @@ class Backward(Problem):
         in_place = in_place and not _graph_is_kept()
         super().__init__(call, tensors, in_place, needed[0])
         self.needed = needed
-        self.gates, means, *self.state_steps = tape
+        self.gates, means, *state_steps = tape
         plan = self.cell.plan
         if plan.keeps:
+            self.gates = self.taken_back(self.gates, plan.gates * self.H)
             self.hand_over("gates", self.gates)
         if plan.forward.means:
-            self.hand_over("means", means)
+            self.means = self.taken_back(means, len(plan.forward.means))
+            self.hand_over("means", self.means)
         self.slots = len(plan.slots)
         in_place = in_place and plan.overwrites
         self.derivatives = self.gates if in_place else self.sequence(plan.derivatives * self.H)
@@ -71,6 +74,8 @@ class Backward(Problem):
         if call.cell.vectors:
             self.by_vectors = self.x.new_zeros(self.B, len(plan.by_vectors) * self.H)
             self.fields["by_vectors"] = self.by_vectors.data_ptr()
+        widths = [self.P, *[self.H] * (len(state_steps) - 1)]
+        self.state_steps = [self.taken_back(*pair) for pair in zip(state_steps, widths, strict=True)]
         for name, steps in zip(call.cell.states, self.state_steps, strict=True):
             self.hand_over(f"out_{name}", steps)
         self._give_output_derivative(by_results[0])
@@ -84,7 +89,7 @@ class Backward(Problem):
         if dout is None:
             self.fields["dout"], self.fields["dout.t"], self.fields["dout.b"] = self.zeros.data_ptr(), 0, 0
             return
-        self.dout = dout if dout.stride(-1) == 1 else dout.contiguous()
+        self.dout = in_rows(self._fitting(dout, (*self.x.shape[:-1], self.P)))
         self.give("dout", self.dout)
 
     def _give_carries(self, by_finals: Sequence[Tensor | None]) -> None:
@@ -92,15 +97,24 @@ class Backward(Problem):
         self.carries: list[Tensor] = []
         self.by_restart: list[Tensor] = []
         for n, (name, by_final) in enumerate(zip(self.call.cell.states, by_finals, strict=True)):
+            shape = self.B, self.H if n else self.P
             if by_final is None:
-                carry = self.x.new_zeros(self.B, self.H if n else self.P)
+                carry = self.x.new_zeros(shape)
             else:
-                carry = by_final.clone(memory_format=torch.contiguous_format)
+                carry = self._fitting(by_final, shape).clone(memory_format=torch.contiguous_format)
             self.carries.append(carry)
             self.fields[f"carry_{name}"] = carry.data_ptr()
             if self.call.reset is not None and self.call.given:
                 self.by_restart.append(torch.zeros_like(carry))
                 self.fields[f"danew_{name}"] = self.by_restart[-1].data_ptr()
+
+    def _fitting(self, gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if gradient.shape != shape or gradient.dtype != self.x.dtype:
+            came = f"{gradient.dtype} {tuple(gradient.shape)}"
+            raise RuntimeError(
+                f"The gradient of a result {shape} must be {self.x.dtype} like it. Got {came}."
+            )
+        return gradient
 
     def gradients(self) -> Iterator[Tensor | None]:
         """By each tensor of the call, None where it is not needed."""

@@ -229,6 +229,45 @@ def row_lengths(lengths: Tensor | Sequence[int], B: int, T: int) -> Tensor:
     return found.long()
 
 
+def matrices(cell: Cell, weight_ih: Tensor, weight_hh: Tensor) -> None:
+    """The weights from which the number of units is read; the kernels compare the shapes of all others."""
+    if weight_ih.dim() != 2 or weight_hh.dim() != 2 or weight_ih.size(0) < len(cell.input_gates):
+        raise RuntimeError(
+            f"{cell.name}: weight_ih must have shape ({len(cell.input_gates)} * hidden_size, input_size), "
+            f"and weight_hh must be a matrix. Got {tuple(weight_ih.shape)} and {tuple(weight_hh.shape)}."
+        )
+
+
+def batch_sizes(sizes: Tensor, N: int) -> Tensor:
+    """How many of the N rows of packed data each step has: not more than the step before, at least one."""
+    expected = f"batch_sizes of a PackedSequence must be int64 on the CPU, [T], and add up to its {N} rows, "
+    if sizes.dtype != torch.int64 or sizes.dim() != 1 or not sizes.is_cpu:
+        came = f"{sizes.dtype} of shape {tuple(sizes.shape)} on {sizes.device}"
+        raise RuntimeError(f"{expected}none of them larger than the one before. Got {came}.")
+    # As NumPy's, which takes less time than torch for so few numbers.
+    numbers = sizes.numpy()
+    if not len(numbers) or numbers[-1] < 1 or numbers.sum() != N or (numbers[1:] > numbers[:-1]).any():
+        raise RuntimeError(f"{expected}none of them larger than the one before or 0. Got {numbers.tolist()}.")
+    return sizes
+
+
+def row_order(order: Tensor | None, B: int) -> Tensor:
+    """Which of the B rows of a batch each row of packed data is, ``[B]`` on the CPU."""
+    if order is None:
+        return torch.arange(B, device="cpu")
+    found = order.cpu()
+    if (
+        found.dtype != torch.int64
+        or found.shape != (B,)
+        or not torch.equal(found.sort()[0], row_order(None, B))
+    ):
+        raise RuntimeError(
+            f"sorted_indices of a PackedSequence must hold each of 0 to {B - 1} once, as int64. "
+            f"Got {order.tolist()}."
+        )
+    return found
+
+
 def reset_mask(reset: Tensor, x: Tensor) -> None:
     """Where rows start anew: a boolean for each step and row of ``x [T, B, I]``."""
     if not isinstance(reset, Tensor) or reset.dtype != torch.bool:

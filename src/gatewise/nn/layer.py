@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gatewise.language import Cell
 from gatewise.language.changes import with_options
-from gatewise.nn import tracing
+from gatewise.nn import checks, tracing
 from gatewise.nn.chance import Chance, drawn
 from gatewise.nn.edited import Edited
 from gatewise.nn.listening import here
@@ -99,9 +99,11 @@ class Layer(nn.Module):
             found = self._parameters.get(name + suffix)  # faster than an attribute, which may be computed
             return getattr(self, name + suffix) if found is None else found
 
+        weight_ih, weight_hh = get("weight_ih"), get("weight_hh")
+        checks.matrices(self.cell, weight_ih, weight_hh)
         return Weights(
-            get("weight_ih"),
-            get("weight_hh"),
+            weight_ih,
+            weight_hh,
             get("bias_ih") if self.bias else None,
             get("bias_hh") if self.bias else None,
             tuple(get(name) for name in self.cell.vectors),

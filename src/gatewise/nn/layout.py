@@ -6,11 +6,14 @@ kernels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, final
 
 from gatewise.compiler.arguments import Blank
 from gatewise.compiler.program import CompiledCell, Program, Team, room, split
+from gatewise.language import Cell
+from gatewise.runtime.arrays import Shape
+from gatewise.runtime.weights import shapes
 
 _MOST = 32  # layouts, of some 8 kB each, that are kept with the kernels of a cell
 
@@ -81,6 +84,7 @@ class Layout(NamedTuple):
         program: the kernel.
         fields: all its fields, without addresses.
         given: the fields of the tensors that a call is given after x; None where it has none for it.
+        names, shapes: what these tensors are called, and the shapes in which the kernel reads them.
         ways: how the walk goes through sequences; where it begins in bytes.
         scratch: where its arrays lie in scratch memory, in bytes.
         room: how many elements of it there must be.
@@ -92,6 +96,8 @@ class Layout(NamedTuple):
     program: Program
     fields: Blank
     given: tuple[str | None, ...]
+    names: tuple[str, ...]
+    shapes: list[Shape]
     ways: Mapping[str, Way]
     scratch: Mapping[str, int]
     room: int
@@ -137,19 +143,31 @@ def _lay_out(kernels: CompiledCell, key: Key, find: Find) -> Layout:
     if key.packed or key.resets:
         scratch |= {f"entering_{name}": B * width for name, width in widths.items()}
     blank = parts.program.arguments.blank(fields | parts.fields)
+    names, expected = zip(*given(cell, key), strict=True)
     return Layout(
         key.sizes, team, parts.chunk, parts.program, blank,
-        tuple(name if name in blank else None for name in _given(kernels, key)),
+        tuple(name if name in blank else None for name in names), names, list(expected),
         {name: way._replace(first=way.first * itemsize) for name, way in parts.ways.items()},
         split(0, scratch, itemsize), room(scratch, itemsize),
     )  # fmt: skip
 
 
-def _given(kernels: CompiledCell, key: Key) -> Iterable[str]:
-    """The fields of what a call is given after x, in the order of `gatewise.nn.call.flat`."""
-    cell = kernels.plan.cell
-    yield from ("w_ih", "w_hh", *("b_ih", "b_hh") * key.biased)
-    yield from (f"vector_{name}" for name in cell.vectors)
-    yield from ("w_hr",) * cell.projects
-    yield from ("w_linear", *("b_linear",) * key.biased) if cell.linears else ()
-    yield from (f"init_{name}" for name in cell.states if key.given)
+def given(cell: Cell, key: Key) -> Iterator[tuple[str, Shape]]:
+    """The field and the shape of each tensor of a call after x, in the order of `gatewise.nn.call.flat`."""
+    _, B, I, H, P = key.sizes
+    shaped = shapes(cell, I, H, key.biased, P if cell.projects else 0)
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        if name in shaped:
+            yield _field(name), shaped[name]
+    yield from ((f"vector_{name}", (H,)) for name in cell.vectors)
+    for name in ("weight_hr", "weight_linear", "bias_linear"):
+        if name in shaped:
+            yield _field(name), shaped[name]
+    if key.given:
+        yield from ((f"init_{name}", (B, H if n else P)) for n, name in enumerate(cell.states))
+
+
+def _field(weight: str) -> str:
+    """The field of a weight: "w_ih" of "weight_ih"."""
+    kind, _, side = weight.partition("_")
+    return f"{kind[0]}_{side}"

@@ -1,4 +1,4 @@
-"""Memory that lives as long as a thread, for what every call needs and no call keeps."""
+"""Tensors as memory holds them, and memory that lives as long as a thread."""
 
 from __future__ import annotations
 
@@ -20,6 +20,46 @@ class _Kept(threading.local):
 _kept = _Kept()
 _ZEROS = -1  # a lane of their own
 _MOST = 1 << 26  # bytes that are kept; larger memory is given back after the call
+
+
+def stored(tensor: Tensor) -> Tensor:
+    """The tensor itself, whose elements its storage holds.
+
+    Raises:
+        RuntimeError: it does not hold them all.
+    """
+    held = tensor.untyped_storage().nbytes()
+    if (held != tensor.nbytes or tensor.storage_offset()) and held < _reach(tensor):
+        raise RuntimeError(
+            f"A tensor of shape {tuple(tensor.shape)} needs {_reach(tensor)} bytes of storage. Its storage "
+            f"holds {held}: it was resized, as by untyped_storage().resize_(0)."
+        )
+    return tensor
+
+
+def in_rows(tensor: Tensor) -> Tensor:
+    """A stored tensor, copied unless its last axis is contiguous."""
+    tensor = stored(tensor)
+    return tensor if tensor.stride(-1) == 1 and not tensor.is_neg() else _copied(tensor)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A stored tensor, copied unless it is contiguous."""
+    tensor = stored(tensor)
+    return tensor if tensor.is_contiguous() and not tensor.is_neg() else _copied(tensor)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    # The memory of a negated view, such as part of a conjugate, has the other sign.
+    return tensor.resolve_neg().contiguous()
+
+
+def _reach(tensor: Tensor) -> int:
+    """How many bytes of its storage a tensor needs."""
+    if not tensor.numel():
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return int(tensor.storage_offset() + last + 1) * tensor.itemsize
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from gatewise.nn import checks
 from gatewise.nn.packed_steps import PackedSteps
 
 
@@ -56,12 +57,14 @@ class Packing:
 
     @classmethod
     def of(cls, packed: PackedSequence) -> Packing:
-        """Of a sequence that is packed already."""
-        B = int(packed.batch_sizes[0])
-        order = (
-            torch.arange(B, device="cpu") if packed.sorted_indices is None else packed.sorted_indices.cpu()
-        )
-        return cls(len(packed.batch_sizes), B, packed.batch_sizes, order)
+        """Of a sequence that is packed already, and stays as it is if that is changed.
+
+        Raises:
+            RuntimeError: its parts do not fit each other.
+        """
+        batch_sizes = checks.batch_sizes(packed.batch_sizes, len(packed.data)).clone()
+        B = int(batch_sizes[0])
+        return cls(len(batch_sizes), B, batch_sizes, checks.row_order(packed.sorted_indices, B))
 
     def pack(self, padded: Tensor, batch_first: bool) -> Tensor:
         """``padded [T, B, ...]`` (``[B, T, ...]`` with `batch_first`) as packed data ``[N, ...]``."""

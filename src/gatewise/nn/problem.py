@@ -7,6 +7,7 @@ of strides, and the second direction of a layer is the same kernel with time str
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from gatewise.compiler.threads import available
 from gatewise.nn.call import Call
 from gatewise.nn.layout import Find, Key, Sizes, Way, layout
 from gatewise.nn.listening import here
-from gatewise.nn.memory import scratch, zeros
+from gatewise.nn.memory import in_rows, scratch, stored, whole, zeros
 from gatewise.nn.obstacles import COMPILED
 from gatewise.nn.weights import Weights
 
@@ -33,12 +34,14 @@ class Problem:
     def __init__(self, call: Call, tensors: Sequence[Tensor], *options: bool) -> None:
         self.call = call
         x, *others = tensors
-        self.x = x if x.stride(-1) == 1 else x.contiguous()
-        self.others = [tensor.contiguous() for tensor in others]
+        self.x = in_rows(x)
+        self.others = [whole(tensor) for tensor in others]
         self.cell = compiled(call.cell, COMPILED[x.dtype])
         self.packed = call.steps
         self.layout = layout(self.cell, self._key(options), type(self).find)
         self.T, self.B, self.I, self.H, self.P = self.layout.sizes
+        if [tensor.shape for tensor in self.others] != self.layout.shapes:
+            self._refuse_shapes()
         self.fields = Blank(self.layout.fields)
         for name, tensor in zip(self.layout.given, self.others, strict=True):
             if name is not None:
@@ -51,7 +54,7 @@ class Problem:
         if self.packed is not None:
             for name in ("starts", "counts"):
                 self.fields[name] = getattr(self.packed, name).ctypes.data
-            self.fields |= {"rows": address(call.padding.order)} if call.padding else {}
+            self.fields |= {"rows": call.padding.order.data_ptr()} if call.padding else {}
         if call.reset is not None:
             self._give_resets(call.reset)
             self._give_beginnings("anew", call.restart or self.states)
@@ -68,14 +71,27 @@ class Problem:
             B, T, I = x.shape
         else:
             T, B, I = x.shape
-        sizes = Sizes(T, B, I, weight_ih.size(0) // len(call.cell.input_gates), weight_hh.size(1))
+        sizes = Sizes(T, B, I, len(weight_ih) // len(call.cell.input_gates), weight_hh.size(1))
         packed, padded, resets = (some is not None for some in (self.packed, call.padding, call.reset))
         return Key(
             options, sizes, x.stride(), available(torch.get_num_threads()),
             call.reverse, call.batch_first, packed, padded, call.biased, call.given, resets,
         )  # fmt: skip
 
+    def _refuse_shapes(self) -> NoReturn:
+        names = [name.replace("w_", "weight_").replace("b_", "bias_") for name in self.layout.names]
+        wrong = next(n for n, tensor in enumerate(self.others) if tensor.shape != self.layout.shapes[n])
+        raise RuntimeError(
+            f"{self.call.cell.name}: {names[wrong]} must have shape {self.layout.shapes[wrong]} beside "
+            f"weight_ih {tuple(self.others[0].shape)} and input {tuple(self.x.shape)}. "
+            f"Got {tuple(self.others[wrong].shape)}."
+        )
+
     def _give_resets(self, reset: Tensor) -> None:
+        if reset.shape != self._steps_and_rows or reset.dtype != torch.bool:
+            came = f"{reset.dtype} {tuple(reset.shape)}"
+            raise RuntimeError(f"reset must be booleans of shape {tuple(self._steps_and_rows)}. Got {came}.")
+        reset = stored(reset)
         if self.packed is None:
             self.give("resets", reset)
         else:
@@ -84,7 +100,7 @@ class Problem:
     def _give_beginnings(self, array: str, states: Sequence[Tensor]) -> None:
         """What rows begin from; not given, a single row of zeros that is read for every row of the batch."""
         for n, name in enumerate(self.call.cell.states):
-            self.fields[f"{array}_{name}"] = address(states[n] if states else self.zeros)
+            self.fields[f"{array}_{name}"] = (states[n] if states else self.zeros).data_ptr()
             if not states:
                 self.fields[f"{array}_{name}.b"] = 0
 
@@ -115,8 +131,26 @@ class Problem:
 
     def sequence(self, width: int) -> Tensor:
         """An uninitialised sequence in the layout of x, so wide; packed where rows have different lengths."""
+        return self._fresh((*self._steps_and_rows, width))
+
+    @property
+    def _steps_and_rows(self) -> tuple[int, ...]:
         padding = self.call.padding
-        return self._fresh((*self.x.shape[:-1], width) if padding is None else (padding.size, width))
+        return self.x.shape[:-1] if padding is None else (padding.size,)
+
+    def taken_back(self, kept: Tensor, width: int) -> Tensor:
+        """A `sequence` that was saved for backward; hooks on saved tensors may return what they like.
+
+        Raises:
+            RuntimeError: it has another shape or type.
+        """
+        expected = (*self._steps_and_rows, width)
+        if kept.shape != expected or kept.dtype != self.x.dtype:
+            raise RuntimeError(
+                f"{self.call.cell.name}: a tensor saved for backward must come back as {self.x.dtype} of "
+                f"shape {expected}. Got {kept.dtype} {tuple(kept.shape)}."
+            )
+        return whole(kept)
 
     def outside(self, width: int) -> Tensor:
         """A sequence that is handed out: one as x is; padded, zeros past the end of a row."""
@@ -165,8 +199,3 @@ def run(*problems: Problem) -> None:
         return
     for problem in problems:
         problem.layout.program(problem.team.threads, problem.fields)
-
-
-def address(tensor: Tensor | None) -> int:
-    """Where its elements are; 0 for None."""
-    return 0 if tensor is None else tensor.data_ptr()
