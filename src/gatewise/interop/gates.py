@@ -72,7 +72,9 @@ def to_order(
 
 def blocks(names: Sequence[str], stacked: Tensor) -> dict[str, Tensor]:
     """What lies one below another, by name."""
-    return dict(zip(names, stacked.chunk(len(names)), strict=True))
+    size = len(stacked) // len(names)
+    # Slices, unlike chunks, are constants to the exporters of torch if the whole is one.
+    return {name: stacked[k * size : (k + 1) * size] for k, name in enumerate(names)}
 
 
 def _joined(parts: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:

@@ -121,9 +121,9 @@ def scan(
     recorded: list[tuple[Tensor, ...]] = []
     walk = list(zip(steps, resets, strict=True))
     for t, (step, anew) in enumerate(reversed(walk) if reverse else walk):
-        entering = _entering(states, restart, step.size(0), anew)
+        entered = entering(states, restart, step.size(0), anew)
         operations = _operations(weights, chance, t, torch.arange(step.size(0), device=step.device))
-        after, kept = _step(cell, step, weights, entering, record, operations)
+        after, kept = _step(cell, step, weights, entered, record, operations)
         states = first_rows_replaced(states, after)
         outputs.append(after[0])
         recorded.append(kept)
@@ -143,7 +143,7 @@ def _by_step(sequence: Tensor, batch_first: bool, batch_sizes: Tensor | None) ->
     return sequence.unbind(1 if batch_first else 0)
 
 
-def _entering(
+def entering(
     states: tuple[Tensor, ...], restart: tuple[Tensor, ...], rows: int, anew: Tensor | None
 ) -> tuple[Tensor, ...]:
     """The states with which the first `rows` rows enter a step."""
@@ -168,8 +168,10 @@ def initial_states(cell: Cell, like: Tensor, weights: Weights) -> tuple[Tensor, 
     return tuple(like.new_zeros(like.size(0), width) for width in widths)
 
 
-def _operations(weights: Weights, chance: Chance | None, t: int, rows: Tensor) -> dict[str, Operation]:
-    """The operations of step t, for ``rows [B]``, that have weights or are left to chance."""
+def _operations(
+    weights: Weights, chance: Chance | None = None, t: int = 0, rows: Tensor | None = None
+) -> dict[str, Operation]:
+    """The operations of step t, for ``rows [B]``, that have weights or are random."""
 
     def linear(node: Node, v: Tensor) -> Tensor:
         H = v.size(-1)
@@ -184,6 +186,7 @@ def _operations(weights: Weights, chance: Chance | None, t: int, rows: Tensor) -
 
     def strikes(node: Node, like: Tensor) -> Tensor:
         assert chance is not None
+        assert rows is not None
         return decide(node, chance, t, rows, torch.arange(like.size(-1), device=like.device))
 
     def dropout(node: Node, v: Tensor) -> Tensor:
@@ -200,6 +203,16 @@ def seen(cell: Cell, outputs: Tensor, weights: Weights, chance: Chance, rows: Te
     """What the gates see of ``outputs [..., B, P]`` whose ``rows [B]`` are given; the same at every step."""
     leaf = cell.leaf("state", cell.states[0])
     return evaluate([cell.seen], {leaf: outputs}, _operations(weights, chance, 0, rows))[0]
+
+
+def step(
+    cell: Cell, from_input: Tensor, weights: Weights, states: tuple[Tensor, ...], record: Sequence[str] = ()
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The next states, and the values that `record` names, of a cell in which nothing is random.
+
+    ``from_input [B, Gx*H]`` is the part of the gates that comes from the input.
+    """
+    return _step(cell, from_input, weights, states, record, _operations(weights))
 
 
 def _step(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, library
+from torch._decomp import register_decomposition
 
 from gatewise.compiler.plan import plan
 from gatewise.language import Cell
@@ -127,6 +129,28 @@ def _shaped(call: Call, given: Sequence[Tensor], keep: bool) -> Iterator[Tensor]
         for width in (planned.gates * H, len(planned.forward.means)):
             yield x.new_empty(*x.shape[:2], width) if planned.keeps and width else x.new_empty(0)
         yield from (x.new_empty(*x.shape[:2], H) for _ in range(behind))
+
+
+@register_decomposition(torch.ops.gatewise.scan.default)
+def _decomposed(
+    tensors: Sequence[Tensor], described: str, keep: bool, resets: Sequence[Tensor], seeds: Sequence[Tensor]
+) -> Any:
+    """What `torch.onnx.export` writes for the operator; elsewhere it stays an operator."""
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+    if get_proxy_mode() is None:  # fake tensors look for shapes here too
+        return _of_shapes(tensors, described, keep)
+    if not torch.onnx.is_in_onnx_export():
+        return NotImplemented
+    if seeds:
+        raise ValueError("a layer is random in training, and an ONNX file cannot be: call model.eval() first")
+    calls = _calls(described, resets, ())
+    given = _evenly(tensors, len(calls))
+    # By its name: it is in a part above this one, and needs onnx.
+    found = import_module("gatewise.interop.onnx.translation").translated(calls, given)
+    results = 1 + len(calls[0].cell.states) + len(calls[0].record)
+    tapes = [list(_shaped(*pair, keep))[results:] for pair in zip(calls, given, strict=True)]  # never read
+    return [tensor for pair in zip(found, tapes, strict=True) for tensor in chain(*pair)]
 
 
 _GRADIENT = (

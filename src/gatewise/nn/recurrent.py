@@ -361,7 +361,7 @@ class Recurrent(Layer):
 
     def _scan(self, walks: list[Walk]) -> list[Scanned]:
         """The directions of a layer."""
-        if self.checkpoint:
+        if self.checkpoint and not torch.compiler.is_exporting():  # a program has any number of steps
             return [scan_in_segments(self.checkpoint, walk) for walk in walks]
         if any(walk.cell is not walks[0].cell for walk in walks):
             return [scan_together([walk])[0] for walk in walks]

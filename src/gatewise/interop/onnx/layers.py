@@ -101,25 +101,26 @@ def operated(
     inputs = [x, W, R, B, lengths, *states, P]
     while not inputs[-1]:
         inputs.pop()
-    output, *finals = b.nodes(
-        variant.operator, 1 + len(states), *inputs, name=scanners[0].name, **_attributes(native, scanners)
-    )
+    direction = "forward" if len(scanners) == 1 else "bidirectional"
+    said = attributes(native, direction, scanners[0].weights.weight_hh.size(1))
+    output, *finals = b.nodes(variant.operator, 1 + len(states), *inputs, name=scanners[0].name, **said)
     if lengths:
         finals = _kept(b, lengths, states, finals)
     by_row = b.node("Transpose", output, perm=[0, 2, 1, 3])
     return Ran(b.node("Reshape", by_row, b.integers(0, 0, -1)), finals)
 
 
-def _attributes(native: Native, scanners: Sequence[Scanner]) -> dict[str, Any]:
-    variant = native.variant
+def attributes(native: Native, direction: str, hidden_size: int) -> dict[str, Any]:
+    """The attributes of the node; `direction` is forward, reverse or bidirectional."""
+    variant, D = native.variant, 1 + (direction == "bidirectional")
     attributes: dict[str, Any] = {
-        "hidden_size": scanners[0].weights.weight_hh.size(1),
-        "direction": "forward" if len(scanners) == 1 else "bidirectional",
-        "activations": [activation.name for activation in variant.activations] * len(scanners),
+        "hidden_size": hidden_size,
+        "direction": direction,
+        "activations": [activation.name for activation in variant.activations] * D,
     }
     for which, numbers in numbers_of(variant.activations).items():
         if numbers:
-            attributes[f"activation_{which}"] = numbers * len(scanners)
+            attributes[f"activation_{which}"] = numbers * D
     if variant.clip is not None:
         attributes["clip"] = variant.clip
     own = {"GRU": {"linear_before_reset": int(variant.linear_before_reset)}}

@@ -1,0 +1,141 @@
+"""The operator `gatewise::scan` in operators of ONNX, for `torch.onnx.export`.
+
+The exporter decomposes what it has no translation for. A layer whose cell is one of ONNX's becomes that node;
+any other becomes torch's own scan over the equations, which the exporter writes as a `Scan`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gatewise.interop.onnx.layers import attributes
+from gatewise.interop.onnx.match import Native, native
+from gatewise.interop.onnx.weights import packed
+from gatewise.language import Cell
+from gatewise.language.changes import rebuilt
+from gatewise.language.graph import Graph, Node
+from gatewise.nn import eager
+from gatewise.nn.call import Call
+from gatewise.nn.weights import Weights
+
+
+class _Scan(NamedTuple):
+    """A call with its tensors; ``x [T, B, I]``, `states` each ``[B, H]``, none for zeros."""
+
+    call: Call
+    x: Tensor
+    weights: Weights
+    states: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, call: Call, tensors: Sequence[Tensor]) -> _Scan:
+        """Read from what the operator is given, for a file, which needs no gradients."""
+        x, weights, states = call.unpack([tensor.detach() for tensor in tensors])
+        return cls(call, x.transpose(0, 1) if call.batch_first else x, weights, states)
+
+    def results(self, output: Tensor, states: Sequence[Tensor], recorded: Sequence[Tensor]) -> list[Tensor]:
+        """What the operator gives, ``output [T, B, P]``."""
+        return [output.transpose(0, 1) if self.call.batch_first else output, *states, *recorded]
+
+
+def translated(calls: Sequence[Call], tensors: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    """The results of each call: output, final states, and what is recorded."""
+    scans = [_Scan.of(*pair) for pair in zip(calls, tensors, strict=True)]
+    operator = _operator(scans[0])
+    if operator is None:
+        return [_scanned(scan) for scan in scans]
+    together = [call.reverse for call in calls] == [False, True] and tensors[0][0] is tensors[1][0]
+    groups = [scans] if together else [[scan] for scan in scans]
+    return [results for group in groups for results in _operated(operator, group)]
+
+
+def _operator(scan: _Scan) -> Native | None:
+    """The node of ONNX that computes it all; ONNX Runtime has them for float32 only."""
+    call = scan.call
+    if scan.x.dtype != torch.float32 or call.record or call.reset is not None:
+        return None
+    return native(call.cell)
+
+
+def _operated(operator: Native, scans: Sequence[_Scan]) -> Iterator[list[Tensor]]:
+    """One node for the directions of a layer."""
+    variant, first = operator.variant, scans[0]
+    columns = zip(*(packed(variant, operator.names, s.call.cell, s.weights) for s in scans), strict=True)
+    W, R, bias, P = (None if column[0] is None else torch.stack(column) for column in columns)
+    states = [torch.stack(column) for column in zip(*(s.states for s in scans), strict=True)]
+    nothing = [None] * (len(first.call.cell.states) - len(states))
+    inputs = [first.x, W, R, bias, None, *states, *nothing, P]
+    direction = "bidirectional" if len(scans) > 1 else "reverse" if first.call.reverse else "forward"
+    (T, B, _), H, D = first.x.shape, first.weights.weight_hh.size(1), len(scans)
+    shapes = [(T, D, B, H), *[(D, B, H)] * len(first.call.cell.states)]
+    output, *finals = torch.onnx.ops.symbolic_multi_out(
+        variant.operator, inputs, attributes(operator, direction, H),
+        dtypes=[first.x.dtype] * len(shapes), shapes=shapes,
+    )  # fmt: skip
+    for d, scan in enumerate(scans):
+        yield scan.results(output[:, d], [final[d] for final in finals], ())
+
+
+def _scanned(scan: _Scan) -> list[Tensor]:
+    """torch's scan, whose body is a step of the eager interpreter."""
+    call = scan.call._replace(cell=_without_softplus(scan.call.cell))
+    weights, n = scan.weights, len(call.cell.states)
+    fed = F.linear(scan.x, weights.weight_ih, weights.bias_ih)
+    states = scan.states or eager.initial_states(call.cell, fed[0], weights)
+    sequences, constants = [fed], weights.flat
+    if call.reset is not None:
+        sequences.append(call.reset.transpose(0, 1) if call.batch_first else call.reset)
+        constants += [_own(state) for state in states]
+    walked = [sequence.flip(0) if call.reverse else sequence for sequence in sequences]
+    scan_op: Any = torch.ops.higher_order.scan
+    finals, kept = _cut(scan_op(_body(call), [_own(state) for state in states], walked, (*constants,)), n)
+    output, *recorded = (values.flip(0) if call.reverse else values for values in kept)
+    return scan.results(output, finals, recorded)
+
+
+def _body(call: Call) -> Callable[..., list[Tensor]]:
+    """A step of torch's scan: from the states, what the input feeds the gates, the mask of resets if there is
+    one, the weights, and the states that reset rows begin from, to the next states, the output and what is
+    recorded."""
+    resets = call.reset is not None
+    inside = call._replace(given=resets)
+
+    def step(*given: Tensor) -> list[Tensor]:
+        states, (fed, *rest) = _cut(given, len(call.cell.states))
+        anew = rest.pop(0) if resets else None
+        _, weights, restart = inside.unpack([fed, *rest])
+        entering = eager.entering(tuple(states), restart, fed.size(0), anew) if resets else tuple(states)
+        after, kept = eager.step(call.cell, fed, weights, entering, call.record)
+        return [_own(value) for value in (*after, after[0], *kept)]
+
+    return step
+
+
+@functools.cache
+def _without_softplus(cell: Cell) -> Cell:
+    """The cell with max(a, 0) + log(1 + exp(-|a|)) for each softplus, which the exporter writes as a
+    logarithm of a sigmoid: infinite where the sigmoid is 0."""
+
+    def change(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
+        if node.op != "softplus":
+            return graph.node(node.op, *args, name=node.name, part=node.part, value=node.value)
+        small = graph.node("exp", graph.node("neg", graph.node("abs", *args)))
+        logarithm = graph.node("log", graph.node("add", graph.constant(1), small))
+        return graph.node("add", graph.node("relu", *args), logarithm)
+
+    return rebuilt(cell, change)
+
+
+def _cut(values: Sequence[Tensor], place: int) -> tuple[list[Tensor], list[Tensor]]:
+    return list(values[:place]), list(values[place:])
+
+
+def _own(value: Tensor) -> Tensor:
+    """A copy: no two values that go into a scan or come out of it may be one tensor."""
+    return value.clone(memory_format=torch.contiguous_format)
