@@ -22,6 +22,7 @@ def test_docstrings(name: str) -> None:
     assert (failed, attempted > 0) == (0, True)
 
 
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")  # within torch.onnx
 def test_the_page_on_interop() -> None:
     page = Path(__file__).parents[2] / "docs" / "interop.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False)
