@@ -51,8 +51,15 @@ class Evaluation:
         return other
 
     def __getitem__(self, node: Node) -> Value:
-        if node not in self._values:
-            self._values[node] = self._compute(node)
+        stack = [node]  # not recursion: terms may be nested more deeply than calls
+        while node not in self._values:
+            top = stack[-1]
+            needs = () if top in self._sources else operands(top)
+            missing = next((need for need in needs if need not in self._values), None)
+            if missing is None:
+                self._values[stack.pop()] = self._compute(top)
+            else:
+                stack.append(missing)
         return self._values[node]
 
     def _compute(self, node: Node) -> Value:
@@ -63,7 +70,7 @@ class Evaluation:
         product = product_in(node)
         if product is not None:
             return self._fused(node, product)
-        args = [self[arg] for arg in node.args]
+        args = [self._values[arg] for arg in node.args]
         return self._chosen(node, args) if node.op in CHANCES else OPERATIONS[node.op](self.code, *args)
 
     def _chosen(self, node: Node, args: list[Value]) -> Value:
@@ -76,7 +83,7 @@ class Evaluation:
 
     def _fused(self, node: Node, product: Node) -> Value:
         """A sum with a product as one `fma`; in a difference the side that is taken away changes its sign."""
-        factor, other, rest = (self[operand] for operand in operands(node))
+        factor, other, rest = (self._values[operand] for operand in operands(node))
         if node.op == "sub" and product is node.args[0]:
             rest = self.code.b.fneg(rest)
         elif node.op == "sub":

@@ -124,8 +124,8 @@ class _Planner:
         self._levels: dict[Node, Level] = {}
         self._phase_of: dict[Node, int] = {}  # by what its products multiply, or by its product
         self._multiplied: dict[Node, None] = {}
+        self._of_the_row: set[Node] = set()  # every unit has the same: computed once a row
         self._home: dict[Node, Level] = {}  # where dear terms are computed
-        self._seen: set[tuple[Node, Level]] = set()
         # Dictionaries without values are sets that keep their order.
         self._outputs: dict[Level, dict[Node, None]] = defaultdict(dict)
         self._stores: dict[Level, dict[Node, None]] = defaultdict(dict)
@@ -138,6 +138,8 @@ class _Planner:
         self._phase_of = {node: self._start.phase for node in nodes if node.op == "project_back"}
         for node in nodes:
             self._levels[node] = self._level(node)
+            if node.op in ("constant", "mean") or (node.args and self._of_the_row.issuperset(node.args)):
+                self._of_the_row.add(node)
         self._readable = dict.fromkeys([*readable, *self._multiplied])
         for node in self._readable:
             self._stores[self._levels[node]][node] = None
@@ -151,8 +153,7 @@ class _Planner:
             self._outputs[at][node] = None
         for level in self._all_levels():
             args = (arg for mean in self._means[level] for arg in mean.args)
-            for node in (*self._stores[level], *self._outputs[level], *args):
-                self._need(node, level)
+            self._need([*self._stores[level], *self._outputs[level], *args], level)
 
     def phases(self) -> Iterator[Phase]:
         levels = self._all_levels()
@@ -198,35 +199,33 @@ class _Planner:
     def _comes_with_a_product(self, node: Node) -> bool:
         return node in self._momentary or node.op in PRODUCTS
 
-    def _need(self, node: Node, here: Level) -> None:
-        """See to it that a term is known in a pass."""
-        if (node, here) in self._seen:
-            return
-        self._seen.add((node, here))
-        if self._is_in_memory(node):
-            return
-        if self._comes_with_a_product(node):
-            home = self._levels[node]
-        elif node in self._home or self._is_dear(node, here):
-            home = self._home.setdefault(node, here)
-        else:
-            home = here
-        if home < here:
-            if node not in self._readable:
-                self._spills[home][node] = None
-        elif not self._comes_with_a_product(node):
-            for operand in operands(node):
-                self._need(operand, here)
+    def _need(self, nodes: list[Node], here: Level) -> None:
+        """See to it that terms are known in a pass."""
+        dear, seen = self._dear(), set()
+        stack = nodes[::-1]
+        while stack:
+            node = stack.pop()
+            if node in seen or self._is_in_memory(node):
+                continue
+            seen.add(node)
+            if self._comes_with_a_product(node):
+                home = self._levels[node]
+            elif node in self._home or node in dear:
+                home = self._home.setdefault(node, here)
+            else:
+                home = here
+            if home < here:
+                if node not in self._readable:
+                    self._spills[home][node] = None
+            elif not self._comes_with_a_product(node):
+                stack.extend(reversed(operands(node)))
 
-    def _is_dear(self, node: Node, here: Level) -> bool:
-        """Whether it takes more than sums and products of what is in memory by then."""
-        if self._is_in_memory(node) or self._comes_with_a_product(node) or _is_of_the_row(node):
-            return False
-        if node in self._home:
-            return self._home[node] == here
-        return node.op not in _CHEAP or any(self._is_dear(operand, here) for operand in operands(node))
-
-
-def _is_of_the_row(node: Node) -> bool:
-    """Whether every unit has the same: it is computed once a row."""
-    return node.op in ("constant", "mean") or (bool(node.args) and all(map(_is_of_the_row, node.args)))
+    def _dear(self) -> set[Node]:
+        """What takes more than sums and products of what earlier passes leave in memory."""
+        dear: set[Node] = set()
+        for node in self._levels:  # arguments before users
+            if self._is_in_memory(node) or self._comes_with_a_product(node) or node in self._of_the_row:
+                continue
+            if node not in self._home and (node.op not in _CHEAP or not dear.isdisjoint(operands(node))):
+                dear.add(node)
+        return dear
