@@ -1,32 +1,17 @@
-"""`accelerate`: swap the recurrent modules of torch inside a model for gatewise's, weights shared."""
+"""`accelerate`: let gatewise compute what the recurrent modules of torch inside a model compute."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import signature
 from typing import TypeVar, final
 
-import torch
 from torch import nn
-from torch.nn.utils.parametrize import is_parametrized
 
-from gatewise.nn.classic import GRU, LSTM, RNN
 from gatewise.nn.layer import Layer
-from gatewise.nn.step import GRUCell, LSTMCell, RNNCell
+from gatewise.nn.left import everything, is_recurrent, is_theirs, why_left
+from gatewise.nn.swapped import Swapped, swap, swap_back
 
 _Model = TypeVar("_Model", bound=nn.Module)
-
-_OURS: dict[type[nn.Module], Callable[..., Layer]] = {
-    nn.RNN: RNN,
-    nn.LSTM: LSTM,
-    nn.GRU: GRU,
-    nn.RNNCell: RNNCell,
-    nn.LSTMCell: LSTMCell,
-    nn.GRUCell: GRUCell,
-}
-
-_COMPILED = (torch.float32, torch.float64)
 
 
 @final
@@ -59,16 +44,21 @@ class Report:
 
 @final
 class Accelerate:
-    """``gatewise.accelerate(model)``, and ``gatewise.accelerate.report(model)``."""
+    """``gatewise.accelerate(model)``, its ``.undo(model)`` and its ``.report(model)``."""
 
     def __call__(self, model: _Model) -> _Model:
-        """Swap every recurrent module of `torch.nn` inside `model` for ours, in place, and return the model.
+        """Swap the recurrent modules of `torch.nn` inside `model`, in place, and return the model.
 
-        The parameters are the same objects, so optimisers and tied weights keep working. A module is left as
-        it is where the swap could change what it does (hooks, parametrizations, tensors of its own, a
-        subclass), and where no kernel is compiled for it (weights off the CPU or neither float32 nor
-        float64); `report` says which and why. Single steps gain with many rows only: `LSTMCell` from some 32
-        rows of 128 units on; with fewer, torch's take less time.
+        A swapped module is the same object, of a subclass of its class: its parameters, hooks, buffers,
+        attributes and everything that refers to it stay as they are, ``isinstance(module, torch.nn.LSTM)``
+        holds, and only `forward` is gatewise's, which also takes `lengths` and `reset` (see
+        `gatewise.nn.Recurrent`). Of a subclass the call of ``super().forward(...)`` is served. Modules in
+        lists, tuples and dictionaries that are attributes are found too.
+
+        A module is left as it is where the swap could change what it does (a subclass that computes by
+        itself, a `forward` that was replaced), and where no kernel is compiled for it (weights off the CPU or
+        neither float32 nor float64); `report` says which and why. Single steps gain with many rows only:
+        `LSTMCell` from some 32 rows of 128 units on; with fewer, torch's take less time.
 
         Raises:
             TypeError: `model` is no module.
@@ -79,74 +69,61 @@ class Accelerate:
             >>> print(gatewise.accelerate.report(gatewise.accelerate(model)))
             module   layer       runs in   why
             encoder  LSTM(3, 8)  gatewise
+            >>> isinstance(model["encoder"], torch.nn.LSTM)
+            True
         """
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"accelerate: expected a torch.nn.Module, got {type(model).__name__}")
-        ours = {module: _swapped(module) for module in model.modules() if _is_swappable(module)}
-        for parent in list(model.modules()):
-            for name, child in parent._modules.items():
-                if child in ours:
-                    parent._modules[name] = ours[child]
-        return ours.get(model, model)  # type: ignore[return-value]  # a root that is swapped changes its class
+        for _, module in _everything(model, "accelerate"):
+            if is_theirs(module) and not why_left(module):
+                swap(module)
+        return model
+
+    def undo(self, model: _Model) -> _Model:
+        """Give the modules that were swapped their classes of torch back, in place, and return the model.
+
+        Raises:
+            TypeError: `model` is no module.
+            ValueError: `gatewise.edit` changed a layer, which torch cannot compute.
+
+        Example:
+            >>> import gatewise, torch
+            >>> layer = gatewise.accelerate(torch.nn.GRU(3, 8))
+            >>> type(gatewise.accelerate.undo(layer)) is torch.nn.GRU
+            True
+        """
+        swapped = [
+            module for _, module in _everything(model, "accelerate.undo") if isinstance(module, Swapped)
+        ]
+        for module in swapped:
+            assert isinstance(module, Layer)
+            module.refuse_edits("accelerate.undo")
+        for module in swapped:
+            swap_back(module)
+        return model
 
     def report(self, model: nn.Module) -> Report:
-        """Every recurrent module of `model`, what it runs in, and why it was left to torch if it was."""
-        return Report(tuple(_row(path, module) for path, module in model.named_modules() if _recurs(module)))
+        """Every recurrent module of `model`, what runs it, and why it was left as it is.
+
+        Modules that are recurrent by their name and hold no recurrent module of torch are named too.
+
+        Raises:
+            TypeError: `model` is no module.
+        """
+        found = _everything(model, "accelerate.report")
+        return Report(tuple(_row(path, module) for path, module in found if is_recurrent(module)))
 
 
 accelerate = Accelerate()
 
 
-def _recurs(module: nn.Module) -> bool:
-    return isinstance(module, (Layer, nn.RNNBase, nn.RNNCellBase))
-
-
-def _is_swappable(module: nn.Module) -> bool:
-    return isinstance(module, (nn.RNNBase, nn.RNNCellBase)) and not _why_left(module)
+def _everything(model: nn.Module, who: str) -> list[tuple[str, nn.Module]]:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{who}: expected a torch.nn.Module, got {type(model).__name__}")
+    return list(everything(model))
 
 
 def _row(path: str, module: nn.Module) -> Row:
     path, layer = path or "(the model)", str(module).splitlines()[0].rstrip("(")
     if isinstance(module, Layer):
         return Row(path, layer, "gatewise")
-    return Row(path, layer, "torch", _why_left(module) or "not swapped yet: gatewise.accelerate(model)")
-
-
-def _why_left(module: nn.Module) -> str:
-    """Why a recurrent module of torch stays as it is; empty if it need not."""
-    if is_parametrized(module):
-        return "its weights are parametrized"
-    if type(module) not in _OURS:
-        return f"a subclass, {type(module).__name__}, may compute something else"
-    if any(hooks for name, hooks in vars(module).items() if name.endswith("_hooks")):
-        return "it has hooks"
-    if list(_made(module)._parameters) != list(module._parameters) or module._buffers or module._modules:
-        return "it holds other tensors than its weights"
-    return _why_not_compiled(list(module.parameters()))
-
-
-def _why_not_compiled(weights: list[nn.Parameter]) -> str:
-    devices = {str(weight.device) for weight in weights}
-    if devices != {"cpu"}:
-        return f"its weights lie on {', '.join(sorted(devices))}; the CPU is what is compiled for"
-    types = {weight.dtype for weight in weights}
-    if len(types) > 1 or not types <= set(_COMPILED):
-        named = ", ".join(sorted(map(str, types)))
-        return f"its weights are {named}; float32 and float64 are compiled"
-    return ""
-
-
-def _made(module: nn.Module) -> Layer:
-    """Our module with the arguments of theirs, its weights still without memory."""
-    ours = _OURS[type(module)]
-    given = {name: value for name, value in vars(module).items() if name in signature(ours).parameters}
-    afterwards = {"dropout": given.pop("dropout")} if "dropout" in given else {}  # its warning was given once
-    made = ours(**given, device="meta")  # draws no random numbers
-    vars(made).update(afterwards)
-    return made
-
-
-def _swapped(module: nn.Module) -> Layer:
-    ours = _made(module)
-    ours._parameters.update(module._parameters)
-    return ours.train(module.training)
+    runs_in = "torch" if is_theirs(module) else "its own code"
+    return Row(path, layer, runs_in, why_left(module) or "not swapped yet: gatewise.accelerate(model)")

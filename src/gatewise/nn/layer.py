@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,7 @@ class Layer(nn.Module):
     """
 
     # Also of layers that were pickled before there were such things.
+    proj_size = 0
     zoneout: tuple[float, ...] = ()
     recurrent_dropout = 0.0
     _recorders: tuple[tuple[Recorder, Collection[str]], ...] = ()  # each with the names that it wants
@@ -171,4 +172,17 @@ class Layer(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle is not being watched."""
-        return {name: value for name, value in self.__dict__.items() if name != "_recorders"}
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {name: value for name, value in state.items() if name != "_recorders"}
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Called by `torch.jit.script`, which compiles no autograd functions.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError(
+            f"{type(self).__name__}: torch.jit.script cannot compile gatewise's layers. Use "
+            "torch.export.export, gatewise.save or gatewise.export_onnx, or load the weights into a layer of "
+            "torch.nn."
+        )

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.nn.accelerate import Row, accelerate
 from gatewise.nn.explained import IDLE, TORCH, Explained, short
+from gatewise.nn.left import everything, is_theirs
 
 
 @final
@@ -19,7 +20,7 @@ class Theirs:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        modules = [m for m in model.modules() if isinstance(m, nn.RNNBase | nn.RNNCellBase)]
+        modules = [module for _, module in everything(model) if is_theirs(module)]
         self._calls: dict[nn.Module, int] = dict.fromkeys(modules, 0)
         self._shapes: dict[nn.Module, tuple[int, ...]] = {}
 
