@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gatewise
@@ -242,3 +243,50 @@ def test_what_an_edited_layer_refuses_when_it_is_called(arguments: dict[str, Any
     edited = gatewise.edit(layer_of(cells.lstm), "l0", **({"f": 1.0} | arguments))
     with pytest.raises(ValueError, match=message):
         edited(sequence())
+
+
+WRAPPED: dict[str, Any] = {
+    "weight_norm": lambda layer: torch.nn.utils.parametrizations.weight_norm(layer, "weight_hh_l0"),
+    "old weight_norm": lambda layer: torch.nn.utils.weight_norm(layer, "weight_hh_l0"),
+    "spectral_norm": lambda layer: torch.nn.utils.parametrizations.spectral_norm(layer, "weight_ih_l0"),
+    "old spectral_norm": lambda layer: torch.nn.utils.spectral_norm(layer, "weight_ih_l0"),
+    "pruned": lambda layer: prune.l1_unstructured(layer, "weight_hh_l0", 0.5),  # type: ignore[no-untyped-call]
+    "accelerated": lambda layer: gatewise.accelerate(nn.Sequential(nn.GRU(I, H)))[0],
+}
+
+
+class Whole(nn.Module):
+    """A model around a layer that it has twice, which keeps its last state."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.first, self.again, self.head = layer, nn.Sequential(layer), nn.Linear(H, 1)
+        self.kept: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        output, state = self.first(x)
+        self.kept = {"state": [state, self.again(x)[1]]}
+        found: Tensor = self.head(output)
+        return found
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
+def test_weights_that_are_computed_at_each_call(wrap: Any) -> None:
+    model, x = Whole(wrap(ours.GRU(I, H))).eval(), sequence()
+    before = model(x)
+    assert before.requires_grad
+    same_model = gatewise.edit(model, "first.l0", z=0.3, units=[])
+    other = gatewise.edit(model, "first.l0", z=0.3, units=[1])
+    assert other.again[0] is other.first
+    assert other.first is not model.first
+    assert same(same_model(x), before)
+    assert not same(other(x), before)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.9)
+    assert not same(model(x), before)
+    assert same(same_model(x), model(x))
+    other(x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert isinstance(gatewise.edit(other, "first.l0", h=0.0, steps=[0])(x), Tensor)

@@ -247,3 +247,12 @@ def test_a_single_step_has_no_passage() -> None:
         seen["l0"].ledger()
     with pytest.raises(KeyError, match=r"'l0' \(lstm\) has no value 'z'\. It has i_bar"):
         seen["l0"]["z"]
+
+
+def test_gradients_flow_through_the_values_of_a_single_step() -> None:
+    step, x = ours.LSTMCell(I, H, dtype=torch.float64), torch.randn(B, I, dtype=torch.float64)
+    with gatewise.watch(step, grad=True) as seen:
+        h, _ = step(x)
+    assert seen["l0"].names == tuple(cells.lstm.values)
+    found, expected = (torch.autograd.grad(part.sum(), [*step.parameters()]) for part in (seen["l0"].h, h))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

@@ -365,3 +365,26 @@ def test_the_page() -> None:
     page = Path(__file__).parents[2] / "docs" / "explain.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False)
     assert (failed, attempted > 0) == (0, True)
+
+
+class TwoInputs(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = gatewise.nn.GRU(3, 4)
+
+    def forward(self, x: Any, y: Any, *, module: Any, x_scale: float = 1.0) -> Any:
+        return self.rnn(x * x_scale + y + module["z"])
+
+
+def test_a_model_of_several_inputs() -> None:
+    x = torch.randn(5, 2, 3)
+    found = gatewise.explain(TwoInputs(), x, x, module={"z": x}, x_scale=2.0)
+    assert (found["rnn.l0"].calls, found["rnn.l0"].input_shape) == (1, (5, 2, 3))
+    layer = gatewise.nn.LSTM(3, 4)
+    state = torch.zeros(1, 2, 4), torch.zeros(1, 2, 4)
+    for explained in (
+        gatewise.explain(layer, x, state),
+        gatewise.explain(layer, x, hx=state, lengths=[5, 2]),
+        gatewise.explain(layer, input=x),
+    ):
+        assert explained["l0"].runs_in == "compiled kernel"

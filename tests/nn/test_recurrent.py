@@ -50,7 +50,7 @@ def blind(h, *, a: Input, f: Input):
 
 @cell
 def clash(h, *, a, weight_hh: Vector):
-    """A cell whose vector bears the name of a weight."""
+    """A cell whose vector has the name of a weight."""
     h = tanh(a) * weight_hh
     return h
 
@@ -156,7 +156,7 @@ def _stacked(hx: Any) -> Any:
 
 
 def test_a_vector_may_not_bear_the_name_of_a_weight() -> None:
-    with pytest.raises(ValueError, match=r"cell 'clash': Vector 'weight_hh' bears the name of a weight"):
+    with pytest.raises(ValueError, match=r"cell 'clash': Vector 'weight_hh' has the name of a weight"):
         ours.Recurrent(clash, 3, 4)
 
 

@@ -119,7 +119,7 @@ def test_a_vector_that_bears_the_name_of_a_weight_is_refused(tmp_path: Path) -> 
     entry = described(peephole, options())
     text = json.dumps({"format": 2, "task": "layers", **entry}).replace('"v"', '"bias_ih"')
     save_file(stack(peephole, L, I, H), tmp_path / "m", metadata={"gatewise": text})
-    with pytest.raises(ModelFileError, match="Vector 'bias_ih' bears the name of a weight"):
+    with pytest.raises(ModelFileError, match="Vector 'bias_ih' has the name of a weight"):
         Stream.load(tmp_path / "m")
 
 

@@ -137,7 +137,6 @@ def _run(layer: nn.Module, x: Tensor, others: tuple[Any, ...]) -> tuple[list[lis
 
     def keep(recorded: Recorded) -> None:
         passage = Passage.of(recorded.layer, recorded)
-        assert passage is not None
         passages.append(passage.without_chance("decompose").exact())
 
     with layer.recording(keep, ()), torch.no_grad():

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain, count
 from numbers import Real
 from types import FunctionType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, final
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from gatewise.insight.watch import full_name, layers_of, names_of
+from gatewise.insight.watch import full_name, layers_of
 from gatewise.language import Cell
 from gatewise.language.changes import edited, of_value
 from gatewise.language.graph import Graph, Node
@@ -30,6 +31,8 @@ New: TypeAlias = float | Callable[[Any], Any] | Tensor
 def edit(
     model: _Model,
     where: str | Sequence[str],
+    new: Mapping[str, New] | None = None,
+    /,
     *,
     units: Which | None = None,
     steps: Which | None = None,
@@ -57,6 +60,7 @@ def edit(
         names: the new values by name, ``f=1.0``: a number; a function of the old value in the language,
             ``f=lambda f: 0.5 * f``; or values ``[H]`` or ``[T, B, H]``, those of another run, where what is
             NaN (past the end of a row) is not edited.
+        new: the same for values that have the name of another argument: ``{"steps": 1.0}``.
 
     Raises:
         TypeError: `model` is no module, or a new value none of these.
@@ -78,17 +82,38 @@ def edit(
         (True, True)
     """
     found = _found(model, where)
-    shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     paths = {module: path for path, module in model.named_modules()}
-    model = copy.deepcopy(model, shared)
+    model = _copied(model)
     for module, layers in found.items():
         own = model.get_submodule(paths[module])
         assert isinstance(own, Recurrent)
         for layer in layers:
             who = full_name(paths[module], layer)
-            for name, new in names.items():
-                own._edits = {**own._edits, layer: once_more(own, layer, who, name, new, units, steps, rows)}
+            for name, value in {**(new or {}), **names}.items():
+                changed = once_more(own, layer, who, name, value, units, steps, rows)
+                own._edits = {**own._edits, layer: changed}
     return model
+
+
+def _copied(model: _Model) -> _Model:
+    """The same modules with the same parameters and buffers, so that each can have edits of its own."""
+    shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    with _Computed():
+        return copy.deepcopy(model, shared)
+
+
+@final
+class _Computed(TorchFunctionMode):
+    """Copies of tensors that were computed are these themselves: torch refuses to copy them.
+
+    Such are the weights that `weight_norm` and pruning compute at each call, or a state that a model keeps.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        computed = func is Tensor.__deepcopy__ and not args[0].is_leaf
+        return args[0] if computed else func(*args, **(kwargs or {}))
 
 
 def once_more(
@@ -102,7 +127,7 @@ def once_more(
     rows: Which | None = None,
 ) -> Edited:
     """The edits of a layer, one more among them; arguments and errors as those of `edit`."""
-    before = module._edits.get(layer) or Edited(module._equations())
+    before = module._edits_here.get(layer) or Edited(module._equations())
     cell = before.cell
     if name not in module.cell.values:
         known = ", ".join(module.cell.values)
@@ -128,7 +153,7 @@ def _found(model: nn.Module, where: str | Sequence[str]) -> dict[Layer, list[str
     found: dict[Layer, list[str]] = {}
     known = []
     for path, module in modules.items():
-        for layer in names_of(module):
+        for layer in module._layer_names:
             known.append(full_name(path, layer))
             if any(fnmatchcase(known[-1], pattern) for pattern in patterns):
                 found.setdefault(module, []).append(layer)

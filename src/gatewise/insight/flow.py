@@ -22,6 +22,7 @@ from gatewise.language.changes import rebuilt
 from gatewise.language.graph import Graph, Node
 from gatewise.nn.layer import Recorded
 from gatewise.nn.scan import scan_together
+from gatewise.nn.step import Step
 
 _TINY = 1e-300
 
@@ -238,14 +239,14 @@ def _called(model: nn.Module, loss: Callable[[], Tensor]) -> tuple[dict[str, _Ca
     def keeper(path: str) -> Callable[[Recorded], None]:
         def keep(recorded: Recorded) -> None:
             passage = Passage.of(full_name(path, recorded.layer), recorded)
-            if passage is not None:
-                calls[passage.layer] = _Call(recorded, passage.without_chance("gradient_flow", edited=True))
+            calls[passage.layer] = _Call(recorded, passage.without_chance("gradient_flow", edited=True))
 
         return keep
 
     with ExitStack() as stack:
         for path, module in layers_of(model, "gradient_flow").items():
-            stack.enter_context(module.recording(keeper(path), ()))
+            if not isinstance(module, Step):
+                stack.enter_context(module.recording(keeper(path), ()))
         value = loss()
     return calls, value
 

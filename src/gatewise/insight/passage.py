@@ -44,11 +44,11 @@ class Passage:
     edited: Edited | None = None
 
     @classmethod
-    def of(cls, layer: str, recorded: Recorded) -> Passage | None:
-        """What a recorder was given, still with its graph of autograd; None for a single step."""
+    def of(cls, layer: str, recorded: Recorded) -> Passage:
+        """What a recorder was given, still with its graph of autograd."""
         walk = recorded.walk
-        if walk is None or recorded.scanned is None:
-            return None
+        assert walk is not None
+        assert recorded.scanned is not None
         if walk.padding is not None:
             walk = walk.packed()
         if walk.batch_first:

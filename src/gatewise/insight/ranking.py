@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gatewise.insight.edit import once_more
 from gatewise.insight.finding import Finding
 from gatewise.insight.flow import gradient_flow
-from gatewise.insight.watch import full_name, layers_of, names_of, watch
+from gatewise.insight.watch import full_name, layers_of, watch
 from gatewise.nn.recurrent import Recurrent
 
 _THE_SAME = 1e-6  # relative to a loss; sums on several threads need not agree to the bit
@@ -122,7 +122,7 @@ def _changes(
         full_name(path, layer): (module, layer)
         for path, module in layers_of(model, "rank_units").items()
         if isinstance(module, Recurrent)
-        for layer in names_of(module)
+        for layer in module._layer_names
     }
     found = {}
     for who in (who for who in modules if who in seen):

@@ -15,6 +15,7 @@ from gatewise.insight.passage import Passage
 from gatewise.language import Cell
 from gatewise.nn.edited import Which
 from gatewise.nn.layer import Layer, Recorded
+from gatewise.nn.step import Step
 
 if TYPE_CHECKING:
     from gatewise.insight.memory import HalfLife, Ledger, Saturation, TimeScale
@@ -25,7 +26,8 @@ class Values:
     """What one layer computed in its last call: each name of its cell as an attribute, ``[T, B, H]``.
 
     Pre-activations are called ``i_bar``, gates ``i``, states ``h``; `names` lists them. Past the end of a row
-    they are NaN. A value whose name a method has is ``values["ledger"]``.
+    they are NaN. Every name works as ``values["h"]``, also one that this class has too (a state called
+    ``names``).
     """
 
     def __init__(
@@ -142,12 +144,13 @@ def watch(
     dtype: torch.dtype | None = None,
     grad: bool = False,
 ) -> Iterator[Seen]:
-    """Keep the named values of the gatewise layers in `model` while the context is open.
+    """Keep the named values of the gatewise layers in `model` while the context is open, in this thread.
 
     Layers are called by the path of their module and ``l0``, ``l1``, ...; the second direction of a
     bidirectional layer ``l0_reverse``. The values come from the same scan as the output, and lie in one piece
     of memory: of one that is to outlive the others keep a clone. A later call takes the place of an earlier
-    one. Outside the context nothing is kept and nothing is spent.
+    one. Outside the context nothing is kept and nothing is spent. What other threads compute meanwhile is not
+    seen.
 
     Args:
         model: any torch module with gatewise layers in it.
@@ -179,7 +182,7 @@ def watch(
     with ExitStack() as stack:
         for path, module in found.items():
             recorded = [] if grad else [name for name in module.cell.values if chosen.takes(name)]
-            stack.enter_context(module.recording(_keeper(seen, path, chosen), recorded))
+            stack.enter_context(module.recording(_keeper(seen, path, module, chosen), recorded))
         yield seen
 
 
@@ -231,23 +234,24 @@ class _Chosen:
         return part.clone() if shared else part  # what is left out goes
 
 
-def _keeper(seen: Seen, path: str, chosen: _Chosen) -> Callable[[Recorded], None]:
+def _keeper(seen: Seen, path: str, module: Layer, chosen: _Chosen) -> Callable[[Recorded], None]:
     def keep(recorded: Recorded) -> None:
         name = full_name(path, recorded.layer)
         if not chosen.sees(name):
             return
         passage, values = Passage.of(name, recorded), recorded.values
-        if chosen.grad and passage:
+        if chosen.grad:
             values = passage.compute(passage.values(recorded.cell.values))
         kept = {n: chosen.part(value) for n, value in values.items() if chosen.takes(n)}
-        seen._layers[name] = Values(name, recorded.cell, kept, passage and passage.snapshot())
+        single = isinstance(module, Step)
+        seen._layers[name] = Values(name, recorded.cell, kept, None if single else passage.snapshot())
 
     return keep
 
 
 def _all_known(found: Mapping[str, Layer], chosen: _Chosen) -> None:
     """Refuse names of layers and values that there are not."""
-    known = [full_name(path, layer) for path, module in found.items() for layer in names_of(module)]
+    known = [full_name(path, layer) for path, module in found.items() for layer in module._layer_names]
     for pattern in chosen.layers or ():
         if not any(fnmatchcase(name, pattern) for name in known):
             raise ValueError(f"watch: no layer is called {pattern!r}. There are {', '.join(known)}.")
@@ -255,12 +259,6 @@ def _all_known(found: Mapping[str, Layer], chosen: _Chosen) -> None:
     for name in chosen.names or ():
         if name not in values:
             raise ValueError(f"watch: no layer has a value {name!r}. There are {', '.join(values)}.")
-
-
-def names_of(module: Layer) -> list[str]:
-    """What the layers and directions of a module are called: "l0", "l0_reverse", ..."""
-    directions = ("", "_reverse")[: 2 if getattr(module, "bidirectional", False) else 1]
-    return [f"l{k}{end}" for k in range(getattr(module, "num_layers", 1)) for end in directions]
 
 
 def _listed(layers: str | Sequence[str] | None) -> Sequence[str] | None:

@@ -87,7 +87,7 @@ def _on_single_steps(called: Called) -> Iterator[str]:
 
 def _could_stream(module: Layer) -> bool:
     forwards = isinstance(module, Step) or (isinstance(module, Recurrent) and not module.bidirectional)
-    return forwards and not module._edits
+    return forwards and not module._edits_here
 
 
 def _on_work(called: Called) -> Iterator[str]:

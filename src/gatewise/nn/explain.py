@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -37,18 +38,18 @@ class Explanation:
         return "\n".join([*_aligned([_HEAD, *map(_row, self.layers)]), *([""] if below else []), *below])
 
 
-def explain(module: nn.Module, x: Any, hx: Any = None, **kwargs: Any) -> Explanation:
-    """Call ``module(x)`` once and say how each recurrent layer in it was computed.
+def explain(module: nn.Module, /, *inputs: Any, **kwargs: Any) -> Explanation:
+    """Call ``module(*inputs, **kwargs)`` once and say how each recurrent layer in it was computed.
 
     It is a call like any other: dropout draws its numbers and statistics are updated. Of a layer that is
     called several times the last call is explained. Recurrent modules of `torch.nn` are named too. A model
-    that `torch.compile` made is called without it: it has the same kernels.
+    that `torch.compile` made is called without it: it has the same kernels. What other threads compute
+    meanwhile is not explained.
 
     Args:
         module: a model, or a layer.
-        x: its input.
-        hx: its second argument, if given.
-        kwargs: its other arguments.
+        inputs: what it is called with.
+        kwargs: its keyword arguments.
 
     Raises:
         TypeError: `module` is no module.
@@ -66,14 +67,20 @@ def explain(module: nn.Module, x: Any, hx: Any = None, **kwargs: Any) -> Explana
         raise TypeError(f"explain: expected a torch.nn.Module, got {type(module).__name__}")
     notes, theirs = Notes(module), Theirs(module)
     with listening(notes), theirs.heard(), _uncompiled():
-        module(x, **kwargs) if hx is None else module(x, hx, **kwargs)
+        module(*inputs, **kwargs)
     return Explanation((*notes.layers(), *theirs.layers()))
 
 
-def _uncompiled() -> AbstractContextManager[Any]:
+@contextmanager
+def _uncompiled() -> Iterator[None]:
     """What `torch.compile` made of a model calls the same kernels, but from a graph that knows no layers."""
     set_stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
-    return set_stance("force_eager") if set_stance else nullcontext()
+    with _STANCE, set_stance("force_eager") if set_stance else nullcontext():
+        yield
+
+
+# torch has one stance for all threads: two that set it at a time would not leave it as it was.
+_STANCE = threading.RLock()
 
 
 _HEAD = ("layer", "cell", "runs in", "type", "input", "H", "lanes", "threads", "chunk", "kept")

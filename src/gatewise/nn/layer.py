@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn, TypeAlias
@@ -43,6 +44,26 @@ class Recorded(NamedTuple):
 Recorder: TypeAlias = Callable[[Recorded], None]
 
 
+class _InThread(threading.local):
+    """What is done to one layer in this thread, while a context is open.
+
+    Attributes:
+        recorders: each with the names that it wants.
+        edits: by layer, in place of the layer's own.
+    """
+
+    def __init__(self) -> None:  # attributes of the instance: torch.compile guards no attributes of a class
+        self.recorders: tuple[tuple[Recorder, Collection[str]], ...] = ()
+        self.edits: Mapping[str, Edited] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy or a pickle is not being watched."""
+        return _InThread, ()
+
+
+_NOTHING = _InThread()  # of layers that are not watched; never changed
+
+
 class Layer(nn.Module):
     """A cell with its weights: what `Recurrent` and `Step` have in common.
 
@@ -50,12 +71,13 @@ class Layer(nn.Module):
     `torch.func.functional_call` and `copy.deepcopy` need no special care.
     """
 
-    # Also of layers that were pickled before there were such things.
+    # Defaults of the class, so that layers that older versions pickled still load.
     proj_size = 0
     zoneout: tuple[float, ...] = ()
     recurrent_dropout = 0.0
-    _recorders: tuple[tuple[Recorder, Collection[str]], ...] = ()  # each with the names that it wants
+    _in_thread = _NOTHING
     _edits: Mapping[str, Edited] = {}  # by layer, "l0" or "l0_reverse"
+    _renamed: Mapping[str, str] = {}  # parameters under other names than those of `_register`
 
     def __init__(self, cell: Cell, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> None:
         super().__init__()
@@ -79,10 +101,17 @@ class Layer(nn.Module):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> list[str]:
+        """Register parameters; one whose name is taken (a vector of a step called ``bias``) gets a ``_``."""
+        names = []
         for name, shape in shaped.items():
-            value = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-            self.register_parameter(name + suffix, value)
-        return [name + suffix for name in shaped]
+            free = name + suffix
+            while hasattr(self, free):
+                free += "_"
+            self.register_parameter(free, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+            if free != name + suffix:
+                self._renamed = {**self._renamed, name + suffix: free}
+            names.append(free)
+        return names
 
     def _equations(self) -> Cell:
         """The cell with what the layer's arguments make of it."""
@@ -97,8 +126,9 @@ class Layer(nn.Module):
 
     def _weights(self, suffix: str) -> Weights:
         def get(name: str) -> Any:
-            found = self._parameters.get(name + suffix)  # faster than an attribute, which may be computed
-            return getattr(self, name + suffix) if found is None else found
+            name = self._renamed.get(name + suffix, name + suffix)
+            found = self._parameters.get(name)  # faster than an attribute, which may be computed
+            return getattr(self, name) if found is None else found
 
         weight_ih, weight_hh = get("weight_ih"), get("weight_hh")
         checks.matrices(self.cell, weight_ih, weight_hh)
@@ -115,26 +145,49 @@ class Layer(nn.Module):
 
     @contextmanager
     def recording(self, recorder: Recorder, names: Collection[str] | None = None) -> Iterator[None]:
-        """Hand every scan to `recorder` while the context is open, with the values that `names` lists.
+        """Hand every scan of this thread to `recorder` while the context is open, with the values in `names`.
 
         None stands for every value of the cell. What others record comes along.
         """
         mine = (recorder, tuple(self.cell.values) if names is None else names)
-        self._recorders += (mine,)
+        local = self._of_this_thread()
+        local.recorders += (mine,)
         try:
             yield
         finally:
-            self._recorders = tuple(entry for entry in self._recorders if entry is not mine)
+            local.recorders = tuple(entry for entry in local.recorders if entry is not mine)
 
     @contextmanager
     def editing(self, layer: str, edited: Edited) -> Iterator[None]:
-        """Compute a layer by an edited cell while the context is open."""
-        before = self._edits
-        self._edits = {**before, layer: edited}
+        """Compute a layer by an edited cell while the context is open, in this thread."""
+        local = self._of_this_thread()
+        before = local.edits
+        local.edits = {**before, layer: edited}
         try:
             yield
         finally:
-            self._edits = before
+            local.edits = before
+
+    def _of_this_thread(self) -> _InThread:
+        found: _InThread = self.__dict__.setdefault(
+            "_in_thread", _InThread()
+        )  # in one step, for other threads
+        return found
+
+    @property
+    def _edits_here(self) -> Mapping[str, Edited]:
+        """The edited equations by layer, "l0" or "l0_reverse"; those of `cell` stand where there are none."""
+        return {**self._edits, **self._in_thread.edits} if self._in_thread.edits else self._edits
+
+    @property
+    def _layer_names(self) -> list[str]:
+        """What its layers and directions are called where they are watched: "l0", "l0_reverse", ..."""
+        return ["l0"]
+
+    @property
+    def _is_recorded(self) -> bool:
+        """Whether somebody records what it computes in this thread."""
+        return bool(self._in_thread.recorders)
 
     def refuse_edits(self, who: str) -> None:
         """Speak up before the cell is taken for what the layer computes.
@@ -142,16 +195,16 @@ class Layer(nn.Module):
         Raises:
             ValueError: the layer is edited.
         """
-        if self._edits:
+        if self._edits_here:
             raise ValueError(
-                f"{who}: {', '.join(self._edits)} is edited. Take the layer before gatewise.edit."
+                f"{who}: {', '.join(self._edits_here)} is edited. Take the layer before gatewise.edit."
             )
 
     @property
     def _names_to_record(self) -> tuple[str, ...]:
-        if not self._recorders:
+        if not self._in_thread.recorders:
             return ()
-        wanted = {name for _, names in self._recorders for name in names}
+        wanted = {name for _, names in self._in_thread.recorders for name in names}
         return tuple(name for name in self.cell.values if name in wanted)
 
     def _hand_over(
@@ -164,16 +217,16 @@ class Layer(nn.Module):
     ) -> None:
         for listener in here.listeners:
             listener.layer(self, layer)
-        edited = self._edits.get(layer)
+        edited = self._edits_here.get(layer)
         if edited:
             values = {name: values[edited.name_of(name)] for name in self._names_to_record}
-        for recorder, _ in self._recorders:
+        for recorder, _ in self._in_thread.recorders:
             recorder(Recorded(layer, self.cell, values, walk, scanned, packing, edited))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle is not being watched."""
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {name: value for name, value in state.items() if name != "_recorders"}
+        return {name: value for name, value in state.items() if name != "_in_thread"}
 
     def __prepare_scriptable__(self) -> NoReturn:
         """Called by `torch.jit.script`, which compiles no autograd functions.

@@ -19,7 +19,6 @@ from gatewise.nn.layer import Layer
 from gatewise.nn.listening import Listener
 from gatewise.nn.obstacles import Obstacle
 from gatewise.nn.problem import Problem
-from gatewise.nn.recurrent import Recurrent
 from gatewise.nn.weights import Weights
 
 
@@ -73,9 +72,9 @@ class Notes(Listener):
     def __init__(self, model: nn.Module) -> None:
         self._paths = {module: path for path, module in model.named_modules() if isinstance(module, Layer)}
         self._explained = {
-            name: Explained(name, module.cell.name, IDLE)
+            _full(path, name): Explained(_full(path, name), module.cell.name, IDLE)
             for module, path in self._paths.items()
-            for name in _names(path, module)
+            for name in module._layer_names
         }
         self._scans: list[_Scan] = []
         self._handed_over = 0
@@ -115,7 +114,7 @@ class Notes(Listener):
     def layer(self, module: Layer, name: str) -> None:
         """Write the next scan down under its name."""
         path = self._paths.get(module, f"({type(module).__name__})")
-        full_name = f"{path}.{name}" if path else name
+        full_name = _full(path, name)
         before = self._explained.get(full_name)
         # Directions that share their weights are written down once.
         scan = self._scans[min(self._handed_over, len(self._scans) - 1)]
@@ -133,7 +132,7 @@ class Notes(Listener):
             module.hidden_size,
             scan.obstacles,
             scan.kernel(called) if called else None,
-            tuple(self._remarks(scan, module._edits.get(name))),
+            tuple(self._remarks(scan, module._edits_here.get(name))),
             (*remedies, *(advice(called) if called else ())),
         )
 
@@ -152,9 +151,5 @@ class Notes(Listener):
         return self._explained.values()
 
 
-def _names(path: str, module: Layer) -> Iterator[str]:
-    """The names of a module's layers and directions."""
-    suffixes = ["_l0"]
-    if isinstance(module, Recurrent):
-        suffixes = [suffix for k in range(module.num_layers) for suffix in module._suffixes(k)]
-    return (f"{path}.{suffix[1:]}" if path else suffix[1:] for suffix in suffixes)
+def _full(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -117,7 +117,7 @@ class Recurrent(Layer):
         True
     """
 
-    # Also of layers that were pickled before there were such things.
+    # Defaults of the class, so that layers that older versions pickled still load.
     checkpoint = 0
     weight_drop = 0.0
     learn_initial_state = False
@@ -188,6 +188,11 @@ class Recurrent(Layer):
     @property
     def _all_suffixes(self) -> list[str]:
         return [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
+
+    @property
+    def _layer_names(self) -> list[str]:
+        """What its layers and directions are called where they are watched: "l0", "l0_reverse", ..."""
+        return [suffix[1:] for suffix in self._all_suffixes]
 
     @property
     def _num_directions(self) -> int:
@@ -329,7 +334,7 @@ class Recurrent(Layer):
             if equations.takes_chances:
                 walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
             names = [suffix[1:] for suffix in self._suffixes(layer)]
-            if self._edits:
+            if self._edits_here:
                 walks = [self._edited(*pair, packing) for pair in zip(names, walks, strict=True)]
             found = self._scan(walks)
             for name, walk, scanned in zip(names, walks, found, strict=True):
@@ -346,17 +351,17 @@ class Recurrent(Layer):
             return False
         if torch.compiler.is_compiling():  # to whom the number of rows may be unknown
             return False
-        return not (self._edits or self._recorders or (self.training and self.dropout))
+        return not (self._edits_here or self._is_recorded or (self.training and self.dropout))
 
     def _at_once(self, stack: list[Walk]) -> tuple[Tensor, States]:
         found = scan_stack(stack)
-        for suffix in self._all_suffixes:
-            self._hand_over(suffix[1:], {})
+        for name in self._layer_names:
+            self._hand_over(name, {})
         return found[-1].output, _each_stacked([scanned.states for scanned in found])
 
     def _edited(self, layer: str, walk: Walk, packing: Packing | None) -> Walk:
         """The walk of a layer as `gatewise.edit` will have it."""
-        edited = self._edits.get(layer)
+        edited = self._edits_here.get(layer)
         return edited.walk(layer, walk, packing) if edited else walk
 
     def _scan(self, walks: list[Walk]) -> list[Scanned]:
@@ -403,7 +408,7 @@ class Recurrent(Layer):
 
     def _sizes(self) -> str:
         changed = [f"{k}={getattr(self, k)}" for k, v in _DEFAULTS.items() if getattr(self, k) != v]
-        changed += [f"edited={list(self._edits)}"] if self._edits else []
+        changed += [f"edited={list(self._edits_here)}"] if self._edits_here else []
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
 

@@ -11,7 +11,8 @@ from gatewise.nn import checks, starting
 from gatewise.nn.classic import RNN_CELLS
 from gatewise.nn.layer import Hidden, Layer
 from gatewise.nn.precision import in_type_of, without_autocast
-from gatewise.nn.scan import scan
+from gatewise.nn.scan import scan_together
+from gatewise.nn.weights import Walk
 
 
 class Step(Layer):
@@ -35,7 +36,8 @@ class Step(Layer):
         weight_ih: ``[G*H, I]``; the cell's gates one below another.
         weight_hh: ``[G*H, H]``; only gates that see the state.
         bias_ih, bias_hh: ``[G*H]`` each, or None.
-        {vector}: ``[H]``, for each `Vector` of the cell.
+        {vector}: ``[H]``, for each `Vector` of the cell; ``bias_`` for one whose name a module has for
+            something else.
 
     Raises:
         ValueError, RuntimeError: wrong dimensions, shapes or types, as in `torch.nn`, in the same words; a
@@ -67,7 +69,9 @@ class Step(Layer):
 
     def reset_parameters(self) -> None:
         """Fill every parameter anew, from U(-k, k), ``k = 1 / sqrt(H)``, in the order of `torch.nn`."""
-        starting.fill(self.cell, dict(self.named_parameters()), self.hidden_size)
+        names = {called: name for name, called in self._renamed.items()}
+        named = {names.get(called, called): parameter for called, parameter in self.named_parameters()}
+        starting.fill(self.cell, named, self.hidden_size)
 
     def forward(self, input: Tensor, hx: Hidden | None = None) -> Hidden:
         """The next states; shapes as in the class."""
@@ -104,11 +108,12 @@ class Step(Layer):
         with without_autocast(x.device.type):
             initial = tuple(given) or None
             equations = self._equations()
-            scanned = scan(
+            walk = Walk(
                 equations, x.unsqueeze(0), weights, initial,
                 record=self._names_to_record, chance=self._chance(equations),
             )  # fmt: skip
-        self._hand_over("l0", scanned.recorded)
+            (scanned,) = scan_together([walk])
+        self._hand_over("l0", scanned.recorded, walk, scanned)
         return scanned.states
 
     def extra_repr(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, final
@@ -19,7 +20,7 @@ class Theirs:
     """Writes down what the recurrent modules of `torch.nn` in a model do."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
+        self._model, self._thread = model, threading.get_ident()
         modules = [module for _, module in everything(model) if is_theirs(module)]
         self._calls: dict[nn.Module, int] = dict.fromkeys(modules, 0)
         self._shapes: dict[nn.Module, tuple[int, ...]] = {}
@@ -33,6 +34,8 @@ class Theirs:
             yield
 
     def _note(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != self._thread:
+            return
         x = args[0] if args else kwargs.get("input")
         x = x.data if isinstance(x, PackedSequence) else x
         self._calls[module] += 1

@@ -50,11 +50,11 @@ def shapes(cell: Cell, I: int, H: int, bias: bool = True, P: int = 0) -> dict[st
     ``weight_hr``.
 
     Raises:
-        ValueError: a `Vector` of the cell bears the name of a weight.
+        ValueError: a `Vector` of the cell has the name of a weight.
     """
     for vector in cell.vectors:
         if vector in names.WEIGHTS:
-            raise ValueError(f"cell {cell.name!r}: Vector {vector!r} bears the name of a weight. Rename it.")
+            raise ValueError(f"cell {cell.name!r}: Vector {vector!r} has the name of a weight. Rename it.")
     rows_ih, rows_hh, rows = (len(of) * H for of in (cell.input_gates, cell.state_gates, cell.linears))
     found: dict[str, Shape] = {"weight_ih": (rows_ih, I), "weight_hh": (rows_hh, P or H)}
     found |= {"bias_ih": (rows_ih,), "bias_hh": (rows_hh,)} if bias else {}
