@@ -7,14 +7,22 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
+from onnx import TensorProto
 from torch import Tensor, nn
 
 from gatewise.interop.onnx import OnnxError
-from gatewise.interop.onnx.node import operator_of
-from gatewise.interop.onnx.program import FAILURES, SERVED, Program
+from gatewise.interop.onnx.constants import Scope
+from gatewise.interop.onnx.inlining import written_out
+from gatewise.interop.onnx.limits import Limit
+from gatewise.interop.onnx.node import dtype_of
+from gatewise.interop.onnx.program import FAILURES, Program
+from gatewise.interop.onnx.survey import refuse_lacks
 
 # The oldest version of the standard whose operators are served.
 _OLDEST = 7
+
+# What is computed from constants may need so many bytes, and so many times those that the file holds.
+_ROOM, _GROWTH = 2**28, 32
 
 
 class OnnxModule(nn.Module):
@@ -30,19 +38,34 @@ class OnnxModule(nn.Module):
 
     def __init__(self, model: onnx.ModelProto) -> None:
         super().__init__()
-        self.program = Program(model.graph, _opset(model))
+        limit = Limit(_ROOM + _GROWTH * model.ByteSize())
+        self.program = Program(model.graph, Scope(_opset(model), limit))
         self.inputs, self.outputs = self.program.inputs, self.program.outputs
+        self._elements = [value.type.tensor_type.elem_type for value in model.graph.output]
         if self.program.outside:
             raise OnnxError(f"the value {self.program.outside[0]!r} is used, and nothing gives it")
 
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The outputs, from the inputs."""
-        if len(inputs) != len(self.inputs):
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The outputs, from the inputs in order or by name."""
+        left = [name for name in self.inputs[len(inputs) :] if name in named]
+        if (*self.inputs[: len(inputs)], *left) != self.inputs or len(inputs) + len(named) != len(
+            self.inputs
+        ):
             raise TypeError(
-                f"expected {len(self.inputs)} inputs: {', '.join(self.inputs)}. Got {len(inputs)}."
+                f"expected {len(self.inputs)} inputs: {', '.join(self.inputs)}. "
+                f"Got {len(inputs)}{''.join(f', {name}' for name in named)}."
             )
-        outputs = self.program(*inputs)
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        found = self.program(*inputs, *(named[name] for name in left))
+        outputs = tuple(map(_of_element, found, self._elements))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _of_element(output: Tensor, element: int) -> Tensor:
+    """An output in its type: between operators on integers, they are carried as floating-point numbers."""
+    return output.to(dtype_of(element)) if element in _WHOLE and output.is_floating_point() else output
+
+
+_WHOLE = (TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.INT16, TensorProto.INT32)
 
 
 def import_onnx(path: str | os.PathLike[str]) -> OnnxModule:
@@ -81,8 +104,8 @@ def import_onnx(path: str | os.PathLike[str]) -> OnnxModule:
 
 def _read(path: Path) -> onnx.ModelProto:
     model = onnx.load(path)
-    _opset(model)
-    _served(model.graph)
+    model = written_out(model, _opset(model))
+    refuse_lacks(model.graph, _opset(model))
     onnx.checker.check_model(model)
     return model
 
@@ -93,15 +116,3 @@ def _opset(model: onnx.ModelProto) -> int:
         found = versions[0] if versions else "none; it is damaged or no ONNX file"
         raise OnnxError(f"the version of its operators must be {_OLDEST} or newer. Got {found}")
     return int(versions[0])
-
-
-def _served(graph: onnx.GraphProto) -> None:
-    """Refuse operators that are not known here, before anything else is looked at."""
-    for proto in graph.node:
-        operator = operator_of(proto)
-        if operator not in SERVED:
-            name, served = proto.name or ", ".join(proto.output), ", ".join(sorted(SERVED))
-            raise OnnxError(f"node {name!r}: the operator {operator!r} is not served. Served are {served}")
-        for attribute in proto.attribute:
-            if attribute.HasField("g"):
-                _served(attribute.g)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from gatewise.interop.onnx import OnnxError
@@ -38,11 +38,21 @@ class Node:
         """An attribute, or what stands for it if it is left out."""
         return self.attributes.get(attribute, default)
 
+    @property
+    def graphs(self) -> list[GraphProto]:
+        """The graphs inside it."""
+        return [value for value in self.attributes.values() if isinstance(value, GraphProto)]
+
     def knows(self, names: Collection[str]) -> None:
         """Refuse attributes beside these: what they ask for would be left undone in silence."""
         unknown = sorted(set(self.attributes) - set(names))
         if unknown:
             raise OnnxError(f"{self} has the attribute {unknown[0]!r}, which is not known")
+
+    def named(self, found: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """What it gave, by name; what has no name is not asked for."""
+        several = found if isinstance(found, tuple) else (found,)
+        return {name: value for name, value in zip(self.outputs, several, strict=False) if name}
 
     def __str__(self) -> str:
         return f"node {self.name or ', '.join(self.outputs)!r} ({self.operator})"
@@ -64,14 +74,46 @@ def _plain(value: Any) -> Any:
     return tensor_of(value) if isinstance(value, TensorProto) else value
 
 
+def dtype_of(element: int) -> torch.dtype:
+    """The type of torch for an element type of ONNX.
+
+    Raises:
+        OnnxError: torch has none.
+    """
+    if element not in _DTYPES:
+        known = TensorProto.DataType.values()
+        name = TensorProto.DataType.Name(element) if element in known else str(element)
+        raise OnnxError(f"the element type {name} has no counterpart in torch")
+    return _DTYPES[element]
+
+
+_DTYPES: dict[int, torch.dtype] = {
+    TensorProto.FLOAT: torch.float32,
+    TensorProto.DOUBLE: torch.float64,
+    TensorProto.FLOAT16: torch.float16,
+    TensorProto.BFLOAT16: torch.bfloat16,
+    TensorProto.BOOL: torch.bool,
+    TensorProto.INT8: torch.int8,
+    TensorProto.INT16: torch.int16,
+    TensorProto.INT32: torch.int32,
+    TensorProto.INT64: torch.int64,
+    TensorProto.UINT8: torch.uint8,
+    TensorProto.UINT16: torch.uint16,
+    TensorProto.UINT32: torch.uint32,
+    TensorProto.UINT64: torch.uint64,
+    TensorProto.COMPLEX64: torch.complex64,
+    TensorProto.COMPLEX128: torch.complex128,
+}
+
+
 def tensor_of(proto: TensorProto) -> Tensor:
     """The numbers in a file, as a tensor of their own.
 
     Raises:
         OnnxError: an element type that torch has not.
     """
+    dtype = dtype_of(proto.data_type)
     array = numpy_helper.to_array(proto)
-    try:
-        return torch.from_numpy(array.copy())
-    except TypeError as error:
-        raise OnnxError(f"constant {proto.name!r} is of type {array.dtype}, which torch has not") from error
+    if dtype is torch.bfloat16 and array.dtype.itemsize == 2:  # which NumPy has not by itself
+        return torch.from_numpy(array.view("int16").copy()).view(dtype)
+    return torch.from_numpy(array.copy()).to(dtype)

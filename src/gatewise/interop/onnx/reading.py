@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -12,13 +13,49 @@ from gatewise.interop.onnx.cells import ACTIVATIONS, GATES, PEEPHOLES, Variant
 from gatewise.interop.onnx.node import Node
 from gatewise.interop.onnx.weights import Packed
 
-_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+# An LSTM of ONNX Runtime, whose weights are 8-bit integers.
+QUANTIZED_LSTM = "com.microsoft.DynamicQuantizeLSTM"
+# The operators that run over a sequence.
+RECURRENT = frozenset({*GATES, QUANTIZED_LSTM})
+
+_SCALES = ("W_scale", "W_zero_point", "R_scale", "R_zero_point")
+_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P", *_SCALES)
+
+
+def weights_named(node: Node) -> dict[str, str]:
+    """The names of the values that must be constants: weights, with the scales of integers."""
+    given = dict(zip(_INPUTS, node.inputs, strict=False))
+    return {name: given.get(name, "") for name in (*Packed._fields, *_SCALES)}
+
+
+def as_floats(node: Node, constants: Mapping[str, Tensor]) -> tuple[Node, Mapping[str, Tensor]]:
+    """A node LSTM whose weights are integers with scales as one whose weights are floating-point numbers.
+
+    ONNX Runtime also rounds what is multiplied with them to 8 bits; that is left out.
+    """
+    if node.operator != QUANTIZED_LSTM:
+        return node, constants
+    found = {name: constants[value] for name, value in weights_named(node).items() if value}
+    floats = {name: _floats(found, name) for name in ("W", "R") if name in found}
+    inputs = tuple(
+        f"{name} as floats" if name in floats else value
+        for name, value in zip(_INPUTS[:8], node.inputs, strict=False)
+    )
+    renamed = {f"{name} as floats": value for name, value in floats.items()}
+    return replace(node, operator="LSTM", inputs=inputs), {**constants, **renamed}
+
+
+def _floats(found: Mapping[str, Tensor], name: str) -> Tensor:
+    """``W [D, I, 4*H]`` with scales and zero points ``[D]`` or ``[D, 4*H]`` as ``[D, 4*H, I]``."""
+    scale, zero = (found[f"{name}_{kind}"] for kind in ("scale", "zero_point"))
+    scale, zero = (x.reshape(len(x), 1, -1) for x in (scale, zero))
+    return ((found[name].to(scale.dtype) - zero.to(scale.dtype)) * scale).mT
 
 
 def inputs_of(node: Node) -> tuple[str, ...]:
     """The values that it takes besides its weights: X, sequence_lens and the states; empty where left out."""
     given = dict(zip(_INPUTS, node.inputs, strict=False))
-    states = ("initial_h", "initial_c") if node.operator == "LSTM" else ("initial_h",)
+    states = ("initial_h",) if node.operator in ("RNN", "GRU") else ("initial_h", "initial_c")
     return tuple(given.get(name, "") for name in ("X", "sequence_lens", *states))
 
 

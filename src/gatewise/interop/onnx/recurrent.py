@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from hashlib import sha256
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 from gatewise.interop.onnx import OnnxError
-from gatewise.interop.onnx.cells import cell_of
+from gatewise.interop.onnx.cells import Variant, cell_of
 from gatewise.interop.onnx.node import Node
-from gatewise.interop.onnx.reading import variants_of, weights_of
-from gatewise.interop.onnx.weights import unpacked
+from gatewise.interop.onnx.reading import as_floats, variants_of, weights_of
+from gatewise.interop.onnx.weights import Packed, unpacked
 from gatewise.language import Cell
 from gatewise.nn import checks
 from gatewise.nn.layer import Layer
@@ -61,8 +62,17 @@ class Direction(Layer):
         return f"{self.cell.name}, {self.input_size}, {self.hidden_size}{way}"
 
 
+# Layers by their equations, direction and weights.
+Layers: TypeAlias = dict[tuple[object, ...], Direction]
+
+
 class RecurrentNode(nn.Module):
     """A node RNN, GRU or LSTM, with its weights as parameters in the layout of `gatewise.nn`.
+
+    Args:
+        node: the node.
+        constants: the constants of the file by name.
+        layers: layers of nodes of which one runs in a call: where one has the same weights, it is shared.
 
     Shape:
         With T and B the other way round in all of them (and D second) if ``layout`` is 1:
@@ -77,8 +87,9 @@ class RecurrentNode(nn.Module):
         OnnxError: weights that are no constants, or attributes and shapes against the standard.
     """
 
-    def __init__(self, node: Node, constants: Mapping[str, Tensor]) -> None:
+    def __init__(self, node: Node, constants: Mapping[str, Tensor], layers: Layers | None = None) -> None:
         super().__init__()
+        node, constants = as_floats(node, constants)
         node.knows(_ATTRIBUTES)
         reverse = _DIRECTIONS.get(node.get("direction", "forward"))
         if reverse is None:
@@ -89,7 +100,7 @@ class RecurrentNode(nn.Module):
         weights = weights_of(node, constants, len(reverse))
         variants = variants_of(node, len(reverse), weights[0].P is not None)
         self.directions = nn.ModuleList(
-            Direction(cell_of(variant), unpacked(variant, some), back)
+            _layer(variant, some, back, layers)
             for variant, some, back in zip(variants, weights, reverse, strict=True)
         )
 
@@ -149,6 +160,24 @@ class RecurrentNode(nn.Module):
             outputs = [packing.pad(output, batch_first=False) for output in outputs]
             finals = packing.pad_states(finals, states)
         return torch.stack(outputs, 1), finals
+
+
+def _layer(variant: Variant, weights: Packed, reverse: bool, layers: Layers | None) -> Direction:
+    """A layer; the one in `layers` if it has the same equations and weights there."""
+    made = Direction(cell_of(variant), unpacked(variant, weights), reverse)
+    if layers is None:
+        return made
+    return layers.setdefault((variant, reverse, *map(_digest, weights)), made)
+
+
+def _digest(weight: Tensor | None) -> object:
+    if weight is None:
+        return None
+    return (
+        weight.dtype,
+        weight.shape,
+        sha256(weight.contiguous().view(torch.uint8).numpy().tobytes()).digest(),
+    )
 
 
 def _scanned(walks: list[Walk]) -> list[Scanned]:
