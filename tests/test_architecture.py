@@ -114,6 +114,38 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert run.stdout.strip() == "[]"
 
 
+def test_all_public_names_are_listed_before_they_are_imported() -> None:
+    code = "import sys, gatewise; print(set(gatewise.__all__) - set(dir(gatewise)), 'torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set() False"
+    assert len(gatewise.__all__) == len(set(gatewise.__all__))
+    for name in gatewise.__all__:
+        assert getattr(gatewise, name) is not None
+    namespace: dict[str, object] = {}
+    exec("from gatewise import *", namespace)
+    assert namespace.keys() >= set(gatewise.__all__)
+
+
+def test_type_checkers_are_told_the_same_names() -> None:
+    tree = ast.parse(Path(gatewise.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    told = {
+        (alias.asname, node.module if node.module != "gatewise" else f"gatewise.{alias.name}")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    modules = {(name, module) for name, module in gatewise._MODULES.items() if name != "figures"}
+    assert told == {*gatewise._LAZY.items(), *modules, ("figures", "gatewise.insight")}
+
+
+def test_the_package_is_a_command() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "gatewise", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "forecast" in run.stdout
+
+
 def test_an_unknown_name_of_the_package() -> None:
     with pytest.raises(AttributeError, match="module 'gatewise' has no attribute 'lstm'"):
         gatewise.lstm  # noqa: B018

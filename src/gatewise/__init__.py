@@ -1,6 +1,6 @@
 """Recurrent networks from equations: compiled, readable at every step, the same bits everywhere.
 
-The language, the cells and the compiler need no torch; what does is imported when it is first used.
+The language, the cells and the compiler need no torch; the rest is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -34,75 +34,87 @@ from gatewise.language import (
     zoneout,
 )
 
-if TYPE_CHECKING:
-    from gatewise import nn
-    from gatewise.insight import figures
-    from gatewise.insight.attribution import attribute
-    from gatewise.insight.comparison import contrast
-    from gatewise.insight.decomposition import decompose
-    from gatewise.insight.dynamics import fixed_points, lyapunov
-    from gatewise.insight.edit import edit
-    from gatewise.insight.flow import connectivity, gradient_flow
-    from gatewise.insight.memory import half_life, ledger, saturation, time_scale
-    from gatewise.insight.page.look import look
-    from gatewise.insight.ranking import rank_units
-    from gatewise.insight.units import match, probe
-    from gatewise.insight.watch import watch
-    from gatewise.interop.onnx.export import export_onnx
-    from gatewise.interop.onnx.load import import_onnx
-    from gatewise.nn.accelerate import accelerate
-    from gatewise.nn.explain import explain
-    from gatewise.nn.saving import load, save
-    from gatewise.nn.strict import strict
+# Imported when it is first used, by the module that has it.
+_LAZY = {
+    name: module
+    for module, names in {
+        "gatewise.nn.accelerate": "accelerate",
+        "gatewise.nn.explain": "explain",
+        "gatewise.nn.strict": "strict",
+        "gatewise.nn.saving": "load save",
+        "gatewise.interop.onnx.export": "export_onnx",
+        "gatewise.interop.onnx.load": "import_onnx",
+        "gatewise.insight.watch": "watch",
+        "gatewise.insight.edit": "edit",
+        "gatewise.insight.page.look": "look",
+        "gatewise.insight.attribution": "attribute",
+        "gatewise.insight.comparison": "contrast",
+        "gatewise.insight.decomposition": "decompose",
+        "gatewise.insight.dynamics": "fixed_points lyapunov",
+        "gatewise.insight.flow": "connectivity gradient_flow",
+        "gatewise.insight.memory": "half_life ledger saturation time_scale",
+        "gatewise.insight.ranking": "rank_units",
+        "gatewise.insight.units": "match probe",
+    }.items()
+    for name in names.split()
+}
+_MODULES = {
+    "figures": "gatewise.insight.figures",
+    "nn": "gatewise.nn",
+    "runtime": "gatewise.runtime",
+    "tasks": "gatewise.tasks",
+}
 
 __all__ = [
-    "Cell", "CellError", "Input", "Split", "Vector", "cell", "cells",
-    "__version__", "accelerate", "explain", "export_onnx", "figures", "import_onnx", "load", "nn", "save",
-    "strict", "watch",
-    "attribute", "connectivity", "contrast", "decompose", "edit", "fixed_points", "gradient_flow",
-    "half_life", "ledger", "look", "lyapunov", "match", "probe", "rank_units", "saturation", "time_scale",
+    "Cell", "CellError", "Input", "Split", "Vector", "__version__", "cell", "cells",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
     "dropout", "layer_norm", "linear", "project", "zoneout",
+    *_LAZY, *_MODULES,
 ]  # fmt: skip
 
-_NEEDS_TORCH = {
-    "nn": ("gatewise.nn", None),
-    "figures": ("gatewise.insight.figures", None),
-    "watch": ("gatewise.insight.watch", "watch"),
-    "attribute": ("gatewise.insight.attribution", "attribute"),
-    "connectivity": ("gatewise.insight.flow", "connectivity"),
-    "contrast": ("gatewise.insight.comparison", "contrast"),
-    "decompose": ("gatewise.insight.decomposition", "decompose"),
-    "edit": ("gatewise.insight.edit", "edit"),
-    "fixed_points": ("gatewise.insight.dynamics", "fixed_points"),
-    "gradient_flow": ("gatewise.insight.flow", "gradient_flow"),
-    "half_life": ("gatewise.insight.memory", "half_life"),
-    "ledger": ("gatewise.insight.memory", "ledger"),
-    "look": ("gatewise.insight.page.look", "look"),
-    "lyapunov": ("gatewise.insight.dynamics", "lyapunov"),
-    "match": ("gatewise.insight.units", "match"),
-    "probe": ("gatewise.insight.units", "probe"),
-    "rank_units": ("gatewise.insight.ranking", "rank_units"),
-    "saturation": ("gatewise.insight.memory", "saturation"),
-    "time_scale": ("gatewise.insight.memory", "time_scale"),
-    "accelerate": ("gatewise.nn.accelerate", "accelerate"),
-    "explain": ("gatewise.nn.explain", "explain"),
-    "export_onnx": ("gatewise.interop.onnx.export", "export_onnx"),
-    "import_onnx": ("gatewise.interop.onnx.load", "import_onnx"),
-    "load": ("gatewise.nn.saving", "load"),
-    "save": ("gatewise.nn.saving", "save"),
-    "strict": ("gatewise.nn.strict", "strict"),
-}
+if TYPE_CHECKING:  # the same for type checkers, which do not run the table
+    from gatewise import nn as nn
+    from gatewise import runtime as runtime
+    from gatewise import tasks as tasks
+    from gatewise.insight import figures as figures
+    from gatewise.insight.attribution import attribute as attribute
+    from gatewise.insight.comparison import contrast as contrast
+    from gatewise.insight.decomposition import decompose as decompose
+    from gatewise.insight.dynamics import fixed_points as fixed_points
+    from gatewise.insight.dynamics import lyapunov as lyapunov
+    from gatewise.insight.edit import edit as edit
+    from gatewise.insight.flow import connectivity as connectivity
+    from gatewise.insight.flow import gradient_flow as gradient_flow
+    from gatewise.insight.memory import half_life as half_life
+    from gatewise.insight.memory import ledger as ledger
+    from gatewise.insight.memory import saturation as saturation
+    from gatewise.insight.memory import time_scale as time_scale
+    from gatewise.insight.page.look import look as look
+    from gatewise.insight.ranking import rank_units as rank_units
+    from gatewise.insight.units import match as match
+    from gatewise.insight.units import probe as probe
+    from gatewise.insight.watch import watch as watch
+    from gatewise.interop.onnx.export import export_onnx as export_onnx
+    from gatewise.interop.onnx.load import import_onnx as import_onnx
+    from gatewise.nn.accelerate import accelerate as accelerate
+    from gatewise.nn.explain import explain as explain
+    from gatewise.nn.saving import load as load
+    from gatewise.nn.saving import save as save
+    from gatewise.nn.strict import strict as strict
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_TORCH:
+    if name not in _LAZY and name not in _MODULES:
         raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
-    module, attribute = _NEEDS_TORCH[name]
     try:
-        loaded = import_module(module)
+        if name in _MODULES:
+            return import_module(_MODULES[name])
+        return getattr(import_module(_LAZY[name]), name)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise ImportError(f"gatewise.{name} needs torch: pip install 'gatewise[torch]'") from error
-    return loaded if attribute is None else getattr(loaded, attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
