@@ -26,7 +26,7 @@ BELOW: dict[str, set[str]] = {
     "insight": {"files", "nn", "compiler", "language", "cells"},
     "interop": {"files", "nn", "runtime", "language", "cells"},
     "tasks": {"files", "insight", "nn", "runtime", "compiler", "language", "cells"},
-    "apps": {"tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
+    "apps": {"files", "tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
 }
 
 WITHOUT_TORCH = ("files", "language", "cells", "compiler", "runtime")

@@ -122,6 +122,33 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 @posix
+def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path, kind in {"pipe": "pipe", "link": "device", ".": "folder"}.items():
+        with pytest.raises(files.NotAFileError, match=f"expected a file. Got a {kind}"):
+            files.open_to_read(tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
+        ("up\rdown\n", r"up\rdown\n"),
+        ("\u202eright to left\ud800\x9b", r"\u202eright to left\ud800\x9b"),
+        ("Größe 温度 1\u202f000\xa0°C", "Größe 温度 1\u202f000\xa0°C"),
+    ],
+)
+def test_text_of_files_is_quoted_without_harm(text: str, expected: str) -> None:
+    assert files.escaped(text) == files.quoted(text) == expected
+    assert files.escaped(expected) == expected
+
+
+def test_long_text_is_cut() -> None:
+    assert len(files.quoted("x" * 5000)) == 1000
+
+
+@posix
 def test_a_link_to_itself_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("link")
     with pytest.raises(OSError, match="link") as caught:

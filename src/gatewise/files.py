@@ -1,18 +1,70 @@
-"""Files written whole: beside their place, then renamed into it, so that a reader never sees half of one."""
+"""Files of users: read if they are files, written whole or not at all, quoted without harm.
+
+A file is written beside its place, then renamed into it, so that a reader never sees half of one.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
 from contextlib import suppress
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
+from unicodedata import category
 
 _PREFIX, _SUFFIX = ".gatewise-", ".part"
 _MOST_LINKS = 40  # as Linux has it
 _STALE = 3600  # seconds after which nobody writes to an incomplete file any more
+_LONGEST = 1000  # letters of a message
+
+
+class NotAFileError(OSError):
+    """A folder, a pipe or a device where a file was expected."""
+
+
+def open_to_read(path: str | os.PathLike[str]) -> BufferedReader:
+    """A file, opened in binary mode.
+
+    Raises:
+        NotAFileError: it is none. A pipe is not waited for, and a device not read to its end.
+        OSError: there is no such file, or it cannot be read.
+    """
+    return open(path, "rb", opener=_open_regular)
+
+
+def size_of(file: BufferedReader) -> int:
+    """The bytes of an open file."""
+    return os.fstat(file.fileno()).st_size
+
+
+def _open_regular(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "folder" if stat.S_ISDIR(mode) else "pipe" if stat.S_ISFIFO(mode) else "device"
+        raise NotAFileError(errno.EINVAL, f"expected a file. Got a {kind}", str(path))
+    return descriptor
+
+
+def quoted(text: str) -> str:
+    """Text with parts of a file in it, for a message: control characters escaped, cut if it is too long."""
+    safe = escaped(text)
+    return safe if len(safe) <= _LONGEST else safe[: _LONGEST - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """Text whose control characters are written out, as in a literal of Python."""
+    if text.isprintable():
+        return text
+    harmless = (c.isprintable() or category(c) == "Zs" for c in text)  # Zs: spaces of other widths
+    return "".join(
+        c if ok else c.encode("unicode_escape").decode("ascii") for c, ok in zip(text, harmless, strict=True)
+    )
 
 
 def part_of(path: Path) -> Path:

@@ -146,7 +146,7 @@ def test_what_cannot_be_shown_is_said_in_one_sentence_and_nothing_is_written(
         ([layers, "--on", tmp_path / "x.txt"], "--on must be of .npy, .npz, .csv. Got "),
         ([layers, "--on", tmp_path / "x.npy"], "--on: there is no file "),
         ([layers, "--on", good], "must be steps by 3 inputs, with rows between. Got (4, 2)."),
-        ([layers, "--on", tmp_path / "nan.npy"], "must hold finite numbers alone."),
+        ([layers, "--on", tmp_path / "nan.npy"], "must hold finite numbers alone, up to 1e+30."),
         ([layers, "--on", tmp_path / "objects.npy"], "Object arrays cannot be loaded"),
         ([layers, "--on", tmp_path / "many.npz"], "must have an array x. It has a, b."),
         ([layers, "--on", tmp_path / "long.npz"], "from 0 to 4 steps, not all 0. Got [5]."),

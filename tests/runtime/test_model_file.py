@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -62,6 +63,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         ({"gatewise": "{"}, "the header is not readable JSON"),
         ({"gatewise": '{"format": NaN}'}, "the header is not readable JSON"),
         ({"gatewise": "[" * 100_000}, "the header is not readable JSON"),
+        (
+            {"gatewise": '{"format": 1, "format": 1}'},
+            "the header is not readable JSON (a key is there twice)",
+        ),
+        ({"gatewise": '{"format": ' + "9" * 5000 + "}"}, "the header is not readable JSON"),
         ({"gatewise": "[1]"}, "the header is not a JSON object"),
         ({"gatewise": "{}"}, "expected a format version in the header. Got None"),
         ({"gatewise": '{"format": true}'}, "expected a format version in the header. Got True"),
@@ -91,7 +97,7 @@ def whole_file() -> bytes:
     return packed(header, bytes(8))
 
 
-def packed(header: dict[str, Any], data: bytes) -> bytes:
+def packed(header: Any, data: bytes) -> bytes:
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
 
@@ -120,8 +126,17 @@ def tampered(**tensor: Any) -> bytes:
         tampered(shape=[-1]),
         tampered(dtype="PY"),
         tampered(dtype="BF16", shape=[4]),
+        tampered(dtype="F8_E4M3", shape=[8]),
+        tampered(shape=[0] * 100, data_offsets=[0, 0])[:-8],
+        tampered(shape=[0, 2**63 - 1], data_offsets=[0, 0])[:-8],
+        tampered(shape=[10**400]),
+        whole_file().replace(b"w", b"\xff"),
+        whole_file().replace(b'"w"', b'"w": 0, "w"'),
+        packed([1], b""),
+        packed({"__metadata__": ["gatewise"]}, b""),
+        struct.pack("<Q", 100_000) + b"[" * 100_000,
     ],
-)  # fmt: skip
+)
 def test_a_damaged_or_hostile_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)
     with pytest.raises(ModelFileError, match="damaged or is no safetensors file"):
@@ -138,6 +153,32 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
         read_model(tmp_path / "m", "forecast")
     with pytest.raises(ModelFileError, match=r"expected a file\. Got a folder"):
         read_model(tmp_path, "forecast")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices are POSIX")
+def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ModelFileError, match=r"pipe: expected a file\. Got a pipe"):
+        read_model(tmp_path / "pipe", None)
+    with pytest.raises(ModelFileError, match=r"/dev/zero: expected a file\. Got a device"):
+        read_model("/dev/zero", None)
+
+
+def test_tensors_are_of_this_process_alone(tmp_path: Path) -> None:
+    write_model(tmp_path / "m", "forecast", HEADER, TENSORS)
+    tensors = read_model(tmp_path / "m", "forecast").tensors
+    os.truncate(tmp_path / "m", 0)
+    assert np.array_equal(tensors["w"], TENSORS["w"])
+    tensors["w"][0, 0] = 1  # and may be changed
+
+
+def test_text_of_the_file_does_no_harm_to_a_terminal(tmp_path: Path) -> None:
+    header = {"gatewise": json.dumps({"format": 1, "task": "\x1b]0;hello\x07\n" + "x" * 5000})}
+    save_file(TENSORS, tmp_path / "m", metadata=header)
+    with pytest.raises(ModelFileError) as caught:
+        read_model(tmp_path / "m", "forecast")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) <= 1000
 
 
 def test_reading_needs_no_torch_and_no_pickle(tmp_path: Path) -> None:

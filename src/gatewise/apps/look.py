@@ -81,7 +81,7 @@ def _look(file: Path, on: Path | None, time: str | None, page: Path, megabytes: 
     from gatewise.runtime.model_file import read_model
     from gatewise.tasks.saving import TASK
 
-    if not file.is_file():
+    if not file.exists():
         raise LookError(f"MODEL: there is no file {file}.")
     is_forecaster = read_model(file, None).task == TASK
     subject = _forecaster(file, on, time) if is_forecaster else _layers(file, on, time)

@@ -1,26 +1,46 @@
-"""What ``gatewise look`` gives to layers: arrays from a file."""
+"""What ``gatewise look`` gives to layers: arrays from a file, which is not believed."""
 
 from __future__ import annotations
 
+import tokenize
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from gatewise import files
+
 KINDS = (".npy", ".npz", ".csv")
+_MOST = 1 << 30  # bytes of a file, and of an array when it is unpacked
+_LARGEST = 1e30  # number, which float32 can still compute with
+# What NumPy, zipfile and pandas raise for files that are damaged or made to harm.
+_FAILURES = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OSError, OverflowError),
+    *(MemoryError, RecursionError, RuntimeError, BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
+)
 
 
 class DataError(ValueError):
     """A file that is no input, in one sentence."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(files.quoted(message))
+
 
 @dataclass(frozen=True)
 class Arrays:
-    """What was read: ``x [T, I]`` or ``[T, B, I]``, the steps of each row, the names of the inputs."""
+    """What was read: ``x [T, I]`` or ``[T, B, I]`` in float64, the steps of each row, names of the inputs."""
 
-    x: NDArray[Any]
+    x: NDArray[np.float64]
     lengths: list[int] | None = None
     names: list[str] | None = None
 
@@ -28,42 +48,77 @@ class Arrays:
 def read_arrays(path: Path, inputs: int) -> Arrays:
     """Read a ``.npy``, an ``.npz`` with ``x`` (and ``lengths``), or a ``.csv`` of columns of numbers.
 
+    Nothing in the file is executed.
+
     Raises:
-        DataError: there is no such file, it is of another kind, or not of so many inputs.
+        DataError: there is no such file, it is of another kind, too large, damaged, or not of so many inputs.
     """
     if path.suffix not in KINDS:
         raise DataError(f"--on must be of {', '.join(KINDS)}. Got {path}.")
-    if not path.is_file():
-        raise DataError(f"--on: there is no file {path}.")
+    with _refusing(path), files.open_to_read(path) as file:
+        if files.size_of(file) > _MOST:
+            raise DataError(f"--on: {path} must have at most {_MOST >> 30} GB.")
+        x, lengths, names = _of_csv(path, file) if path.suffix == ".csv" else _of_numpy(path, file)
+        if x.ndim not in (2, 3) or x.shape[-1] != inputs or not x.size:
+            raise DataError(
+                f"--on: {path} must be steps by {inputs} inputs, with rows between. Got {x.shape!s:.60}."
+            )
+        if x.dtype.kind not in "fiub" or not (np.abs(x.astype(np.float64)) <= _LARGEST).all():
+            raise DataError(f"--on: {path} must hold finite numbers alone, up to {_LARGEST:g}.")
+        return Arrays(np.ascontiguousarray(x, np.float64), lengths, names)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Say in one sentence what is wrong with a file."""
     try:
-        found = _of_csv(path) if path.suffix == ".csv" else _of_numpy(path)
-    except (ValueError, OSError, EOFError) as error:
-        raise error if isinstance(error, DataError) else DataError(f"--on: {path}: {error}") from error
-    x = found.x
-    if x.ndim not in (2, 3) or x.shape[-1] != inputs or not x.size:
-        raise DataError(f"--on: {path} must be steps by {inputs} inputs, with rows between. Got {x.shape}.")
-    if x.dtype.kind not in "fiub" or not np.isfinite(x).all():
-        raise DataError(f"--on: {path} must hold finite numbers alone.")
-    return found
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers of other versions
+            yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"--on: there is no file {path}.") from error
+    except _FAILURES as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"--on: {path}: {' '.join(why.split())}") from error
 
 
-def _of_numpy(path: Path) -> Arrays:
-    loaded = np.load(path, allow_pickle=False)
+Read = tuple[NDArray[Any], list[int] | None, list[str] | None]
+
+
+def _of_numpy(path: Path, file: BufferedReader) -> Read:
+    loaded = np.load(file, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
-        return Arrays(loaded)
+        return loaded, None, None
     with loaded:
         names = list(loaded)
         if "x" not in names and len(names) != 1:
             raise DataError(f"--on: {path} must have an array x. It has {', '.join(names) or 'none'}.")
-        lengths = [int(n) for n in loaded["lengths"]] if "lengths" in names else None
-        return Arrays(loaded["x" if "x" in names else names[0]], lengths)
+        lengths = _lengths(path, _member(path, loaded, "lengths")) if "lengths" in names else None
+        return _member(path, loaded, "x" if "x" in names else names[0]), lengths, None
 
 
-def _of_csv(path: Path) -> Arrays:
+def _member(path: Path, archive: NpzFile, name: str) -> NDArray[Any]:
+    """One array of an archive, provided that it is not unpacked into more than a file may have."""
+    sizes = {packed.filename: packed.file_size for packed in archive.zip.infolist()} if archive.zip else {}
+    if max(sizes.get(name, 0), sizes.get(f"{name}.npy", 0)) > _MOST:
+        raise DataError(f"--on: {path}: the array {name} must have at most {_MOST >> 30} GB.")
+    array: NDArray[Any] = np.asarray(archive[name])
+    return array
+
+
+def _lengths(path: Path, lengths: NDArray[Any]) -> list[int]:
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
+        raise DataError(f"--on: {path} must have whole numbers as lengths, one for each row.")
+    return [int(length) for length in lengths]
+
+
+def _of_csv(path: Path, file: BufferedReader) -> Read:
     import pandas as pd
 
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(file)
     words = [str(name) for name in frame.columns if frame[name].dtype.kind not in "fiub"]
     if words:
         raise DataError(f"--on: {path}: the columns must be numbers. These are not: {', '.join(words)}.")
-    return Arrays(frame.to_numpy(np.float64), names=[str(name) for name in frame.columns])
+    return frame.to_numpy(np.float64), None, [str(name) for name in frame.columns]

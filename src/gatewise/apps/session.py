@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.text import Text
+
+from gatewise import files
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -23,7 +26,7 @@ def status_of(job: Callable[[Console], int]) -> int:
     """
     # Threads that wait asleep lose little alone and do not fight other programs for two cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    console, complaints = Console(markup=False, highlight=False), Console(stderr=True, soft_wrap=True)
+    console, complaints = _Console(markup=False, highlight=False), _Console(stderr=True, soft_wrap=True)
     try:
         with _ending_in_order():
             return job(console)
@@ -36,6 +39,19 @@ def status_of(job: Callable[[Console], int]) -> int:
     except (ValueError, FloatingPointError, OSError) as error:
         complaints.print(Text(f"Error: {error}"), style="red")
         return BAD_INPUT if isinstance(error, ValueError | FileNotFoundError) else FAILED
+
+
+class _Console(Console):
+    """A console on which text from files cannot move the cursor, change colours or ring the bell."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as usual; what is not printable is written out."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(_printable(segment.text), segment.style)
+
+
+def _printable(text: str) -> str:
+    return "\n".join(map(files.escaped, text.split("\n")))
 
 
 class _Terminated(SystemExit):

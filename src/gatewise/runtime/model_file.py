@@ -15,20 +15,24 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from gatewise import files
 from gatewise._version import __version__
 
 FORMAT = 2
 KEY = "gatewise"
+_LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 
 Tensors = dict[str, NDArray[Any]]
 
 
 class ModelFileError(ValueError):
     """A file that is no model file, is damaged, or does not hold what it should."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(files.quoted(message))
 
 
 @dataclass(frozen=True)
@@ -63,33 +67,57 @@ def read_model(path: str | Path, task: str | None) -> ModelFile:
     another task; ``FileNotFoundError`` if there is none.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ModelFileError(f"{path}: expected a file. Got a folder")
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = _header(path, (file.metadata() or {}).get(KEY))
-            _check(path, header, task)
-            tensors = {name: _of_numpy(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, OverflowError) as error:
-        raise ModelFileError(f"{path}: the file is damaged or is no safetensors file ({error})") from error
+        content = _content(path)
+        header = _header(path, _metadata(content).get(KEY))
+        _check(path, header, task)
+        tensors = load(content)
+    except files.NotAFileError as error:
+        raise ModelFileError(f"{path}: {error.strerror}") from error
+    except ModelFileError:
+        raise
+    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        why = f"a tensor is of type {error}" if isinstance(error, KeyError) else error
+        raise ModelFileError(f"{path}: the file is damaged or is no safetensors file ({why})") from error
     own = {name: value for name, value in header.items() if name not in ("format", "version", "task")}
     return ModelFile(path, header["format"], header["task"], own, tensors)
 
 
-def _of_numpy(tensor: NDArray[Any]) -> NDArray[Any]:
-    """A tensor of a type that NumPy itself has, whatever types other packages have taught it."""
-    if tensor.dtype.isbuiltin != 1:
-        raise TypeError(f"a tensor is of type {tensor.dtype}")
-    return tensor
+def _content(path: Path) -> bytes:
+    """The whole file, in memory of its own: whoever changes the file later changes nothing here."""
+    with files.open_to_read(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= min(_LONGEST_HEADER, files.size_of(file) - 8):
+            raise ValueError(f"a header of {length} bytes in {files.size_of(file)}")
+        file.seek(0)
+        return file.read()
 
 
-def _header(path: Path, text: str | None) -> dict[str, Any]:
+def _metadata(content: bytes) -> dict[str, Any]:
+    """What the header of a safetensors file has besides the tensors, which safetensors checks."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length].decode("utf-8"), object_pairs_hook=_distinct)
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict):
+        raise TypeError("its header is not an object with metadata")
+    return metadata
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; a key that is there twice may be read in two ways, and is refused."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _header(path: Path, text: Any) -> dict[str, Any]:
     if text is None:
         raise ModelFileError(f"{path}: the file holds tensors, but gatewise did not write it")
     try:
-        header = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: the header is not readable JSON") from error
+        header = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ModelFileError(f"{path}: the header is not readable JSON ({error})") from error
     if not isinstance(header, dict):
         raise ModelFileError(f"{path}: the header is not a JSON object")
     return header

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from math import inf, nan
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TASK = "forecast"
 RECURRENT = "recurrent."  # what the names of the layers' tensors begin with
+_SMALLEST, _LARGEST = 1e-300, 1e300  # that can still be divided by
 
 
 def save_forecaster(forecaster: Forecaster, path: Path) -> None:
@@ -84,35 +85,58 @@ def _network(forecaster: Forecaster, tensors: Tensors) -> ForecastNetwork:
 
 def _preparation(header: dict[str, Any]) -> Preparation:
     data = header["encoding"]
-    columns, mean, scale = _strings(data["columns"]), _numbers(data["mean"]), _numbers(data["scale"])
-    if not 0 < len(columns) == len(mean) == len(scale) or min(scale) <= 0:
-        raise ValueError("expected a mean and a scale above 0 for every column")
-    encoding = Encoding(
-        columns,
-        mean,
-        scale,
-        _strings(data["masked"]),
-        _whole(data["season"]),
-        _numbers([data["change_scale"]])[0],
-        tuple(_whole(phase) for phase in data["phases"]),
-    )
+    columns, masked = _strings(data["columns"]), _strings(data["masked"])
+    mean, scale, change = _numbers(data["mean"]), _scales(data["scale"]), _scales([data["change_scale"]])
+    if not 0 < len(columns) == len(mean) == len(scale):
+        raise ValueError("expected a mean and a scale for every column")
+    if not set(masked) <= set(columns):
+        raise ValueError(f"expected columns that may be missing among the columns. Got {masked!r:.60}")
+    phases = tuple(_whole(phase) for phase in _list(data["phases"]))
+    encoding = Encoding(columns, mean, scale, masked, _whole(data["season"]), change[0], phases)
     unit = nan if header["mase_scale"] is None else _numbers([header["mase_scale"]])[0]
-    return Preparation(encoding, _whole(header["history"]), unit, clock_from_dict(header["clock"]))
+    return Preparation(encoding, _whole(header["history"]), unit, clock_from_dict(_small(header["clock"])))
+
+
+def _list(values: Any) -> list[Any]:
+    if not isinstance(values, list):
+        raise ValueError(f"expected a list. Got {values!r:.60}")
+    return values
 
 
 def _strings(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"expected a list of names. Got {values!r:.60}")
+    for value in _list(values):
+        if not isinstance(value, str):
+            raise ValueError(f"expected a name. Got {value!r:.60}")
+        value.encode("utf-8")  # a name that can be written down, or a ValueError
+    if len(set(values)) < len(values):
+        raise ValueError(f"expected names that differ. Got {values!r:.60}")
     return tuple(values)
 
 
 def _numbers(values: Any) -> tuple[float, ...]:
-    if not isinstance(values, list) or not all(type(v) in (int, float) and abs(v) < inf for v in values):
-        raise ValueError(f"expected a list of finite numbers. Got {values!r:.60}")
-    return tuple(float(value) for value in values)
+    for value in _list(values):
+        if type(value) not in (int, float) or not abs(value) <= _LARGEST:
+            raise ValueError(f"expected a finite number. Got {value!r:.60}")
+    return tuple(map(float, values))
+
+
+def _scales(values: Any) -> tuple[float, ...]:
+    scales = _numbers(values)
+    if not all(scale >= _SMALLEST for scale in scales):
+        raise ValueError(f"expected scales above 0. Got {values!r:.60}")
+    return scales
 
 
 def _whole(value: Any) -> int:
-    if type(value) is not int or value < 1:
+    if type(value) is not int or not 1 <= value < 2**31:
         raise ValueError(f"expected a whole number of at least 1. Got {value!r:.60}")
     return value
+
+
+def _small(clock: Any) -> Any:
+    """What describes a clock, provided that times can be computed with its whole numbers."""
+    if isinstance(clock, dict):
+        for value in clock.values():
+            if type(value) is int and abs(value) >= 2**62:
+                raise ValueError(f"clock: expected whole numbers below 2^62. Got {value!r:.60}")
+    return clock

@@ -1,0 +1,87 @@
+"""Files that somebody has tampered with: mutations of valid ones, for hypothesis."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+# What may stand where something else was expected.
+STRANGE: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, -1, 2, 63, 2**31, 2**53 + 1, 2**63, 10**400, -(10**30)),
+    *(0.0, -0.0, 0.5, 1.0, -1.5, 1e308, 1e-320),
+    *("", "x", "h", "lstm", "Infinity", "__class__", "\x1b[31m", "\ud800", "é" * 500, "1e999"),
+    *([], {}, [[]], [0], [None], ["h", "h"], {"": 0}, {"op": "tanh"}),
+)
+_DTYPES = ("float16", "float32", "float64", "int64", "uint8", "bool", "complex64")
+_SHAPES = ((), (0,), (1,), (2, 0), (3, 3), (1, 1, 1))
+
+strange = st.sampled_from(STRANGE).map(copy.deepcopy)
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in plain data with each of its keys, the outermost first."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield value, key
+        yield from _places(value[key])
+
+
+@st.composite
+def mutated(draw: st.DrawFn, data: Any) -> Any:
+    """Plain data with one to three changes: a value replaced, left out, doubled, or moved."""
+    data = copy.deepcopy(data)
+    for _ in range(draw(st.sampled_from((1, 1, 1, 2, 3)))):
+        places = list(_places(data))
+        if not places:
+            return draw(strange)
+        holder, key = draw(st.sampled_from(places))
+        change = draw(st.sampled_from(("replace", "replace", "nudge", "remove", "copy", "double", "nest")))
+        if change == "replace":
+            holder[key] = draw(strange)
+        elif change == "nudge" and type(holder[key]) is int:
+            holder[key] += draw(st.sampled_from((-1, 1, 2)))
+        elif change == "remove":
+            del holder[key]
+        elif change == "copy":
+            other, place = draw(st.sampled_from(places))
+            if place in other if isinstance(other, dict) else place < len(other):
+                holder[key] = copy.deepcopy(other[place])
+        elif change == "double" and isinstance(holder, list):
+            holder.append(copy.deepcopy(holder[key]))
+        elif change == "nest":
+            holder[key] = [holder[key]]
+    return data
+
+
+@st.composite
+def mutated_tensors(draw: st.DrawFn, tensors: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """Tensors of which one may be missing, new, of another type or of another shape."""
+    tensors = dict(tensors)
+    name = draw(st.sampled_from([*tensors]))
+    change = draw(st.sampled_from(("nothing", "remove", "add", "type", "shape", "values")))
+    if change == "remove":
+        del tensors[name]
+    elif change == "add":
+        tensors[draw(st.sampled_from(("x", "\x1b", name + "_", "weight_ih_l1")))] = tensors[name]
+    elif change == "type":
+        tensors[name] = tensors[name].astype(draw(st.sampled_from(_DTYPES)))
+    elif change == "shape":
+        tensors[name] = np.zeros(draw(st.sampled_from(_SHAPES)), tensors[name].dtype)
+    elif change == "values":
+        tensors[name] = np.full_like(tensors[name], draw(st.sampled_from((np.nan, np.inf, 1e38))))
+    return tensors
+
+
+@st.composite
+def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+    """Bytes that are cut, extended, or changed in some places."""
+    content = content[: draw(st.integers(0, len(content)))] if draw(st.booleans()) else content
+    changed = bytearray(content)
+    for _ in range(draw(st.integers(0, 4))):
+        if changed:
+            changed[draw(st.integers(0, len(changed) - 1))] = draw(st.integers(0, 255))
+    return bytes(changed) + draw(st.binary(max_size=4))

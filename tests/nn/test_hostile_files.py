@@ -1,0 +1,78 @@
+"""Model files that somebody has tampered with: loaded, or refused with the documented error."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gatewise
+from gatewise import cells, nn
+from gatewise.nn.saving import TASK, module_of, options_of, weights_of
+from gatewise.runtime.layers_file import described, stored_layers
+from gatewise.runtime.model_file import FORMAT, ModelFile, ModelFileError
+from tests.hostile import damaged, mutated, mutated_tensors, strange
+
+LAYERS = {
+    "lstm": nn.LSTM(2, 3, num_layers=2, bidirectional=True),
+    "projected": nn.Recurrent(cells.lstm_projected, 2, 3, proj_size=2),
+    "layer norm": nn.Recurrent(
+        cells.lstm_layer_norm, 2, 3, zoneout=(0.1, 0.2), learn_initial_state=True, bias=False
+    ),
+    "linear": nn.Recurrent(cells.gru_reset_before, 2, 3, recurrent_dropout=0.1),
+    "vectors": nn.Recurrent(cells.gru_d, 2, 3, batch_first=True),
+}
+quickly = settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def load(header: Any, tensors: Any) -> nn.Recurrent | None:
+    """The layers that a file describes; None if it is refused as is documented."""
+    file = ModelFile(Path("m"), FORMAT, TASK, header if isinstance(header, dict) else {}, tensors)
+    with suppress(ModelFileError):
+        return module_of(stored_layers(file), "m")
+    return None
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@quickly
+@given(data=st.data())
+def test_a_tampered_header_is_refused_or_describes_layers(name: str, data: st.DataObject) -> None:
+    layers = LAYERS[name]
+    header = data.draw(mutated(described(layers.cell, options_of(layers))))
+    tensors = data.draw(mutated_tensors(weights_of(layers)))
+    found = load(header, tensors)
+    if found is not None:
+        assert str(found.cell)
+        assert weights_of(found).keys() <= tensors.keys()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@quickly
+@given(data=st.data())
+def test_options_that_are_taken_can_be_run(name: str, data: st.DataObject) -> None:
+    """The equations are whole, so nothing new is compiled."""
+    layers = LAYERS[name]
+    header = described(layers.cell, options_of(layers))
+    options = header[gatewise.runtime.layers_file.KEY]
+    options[data.draw(st.sampled_from([*options_of(layers)]))] = data.draw(strange | st.floats(0, 1))
+    found = load(header, weights_of(layers))
+    if found is not None:
+        x = torch.zeros(*((1, 2) if found.batch_first else (2, 1)), found.input_size)
+        assert found(x)[0].shape[-1] == (1 + found.bidirectional) * (found.proj_size or found.hidden_size)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@quickly
+@given(data=st.data())
+def test_damaged_bytes_are_refused_or_load(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    gatewise.save(LAYERS[name], tmp_path / "whole")
+    (tmp_path / "m").write_bytes(data.draw(damaged((tmp_path / "whole").read_bytes())))
+    with suppress(ModelFileError):
+        assert isinstance(gatewise.load(tmp_path / "m"), nn.Recurrent)

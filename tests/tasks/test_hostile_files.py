@@ -1,0 +1,69 @@
+"""Files of forecasters that somebody has tampered with: refused as is documented, or they forecast."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gatewise.runtime.model_file import ModelFile, ModelFileError, read_model
+from gatewise.tasks import saving
+from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.series import TimeSeries
+from tests.hostile import mutated, mutated_tensors
+
+quickly = settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, fitted: Forecaster) -> ModelFile:
+    path = tmp_path_factory.mktemp("whole") / "m"
+    fitted.save(path)
+    return read_model(path, saving.TASK)
+
+
+@quickly
+@given(data=st.data())
+def test_a_tampered_file_is_refused_or_forecasts(
+    whole: ModelFile, series: TimeSeries, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    header: Any = {key: value for key, value in whole.header.items() if key != "layers"}
+    header = data.draw(mutated(header))
+    header = {"layers": whole.header["layers"], **(header if isinstance(header, dict) else {})}
+    tensors = data.draw(mutated_tensors(whole.tensors))
+    file = ModelFile(whole.path, whole.format, whole.task, header, tensors)
+    monkeypatch.setattr(saving, "read_model", lambda *_: file)
+    with suppress(ModelFileError):
+        forecaster = Forecaster.load("m")
+        with suppress(ValueError):  # the series is not the one that it was fitted to
+            assert isinstance(forecaster.predict(series).to_numpy(), np.ndarray)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("change_scale", 0, "expected scales above 0. Got [0]"),
+        ("change_scale", 1e-320, "expected scales above 0"),
+        ("mean", [10**400], "expected a finite number. Got 1000"),
+        ("masked", ["nowhere"], "expected columns that may be missing among the columns. Got ('nowhere',)"),
+        ("columns", ["y", "y"], "expected names that differ"),
+        ("columns", ["\ud800"], "surrogates not allowed"),
+        ("season", 2**31, "expected a whole number of at least 1"),
+        ("phases", {"24": 1}, "expected a list"),
+    ],
+)
+def test_relations_between_entries_are_checked(
+    whole: ModelFile, monkeypatch: pytest.MonkeyPatch, entry: str, value: Any, message: str
+) -> None:
+    header = whole.header | {"encoding": whole.header["encoding"] | {entry: value}}
+    file = ModelFile(whole.path, whole.format, whole.task, header, whole.tensors)
+    monkeypatch.setattr(saving, "read_model", lambda *_: file)
+    with pytest.raises(ModelFileError) as caught:
+        Forecaster.load("m")
+    assert message in str(caught.value)
