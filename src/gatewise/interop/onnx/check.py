@@ -36,9 +36,9 @@ def check(model: bytes, module: Recurrent | Step, lengths: bool) -> None:
     random = torch.Generator("cpu").manual_seed(0)
     for T, B in _SIZES:
         given = _inputs(module, T, B, lengths, random)
-        found = _run(model, given)
+        found = dict(run(model, given))
         for name, expected in _expected(module, given).items():
-            _compare(name, f"{T} steps of {B} rows", expected, torch.from_numpy(found[name]))
+            compare(name, f"{T} steps of {B} rows", expected, torch.from_numpy(found[name]))
 
 
 def _inputs(
@@ -82,8 +82,12 @@ def _expected(module: Recurrent | Step, given: Mapping[str, Tensor]) -> dict[str
     return found | {f"Y_{name}": final for name, final in zip(module.cell.states, finals, strict=True)}
 
 
-def _run(model: bytes, given: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What ONNX Runtime gives, by name."""
+def run(model: bytes, given: Mapping[str, Tensor]) -> list[tuple[str, Any]]:
+    """The outputs that ONNX Runtime gives, in order, with their names.
+
+    Raises:
+        OnnxError: it refuses the file, or fails to run it.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised
@@ -92,13 +96,20 @@ def _run(model: bytes, given: Mapping[str, Tensor]) -> dict[str, Any]:
         found = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})
     except Exception as error:  # its exceptions have no class in common
         raise OnnxError(f"export_onnx: ONNX Runtime does not run the file: {error}") from error
-    return dict(zip((output.name for output in session.get_outputs()), found, strict=True))
+    return list(zip((output.name for output in session.get_outputs()), found, strict=True))
 
 
-def _compare(name: str, where: str, expected: Tensor, found: Tensor) -> None:
-    if found.shape != expected.shape:
-        shapes = f"{tuple(found.shape)}, not {tuple(expected.shape)}"
-        raise OnnxError(f"export_onnx: over {where} the file gives {name} of shape {shapes}")
+def compare(name: str, where: str, expected: Tensor, found: Tensor) -> None:
+    """Hold an output of the file to that of the module.
+
+    Raises:
+        OnnxError: they differ by more than rounding.
+    """
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        given, wanted = (f"{t.dtype} of shape {tuple(t.shape)}" for t in (found, expected))
+        raise OnnxError(f"export_onnx: over {where} the file gives {name} as {given}, not as {wanted}")
+    if not expected.is_floating_point():
+        expected, found = expected.double(), found.double()
     finite = expected[expected.isfinite()].abs()
     scale = max(1.0, float(finite.max()) if len(finite) else 0.0)
     bound = torch.finfo(expected.dtype).eps ** 0.5 * scale

@@ -1,9 +1,10 @@
-"""`export_onnx`: a recurrent module as an ONNX file, which is compared with it before it is written."""
+"""`export_onnx`: a module as an ONNX file, which is compared with it before it is written."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from onnx import ModelProto
@@ -23,8 +24,16 @@ _MOST = 2**31  # bytes of a file: what protobuf, its container, can hold
 _TYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
-def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: bool = False) -> None:
-    """Write a recurrent module of `gatewise.nn` to an ONNX file, as it runs outside of training.
+def export_onnx(
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    *inputs: Any,
+    lengths: bool = False,
+    dynamic_shapes: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> None:
+    """Write a module to an ONNX file, as it runs outside of training.
 
     A layer whose equations are those of ONNX's RNN, GRU or LSTM, with any of its activations and attributes,
     becomes that operator, found by its graph; any other cell becomes a `Scan` for each direction. ONNX
@@ -32,13 +41,23 @@ def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: boo
     Runtime and compared with the module, for several numbers of steps and rows and for random states, before
     it takes the place of `path`.
 
+    A `Recurrent` or a `Step` by itself needs no inputs, and its file has those below. Any other module is
+    written by `torch.onnx.export`, which follows one call with `inputs`.
+
     Args:
-        module: a `Recurrent` (`RNN`, `LSTM`, `GRU` among them) or a `Step`, in float32 or float64.
+        module: a `Recurrent` (`RNN`, `LSTM`, `GRU` among them) or a `Step`, in float32 or float64; or, with
+            inputs, any torch module, with such layers inside.
         path: the file; one that is there is replaced, if all is well.
-        lengths: whether the file takes the steps of each row, as the input ``sequence_lens``.
+        inputs: what the module is called with, as an example.
+        lengths: whether the file of a `Recurrent` takes the steps of each row, as the input
+            ``sequence_lens``.
+        dynamic_shapes: which axes of the inputs are free, as for `torch.export.export`; if left out, all that
+            the module does not fix.
+        input_names: names for the inputs in the file, by default those of the arguments of ``forward``.
+        output_names: names for the outputs.
 
     Shape:
-        Of the file's inputs and outputs; T and B are free:
+        Of the inputs and outputs of a `Recurrent` or a `Step` by itself; T and B are free:
 
         - X: ``[T, B, I]``, ``[B, T, I]`` for a module with `batch_first`; for a `Step` ``[B, I]``.
         - initial_{state}: ``[L*D, B, H]``, for a `Step` ``[B, H]``; one for each state of the cell, by its
@@ -48,11 +67,12 @@ def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: boo
         - Y_{state}: the final states, as the initial ones: Y_h, Y_c.
 
     Raises:
-        TypeError: `module` is none of these.
-        ValueError: its weights are of another type or 2 GB and more; it is edited; `lengths` of a `Step`.
-        OnnxError: a cell that cannot be written, or a file that does not give the module's numbers. Then
-            nothing is written.
-        ImportError: onnx or onnxruntime is missing.
+        TypeError: `module` is no module, or another one without inputs.
+        ValueError: the weights are 2 GB and more, or those of a layer by itself of another type; a layer is
+            edited; an option is of the other kind of export.
+        OnnxError: a cell or a module that cannot be written, or a file that does not give the module's
+            numbers. Then nothing is written.
+        ImportError: onnx, onnxruntime or, for a whole module, onnxscript is missing.
 
     Example:
         >>> import gatewise, tempfile
@@ -61,20 +81,43 @@ def export_onnx(module: nn.Module, path: str | os.PathLike[str], *, lengths: boo
         ...     gatewise.import_onnx(f"{folder}/lstm.onnx").inputs
         ('X', 'initial_h', 'initial_c')
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"export_onnx: module must be a torch.nn.Module. Got {type(module).__name__}.")
+    size = sum(parameter.nbytes for parameter in module.parameters())
+    if size >= _MOST:
+        raise ValueError(f"export_onnx: the weights must have less than 2 GB. Got {size / 2**30:.1f} GB.")
+    told = {"dynamic_shapes": dynamic_shapes, "input_names": input_names, "output_names": output_names}
+    if inputs:
+        if lengths:
+            raise ValueError("export_onnx: lengths is for a Recurrent without example inputs.")
+        files.save(path, _whole(module, inputs, told))
+        return
+    for name, value in told.items():
+        if value is not None:
+            raise ValueError(f"export_onnx: {name} is for a module with example inputs. Got none.")
+    files.save(path, _alone(module, lengths))
+
+
+def _whole(module: nn.Module, inputs: tuple[Any, ...], told: dict[str, Any]) -> bytes:
+    from gatewise.interop.onnx.whole import Request, whole_model  # which needs onnxscript
+
+    return whole_model(Request(module, inputs, **told))
+
+
+def _alone(module: nn.Module, lengths: bool) -> bytes:
+    """The file of one layer or step, checked."""
     if not isinstance(module, (Recurrent, Step)):
-        raise TypeError(f"export_onnx: module must be a Recurrent or a Step. Got {type(module).__name__}.")
+        kind = type(module).__name__
+        raise TypeError(f"export_onnx: give example inputs of the {kind}: export_onnx(module, path, x).")
     module.refuse_edits("export_onnx")
     dtype = module._weights(_suffixes(module)[0]).weight_ih.dtype
     if dtype not in _TYPES:
         raise ValueError(f"export_onnx: the weights must be float32 or float64. Got {dtype}.")
     if lengths and isinstance(module, Step):
         raise ValueError("export_onnx: lengths is for sequences; a Step takes a single step.")
-    size = sum(parameter.nbytes for parameter in module.parameters())
-    if size >= _MOST:
-        raise ValueError(f"export_onnx: the weights must have less than 2 GB. Got {size / 2**30:.1f} GB.")
-    model = _model(module, Builder(_TYPES[dtype]), lengths).SerializeToString()
+    model: bytes = _model(module, Builder(_TYPES[dtype]), lengths).SerializeToString()
     check(model, module, lengths)
-    files.save(path, model)
+    return model
 
 
 def _model(module: Recurrent | Step, b: Builder, lengths: bool) -> ModelProto:
