@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from gatewise import files
+
 if find_spec("onnx") is None:
     raise ImportError("gatewise reads and writes ONNX files with onnx: pip install 'gatewise[onnx]'")
 
 
 class OnnxError(ValueError):
     """A file that is damaged or not served, or an export that would not compute what its module does."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(files.escaped(" ".join(message.split())))

@@ -10,7 +10,7 @@ from gatewise.interop.onnx import OnnxError
 from gatewise.interop.onnx.survey import SERVED
 
 # Nodes that a file may come to have.
-_MOST_NODES = 1_000_000
+_MOST_NODES = 200_000
 # Functions in functions.
 _DEEPEST = 100
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
+from onnx.external_data_helper import load_external_data_for_model
 from torch import Tensor, nn
 
+from gatewise import files
 from gatewise.interop.onnx import OnnxError
 from gatewise.interop.onnx.constants import Scope
 from gatewise.interop.onnx.inlining import written_out
@@ -20,6 +22,8 @@ from gatewise.interop.onnx.survey import refuse_lacks
 
 # The oldest version of the standard whose operators are served.
 _OLDEST = 7
+
+_MOST = 2**31  # bytes of a file: what protobuf, its container, can hold
 
 # What is computed from constants may need so many bytes, and so many times those that the file holds.
 _ROOM, _GROWTH = 2**28, 32
@@ -98,12 +102,20 @@ def import_onnx(path: str | os.PathLike[str]) -> OnnxModule:
         return OnnxModule(_read(path))
     except OnnxError as error:
         raise OnnxError(f"{path}: {error}") from error.__cause__
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OnnxError(f"{path}: {error.strerror or error}") from error
     except (DecodeError, onnx.checker.ValidationError, *FAILURES) as error:
         raise OnnxError(f"{path}: the file is damaged or no ONNX file: {error}") from error
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    model = onnx.load(path)
+    with files.open_to_read(path) as file:
+        if files.size_of(file) >= _MOST:
+            raise OnnxError(f"the file must have less than 2 GB. Got {files.size_of(file) / 2**30:.1f} GB")
+        model = onnx.load_model_from_string(file.read())
+    load_external_data_for_model(model, str(path.parent))
     model = written_out(model, _opset(model))
     refuse_lacks(model.graph, _opset(model))
     onnx.checker.check_model(model)
