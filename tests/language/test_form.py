@@ -38,13 +38,11 @@ from gatewise import (
     where,
     zoneout,
 )
-from gatewise.language import Kind, Parameter
-from gatewise.language.cell import Origin
 from gatewise.language.changes import projected, with_recurrent_dropout, with_zoneout, without_chance
 from gatewise.language.form import ARITY, MOST_NODES, VERSION, from_form, same, to_form
 from gatewise.language.form_reading import MOST_LETTERS, FormError
-from gatewise.language.form_rules import MOST_DEPTH, MOST_TERMS
-from gatewise.language.graph import CHANCES, COMPARISONS, OPERATIONS, Graph, Node, topological
+from gatewise.language.graph import CHANCES, OPERATIONS
+from tests.language.generated import random_cells
 
 
 @cell
@@ -160,13 +158,13 @@ def test_what_no_form_can_hold_is_refused_when_it_is_written() -> None:
 
     @cell
     def deep(h, *, a):
-        for _ in range(MOST_DEPTH + 1):
+        for _ in range(MOST_NODES):
             a = tanh(a)
         return a
 
     with pytest.raises(FormError, match="NaN is no number that a form can hold"):
         to_form(nan)
-    with pytest.raises(FormError, match=f"cell 'deep' cannot be written.*more than {MOST_DEPTH} operations"):
+    with pytest.raises(FormError, match=f"cell 'deep' cannot be written.*1 to {MOST_NODES} items"):
         to_form(deep)
 
 
@@ -186,12 +184,17 @@ def rnn_of(nodes: list[Any], **more: Any) -> dict[str, Any]:
 
 
 def test_a_form_at_the_limits_is_a_cell_that_can_be_used() -> None:
-    deep = [{"op": "tanh" if place % 2 else "neg", "args": [place]} for place in range(MOST_DEPTH)]
+    most = MOST_NODES - 2
+    deep = [{"op": "tanh" if place % 2 else "neg", "args": [place]} for place in range(most)]
     form = rnn_of([{"op": "gate", "name": "a", "part": ""}, *deep, {"op": "state", "name": "h"}])
     back = from_form(form)
-    assert str(back).count("tanh") == back.latex().count("tanh") == MOST_DEPTH // 2
-    wide = from_form(rnn_of(chain(14)))
-    assert len(str(wide)) > 2**12
+    assert str(back).count("tanh(") == back.latex().count("tanh(") == most // 2
+    shared = from_form(rnn_of(chain(MOST_NODES)))  # 2**4094 terms when written out
+    assert_same(from_form(through_json(to_form(shared))), shared)
+
+
+def test_a_form_of_the_first_version_is_read() -> None:
+    assert same(from_form({**to_form(cells.lstm), "form": 1}), cells.lstm)
 
 
 def refusal(form: Any) -> str:
@@ -323,10 +326,6 @@ def test_faults_of_the_whole_have_their_sentence() -> None:
     assert (
         refusal(fed | {"next_states": [0], "values": [["h", 0]]}) == "parameters: nothing feeds the input in"
     )
-    assert f"more than {MOST_TERMS:,} terms" in refusal(rnn_of(chain(80)))
-    narrow = [{"op": "tanh", "args": [place]} for place in range(MOST_NODES - 2)]
-    deep = [{"op": "gate", "name": "a", "part": ""}, *narrow, {"op": "state", "name": "h"}]
-    assert f"more than {MOST_DEPTH} operations" in refusal(rnn_of(deep))
     assert f"nodes: expected 1 to {MOST_NODES} items" in refusal(rnn_of(chain(MOST_NODES + 1)))
     gru = to_form(cells.gru)
     assert refusal(gru | {"seen": 0}) == "seen: gates see the state 'h', or a dropout of it"
@@ -346,47 +345,6 @@ def test_faults_of_the_whole_have_their_sentence() -> None:
     ]
     ends = {"next_states": [3], "seen": 1, "values": [["a_bar", 0], ["h", 3]]}
     assert "too short to compute with" in refusal(rnn_of(computed, **ends))
-
-
-@st.composite
-def random_cells(draw: Callable[..., Any]) -> Cell:
-    """Cells of any arithmetic: all pre-activations and vectors are in the output, the rest is chance."""
-    graph = Graph()
-    states = tuple("hcmn"[: draw(st.integers(1, 3))])
-    kinds = draw(st.lists(st.sampled_from(list(Kind)), max_size=4))
-    parameters = (Parameter("a", Kind.GATE), *(Parameter(f"p{n}", kind) for n, kind in enumerate(kinds)))
-    parts = {Kind.GATE: ("",), Kind.INPUT: ("x",), Kind.SPLIT: ("x", "h")}
-    values: dict[str, Node] = {}
-    fed: list[Node] = []
-    for p in parameters:
-        for part in parts.get(p.kind, ("",)):
-            leaf = graph.leaf("gate" if p.kind in parts else "vector", p.name, part)
-            fed.append(leaf)
-            if p.kind in parts:
-                values[f"{p.name}_bar{'_' + part if p.kind is Kind.SPLIT else ''}"] = leaf
-    numbers = [*fed, *(graph.leaf("state", state) for state in states)]
-    for n in range(draw(st.integers(0, 12))):
-        op = draw(st.sampled_from([op for op in OPERATIONS if op not in COMPARISONS]))
-        args = [draw(st.sampled_from(numbers)) for _ in range(ARITY[op] or 1)]
-        if draw(st.booleans()):
-            args[-1] = graph.constant(draw(st.floats(allow_nan=False)))
-        if op == "where":
-            args[0] = graph.node("less", args[0], graph.leaf("state", "h"))
-            if args[0].op == "constant":
-                continue
-        made = graph.node(op, *args)
-        if any(node.op == "constant" and math.isnan(node.value) for node in topological([made])):
-            continue
-        numbers.append(made)
-        if draw(st.booleans()):
-            values[f"v{n}"] = made
-    output = draw(st.sampled_from(numbers))
-    for leaf in fed:
-        output = graph.node("add", output, leaf)
-    after = (output, *(draw(st.sampled_from(numbers)) for _ in states[1:]))
-    values |= dict(zip(states, after, strict=True))
-    origin = Origin("random", "random", __name__)
-    return Cell(origin, states, parameters, after, values, graph.leaf("state", "h"))
 
 
 @settings(deadline=None, max_examples=150)

@@ -63,8 +63,8 @@ def test_they_are_written_as_text() -> None:
     assert str(rich).splitlines()[5:] == [
         "  a = norm(a_bar, d_bar)[0] * norm_gain_0 + norm_bias_0",
         "  d = norm(a_bar, d_bar)[1] * norm_gain_1 + norm_bias_1",
-        "  x = linear(tanh(a) + d)",
-        "  y = linear(x * c)",
+        "  x = linear[0](tanh(a) + d)",
+        "  y = linear[1](x * c)",
         "  c' = zoneout(c, sigmoid(b_bar_x) * c + dropout(y, 0.25), 0.125)",
         "  h' = project(tanh(norm(c') * norm_gain_2 + norm_bias_2) + sigmoid(b_bar_h))",
     ]

@@ -30,7 +30,7 @@ _NAME = re.compile("[0-9a-f]{64}")  # of an object; other files in the folder ar
 # Never follow a link to somebody else's file, never wait for who writes to a pipe.
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 # Modules of the language about printing and storing cells: no kernel depends on them.
-_APART = ("form", "mathml", "pickling", "printing", "writing")
+_APART = ("form", "pickling", "writing")
 
 
 def sources() -> list[Path]:

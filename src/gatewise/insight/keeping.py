@@ -75,16 +75,20 @@ def kept_state(cell: Cell, state: str | None, who: str) -> Kept:
 _Part = Node | None  # None stands for nothing: no such term
 
 
-def _affine(graph: Graph, node: Node, state: Node) -> tuple[_Part, _Part] | None:
-    """The factor of `state` in `node` and the rest, or None if it is not affine in it."""
-    if node is state:
-        return graph.constant(1), None
-    if state not in topological([node]):
-        return None, node
-    parts = [_affine(graph, arg, state) for arg in node.args]
-    if any(part is None for part in parts) or node.op not in _SUMS:
-        return None
-    return _SUMS[node.op](graph, node, [part for part in parts if part is not None])
+def _affine(graph: Graph, value: Node, state: Node) -> tuple[_Part, _Part] | None:
+    """The factor of `state` in `value` and the rest, or None if it is not affine in it."""
+    found: dict[Node, tuple[_Part, _Part] | None] = {state: (graph.constant(1), None)}
+    for node in topological([value]):
+        parts = [part for arg in node.args if (part := found[arg]) is not None]
+        if node in found:
+            continue
+        if len(parts) < len(node.args):
+            found[node] = None
+        elif all(factor is None for factor, _ in parts):
+            found[node] = None, node
+        else:
+            found[node] = _SUMS[node.op](graph, node, parts) if node.op in _SUMS else None
+    return found[value]
 
 
 _Parts = list[tuple[_Part, _Part]]

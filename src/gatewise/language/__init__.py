@@ -1,4 +1,4 @@
-"""What equations are written in: symbols, graph, gradient, printing."""
+"""What equations are written in: symbols, graph, gradient, writing."""
 
 import gatewise.language.pickling  # noqa: F401 -- how cells are pickled
 from gatewise.language.cell import Cell, Input, Kind, Parameter, Split, Vector, cell

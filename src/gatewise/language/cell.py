@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, final
 
 from gatewise.language.graph import CHANCES, Graph, Node, text, topological
 from gatewise.language.parameters import Input, Kind, Leaf, Parameter, Split, Vector, kind_of
-from gatewise.language.printing import latex, plain
 from gatewise.language.rules import all_used, names_free, norms_used, products_in_place
 from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
+from gatewise.language.writing.latex import latex
+from gatewise.language.writing.text import text as plain
 
 __all__ = ["Cell", "Input", "Kind", "Origin", "Parameter", "Split", "Vector", "cell"]
 

@@ -26,8 +26,8 @@ from gatewise.language.form_reading import (
 from gatewise.language.graph import CHANCES, Graph, Node
 from gatewise.language.parameters import Leaf
 
-VERSION = 1
-MOST_STATES, MOST_PARAMETERS, MOST_NODES, MOST_VALUES, MOST_ARGUMENTS = 64, 256, 1024, 1024, 64
+VERSION = 2
+MOST_STATES, MOST_PARAMETERS, MOST_NODES, MOST_VALUES, MOST_ARGUMENTS = 64, 256, 4096, 1024, 64
 
 Form = dict[str, Any]
 

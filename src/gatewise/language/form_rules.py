@@ -11,9 +11,6 @@ from gatewise.language.form_reading import FormError
 from gatewise.language.graph import CHANCES, COMPARISONS, Node, topological
 from gatewise.language.parameters import Leaf
 
-MOST_DEPTH = 100  # operations one inside another
-MOST_TERMS = 100_000  # of the equations, written out
-
 
 def leaves(states: Iterable[str], parameters: Iterable[Parameter]) -> dict[Leaf, str]:
     """Every leaf that is declared, as its operation, name and part, and the name of its value or nothing."""
@@ -40,7 +37,6 @@ def check(cell: Cell, nodes: Sequence[Node]) -> None:
     _check_products(cell, nodes)
     _check_norms(nodes)
     _check_chances(cell, nodes)
-    _check_size(cell, nodes)
 
 
 def _check_names(cell: Cell) -> None:
@@ -122,19 +118,3 @@ def _check_chances(cell: Cell, nodes: Sequence[Node]) -> None:
     output = cell.leaf("state", cell.states[0])
     if cell.seen is not output and (cell.seen.op != "dropout" or cell.seen.args != (output,)):
         raise FormError(f"seen: gates see the state {output.name!r}, or a dropout of it")
-
-
-def _check_size(cell: Cell, nodes: Sequence[Node]) -> None:
-    """What is shared is written out at each use unless it has a name, so little data can be much text."""
-    named = {*cell.values.values(), *cell.next_states}
-    depth: dict[Node, int] = {}
-    terms: dict[Node, int] = {}
-    for node in nodes:
-        depth[node] = 1 + max((depth[arg] for arg in node.args), default=-1)
-        terms[node] = 1 + sum(1 if arg in named else terms[arg] for arg in node.args)
-        if depth[node] > MOST_DEPTH:
-            raise FormError(f"nodes: more than {MOST_DEPTH} operations one inside another")
-        if terms[node] > MOST_TERMS:
-            raise FormError(f"nodes: more than {MOST_TERMS:,} terms when written out")
-    if sum(terms[node] for node in named) > MOST_TERMS:
-        raise FormError(f"nodes: more than {MOST_TERMS:,} terms when written out")

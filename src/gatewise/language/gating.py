@@ -68,11 +68,16 @@ def _gate(factor: Node) -> Gate | None:
 
 
 def _summands(node: Node) -> Iterator[Node]:
-    """The terms of a sum that are not taken away from it."""
-    if node.op == "add":
-        for arg in node.args:
-            yield from _summands(arg)
-    elif node.op == "sub":
-        yield from _summands(node.args[0])
-    else:
-        yield node
+    """The terms of a sum that are not taken away from it, each once."""
+    stack, seen = [node], set()
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.op == "add":
+            stack.extend(reversed(node.args))
+        elif node.op == "sub":
+            stack.append(node.args[0])
+        else:
+            yield node

@@ -10,7 +10,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["insight.page.expressions", "insight.page.look", "insight.page.sample", "language.mathml"]
+    "name",
+    ["insight.page.expressions", "insight.page.look", "insight.page.sample", "language.writing.mathml"],
 )
 def test_docstrings(name: str) -> None:
     failed, attempted = doctest.testmod(importlib.import_module(f"gatewise.{name}"))

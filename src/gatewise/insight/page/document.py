@@ -17,7 +17,7 @@ from string import Template
 from typing import Any
 
 from gatewise.language import Cell
-from gatewise.language.mathml import mathml
+from gatewise.language.writing.mathml import mathml
 
 _HERE = Path(__file__).parent
 # In this order they are one module.

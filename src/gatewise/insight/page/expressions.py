@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 
 from gatewise.insight.keeping import Kept
 from gatewise.language import Cell
-from gatewise.language.graph import CHANCES, OPERATIONS, Node
+from gatewise.language.graph import CHANCES, OPERATIONS, Node, topological
 
 Expression: TypeAlias = float | list[Any]
+_MOST_TERMS = 200  # of one expression: more than that nobody reads
 
 
 def recorded(cell: Cell) -> list[str]:
@@ -28,7 +29,7 @@ def names_of(cell: Cell) -> dict[Node, str]:
 
 
 def expression(node: Node, names: Mapping[Node, str], by_name: bool = True) -> Expression | None:
-    """A node by the values that are recorded (`names`), or None where they do not give it.
+    """A node by the values that are recorded (`names`); None where they do not give it, or at great length.
 
     Example:
         >>> from gatewise import cells
@@ -38,13 +39,26 @@ def expression(node: Node, names: Mapping[Node, str], by_name: bool = True) -> E
     """
     if by_name and node in names:
         return ["v", names[node]]
+    return _written(node, names) if _terms(node, names) <= _MOST_TERMS else None
+
+
+def _terms(node: Node, names: Mapping[Node, str]) -> int:
+    """How many terms a node is when written out."""
+    count: dict[Node, int] = {}
+    for inner in topological([node]):
+        known = inner in names and inner is not node
+        count[inner] = 1 if known else 1 + sum(count[arg] for arg in inner.args)
+    return count[node]
+
+
+def _written(node: Node, names: Mapping[Node, str]) -> Expression | None:
     if node.op == "constant":
         return node.value
     if node.op in ("state", "vector"):
         return ["s" if node.op == "state" else "p", node.name]
     if node.op not in OPERATIONS and node.op not in CHANCES:
         return None
-    parts = [expression(arg, names) for arg in node.args]
+    parts = [["v", names[arg]] if arg in names else _written(arg, names) for arg in node.args]
     if any(part is None for part in parts):
         return None
     return _plainer([node.op, *parts, *([node.value] if node.op in CHANCES else [])])

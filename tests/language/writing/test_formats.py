@@ -212,8 +212,8 @@ def test_all_that_is_given_is_printed_as_text() -> None:
         "  n = norm(a_bar_x, a_bar_h, eps=0.001)[0] * norm_gain_0 + norm_bias_0",
         "  m = norm(a_bar_x, a_bar_h, eps=0.001)[1] * norm_gain_1 + norm_bias_1",
         '  d = dropout(n, 0.123456789, per="sequence") + dropout(norm(m) * norm_gain_2 + norm_bias_2, 0.5)',
-        "  p = b_bar * -2 + v_f * d * 1e-07 - 2.5e+09 * -alpha_in - linear(h) * long_name",
-        "  h' = p * (linear(d) - linear(h)) + minimum(p, inf) + -p",
+        "  p = b_bar * -2 + v_f * d * 1e-07 - 2.5e+09 * -alpha_in - linear[0](h) * long_name",
+        "  h' = p * (linear[1](d) - linear[2](h)) + minimum(p, inf) + -p",
     ]
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from gatewise import Cell, Input, Vector, cell, cells, exp, sigmoid, sqrt, tanh, where
-from gatewise.language.mathml import mathml
+from gatewise.language.writing.mathml import mathml
 
 EVERY = [vars(cells)[name] for name in cells.__all__]
 
