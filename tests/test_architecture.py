@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import gatewise
+from gatewise import extras
 
 ROOT = Path(gatewise.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 
 # Each part, and the parts that it may import.
 BELOW: dict[str, set[str]] = {
-    "files": set(),
     "language": set(),
     "cells": {"language"},
-    "compiler": {"files", "language"},
-    "runtime": {"files", "compiler", "language"},
+    "compiler": {"language"},
+    "runtime": {"compiler", "language"},
     "nn": {"runtime", "compiler", "language", "cells"},
-    "insight": {"files", "nn", "compiler", "language", "cells"},
-    "interop": {"files", "nn", "runtime", "language", "cells"},
-    "tasks": {"files", "insight", "nn", "runtime", "compiler", "language", "cells"},
-    "apps": {"files", "tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
+    "insight": {"nn", "compiler", "language", "cells"},
+    "interop": {"nn", "runtime", "language", "cells"},
+    "tasks": {"insight", "nn", "runtime", "compiler", "language", "cells"},
+    "apps": {"tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
 }
 
-WITHOUT_TORCH = ("files", "language", "cells", "compiler", "runtime")
+# Modules under all parts, which import nothing of the package.
+GROUND = {"extras", "files"}
+
+WITHOUT_TORCH = (*sorted(GROUND), "language", "cells", "compiler", "runtime")
 
 
 def part_of(source: Path) -> str:
@@ -55,12 +60,13 @@ def test_arrows_point_down(source: Path) -> None:
     if part in WITHOUT_TORCH or not part:
         assert "torch" not in {name[0] for name in names}
     if part:
-        used = {part_ for name in names if name[0] == "gatewise" for part_ in name[1:2]} & BELOW.keys()
-        assert used - {part} <= BELOW[part]
+        used = {part_ for name in names if name[0] == "gatewise" for part_ in name[1:2]}
+        used &= BELOW.keys() | GROUND
+        assert used - {part} <= (set() if part in GROUND else BELOW[part] | GROUND)
 
 
 def test_every_part_has_its_arrows() -> None:
-    assert {part_of(source) for source in SOURCES} - {""} == BELOW.keys()
+    assert {part_of(source) for source in SOURCES} - {""} == BELOW.keys() | GROUND
 
 
 BLOCKED = """
@@ -106,6 +112,47 @@ except ImportError as error:
     print(error)
 """
     assert without_torch(code) == f"gatewise.{name} needs torch: pip install 'gatewise[torch]'"
+
+
+def without(package: str, code: str) -> str:
+    """The error of `code` in a process of its own where a package is missing."""
+    blocked = f"import sys; sys.modules[{package!r}] = None"
+    code = f"{blocked}\ntry: {code}\nexcept ImportError as error: print(error)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return run.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("package", "code", "message"),
+    [
+        ("torch", "from gatewise.nn import LSTM", "gatewise.nn needs torch: pip install 'gatewise[torch]'"),
+        ("torch", "from gatewise.tasks import Forecaster",
+         "gatewise.tasks.Forecaster needs torch: pip install 'gatewise[torch]'"),
+        ("lightning", "from gatewise.tasks import Forecaster; Forecaster(1).fit(None)",
+         "Forecaster.fit needs lightning: pip install 'gatewise[tasks]'"),
+        ("pandas", "from gatewise.tasks import read_series",
+         "gatewise.tasks.read_series needs pandas: pip install 'gatewise[tasks]'"),
+        ("matplotlib", "from gatewise import figures",
+         "gatewise.figures needs matplotlib: pip install 'gatewise[tasks]'"),
+        ("matplotlib", "import gatewise.insight.figures",
+         "gatewise.figures needs matplotlib: pip install 'gatewise[tasks]'"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_named_with_its_extra(package: str, code: str, message: str) -> None:
+    assert without(package, code) == message
+
+
+def test_another_missing_module_is_no_extra() -> None:
+    with pytest.raises(ModuleNotFoundError, match="No module named 'nowhere'"), extras.needed_by("this"):
+        import nowhere  # type: ignore[import-not-found]  # noqa: F401
+
+
+def test_every_extra_is_declared() -> None:
+    """A package stands in the extra that it is said to come with."""
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = project["optional-dependencies"]
+    for package, extra in extras.EXTRAS.items():
+        assert package in {re.split("[>=[]", entry)[0] for entry in declared[extra]}
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

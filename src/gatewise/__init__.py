@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatewise import cells
 from gatewise._version import __version__
+from gatewise.extras import needed_by
 from gatewise.language import (
     Cell,
     CellError,
@@ -106,14 +107,10 @@ if TYPE_CHECKING:  # the same for type checkers, which do not run the table
 def __getattr__(name: str) -> Any:
     if name not in _LAZY and name not in _MODULES:
         raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
-    try:
+    with needed_by(f"gatewise.{name}"):
         if name in _MODULES:
             return import_module(_MODULES[name])
         return getattr(import_module(_LAZY[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ImportError(f"gatewise.{name} needs torch: pip install 'gatewise[torch]'") from error
 
 
 def __dir__() -> list[str]:

@@ -77,4 +77,15 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.strip() == "gatewise needs typer for its commands: pip install 'gatewise[tasks]'"
+    assert done.stderr.strip() == "the command gatewise needs typer: pip install 'gatewise[tasks]'"
+
+
+def test_a_command_that_lacks_a_package_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from gatewise.apps.command_line import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "forecast", "--epochs", "1"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.strip() == "Error: this command needs torch: pip install 'gatewise[torch]'"
+    assert list(tmp_path.iterdir()) == []

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from gatewise.extras import needed_by
+
 
 def main() -> None:
     """Run the command line. Without what it needs, say what to install."""
     try:
-        from gatewise.apps.commands import app
+        with needed_by("the command gatewise"):
+            from gatewise.apps.commands import app
     except ModuleNotFoundError as error:
-        sys.exit(f"gatewise needs {error.name} for its commands: pip install 'gatewise[tasks]'")
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
     app()

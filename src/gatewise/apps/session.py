@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from gatewise import files
+from gatewise.extras import needed_by
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -28,7 +29,7 @@ def status_of(job: Callable[[Console], int]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     console, complaints = _Console(markup=False, highlight=False), _Console(stderr=True, soft_wrap=True)
     try:
-        with _ending_in_order():
+        with _ending_in_order(), needed_by("this command"):
             return job(console)
     except KeyboardInterrupt:
         console.print("Stopped by Ctrl-C. Nothing was written.")
@@ -36,7 +37,7 @@ def status_of(job: Callable[[Console], int]) -> int:
     except _Terminated as end:
         console.print(f"Stopped by {end}.")
         return 128 + end.signal
-    except (ValueError, FloatingPointError, OSError) as error:
+    except (ValueError, FloatingPointError, OSError, ImportError) as error:
         complaints.print(Text(f"Error: {error}"), style="red")
         return BAD_INPUT if isinstance(error, ValueError | FileNotFoundError) else FAILED
 

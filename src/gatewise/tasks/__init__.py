@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gatewise.extras import needed_by
 from gatewise.tasks.errors import SeriesError
 
 if TYPE_CHECKING:
@@ -28,4 +29,5 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'gatewise.tasks' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    with needed_by(f"gatewise.tasks.{name}"):
+        return getattr(import_module(_HOMES[name]), name)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import gatewise
+from gatewise.extras import needed_by
 from gatewise.language import Cell
 from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
 from gatewise.tasks.naive import Numbers, Whole, future, hold, persistence, seasonal_naive
@@ -120,7 +121,8 @@ class Forecaster:
         Raises ``SeriesError`` if the series is too short or its training part constant, ``ValueError`` for a
         parameter out of range. Ctrl-C keeps the best epoch; before there is one, ``KeyboardInterrupt``.
         """
-        from gatewise.tasks.training import Settings, train  # Lightning takes two seconds to import
+        with needed_by("Forecaster.fit"):
+            from gatewise.tasks.training import Settings, train  # Lightning takes two seconds to import
 
         self.check_parameters()
         rows = training_rows(series, self.horizon)

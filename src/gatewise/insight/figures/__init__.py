@@ -10,15 +10,24 @@ Arrays are NumPy's or torch's; no model is needed, and torch need not be install
 'Figure'
 """
 
-from gatewise.insight.figures.contrast import draw_contrast
-from gatewise.insight.figures.dynamics import draw_eigenvalues, draw_fixed_points, draw_lyapunov
-from gatewise.insight.figures.flow import FlowPanel, draw_connectivity, draw_flow, draw_flows, draw_jacobians
-from gatewise.insight.figures.forecasts import Example, draw_forecasts
-from gatewise.insight.figures.gates import Panel, draw_gates
-from gatewise.insight.figures.inputs import draw_attribution, draw_decomposition, draw_words
-from gatewise.insight.figures.memory import draw_half_life, draw_ledger, draw_saturation
-from gatewise.insight.figures.style import save_figure, short
-from gatewise.insight.figures.units import draw_match, draw_probe, draw_ranking
+from gatewise.extras import needed_by
+
+with needed_by("gatewise.figures"):
+    from gatewise.insight.figures.contrast import draw_contrast
+    from gatewise.insight.figures.dynamics import draw_eigenvalues, draw_fixed_points, draw_lyapunov
+    from gatewise.insight.figures.flow import (
+        FlowPanel,
+        draw_connectivity,
+        draw_flow,
+        draw_flows,
+        draw_jacobians,
+    )
+    from gatewise.insight.figures.forecasts import Example, draw_forecasts
+    from gatewise.insight.figures.gates import Panel, draw_gates
+    from gatewise.insight.figures.inputs import draw_attribution, draw_decomposition, draw_words
+    from gatewise.insight.figures.memory import draw_half_life, draw_ledger, draw_saturation
+    from gatewise.insight.figures.style import save_figure, short
+    from gatewise.insight.figures.units import draw_match, draw_probe, draw_ranking
 
 __all__ = [
     "Example", "FlowPanel", "Panel",

@@ -1,0 +1,37 @@
+"""Packages that are installed with an extra, named where one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXTRAS = {
+    "torch": "torch",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    **dict.fromkeys(("lightning", "pandas", "pyarrow", "matplotlib", "rich", "typer"), "tasks"),
+}
+
+
+@contextmanager
+def needed_by(what: str) -> Iterator[None]:
+    """Around imports: say what to install for `what`.
+
+    Raises:
+        ModuleNotFoundError: one of the packages is missing.
+
+    Example:
+        >>> from gatewise.extras import needed_by
+        >>> with needed_by("this example"):
+        ...     raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        Traceback (most recent call last):
+        ModuleNotFoundError: this example needs torch: pip install 'gatewise[torch]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        message = f"{what} needs {package}: pip install 'gatewise[{EXTRAS[package]}]'"
+        raise ModuleNotFoundError(message, name=package) from error
