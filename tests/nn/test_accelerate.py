@@ -171,7 +171,7 @@ LEFT: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "type": (lambda: nn.RNNCell(3, 4).half(), "torch", "its weights are torch.float16"),
     "quantized": (quantized, "its own code", "quantized"),
     "script": (lambda: torch.jit.script(nn.GRU(3, 4)), "its own code", "compiled by torch.jit"),
-    "by hand": (HandWrittenGRU, "its own code", "no module of torch: write its equations"),
+    "by hand": (HandWrittenGRU, "its own code", "recurrent by its name, but no module of torch"),
 }
 
 

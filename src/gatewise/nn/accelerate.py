@@ -8,7 +8,7 @@ from typing import TypeVar, final
 from torch import nn
 
 from gatewise.nn.layer import Layer
-from gatewise.nn.left import everything, is_recurrent, is_theirs, why_left
+from gatewise.nn.left import everything, is_theirs, recurrent, why_left
 from gatewise.nn.swapped import Swapped, swap, swap_back
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -72,7 +72,8 @@ class Accelerate:
             >>> isinstance(model["encoder"], torch.nn.LSTM)
             True
         """
-        for _, module in _everything(model, "accelerate"):
+        _check(model, "accelerate")
+        for _, module in list(everything(model)):
             if is_theirs(module) and not why_left(module):
                 swap(module)
         return model
@@ -90,9 +91,8 @@ class Accelerate:
             >>> type(gatewise.accelerate.undo(layer)) is torch.nn.GRU
             True
         """
-        swapped = [
-            module for _, module in _everything(model, "accelerate.undo") if isinstance(module, Swapped)
-        ]
+        _check(model, "accelerate.undo")
+        swapped = [module for _, module in everything(model) if isinstance(module, Swapped)]
         for module in swapped:
             assert isinstance(module, Layer)
             module.refuse_edits("accelerate.undo")
@@ -108,17 +108,16 @@ class Accelerate:
         Raises:
             TypeError: `model` is no module.
         """
-        found = _everything(model, "accelerate.report")
-        return Report(tuple(_row(path, module) for path, module in found if is_recurrent(module)))
+        _check(model, "accelerate.report")
+        return Report(tuple(_row(path, module) for path, module in recurrent(model)))
 
 
 accelerate = Accelerate()
 
 
-def _everything(model: nn.Module, who: str) -> list[tuple[str, nn.Module]]:
+def _check(model: object, who: str) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"{who}: expected a torch.nn.Module, got {type(model).__name__}")
-    return list(everything(model))
 
 
 def _row(path: str, module: nn.Module) -> Row:

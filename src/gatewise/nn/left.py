@@ -48,14 +48,23 @@ def is_theirs(module: nn.Module) -> bool:
     return isinstance(module, nn.RNNBase | nn.RNNCellBase) and not isinstance(module, Layer)
 
 
-def is_recurrent(module: nn.Module) -> bool:
-    """Whether a module is recurrent, or by its name must be and holds nothing that is."""
-    if isinstance(module, Layer) or is_theirs(module):
-        return True
+def recurrent(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The recurrent modules of a model, and what looks recurrent and holds none, without what is inside."""
+    inside: set[nn.Module] = set()
+    for path, module in everything(model):
+        if isinstance(module, Layer) or is_theirs(module):
+            yield path, module
+        elif module not in inside and _looks_recurrent(module):
+            inside |= set(module.modules())
+            yield path, module
+
+
+def _looks_recurrent(module: nn.Module) -> bool:
+    """Whether a module is recurrent by its name, has weights and holds no recurrent module that is known."""
     name = getattr(module, "original_name", type(module).__name__)  # the former of a script
-    return bool(_SPEAKING.search(name)) and not any(
-        is_recurrent(inner) for inner in module.modules() if inner is not module
-    )
+    if not (_SPEAKING.search(name) and module.state_dict()):
+        return False
+    return not any(isinstance(inner, Layer) or is_theirs(inner) for inner in module.modules())
 
 
 def why_left(module: nn.Module) -> str:
@@ -82,7 +91,7 @@ def _why_not_torchs(module: nn.Module) -> str:
         return "quantized"
     if source.startswith("keras."):
         return "a layer of Keras: gatewise.interop.keras takes its weights"
-    return "no module of torch: write its equations as a gatewise.cell"
+    return "recurrent by its name, but no module of torch: gatewise.cell compiles equations"
 
 
 def _reaches(theirs: type, kind: type) -> bool:
