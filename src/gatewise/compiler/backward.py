@@ -326,11 +326,16 @@ def _evaluation(plan: Plan, one: Pass, place: Place, step: Fields, f: Fields) ->
     for leaf, node in plan.adjoints.items():
         if node in earlier and leaf in plan.derivative_columns:
             sources[node] = partial(column, "derivatives", plan.derivative_columns[leaf])
-    sources |= {seed: partial(by_next, seed.name) for seed in plan.seeds}
+    sources |= {seed: partial(by_next, seed.name) for seed in _seeds_of(plan, one)}
     sources |= {p: partial(place.sum, 0) for p in plan.backward.products if p not in earlier}
     sources |= spilled_sources(plan.backward, one, place, f)
     strikes = partial(strikes_at, place, step, f)
     return Evaluation(code, sources | state_and_vector_sources(plan, place, f, step), strikes)
+
+
+def _seeds_of(plan: Plan, one: Pass) -> list[Node]:
+    """The seeds that are known in a pass."""
+    return [seed for seed, level in plan.seeds.items() if level == one.level]
 
 
 def _write_pass(plan: Plan, one: Pass, place: Place) -> list[list[Value]]:
@@ -338,9 +343,10 @@ def _write_pass(plan: Plan, one: Pass, place: Place) -> list[list[Value]]:
     code, b, cell = place.code, place.code.b, plan.cell
     step, f = _frame_and_fields(plan, place)
     values = _evaluation(plan, one, place, step, f)
+    seeds = [values[seed] for seed in _seeds_of(plan, one)]  # all: a reset row's derivative is taken out here
     if cell.projects and one.level == START:
         at = row_of(place, f, step, "projected", "projected.b")
-        code.store(values[plan.seeds[0]], at, place.mask)
+        code.store(seeds[0], at, place.mask)
         code.store(code.constant(0), _carry(plan, place, f, cell.states[0]), place.mask)
         return []
     derivatives = row_of(place, f, step, "derivatives", "derivatives.b")

@@ -15,9 +15,9 @@ def product_in(node: Node) -> Node | None:
     """The product that a sum takes in, as one `fma`.
 
     Which one depends on the graph alone, never on what else is computed, so that recording a value or keeping
-    it for backward changes no bit.
+    it for backward changes no bit. A product is not taken from itself unrounded: ``x - x`` is 0.
     """
-    terms = node.args if node.op in ("add", "sub") else ()
+    terms = node.args if node.op in ("add", "sub") and node.args[0] is not node.args[1] else ()
     return next((term for term in terms if term.op == "mul"), None)
 
 

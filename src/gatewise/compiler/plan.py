@@ -13,9 +13,11 @@ the recurrent weights, then the gradient's arithmetic.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
+from gatewise.compiler.elementwise import product_in
 from gatewise.compiler.schedule import START, Level, Schedule, schedule
 from gatewise.language import Cell, Kind
 from gatewise.language.changes import written_out
@@ -52,7 +54,8 @@ class Plan:
         kept: for each slot, the node whose value backward finds in its place; None where it needs none.
         adjoints: the derivative of the loss by each leaf and each `linear`, as a graph over `seeds` and
             forward's nodes.
-        seeds: for each state, the leaf for the derivative by its next value.
+        seeds: for each state, the leaf for the derivative by its next value, and the only pass that can ask
+            for it: what it is summed from is overwritten there.
         forward: the phases of a step.
         backward: the phases of a step of the gradient.
     """
@@ -62,7 +65,7 @@ class Plan:
     slots: tuple[Slot, ...]
     kept: tuple[Node | None, ...]
     adjoints: dict[Node, Node]
-    seeds: tuple[Node, ...]
+    seeds: dict[Node, Level]
     forward: Schedule
     backward: Schedule
 
@@ -124,7 +127,9 @@ class Plan:
         """The derivatives by learned vectors, and by which of them each is: two biases may have the same."""
         found: dict[Node, list[int]] = {}
         for n, name in enumerate(self.cell.vectors):
-            found.setdefault(self.adjoints[self.cell.leaf("vector", name)], []).append(n)
+            adjoint = self.adjoints.get(self.cell.leaf("vector", name))
+            if adjoint is not None:  # a vector that only conditions read has none
+                found.setdefault(adjoint, []).append(n)
         return found
 
     @functools.cached_property
@@ -185,7 +190,7 @@ def plan(cell: Cell) -> Plan:
     """The plan of a cell; the last ones are remembered."""
     cell = written_out(cell)
     graph, slots = cell.graph(), _slots(cell)
-    seeds = tuple(graph.leaf("seed", state) for state in cell.states)
+    seeds = _seeds(graph, cell)
     adjoints = gradient(graph, _by_node(graph, cell, seeds))
     forward = _forward(cell, slots)
     raw = tuple(slot.leaf for slot in slots)
@@ -203,19 +208,26 @@ def _forward(cell: Cell, slots: tuple[Slot, ...]) -> Schedule:
     return schedule(cell.next_states, readable=readable, momentary=sums, together=True)
 
 
-def _backward(cell: Cell, adjoints: dict[Node, Node], seeds: tuple[Node, ...], forward: Schedule) -> Schedule:
-    in_memory = [*cell.next_states, *forward.products, *forward.means]
-    in_memory += [product.args[0] for product in forward.products]
+def _seeds(graph: Graph, cell: Cell) -> dict[Node, Level]:
     # The output of a projecting cell has a width of its own: by it alone the first phase is begun, and all
     # that is as wide as the units comes after.
+    wide = Level(1, 0) if cell.projects else START
+    output, *others = (graph.leaf("seed", state) for state in cell.states)
+    return {output: START} | dict.fromkeys(others, wide)
+
+
+def _backward(
+    cell: Cell, adjoints: Mapping[Node, Node], seeds: Mapping[Node, Level], forward: Schedule
+) -> Schedule:
+    in_memory = [*cell.next_states, *forward.products, *forward.means]
+    in_memory += [product.args[0] for product in forward.products]
     start = Level(1, 0) if cell.projects else START
-    momentary = dict.fromkeys(seeds, start) | {seeds[0]: START}
     kept = [d for node, d in adjoints.items() if node.op in ("gate", "linear")]
     readable = [] if forward.is_single else kept
-    return schedule(adjoints.values(), readable=readable, given=in_memory, momentary=momentary, start=start)
+    return schedule(adjoints.values(), readable=readable, given=in_memory, momentary=seeds, start=start)
 
 
-def _by_node(graph: Graph, cell: Cell, seeds: tuple[Node, ...]) -> dict[Node, Node]:
+def _by_node(graph: Graph, cell: Cell, seeds: Iterable[Node]) -> dict[Node, Node]:
     """The seed of each output node: the sum of the seeds where two states return the same node."""
     result: dict[Node, Node] = {}
     for node, seed in zip(cell.next_states, seeds, strict=True):
@@ -245,8 +257,9 @@ def _kept(cell: Cell, slots: tuple[Slot, ...], adjoints: dict[Node, Node]) -> tu
     From a pre-activation we walk along its only user, and that one's only user, until a node is met that the
     gradient reads: ``sigmoid(i)`` for a gate, ``tanh(n.x + r * n.h)`` for the candidate of a GRU. All that
     depends on the pre-activation depends on that node, so it stands for it. If it is the next value of a
-    state, that is kept anyway. A comparison is no number to keep; the walk stops before it. What the gradient
-    reads and nobody keeps is computed again from what is kept.
+    state, that is kept anyway. A comparison is no number to keep; the walk stops before it. Neither does the
+    walk end at a product that a sum takes in: the sum reads its factors. What the gradient reads and nobody
+    keeps is computed again from what is kept.
     """
     forward = list(topological(cell.next_states))
     users: dict[Node, list[Node]] = {node: [] for node in forward}
@@ -254,14 +267,18 @@ def _kept(cell: Cell, slots: tuple[Slot, ...], adjoints: dict[Node, Node]) -> tu
         for arg in set(node.args):
             users[arg].append(node)
     own = set(forward)
-    read = {arg for node in topological(adjoints.values()) if node not in own for arg in node.args}
+    both = [*forward, *(node for node in topological(adjoints.values()) if node not in own)]
+    read = {arg for node in both[len(forward) :] for arg in node.args}
+    taken_in = {product_in(node) for node in both}
 
     def stand_in(node: Node) -> Node | None:
+        last = node  # that stands for the pre-activation
         while node not in read and node not in cell.next_states and len(users[node]) == 1:
             (user,) = users[node]
             if user.op in COMPARISONS:
-                return node
+                break
             node = user
-        return None if node in cell.next_states else node
+            last = last if node in taken_in else node
+        return None if last in cell.next_states else last
 
     return tuple(stand_in(slot.leaf) for slot in slots)

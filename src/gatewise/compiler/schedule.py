@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import NamedTuple, final
 
 from gatewise.compiler.elementwise import operands
-from gatewise.language.graph import PRODUCTS, Node, topological
+from gatewise.language.graph import COMPARISONS, PRODUCTS, Node, topological
 
 _CHEAP = frozenset(
     {"add", "sub", "mul", "neg", "abs", "relu", "minimum", "maximum", "less", "less_equal", "where", "still"}
@@ -210,10 +210,10 @@ class _Planner:
             seen.add(node)
             if self._comes_with_a_product(node):
                 home = self._levels[node]
-            elif node in self._home or node in dear:
+            elif node.op not in COMPARISONS and (node in self._home or node in dear):
                 home = self._home.setdefault(node, here)
             else:
-                home = here
+                home = here  # a comparison is no number to store: what it compares is
             if home < here:
                 if node not in self._readable:
                     self._spills[home][node] = None

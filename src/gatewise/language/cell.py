@@ -110,8 +110,9 @@ class Cell:
 
     @cached_property
     def takes_chances(self) -> bool:
-        """Whether something in it is random while it is trained."""
-        return any(node.op in CHANCES for node in topological([*self.next_states, self.seen]))
+        """Whether a state, or a value that can be watched, is random in training."""
+        values = self.values.values()
+        return any(node.op in CHANCES for node in topological([*self.next_states, *values, self.seen]))
 
     def signature(self) -> str:
         """The equations as canonical text: equal for equal cells, whatever their file."""

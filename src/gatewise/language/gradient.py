@@ -2,7 +2,8 @@
 
 The result is another graph over the same nodes plus one ``seed`` leaf for each state. Derivatives of
 activations are written in their own value (``y (1 - y)`` for the sigmoid), so backward needs what forward
-computed last and not what it computed it from.
+computed last and not what it computed it from. Where a function has no derivative, and for NaN, they are
+those of torch, so that a NaN goes through.
 """
 
 from __future__ import annotations
@@ -43,12 +44,13 @@ def _sqrt(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
 
 def _relu(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
     zero = g.constant(0)
-    return (g.node("where", g.node("less", zero, y), d, zero),)
+    return (g.node("where", g.node("less_equal", y, zero), zero, d),)
 
 
 def _abs(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
     zero, x = g.constant(0), y.args[0]
-    positive = g.node("where", g.node("less", zero, x), d, zero)
+    at_zero_or_nan = g.node("mul", d, x)
+    positive = g.node("where", g.node("less", zero, x), d, at_zero_or_nan)
     return (g.node("where", g.node("less", x, zero), g.node("neg", d), positive),)
 
 
@@ -57,21 +59,25 @@ def _where(g: Graph, y: Node, d: Node) -> tuple[Node | None, ...]:
     return None, g.node("where", condition, d, zero), g.node("where", condition, zero, d)
 
 
-def _share(g: Graph, wins: Node, loses: Node, d: Node) -> Node:
-    """All of `d` to the winner, half to each of two equals (as torch)."""
-    return g.node("where", wins, d, g.node("where", loses, g.constant(0), g.node("mul", g.constant(0.5), d)))
+def _winner(g: Graph, wins: Node, loses: Node, d: Node) -> Node:
+    """The derivative by one of two compared values, given whether it wins or ties, and loses or ties.
+
+    All of `d` to the winner and half to each of two equals; beside NaN, where neither holds, all of it.
+    """
+    half = g.node("mul", g.constant(0.5), d)
+    return g.node("where", loses, g.node("where", wins, half, g.constant(0)), d)
 
 
 def _maximum(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
     a, b = y.args
-    a_wins, b_wins = g.node("less", b, a), g.node("less", a, b)
-    return _share(g, a_wins, b_wins, d), _share(g, b_wins, a_wins, d)
+    a_wins, b_wins = g.node("less_equal", b, a), g.node("less_equal", a, b)
+    return _winner(g, a_wins, b_wins, d), _winner(g, b_wins, a_wins, d)
 
 
 def _minimum(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
     a, b = y.args
-    a_wins, b_wins = g.node("less", a, b), g.node("less", b, a)
-    return _share(g, a_wins, b_wins, d), _share(g, b_wins, a_wins, d)
+    a_wins, b_wins = g.node("less_equal", a, b), g.node("less_equal", b, a)
+    return _winner(g, a_wins, b_wins, d), _winner(g, b_wins, a_wins, d)
 
 
 def _mean(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:

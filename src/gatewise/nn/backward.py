@@ -274,7 +274,7 @@ class Backward(Problem):
     def _by_vectors(self) -> list[Tensor]:
         if not self.call.cell.vectors:
             return []
-        found: list[Tensor] = [self.x] * len(self.call.cell.vectors)
+        found = [self.x.new_zeros(self.H) for _ in self.call.cell.vectors]
         sums = self.by_vectors.sum(0).view(-1, self.H)
         for by_vector, numbers in zip(sums, self.cell.plan.by_vectors.values(), strict=True):
             for n in numbers:

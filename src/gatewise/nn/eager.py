@@ -75,8 +75,9 @@ def _alike(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def _mean(node: Node, *args: Tensor) -> Tensor:
-    """The mean of all units of all arguments, ``[B, 1]``."""
-    return torch.stack([arg.mean(-1, keepdim=True) for arg in _alike(*args)]).mean(0)
+    """The mean of all units of all arguments, as wide as they are."""
+    args = _alike(*args)
+    return torch.stack([arg.mean(-1, keepdim=True) for arg in args]).mean(0).expand_as(args[0])
 
 
 def _norm(node: Node, *args: Tensor) -> Tensor:
@@ -122,7 +123,8 @@ def scan(
     walk = list(zip(steps, resets, strict=True))
     for t, (step, anew) in enumerate(reversed(walk) if reverse else walk):
         entered = entering(states, restart, step.size(0), anew)
-        operations = _operations(weights, chance, t, torch.arange(step.size(0), device=step.device))
+        rows = torch.arange(step.size(0), device=step.device)
+        operations = _operations(weights, _shape(cell, step), chance, t, rows)
         after, kept = _step(cell, step, weights, entered, record, operations)
         states = first_rows_replaced(states, after)
         outputs.append(after[0])
@@ -168,21 +170,34 @@ def initial_states(cell: Cell, like: Tensor, weights: Weights) -> tuple[Tensor, 
     return tuple(like.new_zeros(like.size(0), width) for width in widths)
 
 
+def _shape(cell: Cell, from_input: Tensor) -> tuple[int, int]:
+    """``[B, H]`` of a step, by ``from_input [B, Gx*H]``."""
+    return from_input.size(0), from_input.size(1) // len(cell.input_gates)
+
+
 def _operations(
-    weights: Weights, chance: Chance | None = None, t: int = 0, rows: Tensor | None = None
+    weights: Weights,
+    shape: tuple[int, int],
+    chance: Chance | None = None,
+    t: int = 0,
+    rows: Tensor | None = None,
 ) -> dict[str, Operation]:
-    """The operations of step t, for ``rows [B]``, that have weights or are random."""
+    """The operations of step t that have weights or are random, on values of this shape, for ``rows [B]``."""
+    H = shape[1]
+
+    def whole(v: Tensor) -> Tensor:
+        """``[B, H]``, also of a constant ``[]`` and a vector ``[H]``."""
+        return v if v.dim() > 1 else v.expand(shape)
 
     def linear(node: Node, v: Tensor) -> Tensor:
-        H = v.size(-1)
-        rows = slice(int(node.name) * H, (int(node.name) + 1) * H)
+        of = slice(int(node.name) * H, (int(node.name) + 1) * H)
         weight, bias = weights.weight_linear, weights.bias_linear
         assert weight is not None
-        return F.linear(v, weight[rows], None if bias is None else bias[rows])
+        return F.linear(whole(v), weight[of], None if bias is None else bias[of])
 
     def project(node: Node, v: Tensor) -> Tensor:
         assert weights.weight_hr is not None
-        return F.linear(v, weights.weight_hr)
+        return F.linear(whole(v), weights.weight_hr)
 
     def strikes(node: Node, like: Tensor) -> Tensor:
         assert chance is not None
@@ -190,10 +205,11 @@ def _operations(
         return decide(node, chance, t, rows, torch.arange(like.size(-1), device=like.device))
 
     def dropout(node: Node, v: Tensor) -> Tensor:
+        v = whole(v)
         return torch.where(strikes(node, v), 0, v * (1 / (1 - node.value)))
 
     def zoneout(node: Node, old: Tensor, new: Tensor) -> Tensor:
-        old, new = _alike(old, new)
+        old, new = _alike(whole(old), whole(new))
         return torch.where(strikes(node, old), old, new)
 
     return {"linear": linear, "project": project, "dropout": dropout, "zoneout": zoneout}
@@ -202,7 +218,8 @@ def _operations(
 def seen(cell: Cell, outputs: Tensor, weights: Weights, chance: Chance, rows: Tensor) -> Tensor:
     """What the gates see of ``outputs [..., B, P]`` whose ``rows [B]`` are given; the same at every step."""
     leaf = cell.leaf("state", cell.states[0])
-    return evaluate([cell.seen], {leaf: outputs}, _operations(weights, chance, 0, rows))[0]
+    operations = _operations(weights, (rows.size(0), outputs.size(-1)), chance, 0, rows)
+    return evaluate([cell.seen], {leaf: outputs}, operations)[0]
 
 
 def step(
@@ -212,7 +229,7 @@ def step(
 
     ``from_input [B, Gx*H]`` is the part of the gates that comes from the input.
     """
-    return _step(cell, from_input, weights, states, record, _operations(weights))
+    return _step(cell, from_input, weights, states, record, _operations(weights, _shape(cell, from_input)))
 
 
 def _step(
@@ -227,7 +244,7 @@ def _step(
     nodes = [*cell.next_states, *(cell.values[name] for name in record)]
     leaves = _leaves(cell, from_input, weights, states, operations)
     values = evaluate(nodes, leaves, operations)
-    rows, H = from_input.size(0), from_input.size(1) // len(cell.input_gates)
+    rows, H = _shape(cell, from_input)
     pairs = zip(nodes, values, strict=True)
     whole = [v.expand(rows, v.size(-1) if node.op == "project" else H) for node, v in pairs]
     n = len(cell.states)

@@ -1,0 +1,215 @@
+"""A layer of a drawn cell beside its text: values, states, and every gradient."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+import gatewise
+from gatewise.nn import Recurrent
+from gatewise.nn.chance import drawn as drawn_chance
+from tests.random_cells.drawing import Drawn
+from tests.random_cells.oracle import Call, derivatives, weighted
+
+ROUNDING = {torch.float64: 2e-15, torch.float32: 1e-6}  # by which intermediate values are moved
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a layer is called."""
+
+    T: int = 3
+    B: int = 2
+    I: int = 3
+    H: int = 5
+    seed: int = 0
+    bias: bool = True
+    bidirectional: bool = False
+    batch_first: bool = False
+    lengths: bool = False
+    reset: bool = False
+    given: bool = False
+    training: bool = False
+    checkpoint: int = 0
+    watched: bool = False
+    threads: int = 1
+    double: bool = True
+    eager: bool = False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64 if self.double else torch.float32
+
+
+def drawn_settings() -> st.SearchStrategy[Setting]:
+    """Calls of every kind, of sizes that fill no vector and that fill several."""
+    flags = "bias bidirectional batch_first lengths reset given training watched".split()
+    return st.builds(
+        Setting, T=st.sampled_from([1, 2, 3, 7]), B=st.sampled_from([1, 2, 5]), I=st.integers(1, 4),
+        H=st.sampled_from([1, 2, 3, 5, 8, 17]), seed=st.integers(0, 1000), checkpoint=st.sampled_from([0, 0, 1, 2]),
+        threads=st.sampled_from([1, 1, 2]), double=st.sampled_from([True, True, False]),
+        eager=st.sampled_from([False] * 4 + [True]), **{flag: st.booleans() for flag in flags},
+    )  # fmt: skip
+
+
+def differences(drawn: Drawn, setting: Setting) -> list[str]:
+    """What a layer computes otherwise than the text of its cell: a sentence for each result."""
+    layer = _layer(drawn, setting)
+    call = _call(drawn, layer, setting)
+    expected = call.results()
+    moved = [call.results(ROUNDING[setting.dtype]) for _ in range(2)]
+    with _team(setting.threads), _interpreted() if setting.eager else nullcontext():
+        found = _results(layer, call, setting)
+    return [
+        f"{name}: {wrong}"
+        for name, value in found.items()
+        if (wrong := _difference(value, expected[name], [m[name] for m in moved], setting.dtype))
+    ]
+
+
+def slope_differs(drawn: Drawn, setting: Setting) -> str | None:
+    """How the gradients of a layer, in a random direction, differ from the finite difference of its results there."""
+    layer = _layer(drawn, setting)
+    call = _call(drawn, layer, setting)
+    found = _results(layer, call, setting)
+    torch.manual_seed(17)
+    ways = {name: torch.randn_like(leaf) for name, leaf in call.leaves().items()}
+    slope = sum(float((found[f"by {name}"] * way).sum()) for name, way in ways.items())
+    step = 1e-5
+    ahead, behind = (_moved(drawn, setting, {n: s * way for n, way in ways.items()}) for s in (step, -step))
+    measured = (ahead - behind) / (2 * step)
+    close = abs(slope - measured) <= 1e-5 * (1 + abs(measured) + abs(ahead))
+    return None if close or not math.isfinite(measured) else f"{slope!r}, not {measured!r}"
+
+
+def _moved(drawn: Drawn, setting: Setting, by: dict[str, Tensor]) -> float:
+    """The sum whose gradient is taken, when every leaf is moved."""
+    layer = _layer(drawn, setting)
+    call = _call(drawn, layer, setting)
+    with torch.no_grad():
+        for name, leaf in call.leaves().items():
+            leaf += by[name]
+        for name, parameter in layer.named_parameters():
+            parameter += by[f"{name.removesuffix('_l0')} 0"]
+    return weighted(_results(layer, call, setting))
+
+
+@contextmanager
+def _team(threads: int) -> Iterator[None]:
+    """So many threads, for which a problem of any size is worth it."""
+    with (
+        mock.patch("gatewise.compiler.program._THREAD_WORK", 1 if threads > 1 else 2e6),
+        mock.patch("gatewise.compiler.program._STEP_WORK", 1 if threads > 1 else 5e4),
+        mock.patch("torch.get_num_threads", lambda: threads),
+    ):
+        yield
+
+
+def _interpreted() -> AbstractContextManager[Any]:
+    """The eager interpreter in place of the kernels."""
+    return mock.patch("gatewise.nn.scan.obstacles", lambda *call: ["the test asks for the interpreter"])
+
+
+def _layer(drawn: Drawn, s: Setting) -> Recurrent:
+    torch.manual_seed(s.seed)
+    P = max(1, s.H - 2) if drawn.projects else 0
+    layer = Recurrent(
+        drawn.cell(), s.I, s.H, bias=s.bias, bidirectional=s.bidirectional, batch_first=s.batch_first, proj_size=P,
+        checkpoint=s.checkpoint, dtype=s.dtype,
+    )  # fmt: skip
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.6)
+    return layer.train(s.training)
+
+
+def _call(drawn: Drawn, layer: Recurrent, s: Setting) -> Call:
+    rng = random.Random(s.seed)
+    D = 1 + s.bidirectional
+    widths = [layer.proj_size or s.H, *[s.H] * (len(drawn.states) - 1)]
+
+    def leaf(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=s.dtype).double().requires_grad_()
+
+    lengths = [rng.randint(1, s.T) for _ in range(s.B)] if s.lengths else None
+    parameters = []
+    for d in range(D):
+        suffix = "_l0_reverse" if d else "_l0"
+        own = {n.removesuffix(suffix): p for n, p in layer.named_parameters() if n.endswith(suffix)}
+        parameters.append({n: p.detach().double().requires_grad_() for n, p in own.items()})
+    return Call(
+        drawn,
+        leaf(s.T, s.B, s.I),
+        parameters,
+        [leaf(D, s.B, width) for width in widths] if s.given else None,
+        lengths,
+        torch.tensor([[rng.random() < 0.3 for _ in range(s.B)] for _ in range(s.T)]) if s.reset else None,
+        _chances(D) if s.training and layer.cell.takes_chances else None,
+        widths,
+    )
+
+
+def _chances(D: int) -> list[Any]:
+    torch.manual_seed(11)
+    return [drawn_chance() for _ in range(D)]
+
+
+def _results(layer: Recurrent, call: Call, s: Setting) -> dict[str, Tensor]:
+    """All that the layer computes, named as in `Call.results`."""
+
+    def turned(x: Tensor | None) -> Tensor | None:
+        return x.transpose(0, 1) if x is not None and s.batch_first else x
+
+    x = call.x.detach().to(s.dtype).requires_grad_()
+    states = [state.detach().to(s.dtype).requires_grad_() for state in call.states or ()]
+    hx: Any = (tuple(states) if len(states) > 1 else states[0]) if states else None
+    torch.manual_seed(11)
+    seen: Any = {}
+    if s.watched:
+        with gatewise.watch(layer) as seen:
+            output, finals = layer(turned(x), hx, lengths=call.lengths, reset=turned(call.reset))
+    else:
+        output, finals = layer(turned(x), hx, lengths=call.lengths, reset=turned(call.reset))
+    output = turned(output)
+    finals = finals if isinstance(finals, tuple) else (finals,)
+    found = {"output": output, **{f"final {k}": final for k, final in enumerate(finals)}}
+    leaves = {"x": x}
+    for d in range(len(call.parameters)):
+        suffix = "_l0_reverse" if d else "_l0"
+        leaves |= {
+            f"{n.removesuffix(suffix)} {d}": p for n, p in layer.named_parameters() if n.endswith(suffix)
+        }
+    leaves |= {f"initial {k}": state for k, state in enumerate(states)}
+    found |= derivatives(found, leaves)
+    names = [name for name in call.drawn.values if s.watched]
+    for d in range(len(call.parameters)):
+        values = seen["l0_reverse" if d else "l0"] if names else {}
+        found |= {f"{name} {d}": values[name] for name in names}
+    return {name: value.detach() for name, value in found.items()}
+
+
+def _difference(value: Tensor, expected: Tensor, moved: list[Tensor], dtype: torch.dtype) -> str | None:
+    value = value.double()
+    if value.shape != expected.shape:
+        return f"shape {tuple(value.shape)}, not {tuple(expected.shape)}"
+    spread = torch.stack([(m - expected).abs() for m in moved]).amax(0)
+    certain = torch.stack([torch.isfinite(m) == torch.isfinite(expected) for m in moved]).all(0)
+    finite = expected.isfinite()
+    size = expected[finite].abs().max() if finite.any() else expected.new_zeros(())
+    small = 2000 * ROUNDING[dtype] * (1 + size)
+    close = (value - expected).abs() <= small + 100 * spread
+    same = torch.where(finite, close, (value.isnan() & expected.isnan()) | (value == expected))
+    huge = expected.abs() > torch.finfo(dtype).max / 1e4  # float32 overflows where float64 does not
+    wrong = ~same & certain & ~huge
+    if not wrong.any():
+        return None
+    at = tuple(wrong.nonzero()[0].tolist())
+    return f"{value[at].item()!r}, not {expected[at].item()!r} (+- {spread[at].item():.1e}) at {at}"

@@ -1,0 +1,201 @@
+"""Cells drawn at random from the whole language, as source text, so that a failing one can be read and shrunk.
+
+A drawn cell keeps the rules: whatever is declared and would be unused is added to what is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any
+
+from hypothesis import strategies as st
+
+import gatewise
+from gatewise import Cell, cell
+
+STATES = ("h", "c", "m", "n")
+KINDS = {"": "gate", "Split": "split", "Input": "input", "Vector": "vector"}  # annotation: what it is
+NUMBERS = ("0.5", "-1.5", "2.0", "0.1", "1.0", "0.0")
+
+# What a line may compute, of names ({a}, {b}, {c}, {d}, of which all but {a} may be numbers). Sums and products come
+# often, since the compiler fuses them; functions that leave their domain come seldom, guarded ones more often.
+ARITHMETIC = (
+    "{a} + {b}", "{a} - {b}", "{b} - {a}", "{a} * {b}", "{a} * {b} + {c}", "{c} - {a} * {b}", "{a} * {b} - {c} * {d}",
+    "(1 - {a}) * {b} + {a} * {c}", "-{a}", "0.2 * {a}", "{a} / (1.5 + {b} * {b})",
+)  # fmt: skip
+FUNCTIONS = (
+    "sigmoid({a})", "tanh({a})", "relu({a})", "softplus({a})", "abs({a})", "exp(-abs({a}))", "sqrt(abs({a}) + 0.1)",
+    "log(1.1 + abs({a}))", "{a} ** 2", "{a} ** 3", "softplus({a}) ** {b}", "2 ** tanh({a})",
+)  # fmt: skip
+CHOICES = (
+    "minimum({a}, {b})", "maximum({a}, {b})", "where({a} < {b}, {c}, {d})", "where({a} <= {b}, {c}, {d})",
+    "where({b} > {a}, {c}, {d})", "where({a} >= {b}, {c}, {d})", "where(tanh({a}) < {b}, {c}, 0.5 * {d})",
+)  # fmt: skip
+LEARNED = (
+    "linear({a})",
+    "linear({a})",
+    "layer_norm({a})",
+    "layer_norm({a}, eps=0.1)",
+    "layer_norm({a}, {b})",
+)
+RANDOM = ("dropout({a}, 0.25)", 'dropout({a}, 0.4, per="sequence")', "zoneout({a}, {b}, 0.3)")
+UNGUARDED = (
+    "{a} / {b}",
+    "exp({a})",
+    "log({a})",
+    "sqrt({a})",
+    "{a} ** -1",
+    "{a} ** 0.5",
+    "{a} ** 0",
+    "{a} - {a}",
+)
+SMOOTH = (*ARITHMETIC, *(f for f in FUNCTIONS if "abs" not in f and "relu" not in f), *LEARNED)
+LINES = (*ARITHMETIC * 3, *FUNCTIONS * 2, *CHOICES * 2, *LEARNED * 3, *RANDOM, *UNGUARDED)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A cell as text: its signature, the lines of its body, and what it returns."""
+
+    signature: str
+    body: tuple[str, ...]
+    returned: tuple[str, ...]
+    values: tuple[str, ...] = field(compare=False)  # names of what the body assigns
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return STATES[: len(self.returned)]
+
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """Each parameter and its annotation."""
+        declared = (part.split(":") for part in self.signature.split("*, ")[1].split(","))
+        return [(name.strip(), "".join(kind).strip()) for name, *kind in declared]
+
+    @property
+    def projects(self) -> bool:
+        return self.returned[0].startswith("project(")
+
+    def source(self, last: str = "return {returned}") -> str:
+        lines = (*self.body, last.format(returned=", ".join(self.returned) + ","))
+        return "\n    ".join((f"def drawn({self.signature}):", *lines)) + "\n"
+
+    def function(self, names: dict[str, Any], **how: str) -> FunctionType:
+        """The function that the text defines, given what its global names stand for."""
+        exec(compile(self.source(**how), "<drawn>", "exec"), names := dict(names))
+        return names["drawn"]  # type: ignore[no-any-return]
+
+    def cell(self) -> Cell:
+        return cell(self.function(vars_of(gatewise)))
+
+    def __repr__(self) -> str:
+        return f"\n{self.source()}"
+
+
+def vars_of(module: Any) -> dict[str, Any]:
+    """The language, by name."""
+    words = "sigmoid tanh relu exp log softplus sqrt minimum maximum where linear project layer_norm dropout zoneout"
+    return {word: getattr(module, word) for word in (*words.split(), "Split", "Input", "Vector")}
+
+
+class _Body:
+    """The lines drawn so far, and which of them each name and each value needs."""
+
+    def __init__(self, must_be_used: Iterable[str]) -> None:
+        self.lines: list[str] = []
+        self.needs: dict[str, set[str]] = {}  # by a value, the values on its line
+        self.now: dict[str, str] = {}  # by a name, the value that it has now
+        self.must_be_used = list(must_be_used)
+        for name in self.must_be_used:
+            self.now[name] = name
+
+    def assign(self, names: tuple[str, ...], expression: str, operands: Iterable[str]) -> None:
+        needed = {self.now[operand] for operand in operands}
+        for name in names:
+            value = f"{name} of line {len(self.lines)}"
+            takes_a_place = self.now.get(name) in self.must_be_used
+            self.now[name], self.needs[value] = value, needed
+            if takes_a_place or "linear" in expression or "layer_norm" in expression:
+                self.must_be_used.append(value)
+        self.lines.append(f"{', '.join(names)} = {expression}")
+
+    def unused(self, roots: Iterable[str]) -> list[str]:
+        """Names of what has to be used and is not: where a name has another value by now, of what came of it."""
+        reached: set[str] = set()
+        stack = [self.now[root] for root in roots if root in self.now]
+        while stack:
+            value = stack.pop()
+            if value not in reached:
+                reached.add(value)
+                stack += self.needs.get(value, ())
+        left = [value for value in self.must_be_used if value not in reached]
+        named = {value: name for name, value in self.now.items()}
+        covered = {need for value in left for need in self._below(value)}
+        return [named[value] for value in left if value in named and value not in covered]
+
+    def _below(self, value: str) -> set[str]:
+        below: set[str] = set()
+        stack = list(self.needs.get(value, ()))
+        while stack:
+            one = stack.pop()
+            if one not in below:
+                below.add(one)
+                stack += self.needs.get(one, ())
+        return below
+
+
+@st.composite
+def drawn_cells(draw: Callable[..., Any], smooth: bool = False) -> Drawn:
+    """A cell of one to four states and one to five parameters, of up to eight lines."""
+    forms = SMOOTH if smooth else LINES
+    states = STATES[: draw(st.integers(1, 4))]
+    kinds = [draw(st.sampled_from(["", "", "Split", "Input"]))]
+    kinds += draw(st.lists(st.sampled_from(["", "", "", "Split", "Input", "Vector"]), max_size=4))
+    projects = draw(st.integers(0, 7)) == 7
+    parameters = [f"p{k}" for k in range(len(kinds))]
+    fed = [
+        f"{name}{part}"
+        for name, kind in zip(parameters, kinds, strict=True)
+        for part in ((".x", ".h") if kind == "Split" else ("",))
+    ]
+    body = _Body(fed)
+    # The output of a cell that projects is narrower than the other vectors: only gates see it.
+    readable = [*states[1:], *fed] if projects else [*states, *fed]
+    body.now |= {state: state for state in states}
+    assigned: list[str] = []
+    for k in range(draw(st.integers(0, 8))):
+        form = draw(st.sampled_from(forms))
+        a = draw(st.sampled_from(readable))
+        picks = {
+            letter: draw(st.sampled_from([*readable, *readable, *NUMBERS]))
+            for letter in "bcd"
+            if f"{{{letter}}}" in form
+        }
+        if form.startswith("layer_norm({a}, {b}"):
+            picks["b"] = draw(st.sampled_from(readable))
+        names: tuple[str, ...] = (f"v{k}",)
+        if form == "layer_norm({a}, {b})":
+            names = (f"v{k}", f"w{k}")
+        elif a in parameters and draw(st.booleans()):
+            names = (a,)  # as `f = sigmoid(f)`
+        operands = [name for name in (a, *picks.values()) if name not in NUMBERS]
+        body.assign(names, form.format(a=a, **picks), operands)
+        readable += [name for name in names if name not in readable]
+        assigned += names
+    returned = [draw(st.sampled_from(readable))]
+    returned += [draw(st.sampled_from([*readable, *readable, "1.0"])) for _ in states[1:]]
+    left = body.unused(returned)
+    if left:
+        place = draw(st.integers(0, len(states) - 1))
+        form = draw(st.sampled_from(["{value} + {rest}", "{rest} + {value}", "{value} * ({rest})"]))
+        rest = " + ".join(
+            draw(st.sampled_from(["{0}", "0.5 * {0}", "tanh({0})"])).format(name) for name in left
+        )
+        returned[place] = form.format(value=returned[place], rest=rest)
+    if projects:
+        returned[0] = f"project({returned[0]})"
+    declared = [name + (f": {kind}" if kind else "") for name, kind in zip(parameters, kinds, strict=True)]
+    signature = f"{', '.join(states)}, *, {', '.join(declared)}"
+    return Drawn(signature, tuple(body.lines), tuple(returned), tuple(dict.fromkeys(assigned)))

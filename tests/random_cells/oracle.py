@@ -1,0 +1,265 @@
+"""What a layer of a drawn cell must compute, by its own text run on torch's tensors, row by row and step by step.
+
+Nothing of gatewise takes part but the decisions of dropout and zoneout. Each result comes with the error that rounding may
+make in it: how far it moves when every intermediate value is moved a little.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewise import Input, Split, Vector
+from gatewise.nn.chance import Chance, decide
+from tests.random_cells.drawing import Drawn
+
+Parameters = dict[str, Tensor]  # of one layer and direction, by name without suffix
+# By the number of a draw, its period and its rate: where units are dropped; None outside of training.
+Masks = Callable[[int, str, float], Tensor | None]
+
+
+class _Rounded(ast.NodeTransformer):
+    """Every operation and every call of a function is wrapped in ``rounded(...)``."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        return self._wrapped(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        return self._wrapped(node)
+
+    def _wrapped(self, node: ast.expr) -> ast.AST:
+        self.generic_visit(node)
+        return ast.Call(ast.Name("rounded", ast.Load()), [node], [])
+
+
+@dataclass
+class Step:
+    """The step of a drawn cell in torch: ``step(x, states, ...)`` for one row."""
+
+    drawn: Drawn
+    parameters: Parameters
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        tree = ast.parse(self.drawn.source("return ({returned}), locals()"))
+        tree.body[0].body = [_Rounded().visit(line) for line in tree.body[0].body]  # type: ignore[attr-defined]
+        names: dict[str, Any] = self._language()
+        exec(compile(ast.fix_missing_locations(tree), "<oracle>", "exec"), names)
+        self._function: Callable[..., Any] = names["drawn"]
+        self._kinds = self.drawn.kinds
+        self._H = parameters_width(self.parameters, self._kinds)
+
+    def __call__(
+        self, x: Tensor, states: Sequence[Tensor], masks: Masks
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The next states, and every value by its name."""
+        self._count: Counter[str] = Counter()
+        self._masks = masks
+        gates = self._gates(x, states[0])
+        returned, values = self._function(*states, **gates)
+        widths = [state.shape for state in states]
+        after = [self._vector(value).expand(width) for value, width in zip(returned, widths, strict=True)]
+        return after, {name: self._vector(values[name]).expand(self._H) for name in self.drawn.values}
+
+    def _gates(self, x: Tensor, h: Tensor) -> dict[str, Any]:
+        p, H = self.parameters, self._H
+        from_x, from_h = p["weight_ih"] @ x, p["weight_hh"] @ h
+        if "bias_ih" in p:
+            from_x, from_h = from_x + p["bias_ih"], from_h + p["bias_hh"]
+        gates: dict[str, Any] = {}
+        row_x = row_h = 0
+        for name, kind in self._kinds:
+            if kind == "Vector":
+                gates[name] = p[name]
+                continue
+            part_x = self._rounded(from_x[row_x : row_x + H])
+            row_x += H
+            if kind == "Input":
+                gates[name] = part_x
+                continue
+            part_h = self._rounded(from_h[row_h : row_h + H])
+            row_h += H
+            gates[name] = SimpleNamespace(x=part_x, h=part_h) if kind == "Split" else part_x + part_h
+        return gates
+
+    def _rounded(self, value: Any) -> Any:
+        if not self.noise or not isinstance(value, Tensor):
+            return value
+        return value * (1 + self.noise * torch.randn_like(value))
+
+    def _vector(self, value: Any) -> Tensor:
+        return value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
+
+    def _number(self, of: str) -> int:
+        self._count[of] += 1
+        return self._count[of] - 1
+
+    def _language(self) -> dict[str, Any]:
+        def on(function: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *args: function(*map(self._vector, args))
+
+        def where(condition: Tensor, a: Any, b: Any) -> Tensor:
+            return torch.where(condition, self._vector(a), self._vector(b))
+
+        def linear(v: Any) -> Tensor:
+            H, n = self._H, self._number("linear")
+            of = slice(n * H, (n + 1) * H)
+            product = self.parameters["weight_linear"][of] @ self._vector(v).expand(H)
+            return (
+                product + self.parameters["bias_linear"][of] if "bias_linear" in self.parameters else product
+            )
+
+        def project(v: Any) -> Tensor:
+            return self.parameters["weight_hr"] @ self._vector(v).expand(self._H)
+
+        def layer_norm(*vectors: Any, eps: float = 1e-5) -> Any:
+            together = torch.stack([self._vector(v).expand(self._H) for v in vectors])
+            centred = together - together.mean()
+            normal = centred / torch.sqrt((centred**2).mean() + eps)
+            found = []
+            for one in normal:
+                n = self._number("norm")
+                found.append(
+                    self._rounded(one) * self.parameters[f"norm_gain_{n}"] + self.parameters[f"norm_bias_{n}"]
+                )
+            return found[0] if len(found) == 1 else tuple(found)
+
+        def dropout(v: Any, rate: float, per: str = "step") -> Tensor:
+            mask = self._masks(self._number("random"), per, rate)
+            if mask is None:
+                return self._vector(v).expand(self._H)
+            return torch.where(mask, 0.0, self._vector(v).expand(self._H) * (1 / (1 - rate)))
+
+        def zoneout(old: Any, new: Any, rate: float) -> Tensor:
+            mask = self._masks(self._number("random"), "step", rate)
+            if mask is None:
+                return (rate * self._vector(old) + (1 - rate) * self._vector(new)).expand(self._H)
+            return torch.where(mask, self._vector(old).expand(self._H), self._vector(new).expand(self._H))
+
+        return {
+            "sigmoid": on(torch.sigmoid), "tanh": on(torch.tanh), "relu": on(torch.relu), "exp": on(torch.exp),
+            "log": on(torch.log), "sqrt": on(torch.sqrt), "abs": on(torch.abs),
+            "softplus": on(lambda v: torch.logaddexp(v, torch.zeros_like(v))),
+            "minimum": on(torch.minimum), "maximum": on(torch.maximum), "where": where, "linear": linear,
+            "project": project, "layer_norm": layer_norm, "dropout": dropout, "zoneout": zoneout,
+            "rounded": self._rounded, "Split": Split, "Input": Input, "Vector": Vector,
+        }  # fmt: skip
+
+
+def parameters_width(parameters: Parameters, kinds: Sequence[tuple[str, str]]) -> int:
+    return parameters["weight_ih"].size(0) // sum(kind != "Vector" for _, kind in kinds)
+
+
+@dataclass
+class Call:
+    """One call of a layer of a drawn cell: everything that goes in. Sequences are time first."""
+
+    drawn: Drawn
+    x: Tensor  # [T, B, I]
+    parameters: list[Parameters]  # of each direction
+    states: list[Tensor] | None  # each [D, B, H]
+    lengths: list[int] | None
+    reset: Tensor | None  # [T, B]
+    chances: list[Chance] | None  # of each direction; None outside of training
+    widths: list[int] = field(default_factory=list)  # of the states
+
+    def leaves(self) -> dict[str, Tensor]:
+        """What derivatives are taken by."""
+        named = {
+            f"{name} {d}": p for d, parameters in enumerate(self.parameters) for name, p in parameters.items()
+        }
+        states = {f"initial {k}": state for k, state in enumerate(self.states or ())}
+        return {"x": self.x, **named, **states}
+
+    def results(self, noise: float = 0.0) -> dict[str, Tensor]:
+        """``output [T, B, D*P]``, ``final k [D, B, H]`` and each value, ``[T, B, H]`` by name and direction, with the
+        derivatives of a random sum of output and final states by all leaves."""
+        torch.manual_seed(5)
+        directions = [self._direction(d, noise) for d in range(len(self.parameters))]
+        found = {"output": torch.cat([outputs for outputs, _, _ in directions], -1)}
+        for k in range(len(self.widths)):
+            found[f"final {k}"] = torch.stack([finals[k] for _, finals, _ in directions])
+        found |= derivatives(found, self.leaves())
+        for d, (_, _, values) in enumerate(directions):
+            found |= {f"{name} {d}": value for name, value in values.items()}
+        return {name: value.detach() for name, value in found.items()}
+
+    def _direction(self, d: int, noise: float) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+        T, B, _ = self.x.shape
+        step = Step(self.drawn, self.parameters[d], noise)
+        lengths = self.lengths or [T] * B
+        order = sorted(range(B), key=lambda row: -lengths[row])  # packed: rows are numbered by length
+        output = [[torch.zeros(self.widths[0], dtype=self.x.dtype)] * B for _ in range(T)]
+        values: dict[str, list[list[Tensor]]] = {}
+        finals: list[list[Tensor]] = [[] for _ in self.widths]
+        for row in range(B):
+            initial = (
+                [s[d, row] for s in self.states]
+                if self.states
+                else [self.x.new_zeros(w) for w in self.widths]
+            )
+            states = initial
+            times = range(lengths[row])
+            for t in reversed(times) if d else times:
+                enters = t + 1 if d else t  # backwards, a row reset at t + 1 begins at t
+                if (
+                    self.reset is not None
+                    and t != (lengths[row] - 1 if d else -1)
+                    and self.reset[enters, row]
+                ):
+                    states = initial
+                number = max(lengths) - 1 - t if d else t
+                states, here = step(self.x[t, row], states, self._masks(d, order.index(row), number))
+                output[t][row] = states[0]
+                for name, value in here.items():
+                    nothing = torch.full_like(value, torch.nan)
+                    values.setdefault(name, [[nothing] * B for _ in range(T)])[t][row] = value
+            for k, state in enumerate(states):
+                finals[k].append(state)
+        stacked = {name: torch.stack([torch.stack(rows) for rows in steps]) for name, steps in values.items()}
+        return torch.stack([torch.stack(rows) for rows in output]), [torch.stack(f) for f in finals], stacked
+
+    def _masks(self, d: int, row: int, step: int) -> Masks:
+        def masks(draw: int, per: str, rate: float) -> Tensor | None:
+            if self.chances is None:
+                return None
+            node: Any = SimpleNamespace(name=str(draw), part=per, value=rate)
+            H = torch.arange(self.widths[-1] if len(self.widths) > 1 else self._units())
+            return decide(node, self.chances[d], step, torch.tensor([row]), H)[0]
+
+        return masks
+
+    def _units(self) -> int:
+        kinds = self.drawn.kinds
+        return parameters_width(self.parameters[0], kinds)
+
+
+def derivatives(results: dict[str, Tensor], leaves: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The derivatives of a random sum of results, zeros by what it does not depend on."""
+    needed = [(r, by) for r, by in zip(results.values(), _factors(results), strict=True) if r.requires_grad]
+    found: Sequence[Tensor | None] = [None] * len(leaves)
+    if needed:
+        outputs, seeds = zip(*needed, strict=True)
+        found = torch.autograd.grad(outputs, list(leaves.values()), seeds, allow_unused=True)
+    pairs = zip(leaves.items(), found, strict=True)
+    return {f"by {name}": torch.zeros_like(leaf) if d is None else d for (name, leaf), d in pairs}
+
+
+def weighted(results: dict[str, Tensor]) -> float:
+    """The random sum of the output and the final states that `derivatives` takes."""
+    of_it = {name: r for name, r in results.items() if name == "output" or name.startswith("final ")}
+    return sum(float((r * by).sum()) for r, by in zip(of_it.values(), _factors(of_it), strict=True))
+
+
+def _factors(results: dict[str, Tensor]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return [
+        torch.randn(r.shape, dtype=torch.float64, generator=generator).to(r.dtype) for r in results.values()
+    ]

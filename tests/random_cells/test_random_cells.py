@@ -1,0 +1,137 @@
+"""The first promise: the compiled cell is the equation, for every cell of the language."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from gatewise import CellError
+from tests.random_cells.comparing import Setting, differences, drawn_settings, slope_differs
+from tests.random_cells.drawing import Drawn, drawn_cells
+from tests.random_cells.quickly import compiling_quickly
+
+SLOW = list(HealthCheck)
+CELLS = 300  # in all; many more by `python -m tests.random_cells`
+
+
+def drawn(examples: int, number: int):  # type: ignore[no-untyped-def]
+    """The same random examples at every run."""
+
+    def decorate(test):  # type: ignore[no-untyped-def]
+        return seed(number)(
+            settings(max_examples=examples, deadline=None, database=None, suppress_health_check=SLOW)(test)
+        )
+
+    return decorate
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_random_cell_computes_what_its_text_says(number: int) -> None:
+    """Values, states and every gradient: padded, packed, reset, in segments, both ways, on one thread and on two."""
+
+    @drawn(CELLS // 10, number)
+    @given(drawn_cells(), drawn_settings())
+    def holds(cell: Drawn, setting: Setting) -> None:
+        assert not differences(cell, setting)
+
+    with compiling_quickly():
+        holds()
+
+
+@drawn(CELLS // 5, 100)
+@given(drawn_cells(), drawn_settings())
+def test_so_does_one_compiled_as_users_have_it(cell: Drawn, setting: Setting) -> None:
+    assert not differences(cell, setting)
+
+
+def test_the_gradient_of_a_smooth_cell_is_that_of_finite_differences() -> None:
+    @drawn(30, 200)
+    @given(drawn_cells(smooth=True), st.integers(0, 1000))
+    def holds(cell: Drawn, number: int) -> None:
+        assert slope_differs(cell, Setting(T=3, B=2, given=True, seed=number)) is None
+
+    with compiling_quickly():
+        holds()
+
+
+def case(signature: str, *body: str, returns: str) -> Drawn:
+    """A cell by its text."""
+    returned = tuple(part.strip() for part in returns.split("; "))
+    names = tuple(dict.fromkeys(name.strip() for line in body for name in line.split(" = ")[0].split(",")))
+    return Drawn(signature, body, returned, names)
+
+
+# Cells of users that were once computed wrongly, or refused without a sentence.
+CASES = {
+    "a gate is added to what a norm gives": case("h, *, p0, p1", returns="layer_norm(p0) + p1"),
+    "only the second state reads a gate": case("h, c, *, q, r", returns="tanh(c - linear(r)); r + q"),
+    "a product in the place of a gate is a term of a sum": case(
+        "h, *, f, g", "z = 0.2 * f", returns="z * h + (1 - z) * tanh(g)"
+    ),
+    "only a condition reads a vector": case("h, *, p, v: Vector", returns="where(p < v, tanh(p), h)"),
+    "a comparison is needed after a norm": case(
+        "h, *, p, q", "v = layer_norm(tanh(p))", returns="where(tanh(p) < q, v, sigmoid(q))"
+    ),
+    "a comparison is needed after a product": case(
+        "h, *, p, q", "v = linear(sigmoid(p))", returns="where(sigmoid(p) <= tanh(q), v, h)"
+    ),
+    "a matrix multiplies a constant": case("h, *, p", "v = linear(h ** 0)", returns="tanh(p) * v"),
+    "a matrix multiplies a vector": case("h, *, p, v: Vector", "w = linear(v)", returns="tanh(p) * w"),
+    "a vector is dropped out": case("h, *, p, v: Vector", "w = dropout(v, 0.25)", returns="tanh(p) * w"),
+    "a state is a constant": case("h, c, *, p", returns="tanh(p) * c; 1.0"),
+    "what is random is only watched": case("h, *, p", "v = zoneout(h, p, 0.3)", returns="tanh(p)"),
+    "a product is taken from itself": case("h, *, p", "v = p * h", returns="tanh(p) + (v - v)"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
+def test_cells_that_were_wrong_once(name: str, double: bool) -> None:
+    for training in (False, True):
+        setting = Setting(
+            T=4, reset=True, given=True, watched=True, bidirectional=True, training=training, double=double
+        )
+        assert not differences(CASES[name], setting)
+
+
+NOT_A_NUMBER = (
+    "relu({})",
+    "maximum({}, 0.5)",
+    "maximum(0.5, {})",
+    "minimum({}, 0.5)",
+    "minimum(0.5, {})",
+    "abs({})",
+)
+
+
+@pytest.mark.parametrize("form", NOT_A_NUMBER)
+def test_not_a_number_goes_through_a_gradient_as_in_torch(form: str) -> None:
+    cell = case("h, *, p, q", "v = sqrt(p)", f"w = {form.format('v')}", returns="w * q")
+    for eager in (False, True):
+        assert not differences(cell, Setting(T=1, B=5, H=8, watched=True, eager=eager))
+
+
+@pytest.mark.parametrize(
+    ("signature", "returns", "unused"),
+    [
+        ("h, *, p, q", "tanh(p)", "gate 'q'"),
+        ("h, *, p, q: Split", "tanh(p) + q.x", "split 'q.h'"),
+        ("h, *, p, v: Vector", "tanh(p)", "vector 'v'"),
+    ],
+)
+def test_what_is_not_used_is_refused(signature: str, returns: str, unused: str) -> None:
+    with pytest.raises(CellError, match=f"{unused} is never used in what is returned"):
+        case(signature, returns=returns).cell()
+
+
+def test_the_comparison_finds_what_is_wrong() -> None:
+    class Wrong(Drawn):
+        def cell(self):  # type: ignore[no-untyped-def]
+            return case("h, *, p", returns="tanh(p) + 1e-9 * h").cell()
+
+    right = case("h, *, p", returns="tanh(p)")
+    found = differences(Wrong(right.signature, right.body, right.returned, ()), Setting(T=3))
+    assert {sentence.split(":")[0] for sentence in found} >= {"output", "final 0"}
+    torch.manual_seed(0)
