@@ -1,4 +1,4 @@
-"""Cells drawn at random from the whole language, as source text, so that a failing one can be read and shrunk.
+"""Cells drawn at random from the whole language, as source text that can be read and shrunk.
 
 A drawn cell keeps the rules: whatever is declared and would be unused is added to what is returned.
 """
@@ -19,15 +19,16 @@ STATES = ("h", "c", "m", "n")
 KINDS = {"": "gate", "Split": "split", "Input": "input", "Vector": "vector"}  # annotation: what it is
 NUMBERS = ("0.5", "-1.5", "2.0", "0.1", "1.0", "0.0")
 
-# What a line may compute, of names ({a}, {b}, {c}, {d}, of which all but {a} may be numbers). Sums and products come
-# often, since the compiler fuses them; functions that leave their domain come seldom, guarded ones more often.
+# What a line may compute of names {a}, {b}, {c}, {d}, of which all but {a} may be numbers. Sums and products
+# come often, since the compiler fuses them; functions that may leave their domain come seldom.
 ARITHMETIC = (
-    "{a} + {b}", "{a} - {b}", "{b} - {a}", "{a} * {b}", "{a} * {b} + {c}", "{c} - {a} * {b}", "{a} * {b} - {c} * {d}",
-    "(1 - {a}) * {b} + {a} * {c}", "-{a}", "0.2 * {a}", "{a} / (1.5 + {b} * {b})",
+    "{a} + {b}", "{a} - {b}", "{b} - {a}", "{a} * {b}", "{a} * {b} + {c}", "{c} - {a} * {b}",
+    "{a} * {b} - {c} * {d}", "(1 - {a}) * {b} + {a} * {c}", "-{a}", "0.2 * {a}", "{a} / (1.5 + {b} * {b})",
 )  # fmt: skip
 FUNCTIONS = (
-    "sigmoid({a})", "tanh({a})", "relu({a})", "softplus({a})", "abs({a})", "exp(-abs({a}))", "sqrt(abs({a}) + 0.1)",
-    "log(1.1 + abs({a}))", "{a} ** 2", "{a} ** 3", "softplus({a}) ** {b}", "2 ** tanh({a})",
+    "sigmoid({a})", "tanh({a})", "relu({a})", "softplus({a})", "abs({a})", "exp(-abs({a}))",
+    "sqrt(abs({a}) + 0.1)", "log(1.1 + abs({a}))", "{a} ** 2", "{a} ** 3", "softplus({a}) ** {b}",
+    "2 ** tanh({a})",
 )  # fmt: skip
 CHOICES = (
     "minimum({a}, {b})", "maximum({a}, {b})", "where({a} < {b}, {c}, {d})", "where({a} <= {b}, {c}, {d})",
@@ -96,8 +97,8 @@ class Drawn:
 
 def vars_of(module: Any) -> dict[str, Any]:
     """The language, by name."""
-    words = "sigmoid tanh relu exp log softplus sqrt minimum maximum where linear project layer_norm dropout zoneout"
-    return {word: getattr(module, word) for word in (*words.split(), "Split", "Input", "Vector")}
+    words = "sigmoid tanh relu exp log softplus sqrt minimum maximum where linear project layer_norm dropout"
+    return {word: getattr(module, word) for word in (*words.split(), "zoneout", "Split", "Input", "Vector")}
 
 
 class _Body:
@@ -122,7 +123,7 @@ class _Body:
         self.lines.append(f"{', '.join(names)} = {expression}")
 
     def unused(self, roots: Iterable[str]) -> list[str]:
-        """Names of what has to be used and is not: where a name has another value by now, of what came of it."""
+        """Names of what has to be used and is not; of a value that lost its name, of what came of it."""
         reached: set[str] = set()
         stack = [self.now[root] for root in roots if root in self.now]
         while stack:
@@ -168,11 +169,8 @@ def drawn_cells(draw: Callable[..., Any], smooth: bool = False) -> Drawn:
     for k in range(draw(st.integers(0, 8))):
         form = draw(st.sampled_from(forms))
         a = draw(st.sampled_from(readable))
-        picks = {
-            letter: draw(st.sampled_from([*readable, *readable, *NUMBERS]))
-            for letter in "bcd"
-            if f"{{{letter}}}" in form
-        }
+        letters = [letter for letter in "bcd" if f"{{{letter}}}" in form]
+        picks = {letter: draw(st.sampled_from([*readable, *readable, *NUMBERS])) for letter in letters}
         if form.startswith("layer_norm({a}, {b}"):
             picks["b"] = draw(st.sampled_from(readable))
         names: tuple[str, ...] = (f"v{k}",)
@@ -190,9 +188,8 @@ def drawn_cells(draw: Callable[..., Any], smooth: bool = False) -> Drawn:
     if left:
         place = draw(st.integers(0, len(states) - 1))
         form = draw(st.sampled_from(["{value} + {rest}", "{rest} + {value}", "{value} * ({rest})"]))
-        rest = " + ".join(
-            draw(st.sampled_from(["{0}", "0.5 * {0}", "tanh({0})"])).format(name) for name in left
-        )
+        terms = st.sampled_from(["{0}", "0.5 * {0}", "tanh({0})"])
+        rest = " + ".join(draw(terms).format(name) for name in left)
         returned[place] = form.format(value=returned[place], rest=rest)
     if projects:
         returned[0] = f"project({returned[0]})"

@@ -1,7 +1,7 @@
-"""What a layer of a drawn cell must compute, by its own text run on torch's tensors, row by row and step by step.
+"""What a layer of a drawn cell must compute: its text, run on torch's tensors row by row and step by step.
 
-Nothing of gatewise takes part but the decisions of dropout and zoneout. Each result comes with the error that rounding may
-make in it: how far it moves when every intermediate value is moved a little.
+Nothing of gatewise takes part but the masks of dropout and zoneout. With `noise` every intermediate value is
+moved a little, as rounding may move it: how far the results move then is how far others may differ from them.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class Step:
             return torch.where(mask, self._vector(old).expand(self._H), self._vector(new).expand(self._H))
 
         return {
-            "sigmoid": on(torch.sigmoid), "tanh": on(torch.tanh), "relu": on(torch.relu), "exp": on(torch.exp),
-            "log": on(torch.log), "sqrt": on(torch.sqrt), "abs": on(torch.abs),
+            "sigmoid": on(torch.sigmoid), "tanh": on(torch.tanh), "relu": on(torch.relu),
+            "exp": on(torch.exp), "log": on(torch.log), "sqrt": on(torch.sqrt), "abs": on(torch.abs),
             "softplus": on(lambda v: torch.logaddexp(v, torch.zeros_like(v))),
             "minimum": on(torch.minimum), "maximum": on(torch.maximum), "where": where, "linear": linear,
             "project": project, "layer_norm": layer_norm, "dropout": dropout, "zoneout": zoneout,
@@ -179,8 +179,8 @@ class Call:
         return {"x": self.x, **named, **states}
 
     def results(self, noise: float = 0.0) -> dict[str, Tensor]:
-        """``output [T, B, D*P]``, ``final k [D, B, H]`` and each value, ``[T, B, H]`` by name and direction, with the
-        derivatives of a random sum of output and final states by all leaves."""
+        """``output [T, B, D*P]``, ``final k [D, B, H]``, each value ``[T, B, H]`` by name and direction, and
+        the derivatives of a random sum of output and final states by all leaves."""
         torch.manual_seed(5)
         directions = [self._direction(d, noise) for d in range(len(self.parameters))]
         found = {"output": torch.cat([outputs for outputs, _, _ in directions], -1)}
@@ -200,20 +200,12 @@ class Call:
         values: dict[str, list[list[Tensor]]] = {}
         finals: list[list[Tensor]] = [[] for _ in self.widths]
         for row in range(B):
-            initial = (
-                [s[d, row] for s in self.states]
-                if self.states
-                else [self.x.new_zeros(w) for w in self.widths]
-            )
-            states = initial
+            given = [state[d, row] for state in self.states or ()]
+            states = initial = given or [self.x.new_zeros(width) for width in self.widths]
             times = range(lengths[row])
             for t in reversed(times) if d else times:
-                enters = t + 1 if d else t  # backwards, a row reset at t + 1 begins at t
-                if (
-                    self.reset is not None
-                    and t != (lengths[row] - 1 if d else -1)
-                    and self.reset[enters, row]
-                ):
+                begins = t + 1 if d else t  # backwards, a row that is reset at t + 1 begins at t
+                if self.reset is not None and begins < lengths[row] and self.reset[begins, row]:
                     states = initial
                 number = max(lengths) - 1 - t if d else t
                 states, here = step(self.x[t, row], states, self._masks(d, order.index(row), number))

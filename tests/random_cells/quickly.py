@@ -13,6 +13,7 @@ from unittest import mock
 from llvmlite import binding as llvm
 
 from gatewise.compiler.host import host
+from gatewise.compiler.machine import Loaded
 
 
 @contextmanager
@@ -23,12 +24,12 @@ def compiling_quickly() -> Iterator[None]:
         cpu=here.cpu, features=here.features, opt=0, reloc="pic", codemodel="jitdefault", jit=True
     )
 
-    def made(key: str, write: Callable[[], str]) -> bytes:
-        return bytes(machine.emit_object(llvm.parse_assembly(write())))
+    def made(key: str, write: Callable[[], str], functions: list[str]) -> Loaded:
+        return Loaded(bytes(machine.emit_object(llvm.parse_assembly(write()))), functions)
 
     few = replace(here, vector_bits=128, registers=4)
     with (
-        mock.patch("gatewise.compiler.program.host", lambda: few),
-        mock.patch("gatewise.compiler.machine._object", made),
+        mock.patch("gatewise.compiler.program.host", return_value=few),
+        mock.patch("gatewise.compiler.machine._load", made),
     ):
         yield
