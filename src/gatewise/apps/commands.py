@@ -9,6 +9,7 @@ import typer
 
 from gatewise._version import __version__
 from gatewise.apps.compare import compare
+from gatewise.apps.compile import compile_model
 from gatewise.apps.look import look
 
 app = typer.Typer(
@@ -65,3 +66,4 @@ def forecast(
 
 app.command()(compare)
 app.command()(look)
+app.command("compile")(compile_model)

@@ -80,6 +80,7 @@ class Loaded:
 
 _loaded: weakref.WeakValueDictionary[str, Loaded] = weakref.WeakValueDictionary()
 _unused: deque[tuple[Any, Any]] = deque()
+_compiled = 0
 
 
 def _give_back(tracker: Any, engine: Any) -> None:
@@ -119,6 +120,7 @@ def _load(key: str, write: Callable[[], str], functions: list[str]) -> Loaded:
 
     So a change of the compiler that leaves the text of a kernel alone costs the writing and no compilation.
     """
+    global _compiled
     target = (host().cpu, host().features, *map(str, llvm.llvm_version_info))
     by_key = cache.digest(cache.WRITER, key, *target)
     known = cache.get(by_key)
@@ -130,6 +132,7 @@ def _load(key: str, write: Callable[[], str], functions: list[str]) -> Loaded:
         if loaded is None:
             image = compile_object(text)
             loaded = Loaded(image, functions)
+            _compiled += 1
             cache.put(name, image)
         cache.put(by_key, bytes.fromhex(name))
     return loaded
@@ -141,6 +144,11 @@ def _from_disk(name: str, functions: list[str]) -> Loaded | None:
         return Loaded(image, functions) if image else None
     except RuntimeError:  # LLVM cannot link it
         return None
+
+
+def compiled_modules() -> int:
+    """How many modules this process has compiled, as they were not on disk."""
+    return _compiled
 
 
 def loaded_modules() -> int:

@@ -1,0 +1,41 @@
+"""``gatewise compile``: the kernels of a saved model, compiled before anybody waits for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gatewise.apps.session import status_of
+
+MODEL = "model.safetensors"  # in the folder of a run
+
+
+def compile_model(
+    model: Annotated[
+        Path, typer.Argument(help="A .safetensors file, or the folder that gatewise forecast left.")
+    ],
+    training: Annotated[bool, typer.Option(help="The kernels of training, too.")] = True,
+) -> None:
+    """Compile the kernels of a model, so that no later process waits for that.
+
+    They are kept in $GATEWISE_CACHE, or in the user's cache folder, for machines like this one.
+    """
+
+    def job(console: Console) -> int:
+        from gatewise.runtime.ahead import compile_ahead
+
+        start = perf_counter()
+        done = compile_ahead(model / MODEL if model.is_dir() else model, training=training)
+        what = f"{done.kernels} kernels of {done.cell} ({done.dtype})"
+        if done.new:
+            console.print(f"Compiled {done.new} of {what} in {perf_counter() - start:.1f} s.")
+        else:
+            console.print(f"Nothing to compile: the {what} are there already.")
+        console.print(f"They are kept in {done.folder}.")
+        return 0
+
+    raise typer.Exit(status_of(job))

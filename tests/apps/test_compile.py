@@ -1,0 +1,121 @@
+"""`gatewise compile`: afterwards nobody compiles."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+import gatewise
+from gatewise import cells, nn
+from gatewise.apps.commands import app
+
+# Runs a model in every way, and says how many kernels that has compiled.
+RUN = """
+import sys
+import numpy as np, torch
+import gatewise
+from gatewise.compiler import machine
+from gatewise.runtime import Stream
+
+layers = gatewise.load(sys.argv[1])
+x = torch.zeros(5, 2, layers.input_size, dtype=layers.get_parameter("weight_ih_l0").dtype)
+layers(x)
+layers.train()
+layers(x, lengths=torch.tensor([5, 3]))[0].sum().backward()
+if not layers.bidirectional:
+    Stream.load(sys.argv[1]).step(np.zeros(layers.input_size, str(x.dtype).removeprefix("torch.")))
+print(machine.compiled_modules())
+"""
+
+
+def compile_model(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["compile", *map(str, arguments)])
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GATEWISE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+MODELS = {
+    "options": nn.LSTM(2, 3, proj_size=2, zoneout=(0.0, 0.2), recurrent_dropout=0.3),
+    "float64": nn.Recurrent(cells.gru_reset_before, 2, 3, bidirectional=True, dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_process_that_comes_later_compiles_nothing(name: str, cache: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    gatewise.save(MODELS[name], path)
+    command = [sys.executable, "-m", "gatewise", "compile", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    count = 4 if name == "options" else 3  # forward with and without what is random
+    assert f"Compiled {count} of {count} kernels of " in done.stdout
+    assert (
+        done.stdout.endswith(f"They are kept in {cache}.\n".replace("\n", "") + "\n")
+        or str(cache) in done.stdout
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", RUN, str(path)], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert run.stdout.strip() == "0"
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert f"Nothing to compile: the {count} kernels of " in again.stdout
+
+
+def test_without_training_and_in_the_folder_of_a_run(cache: Path, tmp_path: Path) -> None:
+    @gatewise.cell
+    def only_here(h, *, f, g):  # type: ignore[no-untyped-def]
+        h = gatewise.sigmoid(f) * h + gatewise.tanh(g)
+        return h
+
+    gatewise.save(nn.Recurrent(only_here, 2, 3), tmp_path / "model.safetensors")
+    done = compile_model(tmp_path, "--no-training")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("Compiled 1 of 1 kernels of only_here (float32) in ")
+    assert len([*cache.iterdir()]) == 2
+
+
+def test_what_cannot_be_done_is_said_in_one_sentence(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+    gatewise.save(nn.GRU(2, 3), path)
+    (tmp_path / "broken.safetensors").write_bytes(b"none")
+    cases = [
+        (tmp_path / "none.safetensors", "No such file or directory"),
+        (tmp_path / "broken.safetensors", "the file is damaged or is no safetensors file"),
+    ]
+    if os.name == "posix":
+        cases.append((Path("/dev/zero"), "expected a file. Got a device"))
+    for model, sentence in cases:
+        done = compile_model(model)
+        assert done.exit_code == 2
+        assert sentence in done.stderr
+    monkeypatch.setenv("GATEWISE_CACHE", "off")
+    done = compile_model(path)
+    assert done.exit_code == 2
+    assert "while GATEWISE_CACHE is off" in done.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    gatewise.save(nn.GRU(2, 3), tmp_path / "m.safetensors")
+    (tmp_path / "file").write_text("no folder")
+    done = subprocess.run(
+        [sys.executable, "-m", "gatewise", "compile", "m.safetensors"],
+        cwd=tmp_path,
+        env=os.environ | {"GATEWISE_CACHE": str(tmp_path / "file")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: compiled kernels cannot be kept for the next process (")
