@@ -185,8 +185,8 @@ BAD: dict[str, tuple[dict[str, str], list[str], str]] = {
     "time missing": ({"r9": ",1,1"}, [], ", column 'time', row 9: the time is missing."),
     "time twice": ({"r9": f"{TIMES[7]},1,1"}, [], ", column 'time', row 9: the time 2024-01-01 07:00:00 is"),
     "time off": ({"r9": "2024-01-01 08:30,1,1"}, [], ", column 'time', row 9: 2024-01-01 08:30:00 is off"),
-    "text in y": ({"r9": f"{TIMES[8]},many,1"}, [], ", column 'y', row 9: 'many' is not a number."),
-    "text in x": ({"r9": f"{TIMES[8]},1,many"}, [], ", column 'x', row 9: 'many' is not a number."),
+    "text in y": ({"r9": f"{TIMES[8]},many,1"}, [], ", column 'y', row 9: 'many' is not a number; if it"),
+    "text in x": ({"r9": f"{TIMES[8]},1,many"}, [], ", column 'x', row 9: 'many' is not a number; if it"),
     "infinite": ({"r9": f"{TIMES[8]},inf,1"}, [], ", column 'y', row 9: 'inf' is not a finite number."),
     "ragged": ({"r9": f"{TIMES[8]},1,1,1"}, [], ", row 9: there are 4 fields where the header has 3."),
     "name twice": ({"header": "time,y,y"}, [], ", column 'y': the header has this name more than once."),
@@ -204,12 +204,12 @@ BAD: dict[str, tuple[dict[str, str], list[str], str]] = {
     "constant in training": (
         {f"r{row + 1}": f"{time},{max(0, row - 200)},1" for row, time in enumerate(TIMES)},
         [],
-        ", column 'y', row 173: every value before 2024-01-08 05:00:00 is 0",
+        ", column 'y', row 173: every value before 2024-01-08 05:00 is 0",
     ),
     "no test values": (
         {f"r{row}": f"{TIMES[row - 1]},,1" for row in LATE},
         [],
-        ", column 'y', row 205: all values are missing from 2024-01-09 12:00:00 on, in the test part.",
+        ", column 'y', row 205: all values are missing from 2024-01-09 12:00 on, in the test part.",
     ),
 }
 
@@ -255,7 +255,10 @@ def test_bad_arguments_are_explained_in_one_sentence_and_nothing_is_written(
         (None, "shop.csv: the file cannot be read (No such file or directory)."),
         (b"", "shop.csv: the file is empty."),
         (b"time,y\n", "shop.csv: the file has a header but no rows."),
-        (b"\xff\xd8\xff\xe0 a photograph", "shop.csv: the file is not UTF-8 text (byte 0)."),
+        (
+            b"\xff\xd8\xff\xe0 a photograph",
+            "shop.csv: the file is not UTF-8 text (byte 0); --encoding names another, for example cp1252.",
+        ),
         (b"PAR1 half a file", "shop.csv: the file is not a readable Parquet file."),
     ],
 )

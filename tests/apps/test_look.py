@@ -87,7 +87,7 @@ def test_a_forecaster_is_shown_on_windows_of_its_series(sold: tuple[Path, Path],
     history = forecaster.prepared_.history
     assert (data["rows"], data["steps"]) == (4, history)
     assert data["times"][0][-1].startswith("2024-05-29")
-    assert data["times"][3][0].startswith("2024-01-01")
+    assert data["times"][3][0].startswith("2024-01-08")
     assert len(data["inputs"]["names"]) == forecaster.prepared_.encoding.input_size
     assert data["inputs"]["names"][:2] == ["sold (pieces)", "warm"]
     assert data["explained"] == "the forecast of sold (pieces) 7 days ahead"

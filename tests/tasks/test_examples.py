@@ -11,12 +11,12 @@ import pytest
 MODULES = [
     "gatewise.apps.report",
     "gatewise.insight.figures",
-    "gatewise.tasks.errors",
+    "gatewise.tasks.series.errors",
     "gatewise.tasks.forecaster",
     "gatewise.tasks.naive",
     "gatewise.tasks.parts",
-    "gatewise.tasks.series",
-    "gatewise.tasks.weather",
+    "gatewise.tasks.series.series",
+    "gatewise.tasks.series.weather",
 ]
 
 

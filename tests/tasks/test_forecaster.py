@@ -8,10 +8,10 @@ import pytest
 
 from gatewise import cells
 from gatewise.language.changes import projected
-from gatewise.tasks.errors import SeriesError
 from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.series.errors import SeriesError
 
 FIT = 340  # rows that the fitted forecaster of the fixtures has seen
 
@@ -168,7 +168,7 @@ def test_using_a_forecaster_before_fit_or_on_another_series_is_explained(
 ) -> None:
     with pytest.raises(RuntimeError, match="call fit first"):
         Forecaster(6).predict(series)
-    with pytest.raises(ValueError, match=r"expected at least 96 rows\. Got 90"):
+    with pytest.raises(ValueError, match=r"expected at least 120 rows, for history and season\. Got 90"):
         fitted.predict(series.head(90))
     with pytest.raises(ValueError, match="expected the target"):
         fitted.predict(TimeSeries.from_frame(series.frame, "wind"))

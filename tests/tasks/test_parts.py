@@ -5,9 +5,9 @@ from math import gcd
 import numpy as np
 import pytest
 
-from gatewise.tasks.errors import SeriesError
 from gatewise.tasks.parts import hold_out, rows_to_fit, rows_to_test, spread, training_rows
 from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.series.errors import SeriesError
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 7, 24, 100])

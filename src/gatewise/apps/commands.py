@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from gatewise._version import __version__
 from gatewise.apps.compare import compare
 from gatewise.apps.compile import compile_model
 from gatewise.apps.look import look
+from gatewise.apps.reading import reads_tables
 
 app = typer.Typer(
     help="Recurrent networks, compiled and readable at every step.",
@@ -36,12 +37,12 @@ def _every_command(
 
 
 @app.command()
+@reads_tables
 def forecast(
     file: Annotated[
         Path | None, typer.Argument(help="CSV or Parquet file. Without one: a year of weather.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column to forecast.")] = None,
-    time: Annotated[str | None, typer.Option(help="Column of times.")] = None,
     horizon: Annotated[
         int | None, typer.Option(min=1, help="Steps ahead to forecast. (default: one season)")
     ] = None,
@@ -53,6 +54,8 @@ def forecast(
     out: Annotated[
         Path | None, typer.Option(help="New folder for the results. (default: runs/NAME-CELL)")
     ] = None,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Train a network on a series, test it against naive forecasts, and forecast what comes next.
 
@@ -61,7 +64,9 @@ def forecast(
     """
     from gatewise.apps.forecast import Request, run
 
-    raise typer.Exit(run(Request(file, target, time, horizon, season, cell, hidden_size, epochs, seed, out)))
+    raise typer.Exit(
+        run(Request(file, target, reading, horizon, season, cell, hidden_size, epochs, seed, out))
+    )
 
 
 app.command()(compare)

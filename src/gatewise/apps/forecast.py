@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from gatewise.apps import report
 from gatewise.apps.cells import chosen_cell
+from gatewise.apps.reading import read
 from gatewise.apps.session import INTERRUPTED, progress, status_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Request:
 
     file: Path | None
     target: str | None
-    time: str | None
+    reading: dict[str, Any]
     horizon: int | None
     season: int | None
     cell: str
@@ -71,8 +72,8 @@ def _run(request: Request, console: Console) -> int:
         write_run(folder.writing, forecaster, series, tested)
     try:
         report.show_errors(console, forecaster, series, tested)
-        report.show_folder(console, forecaster, folder.path)
-        report.show_look(console, folder.path, request.file, request.time)
+        report.show_folder(console, forecaster, folder.path, series.target)
+        report.show_look(console, folder.path, request.file, request.reading)
     except KeyboardInterrupt:
         console.print(f"Stopped by Ctrl-C. Everything was written to {folder.path}.")
         return INTERRUPTED
@@ -80,12 +81,14 @@ def _run(request: Request, console: Console) -> int:
 
 
 def _read(request: Request) -> TimeSeries:
-    from gatewise.tasks.series import read_series
-    from gatewise.tasks.weather import FILE, TARGET
+    from gatewise.tasks.series.weather import FILE, TARGET
 
+    series: TimeSeries
     if request.file is None:
-        return read_series(FILE, request.target or TARGET, request.time)
-    return read_series(request.file, request.target, request.time)
+        series = read(FILE, request.target or TARGET, request.reading)
+    else:
+        series = read(request.file, request.target, request.reading)
+    return series
 
 
 def _default_horizon(series: TimeSeries) -> int:

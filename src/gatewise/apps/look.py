@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gatewise.apps.reading import read, reads_tables
 from gatewise.apps.session import status_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Subject:
     more: dict[str, Any] = field(default_factory=dict)
 
 
+@reads_tables
 def look(
     model: Annotated[
         Path, typer.Argument(help="A .safetensors file, or the folder that gatewise forecast left.")
@@ -50,9 +52,10 @@ def look(
             "For layers: .npy, .npz or .csv, of steps by inputs, or steps by rows by inputs."
         ),
     ] = None,
-    time: Annotated[str | None, typer.Option(help="Column of times, of a forecaster's file.")] = None,
     megabytes: Annotated[float, typer.Option(min=1, max=1000, help="Size of the page, at most.")] = 10,
     out: Annotated[Path | None, typer.Option(help="The page. (default: the model's name with .html)")] = None,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Show a trained network at work: what it forgets, writes and says at each step, as one HTML page.
 
@@ -64,7 +67,7 @@ def look(
         file = model / MODEL if model.is_dir() else model
         page = out or file.with_suffix(".html")
         _can_be_written(page)
-        _show(console, _look(file, on, time, page, megabytes))
+        _show(console, _look(file, on, reading, page, megabytes))
         return 0
 
     raise typer.Exit(status_of(job))
@@ -76,7 +79,7 @@ def _can_be_written(page: Path) -> None:
         raise LookError(f"--out: the page {page} {what}.")
 
 
-def _look(file: Path, on: Path | None, time: str | None, page: Path, megabytes: float) -> Look:
+def _look(file: Path, on: Path | None, reading: dict[str, Any], page: Path, megabytes: float) -> Look:
     import gatewise
     from gatewise.runtime.model_file import read_model
     from gatewise.tasks.saving import TASK
@@ -84,13 +87,13 @@ def _look(file: Path, on: Path | None, time: str | None, page: Path, megabytes: 
     if not file.exists():
         raise LookError(f"MODEL: there is no file {file}.")
     is_forecaster = read_model(file, None).task == TASK
-    subject = _forecaster(file, on, time) if is_forecaster else _layers(file, on, time)
+    subject = (_forecaster if is_forecaster else _layers)(file, on, reading)
     return gatewise.look(
         subject.model, subject.x, page, title=subject.title, megabytes=megabytes, **subject.more
     )
 
 
-def _layers(file: Path, on: Path | None, time: str | None) -> Subject:
+def _layers(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     """Layers that `gatewise.save` wrote, on arrays."""
     import torch
 
@@ -98,8 +101,9 @@ def _layers(file: Path, on: Path | None, time: str | None) -> Subject:
     from gatewise.apps.look_data import read_arrays
 
     module = gatewise.load(file)
-    if on is None or time is not None:
-        wrong = "--time is for forecasters" if time else "--on must name what they read"
+    if on is None or reading:
+        option = f"--{next(iter(reading), '')}".replace("_", "-")
+        wrong = f"{option} is for forecasters" if reading else "--on must name what they read"
         raise LookError(f"{wrong}: {file} holds layers of {module.input_size} inputs.")
     found = read_arrays(on, module.input_size)
     x = torch.from_numpy(found.x).to(module.get_parameter("weight_ih_l0").dtype)
@@ -107,19 +111,18 @@ def _layers(file: Path, on: Path | None, time: str | None) -> Subject:
     return Subject(module, x, f"Inside {file.name}", more)
 
 
-def _forecaster(file: Path, on: Path | None, time: str | None) -> Subject:
+def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     """A forecaster, on windows of a series: the last one first, then earlier ones, evenly apart."""
     import numpy as np
 
     from gatewise.tasks.forecaster import Forecaster
-    from gatewise.tasks.series import read_series
-    from gatewise.tasks.weather import FILE
+    from gatewise.tasks.series.weather import FILE
 
     forecaster = Forecaster.load(file)
     encoding, history = forecaster.prepared_.encoding, forecaster.prepared_.history
-    series = read_series(on or FILE, encoding.target, time)
+    series = read(on or FILE, encoding.target, reading)
     forecaster.predict(series)  # says whether it fits
-    origins = np.linspace(len(series) - 1, history - 1, ROWS).round().astype(np.int64)
+    origins = np.linspace(len(series) - 1, forecaster.prepared_.need - 1, ROWS).round().astype(np.int64)
     windows = forecaster.prepared_.windows(series, forecaster.horizon)
     batch = windows.batch(np.unique(origins)[::-1].copy())
     ahead, network = series.clock.span(forecaster.horizon), forecaster.network_
@@ -140,8 +143,7 @@ def _last_forecast(scale: float, mean: float) -> Callable[[Tensor], Tensor]:
 
 
 def _times(series: TimeSeries, origins: list[int], history: int) -> list[list[str]]:
-    stamps = [str(stamp)[:16] for stamp in series.times]
-    return [stamps[end + 1 - history : end + 1] for end in origins]
+    return [[series.when(step) for step in range(end + 1 - history, end + 1)] for end in origins]
 
 
 def _input_names(forecaster: Forecaster, series: TimeSeries) -> list[str]:

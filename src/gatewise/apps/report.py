@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from math import floor, log10
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gatewise.apps.reading import spelled
 from gatewise.tasks.evaluation import MODEL, Evaluation, forecast_label
 
 if TYPE_CHECKING:
@@ -24,16 +26,18 @@ def show_series(console: Console, series: TimeSeries, rows: int, forecaster: For
     """Say what was read and what will be learnt."""
     span, missing = series.clock.span, int(series.frame[series.target].isna().sum())
     inputs = [name for name in series.frame.columns if name != series.target]
+    zone = f", {series.clock.zone}" if series.clock.zone else ""
     facts = {
-        "Series": f"{Path(series.name).name}: {len(series):,} steps of {span(1)}, "
-        f"{series.times[0]:%Y-%m-%d %H:%M} to {series.times[-1]:%Y-%m-%d %H:%M}",
+        "Series": f"{Path(series.name).name}: {len(series):,} steps of {series.clock.grid()}, "
+        f"{series.when(0)} to {series.when(-1)}{zone}",
+        "Read": "; ".join(series.notes),
         "Target": f"{series.target}, {missing:,} values missing",
         "Inputs": f"its past, and that of {_list(inputs)}" if inputs else "its past",
         "Left out": _list(list(series.left_out)),
         "Model": f"{forecaster.cell_name} with {forecaster.hidden_size} units, "
         f"forecasts {span(forecaster.horizon)} ahead, seed {forecaster.seed}",
-        "Test": f"the last {len(series) - rows:,} steps, from {series.times[rows]:%Y-%m-%d %H:%M}; "
-        "training never sees them",
+        "Test": f"the last {len(series) - rows:,} steps, from {series.when(rows)}; training never sees them",
+        "Note": _note(series),
     }
     grid = Table.grid(padding=(0, 2))
     for name, fact in facts.items():
@@ -64,22 +68,34 @@ def show_errors(console: Console, forecaster: Forecaster, series: TimeSeries, te
     console.print(f"\nOver {len(tested.origins):,} forecasts. {_verdict(tested, season)}")
 
 
-def show_folder(console: Console, forecaster: Forecaster, folder: Path) -> None:
+def show_folder(console: Console, forecaster: Forecaster, folder: Path, target: str) -> None:
     """Say where everything is."""
+    from gatewise.insight.figures.lettering import missing_letters
     from gatewise.tasks.run_folder import FILES
 
     if forecaster.interrupted_:
         kept = f"the best model so far, of epoch {forecaster.best_epoch_} of {forecaster.epochs_}"
         console.print(f"\nStopped by Ctrl-C. Kept: {kept}.")
-    console.print(Text(f"\n{folder}/", style="bold"))
+    console.print(Text(f"\n{folder!s}/", style="bold"))
     for name, meaning in FILES.items():
         console.print(f"  {name:<18} {meaning}", soft_wrap=True)
+    if boxes := missing_letters(target):
+        console.print(f"\nNo font on this machine has {boxes!r}: boxes stand for them in the pictures.")
 
 
-def show_look(console: Console, folder: Path, file: Path | None, time: str | None) -> None:
+def show_look(console: Console, folder: Path, file: Path | None, reading: dict[str, Any]) -> None:
     """Say how to see the network at work."""
-    given = [*(["--on", str(file)] if file else []), *(["--time", time] if time else [])]
-    console.print(f"\nLook inside: {shlex.join(['gatewise', 'look', str(folder), *given])}", soft_wrap=True)
+    command = ["gatewise", "look", str(folder), *(["--on", str(file)] if file else []), *spelled(reading)]
+    console.print(f"\nLook inside: {shlex.join(command)}", soft_wrap=True)
+
+
+def _note(series: TimeSeries) -> str:
+    """Say where the forecast begins if the end of the target is missing."""
+    known = np.flatnonzero(~np.isnan(series.values))
+    empty = len(series) - 1 - int(known[-1])
+    if empty == 0:
+        return ""
+    return f"the last {empty:,} steps have no value of the target; forecast.csv begins after them"
 
 
 def _add(table: Table, rows: dict[str, dict[str, float | None]]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import IO, NoReturn, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,6 +16,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from gatewise import files
+from gatewise.apps.output import Output
 from gatewise.extras import needed_by
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -27,7 +29,7 @@ def status_of(job: Callable[[Console], int]) -> int:
     """
     # Threads that wait asleep lose little alone and do not fight other programs for two cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    console, complaints = _Console(markup=False, highlight=False), _Console(stderr=True, soft_wrap=True)
+    console, complaints = _console(sys.stdout), _console(sys.stderr, soft_wrap=True)
     try:
         with _ending_in_order(), needed_by("this command"):
             return job(console)
@@ -40,6 +42,12 @@ def status_of(job: Callable[[Console], int]) -> int:
     except (ValueError, FloatingPointError, OSError, ImportError) as error:
         complaints.print(Text(f"Error: {error}"), style="red")
         return BAD_INPUT if isinstance(error, ValueError | FileNotFoundError) else FAILED
+
+
+def _console(stream: TextIO | None, soft_wrap: bool = False) -> Console:
+    """A console that prints names from files as they are, and that no closed pipe ends."""
+    file = cast(IO[str], Output(stream))
+    return _Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=soft_wrap)
 
 
 class _Console(Console):

@@ -9,18 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gatewise.extras import needed_by
-from gatewise.tasks.errors import SeriesError
 
 if TYPE_CHECKING:
     from gatewise.tasks.evaluation import Evaluation
     from gatewise.tasks.forecaster import Forecaster
-    from gatewise.tasks.series import TimeSeries, read_series
+    from gatewise.tasks.series import Reading, SeriesError, TimeSeries, read_series
 
-__all__ = ["Evaluation", "Forecaster", "SeriesError", "TimeSeries", "read_series"]
+__all__ = ["Evaluation", "Forecaster", "Reading", "SeriesError", "TimeSeries", "read_series"]
 
 _HOMES = {
     "Evaluation": "gatewise.tasks.evaluation",
     "Forecaster": "gatewise.tasks.forecaster",
+    "Reading": "gatewise.tasks.series",
+    "SeriesError": "gatewise.tasks.series",
     "TimeSeries": "gatewise.tasks.series",
     "read_series": "gatewise.tasks.series",
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from gatewise.tasks.naive import Numbers, hold
+from gatewise.tasks.naive import Numbers, hold, varies
 from gatewise.tasks.series import TimeSeries
+
+FAR = 1e12  # standard deviations from the mean that a value may lie
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,13 @@ class Encoding:
     def fit(cls, train: TimeSeries, season: int, phases: tuple[int, ...]) -> Encoding:
         """Learn the scalers of the training part, whose target must not be constant."""
         frame = train.frame
-        others = [name for name in frame.columns if name != train.target and frame[name].std(ddof=0) > 0]
+        others = [n for n in frame.columns if n != train.target and varies(frame[n].to_numpy(np.float64))]
         columns = [train.target, *others]
         chosen = frame[columns]
-        missing = chosen.isna()
-        masked = [name for name in columns if missing[name].any()]
-        distinct = missing[masked].T.drop_duplicates().index
+        masks: dict[bytes, str] = {}  # of columns missing in the same steps, the first
+        for name in columns:
+            if (missing := chosen[name].isna().to_numpy()).any():
+                masks.setdefault(np.packbits(missing).tobytes(), name)
         scale = chosen.std(ddof=0)
         held = hold(train.values) / float(scale[train.target])
         change = np.nanstd(held[season:] - held[:-season])
@@ -55,7 +57,7 @@ class Encoding:
             tuple(columns),
             tuple(map(float, chosen.mean())),
             tuple(map(float, scale)),
-            tuple(map(str, distinct)),
+            tuple(masks.values()),
             season,
             float(change) or 1.0,
             phases,
@@ -87,6 +89,10 @@ class Encoding:
         """Give the inputs ``[N, I]``. A row depends on its own step and earlier ones alone."""
         frame = series.frame[list(self.columns)]
         scaled = frame.sub(np.array(self.mean)).div(np.array(self.scale))
+        for name in scaled.columns[(scaled.abs() > FAR).any()]:
+            raise ValueError(
+                f"series: {name!r} has values {FAR:g} times as far from their mean as those in training"
+            )
         held = self.held_target(series)
         before = held[np.maximum(np.arange(len(held)) - self.season, 0)]
         parts = [
@@ -100,6 +106,6 @@ class Encoding:
 
 def _phase(series: TimeSeries, season: int) -> Numbers:
     """Give where each step lies within the season: two sines and two cosines of its angle, ``[N, 4]``."""
-    position = np.rint(series.clock.exact(pd.DatetimeIndex(series.frame.index)))
+    position = np.rint(series.clock.exact(series.times))
     angle = 2 * np.pi * (position % season) / season
     return np.column_stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)])

@@ -31,7 +31,7 @@ class Evaluation:
     """
 
     origins: Whole
-    times: pd.DatetimeIndex
+    times: pd.Index[Any]
     truth: Numbers
     forecasts: dict[str, Numbers]
     scale: float

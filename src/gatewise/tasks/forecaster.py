@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ABBREVIATIONS = ("lstm", "gru", "rnn")
 MOST_TESTED = 4096  # origins in a back-test
+MOST_COMPARED = 4_000_000  # values that are forecast in it
+MOST_HORIZON = 10_000  # steps
 
 
 class Forecaster:
@@ -111,9 +113,21 @@ class Forecaster:
     def __repr__(self) -> str:
         return f"Forecaster({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
 
-    def get_params(self) -> dict[str, Any]:
-        """Give the arguments this forecaster was made with."""
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Give the arguments this forecaster was made with; `deep` is there for scikit-learn's sake."""
         return {name: value for name, value in vars(self).items() if not name.endswith("_")}
+
+    def set_params(self, **params: Any) -> Forecaster:
+        """Change arguments by name, as scikit-learn does; `fit` reads them.
+
+        Raises:
+            ValueError: there is no such argument.
+        """
+        for name, value in params.items():
+            if name not in self.get_params():
+                raise ValueError(f"set_params: expected one of {', '.join(self.get_params())}. Got {name!r}")
+            setattr(self, name, value)
+        return self
 
     def fit(self, series: TimeSeries, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> Forecaster:
         """Learn from a series; ``on_epoch`` is told how each epoch went.
@@ -139,27 +153,28 @@ class Forecaster:
         return self
 
     def predict(self, series: TimeSeries) -> pd.Series[float]:
-        """Forecast the ``horizon`` steps after the last one of a series with the same columns and step.
+        """Forecast the `horizon` steps after the last one of a series with the same columns and step.
 
-        Raises ``ValueError`` if a column is missing, the step differs, or the series is shorter than
-        ``prepared_.history``.
+        Raises `ValueError` if a column is missing, the step differs, or the series is shorter than
+        `prepared_.need`.
         """
-        self._check_series(series)
+        self._check_series(series, self.prepared_.need if hasattr(self, "prepared_") else 0)
         made = self._forecast(series, np.array([len(series) - 1]))
         return pd.Series(made[0], index=series.future(self.horizon), name=series.target)
 
     def backtest(self, series: TimeSeries, first: int | None = None) -> Evaluation:
-        """Forecast the steps from ``first`` on (default: all that have enough history) at every origin.
+        """Forecast the steps from `first` on (default: all that have enough history) at every origin.
 
         Each forecast knows the series up to its origin and nothing later, and is held against what came and
-        against the naive forecasts. Of more than 4,096 origins an even choice is made.
+        against the naive forecasts. Of more than 4,096 origins an even choice is made, of fewer if the
+        horizon is long. Raises `ValueError` as `predict` does.
         """
-        self._check_series(series)
-        first = self.prepared_.history if first is None else first
+        self._check_fitted()
+        first = max(first or 0, self.prepared_.need)
+        self._check_series(series, self.prepared_.need + self.horizon)
         season = self.prepared_.encoding.season
-        origins = spread(
-            max(first, self.prepared_.history) - 1, len(series) - self.horizon, MOST_TESTED, season
-        )
+        most = min(MOST_TESTED, max(MOST_COMPARED // self.horizon, 1))
+        origins = spread(first - 1, len(series) - self.horizon, most, season)
         if len(origins) == 0:
             raise ValueError(
                 f"series: expected at least {self.horizon} steps after row {first}. Got {len(series)}"
@@ -180,7 +195,8 @@ class Forecaster:
 
     def watch(self, series: TimeSeries, steps: int) -> dict[str, NDArray[np.float32]]:
         """Give every value of the first layer's cell over the last ``steps`` steps, each ``[T, H]``."""
-        self._check_series(series)
+        self._check_fitted()
+        self._check_series(series, steps + self.prepared_.need)
         inputs = torch.from_numpy(self.prepared_.encoding.inputs(series))[
             -(steps + self.prepared_.history) :, None
         ]
@@ -227,6 +243,8 @@ class Forecaster:
         least |= {name: 1 for name in ("history", "season") if getattr(self, name) is not None}
         for name, lowest in {**least, "seed": 0}.items():
             value = getattr(self, name)
+            if name == "horizon" and type(value) is int and value > MOST_HORIZON:
+                raise ValueError(f"horizon: expected at most {MOST_HORIZON:,} steps. Got {value}")
             if type(value) is not int or value < lowest:
                 raise ValueError(f"{name}: expected a whole number of at least {lowest}. Got {value!r}")
         if not isinstance(self.cell, Cell) and self.cell not in CELLS:
@@ -242,7 +260,7 @@ class Forecaster:
         if not hasattr(self, "network_"):
             raise RuntimeError("this Forecaster is not fitted yet: call fit first")
 
-    def _check_series(self, series: TimeSeries) -> None:
+    def _check_series(self, series: TimeSeries, need: int) -> None:
         self._check_fitted()
         wanted, step = self.prepared_.encoding.columns, self.prepared_.clock.span(1)
         missing = [name for name in wanted if name not in series.frame.columns]
@@ -252,5 +270,11 @@ class Forecaster:
             )
         if series.clock.span(1) != step:
             raise ValueError(f"series: expected steps of {step}. Got {series.clock.span(1)}")
-        if len(series) < self.prepared_.history:
-            raise ValueError(f"series: expected at least {self.prepared_.history} rows. Got {len(series)}")
+        zone = self.prepared_.clock.zone
+        if (series.clock.zone is None) != (zone is None):
+            kind = f"with a time zone, as {zone}" if zone else "without a time zone"
+            raise ValueError(f"series: expected times {kind}. Got {series.clock.zone or 'none'}")
+        if len(series) < need:
+            raise ValueError(
+                f"series: expected at least {need} rows, for history and season. Got {len(series)}"
+            )

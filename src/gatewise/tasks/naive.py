@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
+CONSTANT = 1e-12  # of its level: what differs by less is a constant with rounding
+LEAST_SPREAD = 1e-100  # its square is still a number
+
 
 def hold(values: Numbers) -> Numbers:
     """Carry the last known value over missing ones, ``[N] -> [N]``; NaN before the first known one.
@@ -22,6 +25,19 @@ def hold(values: Numbers) -> Numbers:
     known = np.where(np.isnan(values), -1, np.arange(len(values)))
     last = np.maximum.accumulate(known)
     return np.where(last < 0, np.nan, values[last])
+
+
+def varies(values: Numbers) -> bool:
+    """Say whether known values differ by more than rounding, for their level, and by enough to be scaled.
+
+    >>> varies(np.array([14.62, np.nan, 14.62])), varies(np.array([3e8, 3e8 + 1]))
+    (False, True)
+    """
+    known = values[~np.isnan(values)]
+    if known.size == 0:
+        return False
+    low, high = float(known.min()), float(known.max())
+    return high - low > max(CONSTANT * max(abs(low), abs(high)), LEAST_SPREAD)
 
 
 def future(origins: Whole, horizon: int) -> Whole:

@@ -24,6 +24,8 @@ from gatewise.tasks.series import TimeSeries
 # Those that are called by name; a projected output would need a width.
 CELLS: dict[str, Cell] = {n: vars(cells)[n] for n in cells.__all__ if not vars(cells)[n].projects}
 
+MOST_FORECAST = 4_000_000  # values that a batch of training forecasts
+
 
 class Batch(NamedTuple):
     """Windows of a series, in scaled units.
@@ -111,10 +113,11 @@ class RandomBatches:
         return -(-self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        warm_up = self.windows.history // 4
+        most = max(MOST_FORECAST // (self.batch_size * self.windows.horizon), 1)
+        forecasts = min(self.windows.history - self.windows.history // 4, most)  # the first quarter warms up
         for _ in range(len(self)):
             ends = self.generator.integers(self.first, self.stop, size=self.batch_size)
-            yield self.windows.batch(ends, self.windows.history - warm_up)
+            yield self.windows.batch(ends, forecasts)
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,11 @@ def forecast_picture(forecaster: Forecaster, series: TimeSeries, tested: Evaluat
     horizon, span = forecaster.horizon, series.clock.span
     made = forecaster.predict(series)
     past = _past(series, len(series), horizon)
-    made_times = pd.DatetimeIndex(made.index)
     coming = Example(
         f"The next {span(horizon)}",
-        pd.DatetimeIndex(past.index),
+        past.index,
         past.to_numpy(),
-        made_times,
+        made.index,
         made.to_numpy(),
     )
     steps = tested.by_step()
@@ -61,7 +60,7 @@ def forecast_picture(forecaster: Forecaster, series: TimeSeries, tested: Evaluat
         _label(name, forecaster, series): np.array([step[name]["mae"] for step in steps], dtype=float)
         for name in tested.forecasts
     }
-    when = f"{series.times[tested.origins[0] + 1]:%d %B %Y} to {series.times[-1]:%d %B %Y}"
+    when = f"{series.when(tested.origins[0] + 1)} to {series.when(-1)}"
     network = f"{forecaster.cell_name} with {forecaster.hidden_size} units"
     return draw_forecasts(
         f"{series.target}: forecasts {span(horizon)} ahead",
@@ -78,7 +77,7 @@ def forecast_picture(forecaster: Forecaster, series: TimeSeries, tested: Evaluat
 def gate_picture(forecaster: Forecaster, series: TimeSeries) -> Figure:
     """Draw the target over the gates of the first layer, for the last steps of a series."""
     shortest = min(series.clock.seasons(), default=1)
-    steps = min(max(7 * shortest, 60), 336, len(series) - forecaster.prepared_.history)
+    steps = min(max(7 * shortest, 60), 336, len(series) - forecaster.prepared_.need)
     values = forecaster.watch(series, steps)
     order, rows, label = _memory(forecaster, values, series)
     panels = [
@@ -125,7 +124,7 @@ def _example(title: str, row: int, forecaster: Forecaster, series: TimeSeries, t
     mae = float(np.nanmean(np.abs(tested.forecasts[MODEL][row] - tested.truth[row])))
     return Example(
         f"{title}: off by {short(mae)} {series.unit} on average".replace("  ", " "),
-        pd.DatetimeIndex(past.index),
+        past.index,
         past.to_numpy(),
         series.times[future(np.array(origin), horizon)],
         tested.forecasts[MODEL][row],

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatewise.tasks.clock import Clock
 from gatewise.tasks.encoding import Encoding
 from gatewise.tasks.naive import Numbers, seasonal_scale
 from gatewise.tasks.network import OrderedBatches, RandomBatches, Windows
 from gatewise.tasks.parts import spread
 from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.series.clock import Clock
 
 LEAST_HISTORY, MOST_HISTORY = 32, 168  # steps the network reads, unless told or short of rows
 LEAST_WINDOWS, MOST_WINDOWS = 64, 512  # windows in an epoch
@@ -34,6 +34,11 @@ class Preparation:
     scale: float
     clock: Clock
 
+    @property
+    def need(self) -> int:
+        """The fewest rows that a forecast reads: the history, and one season before its first step."""
+        return self.history + self.encoding.season
+
     def windows(self, series: TimeSeries, horizon: int) -> Windows:
         """Encode a series."""
         return Windows.of(series, self.encoding, horizon, self.history)
@@ -41,7 +46,7 @@ class Preparation:
     def training(self, windows: Windows, rows: int, batch_size: int, seed: int) -> RandomBatches:
         """Give the training windows: what they forecast lies in the training part, past its first season."""
         stop = rows - windows.horizon
-        first = self.history - 1 + min(self.encoding.season, (stop - self.history) // 2)
+        first = self.need - 1
         count = min(max(rows // 4, LEAST_WINDOWS), MOST_WINDOWS)
         return RandomBatches(windows, first, stop, count, batch_size, np.random.default_rng(seed))
 
@@ -56,27 +61,30 @@ def prepare(
 ) -> Preparation:
     """Learn from the first ``rows`` rows; ``season`` and ``history`` are chosen where they are ``None``."""
     train, known = series.head(rows), series.clock.seasons()
-    season = best_season(train.values, known) if season is None else season
-    if season * 2 > rows:
-        raise ValueError(f"season: expected at most {rows // 2}, half of the training rows. Got {season}")
+    origins = rows - horizon
+    if season is None:
+        season = best_season(train.values, tuple(m for m in known if 2 * m <= origins))
+    most = min(rows // 2, origins - 1)
+    if season > most:
+        words = ", half of the training rows" if most == rows // 2 else f" for {rows} training rows"
+        raise ValueError(f"season: expected at most {most}{words}. Got {season}")
     phases = sorted(m for m in {*known, season} if 1 < m <= season and season % m == 0)
     encoding = Encoding.fit(train, season, tuple(phases))
-    steps = _history(rows, horizon, min(known, default=1), history)
+    wanted = max(4 * min(known, default=1), 2 * horizon, LEAST_HISTORY)
+    steps = _history(min(origins // 2, origins - season), min(wanted, MOST_HISTORY), rows, history)
     return Preparation(encoding, steps, seasonal_scale(train.values, season), series.clock)
 
 
 def best_season(train: Numbers, candidates: tuple[int, ...]) -> int:
-    """Choose the season whose naive forecast errs least in training, where at least two must fit; else 1."""
-    scales = {m: seasonal_scale(train, m) for m in candidates if 2 * m <= len(train)}
+    """Choose the season whose naive forecast errs least in training; else 1."""
+    scales = {m: seasonal_scale(train, m) for m in candidates}
     known = {m: scale for m, scale in scales.items() if np.isfinite(scale)}
     return min(known, key=lambda m: known[m], default=1)
 
 
-def _history(rows: int, horizon: int, shortest_season: int, history: int | None) -> int:
-    most = (rows - horizon) // 2
+def _history(most: int, wanted: int, rows: int, history: int | None) -> int:
     if history is None:
-        wanted = max(4 * shortest_season, 2 * horizon, LEAST_HISTORY)
-        return min(wanted, MOST_HISTORY, most)
+        return min(wanted, most)
     if history > most:
         raise ValueError(f"history: expected at most {most} for {rows} training rows. Got {history}")
     return history

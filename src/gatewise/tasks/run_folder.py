@@ -122,7 +122,7 @@ def write_run(folder: Path, forecaster: Forecaster, series: TimeSeries, tested: 
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     forecaster.save(folder / "model.safetensors")
     coming = forecaster.predict(series)
-    coming.to_csv(folder / "forecast.csv", index_label="time", float_format="%.6g")
+    coming.to_csv(folder / "forecast.csv", index_label=str(coming.index.name or "time"))
     save_figure(forecast_picture(forecaster, series, tested), folder / "forecasts.png")
     save_figure(gate_picture(forecaster, series), folder / "gates.png")
 
@@ -138,7 +138,10 @@ def metrics(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> d
             "unit": series.unit,
             "past_inputs": list(encoding.columns[1:]),
             "left_out": list(series.left_out),
+            "read": list(series.notes),
             "step": clock.span(1),
+            "grid": clock.grid(),
+            "zone": clock.zone,
             "steps": len(series),
             "from": str(series.times[0]),
             "to": str(series.times[-1]),

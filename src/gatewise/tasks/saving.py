@@ -13,10 +13,10 @@ from gatewise.language.form import same
 from gatewise.nn.saving import options_of
 from gatewise.runtime.layers_file import StoredLayers, described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, Tensors, read_model, write_model
-from gatewise.tasks.clock import clock_from_dict, clock_to_dict
 from gatewise.tasks.encoding import Encoding
 from gatewise.tasks.network import CELLS, ForecastNetwork
 from gatewise.tasks.preparation import Preparation
+from gatewise.tasks.series.clock import clock_from_dict, clock_to_dict
 
 if TYPE_CHECKING:
     from gatewise.tasks.forecaster import Forecaster

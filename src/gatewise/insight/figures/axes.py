@@ -15,9 +15,9 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from gatewise.insight.figures.arrays import Numbers
+from gatewise.insight.figures.lettering import FONT
 from gatewise.insight.figures.style import (
     BLANK,
-    FONT,
     INK,
     LABEL,
     MODEL,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from gatewise.insight.figures.arrays import Data, Numbers, Shapes
-from gatewise.insight.figures.style import INK, MODEL, STYLE, short_tick
+from gatewise.insight.figures.style import INK, MODEL, ShortTicks, style_for
 from gatewise.insight.figures.times import places, sheet, time_axis
 
 RIVALS = (("#D55E00", (0, (1, 1.2))), ("#E69F00", (0, (5, 2))))  # colour and dashes of the naive forecasts
@@ -71,7 +71,7 @@ def draw_forecasts(
     shapes = Shapes("draw_forecasts")
     shapes.sizes["K"] = len(ahead)
     curves = {name: shapes.read(f"errors[{name!r}]", values, "K") for name, values in errors.items()}
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style_for(heading, note, unit, *(example.title for example in examples))):
         figure = sheet((13, 8.2), heading, note)
         grid = figure.add_gridspec(
             2, 6, left=0.07, right=0.985, top=0.845, bottom=0.1, hspace=0.42, wspace=0.75
@@ -106,7 +106,7 @@ def _draw_example(axes: Axes, example: Example, unit: str) -> None:
     axes.set_title(example.title)
     axes.set_ylabel(unit)
     axes.margins(x=0.01, y=0.08)
-    axes.yaxis.set_major_formatter(short_tick)
+    axes.yaxis.set_major_formatter(ShortTicks())
     time_axis(axes, example.times)
 
 
@@ -124,7 +124,7 @@ def _draw_errors(
     words = [ahead[step - 1] for step in shown]
     units = {word.split()[-1].rstrip("s") for word in words}
     if len(units) == 1:  # months, say: once below the axis, not at every number
-        axes.set_xlabel(f"{words[-1].split()[-1]} ahead")
+        axes.set_xlabel(f"{words[-1].partition(' ')[2]} ahead")
         words = [word.split()[0] for word in words]
     axes.set_xticks(shown, words)
     if max(map(np.max, errors.values())) > FAR * max(errors[next(iter(errors))]):
@@ -134,7 +134,7 @@ def _draw_errors(
         axes.set_ylim(bottom=max(axes.get_ylim()[0], axes.get_ylim()[1] / 10**DECADES))
     else:
         axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(short_tick)
+    axes.yaxis.set_major_formatter(ShortTicks())
     axes.set_title(title)
     axes.set_ylabel(unit)
     axes.legend(loc="best", fontsize=9)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from gatewise.insight.figures.arrays import Data, Numbers, Shapes
 from gatewise.insight.figures.axes import spread
-from gatewise.insight.figures.style import BLANK, GATE, INK, SIGNED, STYLE, short, short_tick
+from gatewise.insight.figures.style import BLANK, GATE, INK, SIGNED, ShortTicks, short, style_for
 from gatewise.insight.figures.times import places, sheet, time_axis
 
 
@@ -77,7 +77,7 @@ def draw_gates(
     maps = [shapes.read(f"panels[{n}].values", panel.values, "TH") for n, panel in enumerate(panels)]
     half = (at[-1] - at[0]) / (2 * len(at) - 2) if len(at) > 1 else 0.5
     ends = (at[0] - half, at[-1] + half)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style_for(heading, note, label)):
         figure = sheet((13, 2.6 + 2.05 * len(panels)), heading, note)
         height = figure.get_figheight()
         top, bottom = 1 - 1.05 / height, 0.65 / height
@@ -87,7 +87,7 @@ def draw_gates(
         first = figure.add_subplot(grid[0])
         first.plot(at, series, color=INK, linewidth=1.5, marker="o" if len(at) == 1 else "")
         first.set_ylabel(label)
-        first.yaxis.set_major_formatter(short_tick)
+        first.yaxis.set_major_formatter(ShortTicks())
         time_axis(first, times)
         across = first.get_xlabel()
         for number, (panel, values) in enumerate(zip(panels, maps, strict=True)):

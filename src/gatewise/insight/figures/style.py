@@ -6,7 +6,8 @@ colour-blind readers can tell apart, and maps whose lightness rises evenly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, Formatter
+
+from gatewise.insight.figures.lettering import FONT, families
 
 INK, SOFT, MODEL, WARM, FAINT = "#222222", "#6b6b6b", "#0072B2", "#D55E00", "#bbbbbb"
 COLOURS = (MODEL, WARM, "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # black and yellow left out
 BLANK = "#e4e4e4"  # where a map has no value: zero is nearly white
 GATE, SIGNED, STRENGTH = "viridis", "PuOr", "cividis"  # maps of 0 to 1, around zero, from nothing upwards
-FONT = "DejaVu Sans"  # comes with matplotlib
 HEADING, NOTE, LABEL = 14, 10, 9  # sizes of type, in points
 STYLE: dict[Any, Any] = {
     "font.family": FONT,
@@ -45,6 +47,7 @@ STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
 }
 POINTS = 72  # an inch
+MOST_LETTERS = 9  # of a number at a tick
 MARGIN = 0.15  # inches, left of the heading and above it
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNDATED: dict[str, dict[str, Any]] = {
@@ -52,6 +55,11 @@ _UNDATED: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None, "Creator": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
+
+
+def style_for(*texts: str) -> dict[Any, Any]:
+    """Give the style, with fonts that have the letters of these texts."""
+    return {**STYLE, "font.family": families(*texts)}
 
 
 @contextmanager
@@ -67,7 +75,7 @@ def page(width: float, body: float, heading: str, note: str) -> Iterator[Figure]
     ]
     head = MARGIN + sum(_height(text, points) for text, points, _ in texts)
     height = head + body
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style_for(heading, note)):
         figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
         top = MARGIN
         for text, points, look in texts:
@@ -106,7 +114,8 @@ def save_figure(figure: Figure, path: str | Path, dpi: float = 120) -> None:
     if ending not in _UNDATED:
         raise ValueError(f"save_figure: path must end in {', '.join(_UNDATED)}. Got {str(path)!r}.")
     FigureCanvasAgg(figure)
-    with matplotlib.rc_context({"svg.hashsalt": "gatewise"}):
+    with matplotlib.rc_context({"svg.hashsalt": "gatewise"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # see `missing_letters`
         figure.savefig(path, dpi=dpi, metadata=_UNDATED[ending])
 
 
@@ -155,6 +164,37 @@ def short_tick(value: float, _: object) -> str:
     """Give a number of an axis, for a ``FuncFormatter``."""
     text = str(EngFormatter()(value)) if _is_far(value) else f"{value:,.10g}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+class ShortTicks(Formatter):
+    """Numbers of an axis in few digits; where that needs many, one in full and the distances of others.
+
+    >>> ShortTicks().format_ticks([0.0, 0.5, 1.0])
+    ['0', '0.5', '1']
+    >>> ShortTicks().format_ticks([331_002_000.0, 331_002_500.0, 331_003_000.0])
+    ['331.002 M', '+500', '+1,000']
+    """
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        """Give one number."""
+        return short_tick(value, pos)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Give the numbers of all ticks."""
+        words = [short_tick(value, None) for value in values]
+        if len({*words}) == len(words) and max(map(len, words), default=0) <= MOST_LETTERS:
+            return words
+        ends = (min(values), max(values)) if self.axis is None else sorted(self.axis.get_view_interval())
+        shown = [value for value in values if ends[0] <= value <= ends[1]] or list(values)
+        base = min(shown, key=lambda value: (float(f"{value:.6g}") != value, value))  # one that is short
+        short = float(f"{base:.6g}") == base
+        full = short_tick(base, None) if short else f"{base:,.12g}".replace("-", "\N{MINUS SIGN}")
+        return [full if value == base else _added(value - base) for value in values]
+
+
+def _added(value: float) -> str:
+    sign = "+" if value > 0 else "\N{MINUS SIGN}"
+    return sign + short_tick(float(f"{abs(value):.6g}"), None)
 
 
 def power_tick(value: float, _: object) -> str:

@@ -31,9 +31,10 @@ def time_axis(axes: Axes, times: Data) -> None:
     if not _dated(times):
         count_axis(axes, "x", "step")
         return
-    locator = mpl_dates.AutoDateLocator(minticks=3, maxticks=7)
+    zone = getattr(times, "tz", None)
+    locator = mpl_dates.AutoDateLocator(minticks=3, maxticks=7, tz=zone)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(mpl_dates.ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(mpl_dates.ConciseDateFormatter(locator, tz=zone))
 
 
 def sheet(size: tuple[float, float], heading: str, note: str) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gatewise
-from gatewise.tasks.series import TimeSeries, read_series
+from gatewise.tasks.series.series import TimeSeries, read_series
 
 FILE = Path(gatewise.__file__).parent / "data" / "newark_weather_2013.csv"
 TARGET = "temperature (°C)"

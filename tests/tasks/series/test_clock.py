@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatewise.tasks.clock import Clock, clock_from_dict, clock_to_dict, infer_clock
+from gatewise.tasks.series.clock import Clock, clock_from_dict, clock_to_dict
+from gatewise.tasks.series.inference import infer_clock
 
 
 def clock_of(start: str, freq: str, periods: int = 40) -> Clock:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gatewise.tasks.weather import FILE, TARGET, weather
+from gatewise.tasks.series.weather import FILE, TARGET, weather
 
 
 def test_the_weather_is_what_its_readme_says() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gatewise import files
+
 
 class SeriesError(ValueError):
     """A file that holds no usable series. The message is one sentence for its owner, without a traceback.
 
-    ``row`` counts the rows of data from 1, so row 1 is the one under the header.
+    `row` counts the rows of data from 1, so row 1 is the one under the header. Control characters that come
+    from the file are escaped.
 
     >>> print(SeriesError("shop.csv", "'many' is not a number", column="sold", row=7))
     shop.csv, column 'sold', row 7: 'many' is not a number.
@@ -22,4 +25,16 @@ class SeriesError(ValueError):
             place.append(f"column {column!r}")
         if row is not None:
             place.append(f"row {row}")
-        super().__init__(f"{', '.join(place)}: {problem}.")
+        super().__init__(files.escaped(f"{', '.join(place)}: {problem}."))
+
+
+def quoted(value: object, most: int = 40) -> str:
+    """Give a value of a file in quotes, shortened."""
+    text = str(value)
+    return repr(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def listed(names: list[str], most: int = 12) -> str:
+    """Give names in quotes, the first of them if they are many."""
+    shown = ", ".join(quoted(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"

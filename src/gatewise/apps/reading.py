@@ -1,0 +1,80 @@
+"""The options by which every command that reads a table is told how."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+OPTIONS: dict[str, Any] = {
+    "time": Annotated[
+        list[str] | None,
+        typer.Option(help="Column of times; twice for a day and a time of day. none: rows are numbered."),
+    ],
+    "inputs": Annotated[
+        list[str] | None, typer.Option(help="Column that is a past input; may be repeated. (default: all)")
+    ],
+    "where": Annotated[str | None, typer.Option(help="COLUMN=VALUE: read these rows alone.")],
+    "time_format": Annotated[
+        str | None, typer.Option(help="%d.%m.%Y %H:%M and the like; excel, unix, unix-ms, unix-us, unix-ns.")
+    ],
+    "zone": Annotated[str | None, typer.Option(help="Time zone of the times, as Europe/Berlin.")],
+    "repeated": Annotated[
+        str | None, typer.Option(help="Of rows with the same time: first, last, mean or sum.")
+    ],
+    "resample": Annotated[str | None, typer.Option(help="Step, as 1h: the mean of the rows in each.")],
+    "missing": Annotated[
+        list[str] | None,
+        typer.Option(help="What marks a missing value, as -200; may be repeated. none: nothing does."),
+    ],
+    "decimal": Annotated[str | None, typer.Option(help="Decimal mark, . or ,")],
+    "thousands": Annotated[str | None, typer.Option(help="Mark between thousands: . , ' or a space.")],
+    "encoding": Annotated[str | None, typer.Option(help="Of the text, as cp1252. (default: UTF-8)")],
+    "skip_rows": Annotated[int | None, typer.Option(min=0, help="Lines above the header.")],
+}
+
+
+def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command whose parameter `reading` is a dict the options above, one by one.
+
+    Options are not read before the command runs: what they mean needs pandas.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "reading"]
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in OPTIONS.items()
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> None:
+        reading = {name: values.pop(name) for name in OPTIONS}
+        command(**values, reading={name: value for name, value in reading.items() if value not in (None, [])})
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + more
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del wrapped.__wrapped__
+    return wrapped
+
+
+def read(file: Any, target: str | None, options: dict[str, Any]) -> Any:
+    """Read a series as the options say."""
+    from gatewise.tasks.series import Reading, read_series
+
+    answers: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in options.items() if name != "time"
+    }
+    return read_series(file, target, options.get("time"), Reading(**answers))
+
+
+def spelled(options: dict[str, Any]) -> list[str]:
+    """The options as they are written on the command line."""
+    words: list[str] = []
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            words.append(f"--{name.replace('_', '-')}={one}")
+    return words

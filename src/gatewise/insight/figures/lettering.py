@@ -1,0 +1,57 @@
+"""Fonts that have the letters of a text, of those on this machine."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from matplotlib.font_manager import FontEntry, fontManager, get_font
+
+FONT = "DejaVu Sans"  # comes with matplotlib
+
+
+def families(*texts: str) -> list[str]:
+    """Give the font of all pictures and, for letters that it lacks, one that has the most of them."""
+    other = _other(_lacking(texts))
+    return [FONT, other.name] if other else [FONT]
+
+
+def missing_letters(*texts: str) -> str:
+    """Give the letters that no font of this machine has, as `families` chooses them; boxes stand for these.
+
+    >>> missing_letters("°C, ä, λ")
+    ''
+    """
+    lacking = _lacking(texts)
+    other = _other(lacking)
+    return "".join(sorted(lacking - (_letters(other.fname) if other else set())))
+
+
+def _lacking(texts: tuple[str, ...]) -> frozenset[str]:
+    wanted = frozenset("".join(texts)) - frozenset("\n\t ")
+    own = next(entry for entry in fontManager.ttflist if entry.name == FONT)
+    return wanted - _letters(own.fname)
+
+
+@lru_cache
+def _letters(file: str) -> frozenset[str]:
+    try:
+        return frozenset(map(chr, get_font(file).get_charmap()))
+    except (OSError, RuntimeError):  # a font that FreeType cannot open
+        return frozenset()
+
+
+@lru_cache
+def _other(lacking: frozenset[str]) -> FontEntry | None:
+    """The font with the most of the letters, those without serifs first."""
+    best, most = None, 0
+    for entry in sorted(fontManager.ttflist, key=_rank) if lacking else []:
+        found = len(lacking & _letters(entry.fname))
+        if found > most:
+            best, most = entry, found
+        if most == len(lacking):
+            break
+    return best
+
+
+def _rank(entry: FontEntry) -> tuple[bool, bool, bool, str]:
+    return "Sans" not in entry.name, entry.style != "normal", entry.weight not in (400, "normal"), entry.name

@@ -1,0 +1,137 @@
+"""Which columns of a table are the time, the target and the past inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gatewise.tasks.series.errors import quoted
+from gatewise.tasks.series.inference import breaks
+from gatewise.tasks.series.table import NAMELESS, Table
+from gatewise.tasks.series.times import TimeError, parse_clock, parse_times, readable
+
+NONE = "none"  # in the place of a column of times: rows are numbered
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table are: `time` is empty where rows are numbered."""
+
+    time: tuple[str, ...]
+    target: str
+    inputs: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def choose(table: Table, target: str | None, time: str | Sequence[str] | None) -> Columns:
+    """Choose what is not named: the one column of times, the one of numbers, all others of numbers as inputs.
+
+    Raises:
+        SeriesError: a name is no column's, or there is more than one choice.
+    """
+    times = _named(table, time) if time else _found(table, target)
+    target = _target(table, times) if target is None else target
+    table.column(target)
+    if target in times:
+        raise table.error("the target and the time must be two different columns", target)
+    others = [name for name in table.names if name not in (target, *times)]
+    wanted = table.reading.inputs
+    inputs = [name for name in others if _usable(table, name)] if wanted is None else _inputs(table, wanted)
+    inputs = [name for name in inputs if name not in (target, *times)]
+    return Columns(times, target, tuple(inputs), tuple(name for name in others if name not in inputs))
+
+
+def _named(table: Table, time: str | Sequence[str]) -> tuple[str, ...]:
+    names = (time,) if isinstance(time, str) else tuple(time)
+    if names == (NONE,) and NONE not in table.names:
+        return ()
+    for name in names:
+        table.column(name)
+    return names
+
+
+def _inputs(table: Table, wanted: Sequence[str]) -> list[str]:
+    names = [name for name in wanted if name not in ("", NONE) or name in table.names]
+    for name in names:
+        table.column(name)
+    return list(dict.fromkeys(names))
+
+
+def _found(table: Table, target: str | None) -> tuple[str, ...]:
+    """The one column of times, with the time of day if that has a column of its own; none if rows count."""
+    names = [name for name in table.names if name != target and _holds_times(table, name)]
+    if not names:
+        names = [name for name in table.names if name != target and _counts_time(table, name)]
+    if not names:
+        _refuse_without_times(table)
+        return ()
+    if len(names) > 1:
+        raise table.error(_several("time", names))
+    return (*names, *_of_day(table, names[0]))
+
+
+def _holds_times(table: Table, name: str) -> bool:
+    values = table.column(name)
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return True
+    form = table.reading.time_format
+    return (form is not None or table.is_words(name)) and readable(values, form)
+
+
+def _counts_time(table: Table, name: str) -> bool:
+    """Whether a column of whole numbers, such as 2024013112, rises step by step and can be read as times."""
+    values = table.column(name)
+    text = values.astype("string").str.strip()
+    if values.isna().any() or not text.str.fullmatch(r"\d{4,19}").all():
+        return False
+    try:
+        times = parse_times(values).times
+    except TimeError:
+        return bool(pd.to_numeric(text).is_monotonic_increasing)
+    index = pd.DatetimeIndex(times.drop_duplicates())
+    return bool(index.is_monotonic_increasing and len(index) > 2 and breaks(index) < np.inf)
+
+
+def _of_day(table: Table, time: str) -> list[str]:
+    """The column of times of day, such as 17:24, if the times are days that come more than once."""
+    days = table.column(time)
+    if not days.duplicated().any():
+        return []
+    words = [name for name in table.names if name != time and table.is_words(name)]
+    few = {name: table.column(name).dropna().iloc[:3] for name in words}
+    found = [name for name, values in few.items() if len(values) and parse_clock(values).notna().all()]
+    return found if len(found) == 1 else []
+
+
+def _refuse_without_times(table: Table) -> None:
+    """Raise if the rows are whole series, or if times seem to be there in a form that is not read."""
+    numeric = [name for name in table.names if _usable(table, name)]
+    words = [name for name in table.names if table.is_words(name)]
+    if len(numeric) > max(len(table.frame), 12) and words:
+        problem = f"these seem to be {len(table.frame)} series, one in each row of {len(numeric)} columns"
+        raise table.error(f"{problem}; turn the table, so that each series is a column with one row per step")
+    for name in words:
+        values = table.column(name).astype("string")
+        if values.str.contains(r"\d", regex=True).mean() > 0.5 and values.nunique() * 2 > len(values):
+            problem = f"no column can be read as times; if this one holds them, with {quoted(values.iloc[0])}"
+            raise table.error(f"{problem} say, name their form with --time-format; or --time none", name)
+
+
+def _target(table: Table, times: tuple[str, ...]) -> str:
+    names = [name for name in table.names if name not in times and _usable(table, name)]
+    if len(names) != 1:
+        raise table.error(_several("target", names))
+    return names[0]
+
+
+def _usable(table: Table, name: str) -> bool:
+    """Say whether a column can be a past input: it has a name, values, and not words."""
+    return not (name.startswith(NAMELESS) or table.is_empty(name) or table.is_words(name))
+
+
+def _several(role: str, names: list[str]) -> str:
+    found = ", ".join(map(quoted, names[:12])) or "none"
+    return f"name the {role} column with --{role}; columns that could be it: {found}"

@@ -1,0 +1,106 @@
+"""The bytes of a file, unpacked and decoded, with limits before any work."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gatewise import files
+from gatewise.tasks.series.errors import SeriesError
+
+MOST_BYTES = 1 << 29  # of a file, and of what is unpacked from it
+
+_UNPACKERS: dict[bytes, Callable[[io.BytesIO], Any]] = {
+    b"\x1f\x8b": lambda content: gzip.GzipFile(fileobj=content),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+_MARKS = {  # UTF-32 first: its little-endian mark begins with that of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_FOREIGN = {
+    b"\xd0\xcf\x11\xe0": "the file is an Excel workbook; save the sheet as CSV",
+    b"\x28\xb5\x2f\xfd": "the file is packed with zstd; unpack it first",
+    b"%PDF": "the file is a PDF document; export the table as CSV",
+    b"SQLite": "the file is an SQLite database; export the table as CSV",
+}
+
+
+def read_content(path: Path) -> bytes:
+    """Read a file of at most `MOST_BYTES`, unpacked if it is gzip, bzip2, xz or a zip of one file.
+
+    Raises:
+        SeriesError: there is no such file, it is no ordinary file, too large, empty or damaged.
+    """
+    try:
+        with files.open_to_read(path) as file:
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SeriesError(path, f"the file cannot be read ({reason})") from error
+    content = _unpacked(path, _limited(path, content))
+    if not content.strip():
+        raise SeriesError(path, "the file is empty")
+    return content
+
+
+def _limited(path: Path, content: bytes) -> bytes:
+    if len(content) > MOST_BYTES:
+        raise SeriesError(path, f"the file has more than {MOST_BYTES >> 20} MiB, the most that is read")
+    return content
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    """Unpack what is packed, as far as the limit goes."""
+    foreign = next((words for magic, words in _FOREIGN.items() if content.startswith(magic)), None)
+    if foreign is not None:
+        raise SeriesError(path, foreign)
+    unpack = next((unpack for magic, unpack in _UNPACKERS.items() if content.startswith(magic)), None)
+    try:
+        if unpack is not None:
+            with unpack(io.BytesIO(content)) as file:
+                return _limited(path, bytes(file.read(MOST_BYTES + 1)))
+        return _of_zip(path, content) if content.startswith(b"PK\x03\x04") else content
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
+        raise SeriesError(path, f"the file cannot be unpacked ({error})") from error
+
+
+def _of_zip(path: Path, content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        names = [name for name in packed.namelist() if not name.endswith("/")]
+        if "[Content_Types].xml" in names:
+            raise SeriesError(path, "the file is an Excel workbook; save the sheet as CSV")
+        if len(names) != 1:
+            raise SeriesError(path, f"the zip file has {len(names)} files; unpack the one to read")
+        with packed.open(names[0]) as file:
+            return _limited(path, file.read(MOST_BYTES + 1))
+
+
+def decoded(path: Path, content: bytes, encoding: str | None) -> str:
+    """Give the text of a file: UTF-8, or what its byte order mark or `encoding` says.
+
+    Raises:
+        SeriesError: the bytes are no such text.
+    """
+    known = encoding or next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
+    try:
+        text = content.decode(known or "utf-8")
+    except UnicodeError as error:
+        at = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
+        hint = "" if encoding else "; --encoding names another, for example cp1252"
+        raise SeriesError(path, f"the file is not {(known or 'UTF-8').upper()} text{at}{hint}") from error
+    if "\0" in text:
+        hint = "it may be UTF-16 without a mark, which --encoding utf-16-le reads"
+        raise SeriesError(path, f"the file has zero bytes in its text; {hint}")
+    return text.removeprefix("\ufeff")

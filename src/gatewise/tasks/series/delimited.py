@@ -1,0 +1,119 @@
+"""Text with separated fields (CSV and its relatives) as a frame of texts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from gatewise.tasks.series.errors import SeriesError
+
+NAMELESS = "(no name, column"
+SEPARATORS = "\t;|,"  # the first that cuts all lines into equally many fields; a comma may be a decimal one
+LOOKED_AT = 50  # lines by which the separator is chosen
+MOST_COLUMNS = 4096
+
+
+def parse_delimited(path: Path, text: str, skip: int | None) -> tuple[pd.DataFrame, str, list[str]]:
+    """Give the rows as texts under the names of the header, the separator, and what was passed over.
+
+    The index counts the rows under the header, from 1.
+
+    Raises:
+        SeriesError: the lines make no table.
+    """
+    text, notes = _without_preamble(path, text.lstrip("\r\n"), skip)
+    text, separator = _separator(text)
+    header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+    if len(header) > MOST_COLUMNS:
+        problem = f"the file has {len(header):,} columns; at most {MOST_COLUMNS:,} are read"
+        raise SeriesError(path, problem)
+    if len(header) > 1 and not any(re.search(r"[^\W\d_]", name) for name in header):
+        raise SeriesError(path, "the first line holds values, not names; put a line of names above it")
+    lines = _parsed(path, text, separator)
+    frame = lines.iloc[1:].set_axis(_names(header, lines.shape[1]), axis="columns")
+    return frame.dropna(how="all"), separator, notes
+
+
+def _without_preamble(path: Path, text: str, skip: int | None) -> tuple[str, list[str]]:
+    """Leave out the lines above the header: so many, or those that begin with # and are no header."""
+    if skip is not None:
+        lines = text.split("\n", skip)
+        if len(lines) <= skip:
+            raise SeriesError(path, f"the file has no {skip} lines to skip")
+        return lines[skip].lstrip("\r\n"), [f"{skip} lines above the header"] if skip else []
+    skipped = 0
+    while text.startswith("#"):
+        line, _, rest = text.partition("\n")
+        if not rest.startswith("#") and _is_header(line, rest.partition("\n")[0]):
+            return line.lstrip("# ") + "\n" + rest, _comments(skipped)
+        text, skipped = rest.lstrip("\r\n"), skipped + 1
+    return text, _comments(skipped)
+
+
+def _comments(lines: int) -> list[str]:
+    return [f"{lines} lines above the header that begin with #"] if lines else []
+
+
+def _is_header(line: str, below: str) -> bool:
+    """Whether a line that begins with # has as many fields as the values below it."""
+    starts = below.lstrip(" \"'+-")[:1].isdigit()
+    return starts and any(line.count(mark) == below.count(mark) > 0 for mark in SEPARATORS)
+
+
+def _separator(text: str) -> tuple[str, str]:
+    told = re.match(r"sep=(.)\r?\n", text)  # written by Excel
+    if told:
+        return text[told.end() :], told[1]
+    sample = text[:1_000_000].splitlines(keepends=True)[:LOOKED_AT]
+    counts = {mark: _fields(sample, mark) for mark in SEPARATORS}
+    even = next((mark for mark, found in counts.items() if len({*found}) == 1 and found[0] > 1), None)
+    return text, even or max(SEPARATORS[::-1], key=lambda mark: _commonest(counts[mark])[1])
+
+
+def _fields(sample: list[str], separator: str) -> list[int]:
+    try:
+        return [len(row) for row in islice(csv.reader(sample, delimiter=separator), LOOKED_AT) if row]
+    except csv.Error:
+        return []
+
+
+def _commonest(counts: list[int]) -> tuple[int, int]:
+    """The commonest number of fields above 1, and how often it is found."""
+    several = Counter(count for count in counts if count > 1)
+    return several.most_common(1)[0] if several else (1, 0)
+
+
+def _parsed(path: Path, text: str, separator: str) -> pd.DataFrame:
+    """Read all lines as text, the header as line 0, so that the row of data k is line k."""
+    try:
+        return pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, skip_blank_lines=False)
+    except pd.errors.ParserError as error:
+        ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if ragged:
+            wanted, line, got = (int(number) for number in ragged.groups())
+            hint = _preamble_hint(text, separator)
+            problem = f"there are {got} fields where the header has {wanted}{hint}"
+            raise SeriesError(path, problem, row=line - 1) from error
+        raise SeriesError(path, "the file is not readable as CSV (a quote may never be closed)") from error
+    except (pd.errors.EmptyDataError, OverflowError) as error:
+        raise SeriesError(path, "the file is empty") from error
+
+
+def _preamble_hint(text: str, separator: str) -> str:
+    """Name the option, if the first line with as many fields as most is not the first line."""
+    counts = [len(row) for row in csv.reader(text[:100_000].splitlines()[:LOOKED_AT], delimiter=separator)]
+    most = _commonest(counts)[0]
+    above = next((number for number, count in enumerate(counts) if count == most), 0)
+    return f"; if lines stand above the header, --skip-rows {above} passes over them" if above else ""
+
+
+def _names(header: list[str], columns: int) -> list[str]:
+    """Give the names in a header; a column without one is named by its place."""
+    names = [name.strip() for name in header] + [""] * (columns - len(header))
+    return [name or f"{NAMELESS} {place})" for place, name in enumerate(names, start=1)]

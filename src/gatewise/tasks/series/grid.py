@@ -1,0 +1,139 @@
+"""Rows at whatever times a file has them, put on a regular grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from shlex import quote
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gatewise.tasks.series.clock import DAY, Clock, microseconds
+from gatewise.tasks.series.errors import listed, quoted
+from gatewise.tasks.series.inference import Fit, best_fit
+from gatewise.tasks.series.table import Table
+
+MOST_GAPS = 10  # a grid may have this many times as many steps as there are rows
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Columns on a regular clock. `rows`: the row of the file behind each step, 0 where there is none."""
+
+    frame: pd.DataFrame
+    clock: Clock
+    rows: Rows
+
+
+def regular(table: Table, frame: pd.DataFrame, time: Sequence[str]) -> Grid:
+    """Put rows, indexed by their times, on a grid; the steps that were missing become rows of NaN.
+
+    Raises:
+        SeriesError: two rows have one time, or the times follow no step.
+    """
+    order = np.argsort(frame.index, kind="stable")
+    rows, frame = table.frame.index.to_numpy()[order], frame.iloc[order]
+    rows, frame = _distinct(table, rows, frame, time)
+    if table.reading.resample:
+        rows, frame = _resampled(table, rows, frame, time[0])
+    times = pd.DatetimeIndex(frame.index)
+    fit = best_fit(times) if len(times) > 2 else None
+    if fit is None:
+        problem = "the times have no regular step; at least half of the rows must follow one"
+        raise table.error(f"{problem}, or --resample 1h say, gives each hour the mean of its rows", time[0])
+    _refuse_off(table, fit, times, rows, time[0])
+    return _on_grid(table, frame, fit, rows, time[0])
+
+
+def _on_grid(table: Table, frame: pd.DataFrame, fit: Fit, rows: Rows, time: str) -> Grid:
+    steps = fit.gaps + len(frame)
+    if steps > MOST_GAPS * len(frame):
+        first, last = (fit.clock.label(frame.index[place]) for place in (0, -1))
+        span = f"{steps:,} steps of {fit.clock.span(1)} for {len(frame):,} rows"
+        raise table.error(f"the times from {first} to {last} leave too many gaps ({span})", time)
+    grid = np.arange(fit.positions[0], fit.positions[-1] + 1)
+    numbers = np.zeros(len(grid), np.int64)
+    numbers[fit.positions - fit.positions[0]] = rows
+    placed = frame.set_axis(fit.positions).reindex(grid).set_axis(fit.clock.times(grid))
+    return Grid(placed, fit.clock, numbers)
+
+
+def _refuse_off(table: Table, fit: Fit, times: pd.DatetimeIndex, rows: Rows, time: str) -> None:
+    if fit.off.any():
+        first, others = int(fit.off.argmax()), int(fit.off.sum()) - 1
+        problem = f"{times[first]} is off the regular step of {fit.clock.grid()} that the other rows follow"
+        if others:
+            problem += f", as are {others:,} more; --resample gives each step the mean of its rows"
+        raise table.error(problem, time, int(rows[first]))
+
+
+def _resampled(table: Table, rows: Rows, frame: pd.DataFrame, time: str) -> tuple[Rows, pd.DataFrame]:
+    asked = table.reading.resample or ""
+    step = pd.tseries.frequencies.to_offset(asked)
+    first = frame.index[0]
+    steps = (frame.index[-1] - first) / max(first + step - first, pd.Timedelta(1, unit="us"))
+    if steps > MOST_GAPS * len(frame):
+        span = f"{steps:,.0f} steps for {len(frame):,} rows"
+        raise table.error(f"--resample {asked} leaves too many gaps ({span})", time)
+    means = frame.resample(asked).mean()
+    firsts = pd.Series(rows, index=frame.index).resample(asked).first()
+    kept = firsts.notna().to_numpy()
+    table.notes.append(f"the mean of the rows in each {asked}")
+    return firsts[kept].to_numpy(np.int64), means[kept]
+
+
+def _distinct(
+    table: Table, rows: Rows, frame: pd.DataFrame, time: Sequence[str]
+) -> tuple[Rows, pd.DataFrame]:
+    """Leave one row for each time: equal rows are one; others are refused, or what `repeated` says."""
+    shared = np.asarray(frame.index.duplicated(keep=False))
+    if not shared.any():
+        return rows, frame
+    same = np.zeros(len(rows), bool)
+    same[shared] = table.frame.loc[rows[shared]].astype("string").duplicated().to_numpy()
+    if same.any():
+        count = f"{int(same.sum()):,} row{'s' if same.sum() > 1 else ''}"
+        table.notes.append(f"{count} that repeat{'' if same.sum() > 1 else 's'} another one left out")
+    rows, frame = rows[~same], frame[~same]
+    how = table.reading.repeated
+    again = np.asarray(frame.index.duplicated())
+    if again.any() and how is None:
+        raise _repeated(table, rows, frame, time)
+    if again.any():
+        groups = frame.groupby(level=0)
+        frame = groups.sum(min_count=1) if how == "sum" else groups.agg(how)
+        rows = rows[~again]
+        table.notes.append(f"of rows with the same time the {how}")
+    return rows, frame
+
+
+def _repeated(table: Table, rows: Rows, frame: pd.DataFrame, time: Sequence[str]) -> Exception:
+    times = pd.DatetimeIndex(frame.index)
+    again = np.asarray(times.duplicated())
+    second = int(again.argmax())
+    problem = f"the time {times[second]} is already in row {rows[second - 1]}"
+    return table.error(f"{problem}; {_remedy(table, rows, times, time)}", time[0], int(rows[second]))
+
+
+def _remedy(table: Table, rows: Rows, times: pd.DatetimeIndex, time: Sequence[str]) -> str:
+    """What may be behind times that come twice, and the option for it."""
+    again = times[np.asarray(times.duplicated())]
+    days = bool((microseconds(times.tz_localize(None)) % DAY == 0).all())
+    for name in (name for name in table.names if name not in time):
+        values = table.frame.loc[rows, name]
+        if values.nunique() * 2 > len(values) or pd.MultiIndex.from_arrays([times, values]).has_duplicates:
+            continue
+        numbers = pd.to_numeric(values, errors="coerce")
+        if days and bool(numbers.between(0, 2400).all()) and values.nunique() <= 1440:
+            joined = " ".join(f"--time {quote(column)}" for column in (*time, name))
+            return f"if {quoted(name)} is the time of day: {joined}"
+        several = listed(sorted(map(str, values.unique())), 4)
+        one = f"--where {quote(f'{name}={values.iloc[0]}')}"
+        return f"these are several series, told apart by {quoted(name)} ({several}); {one} reads one of them"
+    if times.tz is None and again.normalize().nunique() <= again.year.nunique():  # once a year
+        return "if a clock was set back there, name its place, as --zone Europe/Berlin; else --repeated mean"
+    return "--repeated first, last, mean or sum says what becomes of such rows"

@@ -1,0 +1,100 @@
+"""How a table is read where its own values do not decide it."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+
+import pandas as pd
+
+NAMED_FORMATS = {"excel": "excel", "unix": "s", "unix-ms": "ms", "unix-us": "us", "unix-ns": "ns"}
+REPEATED = ("first", "last", "mean", "sum")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Answers to what a file may leave open. What is `None` is decided by the file's own values, or refused.
+
+    Attributes:
+        time_format: how times are written: a pattern such as `"%d.%m.%Y %H:%M"`, or `"excel"` (days since
+            1899-12-30), `"unix"` (seconds since 1970), `"unix-ms"`, `"unix-us"`, `"unix-ns"`.
+        zone: where the clock of the times stands, such as `"Europe/Berlin"`. Times that carry an offset are
+            converted to it.
+        repeated: what becomes of rows with the same time: `"first"`, `"last"`, `"mean"` or `"sum"`.
+        resample: a step such as `"1h"` or `"15min"`; each one gets the mean of its rows.
+        inputs: the columns that are past inputs, instead of all columns of numbers.
+        where: `"COLUMN=VALUE"`; only rows with that value are read.
+        missing: texts or numbers that mark a missing value, beside the usual ones.
+        decimal: the decimal mark, `"."` or `","`.
+        thousands: the mark between groups of thousands, or `""` for none.
+        encoding: of the text, such as `"cp1252"`.
+        skip_rows: lines above the header.
+
+    Raises:
+        ValueError: a value that is none of these.
+    """
+
+    time_format: str | None = None
+    zone: str | None = None
+    repeated: str | None = None
+    resample: str | None = None
+    inputs: tuple[str, ...] | None = None
+    where: str | None = None
+    missing: tuple[str, ...] | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str | None = None
+    skip_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("time_format", f"a pattern such as %d.%m.%Y, or one of {', '.join(NAMED_FORMATS)}", _is_format),
+            ("zone", "the name of a time zone, such as Europe/Berlin or UTC", is_zone),
+            ("repeated", f"one of {', '.join(REPEATED)}", REPEATED.__contains__),
+            ("resample", "a step such as 15min, 1h, 1D or MS", _is_step),
+            ("where", "COLUMN=VALUE", lambda text: "=" in text[1:]),
+            ("decimal", "'.' or ','", (".", ",").__contains__),
+            ("thousands", "one of . , ' or a space, or nothing", ("", ".", ",", " ", "'").__contains__),
+            ("encoding", "the name of a text encoding, such as utf-16 or cp1252", _is_encoding),
+            ("skip_rows", "a number of lines", lambda lines: 0 <= lines < 1_000_000),
+        )
+        for name, expected, holds in checks:
+            value = getattr(self, name)
+            if value is not None and not holds(value):
+                raise ValueError(f"{name}: expected {expected}. Got {value!r}")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"thousands: expected another mark than the decimal one. Got {self.thousands!r}")
+
+
+def _is_format(text: str) -> bool:
+    if text in NAMED_FORMATS:
+        return True
+    try:
+        pd.to_datetime(pd.Series(["x"]), format=text, errors="coerce")
+    except ValueError:
+        return False
+    return "%" in text
+
+
+def is_zone(name: str) -> bool:
+    """Say whether a text names a time zone that this machine knows."""
+    try:
+        pd.Timestamp(0).tz_localize(name)
+    except (KeyError, ValueError, OSError, TypeError):
+        return False
+    return bool(name)
+
+
+def _is_step(text: str) -> bool:
+    try:
+        return bool(pd.Timestamp(0) + pd.tseries.frequencies.to_offset(text) > pd.Timestamp(0))
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        "".encode(name)
+        return bool(codecs.lookup(name))
+    except (LookupError, ValueError):
+        return False

@@ -1,0 +1,152 @@
+"""A series on a regular clock, ready to be learned from, and the reader that makes one of a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gatewise.tasks.series.clock import Clock, RowClock
+from gatewise.tasks.series.columns import Columns, choose
+from gatewise.tasks.series.errors import SeriesError
+from gatewise.tasks.series.grid import Grid, regular
+from gatewise.tasks.series.reading import Reading
+from gatewise.tasks.series.stamps import read_times
+from gatewise.tasks.series.table import Table, read_table, table_of
+
+
+@dataclass(frozen=True)
+class TimeSeries:
+    """Columns of numbers on a regular clock; one column is the target.
+
+    Attributes:
+        name: where the series comes from, for messages.
+        frame: float64 `[N steps, columns]` with regular times as index, in the zone of the input if it has
+            one; row numbers where there are no times. Missing values are NaN.
+        target: the column to forecast. The others are past inputs.
+        clock: the step of the index.
+        rows: the row of the file behind each step `[N]`, 0 for a step that is not in it.
+        left_out: columns of the file that are not used (words, no values).
+        notes: what was decided while reading, in words.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> days = pd.date_range("2024-01-01", periods=60, freq="D")
+        >>> series = TimeSeries.from_frame(pd.DataFrame({"sold": np.arange(60.0) % 7}, index=days), "sold")
+        >>> len(series), series.clock.span(1), series.clock.seasons()
+        (60, '1 day', (7, 365))
+    """
+
+    name: str
+    frame: pd.DataFrame
+    target: str
+    clock: Clock
+    rows: NDArray[np.int64]
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, table: Table, target: str | None = None, time: str | Sequence[str] | None = None
+    ) -> TimeSeries:
+        """Make a series of a table; what is not named is chosen, as `read_series` says."""
+        if table.reading.where:
+            table = table.rows_where(table.reading.where)
+        chosen = choose(table, target, time)
+        grid = _grid(table, chosen)
+        notes = tuple(dict.fromkeys(table.notes))
+        return cls(table.file, grid.frame, chosen.target, grid.clock, grid.rows, chosen.left_out, notes)
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, target: str, name: str = "the frame", reading: Reading | None = None
+    ) -> TimeSeries:
+        """Make a series of a frame whose index holds times; a frame is read as a file is.
+
+        Raises `SeriesError` as `read_series` does.
+        """
+        if not isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+            raise TypeError(
+                f"frame: expected an index of times (DatetimeIndex). Got {type(frame.index).__name__}"
+            )
+        time = str(frame.index.name or "time")
+        while time in {str(column) for column in frame.columns}:
+            time = f"{time} (index)"
+        flat = frame.reset_index(drop=True)
+        flat.insert(0, time, pd.Series(frame.index), allow_duplicates=True)
+        return cls.of(table_of(flat, name, reading or Reading()), str(target), time)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The target, float64 `[N]`, missing values as NaN."""
+        return self.frame[self.target].to_numpy(np.float64)
+
+    @property
+    def times(self) -> pd.Index[Any]:
+        """The time of every step."""
+        return self.frame.index
+
+    @property
+    def unit(self) -> str:
+        """The unit that the target's name gives in brackets, as in `"temperature (°C)"`; else empty."""
+        found = re.search(r"[(\[]([^()\[\]]+)[)\]]\s*$", self.target)
+        return found.group(1) if found else ""
+
+    def when(self, step: int) -> str:
+        """Give the time of a step in words."""
+        return self.clock.label(self.times[step])
+
+    def head(self, steps: int) -> TimeSeries:
+        """Give the first `steps` steps as a series."""
+        return replace(self, frame=self.frame.iloc[:steps], rows=self.rows[:steps])
+
+    def future(self, steps: int) -> pd.Index[Any]:
+        """Give the times of the `steps` steps after the last one."""
+        last = int(np.rint(self.clock.exact(self.times[-1:]))[0])
+        return self.clock.times(np.arange(last + 1, last + 1 + steps))
+
+    def error(self, problem: str, first: int, stop: int | None = None) -> SeriesError:
+        """Build the error that names the first row of the file in the steps `first .. stop - 1`."""
+        rows = self.rows[first:stop]
+        row = int(rows[rows > 0][0]) if (rows > 0).any() else None
+        return SeriesError(self.name, problem, column=self.target, row=row)
+
+
+def read_series(
+    path: str | Path,
+    target: str | None = None,
+    time: str | Sequence[str] | None = None,
+    reading: Reading | None = None,
+) -> TimeSeries:
+    """Read a series from a CSV or Parquet file.
+
+    Without `time` the one column of times is used, without `target` the one column of numbers; more than one
+    is an error that lists them. `time` may name several columns (a day and a time of day), or be `"none"`:
+    then rows are numbered, as they are in a file without times. Rows may come in any order and leave gaps.
+    What the values of a file do not decide, `reading` does.
+
+    Raises:
+        SeriesError: one sentence that names the file, the column and the row, and what to do.
+    """
+    return TimeSeries.of(read_table(path, reading), target, time)
+
+
+def _grid(table: Table, chosen: Columns) -> Grid:
+    times = read_times(table, chosen.time) if chosen.time else None
+    columns = {name: table.numbers(name) for name in (chosen.target, *chosen.inputs)}
+    if np.isnan(columns[chosen.target]).all():
+        raise table.error(f"all {len(table.frame)} values are missing", chosen.target)
+    if times is not None:
+        return regular(table, pd.DataFrame(columns, index=times), chosen.time)
+    table.notes.append("rows numbered, in the place of times")
+    rows, clock = table.frame.index.to_numpy(np.int64), RowClock()
+    return Grid(pd.DataFrame(columns, index=clock.times(np.arange(1, len(rows) + 1))), clock, rows)

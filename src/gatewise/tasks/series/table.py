@@ -1,0 +1,264 @@
+"""A table: the columns of a CSV or Parquet file, or of a frame, as numbers and as texts.
+
+Rows are counted from 1 under the header, and every complaint names the file, the column and the row.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from gatewise.tasks.series.content import decoded, read_content
+from gatewise.tasks.series.delimited import MOST_COLUMNS, NAMELESS, parse_delimited
+from gatewise.tasks.series.errors import SeriesError, listed, quoted
+from gatewise.tasks.series.numbers import NumberForm, Numbers, Tidied, TwoReadingsError, decide, tidied
+from gatewise.tasks.series.reading import Reading
+
+MOST_VALUES = 100_000_000  # rows times columns
+LARGEST = 1e100  # of a number; squares of it are still numbers
+MARK = 12  # characters of a mark for missing values, at most
+LEAST_REPEATED, LEAST_OTHERS = 3, 10  # rows with a number that may mark missing ones; other numbers beside it
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of a file. `frame` is indexed by row number; text is still text.
+
+    Attributes:
+        file: where the table comes from, for messages.
+        frame: the columns, under names that differ.
+        reading: the answers to what the file leaves open.
+        separator: what is between the fields of a text file; empty for others.
+        notes: what was decided while reading, in words.
+    """
+
+    file: str
+    frame: pd.DataFrame
+    reading: Reading = field(default_factory=Reading)
+    separator: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def error(self, problem: str, column: str | None = None, row: int | None = None) -> SeriesError:
+        """Build the error that names this file."""
+        return SeriesError(self.file, problem, column=column, row=row)
+
+    def column(self, name: str) -> pd.Series[Any]:
+        """Give a column by name."""
+        if name not in self.frame.columns:
+            raise self.error(f"there is no column {quoted(name)}; the columns are {listed(self.names)}")
+        return self.frame[name]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns."""
+        return [str(name) for name in self.frame.columns]
+
+    @cached_property
+    def form(self) -> NumberForm:
+        """How the numbers are written, decided by all columns together."""
+        given = self.reading
+        forms = [
+            NumberForm(decimal, thousands)
+            for decimal in (".", ",")
+            for thousands in ("", ".", ",", " ", "'")
+            if decimal != thousands
+            and given.decimal in (None, decimal)
+            and given.thousands in (None, thousands)
+        ]
+        try:
+            form = decide({name: found.text for name, found in self._texts.items()}, forms, self.separator)
+        except TwoReadingsError as two:
+            raise self._two_readings(two) from None
+        if form != NumberForm():
+            self.notes.append(f"numbers with {form}")
+        return form
+
+    def is_words(self, name: str) -> bool:
+        """Say whether a column holds words: fewer than half of its values are numbers."""
+        values = self.column(name)
+        if name not in self._texts:
+            return not _is_number(values.dtype)
+        text = self._texts[name].text
+        present = int(text.notna().sum())
+        return present > 0 and int(self.form.matches(text).sum()) * 2 < present
+
+    def is_empty(self, name: str) -> bool:
+        """Say whether a column has no values."""
+        values = self._texts[name].text if name in self._texts else self.column(name)
+        return not values.notna().any()
+
+    def numbers(self, name: str) -> Numbers:
+        """Give a column as float64, missing values as NaN; text, and numbers beyond `LARGEST`, raise."""
+        values = self.column(name)
+        if name in self._texts:
+            tidy = self._texts[name]
+            numbers = self.form.read(tidy.text)
+            self.refuse(name, np.asarray(tidy.text.notna() & np.isnan(numbers)), "{} is not a number")
+            self._note(name, tidy)
+        elif _is_number(values.dtype):
+            numbers = np.asarray(
+                pd.to_numeric(values).astype("Float64").to_numpy(np.float64, na_value=np.nan)
+            )
+        else:
+            raise self.error("the column holds no numbers", name)
+        self.refuse(name, np.isinf(numbers), "{} is not a finite number")
+        self.refuse(name, np.abs(numbers) > LARGEST, f"{{}} is beyond {LARGEST:g}, the most that is read")
+        return self._without_marks(name, numbers)
+
+    def refuse(self, name: str, bad: NDArray[np.bool_], problem: str) -> None:
+        """Raise the error of the first row that is bad; the problem may have its value in it."""
+        if bad.any():
+            place = int(np.argmax(bad))
+            value = str(self.frame[name].iloc[place])
+            if problem.endswith("not a number") and value.lower().lstrip("+-") in ("inf", "infinity"):
+                problem = "{} is not a finite number"
+            elif problem.endswith("not a number") and len(value) <= MARK:
+                problem += f"; if it marks a missing value: --missing {quote(value)}"
+            raise self.error(problem.replace("{}", quoted(value)), name, int(self.frame.index[place]))
+
+    def rows_where(self, condition: str) -> Table:
+        """Give the rows that `"COLUMN=VALUE"` asks for."""
+        name, _, value = condition.partition("=")
+        while name not in self.frame.columns and "=" in value:  # a name may have the sign too
+            more, _, value = value.partition("=")
+            name = f"{name}={more}"
+        found = self.frame[self.column(name).astype("string").str.strip().fillna("") == value.strip()]
+        if found.empty:
+            others = listed(list(self.frame[name].astype("string").dropna().unique()[:13]))
+            raise self.error(f"no row has {quoted(value)} in this column; it has {others}", name)
+        notes = [*self.notes, f"rows with {condition}"]
+        return Table(self.file, found.drop(columns=name), self.reading, self.separator, notes)
+
+    @cached_property
+    def _texts(self) -> dict[str, Tidied]:
+        """All columns of text, tidied, without the values that mark a missing one."""
+        texts = {}
+        for name in self.names:
+            values = self.frame[name]
+            if not (_is_number(values.dtype) or pd.api.types.is_datetime64_any_dtype(values.dtype)):
+                tidy = tidied(_as_text(values))
+                marks = self.reading.missing or ()
+                texts[name] = tidy._replace(text=tidy.text.mask(tidy.text.isin(marks))) if marks else tidy
+        return texts
+
+    def _note(self, name: str, tidy: Tidied) -> None:
+        if tidy.sign:
+            self.notes.append(f"{quoted(name)} without its {tidy.sign}")
+        if tidy.blanks:
+            self.notes.append(f"{listed(list(tidy.blanks), 3)} in {quoted(name)} as missing")
+
+    def _without_marks(self, name: str, numbers: Numbers) -> Numbers:
+        """Take out numbers that `missing` names; without it, refuse one that stands far from all others."""
+        if self.reading.missing is not None:
+            marks = [float(mark) for mark in self.reading.missing if _is_float(mark)]
+            found = np.isin(numbers, marks)
+            return np.where(found, np.nan, numbers)
+        mark = _likely_mark(numbers)
+        if mark is not None:
+            rows = int((numbers == mark).sum())
+            problem = f"{mark:g} stands in {rows} rows, far from all other values; if it marks missing ones: "
+            problem += f"--missing={mark:g}; if it is a value: --missing none"
+            raise self.error(problem, name, int(self.frame.index[int(np.argmax(numbers == mark))]))
+        return numbers
+
+    def _two_readings(self, two: TwoReadingsError) -> SeriesError:
+        value = pd.Series([two.value])
+        ways = " or as ".join(
+            f"{form.read(value)[0]:.12g} (--decimal {form.decimal} --thousands {quote(form.thousands)})"
+            for form in two.forms[:2]
+        )
+        return self.error(f"{quoted(two.value)} can be read as {ways}; say which", two.column)
+
+
+def read_table(path: str | Path, reading: Reading | None = None) -> Table:
+    """Read a CSV or Parquet file.
+
+    Raises `SeriesError` if the file is missing, too large, empty, not text, ragged, or without rows.
+    """
+    path, reading = Path(path), reading or Reading()
+    content = read_content(path)
+    if content[:4] == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
+        return table_of(_read_parquet(path, content), str(path), reading)
+    text = decoded(path, content, reading.encoding)
+    frame, separator, notes = parse_delimited(path, text, reading.skip_rows)
+    return _checked(Table(str(path), frame, reading, separator, notes))
+
+
+def table_of(frame: pd.DataFrame, name: str, reading: Reading) -> Table:
+    """Make a table of a frame, whatever its names are; its rows are counted from 1.
+
+    Raises `SeriesError` as `read_table` does.
+    """
+    named = frame.set_axis([str(column) for column in frame.columns], axis="columns")
+    return _checked(Table(name, named.set_axis(range(1, len(named) + 1)), reading))
+
+
+def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
+    """Read it without what pandas wrote beside the columns, but for the name of an index."""
+    try:
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
+        rows, columns = file.metadata.num_rows, file.metadata.num_columns
+        if rows * columns > MOST_VALUES or columns > MOST_COLUMNS:
+            most = f"at most {MOST_VALUES:,} values in {MOST_COLUMNS:,} columns"
+            raise SeriesError(path, f"the file has {rows:,} rows of {columns:,} columns; {most} are read")
+        frame = file.read().to_pandas(ignore_metadata=True)
+    except SeriesError:
+        raise
+    except Exception as error:  # a damaged file can end in any error of the library
+        raise SeriesError(path, "the file is not a readable Parquet file") from error
+    names = ["index" if name == "__index_level_0__" else str(name) for name in frame.columns]
+    return pd.DataFrame(frame.set_axis(names, axis="columns"))
+
+
+def _checked(table: Table) -> Table:
+    names = pd.Index(table.names)
+    if len(names) > MOST_COLUMNS:
+        raise table.error(f"there are {len(names):,} columns; at most {MOST_COLUMNS:,} are read")
+    if table.frame.empty:
+        raise table.error("the file has a header but no rows")
+    if names.has_duplicates:
+        raise table.error("the header has this name more than once", str(names[names.duplicated()][0]))
+    return table
+
+
+def _as_text(values: pd.Series[Any]) -> pd.Series[str]:
+    text = values if values.dtype == "str" else values.astype(object).map(str, na_action="ignore")
+    return text.astype("str")
+
+
+def _is_number(dtype: Any) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype))
+
+
+def _is_float(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text.replace(",", "."))))
+    except ValueError:
+        return False
+
+
+def _likely_mark(numbers: Numbers) -> float | None:
+    """Give a number that looks like a mark for missing values: -200, -999, 9999 far from all others."""
+    known = numbers[~np.isnan(numbers)]
+    if len(known) <= LEAST_OTHERS:
+        return None
+    for mark in (float(known.min()), float(known.max())):
+        written = mark <= -9 or {*f"{mark:g}".replace(".", "")} == {"9"}
+        others = known[known != mark] if written else known
+        if len(known) - len(others) >= LEAST_REPEATED and len(others) > LEAST_OTHERS:
+            low, high = float(others.min()), float(others.max())
+            if high > low and max(low - mark, mark - high) > high - low:
+                return mark
+    return None
+
+
+__all__ = ["NAMELESS", "Numbers", "Table", "read_table", "table_of"]
