@@ -58,10 +58,7 @@ def test_a_process_that_comes_later_compiles_nothing(name: str, cache: Path, tmp
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     count = 4 if name == "options" else 3  # forward with and without what is random
     assert f"Compiled {count} of {count} kernels of " in done.stdout
-    assert (
-        done.stdout.endswith(f"They are kept in {cache}.\n".replace("\n", "") + "\n")
-        or str(cache) in done.stdout
-    )
+    assert str(cache) in done.stdout.replace("\n", "")
     run = subprocess.run(
         [sys.executable, "-c", RUN, str(path)], capture_output=True, text=True, timeout=120, check=True
     )
@@ -90,7 +87,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
     gatewise.save(nn.GRU(2, 3), path)
     (tmp_path / "broken.safetensors").write_bytes(b"none")
     cases = [
-        (tmp_path / "none.safetensors", "No such file or directory"),
+        (tmp_path / "none.safetensors", "MODEL: there is no file "),
         (tmp_path / "broken.safetensors", "the file is damaged or is no safetensors file"),
     ]
     if os.name == "posix":

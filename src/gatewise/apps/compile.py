@@ -28,8 +28,10 @@ def compile_model(
     def job(console: Console) -> int:
         from gatewise.runtime.ahead import compile_ahead
 
-        start = perf_counter()
-        done = compile_ahead(model / MODEL if model.is_dir() else model, training=training)
+        start, file = perf_counter(), model / MODEL if model.is_dir() else model
+        if not file.exists():
+            raise ValueError(f"MODEL: there is no file {file}.")
+        done = compile_ahead(file, training=training)
         what = f"{done.kernels} kernels of {done.cell} ({done.dtype})"
         if done.new:
             console.print(f"Compiled {done.new} of {what} in {perf_counter() - start:.1f} s.")
