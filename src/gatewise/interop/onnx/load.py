@@ -118,8 +118,16 @@ def _read(path: Path) -> onnx.ModelProto:
     load_external_data_for_model(model, str(path.parent))
     model = written_out(model, _opset(model))
     refuse_lacks(model.graph, _opset(model))
-    onnx.checker.check_model(model)
+    _check(model)
     return model
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """Refuse what the standard does not allow; inputs and outputs without a shape are common, and allowed."""
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    onnx.checker.check_model(model)
 
 
 def _opset(model: onnx.ModelProto) -> int:

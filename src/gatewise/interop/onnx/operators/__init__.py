@@ -14,14 +14,16 @@ from gatewise.interop.onnx.operators.normalization import NORMALIZATION
 from gatewise.interop.onnx.operators.products import PRODUCTS
 from gatewise.interop.onnx.operators.quantized import QUANTIZED
 from gatewise.interop.onnx.operators.reductions import REDUCTIONS
+from gatewise.interop.onnx.operators.sampling import SAMPLING
 from gatewise.interop.onnx.operators.shapes import SHAPES
+from gatewise.interop.onnx.operators.signal import SIGNAL
 from gatewise.interop.onnx.operators.windows import WINDOWS
 
 __all__ = ["NO_WEIGHTS", "OPERATORS", "RANDOM"]
 
 OPERATORS: dict[str, Operator] = {
     **ELEMENTS, **ACTIVATIONS, **REDUCTIONS, **SHAPES, **FILLING, **INDEXING, **PRODUCTS, **WINDOWS,
-    **NORMALIZATION, **QUANTIZED,
+    **NORMALIZATION, **QUANTIZED, **SAMPLING, **SIGNAL,
 }  # fmt: skip
 
 # The inputs, by their number, that are floating-point and no weights: statistics, and factors of sizes.
