@@ -1,4 +1,4 @@
-"""A random cell is the same to all its readers: file, stream, copy, ONNX file, an edit that changes nothing."""
+"""A random cell is the same to all its readers: file, stream, copy, ONNX file, an edit without effect."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import pickle
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,8 @@ def an_edit_to_the_same_changes_nothing(cell: Drawn, number: int, data: st.DataO
     )
     x = torch.randn(T, B, I, dtype=torch.float64)
     with torch.no_grad():
-        assert same_bits(gatewise.edit(layer, "l0", **{name: lambda v: v})(x)[0], layer(x)[0])
+        same: Any = {name: lambda v: v}
+        assert same_bits(gatewise.edit(layer, "l0", **same)(x)[0], layer(x)[0])
 
 
 @drawn(15, 302)
