@@ -16,6 +16,7 @@ from gatewise.runtime.model_file import ModelFile, ModelFileError, Tensors
 from gatewise.runtime.weights import initial_shapes, shapes
 
 KEY = "layers"
+MODULE = "module"  # the task of a whole torch module
 TYPES = ("float16", "float32", "float64")
 _MOST = 2**31 - 1
 
@@ -101,18 +102,34 @@ def stored_layers(file: ModelFile) -> StoredLayers:
     Raises:
         ModelFileError: it has none, or its equations, options and weights do not fit one another.
     """
+    if file.task == MODULE:
+        raise ModelFileError(
+            f"{file.path}: the file is a whole torch module, and recurrent layers alone are read here. "
+            "gatewise.load reads it; gatewise.save(model.rnn, path) writes one of its layers"
+        )
     try:
         return _stored(file.header.get(KEY), file.tensors)
     except ValueError as error:
         raise ModelFileError(f"{file.path}: the file does not describe recurrent layers ({error})") from error
 
 
-def _stored(entry: Any, tensors: Tensors) -> StoredLayers:
-    parts = fields(entry, KEY, ("cell", "prefix", *_REQUIRED), DEFAULTS)
-    cell, prefix = from_form(parts["cell"]), parts["prefix"]
+def cell_and_options(entry: Any, *more: str) -> tuple[Cell, dict[str, Any]]:
+    """The equations and the options of an entry that also has the keys `more`.
+
+    Raises:
+        FormError: it does not describe layers.
+    """
+    parts = fields(entry, KEY, ("cell", *more, *_REQUIRED), DEFAULTS)
+    cell = from_form(parts["cell"])
     given = {name: check(parts[name], name) for name, check in OPTIONS.items() if name in parts}
     options = DEFAULTS | given
     _check_options(cell, options)
+    return cell, options
+
+
+def _stored(entry: Any, tensors: Tensors) -> StoredLayers:
+    cell, options = cell_and_options(entry, "prefix")
+    prefix = entry["prefix"]
     if not isinstance(prefix, str):
         raise FormError(f"prefix: expected a text. Got {shown(prefix)}")
     weights = {name[len(prefix) :]: array for name, array in tensors.items() if name.startswith(prefix)}

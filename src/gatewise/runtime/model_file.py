@@ -56,7 +56,7 @@ def write_model(path: str | Path, task: str, header: dict[str, Any], tensors: Te
     """
     described = {"format": FORMAT, "version": __version__, "task": task, **header}
     metadata = {KEY: json.dumps(described, allow_nan=False, sort_keys=True)}
-    whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    whole = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     files.save(path, save(whole, metadata=metadata))
 
 
