@@ -77,7 +77,8 @@ def attribute(
     Args:
         function: gives scores ``[B]`` for the input, ``lambda x: head(layer(x)[0][-1])[:, 2]``; for the input
             and the initial states where `states` are given.
-        x: the input ``[T, B, I]``.
+        x: the input ``[T, B, I]``; or ``[T, I]`` where `function` takes one row and gives one number: what is
+            found then has a batch of one.
         states: further tensors that share, initial states ``[L*D, B, H]``, say; their baseline is zero.
         method: ``"saliency"`` (the gradient), ``"input_x_gradient"``, ``"integrated_gradients"`` or
             ``"occlusion"``.
@@ -106,17 +107,27 @@ def attribute(
     """
     if method not in _METHODS:
         raise ValueError(f"attribute: method must be one of {', '.join(_METHODS)}. Got {method!r}.")
+    if x.dim() == 2:
+        batch_first, function = False, _of_one_row(function)
+        x, states = x.unsqueeze(1), tuple(state.unsqueeze(-2) for state in states)
+        baseline = baseline.unsqueeze(1) if isinstance(baseline, Tensor) and baseline.dim() == 2 else baseline
     rows = x.size(0 if batch_first else 1)
     task = _Task(function, x.detach(), tuple(s.detach() for s in states), baseline, lengths, batch_first)
     scores, base = task.scores(*task.inputs), task.scores(*task.baselines)
     if scores.shape != (rows,):
         raise ValueError(
-            f"attribute: function must give one number a row, [{rows}]. Got {list(scores.shape)}."
+            f"attribute: function must give one number a row, [{rows}]. Got {list(scores.shape)}. "
+            f"x is [{'B, T' if batch_first else 'T, B'}, I] with batch_first={batch_first}."
         )
     (values, *others), total = _METHODS[method](task, points, window)
     off = (total - (scores - base)).abs().max() / (scores - base).abs().max().clamp_min(_TINY)
     values = values.masked_fill(~task.running, torch.nan)
     return Attribution(method, values, tuple(others), scores, float(off), batch_first)
+
+
+def _of_one_row(function: Scores) -> Scores:
+    """The function of an input and states without a batch, for a batch of one."""
+    return lambda x, *states: function(x.squeeze(1), *(state.squeeze(-2) for state in states)).reshape(1)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewise.insight.finding import Finding
 from gatewise.insight.keeping import kept_states
@@ -45,29 +46,40 @@ class Decomposition(Finding):
         gamma: ``[T, B, D*H]``, the rest's.
         residual: the largest difference of their sum and the output of the layer, relative to the largest
             output.
+        last: ``[B]``, the last step of each row.
     """
 
     phrase: range
     beta: Tensor
     gamma: Tensor
     residual: float
+    last: Tensor
 
-    def through(self, head: nn.Linear, step: int = -1) -> tuple[Tensor, Tensor]:
-        """The parts ``[B, O]`` of ``head(output[step])``; they sum to it less the bias."""
+    def through(self, head: nn.Linear, step: int | None = None) -> tuple[Tensor, Tensor]:
+        """The parts ``[B, O]`` of ``head(output[step])``, at the last step of each row if none is given.
+
+        They sum to it less the bias.
+        """
         weight = head.weight.detach().to(self.beta)
-        return F.linear(self.beta[step], weight), F.linear(self.gamma[step], weight)
+        beta, gamma = (self._at(part, step) for part in (self.beta, self.gamma))
+        return F.linear(beta, weight), F.linear(gamma, weight)
+
+    def _at(self, part: Tensor, step: int | None) -> Tensor:
+        return part[self.last, torch.arange(len(self.last))] if step is None else part[step]
 
     def __str__(self) -> str:
-        share = float(self.beta[-1].norm() / (self.beta[-1].norm() + self.gamma[-1].norm()).clamp_min(_TINY))
+        beta, gamma = (self._at(part, None).norm() for part in (self.beta, self.gamma))
+        share = float(beta / (beta + gamma).clamp_min(_TINY))
         return (
             f"Steps {self.phrase.start} to {self.phrase.stop - 1} have {share:.0%} of the output at the last "
-            f"step, by the norms of the parts (they sum to the output within {self.residual:.1e})."
+            "step of each row, by the norms of the parts "
+            f"(they sum to the output within {self.residual:.1e})."
         )
 
 
 def decompose(
     layer: nn.Module,
-    x: Tensor,
+    x: Tensor | PackedSequence,
     phrase: slice,
     hx: Hidden | None = None,
     lengths: Sequence[int] | None = None,
@@ -80,7 +92,8 @@ def decompose(
 
     Args:
         layer: a `gatewise.nn.Recurrent` (`LSTM`, `GRU`, ...).
-        x: the input ``[T, B, I]``, ``[B, T, I]`` if the layer says so.
+        x: the input as the layer takes it: ``[T, B, I]``, ``[B, T, I]`` if the layer says so, ``[T, I]`` for
+            one row, or a `PackedSequence`.
         phrase: its steps.
         hx: the initial states, which belong to the rest; zeros if left out.
         lengths: ``[B]``, the steps of each row; both parts are 0 past its end.
@@ -110,7 +123,8 @@ def decompose(
         found = [_walk(passage, parts, steps) for passage in directions]
         parts = _Parts(torch.cat([f.beta for f in found], -1), torch.cat([f.gamma for f in found], -1), None)
     off = (parts.beta + parts.gamma - output).abs().max() / output.abs().max().clamp_min(_TINY)
-    return Decomposition(steps, parts.beta, parts.gamma, float(off))
+    last = (passages[0][0].running.sum(0) - 1).clamp_min(0)
+    return Decomposition(steps, parts.beta, parts.gamma, float(off), last)
 
 
 class _Parts(NamedTuple):
@@ -126,7 +140,9 @@ class _Parts(NamedTuple):
         return sum_ if self.constant is None else sum_ + self.constant
 
 
-def _run(layer: nn.Module, x: Tensor, others: tuple[Any, ...]) -> tuple[list[list[Passage]], Tensor]:
+def _run(
+    layer: nn.Module, x: Tensor | PackedSequence, others: tuple[Any, ...]
+) -> tuple[list[list[Passage]], Tensor]:
     """The passages of each layer, and the output ``[T, B, D*H]``."""
     if not isinstance(layer, Layer) or not hasattr(layer, "num_layers"):
         kind = type(layer).__name__
@@ -143,7 +159,16 @@ def _run(layer: nn.Module, x: Tensor, others: tuple[Any, ...]) -> tuple[list[lis
         output, _ = layer(x, *others)
     directions = 2 if layer.bidirectional else 1
     stacked = [passages[k : k + directions] for k in range(0, len(passages), directions)]
-    return stacked, (output.transpose(0, 1) if layer.batch_first else output).cpu().double()
+    return stacked, _time_first(output, bool(layer.batch_first), passages[0].steps).cpu().double()
+
+
+def _time_first(output: Tensor | PackedSequence, batch_first: bool, steps: int) -> Tensor:
+    """The output of a layer as ``[T, B, D*H]``."""
+    if isinstance(output, PackedSequence):
+        return pad_packed_sequence(output, total_length=steps)[0]
+    if output.dim() == 2:
+        return output.unsqueeze(1)
+    return output.transpose(0, 1) if batch_first else output
 
 
 def _walk(passage: Passage, x: _Parts, phrase: range) -> _Parts:

@@ -142,6 +142,9 @@ class Connectivity(Finding):
     def __str__(self) -> str:
         mean = self.norms.nanmean(2)
         t, row = self.steps[-1], mean[-1]
+        if not row.isfinite().any():
+            return f"The derivatives of the output at step {t} are not numbers."
+        row = row.nan_to_num(0.0)
         far = (row >= row.max() / 2).nonzero().flatten()
         reach = int((far - t).abs().max())
         return (
@@ -165,7 +168,8 @@ def connectivity(
 
     Args:
         function: gives the output ``[T, B, O]`` for the input, ``lambda x: layer(x)[0]``.
-        x: the input ``[T, B, I]``; float64 makes the check by differences sharp.
+        x: the input ``[T, B, I]``, or ``[T, I]`` and an output ``[T, O]``, for one row; float64 makes the
+            check by differences sharp.
         steps: of the output; all if left out.
         batch_first: whether input and output are ``[B, T, ...]``.
 
@@ -182,13 +186,16 @@ def connectivity(
         >>> norms.shape, bool((norms[0, 1:] == 0).all())
         (torch.Size([5, 5, 2]), True)
     """
+    if x.dim() == 2:
+        return connectivity(lambda x: function(x.squeeze(1)).unsqueeze(1), x.unsqueeze(1), steps)
     time, batch = (1, 0) if batch_first else (0, 1)
     x = x.detach().clone().requires_grad_()
     y = function(x)
     if y.dim() != 3 or y.size(batch) != x.size(batch):
         shape = "[B, T, O]" if batch_first else "[T, B, O]"
         raise ValueError(
-            f"connectivity: function must give {shape} with {x.size(batch)} rows. Got {tuple(y.shape)}."
+            f"connectivity: function must give {shape} with {x.size(batch)} rows. Got {tuple(y.shape)}. "
+            "batch_first says which axis of x and of the output is time."
         )
     chosen = tuple(range(y.size(time)) if steps is None else [range(y.size(time))[t] for t in steps])
     direction = torch.randn_like(x)

@@ -51,6 +51,8 @@ class Ledger(Finding):
 
     def __str__(self) -> str:
         shares = self.shares()
+        if shares.isnan().any():
+            return f"{self.layer}: the final {self.state} is not a number."
         most = int(shares[1:].argmax())
         return (
             f"{self.layer}: the final {self.state} is the sum of what {len(self.written)} steps wrote; "
@@ -105,7 +107,7 @@ class HalfLife(Finding):
     Attributes:
         layer, state, gate: the name of the layer, its state and the gate that keeps it.
         expected: ``[H]``, from the geometric mean k of the gate over all steps: ``ln 0.5 / ln k``; infinite
-            where the gate does not close.
+            where the gate does not close, NaN where it is NaN at all steps.
         realised: ``[H]``, the lag at which the mean of ``prod k`` over all stretches of data that long falls
             below a half, interpolated; infinite where it does not within the data.
         retention: ``[K, H]``, that mean for lags 0 to K - 1, up to where all units are below a half.
@@ -119,6 +121,8 @@ class HalfLife(Finding):
     retention: Tensor
 
     def __str__(self) -> str:
+        if self.expected.isnan().all():
+            return f"{self.layer}: {self.gate} is not a number at any step."
         never = int(self.realised.isinf().sum())
         longer = f"; {never} of {len(self.realised)} units keep more than half throughout" if never else ""
         apart = (self.realised / self.expected).log2().abs()
@@ -128,7 +132,7 @@ class HalfLife(Finding):
         )
         return (
             f"{self.layer}: {self.gate} lets {self.state} fall to a half "
-            f"within {_spread(self.realised)} steps{longer}{factor}."
+            f"within {_spread(self.realised[~self.realised.isnan()])} steps{longer}{factor}."
         )
 
 
@@ -152,8 +156,9 @@ def half_life(values: Values | Tensor, state: str | None = None) -> HalfLife:
         tensor([1., 1.], dtype=torch.float64)
     """
     names, keep, begins = _gate(values, state, "half_life")
-    retention = _retention(keep.abs(), begins)
-    return HalfLife(*names, _halving(_mean_log(keep)), _first_below_half(retention), retention)
+    retention, expected = _retention(keep.abs(), begins), _halving(_mean_log(keep))
+    realised = _first_below_half(retention).masked_fill(expected.isnan(), torch.nan)
+    return HalfLife(*names, expected, realised, retention)
 
 
 @final
@@ -249,7 +254,7 @@ def saturation(values: Values, low: float = _LOW, high: float = _HIGH) -> Satura
     flat = [values[gate].double().flatten(0, 1) for gate in gates]
     steps = [gate[gate.isfinite().all(1)] for gate in flat]
     if not len(steps[0]):
-        raise ValueError(f"saturation: {values.layer!r} was given no steps.")
+        raise ValueError(f"saturation: there is no step at which the gates of {values.layer!r} are numbers.")
     left = torch.stack([(gate < low).double().mean(0) for gate in steps])
     right = torch.stack([(gate > high).double().mean(0) for gate in steps])
     return Saturation(values.layer, gates, left, right, low, high)
@@ -293,7 +298,7 @@ def _mean_log(keep: Tensor) -> Tensor:
 
 def _halving(log_keep: Tensor) -> Tensor:
     """Steps in which ``exp(log_keep * steps)`` is a half; infinite where nothing is lost."""
-    return torch.where(log_keep < 0, math.log(0.5) / log_keep, torch.inf)
+    return torch.where(log_keep >= 0, torch.inf, math.log(0.5) / log_keep)
 
 
 def _retention(keep: Tensor, begins: Tensor) -> Tensor:

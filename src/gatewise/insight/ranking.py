@@ -106,7 +106,8 @@ def _activities(model: nn.Module, loss: Callable[[], Tensor], *_: object) -> dic
     with watch(model) as seen, torch.no_grad():
         loss()
     outputs = {name: values[values.cell.states[0]].double().flatten(0, 1) for name, values in seen.items()}
-    return {name: output[~output.isnan().any(1)].std(0).nan_to_num() for name, output in outputs.items()}
+    known = {name: output[~output.isnan().any(1)] for name, output in outputs.items()}
+    return {n: o.std(0) if len(o) > 1 else torch.zeros(o.size(1)).double() for n, o in known.items()}
 
 
 @torch.no_grad()

@@ -235,7 +235,7 @@ def test_text_is_attributed_by_what_words_become(tmp_path: Path) -> None:
     assert any("“" in sentence for sentence in page.findings)
 
 
-def test_a_model_that_packs_its_rows_is_shown_without_attributions(tmp_path: Path) -> None:
+def test_a_model_that_packs_its_rows(tmp_path: Path) -> None:
     class Packs(Reader):
         def forward(self, ids: Tensor, lengths: list[int] | None = None) -> Tensor:
             assert lengths is not None
@@ -244,8 +244,10 @@ def test_a_model_that_packs_its_rows_is_shown_without_attributions(tmp_path: Pat
             return scores
 
     page = gatewise.look(Packs(), ids_of(TEXTS), tmp_path / "p.html", lengths=LENGTHS)
-    assert page.notes == ("No attributions: the first recurrent layer is given no padded batch",)
-    (layer,) = data_of(tmp_path / "p.html")["layers"]
+    assert page.notes == ()
+    data = data_of(tmp_path / "p.html")
+    (layer,) = data["layers"]
+    assert np.isfinite(array(data["shares"]["steps"])).sum(0).tolist() == LENGTHS
     assert np.isfinite(array(layer["values"][0])).sum((0, 2)).tolist() == [6 * n for n in LENGTHS]
 
 

@@ -86,18 +86,20 @@ def followed(layers: Sequence[Studied], x: Tensor, names: Sequence[str]) -> list
 
 def _longest(half: HalfLife, steps: int) -> Sentence:
     """Which unit remembers longest."""
+    if half.expected.isnan().all():
+        return Sentence(str(half), half.layer)
     never = half.realised.isinf()
     longest = half.expected.where(never, half.realised) if never.any() else half.realised
-    unit = int((longest + never * 1e9).argmax())
+    unit = int((longest + never * 1e9).nan_to_num(-1, torch.inf).argmax())
     kept = (
         f"more than half of its {half.state} is still there after all {steps} steps"
         if never[unit]
         else f"half of its {half.state} is gone after {half.realised[unit]:.1f} steps"
     )
-    others = f"; the middle unit loses half within {float(half.realised.quantile(0.5)):.1f} steps"
+    middle = half.realised.nanquantile(0.5)
+    others = f"; the middle unit loses half within {float(middle):.1f} steps"
     return Sentence(
-        f"{half.layer}: unit {unit} remembers longest: {kept}"
-        f"{others if half.realised.quantile(0.5).isfinite() else ''}.",
+        f"{half.layer}: unit {unit} remembers longest: {kept}{others if middle.isfinite() else ''}.",
         half.layer,
         unit,
     )
@@ -137,6 +139,8 @@ def _inputs(found: Attribution, called: Naming, explained: str) -> Sentence:
     share = steps / steps.nansum(0)
     row = int(share.nan_to_num().amax(0).argmax())
     step = int(share[:, row].nan_to_num().argmax())
+    if not share[step, row].isfinite():
+        return Sentence(f"What matters for {explained} cannot be told: there are no numbers to attribute.")
     text = (
         f"What matters most for {explained} is {called(step, row)} of row {row}: "
         f"{share[step, row]:.0%} of all that integrated gradients give to the row's steps "
@@ -148,11 +152,14 @@ def _inputs(found: Attribution, called: Naming, explained: str) -> Sentence:
 def _flow(layer: Studied, explained: str) -> str:
     """How much of a derivative reaches the beginning of the walk."""
     assert layer.flow is not None
-    parts = []
+    parts, passage = [], layer.values.passage
+    walked = [t for t in passage.order if passage.running[t].any()]
     for state, norms in layer.flow.states.items():
-        mean = norms.nanmean(1)[layer.values.passage.order]
-        mean = mean[mean.isfinite()]
-        most = float(mean.max())
+        mean = norms.nanmean(1)[walked]
+        if not mean[0].isfinite():
+            parts.append(f"by {state} is not a number")
+            continue
+        most = float(mean[mean.isfinite()].max())
         reaches = float(mean[0]) / most if most else 0.0
         parts.append(f"by {state} is {reaches:.2g} times its largest ({most:.2g})")
     return (

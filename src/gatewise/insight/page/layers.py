@@ -33,7 +33,7 @@ class Studied:
         values: what was watched.
         cell: the equations that ran, with what the layer's options make of them.
         ledgers, half_lives: by state that a gate keeps.
-        saturation: None where the cell has no sigmoid.
+        saturation: None where the cell has no sigmoid, or only NaN in them.
         flow: None where there is no gradient to follow.
     """
 
@@ -49,13 +49,13 @@ class Studied:
         """Find it out."""
         cell = values.passage.cell
         kept = kept_states(cell)
-        gates = any(values.cell.values[name].op == "sigmoid" for name in values.names)
+        gates = [values[name] for name in values.names if values.cell.values[name].op == "sigmoid"]
         return cls(
             values,
             cell,
             {state: ledger(values, state) for state in kept},
             {state: half_life(values, state) for state in kept},
-            saturation(values) if gates else None,
+            saturation(values) if any(gate.isfinite().any() for gate in gates) else None,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -17,7 +17,7 @@ from gatewise.insight.flow import gradient_flow
 from gatewise.insight.page.document import document
 from gatewise.insight.page.findings import followed, naming, sentences
 from gatewise.insight.page.layers import Studied, packed, studied
-from gatewise.insight.page.run import SQUARES, Run, evaluating, run_of
+from gatewise.insight.page.run import SQUARES, Inputs, Run, evaluating, run_of
 from gatewise.insight.page.sample import MOST_FEATURES, Sample, Size, fitting
 from gatewise.insight.watch import watch
 from gatewise.language import Cell
@@ -51,14 +51,14 @@ class Look(Finding):
 
 def look(
     model: nn.Module,
-    x: Tensor,
+    x: Inputs,
     path: str | Path,
     *,
     lengths: Sequence[int] | Tensor | None = None,
     batch_first: bool | None = None,
     call: Callable[[Tensor], Any] | None = None,
     output: Callable[[Any], Tensor] | None = None,
-    output_name: str = "the output",
+    output_name: str | None = None,
     tokens: Words | None = None,
     times: Words | None = None,
     feature_names: Sequence[str] | None = None,
@@ -74,14 +74,17 @@ def look(
     Args:
         model: any torch module with gatewise layers in it.
         x: the input ``[T, B, I]``, or ``[T, I]`` for one row; token ids ``[T, B]`` if they are integers.
-            Batch first where the layers are.
+            Batch first where the layers are. Also a `PackedSequence`; and a tuple or a dict of all that the
+            model is called with, ``(ids, lengths)``, of which the sequence is the first tensor of the most
+            dimensions.
         path: of the page; what is there is replaced.
-        lengths: ``[B]``, the steps of each row, given to the model: ``model(x, lengths=lengths)``.
+        lengths: ``[B]``, the steps of each row, given to the model: ``model(x, lengths=lengths)``. If left
+            out, they are those that the first layer is told.
         batch_first: whether `x` is ``[B, T, ...]``; as the first gatewise layer if left out.
         call: runs the model another way, ``lambda x: model(x, masks)``.
         output: of what the model gives, one number a row ``[B]``, which the page explains:
             ``lambda scores: scores[:, 3]``. By default the sum of squares of the last output.
-        output_name: of that number.
+        output_name: of that number, in the sentences of the page.
         tokens: the words of each row, ``tokens[row][step]``, strings or lists of them.
         times: names of the steps of each row, likewise; dates, say.
         feature_names: of the I inputs.
@@ -89,7 +92,7 @@ def look(
         megabytes: the size of the page, at most. What does not fit is left out, and the page says so.
 
     Raises:
-        TypeError: `model` is no module, or `x` no tensor.
+        TypeError: `model` is no module, or there is no tensor in `x`.
         ValueError: the model has no gatewise layer, none ran over the steps of `x`, or an argument has the
             wrong shape.
 
@@ -101,12 +104,13 @@ def look(
         (True, True)
     """
     run = run_of(model, x, lengths, batch_first, call, output)
-    _check_words(run, tokens, "tokens")
-    _check_words(run, times, "times")
-    explained = SQUARES if output is None else output_name
-    notes: list[str] = []
+    notes = list(_not_numbers(run))
+    explained = output_name or (SQUARES if output is None else "the output")
     with evaluating(model):
         layers = _watched(run, notes)
+        run = replace(run, lengths=run.lengths or _lengths(layers))
+        _check_words(run, tokens, "tokens")
+        _check_words(run, times, "times")
         _check_output(run)
         layers = _with_flow(run, layers, notes)
         shares = _attribution(run, notes)
@@ -159,6 +163,19 @@ def _watched(run: Run, notes: list[str]) -> list[Studied]:
     if others:
         notes.append(f"Not shown, since they walk another sequence than the input: {', '.join(others)}.")
     return layers
+
+
+def _not_numbers(run: Run) -> Iterator[str]:
+    x = _time_first(run.x, run.batch_first)
+    if run.x.is_floating_point() and not x.isfinite().all():
+        step, row = (~x.isfinite()).any(-1).nonzero()[0].tolist()
+        yield f"The input is not a finite number everywhere, first at step {step} of row {row}."
+
+
+def _lengths(layers: Sequence[Studied]) -> list[int] | None:
+    """The steps of each row, as the first layer walked them; None if all have all steps."""
+    running = layers[0].values.passage.running
+    return None if bool(running.all()) else running.sum(0).tolist()
 
 
 def _check_output(run: Run) -> None:

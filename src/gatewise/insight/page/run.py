@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewise.insight.watch import layers_of
 from gatewise.nn.layer import Layer
+from gatewise.nn.packed import Packing, like
 
 SQUARES = "the sum of squares of the last output"
+
+# A sequence, alone, packed, or among what a model is called with.
+Inputs: TypeAlias = Tensor | PackedSequence | Sequence[Any] | Mapping[str, Any]
 
 
 @final
@@ -24,10 +30,10 @@ class Run:
     Attributes:
         model: in evaluation mode.
         x: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`; of token ids ``[T, B]``, ``[B, T]``.
-        lengths: ``[B]``, the steps of each row, if they differ.
+        lengths: ``[B]``, the steps of each row, if they differ and are known.
         batch_first: which of the two.
         call: runs the model on an input.
-        output: of what `call` gives, one number a row, ``[B]``.
+        output: of what `call` gives, one number a row, ``[B]``; `squares_of_last` if there is none.
     """
 
     model: nn.Module
@@ -35,7 +41,7 @@ class Run:
     lengths: Sequence[int] | None
     batch_first: bool
     call: Callable[[Tensor], Any]
-    output: Callable[[Any], Tensor]
+    output: Callable[[Any], Tensor] | None
 
     @property
     def steps(self) -> int:
@@ -49,7 +55,10 @@ class Run:
 
     def score(self, x: Tensor) -> Tensor:
         """One number a row, ``[B]``."""
-        return self.output(self.call(x))
+        returned = self.call(x)
+        if self.output is None:
+            return squares_of_last(returned, self.lengths, self.batch_first)
+        return self.output(returned)
 
     def explained(self) -> tuple[Callable[[Tensor], Tensor], Tensor, bool]:
         """What to attribute the score to: a function of a tensor, that tensor, and whether it is batch-first.
@@ -57,28 +66,32 @@ class Run:
         That is the input; of token ids what they become on their way into the first recurrent layer.
 
         Raises:
-            ValueError: the first layer is not given a padded batch.
+            ValueError: the first layer is given no batch.
         """
         if self.x.is_floating_point():
             return self.score, self.x, self.batch_first
         layer, given = self._first_input()
-        if given.dim() != 3:
-            raise ValueError("the first recurrent layer is given no padded batch")
+        packing = Packing.of(given) if isinstance(given, PackedSequence) else None
+        vectors = packing.pad(given.data, False) if packing else given
+        if vectors.dim() != 3:
+            raise ValueError("the first recurrent layer is given no batch")
 
         def score(vectors: Tensor) -> Tensor:
-            with _given(layer, vectors):
+            with _given(layer, like(given, packing.pack(vectors, False)) if packing else vectors):
                 return self.score(self.x)
 
-        return score, given, bool(getattr(layer, "batch_first", False))
+        return score, vectors.detach(), not packing and bool(getattr(layer, "batch_first", False))
 
-    def _first_input(self) -> tuple[Layer, Tensor]:
-        found: list[tuple[Layer, Tensor]] = []
+    def _first_input(self) -> tuple[Layer, Any]:
+        """The recurrent layer that runs first, and what it is given."""
+        found: list[tuple[Layer, Any]] = []
 
-        def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
+        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             assert isinstance(module, Layer)
-            found.append((module, getattr(args[0], "data", args[0]).detach()))
+            found.append((module, args[0] if args else kwargs["input"]))
 
-        hooks = [layer.register_forward_pre_hook(keep) for layer in layers_of(self.model, "look").values()]
+        layers = layers_of(self.model, "look").values()
+        hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in layers]
         try:
             with torch.no_grad():
                 self.call(self.x)
@@ -90,7 +103,7 @@ class Run:
 
 def run_of(
     model: nn.Module,
-    x: Tensor,
+    x: Inputs,
     lengths: Sequence[int] | Tensor | None,
     batch_first: bool | None,
     call: Callable[[Tensor], Any] | None,
@@ -98,9 +111,8 @@ def run_of(
 ) -> Run:
     """The arguments of `look`, checked; an input without a batch becomes one row."""
     first = next(iter(layers_of(model, "look").values()))
-    if not isinstance(x, Tensor):
-        raise TypeError(f"look: x must be a tensor. Got {type(x).__name__}.")
     rows_first = bool(getattr(first, "batch_first", False)) if batch_first is None else batch_first
+    x, called = _sequence(model, x, rows_first)
     dims, came = 3 if x.is_floating_point() else 2, list(x.shape)
     if x.dim() == dims - 1:
         x = x.unsqueeze(0 if rows_first else 1)
@@ -113,16 +125,56 @@ def run_of(
         wanted = f"one for each of {rows} rows, from 0 to {steps} steps, not all 0"
         raise ValueError(f"look: lengths must be {wanted}. Got {ends}.")
     given = {} if ends is None else {"lengths": ends}
-    return Run(
-        model, x.detach(), ends, rows_first, call or (lambda x: model(x, **given)),
-        output or squares_of_last(ends, rows_first),
-    )  # fmt: skip
+    return Run(model, x.detach(), ends, rows_first, call or (lambda x: called(x, **given)), output)
+
+
+def _sequence(model: nn.Module, x: Inputs, batch_first: bool) -> tuple[Tensor, Callable[..., Any]]:
+    """The sequence among what a model is called with, and the call with another one in its place."""
+    if isinstance(x, Tensor):
+        return x, model
+    if isinstance(x, PackedSequence):
+        packing = Packing.of(x)
+        return (
+            packing.pad(x.data, batch_first),
+            lambda other, **more: model(like(x, packing.pack(other, batch_first)), **more),
+        )
+    if not isinstance(x, tuple | list | Mapping):
+        raise TypeError(f"look: x must be a tensor, or inputs with one among them. Got {type(x).__name__}.")
+    inputs: dict[Any, Any] = dict(x) if isinstance(x, Mapping) else dict(enumerate(x))
+    tensors = {place: value for place, value in inputs.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise TypeError("look: x has no tensor in it.")
+    sequence = max(tensors, key=lambda place: tensors[place].dim())  # the first of the most dimensions
+
+    def call(other: Tensor, **more: Any) -> Any:
+        values = {**inputs, sequence: other}
+        if isinstance(x, Mapping):
+            return model(**values, **more) if _accepts(model, **values) else model(values, **more)
+        spread = tuple(values.values())
+        return model(*spread, **more) if _accepts(model, *spread) else model(spread, **more)
+
+    return tensors[sequence], call
+
+
+def _accepts(model: nn.Module, *args: Any, **kwargs: Any) -> bool:
+    """Whether a model takes these as arguments of their own, and not as one."""
+    try:
+        inspect.signature(model.forward).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 @contextmanager
-def _given(layer: Layer, vectors: Tensor) -> Iterator[None]:
+def _given(layer: Layer, new: Any) -> Iterator[None]:
     """The layer is given this and not what it is called with."""
-    hook = layer.register_forward_pre_hook(lambda module, args: (vectors, *args[1:]))
+
+    def replace(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "input": new})
+
+    hook = layer.register_forward_pre_hook(replace, with_kwargs=True)
     try:
         yield
     finally:
@@ -141,24 +193,26 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def squares_of_last(lengths: Sequence[int] | None, batch_first: bool) -> Callable[[Any], Tensor]:
+def squares_of_last(returned: Any, lengths: Sequence[int] | None, batch_first: bool) -> Tensor:
     """The sum of squares of what a model gives for each row, at its last step if it gives steps."""
+    found = _first(returned)
+    if isinstance(found, PackedSequence):
+        (found, ends), batch_first = pad_packed_sequence(found), False
+        lengths = ends.tolist()
+    if found.dim() == 3:
+        found = found if batch_first else found.transpose(0, 1)  # [B, T, O]
+        ends = torch.full((len(found),), found.size(1)) if lengths is None else torch.as_tensor(lengths)
+        found = found[torch.arange(len(found)), (ends - 1).clamp_min(0)]
+    return found.flatten(1).square().sum(1) if found.dim() > 1 else found.square()
 
-    def output(returned: Any) -> Tensor:
-        found = _first_tensor(returned)
-        if found.dim() == 3:
-            found = found if batch_first else found.transpose(0, 1)  # [B, T, O]
-            ends = torch.full((len(found),), found.size(1)) if lengths is None else torch.as_tensor(lengths)
-            found = found[torch.arange(len(found)), (ends - 1).clamp_min(0)]
-        return found.flatten(1).square().sum(1) if found.dim() > 1 else found.square()
 
-    return output
-
-
-def _first_tensor(returned: Any) -> Tensor:
-    while isinstance(returned, tuple | list) and returned:
-        returned = returned[0]
-    if not isinstance(returned, Tensor):
+def _first(returned: Any) -> Tensor | PackedSequence:
+    """The first of several outputs."""
+    while (
+        isinstance(returned, tuple | list | Mapping) and returned and not isinstance(returned, PackedSequence)
+    ):
+        returned = next(iter(returned.values() if isinstance(returned, Mapping) else returned))
+    if not isinstance(returned, Tensor | PackedSequence):
         kind = type(returned).__name__
         raise ValueError(f"look: output must say which number to explain, the model gives a {kind}.")
     return returned
