@@ -9,6 +9,7 @@ EXTRAS = {
     "torch": "torch",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "onnxscript": "onnx",
     **dict.fromkeys(("lightning", "pandas", "pyarrow", "matplotlib", "rich", "typer"), "tasks"),
 }
 

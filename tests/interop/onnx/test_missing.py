@@ -40,3 +40,18 @@ except ImportError as error:
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == message
+
+
+def test_the_exporter_of_whole_modules() -> None:
+    code = """
+import sys
+sys.modules["onnxscript"] = None
+import gatewise, torch
+try:
+    gatewise.export_onnx(torch.nn.Linear(2, 2), "never.onnx", torch.randn(2, 2))
+except ImportError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    needs = "gatewise.export_onnx of a whole module needs onnxscript: pip install 'gatewise[onnx]'"
+    assert run.stdout.strip() == needs

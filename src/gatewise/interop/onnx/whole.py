@@ -6,7 +6,6 @@ import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any, NamedTuple, cast
 from warnings import catch_warnings, simplefilter
 
@@ -18,12 +17,13 @@ from torch.fx.experimental import _config as fx_config
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 from torch.utils import _pytree as pytree
 
+from gatewise.extras import needed_by
 from gatewise.interop.onnx import OnnxError
 from gatewise.interop.onnx.check import compare, run
 from gatewise.nn.layer import Layer
 
-if find_spec("onnxscript") is None:
-    raise ImportError("torch.onnx.export writes whole models with onnxscript: pip install 'gatewise[onnx]'")
+with needed_by("gatewise.export_onnx of a whole module"):
+    import onnxscript  # noqa: F401  # by torch.onnx.export
 
 # Loggers of the exporter, which says what it does not find and what it leaves as it is.
 _TALKING = ("torch.onnx", "onnxscript", "onnx_ir")
