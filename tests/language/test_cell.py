@@ -198,15 +198,15 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "unused-input": ("def f(h, *, a, b: Input): return h + a", "input 'b' is never used"),
     "vector-called-like-a-preactivation": (
         "def f(h, *, a, a_bar: Vector): return a * a_bar",
-        "'a_bar' is the name of what opens the gate 'a'. Rename it",
+        "'a_bar' is reserved for the pre-activation of gate 'a'. Rename it",
     ),
     "state-called-like-a-preactivation": (
         "def f(h, n_bar_x, *, n: Split): return n.x * n.h, n_bar_x",
-        "'n_bar_x' is the name of what opens the gate 'n'. Rename it",
+        "'n_bar_x' is reserved for the pre-activation of gate 'n'. Rename it",
     ),
     "value-called-like-a-preactivation": (
         "def f(h, *, a): a_bar = 2 * a; return a_bar",
-        "it assigns to 'a_bar', the name of what opens a gate. Choose another name",
+        "it assigns to 'a_bar', which is reserved for the pre-activation of gate 'a'. Choose another name",
     ),
     "unused-vector": ("def f(h, *, a, v: Vector): return h + a", "vector 'v' is never used"),
 }

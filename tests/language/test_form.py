@@ -282,7 +282,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (
             "nodes.4",
             {"op": "dropout", "name": "0", "part": "day", "value": 0.5, "args": [0]},
-            "'dropout' cannot be drawn anew each 'day'",
+            "'dropout' cannot be drawn per 'day'",
         ),
         (
             "nodes.4",

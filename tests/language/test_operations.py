@@ -170,13 +170,13 @@ WRONG: dict[str, tuple[str, tuple[str, ...], int, str]] = {
         "h, *, a, norm_gain_0: Vector",
         ("return norm_gain_0 * a",),
         1,
-        "vector 'norm_gain_0' bears a name that layer_norm gives. Rename it",
+        "vector 'norm_gain_0' has a name that is reserved for layer_norm. Rename it",
     ),
     "norm-name-taken-by-a-later-one": (
         "h, *, a, norm_bias_12: Vector",
         ("return norm_bias_12 * layer_norm(a)",),
         1,
-        "vector 'norm_bias_12' bears a name that layer_norm gives",
+        "vector 'norm_bias_12' has a name that is reserved for layer_norm",
     ),
     "norm-eps": ("h, *, a", ("", "return layer_norm(a, eps=-1)"), 3, f"{EPS} -1. Give a small plain number"),
     "norm-eps-nan": ("h, *, a", ("return layer_norm(a, eps=np.nan)",), 2, f"{EPS} nan"),
@@ -197,7 +197,7 @@ WRONG: dict[str, tuple[str, tuple[str, ...], int, str]] = {
         f"zoneout has the rate of type NoneType. {RATE}",
     ),
     "zoneout-compared": ("h, *, a", ("return zoneout(h, a > 0, 0.5)",), 2, "zoneout is given a comparison"),
-    "per": ("h, *, a", ("return dropout(a, 0.5, per='row')",), 2, "anew per 'row'. Use per=\"step\" or per"),
+    "per": ("h, *, a", ("return dropout(a, 0.5, per='row')",), 2, "drawn per 'row'. Use per=\"step\" or per"),
 }
 
 

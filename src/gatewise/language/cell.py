@@ -281,8 +281,9 @@ def _watchable(
     for name, value in local_values.items():
         if isinstance(value, Symbol) and name not in states and value is not symbols.get(name):
             if values.get(name, value._node) is not value._node:
+                gate = next(p.name for p in parameters if name in p.bars)
                 trace.fail(
-                    f"it assigns to {name!r}, the name of what opens a gate",
+                    f"it assigns to {name!r}, which is reserved for the pre-activation of gate {gate!r}",
                     "Choose another name",
                     trace.code.co_firstlineno,
                 )

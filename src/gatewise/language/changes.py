@@ -22,7 +22,7 @@ _remembered = functools.lru_cache(maxsize=256)
 
 @_remembered
 def without_chance(cell: Cell) -> Cell:
-    """The cell outside of training: nothing is dropped, and `zoneout` is what is to be expected of it."""
+    """The cell outside of training: nothing is dropped, and `zoneout` is its expected value."""
 
     def expected(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
         if node.op == "dropout":
@@ -99,13 +99,13 @@ class _Term:
 
 
 def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell:
-    """The cell with the value `name` another one, `new`, for all that read it, where `mask` is above 1/2.
+    """The cell whose value `name` is replaced by `new`, for everything that reads it, where `mask` > 1/2.
 
     The mask is a further gate, fed by the input alone; `given`, if named, is one more, which `new` may read.
     A pre-activation keeps its name, and the edited one is called by the mask and that: ``edit_0_f_bar``.
 
-    A sum takes a product in, unrounded. So where the value is a product, whole sums are chosen in its stead:
-    then nothing is rounded otherwise where nothing is edited.
+    ``a * b + c`` is fused. To keep its rounding where nothing is edited, a product inside of sums is not
+    replaced itself: ``where`` selects between whole sums.
     """
     return _edited(cell, name, _Term(text([new]), new), mask, given)
 
@@ -159,7 +159,7 @@ def of_value(cell: Cell, name: str, function: Callable[[Any], Any]) -> Node:
 
 
 def rebuilt(cell: Cell, change: Callable[[Graph, Node, Sequence[Node]], Node]) -> Cell:
-    """The cell with every operation made anew by `change`, from the node and its new arguments."""
+    """The cell with every operation replaced by ``change(graph, node, new_arguments)``."""
     graph = cell.graph()
     new: dict[Node, Node] = {}
     for node in cell.nodes:

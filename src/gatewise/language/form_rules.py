@@ -111,7 +111,7 @@ def _check_chances(cell: Cell, nodes: Sequence[Node]) -> None:
         if not node.name.isdecimal() or str(int(node.name[:9])) != node.name or node.name in drawn:
             raise FormError(f"nodes: {node.op!r} must have a number of its own. Got {node.name!r}")
         if node.part not in (("step", "sequence") if node.op == "dropout" else ("step",)):
-            raise FormError(f"nodes: {node.op!r} cannot be drawn anew each {node.part!r}")
+            raise FormError(f"nodes: {node.op!r} cannot be drawn per {node.part!r}")
         if not 0 <= node.value < 1:
             raise FormError(f"nodes: {node.op!r} has the rate {node.value!r}, not 0 to less than 1")
         drawn.add(node.name)

@@ -18,8 +18,8 @@ Most operations take the numbers of one unit and give one. Others see more than 
 variance and ``value``. Where ``norm`` has been written out (`changes.written_out`) there is ``mean``, the
 mean of all units of all its arguments, the same number for every unit, and ``still``, its argument with a
 derivative of 0. ``linear_back`` and ``project_back`` are what a gradient has of the products: products with
-the transposed matrices. ``dropout`` and ``zoneout`` choose by chance, draw number ``name``, with the rate
-``value``, anew each ``part`` (a step or a sequence).
+the transposed matrices. ``dropout`` and ``zoneout`` are random: draw number ``name``, with the rate
+``value``, once per ``part`` (a step or a sequence).
 """
 
 from __future__ import annotations

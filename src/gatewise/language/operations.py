@@ -142,22 +142,22 @@ def layer_norm(*v: Symbol, eps: float = 1e-5) -> Symbol | tuple[Symbol, ...]:
 
 
 def dropout(v: Symbol, rate: float, per: str = "step") -> Symbol:
-    """``v / (1 - rate)``, and 0 where chance has it, with probability `rate`.
+    """0 with probability `rate`, else ``v / (1 - rate)``.
 
-    Chance decides for each unit of each row, anew each step or once a sequence (`per`; the latter: Gal &
+    Each unit of each row is drawn by itself, at each step or once per sequence (`per`; the latter: Gal &
     Ghahramani 2016). Outside of training it is `v`.
     """
     trace = _trace_of("dropout", v)
     _fraction(trace, "dropout", rate)
     if per not in ("step", "sequence"):
-        trace.fail(f"dropout is drawn anew per {per!r}", 'Use per="step" or per="sequence"')
+        trace.fail(f"dropout is drawn per {per!r}", 'Use per="step" or per="sequence"')
     return trace.symbol("dropout", v, name=str(trace.number("chance")), part=per, value=float(rate))
 
 
 def zoneout(old: Value, new: Value, rate: float) -> Symbol:
-    """`old` where chance has it, with probability `rate`, else `new`: a kept state (Krueger et al. 2017).
+    """`old` with probability `rate`, else `new`: a kept state (Krueger et al. 2017).
 
-    Chance decides for each unit of each row at each step. Outside of training it is what is to be expected,
+    Each unit of each row is drawn by itself at each step. Outside of training it is the expected value,
     ``rate * old + (1 - rate) * new``.
     """
     trace = _trace_of("zoneout", old, new)

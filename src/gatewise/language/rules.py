@@ -16,11 +16,13 @@ def names_free(states: Iterable[str], parameters: Sequence[Parameter], trace: Tr
     line = trace.code.co_firstlineno
     for p in parameters:
         if p.kind is Kind.VECTOR and names.is_of_norm(p.name):
-            trace.fail(f"vector {p.name!r} bears a name that layer_norm gives", "Rename it", line)
+            trace.fail(f"vector {p.name!r} has a name that is reserved for layer_norm", "Rename it", line)
     declared = {*states, *(p.name for p in parameters)}
     for gate in parameters:
         for name in declared.intersection(gate.bars):
-            trace.fail(f"{name!r} is the name of what opens the gate {gate.name!r}", "Rename it", line)
+            trace.fail(
+                f"{name!r} is reserved for the pre-activation of gate {gate.name!r}", "Rename it", line
+            )
 
 
 def all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trace: Trace) -> None:

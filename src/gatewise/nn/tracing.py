@@ -1,7 +1,10 @@
-"""What `torch.compile` and `torch.export` are told of cells, into whose graphs no tracer can look.
+"""Cells under `torch.compile` and `torch.export`.
 
-Under a tracer cells change in functions that it calls and takes the result of for granted. It takes only
-text from them, by which it then finds the cell: an attribute that it sees, and guards.
+Dynamo cannot trace how one `Cell` is made of another. So functions that it runs as constants do that, and
+return a name; under this name the new cell is an attribute of `_cells`, which Dynamo can read and guard:
+
+    cell = without_chance(cell)                                # outside of Dynamo
+    cell = getattr(_cells, _name_of_prepared(cell, random))    # the same inside
 """
 
 from __future__ import annotations
