@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import pytest
 
 from gatewise.compiler.elementwise import operands
@@ -16,8 +18,13 @@ def graph() -> Graph:
     return Graph()
 
 
-def known_to(found: Schedule, momentary: set[Node], given: set[Node]) -> None:
-    """Walk through the passes and ask for everything that each stores and adds up, as code does."""
+def known_to(
+    found: Schedule, momentary: Mapping[Node, Level], given: set[Node], lost: Collection[Node] = ()
+) -> None:
+    """Walk through the passes and ask for everything that each stores and adds up, as code does.
+
+    `momentary` terms are known in one pass only, `given` ones from the start, leaves that are `lost` never.
+    """
     stored: set[Node] = set(given)
     for phase in found.phases:
         for one in phase.passes:
@@ -27,7 +34,8 @@ def known_to(found: Schedule, momentary: set[Node], given: set[Node]) -> None:
                 if node in stored or node in here:
                     return
                 assert node.op not in PRODUCTS | {"mean"}, f"{node.op} is not known at {level}"
-                assert node not in momentary or level == START, f"{node} is gone at {level}"
+                assert momentary.get(node, level) == level, f"{node} is gone at {level}"
+                assert node not in lost, f"nothing stands for {node}"
                 for operand in operands(node):
                     ask(operand)
 
@@ -39,7 +47,7 @@ def known_to(found: Schedule, momentary: set[Node], given: set[Node]) -> None:
 @examples
 def test_every_pass_of_forward_knows_what_it_needs(example: Example) -> None:
     p = plan(example.cell)
-    known_to(p.forward, {slot.leaf for slot in p.state_slots}, set())
+    known_to(p.forward, {slot.leaf: START for slot in p.state_slots}, set())
     outputs = [node for phase in p.forward.phases for one in phase.passes for node in one.outputs]
     assert set(outputs) == set(p.cell.next_states)
 
@@ -48,7 +56,7 @@ def test_every_pass_of_forward_knows_what_it_needs(example: Example) -> None:
 def test_every_pass_of_backward_knows_what_it_needs(example: Example) -> None:
     p = plan(example.cell)
     given = {*p.cell.next_states, *p.columns, *p.forward.means}
-    known_to(p.backward, set() if p.cell.projects else set(p.seeds), given)
+    known_to(p.backward, p.seeds, given)
     outputs = {node for phase in p.backward.phases for one in phase.passes for node in one.outputs}
     assert outputs == set(p.adjoints.values())
 

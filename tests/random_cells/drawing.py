@@ -176,9 +176,9 @@ def drawn_cells(draw: Callable[..., Any], smooth: bool = False) -> Drawn:
         names: tuple[str, ...] = (f"v{k}",)
         if form == "layer_norm({a}, {b})":
             names = (f"v{k}", f"w{k}")
-        elif a in parameters and draw(st.booleans()):
+        elif a in parameters and form != "{a} ** 0" and draw(st.booleans()):
             names = (a,)  # as `f = sigmoid(f)`
-        operands = [name for name in (a, *picks.values()) if name not in NUMBERS]
+        operands = [name for name in (a, *picks.values()) if name not in NUMBERS and form != "{a} ** 0"]
         body.assign(names, form.format(a=a, **picks), operands)
         readable += [name for name in names if name not in readable]
         assigned += names
