@@ -423,3 +423,64 @@ def test_wrappers_of_models_are_looked_into() -> None:
     x = torch.randn(T, B, I)
     assert torch.equal(averaged(x), replicas(x))
     assert all(isinstance(part.module.rnn, ours.LSTM) for part in (averaged, replicas))
+
+
+def test_a_weight_that_is_only_made_by_forward() -> None:
+    layer, x = DropsWeights(I, H), torch.randn(T, B, I)
+    with torch.no_grad():
+        found = accelerate(copy.deepcopy(layer))(x)
+        assert all(map(torch.allclose, flat(found), flat(layer(x))))
+
+
+def test_a_method_that_somebody_kept() -> None:
+    layer, x = nn.LSTM(I, H), torch.randn(T, B, I)
+    before = layer.forward
+    kept = accelerate(layer).forward
+    torch.testing.assert_close(kept(x)[0], before(x)[0])
+    accelerate.undo(layer)
+    assert torch.equal(kept(x)[0], layer(x)[0])
+
+
+class Tagged(nn.GRU):
+    """A class that is not subclassed without a word."""
+
+    def __init_subclass__(cls, tag: str) -> None:
+        pass
+
+
+def test_a_class_that_refuses_to_be_subclassed() -> None:
+    (row,) = accelerate.report(accelerate(Tagged(I, H))).rows
+    assert row.runs_in == "torch"
+    assert row.why.startswith("its class Tagged cannot be subclassed: ")
+    assert "'tag'" in row.why
+
+
+class Sums(nn.GRU):
+    """A subclass that computes by itself."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        return input.sum(-1), hx
+
+
+class Halves(Sums):
+    """A subclass of it that calls it."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        return super().forward(input / 2, hx)
+
+
+class Helped(nn.GRU):
+    """A subclass whose forward calls another method, which calls torch's forward."""
+
+    @torch.no_grad()
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        return self.helper(input, hx)
+
+    def helper(self, input: Any, hx: Any) -> Any:
+        return super().forward(input, hx)
+
+
+def test_whether_a_subclass_reaches_the_forward_of_torch() -> None:
+    assert [row.runs_in for row in accelerate.report(accelerate(Helped(I, H))).rows] == ["gatewise"]
+    (row,) = accelerate.report(accelerate(Halves(I, H))).rows
+    assert (row.runs_in, row.why[:19]) == ("torch", "a subclass, Halves,")

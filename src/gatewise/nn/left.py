@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from inspect import unwrap
 from types import CodeType
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.nn.layer import Layer
-from gatewise.nn.swapped import kind_of, swapped_class
+from gatewise.nn.swapped import class_for, kind_of, swapped_class
 
 _COMPILED = (torch.float32, torch.float64)
 _SPEAKING = re.compile("lstm|gru|rnn|recurrent", re.IGNORECASE)
@@ -80,7 +80,7 @@ def why_left(module: nn.Module) -> str:
         return f"a subclass, {type(module).__name__}, whose own forward does not call super().forward"
     if clash := sorted(_names_of_its_own(module, kind) & _names_of_ours(kind)):
         return f"its own {', '.join(clash)} would come in the way of gatewise's forward"
-    return _why_not_compiled(_weights(module))
+    return _why_not_subclassed(module) or _why_not_compiled(_weights(module))
 
 
 def _why_not_torchs(module: nn.Module) -> str:
@@ -94,12 +94,23 @@ def _why_not_torchs(module: nn.Module) -> str:
     return "recurrent by its name, but no module of torch: gatewise.cell compiles equations"
 
 
+def _why_not_subclassed(module: nn.Module) -> str:
+    try:
+        class_for(module)
+    except TypeError as error:
+        return f"its class {type(module).__name__} cannot be subclassed: {error}"
+    return ""
+
+
 def _reaches(theirs: type, kind: type) -> bool:
     """Whether a subclass leaves `forward` to torch's class, or calls it by ``super()``."""
     own = [vars(base) for base in theirs.__mro__[: theirs.__mro__.index(kind)]]
-    if not any("forward" in names for names in own):
-        return True
-    functions = [unwrap(value) for names in own for value in names.values() if callable(value)]
+    return all(_calls_super(own[k:]) for k, names in enumerate(own) if "forward" in names)
+
+
+def _calls_super(namespaces: Sequence[Mapping[str, object]]) -> bool:
+    """Whether a function of classes, given by what they define, calls ``super().forward``."""
+    functions = [unwrap(value) for names in namespaces for value in names.values() if callable(value)]
     return any({"super", "forward"} <= _mentioned(getattr(f, "__code__", None)) for f in functions)
 
 
@@ -124,13 +135,13 @@ def _names_of_ours(kind: type[nn.Module]) -> set[str]:
 
 def _weights(module: nn.Module) -> list[Tensor]:
     step = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
-    weights = [getattr(module, name) for name in getattr(module, "_flat_weights_names", step)]
+    weights = [getattr(module, name, None) for name in getattr(module, "_flat_weights_names", step)]
     return [weight for weight in weights if weight is not None]
 
 
 def _why_not_compiled(weights: list[Tensor]) -> str:
     devices = {str(weight.device) for weight in weights}
-    if devices != {"cpu"}:
+    if devices - {"cpu"}:
         return f"its weights lie on {', '.join(sorted(devices))}; the CPU is what is compiled for"
     types = {weight.dtype for weight in weights}
     if len(types) > 1 or not types <= set(_COMPILED):

@@ -41,9 +41,11 @@ class Swapped:
     stands_for: ClassVar[type[nn.Module]]
     """The class that the module had before."""
 
-    def forward(self, *given: Any, **named: Any) -> Any:
+    def forward(self, input: Any, hx: Any = None, *more: Any, **named: Any) -> Any:
         """gatewise's forward."""
-        return super().forward(*given, **named)  # type: ignore[misc]  # of the next class
+        if not isinstance(self, Swapped):  # a method that somebody kept, of a module that was swapped back
+            return type(self).forward(self, input, hx, *more, **named)
+        return super().forward(input, hx, *more, **named)  # type: ignore[misc]  # of the next class
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "qconfig":  # given to every module, with no word of whether this one was meant
@@ -92,9 +94,24 @@ def kind_of(theirs: type) -> type[nn.Module] | None:
     return next((base for base in theirs.__mro__ if base in OURS), None)
 
 
+def class_for(module: nn.Module) -> type[nn.Module]:
+    """The class of `module` when it is swapped.
+
+    A class that `torch.nn.utils.parametrize` put on top of another one, which it expects to find there, stays
+    on top.
+
+    Raises:
+        TypeError: the class refuses to be subclassed.
+    """
+    theirs = type(module)
+    if not is_parametrized(module):
+        return swapped_class(theirs)
+    return _on_top_of(tuple(map(swapped_class, theirs.__bases__)), theirs)
+
+
 def swap(module: nn.Module) -> None:
     """Let gatewise compute what a recurrent module of torch computes."""
-    module.__class__ = _of_parametrized(module, swapped_class)
+    module.__class__ = class_for(module)
 
 
 def swap_back(module: nn.Module) -> None:
@@ -103,14 +120,6 @@ def swap_back(module: nn.Module) -> None:
     module.__class__ = _restored(type(module))
     for name in ("_in_thread", "_edits"):  # left by those who watched
         vars(module).pop(name, None)
-
-
-def _of_parametrized(module: nn.Module, of: Any) -> Any:
-    """`of` the class of a module; where `torch.nn.utils.parametrize` put one on top of it, below that."""
-    theirs = type(module)
-    if not is_parametrized(module):
-        return of(theirs)
-    return _on_top_of(tuple(map(of, theirs.__bases__)), theirs)
 
 
 def _restored(swapped: type) -> type:
@@ -132,7 +141,11 @@ _made: dict[type, type[nn.Module]] = {}
 
 
 def swapped_class(theirs: type[nn.Module]) -> type[nn.Module]:
-    """The class, of the same name, of modules of class `theirs` that are accelerated."""
+    """The class, of the same name, of modules of class `theirs` that are accelerated.
+
+    Raises:
+        TypeError: `theirs` refuses to be subclassed.
+    """
     if theirs not in _made:
         _made[theirs] = _swapped_class(theirs)
     return _made[theirs]
