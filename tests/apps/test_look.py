@@ -137,11 +137,13 @@ def test_what_cannot_be_shown_is_said_in_one_sentence_and_nothing_is_written(
     np.savez(tmp_path / "long.npz", x=np.zeros((4, 1, 3)), lengths=np.array([5]))
     (tmp_path / "words.csv").write_text("a,b,c\n1,x,2\n")
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    gatewise.save(torch.nn.Sequential(torch.nn.Tanh()), tmp_path / "whole.safetensors")
     before = sorted(tmp_path.iterdir())
     good = tmp_path / "wide.npy"
     cases: list[tuple[list[Path | str], str]] = [
         ([tmp_path / "none.safetensors", "--on", good], "MODEL: there is no file "),
         ([tmp_path / "broken.safetensors", "--on", good], "the file is damaged or is no safetensors file"),
+        ([tmp_path / "whole.safetensors", "--on", good], "whole.safetensors holds a whole module; "),
         ([layers], "--on must name what they read: "),
         ([layers, "--on", tmp_path / "x.txt"], "--on must be of .npy, .npz, .csv. Got "),
         ([layers, "--on", tmp_path / "x.npy"], "--on: there is no file "),

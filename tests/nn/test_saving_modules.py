@@ -241,6 +241,12 @@ def test_what_a_file_cannot_hold_is_named(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_model_without_memory_is_not_filled(tmp_path: Path) -> None:
+    gatewise.save(nn.Linear(2, 2), tmp_path / "model.safetensors")
+    with pytest.raises(ModelFileError, match="on the meta device"):
+        gatewise.load(tmp_path / "model.safetensors", into=nn.Linear(2, 2, device="meta"))
+
+
 def test_nothing_of_a_file_is_looked_up(tmp_path: Path) -> None:
     """The name of a class in a file is one of a table; whatever else is refused, though torch has it."""
     path = tmp_path / "model.safetensors"
@@ -357,5 +363,8 @@ def test_damaged_tensors(tmp_path: Path) -> None:
         write_model(path, MODULE, found, changed)
         with pytest.raises(ModelFileError):
             gatewise.load(path)
+    write_model(path, MODULE, found | {"shared": {"more": "0.weight"}}, tensors)
+    with pytest.raises(ModelFileError, match="more: the file has this tensor"):
+        gatewise.load(path)
     write_model(path, MODULE, found, tensors)
     assert read_model(path, MODULE).tensors["2.0.num_batches_tracked"].shape == ()

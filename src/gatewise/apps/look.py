@@ -101,6 +101,11 @@ def _layers(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     from gatewise.apps.look_data import read_arrays
 
     module = gatewise.load(file)
+    if not isinstance(module, gatewise.nn.Recurrent):
+        raise LookError(
+            f"expected a forecaster or recurrent layers. {file} holds a whole module; "
+            "gatewise.look(model, x, page) shows it from Python."
+        )
     if on is None or reading:
         option = f"--{next(iter(reading), '')}".replace("_", "-")
         wrong = f"{option} is for forecasters" if reading else "--on must name what they read"

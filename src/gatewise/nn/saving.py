@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gatewise.language.form_reading import FormError
-from gatewise.nn import kinds, structure
+from gatewise.nn import filling, kinds, structure
 from gatewise.nn.recurrent import Recurrent
 from gatewise.nn.structure import Held, Part, Structure
 from gatewise.runtime.layers_file import MODULE, TYPES, StoredLayers, described, stored_layers
@@ -128,8 +128,8 @@ def _made(found: Structure, tensors: Tensors) -> nn.Module:
             f"{own[0]}{more} is not among the modules that a file can hold, torch's common ones and "
             "recurrent layers. Make the model, and fill it with gatewise.load(path, into=model)"
         )
-    modules = structure.made(found)
-    for name, places in structure.held_by(found, modules, tensors).items():
+    modules = filling.made(found)
+    for name, places in filling.held_by(found, modules, tensors).items():
         tensor = torch.from_numpy(tensors[name])
         _check_kind(name, tensor, places, exact=False)
         if any(held.is_parameter for held in places):
@@ -142,8 +142,8 @@ def _made(found: Structure, tensors: Tensors) -> nn.Module:
 
 def _filled(found: Structure, tensors: Tensors, model: _Model) -> _Model:
     """A model with the numbers of a file."""
-    modules = structure.corresponding(found, model)
-    places = structure.held_by(found, modules, tensors)
+    modules = filling.corresponding(found, model)
+    places = filling.held_by(found, modules, tensors)
     for name, some in sorted(places.items()):
         _check_kind(name, torch.from_numpy(tensors[name]), some, exact=True)
     with torch.no_grad():
@@ -156,6 +156,8 @@ def _filled(found: Structure, tensors: Tensors, model: _Model) -> _Model:
 def _check_kind(name: str, tensor: Tensor, places: list[Held], exact: bool) -> None:
     """Refuse numbers of another type; among floating-point ones a module that is made takes any."""
     for held in places:
+        if exact and held.tensor.is_meta:
+            raise FormError(f"{name} is on the meta device, where there are no numbers to fill")
         both = tensor.is_floating_point() and held.tensor.is_floating_point()
         if tensor.dtype != held.tensor.dtype and (exact or not both):
             raise FormError(f"{name} must be {held.tensor.dtype}. Got {tensor.dtype}")
