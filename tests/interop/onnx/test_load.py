@@ -127,6 +127,44 @@ def test_what_torch_exports(kind: str, options: dict[str, Any], tmp_path: Path) 
         torch.testing.assert_close(mine(words), theirs(words), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("operator", ["RNN", "GRU", "LSTM"])
+def test_half_precision(operator: str, tmp_path: Path) -> None:
+    def halves(*shape: int) -> Any:
+        return (some(*shape) / 2).astype("float16")
+
+    G = {"RNN": 1, "GRU": 3, "LSTM": 4}[operator]
+    held = {
+        "k": halves(5, I, 3),
+        "W": halves(2, G * H, 5),
+        "R": halves(2, G * H, H),
+        "b": halves(2, 2 * G * H),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"], pads=[1, 1]),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[2, 0, 1]),
+        helper.make_node(operator, ["t", "W", "R", "b"], ["y"], hidden_size=H, direction="bidirectional"),
+        helper.make_node("LayerNormalization", ["y", "scale"], ["z"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "halves",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT16, ["B", I, "T"])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT16, ["T", 2, "B", H])],
+        [numpy_helper.from_array(array, name) for name, array in (held | {"scale": halves(H)}).items()],
+    )
+    made, x = (
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        halves(B, I, T),
+    )
+    module = import_onnx(saved(made, tmp_path))
+    (expected,) = by_onnx_runtime(made, {"x": x})
+    found = module(torch.from_numpy(x))
+    assert found.dtype is torch.float16
+    np.testing.assert_allclose(found.detach().float(), expected.astype("float32"), rtol=5e-3, atol=5e-3)
+    found.float().sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
 def test_the_number_of_inputs(tmp_path: Path) -> None:
     module = import_onnx(saved(tagger(), tmp_path))
     with pytest.raises(TypeError, match=r"expected 1 inputs: x\. Got 2\."):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -105,3 +106,9 @@ def test_every_case_of_the_operators_that_are_served(tmp_path: Path) -> None:
     assert len(found) > 800
     elsewhere = {operator for operator, *_ in (*CASES, *BY_RUNTIME)} | RANDOM
     assert set(OPERATORS) <= {operator for operator, _ in found} | elsewhere
+
+
+def test_the_page_names_every_operator() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "interop.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", page))
+    assert {operator.removeprefix("com.microsoft.") for operator in OPERATORS} - named == set()

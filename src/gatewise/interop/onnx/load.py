@@ -77,13 +77,13 @@ def import_onnx(path: str | os.PathLike[str]) -> OnnxModule:
 
     Nodes RNN, GRU and LSTM are served with every attribute of the standard: directions, both layouts,
     activations, clipping, peepholes, `sequence_lens`, and so on. Their weights must be constants of the file,
-    and are parameters of the module, ready to be trained further. Around them may stand the operators in
-    `gatewise.interop.onnx.operators`, and `Scan`, which runs step by step in torch.
+    or computed from constants, and are parameters of the module, ready to be trained further. Around them may
+    stand the operators in `gatewise.interop.onnx.operators`, and If, Loop and Scan, which run in torch.
 
     Nothing in the file is executed, and none of it is believed.
 
     Raises:
-        OnnxError: the file is damaged, or has a node that is not served; the message names it.
+        OnnxError: the file is damaged, or has what is not served; the message names all of it.
         FileNotFoundError: there is no such file.
         ImportError: onnx is missing.
 
