@@ -3,7 +3,7 @@
 Run: python examples/own_cell.py
 
 The squared error falls from 0.33, the variance of the numbers, to below 0.01: the cell has learned to write
-at the mark and to keep what it wrote. Its forget gate must start open: with ``forget_bias=4.0`` a memory lasts
+at the mark and to keep what it wrote. Its forget gate must start open: with ``forget_bias=4.0`` memories last
 some 50 steps before any training; without it, memory and gradient are gone before the sequence ends.
 """
 
@@ -32,7 +32,7 @@ def sequences(steps, rows):
 
 
 def main(steps=1001):
-    """Train for a few seconds, print the error as it falls and what the forget gate does; return the error."""
+    """Train for some seconds, print the error as it falls and what the forget gate does; return the error."""
     torch.manual_seed(0)
     layer = gatewise.nn.Recurrent(keeper, 2, 16, forget_bias=4.0)
     read = torch.nn.Linear(16, 1)

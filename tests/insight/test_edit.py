@@ -97,3 +97,8 @@ def test_layers_are_edited_by_name_in_the_order_of_time(kind: str, call: str) ->
     expected = torch.autograd.grad(output, tensors, by, materialize_grads=True, allow_unused=True)
     for mine, theirs in zip(torch.autograd.grad(found, tensors, by), expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10)
+
+
+def test_an_edit_says_what_it_edits() -> None:
+    with pytest.raises(TypeError, match="edit: say which value is to be what"):
+        gatewise.edit(layer_of(cells.gru), "l0", units=[1])

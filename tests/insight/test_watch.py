@@ -207,6 +207,8 @@ def test_kernels_record_only_what_somebody_wants() -> None:
     with gatewise.watch(layer, ["f"], grad=True):
         assert list(layer._names_to_record) == []
     assert list(layer._names_to_record) == []
+    with gatewise.watch(layer, "f_bar"):
+        assert list(layer._names_to_record) == ["f_bar"]
 
 
 @pytest.mark.parametrize("cell", [cells.rnn, cells.lstm, cells.gru], ids=lambda c: c.name)

@@ -337,3 +337,7 @@ def test_a_profiler_that_is_running_goes_on_after_a_definition() -> None:
         assert sys.getprofile() is profile
     finally:
         sys.setprofile(before)
+
+
+def test_a_notebook_shows_the_equations() -> None:
+    assert cells.rnn._repr_latex_() == f"$$\n{cells.rnn.latex()}\n$$"

@@ -191,3 +191,12 @@ def test_an_unknown_nonlinearity(deed: Deed) -> None:
 def test_a_projection_of_a_cell_that_computes_with_its_output() -> None:
     with pytest.raises(ValueError, match=r"proj_size must be 0 for cell 'gru': .* output 'h'.* Got 2\."):
         ours.Recurrent(cells.gru, 3, 4, proj_size=2)
+
+
+@pytest.mark.parametrize("make", [ours.Recurrent, ours.Step])
+@pytest.mark.parametrize("cell", ["lstm", lambda h, *, a: a, ours.LSTM])
+def test_a_cell_is_asked_for(make: Any, cell: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"cell must be a gatewise\.Cell\. Got (str|function|type)\. Put @gatewise\.cell on"
+    ):
+        make(cell, 3, 4)

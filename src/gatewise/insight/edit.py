@@ -63,7 +63,7 @@ def edit(
         new: the same for values that have the name of another argument: ``{"steps": 1.0}``.
 
     Raises:
-        TypeError: `model` is no module, or a new value none of these.
+        TypeError: `model` is no module, no value is given, or a new value is none of these.
         ValueError: there is no such layer, value or unit; the layer is a single step; the value is projected;
             values have another shape or are infinite. When it is called: there is no such step or row, or
             values were given for another number of them.
@@ -81,7 +81,9 @@ def edit(
         >>> bool((seen["l0"].f[5:9] == 1).all()), torch.equal(output[:5], layer(x)[0][:5])
         (True, True)
     """
-    found = _found(model, where)
+    found, values = _found(model, where), {**(new or {}), **names}
+    if not values:
+        raise TypeError("edit: say which value is to be what, f=1.0, say.")
     paths = {module: path for path, module in model.named_modules()}
     model = _copied(model)
     for module, layers in found.items():
@@ -89,7 +91,7 @@ def edit(
         assert isinstance(own, Recurrent)
         for layer in layers:
             who = full_name(paths[module], layer)
-            for name, value in {**(new or {}), **names}.items():
+            for name, value in values.items():
                 changed = once_more(own, layer, who, name, value, units, steps, rows)
                 own._edits = {**own._edits, layer: changed}
     return model

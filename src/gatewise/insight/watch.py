@@ -136,7 +136,7 @@ class Seen(Mapping[str, Values]):
 @contextmanager
 def watch(
     model: nn.Module,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     layers: str | Sequence[str] | None = None,
     units: Which | None = None,
     steps: Which | None = None,
@@ -176,7 +176,7 @@ def watch(
         (['l0'], ('f', 'c'), torch.Size([5, 2, 8]))
     """
     found = layers_of(model, "watch")
-    chosen = _Chosen(names, _listed(layers), units, steps, device, dtype, grad)
+    chosen = _Chosen(_listed(names), _listed(layers), units, steps, device, dtype, grad)
     _all_known(found, chosen)
     seen = Seen()
     with ExitStack() as stack:
@@ -261,8 +261,8 @@ def _all_known(found: Mapping[str, Layer], chosen: _Chosen) -> None:
             raise ValueError(f"watch: no layer has a value {name!r}. There are {', '.join(values)}.")
 
 
-def _listed(layers: str | Sequence[str] | None) -> Sequence[str] | None:
-    return [layers] if isinstance(layers, str) else layers
+def _listed(names: str | Sequence[str] | None) -> Sequence[str] | None:
+    return [names] if isinstance(names, str) else names
 
 
 def _nothing_to_watch(model: nn.Module) -> str:

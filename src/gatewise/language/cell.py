@@ -124,6 +124,10 @@ class Cell:
         """The equations as a LaTeX ``aligned`` environment."""
         return latex(self)
 
+    def _repr_latex_(self) -> str:
+        """What a notebook shows."""
+        return f"$$\n{self.latex()}\n$$"
+
     def __str__(self) -> str:
         return plain(self)
 

@@ -26,13 +26,13 @@ class Row:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The recurrent modules of a model; prints as a table."""
 
     rows: tuple[Row, ...]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if not self.rows:
             return "The model has no recurrent modules."
         lines = [("module", "layer", "runs in", "why")]

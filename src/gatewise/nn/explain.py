@@ -18,7 +18,7 @@ from gatewise.nn.theirs import Theirs
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """What `explain` found, layer by layer; prints as a table with remarks and advice below it."""
 
@@ -31,7 +31,7 @@ class Explanation:
         known = ", ".join(layer.name for layer in self.layers) or "none"
         raise KeyError(f"no layer {name!r} was explained. Explained: {known}")
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if not self.layers:
             return "The model has no recurrent layers."
         below = _below(self.layers)

@@ -81,6 +81,9 @@ class Layer(nn.Module):
 
     def __init__(self, cell: Cell, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> None:
         super().__init__()
+        if not isinstance(cell, Cell):
+            kind = type(cell).__name__
+            raise TypeError(f"cell must be a gatewise.Cell. Got {kind}. Put @gatewise.cell on a function.")
         self.cell = cell
         self.input_size = input_size
         self.hidden_size = hidden_size
