@@ -130,7 +130,7 @@ class CompiledCell:
 
     def _of_cell(self, name: str, writer: ModuleType) -> Program:
         cell = self.plan.cell
-        watched = " ".join(f"{value}={text([node])}" for value, node in cell.values.items())
+        watched = f"{' '.join(cell.values)} {text(cell.values.values())}"
         write = partial(writer.write, self.plan, self.number, self.width, self._registers)
         return self._make(name, f"{cell.signature()} {watched}", writer.arguments(self.plan), write)
 
