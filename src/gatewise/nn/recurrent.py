@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.language import Cell
 from gatewise.language.names import initial
-from gatewise.nn import checks, starting
+from gatewise.nn import checks, starting, tracing
 from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.layer import Hidden, Layer
 from gatewise.nn.packed import Packing, like
@@ -366,7 +366,7 @@ class Recurrent(Layer):
 
     def _scan(self, walks: list[Walk]) -> list[Scanned]:
         """The directions of a layer."""
-        if self.checkpoint and not torch.compiler.is_exporting():  # a program has any number of steps
+        if self.checkpoint and not tracing.is_exporting():  # a program has any number of steps
             return [scan_in_segments(self.checkpoint, walk) for walk in walks]
         if any(walk.cell is not walks[0].cell for walk in walks):
             return [scan_together([walk])[0] for walk in walks]

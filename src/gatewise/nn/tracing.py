@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
+import torch
+
 from gatewise.language import Cell, changes
 from gatewise.language.form import from_form, to_form
 
@@ -26,6 +28,11 @@ def constant(function: _Function) -> _Function:
     # As torch.compiler.assume_constant_result does, which would import the tracer: more than a second.
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def is_exporting() -> bool:
+    """Whether `torch.export` is at work, which torch says from 2.7 on."""
+    return bool(getattr(torch.compiler, "is_exporting", bool)())
 
 
 class _Cells:

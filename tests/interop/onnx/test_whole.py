@@ -88,6 +88,16 @@ def test_random_stacks(model: nn.Module, seed: int, tmp_path_factory: pytest.Tem
     agree(path, model, *(torch.randn(*sizes, 3) for sizes in ((1, 1), (7, 4), (2, 5))))
 
 
+def test_recurrent_modules_of_torch_are_native_nodes(tmp_path: Path) -> None:
+    path, x = tmp_path / "model.onnx", torch.randn(5, 2, 3)
+    model = nn.Sequential(nn.LSTM(3, 4, 2), Output(), nn.RNN(4, 4, nonlinearity="relu"), Output())
+    export_onnx(model, path, x)
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert [operator for operator in operators if operator in ("LSTM", "RNN")] == ["LSTM", "LSTM", "RNN"]
+    assert [type(layer) for layer in model[::2]] == [nn.LSTM, nn.RNN]
+    agree(path, model, torch.randn(9, 3, 3))
+
+
 def test_states_names_and_axes(tmp_path: Path) -> None:
     path, inputs = tmp_path / "model.onnx", (torch.randn(5, 2, 3), torch.zeros(1, 2, 4))
     gru = gatewise.nn.GRU(3, 4)

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from gatewise.extras import needed_by
 from gatewise.interop.onnx import OnnxError
 from gatewise.interop.onnx.check import compare, run
+from gatewise.nn.accelerate import accelerate
 from gatewise.nn.layer import Layer
 
 with needed_by("gatewise.export_onnx of a whole module"):
@@ -51,7 +52,9 @@ def whole_model(request: Request) -> bytes:
             layer.refuse_edits("export_onnx")
     module = copy.deepcopy(request.module).cpu().eval()
     inputs = pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().cpu(), request.inputs)
-    proto = _exported(request._replace(module=module, inputs=inputs))
+    # torch's recurrent modules as ours: the exporter writes some of them step by step.
+    proto = _exported(request._replace(module=accelerate(module), inputs=inputs))
+    accelerate.undo(module)
     model: bytes = proto.SerializeToString()
     _check(model, proto, module, inputs)
     return model
