@@ -18,10 +18,13 @@ from typing import Any
 import cloudpickle
 import joblib
 import pytest
+from hypothesis import given, reject, settings
 
 from gatewise import Cell, cell, cells, sigmoid, tanh
 from gatewise.language.form import from_form, same, to_form
+from gatewise.language.form_reading import FormError
 from gatewise.language.pickling import restored
+from tests.language.generated import random_cells
 
 SHIPPED = [found for found in vars(cells).values() if isinstance(found, Cell)]
 
@@ -84,6 +87,19 @@ def test_one_cell_is_loaded_once() -> None:
 def test_the_same_cell_gives_the_same_pickle() -> None:
     assert pickle.dumps(in_a_closure(0.3)) == pickle.dumps(in_a_closure(0.3))
     assert joblib.hash(in_a_closure(0.3)) == joblib.hash(in_a_closure(0.3)) != joblib.hash(in_a_closure(0.4))
+
+
+@settings(max_examples=100, deadline=None)
+@given(random_cells(more=("mean", "norm", "linear", "dropout", "zoneout")))
+def test_any_cell_of_the_language_comes_back(drawn: Cell) -> None:
+    try:
+        to_form(drawn)
+    except FormError:
+        reject()
+    back = pickle.loads(pickle.dumps(drawn))
+    assert json.dumps(to_form(back)) == json.dumps(to_form(drawn))
+    assert back.signature() == drawn.signature()
+    assert pickle.dumps(back) == pickle.dumps(drawn)
 
 
 def test_zeros_of_another_sign_are_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
