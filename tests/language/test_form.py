@@ -185,12 +185,30 @@ def rnn_of(nodes: list[Any], **more: Any) -> dict[str, Any]:
 
 def test_a_form_at_the_limits_is_a_cell_that_can_be_used() -> None:
     most = MOST_NODES - 2
-    deep = [{"op": "tanh" if place % 2 else "neg", "args": [place]} for place in range(most)]
+    cycle = ("neg", "tanh", "neg", "relu", "neg", "abs", "neg", "relu")
+    deep = [{"op": cycle[place % 8], "args": [place]} for place in range(most)]
     form = rnn_of([{"op": "gate", "name": "a", "part": ""}, *deep, {"op": "state", "name": "h"}])
     back = from_form(form)
-    assert str(back).count("tanh(") == back.latex().count("tanh(") == most // 2
+    assert str(back).count("tanh(") == back.latex().count("tanh(") == -(-most // 8)
     shared = from_form(rnn_of(chain(MOST_NODES)))  # 2**4094 terms when written out
     assert_same(from_form(through_json(to_form(shared))), shared)
+
+
+LONG: dict[str, list[dict[str, Any]]] = {
+    "linear": [{"op": "linear", "name": str(place), "args": [place]} for place in range(205)],
+    "norm": [{"op": "norm", "name": "0", "value": 0.1, "args": [place]} for place in range(64)],
+    "dropout": [
+        {"op": "dropout", "name": str(place), "part": "step", "value": 0.1, "args": [place]}
+        for place in range(300)
+    ],
+    "exp": [{"op": "exp", "args": [place]} for place in range(3000)],
+}
+
+
+@pytest.mark.parametrize("inner", LONG.values(), ids=LONG)
+def test_what_takes_long_to_compile_is_refused(inner: list[dict[str, Any]]) -> None:
+    form = rnn_of([{"op": "gate", "name": "a", "part": ""}, *inner, {"op": "state", "name": "h"}])
+    assert refusal(form).startswith("nodes: would take long to compile, some ")
 
 
 def test_a_form_of_the_first_version_is_read() -> None:

@@ -11,6 +11,16 @@ from gatewise.language.form_reading import FormError
 from gatewise.language.graph import CHANCES, COMPARISONS, Node, topological
 from gatewise.language.parameters import Leaf
 
+# What a node adds to the time that a kernel takes to compile, in thousandths of a second, as measured.
+_COSTS = {
+    **dict.fromkeys(("linear", "project"), 80),
+    **dict.fromkeys(CHANCES, 50),
+    **dict.fromkeys(("gate", "state"), 40),
+    **dict.fromkeys(("exp", "log", "sqrt", "tanh", "sigmoid", "softplus", "div"), 6),
+}
+_COST_OF_ANOTHER, _COST_OF_TWO_NORMS = 2, 5
+MOST_COST = 12_000
+
 
 def leaves(states: Iterable[str], parameters: Iterable[Parameter]) -> dict[Leaf, str]:
     """Every leaf that is declared, as its operation, name and part, and the name of its value or nothing."""
@@ -37,6 +47,7 @@ def check(cell: Cell, nodes: Sequence[Node]) -> None:
     _check_products(cell, nodes)
     _check_norms(nodes)
     _check_chances(cell, nodes)
+    _check_cost(nodes)
 
 
 def _check_names(cell: Cell) -> None:
@@ -118,3 +129,14 @@ def _check_chances(cell: Cell, nodes: Sequence[Node]) -> None:
     output = cell.leaf("state", cell.states[0])
     if cell.seen is not output and (cell.seen.op != "dropout" or cell.seen.args != (output,)):
         raise FormError(f"seen: gates see the state {output.name!r}, or a dropout of it")
+
+
+def _check_cost(nodes: Sequence[Node]) -> None:
+    """Refuse what takes long to compile. Sums and products are computed again in the passes of each norm."""
+    norms = sum(node.op in ("norm", "mean") for node in nodes)
+    costs = [_COSTS.get(node.op, _COST_OF_ANOTHER) for node in nodes]
+    again = sum(cost for cost in costs if cost == _COST_OF_ANOTHER)
+    cost = sum(costs) + norms * again + norms**2 * _COST_OF_TWO_NORMS
+    if cost > MOST_COST:
+        most = f"more than {MOST_COST // 1000} s"
+        raise FormError(f"nodes: would take long to compile, some {cost / 1000:.0f} s, {most}")
