@@ -23,7 +23,8 @@ def test_docstrings(name: str) -> None:
     assert (failed, attempted > 0) == (0, True)
 
 
-def test_the_page_on_layers() -> None:
-    page = Path(__file__).parents[2] / "docs" / "layers.md"
+@pytest.mark.parametrize("name", ["layers.md", "accelerate.md"])
+def test_pages(name: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / name
     failed, attempted = doctest.testfile(str(page), module_relative=False)
     assert (failed, attempted > 0) == (0, True)

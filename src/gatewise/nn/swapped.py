@@ -65,6 +65,11 @@ class Swapped:
         """What `torch.jit.script` compiles, and puts in the place of the module: torch's module."""
         assert isinstance(self, Layer)
         self.refuse_edits("torch.jit.script")
+        warnings.warn(
+            f"torch.jit.script compiles torch's {type(self).__name__} and leaves it in the model. Call "
+            "gatewise.accelerate(model) again if the model is to be used besides.",
+            stacklevel=2,
+        )
         swap_back(self)
         return self
 
