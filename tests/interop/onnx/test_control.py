@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,13 @@ def test_a_layer_in_a_loop_in_a_branch(tmp_path: Path) -> None:
         module = agrees(made(whole), tmp_path, x=some(T, B, I), h0=some(1, B, H), count=np.array(count))
     module(*map(torch.from_numpy, (some(T, B, I), some(1, B, H))), torch.tensor(2)).sum().backward()
     assert all(p.grad is not None for p in module.parameters())
+
+
+def test_it_is_copied_and_pickled(tmp_path: Path) -> None:
+    module, x = import_onnx(saved(branching(), tmp_path)), torch.from_numpy(some(T, B, I))
+    for again in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(again(x), module(x))
+        assert len(list(again.parameters())) == 2
 
 
 def test_inputs_by_name(tmp_path: Path) -> None:

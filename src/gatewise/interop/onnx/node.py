@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -42,6 +42,11 @@ class Node:
     def graphs(self) -> list[GraphProto]:
         """The graphs inside it."""
         return [value for value in self.attributes.values() if isinstance(value, GraphProto)]
+
+    def without_graphs(self) -> Node:
+        """The node when the graphs inside it have been read."""
+        kept = {name: value for name, value in self.attributes.items() if not isinstance(value, GraphProto)}
+        return replace(self, attributes=kept)
 
     def knows(self, names: Collection[str]) -> None:
         """Refuse attributes beside these: what they ask for would be left undone in silence."""

@@ -65,7 +65,7 @@ class Program(Body):
         inputs = inputs_of(node) if isinstance(module, RecurrentNode) else (*node.inputs, *outside)
         name = self._free(node.name or node.outputs[0])
         self.add_module(name, module)
-        return Call(node, inputs, name)
+        return Call(node.without_graphs(), inputs, name)
 
     def _free(self, name: str) -> str:
         """The nearest name to `name` that an attribute may have."""
