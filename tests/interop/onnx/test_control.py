@@ -179,6 +179,43 @@ def test_a_layer_in_a_loop_in_a_branch(tmp_path: Path) -> None:
     assert all(p.grad is not None for p in module.parameters())
 
 
+def collecting() -> ModelProto:
+    """Collects what a loop makes in a list, as scripted networks do, and joins it."""
+    item = helper.make_tensor_sequence_value_info
+    body = graph(
+        "body",
+        [
+            node("Tanh", ["h"], ["next"]),
+            node("SequenceInsert", ["some", "next"], ["more"]),
+            node("Identity", ["going"], ["go on"]),
+        ],
+        [value("k", I64, []), value("going", BOOL, []), value("h", F, [None, 3]), item("some", F, None)],
+        [value("go on", BOOL, []), value("next", F, [None, 3]), item("more", F, None)],
+    )
+    nodes = [
+        node("SequenceConstruct", ["x", "x"], ["first"]),
+        node("Loop", ["count", "", "x", "first"], ["last", "all"], body=body),
+        node("SequenceErase", ["all", "zero"], ["fewer"]),
+        node("ConcatFromSequence", ["fewer"], ["joined"], axis=0, new_axis=1),
+        node("SequenceAt", ["all", "minus one"], ["at"]),
+        node("SplitToSequence", ["x"], ["parts"], axis=1),
+        node("SequenceLength", ["parts"], ["length"]),
+        node("SequenceEmpty", [], ["nothing"]),
+        node("SequenceLength", ["nothing"], ["none"]),
+    ]
+    outputs = [value(name) for name in ("joined", "at")] + [
+        value(name, I64, []) for name in ("length", "none")
+    ]
+    inputs = [value("x", F, [None, 3]), value("count", I64, [])]
+    held = {"zero": np.array(0), "minus one": np.array(-1)}
+    return made(graph("collecting", nodes, inputs, outputs, **held))
+
+
+def test_lists_in_a_loop(tmp_path: Path) -> None:
+    for count in (0, 3):
+        agrees(collecting(), tmp_path, x=some(2, 3), count=np.array(count))
+
+
 def test_it_is_copied_and_pickled(tmp_path: Path) -> None:
     module, x = import_onnx(saved(branching(), tmp_path)), torch.from_numpy(some(T, B, I))
     for again in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):

@@ -16,9 +16,10 @@ from onnx import ModelProto, TensorProto, numpy_helper, save
 from gatewise import import_onnx
 from gatewise.interop.onnx import OnnxError
 from gatewise.interop.onnx.control import CONTROL
-from gatewise.interop.onnx.operators import OPERATORS, RANDOM
+from gatewise.interop.onnx.operators import OPERATORS
+from gatewise.interop.onnx.operators.filling import RANDOM
+from gatewise.interop.onnx.operators.sequences import SEQUENCES
 from gatewise.interop.onnx.reading import RECURRENT
-from tests.interop.onnx.models import Array
 from tests.interop.onnx.test_operators import CASES
 from tests.interop.onnx.test_runtime_operators import BY_RUNTIME
 
@@ -39,14 +40,18 @@ def cases() -> list[Any]:
         return [case for case in collect_testcases(None) if not case.name.endswith("_expanded")]
 
 
-def array(value: Any) -> Array | None:
-    """None for what is no tensor."""
+def tensor(value: Any) -> Any:
+    """A value of a case as a tensor or a list of them; None for what is neither, or of another type."""
+    if isinstance(value, list):
+        found = [tensor(item) for item in value]
+        return None if any(item is None for item in found) else found
     if isinstance(value, TensorProto):
-        return numpy_helper.to_array(value)
-    return np.asarray(value) if isinstance(value, (np.ndarray, np.generic)) else None
+        value = numpy_helper.to_array(value)
+    usual = isinstance(value, (np.ndarray, np.generic)) and value.dtype.name in TYPES
+    return torch.from_numpy(np.array(value)) if usual else None
 
 
-def held(model: ModelProto, feeds: dict[str, Array]) -> ModelProto:
+def held(model: ModelProto, feeds: dict[str, Any]) -> ModelProto:
     """The model with the weights of its recurrent nodes as constants."""
     weights = {
         name
@@ -59,53 +64,66 @@ def held(model: ModelProto, feeds: dict[str, Array]) -> ModelProto:
     changed.CopyFrom(model)
     for value in [value for value in changed.graph.input if value.name in weights]:
         changed.graph.input.remove(value)
-        changed.graph.initializer.append(numpy_helper.from_array(feeds.pop(value.name), value.name))
+        changed.graph.initializer.append(numpy_helper.from_array(feeds.pop(value.name).numpy(), value.name))
     return changed
 
 
-def compared(operators: set[str], folder: Path) -> Iterator[tuple[str, str]]:
-    """The operator of each case that was compared, and what was wrong with it."""
+def compared(operators: set[str], folder: Path) -> Iterator[tuple[Any, str]]:
+    """Each case that was compared, and what was wrong with it."""
     for case in cases():
-        operator = case.model.graph.node[0].op_type
-        if operator not in operators or case.name.startswith(LEFT):
+        if case.model.graph.node[0].op_type not in operators or case.name.startswith(LEFT):
             continue
         for inputs, outputs in case.data_sets:
-            found = [array(value) for value in (*inputs, *outputs)]
-            values = [value for value in found if value is not None and value.dtype.name in TYPES]
-            if len(values) < len(found):
+            values = [tensor(value) for value in (*inputs, *outputs)]
+            if any(value is None for value in values):
                 continue
             names = [value.name for value in case.model.graph.input]
             feeds = dict(zip(names, values[: len(inputs)], strict=True))
             save(held(case.model, feeds), folder / "case.onnx")
-            yield operator, wrong(case, feeds, values[len(inputs) :], folder)
+            yield case, wrong(case, feeds, values[len(inputs) :], folder)
 
 
-def wrong(case: Any, feeds: dict[str, Array], expected: list[Array], folder: Path) -> str:
+def wrong(case: Any, feeds: dict[str, Any], expected: list[Any], folder: Path) -> str:
     try:
         module = import_onnx(folder / "case.onnx")
-    except OnnxError as error:
-        return "" if "not served" in str(error) else f"{case.name}: {error}"
-    try:
         with torch.no_grad():
-            found = module(*(torch.from_numpy(feeds[name].copy()) for name in module.inputs))
-        several = found if isinstance(found, tuple) else (found,)
-        for y, value in zip(several, expected, strict=False):
-            assert str(y.dtype) == f"torch.{value.dtype}", f"{y.dtype} in place of {value.dtype}"
-            rounding = 1e-6 * np.abs(value).max(initial=0) if value.dtype.kind == "f" else 0
-            np.testing.assert_allclose(
-                y.detach(), value, rtol=case.rtol, atol=np.fmax(case.atol, np.nan_to_num(rounding, posinf=0))
-            )
-    except Exception as error:
+            found = module(*(feeds[name] for name in module.inputs))
+        for y, value in zip(found if isinstance(found, tuple) else (found,), expected, strict=False):
+            if isinstance(value, list):
+                torch.testing.assert_close(list(y), value)
+            elif value.is_floating_point() and value.numel():
+                rounding = float(torch.nan_to_num(value, 0, 0, 0).abs().max()) * 1e-6
+                atol = max(case.atol, rounding)
+                torch.testing.assert_close(y, value, rtol=case.rtol, atol=atol, equal_nan=True)
+            else:
+                torch.testing.assert_close(y, value)
+    except (OnnxError, AssertionError, RuntimeError, ValueError, TypeError, IndexError) as error:
         return f"{case.name}: {type(error).__name__} {error}"
     return ""
 
 
+# Uses that are not served: training, values of optional type, places of a maximum, Scan of operator set 8.
+REFUSED = [
+    "test_batchnorm_epsilon_training_mode",
+    "test_batchnorm_example_training_mode",
+    "test_identity_opt",
+    "test_if_opt",
+    "test_loop16_seq_none",
+    "test_maxpool_with_argmax_2d_precomputed_pads",
+    "test_maxpool_with_argmax_2d_precomputed_strides",
+    "test_scan_sum",
+]
+
+
 def test_every_case_of_the_operators_that_are_served(tmp_path: Path) -> None:
     found = list(compared({*OPERATORS, *CONTROL, *RECURRENT} - RANDOM, tmp_path))
-    assert "\n".join(problem for _, problem in found if problem) == ""
+    refused = {case.name for case, problem in found if "not served" in problem}
+    assert sorted(refused) == REFUSED
+    problems = [problem for case, problem in found if problem and case.name not in refused]
+    assert "\n".join(problems) == ""
     assert len(found) > 800
-    elsewhere = {operator for operator, *_ in (*CASES, *BY_RUNTIME)} | RANDOM
-    assert set(OPERATORS) <= {operator for operator, _ in found} | elsewhere
+    elsewhere = {operator for operator, *_ in (*CASES, *BY_RUNTIME)} | RANDOM | SEQUENCES.keys()
+    assert set(OPERATORS) <= {case.model.graph.node[0].op_type for case, _ in found} | elsewhere
 
 
 def test_the_page_names_every_operator() -> None:

@@ -11,7 +11,7 @@ from onnx import GraphProto, TensorProto, TypeProto
 from gatewise.interop.onnx import OnnxError
 from gatewise.interop.onnx.control import CONTROL
 from gatewise.interop.onnx.node import Node, dtype_of
-from gatewise.interop.onnx.operators import OPERATORS, RANDOM
+from gatewise.interop.onnx.operators import AT_EACH_CALL, OPERATORS
 from gatewise.interop.onnx.reading import RECURRENT, weights_named
 
 SERVED = frozenset({*RECURRENT, *CONTROL, *OPERATORS})
@@ -27,7 +27,7 @@ class Lack(NamedTuple):
 def is_constant(node: Node, constants: Collection[str]) -> bool:
     """Whether what a node gives can be computed now, from these constants."""
     known = all(not name or name in constants for name in node.inputs)
-    return known and node.operator in OPERATORS and node.operator not in RANDOM
+    return known and node.operator in OPERATORS and node.operator not in AT_EACH_CALL
 
 
 def refuse_lacks(graph: GraphProto, opset: int) -> None:
@@ -80,6 +80,9 @@ def _of_type(element: int, where: str) -> Iterator[Lack]:
 
 def _of_kind(kind: TypeProto, where: str) -> Iterator[Lack]:
     found = kind.WhichOneof("value")
+    if found == "sequence_type":
+        yield from _of_kind(kind.sequence_type.elem_type, where)
+        return
     if found == "tensor_type" and kind.tensor_type.elem_type:
         yield from _of_type(kind.tensor_type.elem_type, where)
     elif found not in (None, "tensor_type"):

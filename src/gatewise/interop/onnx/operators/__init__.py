@@ -15,16 +15,20 @@ from gatewise.interop.onnx.operators.products import PRODUCTS
 from gatewise.interop.onnx.operators.quantized import QUANTIZED
 from gatewise.interop.onnx.operators.reductions import REDUCTIONS
 from gatewise.interop.onnx.operators.sampling import SAMPLING
+from gatewise.interop.onnx.operators.sequences import SEQUENCES
 from gatewise.interop.onnx.operators.shapes import SHAPES
 from gatewise.interop.onnx.operators.signal import SIGNAL
 from gatewise.interop.onnx.operators.windows import WINDOWS
 
-__all__ = ["NO_WEIGHTS", "OPERATORS", "RANDOM"]
+__all__ = ["AT_EACH_CALL", "NO_WEIGHTS", "OPERATORS"]
 
 OPERATORS: dict[str, Operator] = {
     **ELEMENTS, **ACTIVATIONS, **REDUCTIONS, **SHAPES, **FILLING, **INDEXING, **PRODUCTS, **WINDOWS,
-    **NORMALIZATION, **QUANTIZED, **SAMPLING, **SIGNAL,
+    **NORMALIZATION, **QUANTIZED, **SAMPLING, **SIGNAL, **SEQUENCES,
 }  # fmt: skip
+
+# Those that are never computed ahead: what is drawn, and lists, which a module cannot hold as a buffer.
+AT_EACH_CALL = RANDOM | SEQUENCES.keys()
 
 # The inputs, by their number, that are floating-point and no weights: statistics, and factors of sizes.
 NO_WEIGHTS: dict[str, tuple[int, ...]] = {
