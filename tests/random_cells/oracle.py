@@ -29,6 +29,8 @@ class _Rounded(ast.NodeTransformer):
     """Every operation and every call of a function is wrapped in ``rounded(...)``."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        if isinstance(node.op, ast.Pow):
+            return self._wrapped(ast.Call(ast.Name("power", ast.Load()), [node.left, node.right], []))
         return self._wrapped(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
@@ -108,6 +110,11 @@ class Step:
         def where(condition: Tensor, a: Any, b: Any) -> Tensor:
             return torch.where(condition, self._vector(a), self._vector(b))
 
+        def power(a: Any, b: Any) -> Any:
+            if isinstance(b, (int, float)) and (float(b).is_integer() or b == 0.5):
+                return a**b
+            return torch.exp(b * torch.log(self._vector(a)))  # as docs/cells.md defines it
+
         def linear(v: Any) -> Tensor:
             H, n = self._H, self._number("linear")
             of = slice(n * H, (n + 1) * H)
@@ -147,7 +154,8 @@ class Step:
             "sigmoid": on(torch.sigmoid), "tanh": on(torch.tanh), "relu": on(torch.relu),
             "exp": on(torch.exp), "log": on(torch.log), "sqrt": on(torch.sqrt), "abs": on(torch.abs),
             "softplus": on(lambda v: torch.logaddexp(v, torch.zeros_like(v))),
-            "minimum": on(torch.minimum), "maximum": on(torch.maximum), "where": where, "linear": linear,
+            "minimum": on(torch.minimum), "maximum": on(torch.maximum), "where": where,
+            "power": power, "linear": linear,
             "project": project, "layer_norm": layer_norm, "dropout": dropout, "zoneout": zoneout,
             "rounded": self._rounded, "Split": Split, "Input": Input, "Vector": Vector,
         }  # fmt: skip
