@@ -29,6 +29,7 @@ class Call(NamedTuple):
     padding: Packing | None = None  # x and output lie padded; what is kept besides, packed
     layer: int = 0  # of a stack whose layers overlap
     restart: tuple[Tensor, ...] | None = None  # what reset rows begin from, if not from the initial states
+    inner: bool = False  # its output is not handed out; else backward reads one of its own
 
     @classmethod
     def of(cls, walk: Walk) -> Call:
@@ -37,7 +38,7 @@ class Call(NamedTuple):
         biased, given = walk.weights.bias_ih is not None, walk.states is not None
         return cls(
             walk.cell, walk.reverse, walk.batch_first, tuple(walk.record), biased,
-            walk.reset, walk.batch_sizes, given, walk.chance, walk.padding,
+            walk.reset, walk.batch_sizes, given, walk.chance, walk.padding, inner=walk.inner,
         )  # fmt: skip
 
     @property
@@ -72,6 +73,18 @@ class Call(NamedTuple):
             weight_ih, weight_hh, bias_ih, bias_hh, vectors, weight_hr, weight_linear, bias_linear
         )
         return x, weights, tuple(rest)
+
+
+def resets(calls: Sequence[Call]) -> list[Tensor]:
+    """The reset masks of calls, all of which have one or none has: backward reads them too."""
+    return [call.reset for call in calls if call.reset is not None]
+
+
+def with_resets(calls: Sequence[Call], masks: Sequence[Tensor]) -> list[Call]:
+    """Calls with their reset masks; none where there are none."""
+    if not masks:
+        return list(calls)
+    return [call._replace(reset=mask) for call, mask in zip(calls, masks, strict=True)]
 
 
 def flat(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> list[Tensor]:

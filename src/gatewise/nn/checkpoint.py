@@ -6,6 +6,7 @@ Source: Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias, final
 
@@ -15,12 +16,13 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from gatewise.nn.backward import Backward
-from gatewise.nn.call import Call, flat
+from gatewise.nn.call import Call, flat, resets, with_resets
+from gatewise.nn.compiled import again, by_torch, derivatives
 from gatewise.nn.chance import Chance
 from gatewise.nn.eager import first_rows_replaced, initial_states
 from gatewise.nn.forward import Forward
-from gatewise.nn.listening import here
-from gatewise.nn.obstacles import obstacles
+from gatewise.nn.listening import KERNEL, here
+from gatewise.nn.obstacles import serves, watched
 from gatewise.nn.problem import run
 from gatewise.nn.scan import as_outside_of_training, scan_together
 from gatewise.nn.weights import Scanned, Walk, Weights
@@ -48,10 +50,10 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
         rows = x.size(0 if walk.batch_first else 1) if sizes is None else int(sizes[0])
         states = initial_states(walk.cell, x.new_empty(rows, 0), weights)
     call = Call.of(walk._replace(states=states))
-    if torch.compiler.is_compiling() or any(True for _ in obstacles(x, weights, states)):
+    if torch.compiler.is_compiling() or watched() or not serves(walk._replace(states=states).tensors):
         return _by_torch(call, steps, x, weights, states)
     for listener in here.listeners:
-        listener.scan(walk.cell, x, weights, ())
+        listener.scan(walk.cell, x, weights, (), KERNEL)
     output, *rest = _Segments.apply(call, steps, *flat(x, weights, states))  # type: ignore[no-untyped-call]
     finals, recorded = rest[: len(states)], rest[len(states) :]
     return Scanned(output, tuple(finals), dict(zip(walk.record, recorded, strict=True)))
@@ -161,8 +163,9 @@ class _Segments(torch.autograd.Function):
         called = Forward(call, tensors, keep=False, every=steps)
         run(called)
         results = called.results()
-        ctx.call, ctx.steps = call, steps
-        ctx.save_for_backward(*tensors, *called.passed)
+        masks = resets([call])
+        ctx.call, ctx.masks, ctx.steps = call._replace(reset=None), len(masks), steps
+        ctx.save_for_backward(*masks, *tensors, *called.passed)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*results[1 + len(call.cell.states) :])
         return results
@@ -175,10 +178,12 @@ class _Segments(torch.autograd.Function):
                 "Computed in segments, it cannot be."
             )
         saved, n = ctx.saved_tensors, len(ctx.call.cell.states)
-        tensors, passed = saved[:-n], saved[-n:]
-        stages = _stages(ctx.call, ctx.steps, tensors[0], tensors[-n:], passed)
-        needed = (*ctx.needs_input_grad[2:-n], *n * [True])
-        return None, None, *_gradients(stages, tensors, needed, by_results)
+        masks, tensors, passed = saved[: ctx.masks], saved[ctx.masks : -n], saved[-n:]
+        (call,), needed = with_resets([ctx.call], masks), ctx.needs_input_grad[2:]
+        if by_torch(by_results, [*masks, *tensors]):
+            return None, None, *derivatives(partial(again, call), tensors, needed, by_results)
+        stages = _stages(call, ctx.steps, tensors[0], tensors[-n:], passed)
+        return None, None, *_gradients(stages, tensors, (*needed[:-n], *n * [True]), by_results)
 
 
 def _stages(
@@ -239,7 +244,7 @@ def _once_more(
     call: Call, given: Sequence[Tensor], needed: Sequence[bool], by_results: Sequence[Tensor | None]
 ) -> tuple[list[Tensor | None], list[Tensor]]:
     """The gradients of one segment, by running it again, and those by what its reset rows begin from."""
-    call = call._replace(record=())
+    call = call._replace(record=(), inner=True)
     forward = Forward(call, given, keep=True)
     run(forward)
     backward = Backward(call, given, forward.tape(), needed, by_results)

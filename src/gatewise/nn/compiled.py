@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate, chain, pairwise
 from typing import Any, TypeVar, final
 
@@ -11,10 +12,10 @@ from torch import Tensor
 
 from gatewise.nn import eager
 from gatewise.nn.backward import Backward
-from gatewise.nn.call import Call, flat
+from gatewise.nn.call import Call, flat, resets, with_resets
 from gatewise.nn.forward import Forward
-from gatewise.nn.listening import here
-from gatewise.nn.obstacles import GRADIENT_OF_GRADIENT
+from gatewise.nn.listening import INTERPRETER, here
+from gatewise.nn.obstacles import GRADIENT_OF_GRADIENT, serves, watched
 from gatewise.nn.problem import run
 from gatewise.nn.weights import Scanned, Walk
 
@@ -62,8 +63,9 @@ class _Scan(torch.autograd.Function):
         forwards = [Forward(call, some, keep=True) for call, some in zip(calls, given, strict=True)]
         run(*forwards)
         tapes = chain(*(forward.tape() for forward in forwards))
-        ctx.calls = calls
-        ctx.save_for_backward(*tensors, *tapes)
+        masks = resets(calls)
+        ctx.calls, ctx.masks = [call._replace(reset=None) for call in calls], len(masks)
+        ctx.save_for_backward(*masks, *tensors, *tapes)
         ctx.set_materialize_grads(False)
         results = [forward.results() for forward in forwards]
         recorded = [
@@ -74,16 +76,18 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
-        calls, needed = ctx.calls, ctx.needs_input_grad[1:]
+        needed, saved = ctx.needs_input_grad[1:], ctx.saved_tensors
+        given = ctx.masks + len(needed)
+        masks, tensors, tapes = saved[: ctx.masks], saved[ctx.masks : given], saved[given:]
+        calls = with_resets(ctx.calls, masks)
         counts = [call.tensors for call in calls]
-        saved = ctx.saved_tensors
-        tapes = shared_out(saved[len(needed) :], [2 + len(call.cell.states) for call in calls])
         parts = list(zip(
-            calls, shared_out(saved[: len(needed)], counts), tapes, shared_out(needed, counts),
+            calls, shared_out(tensors, counts), shared_out(tapes, [2 + len(c.cell.states) for c in calls]),
+            shared_out(needed, counts),
             shared_out(by_results, [_results(call) for call in calls]), strict=True,
         ))  # fmt: skip
-        if torch.is_grad_enabled():
-            found = [_differentiable_backward(call, some, need, by) for call, some, _, need, by in parts]
+        if by_torch(by_results, saved[:given]):
+            found = [derivatives(partial(again, call), some, need, by) for call, some, _, need, by in parts]
         else:
             backwards = [Backward(*part) for part in parts]
             run(*backwards)
@@ -91,18 +95,18 @@ class _Scan(torch.autograd.Function):
         return None, *chain(*found)
 
 
-def _differentiable_backward(
-    call: Call, tensors: Sequence[Tensor], needed: Sequence[bool], by_results: Sequence[Tensor | None]
-) -> Iterator[Tensor | None]:
-    """The gradient as torch operations, for those who differentiate it again (``create_graph=True``)."""
-    return derivatives(again(call, tensors), tensors, needed, by_results)
+def by_torch(by_results: Sequence[Tensor | None], saved: Sequence[Tensor]) -> bool:
+    """Whether a gradient is made of torch's operations: those who differentiate it again
+    (``create_graph=True``), batch it or watch it must see how it is computed."""
+    given = [by for by in by_results if by is not None]
+    return torch.is_grad_enabled() or watched() or not serves([*given, *saved])
 
 
 def again(call: Call, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The output and the final states once more, in torch operations."""
     x, weights, states = call.unpack(tensors)
     for listener in here.listeners:
-        listener.scan(call.cell, x, weights, (GRADIENT_OF_GRADIENT,))
+        listener.scan(call.cell, x, weights, (GRADIENT_OF_GRADIENT,), INTERPRETER)
     packing = call.padding
     found = eager.scan(
         call.cell,
@@ -120,14 +124,19 @@ def again(call: Call, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 def derivatives(
-    results: Sequence[Tensor],
+    compute: Callable[[Sequence[Tensor]], Sequence[Tensor]],
     tensors: Sequence[Tensor],
     needed: Sequence[bool],
     by_results: Sequence[Tensor | None],
 ) -> Iterator[Tensor | None]:
-    """By each of `tensors`, to be differentiated again; None where it is not needed."""
+    """By each of `tensors`, of what `compute` makes of them in torch operations; None where it is not needed."""
+    with torch.enable_grad():
+        # Stand-ins: one tensor may have been computed from another, which must not be reached through it.
+        leaves = [tensor.view_as(tensor) for tensor in tensors]
+        results = compute(leaves)
     pairs = zip(results, by_results, strict=False)
     outputs, by_outputs = zip(*((y, d) for y, d in pairs if d is not None), strict=True)
-    wanted = [t for t, need in zip(tensors, needed, strict=True) if need]
-    found = iter(torch.autograd.grad(outputs, wanted, by_outputs, create_graph=True, allow_unused=True))
+    wanted = [leaf for leaf, need in zip(leaves, needed, strict=True) if need]
+    twice = torch.is_grad_enabled()
+    found = iter(torch.autograd.grad(outputs, wanted, by_outputs, create_graph=twice, allow_unused=True))
     return (next(found) if need else None for need in needed)

@@ -7,7 +7,7 @@ from typing import final
 
 from gatewise.nn.obstacles import Obstacle
 
-KERNEL, INTERPRETER, TORCH, IDLE = "compiled kernel", "eager interpreter", "torch", "not called"
+IDLE = "not called"
 
 
 @final

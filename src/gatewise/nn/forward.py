@@ -67,7 +67,8 @@ class Forward(Problem):
         for name, steps in zip(states, self.state_steps + self.finals[len(self.state_steps) :], strict=True):
             self.hand_over(f"out_{name}", steps)
         self.output = self.state_steps[0]
-        if call.padding is not None:
+        # Who is given the output may change it in place, so backward reads one of its own.
+        if call.padding is not None or (keep and not call.inner):
             self.output = self.outside(self.P)
             self.give("shown", self.output)
         self.passed = [self.x.new_empty(self.T // every, self.B, width) for width in widths] if every else []

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from gatewise.nn.problem import Problem
 
 
+# The ways of a scan.
+KERNEL, INTERPRETER, TORCH = "compiled kernel", "eager interpreter", "torch"
+
+
 class Listener:
     """Is told what scans do in the thread that it listens in; what it raises ends the scan."""
 
@@ -29,8 +33,10 @@ class Listener:
     def autocast(self, dtype: torch.dtype | None) -> None:
         """A module begins its scans, with autocast to `dtype` around it if there is one."""
 
-    def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle]) -> None:
-        """A scan over `x` begins: compiled if there are no `obstacles`, else by the eager interpreter."""
+    def scan(
+        self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str
+    ) -> None:
+        """A scan over `x` begins, `way` one of those above: compiled if there are no `obstacles`."""
 
     def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:
         """Its kernel will run; `given` are the tensors as they came (see `Call.unpack`)."""

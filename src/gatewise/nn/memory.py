@@ -22,30 +22,31 @@ _ZEROS = -1  # a lane of their own
 _MOST = 1 << 26  # bytes that are kept; larger memory is given back after the call
 
 
-def stored(tensor: Tensor) -> Tensor:
-    """The tensor itself, whose elements its storage holds.
+def is_stored(tensor: Tensor) -> bool:
+    """Whether a tensor has memory; torch has some that have none.
 
     Raises:
-        RuntimeError: it does not hold them all.
+        RuntimeError: it has less than its elements take.
     """
-    held = tensor.untyped_storage().nbytes()
+    try:
+        held = tensor.untyped_storage().nbytes()
+    except NotImplementedError:
+        return False
     if (held != tensor.nbytes or tensor.storage_offset()) and held < _reach(tensor):
         raise RuntimeError(
             f"A tensor of shape {tuple(tensor.shape)} needs {_reach(tensor)} bytes of storage. Its storage "
             f"holds {held}: it was resized, as by untyped_storage().resize_(0)."
         )
-    return tensor
+    return bool(tensor.data_ptr()) or not held
 
 
 def in_rows(tensor: Tensor) -> Tensor:
-    """A stored tensor, copied unless its last axis is contiguous."""
-    tensor = stored(tensor)
+    """The tensor, copied unless its last axis is contiguous."""
     return tensor if tensor.stride(-1) == 1 and not tensor.is_neg() else _copied(tensor)
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A stored tensor, copied unless it is contiguous."""
-    tensor = stored(tensor)
+    """The tensor, copied unless it is contiguous."""
     return tensor if tensor.is_contiguous() and not tensor.is_neg() else _copied(tensor)
 
 

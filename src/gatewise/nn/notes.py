@@ -13,7 +13,7 @@ from gatewise.compiler.host import host
 from gatewise.language import Cell
 from gatewise.nn.advice import Called, advice
 from gatewise.nn.edited import Edited
-from gatewise.nn.explained import IDLE, INTERPRETER, KERNEL, Explained, Kernel, short
+from gatewise.nn.explained import IDLE, Explained, Kernel, short
 from gatewise.nn.forward import Forward
 from gatewise.nn.layer import Layer
 from gatewise.nn.listening import Listener
@@ -31,6 +31,7 @@ class _Scan:
     x: Tensor
     weight_ih: Tensor
     obstacles: tuple[Obstacle, ...]
+    way: str
     in_grad_mode: bool
     call: Forward | None = None
     given: Sequence[Tensor] = ()
@@ -91,13 +92,15 @@ class Notes(Listener):
         self._autocast = dtype
         self._converted, self._to_convert = self._to_convert, set()
 
-    def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle]) -> None:
+    def scan(
+        self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str
+    ) -> None:
         """Begin a new scan."""
         if self._handed_over:
             self._scans, self._handed_over = [], 0
         if not (self._scans and self._scans[-1].weight_ih is weights.weight_ih):
             in_grad_mode = torch.is_grad_enabled()
-            self._scans.append(_Scan(cell, x, weights.weight_ih, tuple(obstacles), in_grad_mode))
+            self._scans.append(_Scan(cell, x, weights.weight_ih, tuple(obstacles), way, in_grad_mode))
 
     def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:
         """Keep the call beside its scan."""
@@ -125,7 +128,7 @@ class Notes(Listener):
         self._explained[full_name] = Explained(
             full_name,
             scan.cell.name,
-            INTERPRETER if scan.obstacles else KERNEL,
+            scan.way,
             calls,
             short(scan.weight_ih.dtype),
             tuple(scan.x.shape),

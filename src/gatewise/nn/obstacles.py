@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
+from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
 
+from gatewise.nn.memory import is_stored
 from gatewise.nn.tracing import constant
-from gatewise.nn.weights import Weights
 
 COMPILED = {torch.float32: "float32", torch.float64: "float64"}
 _PLAIN = {Tensor, torch.nn.Parameter}
@@ -17,10 +20,11 @@ _INSTEAD = {"vmap": "call the layer outside of it, on one batch", "grad": "use t
 
 
 class Obstacle(NamedTuple):
-    """Why a call goes to the eager interpreter, and what to do about it."""
+    """Why a call does not go to the kernels, what to do about it, and whether torch's own kernels serve it."""
 
     reason: str
     remedy: str
+    torch_serves: bool = False
 
 
 GRADIENT_OF_GRADIENT = Obstacle(
@@ -28,23 +32,58 @@ GRADIENT_OF_GRADIENT = Obstacle(
 )
 
 
-def obstacles(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> Iterator[Obstacle]:
-    """Everything that keeps the kernels from this call; nothing where they serve it.
+WATCHED = Obstacle(
+    "a dispatch mode of torch watches, and its rows are packed", "call the layer outside of it, or pad the rows"
+)
 
-    They serve plain CPU tensors of one type, float32 or float64, with no transform around them.
+
+def serves(tensors: Sequence[Tensor]) -> bool:
+    """Whether the kernels may take the addresses of all these tensors: `obstacles` in short.
+
+    They take those of plain CPU tensors of one type, float32 or float64, with no transform around them.
+
+    Raises:
+        RuntimeError: a storage holds less than its tensor.
     """
-    tensors = [x, *states, *weights.flat]
+    if _get_tracing_state() or peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
+        return False
+    dtype = tensors[0].dtype
+    if dtype not in COMPILED:
+        return False
+    for tensor in tensors:
+        if type(tensor) not in _PLAIN or not tensor.is_cpu or not is_stored(tensor):
+            return False
+        if tensor.dtype is not dtype and tensor.dtype is not torch.bool:  # a mask
+            return False
+    return True
+
+
+def watched() -> bool:
+    """Whether a dispatch mode of torch, such as a tracer or a counter of FLOPs, must see what is computed."""
+    return bool(_len_torch_dispatch_stack())
+
+
+def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
+    """Everything that keeps the kernels from a call with these tensors, the input first; nothing if they serve
+    it."""
     if {t.is_cpu for t in tensors} != {True}:
         devices = _listed(t.device for t in tensors)
-        yield Obstacle(f"its tensors lie on {devices}", 'move the model and its input to "cpu"')
-    types = {t.dtype for t in tensors}
-    if len(types) > 1 or x.dtype not in COMPILED:
-        yield Obstacle(f"its tensors are {_listed(types)}", "use model.float() and an input of that type")
+        remedy = 'move the model and its input to "cpu"'
+        yield Obstacle(f"its tensors lie on {devices}", remedy, torch_serves=True)
+    types = {t.dtype for t in tensors} - {torch.bool}  # of a mask
+    if len(types) > 1 or tensors[0].dtype not in COMPILED:
+        remedy = "use model.float() and an input of that type"
+        yield Obstacle(f"its tensors are {_listed(types)}", remedy, torch_serves=len(types) == 1)
     # torch.export without Dynamo traces with subclasses of its own.
     exporting = torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
     if not exporting and not {type(t) for t in tensors} <= _PLAIN:
         kinds = _listed(type(t).__name__ for t in tensors if type(t) not in _PLAIN)
         yield Obstacle(f"its tensors are of a subclass ({kinds})", "pass plain tensors")
+    elif not torch.compiler.is_compiling() and not all(is_stored(t) for t in tensors if t.is_cpu):
+        yield Obstacle("a tensor has no memory of its own", "pass plain tensors")
+    if _traced():
+        remedy = "call it outside, or use torch.export"
+        yield Obstacle("torch.jit.trace is around it", remedy, torch_serves=True)
     transform = _transform()
     if transform:
         remedy = _INSTEAD.get(transform, "call the layer outside of it")
@@ -56,13 +95,18 @@ def obstacles(x: Tensor, weights: Weights, states: Sequence[Tensor]) -> Iterator
 @constant  # a tracer of what a transform is around is under it too
 def _transform() -> str:
     """The transform of `torch.func` that is around us, if any."""
-    transform = torch._C._functorch.peek_interpreter_stack()
+    transform = peek_interpreter_stack()
     return "" if transform is None else str(transform.key().name.lower())
 
 
 @constant
 def _differentiates_forwards() -> bool:
-    return torch.autograd.forward_ad._current_level >= 0
+    return forward_ad._current_level >= 0
+
+
+@constant
+def _traced() -> bool:
+    return _get_tracing_state() is not None
 
 
 def _listed(things: Iterable[object]) -> str:

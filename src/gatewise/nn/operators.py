@@ -20,7 +20,7 @@ from torch._decomp import register_decomposition
 from gatewise.compiler.plan import plan
 from gatewise.language import Cell
 from gatewise.nn.backward import Backward
-from gatewise.nn.call import Call, flat
+from gatewise.nn.call import Call, flat, with_resets
 from gatewise.nn.chance import Chance
 from gatewise.nn.compiled import scanned, shared_out
 from gatewise.nn.forward import Forward
@@ -34,7 +34,7 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
     first, record = walks[0], tuple(walks[0].record)
     described = _described(
         first.cell, tuple(walk.reverse for walk in walks), first.batch_first, record,
-        first.weights.bias_ih is not None, first.states is not None,
+        first.weights.bias_ih is not None, first.states is not None, first.inner,
     )  # fmt: skip
     tensors = [tensor for w in walks for tensor in flat(w.x, w.weights, w.states or ())]
     resets = [walk.reset for walk in walks if walk.reset is not None]
@@ -58,28 +58,27 @@ def _described(
     record: tuple[str, ...],
     biased: bool,
     given: bool,
+    inner: bool,
 ) -> str:
     """What all scans of an operator are asked to do, and which of them go backwards."""
-    return json.dumps([form_of(cell), reverse, batch_first, record, biased, given])
+    return json.dumps([form_of(cell), reverse, batch_first, record, biased, given, inner])
 
 
 @functools.lru_cache(maxsize=256)
 def _read(described: str) -> tuple[Call, ...]:
     """The calls, without tensors."""
-    form, reverse, batch_first, record, biased, given = json.loads(described)
+    form, reverse, batch_first, record, biased, given, inner = json.loads(described)
     return tuple(
         Call(
             cell_of(form), back, batch_first, tuple(record), biased,
-            reset=None, batch_sizes=None, given=given, chance=None,
+            reset=None, batch_sizes=None, given=given, chance=None, inner=inner,
         )
         for back in reverse
     )  # fmt: skip
 
 
 def _calls(described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Call]:
-    calls = list(_read(described))
-    if resets:
-        calls = [call._replace(reset=reset) for call, reset in zip(calls, resets, strict=True)]
+    calls = with_resets(_read(described), resets)
     if seeds:
         calls = [c._replace(chance=Chance(int(seed))) for c, seed in zip(calls, seeds, strict=True)]
     return calls
@@ -104,8 +103,9 @@ def _handed_out(forward: Forward, keep: bool) -> Iterator[Tensor]:
     results, n = forward.results(), 1 + len(forward.call.cell.states)
     yield from (*results[:n], *(recorded.clone() for recorded in results[n:]))
     if keep:
-        gates, means, _, *behind = forward.tape()
-        yield from (tape if tape.numel() else tape.clone() for tape in (gates, means, *behind))
+        gates, means, *steps = forward.tape()
+        more = steps[1:] if forward.call.inner else steps
+        yield from (tape if tape.numel() else tape.clone() for tape in (gates, means, *more))
 
 
 @_scan.register_fake
@@ -128,7 +128,8 @@ def _shaped(call: Call, given: Sequence[Tensor], keep: bool) -> Iterator[Tensor]
     if keep:
         for width in (planned.gates * H, len(planned.forward.means)):
             yield x.new_empty(*x.shape[:2], width) if planned.keeps and width else x.new_empty(0)
-        yield from (x.new_empty(*x.shape[:2], H) for _ in range(behind))
+        widths = [H] * behind if call.inner else [P, *[H] * behind]
+        yield from (x.new_empty(*x.shape[:2], width) for width in widths)
 
 
 @register_decomposition(torch.ops.gatewise.scan.default)
@@ -195,8 +196,8 @@ def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None
     n, silent, tapes = 1 + len(calls[0].cell.states), list[Tensor](), list[Tensor]()
     for handed_out in _evenly(output, len(calls)):
         silent += handed_out[n:]
-        gates, means, *behind = handed_out[n + len(calls[0].record) :]
-        tapes += [gates, means, handed_out[0], *behind]
+        gates, means, *steps = handed_out[n + len(calls[0].record) :]
+        tapes += [gates, means, *handed_out[: calls[0].inner], *steps]
     ctx.counts = len(tensors), len(resets), len(seeds)
     ctx.save_for_backward(*tensors, *resets, *seeds, *tapes)
     ctx.set_materialize_grads(False)

@@ -19,7 +19,7 @@ from gatewise.compiler.threads import available
 from gatewise.nn.call import Call
 from gatewise.nn.layout import Find, Key, Sizes, Way, layout
 from gatewise.nn.listening import here
-from gatewise.nn.memory import in_rows, scratch, stored, whole, zeros
+from gatewise.nn.memory import in_rows, is_stored, scratch, whole, zeros
 from gatewise.nn.obstacles import COMPILED
 from gatewise.nn.weights import Weights
 
@@ -91,7 +91,6 @@ class Problem:
         if reset.shape != self._steps_and_rows or reset.dtype != torch.bool:
             came = f"{reset.dtype} {tuple(reset.shape)}"
             raise RuntimeError(f"reset must be booleans of shape {tuple(self._steps_and_rows)}. Got {came}.")
-        reset = stored(reset)
         if self.packed is None:
             self.give("resets", reset)
         else:
@@ -145,7 +144,7 @@ class Problem:
             RuntimeError: it has another shape or type.
         """
         expected = (*self._steps_and_rows, width)
-        if kept.shape != expected or kept.dtype != self.x.dtype:
+        if kept.shape != expected or kept.dtype != self.x.dtype or not is_stored(kept):
             raise RuntimeError(
                 f"{self.call.cell.name}: a tensor saved for backward must come back as {self.x.dtype} of "
                 f"shape {expected}. Got {kept.dtype} {tuple(kept.shape)}."

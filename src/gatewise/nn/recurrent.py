@@ -330,7 +330,9 @@ class Recurrent(Layer):
         finals: list[States] = []
         for layer in range(self.num_layers):
             x = self._dropped(x, packing) if layer else x
-            walks = [walk_of(k, way) for k, way in enumerate(ways, len(finals))]
+            # The outputs of two directions are handed out side by side in another tensor.
+            inner = layer < self.num_layers - 1 or self.bidirectional
+            walks = [walk_of(k, {**way, "inner": inner}) for k, way in enumerate(ways, len(finals))]
             if equations.takes_chances:
                 walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
             names = [suffix[1:] for suffix in self._suffixes(layer)]
@@ -435,5 +437,5 @@ def _each_stacked(finals: Sequence[States]) -> States:
 
 
 def _stacked(states: Sequence[Tensor]) -> Tensor:
-    """States ``[B, H]`` as ``[L*D, B, H]``; one by itself is not copied."""
-    return states[0].unsqueeze(0) if len(states) == 1 else torch.stack(list(states))
+    """States ``[B, H]`` as ``[L*D, B, H]``; one by itself too is no view, which could not be detached in place."""
+    return torch.stack(list(states))

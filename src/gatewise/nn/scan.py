@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, zip_longest
 
 import torch
 from torch import Tensor
 
 from gatewise.language import Cell
 from gatewise.language.changes import without_chance
-from gatewise.nn import compiled, eager, operators, stacked, tracing
+from gatewise.nn import compiled, eager, native, operators, stacked, tracing
 from gatewise.nn.chance import Chance
-from gatewise.nn.listening import here
-from gatewise.nn.obstacles import obstacles
+from gatewise.nn.listening import INTERPRETER, KERNEL, TORCH, here
+from gatewise.nn.obstacles import WATCHED, Obstacle, obstacles, serves, watched
 from gatewise.nn.weights import Scanned, Walk, Weights
 
 
@@ -28,6 +29,7 @@ def scan(
     reset: Tensor | None = None,
     batch_sizes: Tensor | None = None,
     chance: Chance | None = None,
+    inner: bool = False,
 ) -> Scanned:
     """Run `cell` over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, which the output then follows).
 
@@ -38,28 +40,49 @@ def scan(
     initial state. `batch_sizes [T]` makes all sequences packed, in the layout of `PackedSequence`: x
     ``[N, I]``, output and recorded values ``[N, H]``, `reset` ``[N]``; states have a row for each of the
     first step's. `chance` decides what is random in the cell; None stands for a cell outside of training.
+    An `inner` output is not to be changed in place where a gradient is wanted.
     """
-    walk = Walk(cell, x, weights, states, reverse, batch_first, record, reset, batch_sizes, chance)
+    walk = Walk(
+        cell, x, weights, states, reverse, batch_first, record, reset, batch_sizes, chance, inner=inner
+    )  # fmt: skip
     return scan_together([walk])[0]
 
 
 def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
     """Several scans of one cell, none of which needs another; compiled ones side by side where that pays."""
     walks = [as_outside_of_training(walk) for walk in walks]
-    obstructed = [_obstructed(walk) for walk in walks]
-    by_kernels = operators.scan if torch.compiler.is_compiling() else compiled.scan
-    if not any(obstructed):
-        return by_kernels(walks)
-    return [
-        _eager(walk) if in_the_way else by_kernels([walk])[0]
-        for walk, in_the_way in zip(walks, obstructed, strict=True)
-    ]
+    in_the_way = [_in_the_way(walk) for walk in walks]
+    if not any(in_the_way):
+        _tell(walks, KERNEL)
+        seen = torch.compiler.is_compiling() or watched()
+        return operators.scan(walks) if seen else compiled.scan(walks)
+    if len(walks) > 1 and not all(in_the_way):
+        return [scan_together([walk])[0] for walk in walks]
+    if all(obstacle.torch_serves for obstacle in chain(*in_the_way)) and native.serves(walks):
+        _tell(walks, TORCH, in_the_way)
+        return native.scan(walks)
+    _tell(walks, INTERPRETER, in_the_way)
+    return [_eager(walk) for walk in walks]
+
+
+def _in_the_way(walk: Walk) -> tuple[Obstacle, ...]:
+    """What keeps a walk from the kernels."""
+    if torch.compiler.is_compiling():
+        return tuple(obstacles(walk.tensors))
+    if not serves(walk.tensors):
+        return tuple(obstacles(walk.tensors))
+    return (WATCHED,) if watched() and walk.batch_sizes is not None else ()
+
+
+def _tell(walks: Sequence[Walk], way: str, in_the_way: Sequence[tuple[Obstacle, ...]] = ()) -> None:
+    for walk, some in zip_longest(walks, in_the_way, fillvalue=()):
+        for listener in here.listeners:
+            listener.scan(walk.cell, walk.x, walk.weights, some, way)
 
 
 def overlap(walks: Sequence[Walk]) -> bool:
     """Whether the layers of a stack, whose walks these are, are computed at once, by `scan_stack`."""
-    in_the_way = (obstacles(walks[0].x, walk.weights, walk.states or ()) for walk in walks)
-    return not any(True for some in in_the_way for _ in some) and stacked.pays(walks)
+    return not watched() and all(serves(walk.tensors) for walk in walks) and stacked.pays(walks)
 
 
 def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
@@ -68,7 +91,7 @@ def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
     for walk in walks:
         shape = *walk.x.shape[:-1], walk.weights.weight_ih.size(1)
         for listener in here.listeners:
-            listener.scan(walk.cell, walk.x[..., :1].expand(shape), walk.weights, ())
+            listener.scan(walk.cell, walk.x[..., :1].expand(shape), walk.weights, (), KERNEL)
     return stacked.scan_stack(walks)
 
 
@@ -78,14 +101,6 @@ def as_outside_of_training(walk: Walk) -> Walk:
         return walk._replace(cell=tracing.prepared(walk.cell, random=walk.chance is not None))
     without = without_chance(walk.cell) if walk.chance is None else walk.cell
     return walk if without is walk.cell else walk._replace(cell=without)
-
-
-def _obstructed(walk: Walk) -> bool:
-    """Whether something keeps it from the kernels; who listens is told."""
-    in_the_way = tuple(obstacles(walk.x, walk.weights, walk.states or ()))
-    for listener in here.listeners:
-        listener.scan(walk.cell, walk.x, walk.weights, in_the_way)
-    return bool(in_the_way)
 
 
 def _eager(walk: Walk) -> Scanned:

@@ -7,6 +7,7 @@ each other now and then. The bits are the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain, pairwise
 from typing import Any, final
 
@@ -16,8 +17,8 @@ from torch import Tensor
 from gatewise.compiler.program import compiled, worth
 from gatewise.compiler.threads import available
 from gatewise.nn.backward import Backward
-from gatewise.nn.call import Call, flat
-from gatewise.nn.compiled import again, derivatives, shared_out
+from gatewise.nn.call import Call, flat, resets, with_resets
+from gatewise.nn.compiled import again, by_torch, derivatives, shared_out
 from gatewise.nn.forward import Forward
 from gatewise.nn.listening import here
 from gatewise.nn.obstacles import COMPILED
@@ -54,7 +55,8 @@ def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
     before: the walks after the first bring no input of their own. Nothing is recorded. Of the outputs there
     is the last one only.
     """
-    calls = [Call.of(walk)._replace(layer=layer) for layer, walk in enumerate(walks)]
+    last = len(walks) - 1
+    calls = [Call.of(w)._replace(layer=layer, inner=layer < last) for layer, w in enumerate(walks)]
     own = [flat(walk.x, walk.weights, walk.states or ()) for walk in walks]
     tensors = [own[0][0], *chain(*(some[1:] for some in own))]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -104,19 +106,20 @@ class _Stack(torch.autograd.Function):
     def forward(ctx: Any, calls: Sequence[Call], *tensors: Tensor) -> tuple[Tensor, ...]:
         forwards = _forwards(calls, tensors, keep=True)
         _run_overlapping(forwards)
-        ctx.calls = calls
-        ctx.save_for_backward(*tensors, *chain(*(forward.tape() for forward in forwards)))
+        masks = resets(calls)
+        ctx.calls, ctx.masks = [call._replace(reset=None) for call in calls], len(masks)
+        ctx.save_for_backward(*masks, *tensors, *chain(*(forward.tape() for forward in forwards)))
         ctx.set_materialize_grads(False)
         return forwards[-1].output, *_finals(forwards)
 
     @staticmethod
     def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
-        calls, (by_x, *needed) = ctx.calls, ctx.needs_input_grad[1:]
-        saved = ctx.saved_tensors
+        (by_x, *needed), saved = ctx.needs_input_grad[1:], ctx.saved_tensors
+        masks, saved = saved[: ctx.masks], saved[ctx.masks :]
+        calls = with_resets(ctx.calls, masks)
         tensors, tapes = saved[: 1 + len(needed)], saved[1 + len(needed) :]
-        if torch.is_grad_enabled():
-            results = _again(calls, tensors)
-            return None, *derivatives(results, tensors, (by_x, *needed), by_results)
+        if by_torch(by_results, [*masks, *tensors]):
+            return None, *derivatives(partial(_again, calls), tensors, (by_x, *needed), by_results)
         by_output, *by_finals = by_results
         tapes = shared_out(tapes, [2 + len(call.cell.states) for call in calls])
         layers = list(zip(

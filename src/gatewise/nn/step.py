@@ -110,7 +110,7 @@ class Step(Layer):
             equations = self._equations()
             walk = Walk(
                 equations, x.unsqueeze(0), weights, initial,
-                record=self._names_to_record, chance=self._chance(equations),
+                record=self._names_to_record, chance=self._chance(equations), inner=True,
             )  # fmt: skip
             (scanned,) = scan_together([walk])
         self._hand_over("l0", scanned.recorded, walk, scanned)

@@ -11,7 +11,7 @@ from torch import Tensor
 from gatewise.language import Cell
 from gatewise.nn.advice import copied
 from gatewise.nn.forward import Forward
-from gatewise.nn.listening import Listener, listening
+from gatewise.nn.listening import INTERPRETER, TORCH, Listener, listening
 from gatewise.nn.obstacles import Obstacle
 from gatewise.nn.weights import Weights
 
@@ -40,14 +40,19 @@ def strict() -> Iterator[None]:
         yield
 
 
+_IN_WORDS = {INTERPRETER: "the eager interpreter", TORCH: "torch's own operator"}
+
+
 @final
 class _Refusing(Listener):
-    def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle]) -> None:
+    def scan(
+        self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str
+    ) -> None:
         if obstacles:
             units, inputs = weights.weight_ih.shape
             who = _named(cell, inputs, units // len(cell.input_gates))
             reasons = "; ".join(f"{reason} ({remedy})" for reason, remedy in obstacles)
-            raise RuntimeError(f"strict: {who} would run in the eager interpreter: {reasons}.")
+            raise RuntimeError(f"strict: {who} would run in {_IN_WORDS[way]}: {reasons}.")
 
     def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:
         for name in copied(call, given):

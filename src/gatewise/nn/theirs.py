@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.nn.accelerate import Row, accelerate
-from gatewise.nn.explained import IDLE, TORCH, Explained, short
+from gatewise.nn.explained import IDLE, Explained, short
 from gatewise.nn.left import everything, is_theirs
+from gatewise.nn.listening import TORCH
 
 
 @final

@@ -51,6 +51,13 @@ class Walk(NamedTuple):
     chance: Chance | None = None  # what is random in the cell; none: as outside of training
     restart: tuple[Tensor, ...] | None = None  # what reset rows begin from; none: from `states`
     padding: Packing | None = None  # with `batch_sizes`: x, output and values come padded all the same
+    inner: bool = False  # its output is not handed out, so nobody changes it in place
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that kernels read of it, the input first."""
+        reset = () if self.reset is None else (self.reset,)
+        return [self.x, *(self.states or ()), *self.weights.flat, *reset]
 
     def packed(self) -> Walk:
         """The walk over packed data in place of this one over padded data."""
