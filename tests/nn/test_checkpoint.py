@@ -222,6 +222,13 @@ def test_what_it_refuses() -> None:
         ours.GRU(I, H, checkpoint=-1)
     with pytest.raises(ValueError, match=r"checkpoint must be a number of steps, or 0 for none\. Got True\."):
         ours.GRU(I, H, checkpoint=True)
+
+
+def test_a_gradient_of_a_gradient() -> None:
     layer, x = ours.GRU(I, H, checkpoint=3), torch.randn(T, B, I, requires_grad=True)
-    with pytest.raises(RuntimeError, match=r"checkpoint must be 0 .* \(create_graph=True\)"):
-        torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+    found = []
+    for steps in (3, 0):
+        layer.checkpoint = steps
+        (once,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+        found.append(torch.autograd.grad(once.square().sum(), list(layer.parameters())))
+    torch.testing.assert_close(*found)

@@ -142,8 +142,9 @@ def eagerly(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         yield Obstacle("a test is in the way", "none")
 
     def switch() -> None:
+        monkeypatch.setattr("gatewise.nn.scan.obstacles", obstacles)
         for module in ("scan", "checkpoint"):
-            monkeypatch.setattr(f"gatewise.nn.{module}.obstacles", obstacles)
+            monkeypatch.setattr(f"gatewise.nn.{module}.serves", lambda tensors: False)
 
     return switch
 

@@ -134,7 +134,8 @@ def _cores() -> int:
 def _on_checkpoint(called: Called) -> str:
     call, plan = called.call, called.call.cell.plan
     gates = plan.gates * call.H + len(plan.forward.means) if plan.keeps else 0
-    row = gates + (len(call.call.cell.states) - 1) * call.H
+    own_output = 0 if call.call.inner else call.P
+    row = gates + own_output + (len(call.call.cell.states) - 1) * call.H
     kept = row * call.x.itemsize * call.x.numel() // call.I
     steps = getattr(called.module, "checkpoint", 0)
     return f"leave checkpoint={steps} out if there is room for {in_bytes(kept)}: each step is computed twice"

@@ -5,7 +5,7 @@ Source: Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias, final
@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from gatewise.nn.backward import Backward
 from gatewise.nn.call import Call, flat, resets, with_resets
-from gatewise.nn.compiled import again, by_torch, derivatives
 from gatewise.nn.chance import Chance
+from gatewise.nn.compiled import again, by_torch, derivatives
 from gatewise.nn.eager import first_rows_replaced, initial_states
 from gatewise.nn.forward import Forward
 from gatewise.nn.listening import KERNEL, here
@@ -36,8 +36,7 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
     Memory beside input and output grows with ``T / steps + steps`` in place of T. The compiled kernels run
     each segment once more in backward; where they do not serve, `torch.utils.checkpoint` does the same.
 
-    Raises:
-        RuntimeError: the compiled gradient is to be differentiated again.
+    A gradient that is to be differentiated again keeps every step.
     """
     if walk.padding is not None:
         return scan_in_segments(steps, walk.packed()).padded(walk)
@@ -147,13 +146,30 @@ def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _Stat
             call.record, reset=segment.call.reset, batch_sizes=segment.call.batch_sizes,
             chance=segment.call.chance, restart=segment.call.restart,
         )  # fmt: skip
-        (found,) = checkpoint(scan_together, [part], use_reentrant=False, preserve_rng_state=False)
+        (found,) = checkpoint(_as_it_was(part), [part], use_reentrant=False, preserve_rng_state=False)
         states = first_rows_replaced(states, found.states)
         parts.append(found)
     in_time = parts[::-1] if call.reverse else parts
     output = torch.cat([part.output for part in in_time], _time(call))
     recorded = {name: torch.cat([part.recorded[name] for part in in_time]) for name in call.record}
     return Scanned(output, states, recorded)
+
+
+def _as_it_was(part: Walk) -> Callable[[Sequence[Walk]], Sequence[Scanned]]:
+    """`scan_together` for `part`, and once more in backward unless its tensors have changed by then."""
+    if torch.compiler.is_compiling():
+        return scan_together
+    versions = [tensor._version for tensor in part.tensors]
+
+    def scan(walks: Sequence[Walk]) -> Sequence[Scanned]:
+        if [tensor._version for tensor in part.tensors] != versions:
+            raise RuntimeError(
+                "A tensor which checkpoint reads again has been modified by an inplace operation. "
+                "Give the call a clone of it."
+            )
+        return scan_together(walks)
+
+    return scan
 
 
 @final
@@ -172,11 +188,6 @@ class _Segments(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "checkpoint must be 0 for a gradient that is to be differentiated again (create_graph=True). "
-                "Computed in segments, it cannot be."
-            )
         saved, n = ctx.saved_tensors, len(ctx.call.cell.states)
         masks, tensors, passed = saved[: ctx.masks], saved[ctx.masks : -n], saved[-n:]
         (call,), needed = with_resets([ctx.call], masks), ctx.needs_input_grad[2:]

@@ -231,7 +231,7 @@ def row_lengths(lengths: Tensor | Sequence[int], B: int, T: int) -> Tensor:
 
 def matrices(cell: Cell, weight_ih: Tensor, weight_hh: Tensor) -> None:
     """The weights from which the number of units is read; the kernels compare the shapes of all others."""
-    if weight_ih.dim() != 2 or weight_hh.dim() != 2 or weight_ih.size(0) < len(cell.input_gates):
+    if weight_ih.dim() != 2 or weight_hh.dim() != 2:
         raise RuntimeError(
             f"{cell.name}: weight_ih must have shape ({len(cell.input_gates)} * hidden_size, input_size), "
             f"and weight_hh must be a matrix. Got {tuple(weight_ih.shape)} and {tuple(weight_hh.shape)}."

@@ -129,13 +129,15 @@ def derivatives(
     needed: Sequence[bool],
     by_results: Sequence[Tensor | None],
 ) -> Iterator[Tensor | None]:
-    """By each of `tensors`, of what `compute` makes of them in torch operations; None where it is not needed."""
+    """By each of `tensors`, of what `compute` makes of them in torch operations; None where not needed."""
     with torch.enable_grad():
         # Stand-ins: one tensor may have been computed from another, which must not be reached through it.
         leaves = [tensor.view_as(tensor) for tensor in tensors]
         results = compute(leaves)
-    pairs = zip(results, by_results, strict=False)
-    outputs, by_outputs = zip(*((y, d) for y, d in pairs if d is not None), strict=True)
+    pairs = [(y, by) for y, by in zip(results, by_results, strict=False) if by is not None]
+    if not pairs:
+        return iter([None] * len(needed))
+    outputs, by_outputs = zip(*pairs, strict=True)
     wanted = [leaf for leaf, need in zip(leaves, needed, strict=True) if need]
     twice = torch.is_grad_enabled()
     found = iter(torch.autograd.grad(outputs, wanted, by_outputs, create_graph=twice, allow_unused=True))

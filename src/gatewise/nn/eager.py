@@ -16,6 +16,7 @@ from gatewise.language import Cell, Kind
 from gatewise.language.changes import without_chance
 from gatewise.language.graph import Node, topological
 from gatewise.nn.chance import Chance, decide
+from gatewise.nn.tracing import constant
 from gatewise.nn.weights import Scanned, Weights
 
 _TORCH: dict[str, Callable[..., Tensor]] = {
@@ -114,7 +115,10 @@ def scan(
     decides what is random in the cell; None stands for `without_chance`.
     """
     cell = without_chance(cell) if chance is None and cell.takes_chances else cell
-    steps = _by_step(F.linear(x, weights.weight_ih, weights.bias_ih), batch_first, batch_sizes)
+    from_input = F.linear(x, weights.weight_ih, weights.bias_ih)
+    for unread in _unread(cell, weights):
+        from_input = from_input + unread.flatten()[:0].sum()  # nothing, with a gradient of zeros
+    steps = _by_step(from_input, batch_first, batch_sizes)
     resets = len(steps) * [None] if reset is None else _by_step(reset, batch_first, batch_sizes)
     states = states or initial_states(cell, steps[0], weights)
     restart = restart or states
@@ -136,6 +140,27 @@ def scan(
         states,
         {name: _join(column, reverse, packed) for name, column in columns},
     )
+
+
+def _unread(cell: Cell, weights: Weights) -> list[Tensor]:
+    """The weights that no result depends on but want a gradient, which the kernels give too."""
+    found = [] if cell.state_gates else [weights.weight_hh, weights.bias_hh]
+    unread = _vectors_of_conditions(cell)
+    found += [vector for name, vector in zip(cell.vectors, weights.vectors, strict=True) if name in unread]
+    return [w for w in found if w is not None and w.requires_grad] if torch.is_grad_enabled() else []
+
+
+@constant
+def _vectors_of_conditions(cell: Cell) -> tuple[str, ...]:
+    """The vectors that nothing but comparisons read."""
+    read: set[Node] = set()
+    stack = [*cell.next_states, cell.seen]
+    while stack:
+        node = stack.pop()
+        if node not in read and node.op not in ("less", "less_equal"):
+            read.add(node)
+            stack += node.args
+    return tuple(name for name in cell.vectors if cell.leaf("vector", name) not in read)
 
 
 def _by_step(sequence: Tensor, batch_first: bool, batch_sizes: Tensor | None) -> Sequence[Tensor]:

@@ -59,7 +59,7 @@ def explain(module: nn.Module, /, *inputs: Any, **kwargs: Any) -> Explanation:
         >>> layer = gatewise.nn.LSTM(3, 16).bfloat16()
         >>> explanation = gatewise.explain(layer, torch.randn(5, 2, 3).bfloat16())
         >>> explanation["l0"].runs_in
-        'eager interpreter'
+        'torch'
         >>> explanation["l0"].obstacles[0].reason
         'its tensors are torch.bfloat16'
     """
@@ -117,7 +117,7 @@ def _below(layers: Iterable[Explained]) -> list[str]:
 
 
 def _sentences(layer: Explained) -> Iterator[str]:
-    yield from (f"not compiled, since {reason}: {remedy}" for reason, remedy in layer.obstacles)
+    yield from (f"not compiled, since {found.reason}: {found.remedy}" for found in layer.obstacles)
     yield from layer.remarks
     remedies = {obstacle.remedy for obstacle in layer.obstacles}
     yield from (sentence for sentence in layer.faster if sentence not in remedies)

@@ -23,8 +23,8 @@ class Kernel:
         side_by_side: how many directions or layers ran at once, each on one thread; 1 for one after another.
         chunk: steps whose input products are computed at a time.
         kept_gates: bytes of gates that stay for backward, and of what `layer_norm` normalised by.
-        kept_states: bytes of states that do, the output excepted; under `checkpoint` those that enter the
-            segments.
+        kept_states: bytes of states that do, one's own of an output that is handed out among them; under
+            `checkpoint` of those that enter the segments.
     """
 
     width: int
@@ -45,7 +45,7 @@ class Explained:
     Attributes:
         name: its path, as in `gatewise.watch`: "encoder.l0", "encoder.l0_reverse".
         what: its cell, or the module if it is torch's.
-        runs_in: "compiled kernel", "eager interpreter", "torch", or "not called".
+        runs_in: "compiled kernel", "eager interpreter", "torch" (its own operators), or "not called".
         calls: how often it was called; what follows is about the last time.
         dtype: the element type.
         input_shape: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`, packed ``[N, I]``.

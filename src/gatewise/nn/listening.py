@@ -33,9 +33,7 @@ class Listener:
     def autocast(self, dtype: torch.dtype | None) -> None:
         """A module begins its scans, with autocast to `dtype` around it if there is one."""
 
-    def scan(
-        self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str
-    ) -> None:
+    def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str) -> None:
         """A scan over `x` begins, `way` one of those above: compiled if there are no `obstacles`."""
 
     def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:

@@ -37,7 +37,7 @@ def is_stored(tensor: Tensor) -> bool:
             f"A tensor of shape {tuple(tensor.shape)} needs {_reach(tensor)} bytes of storage. Its storage "
             f"holds {held}: it was resized, as by untyped_storage().resize_(0)."
         )
-    return bool(tensor.data_ptr()) or not held
+    return bool(tensor.data_ptr() or not tensor.numel())
 
 
 def in_rows(tensor: Tensor) -> Tensor:

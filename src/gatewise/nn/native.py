@@ -11,6 +11,7 @@ from gatewise import cells
 from gatewise.language import Cell
 from gatewise.language.changes import projected
 from gatewise.nn.eager import initial_states
+from gatewise.nn.obstacles import traced
 from gatewise.nn.tracing import constant
 from gatewise.nn.weights import Scanned, Walk
 
@@ -28,6 +29,8 @@ def serves(walks: Sequence[Walk]) -> bool:
     same = all(walk.x is walks[0].x and walk.cell is walks[0].cell for walk in walks)
     plain = not any(walk.record or walk.reset is not None or walk.restart is not None for walk in walks)
     directions = [walk.reverse for walk in walks]
+    if torch.compiler.is_compiling():  # to torch.compile, a step of the interpreter is no slower
+        return False
     return same and plain and directions in ([False], [False, True]) and bool(_operator(walks[0].cell))
 
 
@@ -42,7 +45,9 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
     if walks[0].padding is not None:
         return [f.padded(w) for f, w in zip(scan([w.packed() for w in walks]), walks, strict=True)]
     first = walks[0]
-    operator, trains = getattr(torch, _operator(first.cell)), torch.is_grad_enabled()
+    operator = getattr(torch, _operator(first.cell))
+    # A traced program may be trained, wherever it was traced.
+    trains = torch.is_grad_enabled() or traced()
     weights = [tensor for walk in walks for tensor in walk.weights.flat]
     columns = zip(*(walk.states or _beginning(walk) for walk in walks), strict=True)
     states = [torch.stack(column) for column in columns]
@@ -59,5 +64,9 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
 
 def _beginning(walk: Walk) -> tuple[Tensor, ...]:
     """Zeros for each row of the first step."""
-    x = walk.x[: walk.batch_sizes[0]] if walk.batch_sizes is not None else walk.x.select(int(walk.batch_first), 0)
+    x = (
+        walk.x[: walk.batch_sizes[0]]
+        if walk.batch_sizes is not None
+        else walk.x.select(int(walk.batch_first), 0)
+    )
     return initial_states(walk.cell, x, walk.weights)

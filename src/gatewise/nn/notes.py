@@ -92,9 +92,7 @@ class Notes(Listener):
         self._autocast = dtype
         self._converted, self._to_convert = self._to_convert, set()
 
-    def scan(
-        self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str
-    ) -> None:
+    def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str) -> None:
         """Begin a new scan."""
         if self._handed_over:
             self._scans, self._handed_over = [], 0

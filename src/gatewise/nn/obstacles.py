@@ -20,7 +20,7 @@ _INSTEAD = {"vmap": "call the layer outside of it, on one batch", "grad": "use t
 
 
 class Obstacle(NamedTuple):
-    """Why a call does not go to the kernels, what to do about it, and whether torch's own kernels serve it."""
+    """Why a call does not go to the kernels, what to do about it, and whether torch's own serve it."""
 
     reason: str
     remedy: str
@@ -33,7 +33,8 @@ GRADIENT_OF_GRADIENT = Obstacle(
 
 
 WATCHED = Obstacle(
-    "a dispatch mode of torch watches, and its rows are packed", "call the layer outside of it, or pad the rows"
+    "a dispatch mode of torch watches, and its rows are packed",
+    "call the layer outside of it, or pad the rows",
 )
 
 
@@ -64,8 +65,7 @@ def watched() -> bool:
 
 
 def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
-    """Everything that keeps the kernels from a call with these tensors, the input first; nothing if they serve
-    it."""
+    """Everything that keeps the kernels from a call with these tensors, the input first."""
     if {t.is_cpu for t in tensors} != {True}:
         devices = _listed(t.device for t in tensors)
         remedy = 'move the model and its input to "cpu"'
@@ -79,15 +79,17 @@ def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
     if not exporting and not {type(t) for t in tensors} <= _PLAIN:
         kinds = _listed(type(t).__name__ for t in tensors if type(t) not in _PLAIN)
         yield Obstacle(f"its tensors are of a subclass ({kinds})", "pass plain tensors")
-    elif not torch.compiler.is_compiling() and not all(is_stored(t) for t in tensors if t.is_cpu):
-        yield Obstacle("a tensor has no memory of its own", "pass plain tensors")
-    if _traced():
+    transform = _transform()
+    if traced():
         remedy = "call it outside, or use torch.export"
         yield Obstacle("torch.jit.trace is around it", remedy, torch_serves=True)
-    transform = _transform()
-    if transform:
+    elif transform:
         remedy = _INSTEAD.get(transform, "call the layer outside of it")
         yield Obstacle(f"a transform of torch.func is around it ({transform})", remedy)
+    elif not torch.compiler.is_compiling() and not all(
+        is_stored(t) for t in tensors if type(t) in _PLAIN and t.is_cpu
+    ):
+        yield Obstacle("a tensor has no memory of its own", "pass plain tensors")
     if _differentiates_forwards():
         yield Obstacle("forward-mode differentiation is around it", "call the layer outside of it")
 
@@ -105,7 +107,8 @@ def _differentiates_forwards() -> bool:
 
 
 @constant
-def _traced() -> bool:
+def traced() -> bool:
+    """Whether `torch.jit.trace` writes down what is computed."""
     return _get_tracing_state() is not None
 
 

@@ -11,11 +11,13 @@ import json
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import chain
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, library
 from torch._decomp import register_decomposition
+from torch.utils.flop_counter import register_flop_formula
 
 from gatewise.compiler.plan import plan
 from gatewise.language import Cell
@@ -216,3 +218,34 @@ def _gradients(ctx: Any, by_output: Sequence[Tensor | None]) -> tuple[Any, ...]:
 
 
 _scan.register_autograd(_gradients, setup_context=_set_up)
+
+
+@register_flop_formula(torch.ops.gatewise.scan)
+def _flops(tensors: Sequence[torch.Size], described: str, *_: object, **__: object) -> int:
+    """The matrix products of a call, as `torch.utils.flop_counter` counts them, from shapes of tensors."""
+    calls = _read(described)
+    parts = zip(calls, _evenly(tensors, len(calls)), strict=True)
+    return sum(rows * size for part in parts for rows, size, _ in _products(*part))
+
+
+@register_flop_formula(torch.ops.gatewise.scan_gradient)
+def _flops_of_gradient(
+    tensors: Sequence[torch.Size], needed: Sequence[bool], described: str, *_: object, **__: object
+) -> int:
+    """Of each product one gradient by what it multiplies, and one by its matrix."""
+    calls, found = _read(described), 0
+    parts = zip(calls, _evenly(tensors, len(calls)), _evenly(needed, len(calls)), strict=True)
+    for call, given, need in parts:
+        x, by_weights, _ = call.unpack(need)
+        for rows, size, name in _products(call, given):
+            found += rows * size * (getattr(by_weights, name) + (x if name == "weight_ih" else True))
+    return found
+
+
+def _products(call: Call, given: Sequence[torch.Size]) -> Iterator[tuple[int, int, str]]:
+    """How many rows each matrix multiplies, the operations that a row takes, and its name."""
+    x, weights, _ = call.unpack(given)  # type: ignore[arg-type]
+    for name in ("weight_ih", "weight_hh", "weight_hr", "weight_linear"):
+        shape = getattr(weights, name)
+        if shape is not None:
+            yield prod(x[:-1]), 2 * prod(shape), name

@@ -437,5 +437,5 @@ def _each_stacked(finals: Sequence[States]) -> States:
 
 
 def _stacked(states: Sequence[Tensor]) -> Tensor:
-    """States ``[B, H]`` as ``[L*D, B, H]``; one by itself too is no view, which could not be detached in place."""
+    """States ``[B, H]`` as ``[L*D, B, H]``, copied: torch detaches no view in place."""
     return torch.stack(list(states))

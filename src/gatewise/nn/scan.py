@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, zip_longest
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -75,8 +75,8 @@ def _in_the_way(walk: Walk) -> tuple[Obstacle, ...]:
 
 
 def _tell(walks: Sequence[Walk], way: str, in_the_way: Sequence[tuple[Obstacle, ...]] = ()) -> None:
-    for walk, some in zip_longest(walks, in_the_way, fillvalue=()):
-        for listener in here.listeners:
+    for listener in here.listeners:
+        for walk, some in zip(walks, in_the_way or [()] * len(walks), strict=True):
             listener.scan(walk.cell, walk.x, walk.weights, some, way)
 
 

@@ -45,13 +45,11 @@ _IN_WORDS = {INTERPRETER: "the eager interpreter", TORCH: "torch's own operator"
 
 @final
 class _Refusing(Listener):
-    def scan(
-        self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str
-    ) -> None:
+    def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str) -> None:
         if obstacles:
             units, inputs = weights.weight_ih.shape
             who = _named(cell, inputs, units // len(cell.input_gates))
-            reasons = "; ".join(f"{reason} ({remedy})" for reason, remedy in obstacles)
+            reasons = "; ".join(f"{obstacle.reason} ({obstacle.remedy})" for obstacle in obstacles)
             raise RuntimeError(f"strict: {who} would run in {_IN_WORDS[way]}: {reasons}.")
 
     def kernel(self, call: Forward, given: Sequence[Tensor]) -> None:
