@@ -109,6 +109,11 @@ class Cell:
         return self.next_states[0].op == "project"
 
     @cached_property
+    def reads_output(self) -> bool:
+        """Whether the body computes with its first state, besides what the gates see of it."""
+        return self.leaf("state", self.states[0]) in topological(self.next_states)
+
+    @cached_property
     def takes_chances(self) -> bool:
         """Whether a state, or a value that can be watched, is random in training."""
         values = self.values.values()

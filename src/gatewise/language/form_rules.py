@@ -100,7 +100,7 @@ def _check_products(cell: Cell, nodes: Sequence[Node]) -> None:
     values = [node for name, node in cell.values.items() if name != cell.states[0]]
     if projected != [first] or first in {*others, *values, *(arg for node in nodes for arg in node.args)}:
         raise FormError(f"nodes: only what {cell.states[0]!r} becomes may be projected, and nothing uses it")
-    if cell.leaf("state", cell.states[0]) in topological(cell.next_states):
+    if cell.reads_output:
         raise FormError(f"nodes: {cell.states[0]!r} is projected, so it is too short to compute with")
 
 

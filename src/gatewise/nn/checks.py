@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gatewise.language import Cell
-from gatewise.language.graph import topological
 from gatewise.language.names import initial
 
 
@@ -72,11 +71,11 @@ def _projection(cell: Cell, hidden_size: int, proj_size: int) -> None:
         raise ValueError("proj_size has to be smaller than hidden_size")
     if cell.projects and not proj_size:
         raise ValueError(f"proj_size must be given for cell {cell.name!r}, whose output is projected.")
-    output = cell.leaf("state", cell.states[0])
-    if proj_size and output in topological(cell.next_states):
+    if proj_size and cell.reads_output:
         raise ValueError(
-            f"proj_size must be 0 for cell {cell.name!r}: its body computes with its output {output.name!r}, "
-            f"which would be {proj_size} wide beside gates {hidden_size} wide. Got {proj_size}."
+            f"proj_size must be 0 for cell {cell.name!r}: its body computes with its output "
+            f"{cell.states[0]!r}, which would be {proj_size} wide beside gates {hidden_size} wide. "
+            f"Got {proj_size}."
         )
 
 

@@ -10,7 +10,6 @@ from typing import Any, final
 from gatewise.language import Cell, names
 from gatewise.language.form import MOST_STATES, from_form, to_form
 from gatewise.language.form_reading import FormError, fields, items, number, real, shown
-from gatewise.language.graph import topological
 from gatewise.runtime.arrays import Shape
 from gatewise.runtime.model_file import ModelFile, ModelFileError, Tensors
 from gatewise.runtime.weights import initial_shapes, shapes
@@ -145,7 +144,7 @@ def _check_options(cell: Cell, options: Mapping[str, Any]) -> None:
         raise FormError(f"zoneout: expected a rate for each state. Got {len(rates)}")
     if cell.projects and not P:
         raise FormError("proj_size: expected a width for the output that the cell projects. Got 0")
-    if P and cell.leaf("state", cell.states[0]) in topological(cell.next_states):
+    if P and cell.reads_output:
         raise FormError(f"proj_size: expected 0 for a cell that computes with its output. Got {P}")
     taken = [names.initial(s) for s in cell.states if names.initial(s) in cell.vectors]
     if options["learn_initial_state"] and taken:

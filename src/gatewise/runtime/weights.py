@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from gatewise.language import Cell, names
-from gatewise.language.graph import topological
 from gatewise.runtime.arrays import Array, Shape
 
 TYPES = ("float32", "float64")
@@ -94,9 +93,10 @@ def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[s
 
 def _check_output(cell: Cell) -> None:
     """Refuse to project what the cell computes with: it would be shorter than the rest."""
-    output = cell.states[0]
-    if cell.leaf("state", output) in topological(cell.next_states):
-        raise ValueError(f"weights holds 'weight_hr_l0': {cell.name!r} computes with its output {output!r}.")
+    if cell.reads_output:
+        raise ValueError(
+            f"weights holds 'weight_hr_l0': {cell.name!r} computes with its output {cell.states[0]!r}."
+        )
 
 
 def _columns(name: str, given: Mapping[str, Array]) -> int:
