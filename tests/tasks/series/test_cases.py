@@ -75,6 +75,12 @@ def test_numbers_that_two_ways_can_read_are_refused(
     assert read_series(path, reading=reading).values[0] == value
 
 
+def test_years_and_numbers_of_shops_say_nothing_about_thousands(tmp_path: Path) -> None:
+    lines = [f"{day};{950 + k};20{k + 10}" for k, day in enumerate(text(DAYS, "%Y-%m-%d"))]
+    lines = [line.replace(";1", ";1.") for line in lines]
+    assert read_series(write(tmp_path, ["t;y;shop", *lines]), "y").values[55] == 1005
+
+
 def test_another_column_decides_how_numbers_are_written(tmp_path: Path) -> None:
     lines = [f"{day};1.{234 + k};0.{k + 10}" for k, day in enumerate(text(DAYS, "%Y-%m-%d"))]
     assert read_series(write(tmp_path, ["t;y;x", *lines]), "y").values[0] == 1.234

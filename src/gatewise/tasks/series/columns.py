@@ -85,7 +85,7 @@ def _counts_time(table: Table, name: str) -> bool:
     """Whether a column of whole numbers, such as 2024013112, rises step by step and can be read as times."""
     values = table.column(name)
     text = values.astype("string").str.strip()
-    if values.isna().any() or not text.str.fullmatch(r"\d{4,19}").all():
+    if values.isna().any() or not text.str.fullmatch(r"[0-9]{4,19}").all():
         return False
     try:
         times = parse_times(values).times
@@ -115,7 +115,7 @@ def _refuse_without_times(table: Table) -> None:
         raise table.error(f"{problem}; turn the table, so that each series is a column with one row per step")
     for name in words:
         values = table.column(name).astype("string")
-        if values.str.contains(r"\d", regex=True).mean() > 0.5 and values.nunique() * 2 > len(values):
+        if values.str.contains(r"[0-9]", regex=True).mean() > 0.5 and values.nunique() * 2 > len(values):
             problem = f"no column can be read as times; if this one holds them, with {quoted(values.iloc[0])}"
             raise table.error(f"{problem} say, name their form with --time-format; or --time none", name)
 

@@ -16,8 +16,8 @@ Numbers = NDArray[np.float64]
 Text = pd.Series  # of str, missing values as NaN
 
 SIGNS = "%‰€$£¥"  # that may stand at every value of a column
-BLANK = r"[-?*./\u2013\u2014…#_]{1,8}"  # a value of such characters alone is missing
-LOOKED_AT = 1000  # values at each end of a column that rule out most ways of writing
+BLANK = "[-?*./\u2013\u2014…#_]{1,8}"  # a value of such characters alone is missing
+ENDS = 1000  # values at each end of a column that rule out most ways of writing
 NAMES = {".": "point", ",": "comma", " ": "space", "'": "apostrophe"}
 _ESCAPED = {".": r"\.", ",": ",", " ": " ", "'": "'", "": ""}
 
@@ -37,8 +37,8 @@ class NumberForm:
     def pattern(self) -> str:
         """A regular expression of all numbers written like this."""
         mark, group = _ESCAPED[self.decimal], _ESCAPED[self.thousands]
-        whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{group}\d{{3}})+)" if group else r"\d+"
-        return rf"[+-]?(?:{whole}(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?"
+        whole = rf"(?:[0-9]+|[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+)" if group else r"[0-9]+"
+        return rf"[+-]?(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
     def matches(self, text: Text) -> NDArray[np.bool_]:
         """Say which values are numbers written like this."""
@@ -57,12 +57,14 @@ class NumberForm:
     def plausible(self, text: Text) -> bool:
         """Say whether one writer would write so: all thousands marked, zeros at the end of all or none."""
         mark = _ESCAPED[self.decimal]
-        if self.thousands and text.str.fullmatch(rf"[+-]?\d{{4,}}(?:{mark}\d*)?").any():
+        if self.thousands and text.str.fullmatch(rf"[+-]?[0-9]{{4,}}(?:{mark}[0-9]*)?").any():
             return False
         decimals = text.where(text.str.contains(self.decimal, regex=False), "")
         decimals = decimals.str.replace(rf"^[^{mark}]*", "", regex=True)
         fixed, always = decimals.str.len().nunique() < 2, bool((decimals != "").all())
-        padded = decimals.str.fullmatch(rf"{mark}\d*0") & (decimals != (f"{self.decimal}0" if always else ""))
+        padded = decimals.str.fullmatch(rf"{mark}[0-9]*0") & (
+            decimals != (f"{self.decimal}0" if always else "")
+        )
         return bool(fixed or not padded.any())
 
 
@@ -106,54 +108,56 @@ class TwoReadingsError(ValueError):
 def decide(columns: Mapping[str, Text], allowed: list[NumberForm], separator: str) -> NumberForm:
     """Decide how the numbers of all columns are written. One way must suit all of them.
 
-    Of several ways that suit and differ, the one is taken that a single writer would have used; then, where
-    fields are separated by commas, a decimal point, and by semicolons a comma.
+    Of several ways that suit and differ, the one is taken that a single writer would have used.
 
     Raises:
         TwoReadingsError: more than one is left.
     """
-    ends = {name: text.dropna() for name, text in columns.items()}
-    ends = {name: pd.concat([text.iloc[:LOOKED_AT], text.iloc[-LOOKED_AT:]]) for name, text in ends.items()}
-    numeric = [name for name, text in ends.items() if _share(text, allowed) >= 0.5]
-    forms = _suited({name: ends[name] for name in numeric}, allowed)
+    known = {name: text.dropna() for name, text in columns.items()}
+    numeric = {name: text for name, text in known.items() if _look_like_numbers(text)}
+    if not numeric:
+        return allowed[0]
+    whole = pd.concat(list(numeric.values()), ignore_index=True)
+    ends = pd.concat([part for text in numeric.values() for part in (text.iloc[:ENDS], text.iloc[-ENDS:])])
+    used = [form for form in allowed if not form.thousands or _has(whole, _ESCAPED[form.thousands])]
+    forms = _suited(ends, used or allowed)
     if len(forms) > 1:
-        whole = {name: columns[name].dropna() for name in numeric}
         forms = _distinct(whole, _suited(whole, forms))
     if len(forms) > 1:
-        forms = [form for form in forms if all(map(form.plausible, whole.values()))] or forms
-    if len(forms) > 1 and separator in ",;":
-        usual = [form for form in forms if form.decimal == ("." if separator == "," else ",")]
-        # A point in a file of semicolons is German thousands as often as it is a decimal point.
-        forms = usual if len(usual) == 1 and (separator == "," or "." not in usual[0].thousands) else forms
+        marked = [text for text in numeric.values() if _has(text, "[0-9][., '][0-9]")]
+        forms = [form for form in forms if all(map(form.plausible, marked))] or forms
+    # Between commas nobody writes German thousands, and between semicolons nobody English ones.
+    foreign = {",": ".", ";": ","}.get(separator)
+    forms = [form for form in forms if form.thousands != foreign] or forms if len(forms) > 1 else forms
     if len(forms) > 1:
-        raise _two_readings(whole, forms)
+        raise _two_readings(numeric, forms)
     return forms[0]
 
 
-def _share(text: Text, forms: list[NumberForm]) -> float:
-    found = np.zeros(len(text), bool)
-    for form in forms:
-        found |= form.matches(text)
-    return float(found.mean()) if len(text) else 0.0
+def _look_like_numbers(text: Text) -> bool:
+    """Whether at least half of the first and last values begin like numbers and have no letters but e."""
+    ends = pd.concat([text.iloc[:ENDS], text.iloc[-ENDS:]])
+    return bool(len(ends)) and bool(
+        ends.str.fullmatch(r"[-+.,]?[0-9][0-9., ']*(?:[eE][-+]?[0-9]+)?").mean() >= 0.5
+    )
 
 
-def _suited(columns: Mapping[str, Text], forms: list[NumberForm]) -> list[NumberForm]:
+def _has(text: Text, pattern: str) -> bool:
+    return bool(text.str.contains(pattern, regex=True).any())
+
+
+def _suited(text: Text, forms: list[NumberForm]) -> list[NumberForm]:
     """The ways that read the most values; a value that none reads is no number."""
-    read = {form: sum(int(form.matches(text).sum()) for text in columns.values()) for form in forms}
+    read = {form: int(form.matches(text).sum()) for form in forms}
     return [form for form in forms if read[form] == max(read.values())]
 
 
-def _distinct(columns: Mapping[str, Text], forms: list[NumberForm]) -> list[NumberForm]:
+def _distinct(text: Text, forms: list[NumberForm]) -> list[NumberForm]:
     """The ways that give different numbers, the first of those that give the same."""
-    kept: list[NumberForm] = []
+    kept: dict[bytes, NumberForm] = {}
     for form in forms:
-        if not any(_same(columns, form, other) for other in kept):
-            kept.append(form)
-    return kept
-
-
-def _same(columns: Mapping[str, Text], one: NumberForm, two: NumberForm) -> bool:
-    return all(np.array_equal(one.read(text), two.read(text), equal_nan=True) for text in columns.values())
+        kept.setdefault(form.read(text).tobytes(), form)
+    return list(kept.values())
 
 
 def _two_readings(columns: Mapping[str, Text], forms: list[NumberForm]) -> TwoReadingsError:

@@ -11,10 +11,9 @@ import pandas as pd
 
 from gatewise.tasks.series.errors import listed, quoted
 from gatewise.tasks.series.table import Table
-from gatewise.tasks.series.times import Candidate, TimeError, parse_clock, parse_times
+from gatewise.tasks.series.times import NEAR, Candidate, TimeError, parse_clock, parse_times
 
 COMPONENTS = ("year", "month", "day", "hour", "minute", "second")
-YEARS = (1, 9000)
 
 
 def read_times(table: Table, names: Sequence[str]) -> pd.DatetimeIndex:
@@ -34,9 +33,7 @@ def read_times(table: Table, names: Sequence[str]) -> pd.DatetimeIndex:
         row = None if error.place is None else int(table.frame.index[error.place])
         raise table.error(error.problem, names[0], row) from None
     times = pd.DatetimeIndex(found.times)
-    table.refuse(
-        names[0], np.asarray((times.year < YEARS[0]) | (times.year > YEARS[1])), "{} is too far away"
-    )
+    table.refuse(names[0], np.asarray((times.year < NEAR[0]) | (times.year > NEAR[1])), "{} is too far away")
     _note(table, names, found)
     return _zoned(table, names[0], times, found.mixed)
 

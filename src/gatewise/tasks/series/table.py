@@ -85,11 +85,13 @@ class Table:
     def is_words(self, name: str) -> bool:
         """Say whether a column holds words: fewer than half of its values are numbers."""
         values = self.column(name)
-        if name not in self._texts:
-            return not _is_number(values.dtype)
-        text = self._texts[name].text
-        present = int(text.notna().sum())
-        return present > 0 and int(self.form.matches(text).sum()) * 2 < present
+        if name not in self._words:
+            if name in self._texts:
+                text = self._texts[name].text.dropna()
+                self._words[name] = int(self.form.matches(text).sum()) * 2 < len(text)
+            else:
+                self._words[name] = not _is_number(values.dtype)
+        return self._words[name]
 
     def is_empty(self, name: str) -> bool:
         """Say whether a column has no values."""
@@ -137,6 +139,10 @@ class Table:
             raise self.error(f"no row has {quoted(value)} in this column; it has {others}", name)
         notes = [*self.notes, f"rows with {condition}"]
         return Table(self.file, found.drop(columns=name), self.reading, self.separator, notes)
+
+    @cached_property
+    def _words(self) -> dict[str, bool]:
+        return {}
 
     @cached_property
     def _texts(self) -> dict[str, Tidied]:
@@ -210,7 +216,9 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
         if rows * columns > MOST_VALUES or columns > MOST_COLUMNS:
             most = f"at most {MOST_VALUES:,} values in {MOST_COLUMNS:,} columns"
             raise SeriesError(path, f"the file has {rows:,} rows of {columns:,} columns; {most} are read")
-        frame = file.read().to_pandas(ignore_metadata=True)
+        arrow = file.read()
+        arrow.validate(full=True)
+        frame = arrow.to_pandas(ignore_metadata=True)
     except SeriesError:
         raise
     except Exception as error:  # a damaged file can end in any error of the library

@@ -28,16 +28,17 @@ COMPACT = {  # times written as whole numbers, by their length
     10: ["%Y%m%d%H"], 12: ["%Y%m%d%H%M"], 14: ["%Y%m%d%H%M%S"],
 }  # fmt: skip
 YEARS = (1600, 2200)  # of times written as whole numbers
+NEAR = (1, 9000)  # of all times
 UNIX = {"unix": 1, "unix-ms": 1000, "unix-us": 10**6, "unix-ns": 10**9}  # ticks a second
 UNIX_FROM, UNIX_TO = 10**8, 42 * 10**8  # seconds that are taken for a time: 1973 to 2103
 EXCEL_FROM, EXCEL_TO = 20_000, 80_000  # days that are taken for a time: 1954 to 2119
 EXCEL_START = pd.Timestamp("1899-12-30")
-QUARTER = r"(?:(\d{4})[\s-]*[QqKk]([1-4])|[QqKk]([1-4])[\s/-]*(\d{4}))"
-WEEK = r"(\d{4})-?[Ww](\d{2})(?:-?([1-7]))?"
-CLOCK = r"(\d{1,2})[:.h](\d{2})(?:[:.](\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp])?\.?(?:[Mm]\.?)?"
-ZONE = r"(Z|UTC|GMT|[+-]\d{2}:?\d{2})"
+QUARTER = r"(?:([0-9]{4})[\s-]*[QqKk]([1-4])|[QqKk]([1-4])[\s/-]*([0-9]{4}))"
+WEEK = r"([0-9]{4})-?[Ww]([0-9]{2})(?:-?([1-7]))?"
+CLOCK = r"([0-9]{1,2})[:.h]([0-9]{2})(?:[:.]([0-9]{2})(?:[.,]([0-9]{1,9}))?)?\s*([AaPp])?\.?(?:[Mm]\.?)?"
+ZONE = r"(Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})"
 PARTS = rf"^(.*?[^\s,T])(?:[T,\s]+({CLOCK}))?\s*$"
-INTERVAL = r"^(.*\d\S*)\s+[-\u2013]\s+\S.*\d.*$|^([^/]*T[^/]*)/[^/]*T[^/]*$"
+INTERVAL = r"^(.*[0-9]\S*)\s+[-\u2013]\s+\S.*[0-9].*$|^([^/]*T[^/]*)/[^/]*T[^/]*$"
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,11 @@ def parse_times(
         TimeError: a value is no time, or two forms read all values and give different times.
     """
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
-        text, candidates = values.astype(str), [Candidate("", values.dt.as_unit("us"))]
+        text, candidates = values, [Candidate("", _near(values))]
     else:
-        text = _beginnings(_as_text(values))
-        candidates = [_given(text, form)] if form else list(_candidates(text))
+        text = _as_text(values)
+        began = _beginnings(text)
+        candidates = [_given(began, form)] if form else list(_candidates(began))
     if of_day is not None:
         length = of_day.to_numpy().astype("timedelta64[us]")
         candidates = [replace(found, times=found.times + length) for found in candidates]
@@ -94,7 +96,7 @@ def readable(values: pd.Series[Any], form: str | None = None) -> bool:
 def parse_clock(values: pd.Series[Any]) -> pd.Series[pd.Timedelta]:
     """Read a column of times of day: 17:24, 5:24 PM, the hours 0 to 24, or 0 to 2400; NaT for others."""
     text = _as_text(values)
-    if text.str.fullmatch(r"\d{1,4}").all():
+    if text.str.fullmatch(r"[0-9]{1,4}").all():
         number = text.astype(np.int64)
         hours, minutes = (number // 100, number % 100) if number.max() > 24 else (number, number * 0)
         length = pd.to_timedelta(hours * 3600 + minutes * 60, unit="s")
@@ -147,6 +149,21 @@ def _unread(text: pd.Series[str], candidates: list[Candidate]) -> TimeError:
     return TimeError(f"{quoted(text.iloc[place])} is not a time that can be read; {hint}", place)
 
 
+def _near(values: pd.Series[Any]) -> Stamps:
+    """Give times in microseconds; pandas and Python cannot print those of other epochs."""
+    years = pd.DatetimeIndex(values).asi8 // _ticks(values) // 31_556_952 + 1970
+    far = (years < NEAR[0]) | (years > NEAR[1])
+    if far.any():
+        place = int(np.argmax(far))
+        raise TimeError(f"the year {years[place]} is too far from today", place)
+    return pd.Series(values.dt.as_unit("us"))
+
+
+def _ticks(values: pd.Series[Any]) -> int:
+    """The ticks a second of a column of times."""
+    return {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[pd.DatetimeIndex(values).unit]
+
+
 def _as_text(values: pd.Series[Any]) -> pd.Series[str]:
     if isinstance(values.dtype, pd.PeriodDtype):
         values = values.dt.to_timestamp()
@@ -155,11 +172,12 @@ def _as_text(values: pd.Series[Any]) -> pd.Series[str]:
     text = values.astype(object).map(str).astype("str").str.strip()
     if not text.str.isascii().all():
         text = text.str.replace("[\u00a0\u2009\u202f]", " ", regex=True)
-    return text.str.removesuffix(".0") if text.str.fullmatch(r"\d+\.0").all() else text
+    return text.str.removesuffix(".0") if text.str.fullmatch(r"[0-9]+\.0").all() else text
 
 
 def _beginnings(text: pd.Series[str]) -> pd.Series[str]:
     """Of intervals, such as 01.01.2020 00:00 - 01.01.2020 01:00, the beginnings."""
+    text = text.where(text.str.contains("[0-9]", regex=True), "?")  # for pandas, now and today are times
     if not text.iloc[:3].str.match(INTERVAL).any():
         return text
     began = text.str.extract(INTERVAL)
@@ -167,9 +185,9 @@ def _beginnings(text: pd.Series[str]) -> pd.Series[str]:
 
 
 def _candidates(text: pd.Series[str]) -> Iterator[Candidate]:
-    if text.str.fullmatch(r"\d+").all():
+    if text.str.fullmatch(r"[0-9]+").all():
         yield from _from_digits(text)
-    elif text.str.fullmatch(r"\d+[.,]\d+|\d{5,}").all():
+    elif text.str.fullmatch(r"[0-9]+[.,][0-9]+|[0-9]{5,}").all():
         yield from _from_fractions(text)
     else:
         iso = _by_pattern(text, "ISO8601")
@@ -238,16 +256,16 @@ def _excel(numbers: pd.Series[float]) -> Stamps:
 
 def _from_parts(text: pd.Series[str]) -> Iterator[Candidate]:
     """A day in one of many forms, and a time of day; quarters; what ISO 8601 leaves unread."""
-    zone = text.str.extract(rf"\d\s*{ZONE}$")[0]
-    zoned = len(zone) > 0 and bool(zone.notna().all()) and bool(text.str.contains(r"\d[:.]\d").all())
+    zone = text.str.extract(rf"[0-9]\s*{ZONE}$")[0]
+    zoned = len(zone) > 0 and bool(zone.notna().all()) and bool(text.str.contains(r"[0-9][:.][0-9]").all())
     if zoned:
         text = text.str.replace(rf"\s*{ZONE}$", "", regex=True)
     parts = text.str.extract(PARTS)
     length = _of_day(parts.iloc[:, 2:].set_axis(range(5), axis="columns"))
     length = length.where(parts[1].notna(), pd.Timedelta(0))
-    codes, days = pd.factorize(parts[0])
+    codes, days = pd.factorize(parts[0].fillna(""))
     for form, read in _days(pd.Series(days, dtype="str")):
-        times = pd.Series(read.to_numpy()[codes], index=text.index).where(codes >= 0) + length
+        times = pd.Series(read.to_numpy()[codes], index=text.index) + length
         spelled = _spelled(form, text.iloc[0], parts.iloc[0]) + ("%z" if zoned else "")
         found = Candidate(spelled, times.dt.as_unit("us"))
         yield _in_zone(found, zone) if zoned else found
@@ -261,7 +279,7 @@ def _spelled(form: str, whole: str, parts: pd.Series[Any]) -> str:
     if not isinstance(clock, str) or "%" not in form:
         return form
     numbers = iter(("%I" if isinstance(parts[6], str) else "%H", "%M", "%S", "%f"))
-    spelled = re.sub(r"\d+", lambda _: next(numbers), re.sub(r"[AaPp]\.?[Mm]?\.?$", "%p", clock))
+    spelled = re.sub(r"[0-9]+", lambda _: next(numbers), re.sub(r"[AaPp]\.?[Mm]?\.?$", "%p", clock))
     return form + whole[len(day) : whole.index(clock, len(day))] + spelled
 
 
@@ -279,7 +297,7 @@ def _days(days: pd.Series[str]) -> Iterator[tuple[str, Stamps]]:
         month = (3 * quarter.astype(np.int64) - 2).astype(str)
         yield "quarters", pd.to_datetime(year + "-" + month, format="%Y-%m", errors="coerce")
         return
-    plain = days.str.replace(r"^(\d{4})-?[Mm](\d{2})$", r"\1/\2", regex=True).str.removesuffix(".")
+    plain = days.str.replace(r"^([0-9]{4})-?[Mm]([0-9]{2})$", r"\1/\2", regex=True).str.removesuffix(".")
     plain = plain.str.replace(r"^(\w+)[./-](\w+)(?:[./-](\w+))?$", r"\1/\2/\3", regex=True).str.rstrip("/")
     plain = plain.str.replace(r",\s*|\s+", " ", regex=True)
     some = plain.iloc[:: max(1, len(plain) // 20)]
