@@ -84,7 +84,11 @@ sys.meta_path.insert(0, Blocked())
 def without_torch(code: str) -> str:
     """What `code` prints in a process of its own where torch cannot be imported."""
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", BLOCKED + code], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", BLOCKED + code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()
@@ -157,13 +161,17 @@ def test_every_extra_is_declared() -> None:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, gatewise; print([m for m in ('torch', 'llvmlite', 'lightning') if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert run.stdout.strip() == "[]"
 
 
 def test_all_public_names_are_listed_before_they_are_imported() -> None:
     code = "import sys, gatewise; print(set(gatewise.__all__) - set(dir(gatewise)), 'torch' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert run.stdout.strip() == "set() False"
     assert len(gatewise.__all__) == len(set(gatewise.__all__))
     for name in gatewise.__all__:
@@ -188,7 +196,7 @@ def test_type_checkers_are_told_the_same_names() -> None:
 
 def test_the_package_is_a_command() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "gatewise", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "gatewise", "--help"], capture_output=True, text=True, check=True, timeout=120
     )
     assert "forecast" in run.stdout
 

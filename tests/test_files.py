@@ -186,11 +186,14 @@ def test_standard_output_is_written_to(tmp_path: Path, name: str, into: str) -> 
     code = f"from gatewise import files; files.save({name!r}, b'new')"
     if into == "a pipe":
         assert (
-            subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout == b"new"
+            subprocess.run(
+                [sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, timeout=120
+            ).stdout
+            == b"new"
         )
         return
     with open(tmp_path / "file", "w+b") as file:
-        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True, timeout=120)
         assert file.read() == b"new"  # of the file that was open before
     assert left_in(tmp_path) == {"file"}
 

@@ -14,7 +14,13 @@ COMMAND = [sys.executable, "-m", "gatewise.apps.command_line"]
 
 def gatewise_command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, check=False, encoding="utf-8"
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+        timeout=120,
     )
 
 
@@ -43,6 +49,7 @@ def test_what_needs_no_network_imports_no_torch(tmp_path: Path, arguments: str) 
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert "SLOW []" in done.stdout
 
@@ -74,7 +81,7 @@ def test_a_bad_option_is_named_with_status_2(tmp_path: Path, arguments: str, opt
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     code = "import sys; sys.modules['typer'] = None; from gatewise.apps.command_line import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 1
     assert done.stderr.strip() == "the command gatewise needs typer: pip install 'gatewise[tasks]'"

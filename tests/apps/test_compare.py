@@ -95,7 +95,7 @@ def test_help_names_every_task_and_option_and_needs_no_torch(tmp_path: Path) -> 
         "sys.argv[1:] = ['compare', '--help']; from gatewise.apps.command_line import main; main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
     words = re.findall(r"[\w-]+", done.stdout)
     options = "task cells lengths seeds hidden most batch rate bias threads quick out"

@@ -111,7 +111,7 @@ def test_the_command_runs_and_says_where_the_page_is(layers: Path, tmp_path: Pat
     np.save(tmp_path / "x.npy", sequence(5, 3).numpy())
     done = subprocess.run(
         [*COMMAND, "mine.safetensors", "--on", "x.npy"], cwd=tmp_path, capture_output=True, text=True,
-        check=False, encoding="utf-8",
+        check=False, encoding="utf-8", timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "mine.html (0.1 MB); open it in a browser."
@@ -122,7 +122,9 @@ def test_help_needs_no_torch(tmp_path: Path) -> None:
         "import atexit, sys; atexit.register(lambda: print('SLOW', 'torch' in sys.modules)); "
         "sys.argv[1:] = ['look', '--help']; from gatewise.apps.command_line import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
     assert "SLOW False" in done.stdout
     assert "--megabytes" in done.stdout
 

@@ -54,7 +54,12 @@ for at_end in (0, 1):
 def test_nothing_beside_an_array_is_read_or_written() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", AT_FORBIDDEN_PAGES], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-c", AT_FORBIDDEN_PAGES],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
 

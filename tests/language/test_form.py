@@ -121,7 +121,9 @@ def test_a_name_is_a_label_that_nobody_looks_for() -> None:
 def test_a_pickle_of_a_cell_from_a_form_needs_its_function_nowhere() -> None:
     code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).signature())"
     pickled = pickle.dumps(from_form(to_form(plain)))
-    done = subprocess.run([sys.executable, "-c", code], input=pickled, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickled, capture_output=True, check=True, timeout=120
+    )
     assert done.stdout.decode().strip() == plain.signature()
 
 

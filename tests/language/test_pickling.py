@@ -141,7 +141,7 @@ NOTEBOOK = """
 
 def test_a_cell_of_main_loads_in_another_process_and_is_not_the_one_defined_since() -> None:
     script = [sys.executable, "-c", textwrap.dedent(NOTEBOOK)]
-    pickled = subprocess.run(script, capture_output=True, check=True).stdout
+    pickled = subprocess.run(script, capture_output=True, check=True, timeout=120).stdout
     back = pickle.loads(pickled)
     assert str(back).startswith("mine(h, *, f, g)")
     assert "h' = sigmoid(f_bar) * h + tanh(g_bar)" in str(back)

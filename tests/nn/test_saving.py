@@ -140,7 +140,7 @@ def test_it_loads_where_its_function_has_never_been(tmp_path: Path) -> None:
         "import gatewise, numpy, torch; layers = gatewise.load('layers.safetensors'); "
         "numpy.save('y.npy', layers(torch.from_numpy(numpy.load('x.npy')))[0].detach().numpy())"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True, timeout=120)
     assert np.array_equal(np.load(tmp_path / "y.npy"), module(torch.from_numpy(x))[0].detach().numpy())
 
 

@@ -91,7 +91,7 @@ def test_it_needs_neither_torch_nor_the_function(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path, input=json.dumps(x.tolist()), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    timeout=120)  # fmt: skip
     assert np.array_equal(json.loads(done.stdout), Stream(peephole, weights).run(x))
 
 

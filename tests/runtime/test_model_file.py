@@ -188,4 +188,4 @@ def test_reading_needs_no_torch_and_no_pickle(tmp_path: Path) -> None:
         "before = set(sys.modules); read_model(sys.argv[1], 'forecast'); "
         "assert 'torch' not in sys.modules; assert 'pickle' not in set(sys.modules) - before"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "m")], check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "m")], check=True, timeout=120)

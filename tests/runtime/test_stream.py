@@ -262,7 +262,7 @@ weights = {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.ones((8, 2))}
 print(Stream(cells.lstm, weights).step(np.ones(3)).shape, "torch" in sys.modules)
 """
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert run.stdout.split() == ["(2,)", "False"]
 

@@ -60,7 +60,7 @@ assert "matplotlib.pyplot" not in sys.modules
 print("drawn")
 """
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False, timeout=120
     )
     assert run.stdout == "drawn\n", run.stderr
 
