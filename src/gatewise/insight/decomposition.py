@@ -97,7 +97,7 @@ def decompose(
         phrase: its steps.
         hx: the initial states, which belong to the rest; zeros if left out.
         lengths: ``[B]``, the steps of each row; both parts are 0 past its end.
-        reset: where rows begin anew, as the layer takes it.
+        reset: where rows start from their initial states, as the layer takes it.
 
     Raises:
         TypeError: `layer` is no gatewise layer over sequences.

@@ -60,12 +60,12 @@ class Recurrent(Layer):
         checkpoint: k, to train in less memory: the states are kept every k steps, and what backward reads
             besides is computed again, k steps at a time; 0 keeps all. Outputs are the same bits, gradients
             the same up to rounding. Memory is least near ``k = sqrt(T)``.
-        zoneout: in training, the probability at which each unit of a state stays as it was, anew each step
+        zoneout: in training, the probability at which each unit of a state stays as it was, drawn each step
             (Krueger et al. 2017); one number for all states or a tuple of one for each. Outside of training
             a state is what is to be expected.
         recurrent_dropout: in training, the probability at which what the gates see of the output is zeroed,
             one mask a sequence (Gal & Ghahramani 2016).
-        weight_drop: in training, the probability at which a recurrent weight is zeroed, anew each call
+        weight_drop: in training, the probability at which a recurrent weight is zeroed, drawn each call
             (Merity et al. 2018).
         init: how parameters start: "torch", "orthogonal" or "chrono" (see `gatewise.nn.starting.fill`).
         forget_bias: the bias with which gates start that keep a state, the LSTM's f or the GRU's z.
@@ -179,7 +179,7 @@ class Recurrent(Layer):
         return declared
 
     def reset_parameters(self) -> None:
-        """Fill every parameter anew, as `init`, `forget_bias` and `max_steps` say."""
+        """Initialise every parameter as `init`, `forget_bias` and `max_steps` say."""
         for names, suffix in zip(self._names, self._all_suffixes, strict=True):
             named = {name.removesuffix(suffix): getattr(self, name) for name in names}
             ways = self.init, self.forget_bias, self.max_steps
@@ -288,7 +288,7 @@ class Recurrent(Layer):
     ) -> dict[str, Any]:
         """What the walks of every layer in one direction have in common."""
         if reset is not None and reverse:
-            # Backwards, a row enters step t anew if it was reset at t + 1; what comes round to the last step
+            # Backwards, a row is reset at step t if the mask is true at t + 1; what comes round to the last step
             # changes nothing there.
             reset = reset.roll(-1, 1 if self.batch_first else 0)
         way: dict[str, Any] = {

@@ -68,7 +68,7 @@ class Step(Layer):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Fill every parameter anew, from U(-k, k), ``k = 1 / sqrt(H)``, in the order of `torch.nn`."""
+        """Initialise every parameter from U(-k, k), ``k = 1 / sqrt(H)``, in the order of `torch.nn`."""
         names = {called: name for name, called in self._renamed.items()}
         named = {names.get(called, called): parameter for called, parameter in self.named_parameters()}
         starting.fill(self.cell, named, self.hidden_size)

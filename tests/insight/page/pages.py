@@ -84,8 +84,12 @@ def data_of(path: Path) -> dict[str, Any]:
         r'<script type="application/json" id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.S
     )
     assert found is not None
-    data: dict[str, Any] = json.loads(found.group(1))
+    data: dict[str, Any] = json.loads(found.group(1), parse_constant=_not_json)
     return data
+
+
+def _not_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def array(packed: dict[str, Any]) -> NDArray[np.float32]:

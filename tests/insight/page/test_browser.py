@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs
 """The page in a real browser."""
 
 from __future__ import annotations
@@ -7,12 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
+import gatewise
+from gatewise import Vector, cell, sigmoid, tanh
 from tests.insight.page.conftest import Opened, settle
 from tests.insight.page.pages import array, data_of, named
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+
+@cell
+def constructor(toString, hasOwnProperty, *, valueOf, length: Vector, name, prototype):
+    """Everything in it is called like something of JavaScript's own."""
+    valueOf = sigmoid(valueOf)
+    __proto__ = tanh(name)
+    isPrototypeOf = sigmoid(prototype + length * hasOwnProperty)
+    hasOwnProperty = valueOf * hasOwnProperty + (1 - valueOf) * __proto__
+    toString = isPrototypeOf * tanh(hasOwnProperty)
+    return toString, hasOwnProperty
 
 
 BY, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
@@ -344,3 +359,21 @@ def test_no_fault_of_access_and_no_overflow(
             if fault["impact"] in ("serious", "critical")
         ]
         assert grave == []
+
+
+@pytest.mark.parametrize("number", [0.0, float("nan"), float("inf"), 1e30])
+def test_any_numbers_and_any_names_are_shown(number: float, opened: Opened, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layer, x = gatewise.nn.Recurrent(constructor, 3, 4), torch.randn(6, 2, 3)
+    x[2] = number
+    path = tmp_path / "page.html"
+    gatewise.look(layer, x, path, feature_names=["__proto__", "constructor", "<b>"])
+    with opened(path) as page:
+        for step in range(6):
+            go_to(page, step)
+            if number < 1:
+                check_numbers(page, data_of(path))
+        text = page.inner_text("body")
+    assert "hasOwnProperty" in text
+    assert "undefined" not in text
+    assert "NaN" not in text

@@ -185,8 +185,8 @@ function image(steps, rows, of, gate, most) {
   for (let r = 0; r < rows; r++) {
     for (let t = 0; t < steps; t++) {
       const value = of(t, r);
-      if (Number.isNaN(value)) continue;
       const part = gate ? value : (value / (most || 1) + 1) / 2;
+      if (Number.isNaN(part)) continue;
       const [red, green, blue] = colours[Math.max(0, Math.min(511, Math.round(part * 511)))];
       pixels.data.set([red, green, blue, 255], 4 * ((rows - 1 - r) * steps + t));
     }

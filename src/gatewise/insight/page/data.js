@@ -85,7 +85,7 @@ const MINUS = "\u2212";
 
 /** A number in a few digits. */
 function short(x, digits = 3) {
-  if (!Number.isFinite(x)) return Number.isNaN(x) ? "\u2013" : x > 0 ? "\u221e" : `${MINUS}\u221e`;
+  if (!Number.isFinite(x)) return x === null || Number.isNaN(x) ? "\u2013" : x > 0 ? "\u221e" : `${MINUS}\u221e`;
   const size = Math.abs(x);
   if (size !== 0 && (size < 1e-3 || size >= 1e5)) {
     const [mantissa, exponent] = size.toExponential(Math.max(0, digits - 2)).split("e");
@@ -102,6 +102,7 @@ function signed(x) {
 
 function percent(x) {
   const whole = 100 * x;
+  if (!Number.isFinite(whole)) return short(whole);
   if (whole > 0 && whole < 0.1) return "under 0.1 %";
   if (whole < 100 && whole > 99.9) return "over 99.9 %";
   const far = (whole > 0 && whole < 1) || (whole > 99 && whole < 100);

@@ -7,6 +7,7 @@ Level 3) forbids both. What comes from the user is data, never markup.
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
@@ -23,6 +24,8 @@ _HERE = Path(__file__).parent
 # In this order they are one module.
 _SCRIPTS = ("data.js", "terms.js", "colours.js", "charts.js", "controls.js", "step.js", "sequence.js",
             "memory.js", "inputs.js", "page.js")  # fmt: skip
+
+_INFINITE = 10**309  # beyond float64
 
 
 def document(title: str, cells: Mapping[str, Cell], data: Mapping[str, Any]) -> str:
@@ -47,8 +50,19 @@ def _equations(name: str, cell: Cell) -> str:
 
 def _harmless(data: Mapping[str, Any]) -> str:
     """JSON that cannot end the element that holds it, whatever text is in it."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(_numbers(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _numbers(value: Any) -> Any:
+    """The same data with null for NaN, and for infinities integers that JavaScript reads as such."""
+    if isinstance(value, Mapping):
+        return {key: _numbers(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else int(math.copysign(1, value)) * _INFINITE
+    return value
 
 
 @cache

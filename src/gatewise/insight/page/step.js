@@ -32,9 +32,9 @@ function pipe(x, wide, y, value, most) {
   return vector("rect", { x, y: y - thick / 2, width: wide, height: thick, fill: colour, rx: 1 });
 }
 
-/** A sluice in a pipe, open by a part of its height. */
+/** A sluice in a pipe, open by a part of its height; an empty frame where that is no number. */
 function sluice(x, y, open, colour) {
-  const [tall, part] = [PIPE + 10, clamp(open, 0, 1)];
+  const [tall, part] = [PIPE + 10, Number.isNaN(open) ? 1 : clamp(open, 0, 1)];
   const shut = (tall * (1 - part)) / 2;
   return vector(
     "g",
