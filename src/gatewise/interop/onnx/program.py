@@ -15,7 +15,7 @@ from gatewise.interop.onnx.control import CONTROL, Body, Control
 from gatewise.interop.onnx.node import Node
 from gatewise.interop.onnx.operators import NO_WEIGHTS, OPERATORS
 from gatewise.interop.onnx.reading import RECURRENT, inputs_of
-from gatewise.interop.onnx.recurrent import Layers, RecurrentNode
+from gatewise.interop.onnx.recurrent import RecurrentNode
 
 # What is raised when a file asks for what cannot be.
 FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)
@@ -55,6 +55,7 @@ class Program(Body):
                 raise OnnxError(f"{node}: {error}") from error
         self._keep(constants)
         self.outside = tuple(dict.fromkeys(self._undefined()))
+        self._over = list(self._last_uses())[::-1]
 
     def _call(self, node: Node, constants: Constants) -> Call:
         """A node as it will be computed at each call."""
@@ -103,11 +104,19 @@ class Program(Body):
             defined.update(call.node.outputs)
         yield from (name for name in self.outputs if name not in defined)
 
+    def _last_uses(self) -> Iterator[list[str]]:
+        """The values that no later node takes, for each node from the last to the first."""
+        used = {"", *self.outputs}
+        for call in reversed(self._calls):
+            names = dict.fromkeys((*call.inputs, *call.node.outputs))
+            yield [name for name in names if name not in used]
+            used.update(names)
+
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         """The outputs, from the inputs and then what is `outside`, in order."""
         values: dict[str, Tensor] = dict(zip((*self.inputs, *self.outside), given, strict=True))
         values |= {name: getattr(self, attribute) for name, attribute in self._attributes.items()}
-        for call in self._calls:
+        for call, over in zip(self._calls, self._over, strict=True):
             inputs = [values[name] if name else None for name in call.inputs]
             try:
                 if call.module:
@@ -118,6 +127,8 @@ class Program(Body):
                 error.add_note(f"in {call.node}")
                 raise
             values.update(call.node.named(found))
+            for name in over:
+                values.pop(name, None)
         return tuple(values[name] for name in self.outputs)
 
 
@@ -127,6 +138,8 @@ def _module_of(node: Node, constants: Constants) -> RecurrentNode | Control | No
         return RecurrentNode(node, constants.values, constants.scope.layers)
     if node.operator not in CONTROL:
         return None
-    layers: Layers | None = {} if node.operator == "If" else None
-    scope = constants.inside(constants.scope.layers or layers)
+    layers = constants.scope.layers
+    if layers is None and node.operator == "If":
+        layers = {}
+    scope = constants.inside(layers)
     return CONTROL[node.operator](node, lambda graph: Program(graph, scope), constants.values)
