@@ -288,8 +288,8 @@ class Recurrent(Layer):
     ) -> dict[str, Any]:
         """What the walks of every layer in one direction have in common."""
         if reset is not None and reverse:
-            # Backwards, a row is reset at step t if the mask is true at t + 1; at the last step, where every row
-            # starts anyway, the value that rolls over from step 0 has no effect.
+            # Backwards, a row is reset at step t if the mask is true at t + 1. At the last step, where every
+            # row starts anyway, the value that rolls over from step 0 has no effect.
             reset = reset.roll(-1, 1 if self.batch_first else 0)
         way: dict[str, Any] = {
             "reverse": reverse,
