@@ -403,6 +403,7 @@ def test_torch_compile_breaks_its_graph_as_at_torchs(compiler: Any) -> None:
     compiler.allow_rnn = True
     assert torch.equal(torch.compile(model, backend=backend, fullgraph=True)(x), expected)
     assert "gatewise.scan" in str([node.target for graph in graphs for node in graph.graph.nodes])
+    assert torch.equal(torch.compile(model.rnn, backend=backend, fullgraph=True)(x)[0], model.rnn(x)[0])
 
 
 def test_a_compiled_model_is_compiled_again_when_it_is_swapped(compiler: Any) -> None:

@@ -9,6 +9,7 @@ subclass of a class of torch, gatewise's comes between the two in the order in w
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from inspect import getattr_static
 from types import new_class
 from typing import Any, ClassVar
@@ -45,7 +46,8 @@ class Swapped:
         """gatewise's forward."""
         if not isinstance(self, Swapped):  # a method that somebody kept, of a module that was swapped back
             return type(self).forward(self, input, hx, *more, **named)
-        return super().forward(input, hx, *more, **named)  # type: ignore[misc]  # of the next class
+        forward: Callable[..., Any] = super().forward  # type: ignore[misc]  # of the next class
+        return _whole(forward, input, hx, *more, **named)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "qconfig":  # given to every module, with no word of whether this one was meant
@@ -74,19 +76,19 @@ class Swapped:
         return self
 
 
-def _skip_frames_below(function: Any) -> None:
-    """Let `torch.compile` take `function` into a graph, or leave it and all that it calls alone.
+def _whole(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """Call a function that `torch.compile` takes into a graph, or leaves alone with all that it calls.
 
     It takes no recurrent modules of torch into its graphs, unless ``torch._dynamo.config.allow_rnn`` is set,
     and would then compile the pieces of gatewise that it meets on the way, one by one.
     """
-    frames = torch._C._dynamo.eval_frame
-    if hasattr(frames, "set_code_exec_strategy"):  # since torch 2.7
-        skip = frames._FrameAction.SKIP
-        frames.set_code_exec_strategy(function.__code__, frames._FrameExecStrategy(skip, skip))
+    return function(*given, **named)
 
 
-_skip_frames_below(Swapped.forward)
+_frames = torch._C._dynamo.eval_frame
+if hasattr(_frames, "set_code_exec_strategy"):  # since torch 2.7
+    _skip = _frames._FrameAction.SKIP
+    _frames.set_code_exec_strategy(_whole.__code__, _frames._FrameExecStrategy(_skip, _skip))
 
 
 def _empty(stands_for: type[nn.Module]) -> nn.Module:
