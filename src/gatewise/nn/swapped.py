@@ -20,6 +20,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gatewise import cells
 from gatewise.language import Cell
+from gatewise.nn import tracing
 from gatewise.nn.classic import GRU, LSTM, RNN, RNN_CELLS
 from gatewise.nn.layer import Layer
 from gatewise.nn.step import GRUCell, LSTMCell, RNNCell
@@ -167,6 +168,8 @@ def _swapped_class(theirs: type[nn.Module]) -> type[nn.Module]:
     if theirs is kind:
         bases = (Swapped, OURS[kind], kind)
         own |= {name: getattr_static(kind, name) for name in _TORCHS if hasattr(kind, name)}
+        for cell in (cells.lstm, cells.gru, *RNN_CELLS.values()):
+            tracing.work_out(cell)  # which the constructors of layers do
         own |= {"cell": _CELLS[kind], "_names": property(_names)}
     else:
         bases = (theirs, swapped_class(kind))

@@ -87,13 +87,18 @@ def cell_of(form: str) -> Cell:
     return found
 
 
+def work_out(cell: Cell) -> None:
+    """Let a cell work out all that a tracer takes as it is."""
+    for name in _WORKED_OUT:
+        getattr(cell, name)
+
+
 def _kept(cell: Cell) -> str:
     """The attribute of `_cells` where such a cell is from now on."""
     name = _name(form_of(cell))
     if not hasattr(_cells, name):
         setattr(_cells, name, cell)
-        for name_of in _WORKED_OUT:
-            getattr(cell, name_of)
+        work_out(cell)
     return name
 
 
