@@ -106,6 +106,21 @@ def test_branches_with_the_same_weights_share_a_layer(tmp_path: Path) -> None:
     torch.testing.assert_close(module(x)[:, 0], module(x[:, 0]))
 
 
+def test_branches_in_branches_share_a_layer(tmp_path: Path) -> None:
+    model = branching()
+    (inner,) = (n for n in model.graph.node if n.op_type == "If")
+    other = next(a.g for a in inner.attribute if a.name == "then_branch")
+    nested = graph("nested", [inner], [], [value("y")])
+    model.graph.node.remove(inner)
+    model.graph.node.append(node("If", ["flag"], ["y out"], "outer", then_branch=nested, else_branch=other))
+    model.graph.input.append(value("flag", BOOL, []))
+    model.graph.output[0].name = "y out"
+    x = some(T, B, I)
+    module = agrees(model, tmp_path, x=x, flag=np.array(True))
+    assert len(list(module.parameters())) == 2
+    agrees(model, tmp_path, x=x, flag=np.array(False))
+
+
 @pytest.mark.parametrize("then", [False, True])
 def test_a_condition_that_is_a_constant(then: bool, tmp_path: Path) -> None:
     branches = {

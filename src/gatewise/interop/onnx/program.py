@@ -79,11 +79,12 @@ class Program(Body):
         """Hold the constants that will be asked for."""
         self._attributes: dict[str, str] = {}
         self.fixed = frozenset(self._not_trained())
+        weights = constants.weights - self.fixed
         for name in dict.fromkeys([*(name for call in self._calls for name in call.inputs), *self.outputs]):
             if name in constants.own:
                 self._attributes[name] = attribute = self._free(name)
                 value = constants.values[name]
-                if name in constants.weights - self.fixed:
+                if name in weights:
                     self.register_parameter(attribute, nn.Parameter(value))
                 else:
                     self.register_buffer(attribute, value)
