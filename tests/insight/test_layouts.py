@@ -84,11 +84,7 @@ class Given:
         found = gatewise.attribute(
             self.score, self.x, method=method, points=8, **self.layout.call, **self.axis
         )
-        return (
-            found.values.transpose(0, 1) if found.batch_first else found.values,
-            found.by_step(),
-            found.residual,
-        )
+        return found.time_first, found.by_step(), found.residual
 
     def connected(self) -> Any:
         torch.manual_seed(4)
@@ -182,3 +178,30 @@ def test_the_wrong_axis_is_named() -> None:
         gatewise.attribute(lambda x: layer(x)[0][:, -1].sum(1), x)
     with pytest.raises(ValueError, match="batch_first says which axis"):
         gatewise.connectivity(lambda x: layer(x)[0].transpose(0, 1), x)
+
+
+@pytest.mark.parametrize("method", ["input_x_gradient", "integrated_gradients", "occlusion"])
+@pytest.mark.parametrize("layout", ["batch first", "unbatched", "lengths, batch first"])
+def test_initial_states_share_in_every_layout(layout: str, method: str, tmp_path: Path) -> None:
+    found = []
+    for name in (layout, LAYOUTS[layout].like):
+        given = given_in(LAYOUTS[name], STACKS["two both ways"], tmp_path)
+        rows = 1 if LAYOUTS[layout].like == "one row" else B
+        torch.manual_seed(2)
+        states: tuple[Tensor, ...] = (torch.randn(4, rows, H).double(), torch.randn(4, rows, H).double())
+        states = tuple(state[:, 0] for state in states) if given.x.dim() == 2 else states
+
+        def score(x: Tensor, *states: Tensor, given: Given = given) -> Tensor:
+            output, _ = given.layer(x, states, **given.layout.call)
+            return given.layout.take(output).square().sum((0, 2))
+
+        found.append(
+            gatewise.attribute(
+                score, given.x, *states, method=method, points=8, **given.layout.call, **given.axis
+            )
+        )
+    one, other = found
+    torch.testing.assert_close(one.time_first, other.time_first, equal_nan=True)
+    torch.testing.assert_close(one.states, other.states)
+    torch.testing.assert_close(one.scores, other.scores)
+    assert one.residual == pytest.approx(other.residual, rel=1e-3, abs=1e-9)

@@ -45,10 +45,14 @@ class Attribution(Finding):
     residual: float
     batch_first: bool
 
+    @property
+    def time_first(self) -> Tensor:
+        """``[T, B, I]``: the values, as `gatewise.figures.draw_attribution` takes them."""
+        return self.values.transpose(0, 1) if self.batch_first else self.values
+
     def by_step(self) -> Tensor:
         """``[T, B]``: the sum of magnitudes over features."""
-        total = self.values.abs().sum(-1)
-        return total.T if self.batch_first else total
+        return self.time_first.abs().sum(-1)
 
     def __str__(self) -> str:
         steps = self.by_step().nanmean(1)

@@ -57,7 +57,7 @@ def draw_attribution(
     """Draw the share of each step and feature of one row in its score.
 
     Args:
-        values: ``[T, B, I]``, the shares (`gatewise.attribute`), NaN past the end of a row.
+        values: ``[T, B, I]``, the shares (``gatewise.attribute(...).time_first``), NaN past the end of a row.
         row: which of the B.
         features: names of the I; numbers if left out.
         words: for each of the T steps; numbers if left out.

@@ -206,7 +206,7 @@ def _attribution(run: Run, notes: list[str]) -> Attribution | None:
     except ValueError as error:
         notes.append(f"No attributions: {error}")
         return None
-    return replace(found, values=_time_first(found.values, rows_first), batch_first=False)
+    return replace(found, values=found.time_first, batch_first=False)
 
 
 def _features(run: Run, names: Sequence[str] | None) -> list[str]:
