@@ -71,7 +71,7 @@ def mutated_tensors(draw: st.DrawFn, tensors: dict[str, np.ndarray[Any, Any]]) -
         tensors[name] = tensors[name].astype(draw(st.sampled_from(_DTYPES)))
     elif change == "shape":
         tensors[name] = np.zeros(draw(st.sampled_from(_SHAPES)), tensors[name].dtype)
-    elif change == "values":
+    elif change == "values" and tensors[name].dtype.kind == "f":
         tensors[name] = np.full_like(tensors[name], draw(st.sampled_from((np.nan, np.inf, 1e38))))
     return tensors
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -14,9 +16,11 @@ from hypothesis import strategies as st
 
 import gatewise
 from gatewise import cells, nn
+from gatewise.nn import saving
 from gatewise.nn.saving import TASK, module_of, options_of, weights_of
+from gatewise.runtime import Stream, stream
 from gatewise.runtime.layers_file import described, stored_layers
-from gatewise.runtime.model_file import FORMAT, ModelFile, ModelFileError
+from gatewise.runtime.model_file import FORMAT, ModelFile, ModelFileError, read_model
 from tests.hostile import damaged, mutated, mutated_tensors, strange
 
 LAYERS = {
@@ -87,3 +91,56 @@ def test_damaged_bytes_are_refused_or_load(tmp_path: Path, name: str, data: st.D
     (tmp_path / "m").write_bytes(data.draw(damaged((tmp_path / "whole").read_bytes())))
     with suppress(ModelFileError):
         assert isinstance(gatewise.load(tmp_path / "m"), nn.Recurrent)
+
+
+class Tagger(torch.nn.Module):
+    """A class of somebody's own, which is filled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.GRU(3, 4), torch.nn.Linear(4, 2)
+
+
+MODULES = {
+    "plain": torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Dropout(0.1), torch.nn.BatchNorm1d(4)),
+    "layers inside": torch.nn.ModuleDict({"e": torch.nn.Embedding(5, 3), "r": nn.LSTM(3, 4, num_layers=2)}),
+    "own": Tagger(),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+@quickly
+@given(data=st.data())
+def test_a_tampered_file_of_a_whole_module_is_refused_or_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: st.DataObject
+) -> None:
+    gatewise.save(MODULES[name], tmp_path / "m")
+    whole = read_model(tmp_path / "m", None)
+    header = data.draw(mutated(whole.header))
+    tensors = data.draw(st.just(whole.tensors) | mutated_tensors(whole.tensors))
+    file = replace(whole, header=header if isinstance(header, dict) else {}, tensors=tensors)
+    monkeypatch.setattr(saving, "read_model", lambda *_: file)
+    with suppress(ModelFileError):
+        found = gatewise.load("m", into=Tagger()) if name == "own" else gatewise.load("m")
+        assert isinstance(found, torch.nn.Module)
+
+
+@quickly
+@given(data=st.data())
+def test_a_tampered_state_of_a_stream_is_refused_or_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    weights = {name: weight.detach().numpy() for name, weight in nn.LSTM(2, 3).state_dict().items()}
+    running = Stream(cells.lstm, weights)
+    running.save_state(tmp_path / "state")
+    whole = read_model(tmp_path / "state", None)
+    header = data.draw(mutated(whole.header))
+    file = replace(
+        whole,
+        header=header if isinstance(header, dict) else {},
+        tensors=data.draw(mutated_tensors(whole.tensors)),
+    )
+    monkeypatch.setattr(stream, "read_model", lambda *_: file)
+    with suppress(ModelFileError):
+        running.load_state("state")
+    assert running.step(np.zeros(2, np.float32)).shape == (3,)
