@@ -368,3 +368,36 @@ def test_damaged_tensors(tmp_path: Path) -> None:
         gatewise.load(path)
     write_model(path, MODULE, found, tensors)
     assert read_model(path, MODULE).tensors["2.0.num_batches_tracked"].shape == ()
+
+
+@st.composite
+def trees(draw: st.DrawFn, pool: list[nn.Module] | None = None, deep: int = 0) -> nn.Module:
+    """Containers in containers, around modules of which some are there several times."""
+    pool = [copy.deepcopy(module) for module in EACH] if pool is None else pool
+    if deep == 3 or draw(st.booleans()):
+        return draw(st.sampled_from(pool))
+    parts = [draw(trees(pool, deep + 1)) for _ in range(draw(st.integers(0, 3)))]
+    kind = draw(st.sampled_from((nn.Sequential, nn.ModuleList, nn.ModuleDict)))
+    container: nn.Module
+    if kind is nn.Sequential:
+        container = nn.Sequential(*parts)
+    else:
+        named = {f"{chr(97 + k)}_part": part for k, part in enumerate(parts)}
+        container = nn.ModuleList(parts) if kind is nn.ModuleList else nn.ModuleDict(named)
+    pool.append(container.train(draw(st.booleans())))
+    return container
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(model=trees())
+def test_random_trees_come_back(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> None:
+    whole, folder = (
+        nn.ModuleList([model]),
+        tmp_path_factory.mktemp("tree"),
+    )  # a layer alone is another kind of file
+    loaded = reloaded(whole, folder)
+    assert repr(loaded) == repr(whole)
+    assert_same(loaded, whole)
+    places = [[list(m.modules()).index(child) for child in m.modules()] for m in (whole, loaded)]
+    assert places[0] == places[1]
+    assert gatewise.load(folder / "model.safetensors", into=copy.deepcopy(whole)) is not None
