@@ -9,6 +9,7 @@ from numbers import Number, Real
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.language import Cell
 from gatewise.language.names import initial
@@ -215,13 +216,27 @@ def has_batch(lengths: object) -> None:
         raise ValueError("lengths must be None for input without a batch, which is as long as its one row.")
 
 
-def row_lengths(lengths: Tensor | Sequence[int], B: int, T: int) -> Tensor:
-    """The steps of each row, ``[B]`` whole numbers from 0 to T, as an int64 tensor on the CPU."""
+def can_be_exported(input: Tensor | PackedSequence) -> None:
+    """Of packed rows a tracer cannot know how many there are in a step."""
+    if isinstance(input, PackedSequence):
+        raise TypeError(
+            "torch.export: give padded rows and lengths= to the layer in place of a PackedSequence."
+        )
+
+
+def shape_of_lengths(lengths: Tensor | Sequence[int], B: int) -> Tensor:
+    """The steps of each row, ``[B]`` whole numbers, as a tensor on the CPU."""
     found = torch.as_tensor(lengths, device="cpu")
     if found.numel() and (found.dtype == torch.bool or found.is_floating_point() or found.is_complex()):
         raise TypeError(f"lengths must be whole numbers. Got {found.dtype}.")
     if found.shape != (B,):
         raise ValueError(f"lengths must have shape (batch,) = ({B},). Got {tuple(found.shape)}.")
+    return found
+
+
+def row_lengths(lengths: Tensor | Sequence[int], B: int, T: int) -> Tensor:
+    """The steps of each row, ``[B]`` whole numbers from 0 to T, as an int64 tensor on the CPU."""
+    found = shape_of_lengths(lengths, B)
     if found.numel() and not 0 <= int(found.min()) <= int(found.max()) <= T:
         came = f"{int(found.min())} to {int(found.max())}"
         raise ValueError(f"lengths must be from 0 to {T}, the steps of the input. Got {came}.")

@@ -33,22 +33,29 @@ from gatewise.nn.weights import Scanned, Walk
 
 def scan(walks: Sequence[Walk]) -> list[Scanned]:
     """As `gatewise.nn.compiled.scan`, for a tracer; of walks over rows of one length."""
-    first, record = walks[0], tuple(walks[0].record)
+    tensors, described, resets, seeds = arguments(walks)
+    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    found = torch.ops.gatewise.scan(tensors, described, keep, resets, seeds)
+    results = 1 + len(walks[0].cell.states) + len(walks[0].record)
+    parts = evenly(found, len(walks))
+    return [scanned(walk, some[:results]) for walk, some in zip(walks, parts, strict=True)]
+
+
+def arguments(walks: Sequence[Walk]) -> tuple[list[Tensor], str, list[Tensor], list[Tensor]]:
+    """What an operator is given of walks: tensors, the text, reset masks and seeds."""
+    first = walks[0]
     described = _described(
-        first.cell, tuple(walk.reverse for walk in walks), first.batch_first, record,
+        first.cell, tuple(walk.reverse for walk in walks), first.batch_first, tuple(first.record),
         first.weights.bias_ih is not None, first.states is not None, first.inner,
     )  # fmt: skip
     tensors = [tensor for w in walks for tensor in flat(w.x, w.weights, w.states or ())]
     resets = [walk.reset for walk in walks if walk.reset is not None]
     seeds = [torch.as_tensor(walk.chance.seed) for walk in walks if walk.chance is not None]
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    found = torch.ops.gatewise.scan(tensors, described, keep, resets, seeds)
-    results = 1 + len(first.cell.states) + len(record)
-    parts = _evenly(found, len(walks))
-    return [scanned(walk, some[:results]) for walk, some in zip(walks, parts, strict=True)]
+    return tensors, described, resets, seeds
 
 
-def _evenly(things: Sequence[Any], parts: int) -> list[Sequence[Any]]:
+def evenly(things: Sequence[Any], parts: int) -> list[Sequence[Any]]:
+    """As many things for each part."""
     return shared_out(things, [len(things) // parts] * parts)
 
 
@@ -79,7 +86,8 @@ def _read(described: str) -> tuple[Call, ...]:
     )  # fmt: skip
 
 
-def _calls(described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Call]:
+def calls_of(described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Call]:
+    """The calls that an operator is asked to make."""
     calls = with_resets(_read(described), resets)
     if seeds:
         calls = [c._replace(chance=Chance(int(seed))) for c, seed in zip(calls, seeds, strict=True)]
@@ -93,8 +101,8 @@ _SCAN = "(Tensor[] tensors, str described, bool keep, Tensor[] resets, Tensor[] 
 def _scan(
     tensors: Sequence[Tensor], described: str, keep: bool, resets: Sequence[Tensor], seeds: Sequence[Tensor]
 ) -> list[Tensor]:
-    calls = _calls(described, resets, seeds)
-    given = _evenly(tensors, len(calls))
+    calls = calls_of(described, resets, seeds)
+    given = evenly(tensors, len(calls))
     forwards = [Forward(call, some, keep) for call, some in zip(calls, given, strict=True)]
     run(*forwards)
     return [tensor for forward in forwards for tensor in _handed_out(forward, keep)]
@@ -111,9 +119,10 @@ def _handed_out(forward: Forward, keep: bool) -> Iterator[Tensor]:
 
 
 @_scan.register_fake
-def _of_shapes(tensors: Sequence[Tensor], described: str, keep: bool, *_: object) -> list[Tensor]:
+def shapes(tensors: Sequence[Tensor], described: str, keep: bool, *_: object) -> list[Tensor]:
+    """Tensors of the shapes that the operator gives."""
     calls = _read(described)
-    parts = zip(calls, _evenly(tensors, len(calls)), strict=True)
+    parts = zip(calls, evenly(tensors, len(calls)), strict=True)
     return [tensor for call, given in parts for tensor in _shaped(call, given, keep)]
 
 
@@ -135,22 +144,27 @@ def _shaped(call: Call, given: Sequence[Tensor], keep: bool) -> Iterator[Tensor]
 
 
 @register_decomposition(torch.ops.gatewise.scan.default)
-def _decomposed(
-    tensors: Sequence[Tensor], described: str, keep: bool, resets: Sequence[Tensor], seeds: Sequence[Tensor]
+def decomposed(
+    tensors: Sequence[Tensor],
+    described: str,
+    keep: bool,
+    resets: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    lengths: Tensor | None = None,
 ) -> Any:
     """What `torch.onnx.export` writes for the operator; elsewhere it stays an operator."""
     from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
     if get_proxy_mode() is None:  # fake tensors look for shapes here too
-        return _of_shapes(tensors, described, keep)
+        return shapes(tensors, described, keep)
     if not torch.onnx.is_in_onnx_export():
         return NotImplemented
     if seeds:
         raise ValueError("a layer is random in training, and an ONNX file cannot be: call model.eval() first")
-    calls = _calls(described, resets, ())
-    given = _evenly(tensors, len(calls))
+    calls = calls_of(described, resets, ())
+    given = evenly(tensors, len(calls))
     # By its name: it is in a part above this one, and needs onnx.
-    found = import_module("gatewise.interop.onnx.translation").translated(calls, given)
+    found = import_module("gatewise.interop.onnx.translation").translated(calls, given, lengths)
     results = 1 + len(calls[0].cell.states) + len(calls[0].record)
     tapes = [list(_shaped(*pair, keep))[results:] for pair in zip(calls, given, strict=True)]  # never read
     return [tensor for pair in zip(found, tapes, strict=True) for tensor in chain(*pair)]
@@ -172,8 +186,8 @@ def _gradient(
     seeds: Sequence[Tensor],
     by_results: Sequence[Tensor | None],
 ) -> list[Tensor]:
-    calls = _calls(described, resets, seeds)
-    parts = [_evenly(things, len(calls)) for things in (tensors, tapes, needed, by_results)]
+    calls = calls_of(described, resets, seeds)
+    parts = [evenly(things, len(calls)) for things in (tensors, tapes, needed, by_results)]
     # A tape may be read by several: a compiler finds equal scans, and makes one of them.
     backwards = [
         Backward(call, given, tape, need, by, in_place=False)
@@ -196,7 +210,7 @@ def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None
         return
     calls = _read(ctx.described)
     n, silent, tapes = 1 + len(calls[0].cell.states), list[Tensor](), list[Tensor]()
-    for handed_out in _evenly(output, len(calls)):
+    for handed_out in evenly(output, len(calls)):
         silent += handed_out[n:]
         gates, means, *steps = handed_out[n + len(calls[0].record) :]
         tapes += [gates, means, *handed_out[: calls[0].inner], *steps]
@@ -209,7 +223,7 @@ def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None
 def _gradients(ctx: Any, by_output: Sequence[Tensor | None]) -> tuple[Any, ...]:
     calls, saved = _read(ctx.described), list(ctx.saved_tensors)
     tensors, resets, seeds = ([saved.pop(0) for _ in range(count)] for count in ctx.counts)
-    n, parts = 1 + len(calls[0].cell.states), _evenly(by_output, len(calls))
+    n, parts = 1 + len(calls[0].cell.states), evenly(by_output, len(calls))
     by_results, needed = [by for part in parts for by in part[:n]], list(ctx.needs_input_grad[0])
     arguments = (tensors, needed, ctx.described, saved, resets, seeds, by_results)
     found = iter(torch.ops.gatewise.scan_gradient(*arguments))
@@ -224,7 +238,7 @@ _scan.register_autograd(_gradients, setup_context=_set_up)
 def _flops(tensors: Sequence[torch.Size], described: str, *_: object, **__: object) -> int:
     """The matrix products of a call, as `torch.utils.flop_counter` counts them, from shapes of tensors."""
     calls = _read(described)
-    parts = zip(calls, _evenly(tensors, len(calls)), strict=True)
+    parts = zip(calls, evenly(tensors, len(calls)), strict=True)
     return sum(rows * size for part in parts for rows, size, _ in _products(*part))
 
 
@@ -234,7 +248,7 @@ def _flops_of_gradient(
 ) -> int:
     """Of each product one gradient by what it multiplies, and one by its matrix."""
     calls, found = _read(described), 0
-    parts = zip(calls, _evenly(tensors, len(calls)), _evenly(needed, len(calls)), strict=True)
+    parts = zip(calls, evenly(tensors, len(calls)), evenly(needed, len(calls)), strict=True)
     for call, given, need in parts:
         x, by_weights, _ = call.unpack(need)
         for rows, size, name in _products(call, given):

@@ -217,7 +217,10 @@ class Recurrent(Layer):
         reset: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Hidden]:
         """Run the layers over a sequence; shapes as in the class."""
-        if torch.compiler.is_compiling() and (lengths is not None or isinstance(input, PackedSequence)):
+        exporting = tracing.is_exporting()
+        if exporting:
+            checks.can_be_exported(input)
+        elif torch.compiler.is_compiling() and (lengths is not None or isinstance(input, PackedSequence)):
             between: tuple[Tensor | PackedSequence, Hidden] = _between_graphs(self, input, hx, lengths, reset)
             return between
         if isinstance(input, PackedSequence):
@@ -236,10 +239,14 @@ class Recurrent(Layer):
         B, T = input.size(batch_axis), input.size(1 - batch_axis)
         self._check_sizes(states, B)
         checks.has_steps(T)
-        packing = None if lengths is None else Packing.of_lengths(checks.row_lengths(lengths, B, T), T)
-        if packing and packing.size == B * T:  # no row ends before the others: threads may divide the rows
-            packing = None
-        output, finals = self._run(input, states, packing, reset)
+        packing, rows = None, None
+        if exporting and lengths is not None:  # that nobody knows yet
+            rows = checks.shape_of_lengths(lengths, B)
+        elif lengths is not None:
+            packing = Packing.of_lengths(checks.row_lengths(lengths, B, T), T)
+            if packing.size == B * T:  # no row ends before the others: threads may divide the rows
+                packing = None
+        output, finals = self._run(input, states, packing, reset, rows)
         if not batched:
             output, finals = output.squeeze(batch_axis), tuple(state.squeeze(1) for state in finals)
         return output, self._taken(finals)
@@ -265,7 +272,12 @@ class Recurrent(Layer):
         return finals[0] if len(finals) == 1 else finals
 
     def _run(
-        self, x: Tensor, states: States, packing: Packing | None, reset: Tensor | None
+        self,
+        x: Tensor,
+        states: States,
+        packing: Packing | None,
+        reset: Tensor | None,
+        lengths: Tensor | None = None,
     ) -> tuple[Tensor, States]:
         """Check the types of what was given, and run the layers in that of the weights."""
         weights = [self._dropped_weights(self._weights(suffix)) for suffix in self._all_suffixes]
@@ -277,6 +289,8 @@ class Recurrent(Layer):
         directions = (False, True)[: self._num_directions]
         padded = x.dim() == 3
         ways = [self._way(packing, padded, reset, reverse) for reverse in directions]
+        if lengths is not None:
+            ways = [{**way, "lengths": lengths} for way in ways]
         with without_autocast(x.device.type):
             given = given or self._learned_states(x, packing)
             initial = packing.pack_states(given) if packing else tuple(given)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gatewise.language import Cell
 from gatewise.language.changes import without_chance
-from gatewise.nn import compiled, eager, native, operators, stacked, tracing
+from gatewise.nn import compiled, eager, native, operators, ragged, stacked, tracing
 from gatewise.nn.chance import Chance
 from gatewise.nn.listening import INTERPRETER, KERNEL, TORCH, here
 from gatewise.nn.obstacles import WATCHED, Obstacle, obstacles, serves, watched
@@ -52,6 +52,8 @@ def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
     """Several scans of one cell, none of which needs another; compiled ones side by side where that pays."""
     walks = [as_outside_of_training(walk) for walk in walks]
     in_the_way = [_in_the_way(walk) for walk in walks]
+    if walks[0].lengths is not None:
+        return ragged.scan(walks, walks[0].lengths, chain(*in_the_way))
     if not any(in_the_way):
         _tell(walks, KERNEL)
         seen = torch.compiler.is_compiling() or watched()

@@ -52,6 +52,7 @@ class Walk(NamedTuple):
     restart: tuple[Tensor, ...] | None = None  # what reset rows begin from; none: from `states`
     padding: Packing | None = None  # with `batch_sizes`: x, output and values come padded all the same
     inner: bool = False  # its output is not handed out, so nobody changes it in place
+    lengths: Tensor | None = None  # of padded rows, where a tracer cannot know them; else `batch_sizes`
 
     @property
     def tensors(self) -> list[Tensor]:

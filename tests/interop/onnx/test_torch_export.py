@@ -168,3 +168,19 @@ def test_outside_of_an_export_the_operator_stays() -> None:
     table: Any = torch._decomp.decomposition_table
     traced = make_fx(program.module(), decomposition_table=table)(torch.randn(5, 2, I))
     assert "gatewise.scan" in str(traced.graph)
+
+
+def test_rows_of_different_lengths() -> None:
+    def call(gru: nn.Module, mine: nn.Module, x: Tensor, lengths: Tensor, h: Tensor) -> Any:
+        output, h_n = gru(x, h, lengths)
+        return mine(output, lengths=lengths), output, h_n
+
+    layers = (
+        gatewise.nn.GRU(I, H, 2, bidirectional=True),
+        gatewise.nn.Recurrent(own, 2 * H, H, bidirectional=True),
+    )
+    model = Called(call, *layers)
+    calls = [(torch.randn(T, B, I), torch.randint(0, T + 1, (B,)), torch.randn(4, B, H)) for T, B in SIZES]
+    proto = exported(model, calls[0], ({0: STEPS, 1: ROWS}, {0: ROWS}, {1: ROWS}))
+    assert operators(proto) == ["GRU", "GRU", "Scan", "Scan"]
+    agree(proto, model, *calls)

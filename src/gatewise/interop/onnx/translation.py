@@ -26,27 +26,30 @@ from gatewise.nn.weights import Weights
 
 
 class _Scan(NamedTuple):
-    """A call with its tensors; ``x [T, B, I]``, `states` each ``[B, H]``, none for zeros."""
+    """A call with its tensors; ``x [T, B, I]``, `states` each ``[B, H]``, none for zeros; ``lengths [B]``."""
 
     call: Call
     x: Tensor
     weights: Weights
     states: tuple[Tensor, ...]
+    lengths: Tensor | None
 
     @classmethod
-    def of(cls, call: Call, tensors: Sequence[Tensor]) -> _Scan:
+    def of(cls, call: Call, tensors: Sequence[Tensor], lengths: Tensor | None) -> _Scan:
         """Read from what the operator is given, for a file, which needs no gradients."""
         x, weights, states = call.unpack([tensor.detach() for tensor in tensors])
-        return cls(call, x.transpose(0, 1) if call.batch_first else x, weights, states)
+        return cls(call, x.transpose(0, 1) if call.batch_first else x, weights, states, lengths)
 
     def results(self, output: Tensor, states: Sequence[Tensor], recorded: Sequence[Tensor]) -> list[Tensor]:
         """What the operator gives, ``output [T, B, P]``."""
         return [output.transpose(0, 1) if self.call.batch_first else output, *states, *recorded]
 
 
-def translated(calls: Sequence[Call], tensors: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-    """The results of each call: output, final states, and what is recorded."""
-    scans = [_Scan.of(*pair) for pair in zip(calls, tensors, strict=True)]
+def translated(
+    calls: Sequence[Call], tensors: Sequence[Sequence[Tensor]], lengths: Tensor | None = None
+) -> list[list[Tensor]]:
+    """The results of each call: output, final states, and what is recorded; of rows of ``lengths [B]``."""
+    scans = [_Scan.of(*pair, lengths) for pair in zip(calls, tensors, strict=True)]
     operator = _operator(scans[0])
     if operator is None:
         return [_scanned(scan) for scan in scans]
@@ -70,7 +73,8 @@ def _operated(operator: Native, scans: Sequence[_Scan]) -> Iterator[list[Tensor]
     W, R, bias, P = (None if column[0] is None else torch.stack(column) for column in columns)
     states = [torch.stack(column) for column in zip(*(s.states for s in scans), strict=True)]
     nothing = [None] * (len(first.call.cell.states) - len(states))
-    inputs = [first.x, W, R, bias, None, *states, *nothing, P]
+    lengths = None if first.lengths is None else first.lengths.to(torch.int32)
+    inputs = [first.x, W, R, bias, lengths, *states, *nothing, P]
     direction = "bidirectional" if len(scans) > 1 else "reverse" if first.call.reverse else "forward"
     (T, B, _), H, D = first.x.shape, first.weights.weight_hh.size(1), len(scans)
     shapes = [(T, D, B, H), *[(D, B, H)] * len(first.call.cell.states)]
@@ -78,6 +82,10 @@ def _operated(operator: Native, scans: Sequence[_Scan]) -> Iterator[list[Tensor]
         variant.operator, inputs, attributes(operator, direction, H),
         dtypes=[first.x.dtype] * len(shapes), shapes=shapes,
     )  # fmt: skip
+    if lengths is not None:  # of rows without steps the standard does not say
+        runs = (lengths > 0)[:, None]
+        before = states or [torch.zeros_like(final) for final in finals]
+        finals = [torch.where(runs, *pair) for pair in zip(finals, before, strict=True)]
     for d, scan in enumerate(scans):
         yield scan.results(output[:, d], [final[d] for final in finals], ())
 
@@ -89,29 +97,37 @@ def _scanned(scan: _Scan) -> list[Tensor]:
     fed = F.linear(scan.x, weights.weight_ih, weights.bias_ih)
     states = scan.states or eager.initial_states(call.cell, fed[0], weights)
     sequences, constants = [fed], weights.flat
+    if scan.lengths is not None:
+        steps = torch.arange(fed.size(0), device=fed.device)
+        running = (steps[:, None] < scan.lengths)[..., None]
+        sequences.append(running)
     if call.reset is not None:
         sequences.append(call.reset.transpose(0, 1) if call.batch_first else call.reset)
         constants += [_own(state) for state in states]
     walked = [sequence.flip(0) if call.reverse else sequence for sequence in sequences]
     scan_op: Any = torch.ops.higher_order.scan
-    finals, kept = _cut(scan_op(_body(call), [_own(state) for state in states], walked, (*constants,)), n)
+    body = _body(call, scan.lengths is not None)
+    finals, kept = _cut(scan_op(body, [_own(state) for state in states], walked, (*constants,)), n)
     output, *recorded = (values.flip(0) if call.reverse else values for values in kept)
-    return scan.results(output, finals, recorded)
+    return scan.results(output if scan.lengths is None else torch.where(running, output, 0), finals, recorded)
 
 
-def _body(call: Call) -> Callable[..., list[Tensor]]:
-    """A step of torch's scan: from the states, what the input feeds the gates, the mask of resets if there is
-    one, the weights, and the states that reset rows begin from, to the next states, the output and what is
-    recorded."""
+def _body(call: Call, ragged: bool) -> Callable[..., list[Tensor]]:
+    """A step of torch's scan: from the states, what the input feeds the gates, which rows run if rows are
+    ragged, the mask of resets if there is one, the weights, and the states that reset rows begin from, to the
+    next states, the output and what is recorded."""
     resets = call.reset is not None
     inside = call._replace(given=resets)
 
     def step(*given: Tensor) -> list[Tensor]:
         states, (fed, *rest) = _cut(given, len(call.cell.states))
+        running = rest.pop(0) if ragged else None
         anew = rest.pop(0) if resets else None
         _, weights, restart = inside.unpack([fed, *rest])
         entering = eager.entering(tuple(states), restart, fed.size(0), anew) if resets else tuple(states)
         after, kept = eager.step(call.cell, fed, weights, entering, call.record)
+        if running is not None:
+            after = tuple(torch.where(running, *pair) for pair in zip(after, states, strict=True))
         return [_own(value) for value in (*after, after[0], *kept)]
 
     return step
