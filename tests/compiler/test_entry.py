@@ -7,7 +7,8 @@ import platform
 import numpy as np
 import pytest
 
-from gatewise.compiler import program, threads
+from gatewise.compiler import program
+from gatewise.compiler.pool import pool
 from tests.compiler.mapped import mapped
 
 pytestmark = pytest.mark.skipif(
@@ -40,7 +41,7 @@ def test_denormals_are_zero_inside_a_kernel_and_only_there(
     (result,) = multiply[dtype](denormal, np.full(100, 1e8, dtype), threads=count)
     assert not result.any()
     assert outside(dtype)
-    assert all(threads.pool().submit(outside, dtype).result() for _ in range(20))
+    assert all(pool().submit(outside, dtype).result() for _ in range(20))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

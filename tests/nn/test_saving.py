@@ -43,7 +43,8 @@ def local_cell() -> Cell:
 
 def reloaded(module: nn.Recurrent, folder: Path) -> nn.Recurrent:
     gatewise.save(module, folder / "layers.safetensors")
-    return gatewise.load(folder / "layers.safetensors")
+    loaded: nn.Recurrent = gatewise.load(folder / "layers.safetensors")
+    return loaded
 
 
 @cell

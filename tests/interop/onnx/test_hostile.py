@@ -114,7 +114,7 @@ def test_numbers_of_other_files_are_not_read(tmp_path: Path, place: str) -> None
         gatewise.import_onnx(folder / "m.onnx")
 
 
-def exported(tmp_path: Path, module: Any, **options: bool) -> bytes:
+def exported(tmp_path: Path, module: Any, **options: Any) -> bytes:
     gatewise.export_onnx(module, tmp_path / "seed.onnx", **options)
     return (tmp_path / "seed.onnx").read_bytes()
 
