@@ -75,6 +75,18 @@ def test_columns_that_are_missing_together_share_one_mask(frame: pd.DataFrame) -
     assert encoding.masked == ("wind", "rain")
 
 
+def test_a_constant_is_known_by_its_level(frame: pd.DataFrame) -> None:
+    noisy = frame.assign(price=14.62 + 1e-15 * np.arange(len(frame)) % 3, people=3e8 + np.arange(len(frame)))
+    encoding = Encoding.fit(TimeSeries.from_frame(noisy, "load (kW)"), season=1, phases=())
+    assert encoding.columns == ("load (kW)", "wind", "people")
+
+
+def test_values_that_cannot_be_scaled_are_refused(encoding: Encoding, frame: pd.DataFrame) -> None:
+    far = frame.assign(wind=frame["wind"].where(frame["wind"] < 1, 1e20))
+    with pytest.raises(ValueError, match=r"series: 'wind' has values 1e\+12 times as far from their mean"):
+        encoding.inputs(TimeSeries.from_frame(far, "load (kW)"))
+
+
 def test_scaling_and_back_is_the_identity(encoding: Encoding) -> None:
     values = np.array([-3.0, 0.0, 1e6])
     assert encoding.unscaled(encoding.scaled(values)) == pytest.approx(values)

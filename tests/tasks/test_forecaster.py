@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.series.errors import SeriesError
+from gatewise.tasks.series.table import Table
 
 FIT = 340  # rows that the fitted forecaster of the fixtures has seen
 
@@ -139,6 +141,7 @@ def test_history_and_season_can_be_given(series: TimeSeries) -> None:
     ("parameters", "message"),
     [
         ({"horizon": 0}, "horizon: expected a whole number of at least 1. Got 0"),
+        ({"horizon": 10_001}, "horizon: expected at most 10,000 steps. Got 10001"),
         ({"horizon": 2.5}, "horizon: expected a whole number of at least 1. Got 2.5"),
         ({"horizon": True}, "horizon: expected a whole number"),
         ({"cell": projected(cells.lstm)}, "cell: expected one that projects nothing. Got 'lstm'"),
@@ -179,6 +182,51 @@ def test_using_a_forecaster_before_fit_or_on_another_series_is_explained(
         fitted.predict(TimeSeries.from_frame(daily, series.target))
     with pytest.raises(ValueError, match="expected at least 6 steps after row 398"):
         fitted.backtest(series, 398)
+
+
+def test_a_forecast_reads_exactly_the_rows_that_it_needs(fitted: Forecaster, series: TimeSeries) -> None:
+    need = fitted.prepared_.need
+    assert need == fitted.prepared_.history + fitted.prepared_.encoding.season
+    last = TimeSeries.from_frame(series.frame.iloc[-need:], series.target)
+    assert fitted.predict(last).to_numpy() == pytest.approx(fitted.predict(series).to_numpy(), rel=1e-5)
+    short = TimeSeries.from_frame(series.frame.iloc[1 - need :], series.target)
+    for job in (fitted.predict, fitted.score, lambda rows: fitted.watch(rows, 1)):
+        with pytest.raises(ValueError, match=rf"at least {need}|at least {need + 6}|at least {need + 1}"):
+            job(short)
+
+
+def test_a_season_of_zeros_is_forecast_by_a_trained_model(fitted: Forecaster, series: TimeSeries) -> None:
+    still = series.frame.assign(**{series.target: 0.0})
+    assert np.isfinite(fitted.predict(TimeSeries.from_frame(still, series.target))).all()
+
+
+def test_times_with_and_without_a_zone_are_not_mixed(fitted: Forecaster, series: TimeSeries) -> None:
+    zoned = series.frame.tz_localize("UTC")
+    with pytest.raises(ValueError, match=r"expected times without a time zone\. Got UTC"):
+        fitted.predict(TimeSeries.from_frame(zoned, series.target))
+
+
+def test_a_zone_is_kept_by_training_forecasting_and_saving(tmp_path: Path, series: TimeSeries) -> None:
+    zoned = TimeSeries.from_frame(series.frame.tz_localize("Asia/Kolkata"), series.target)
+    forecaster = Forecaster(6, hidden_size=4, max_epochs=1).fit(zoned)
+    forecaster.save(tmp_path / "m.safetensors")
+    made = Forecaster.load(tmp_path / "m.safetensors").predict(zoned)
+    assert str(made.index[0]) == "2024-03-17 16:00:00+05:30"
+
+
+def test_rows_without_times_are_forecast_by_number() -> None:
+    values = np.sin(np.arange(120.0)) + np.arange(120) % 3
+    rows = Table("a", pd.DataFrame({"y": values}, index=range(1, 121)))
+    series = TimeSeries.of(rows, "y", "none")
+    made = Forecaster(3, hidden_size=4, max_epochs=1).fit(series).predict(series)
+    assert made.index.tolist() == [121, 122, 123]
+
+
+def test_parameters_are_changed_by_name_as_scikit_learn_does() -> None:
+    forecaster = Forecaster(6).set_params(seed=3, cell="gru")
+    assert (forecaster.seed, forecaster.cell) == (3, "gru")
+    with pytest.raises(ValueError, match=r"set_params: expected one of horizon, .*\. Got 'alpha'"):
+        forecaster.set_params(alpha=1)
 
 
 def test_parameters_are_stored_as_given_and_shown() -> None:

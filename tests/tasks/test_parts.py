@@ -18,6 +18,10 @@ def test_the_fewest_rows_are_enough_and_one_less_is_not(horizon: int) -> None:
     assert hold_out(rows, horizon) >= horizon
 
 
+def test_a_long_horizon_is_counted_at_once() -> None:
+    assert rows_to_test(10**9) == 3 * 10**9 + 8
+
+
 def test_fifteen_percent_are_held_out() -> None:
     assert hold_out(8730, 24) == 1310
 

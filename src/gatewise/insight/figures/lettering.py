@@ -7,6 +7,7 @@ from functools import lru_cache
 from matplotlib.font_manager import FontEntry, fontManager, get_font
 
 FONT = "DejaVu Sans"  # comes with matplotlib
+BOXES = "Last Resort"  # too, and has a box for every letter
 
 
 def families(*texts: str) -> list[str]:
@@ -44,7 +45,8 @@ def _letters(file: str) -> frozenset[str]:
 def _other(lacking: frozenset[str]) -> FontEntry | None:
     """The font with the most of the letters, those without serifs first."""
     best, most = None, 0
-    for entry in sorted(fontManager.ttflist, key=_rank) if lacking else []:
+    fonts = [entry for entry in fontManager.ttflist if not entry.name.startswith(BOXES)]
+    for entry in sorted(fonts, key=_rank) if lacking else []:
         found = len(lacking & _letters(entry.fname))
         if found > most:
             best, most = entry, found
