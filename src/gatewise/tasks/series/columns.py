@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gatewise.tasks.series.delimited import NAMELESS
 from gatewise.tasks.series.errors import quoted
 from gatewise.tasks.series.inference import breaks
-from gatewise.tasks.series.table import NAMELESS, Table
+from gatewise.tasks.series.table import Table
 from gatewise.tasks.series.times import TimeError, parse_clock, parse_times, readable
 
 NONE = "none"  # in the place of a column of times: rows are numbered

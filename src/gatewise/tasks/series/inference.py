@@ -17,7 +17,6 @@ from gatewise.tasks.series.clock import (
     Clock,
     FixedClock,
     MonthClock,
-    Numbers,
     Positions,
     WeekdayClock,
     microseconds,
@@ -159,6 +158,3 @@ def breaks(times: pd.DatetimeIndex) -> float:
     if fit is None:
         return 0.0 if len(times) <= 2 else float("inf")
     return float((np.diff(fit.positions) != 1).sum() + fit.off.sum())
-
-
-__all__ = ["SNAP", "Fit", "Numbers", "best_fit", "breaks", "infer_clock"]

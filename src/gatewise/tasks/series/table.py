@@ -18,7 +18,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from gatewise.tasks.series.content import decoded, read_content
-from gatewise.tasks.series.delimited import MOST_COLUMNS, NAMELESS, parse_delimited
+from gatewise.tasks.series.delimited import MOST_COLUMNS, parse_delimited
 from gatewise.tasks.series.errors import SeriesError, listed, quoted
 from gatewise.tasks.series.numbers import NumberForm, Numbers, Tidied, TwoReadingsError, decide, tidied
 from gatewise.tasks.series.reading import Reading
@@ -267,6 +267,3 @@ def _likely_mark(numbers: Numbers) -> float | None:
             if high > low and max(low - mark, mark - high) > high - low:
                 return mark
     return None
-
-
-__all__ = ["NAMELESS", "Numbers", "Table", "read_table", "table_of"]
