@@ -346,3 +346,11 @@ def test_the_operator_is_what_torch_asks_of_one(keep: bool) -> None:
         [torch.tensor(7)],
     )
     library.opcheck(torch.ops.gatewise.scan.default, arguments)
+
+
+def test_the_operator_reads_no_tensors_of_other_types() -> None:
+    graphs = graphs_of(lstm(), torch.randn(T, B, I))
+    (node,) = (node for node in graphs[0].graph.nodes if "gatewise" in str(node.target))
+    tensors = [torch.randn(T, B, I).double(), *(weight.detach() for weight in lstm().parameters())]
+    with pytest.raises(TypeError, match="takes CPU tensors, all float32 or all float64"):
+        torch.ops.gatewise.scan(tensors, node.args[1], False, [], [])

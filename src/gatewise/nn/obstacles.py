@@ -48,6 +48,15 @@ def serves(tensors: Sequence[Tensor]) -> bool:
     """
     if _get_tracing_state() or peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
         return False
+    return readable(tensors)
+
+
+def readable(tensors: Sequence[Tensor]) -> bool:
+    """Whether they are plain CPU tensors of one type, float32 or float64, and masks.
+
+    Raises:
+        RuntimeError: a storage holds less than its tensor.
+    """
     dtype = tensors[0].dtype
     if dtype not in COMPILED:
         return False

@@ -26,6 +26,7 @@ from gatewise.nn.call import Call, flat, with_resets
 from gatewise.nn.chance import Chance
 from gatewise.nn.compiled import scanned, shared_out
 from gatewise.nn.forward import Forward
+from gatewise.nn.obstacles import readable
 from gatewise.nn.problem import run
 from gatewise.nn.tracing import cell_of, constant, form_of
 from gatewise.nn.weights import Scanned, Walk
@@ -86,6 +87,20 @@ def _read(described: str) -> tuple[Call, ...]:
     )  # fmt: skip
 
 
+def calls_on(
+    tensors: Sequence[Tensor], described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]
+) -> list[Call]:
+    """The calls that an operator is to make with these tensors.
+
+    Raises:
+        TypeError: they are none that kernels read.
+    """
+    if not readable([*tensors, *resets]):
+        kinds = ", ".join(sorted({f"{tensor.dtype} on {tensor.device}" for tensor in tensors}))
+        raise TypeError(f"gatewise::scan takes CPU tensors, all float32 or all float64. Got {kinds}.")
+    return calls_of(described, resets, seeds)
+
+
 def calls_of(described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Call]:
     """The calls that an operator is asked to make."""
     calls = with_resets(_read(described), resets)
@@ -101,7 +116,7 @@ _SCAN = "(Tensor[] tensors, str described, bool keep, Tensor[] resets, Tensor[] 
 def _scan(
     tensors: Sequence[Tensor], described: str, keep: bool, resets: Sequence[Tensor], seeds: Sequence[Tensor]
 ) -> list[Tensor]:
-    calls = calls_of(described, resets, seeds)
+    calls = calls_on(tensors, described, resets, seeds)
     given = evenly(tensors, len(calls))
     forwards = [Forward(call, some, keep) for call, some in zip(calls, given, strict=True)]
     run(*forwards)
@@ -186,7 +201,7 @@ def _gradient(
     seeds: Sequence[Tensor],
     by_results: Sequence[Tensor | None],
 ) -> list[Tensor]:
-    calls = calls_of(described, resets, seeds)
+    calls = calls_on(tensors, described, resets, seeds)
     parts = [evenly(things, len(calls)) for things in (tensors, tapes, needed, by_results)]
     # A tape may be read by several: a compiler finds equal scans, and makes one of them.
     backwards = [

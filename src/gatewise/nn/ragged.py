@@ -83,7 +83,7 @@ def _scan_rows(
     resets: Sequence[Tensor],
     seeds: Sequence[Tensor],
 ) -> list[Tensor]:
-    calls = operators.calls_of(described, resets, seeds)
+    calls = operators.calls_on(tensors, described, resets, seeds)
     given = operators.evenly(tensors, len(calls))
     rows = [_Rows.of(*pair, lengths) for pair in zip(calls, given, strict=True)]
     forwards = [Forward(some.call, some.tensors, keep=False) for some in rows]
@@ -128,7 +128,7 @@ def _gradient(
     seeds: Sequence[Tensor],
     by_results: Sequence[Tensor | None],
 ) -> list[Tensor]:
-    calls = operators.calls_of(described, resets, seeds)
+    calls = operators.calls_on(tensors, described, resets, seeds)
     parts = [operators.evenly(things, len(calls)) for things in (tensors, needed, by_results)]
     rows = [_Rows.of(call, given, lengths) for call, given in zip(calls, parts[0], strict=True)]
     forwards = [Forward(some.call, some.tensors, keep=True) for some in rows]
