@@ -380,7 +380,7 @@ THEIRS = "the recurrent layers are torch's (the model itself); gatewise.accelera
 @pytest.mark.parametrize(
     ("change", "kind", "sentence"),
     [
-        ({"x": [1.0]}, TypeError, "x must be a tensor. Got list."),
+        ({"x": [1.0]}, TypeError, "x has no tensor in it."),
         ({"x": torch.zeros(4)}, ValueError, f"{IDS} [4]."),
         ({"x": torch.zeros(0, 2, 3)}, ValueError, f"{IDS} [0, 2, 3]."),
         ({"model": nn.Linear(3, 3)}, ValueError, "the model has no recurrent layer of gatewise"),
