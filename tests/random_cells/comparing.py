@@ -41,6 +41,8 @@ class Setting:
     training: bool = False
     checkpoint: int = 0
     watched: bool = False
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
     threads: int = 1
     double: bool = True
     eager: bool = False
@@ -56,7 +58,8 @@ def drawn_settings() -> st.SearchStrategy[Setting]:
     return st.builds(
         Setting, T=st.sampled_from([1, 2, 3, 7]), B=st.sampled_from([1, 2, 5]), I=st.integers(1, 4),
         H=st.sampled_from([1, 2, 3, 5, 8, 17]), seed=st.integers(0, 1000),
-        checkpoint=st.sampled_from([0, 0, 1, 2]), threads=st.sampled_from([1, 1, 2]),
+        checkpoint=st.sampled_from([0, 0, 1, 2]), zoneout=st.sampled_from([0.0] * 5 + [0.2]),
+        recurrent_dropout=st.sampled_from([0.0] * 5 + [0.3]), threads=st.sampled_from([1, 1, 2]),
         double=st.sampled_from([True, True, False]),
         eager=st.sampled_from([False] * 4 + [True]), **{flag: st.booleans() for flag in flags},
     )  # fmt: skip
@@ -66,6 +69,8 @@ def differences(drawn: Drawn, setting: Setting) -> list[str]:
     """What a layer computes otherwise than the text of its cell: a sentence for each result."""
     if drawn.projects and setting.H == 1:
         setting = replace(setting, H=2)  # an output is projected to fewer units
+    if drawn.projects or not any(kind in ("", "Split") for _, kind in drawn.kinds):
+        setting = replace(setting, zoneout=0.0, recurrent_dropout=0.0)
     layer = _layer(drawn, setting)
     call = _call(drawn, layer, setting)
     expected = call.results()
@@ -127,6 +132,7 @@ def _layer(drawn: Drawn, s: Setting) -> Recurrent:
     layer = Recurrent(
         drawn.cell(), s.I, s.H, bias=s.bias, bidirectional=s.bidirectional, batch_first=s.batch_first,
         proj_size=max(1, s.H - 2) if drawn.projects else 0, checkpoint=s.checkpoint, dtype=s.dtype,
+        zoneout=s.zoneout, recurrent_dropout=s.recurrent_dropout,
     )  # fmt: skip
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, std=0.6)
@@ -141,6 +147,7 @@ def _call(drawn: Drawn, layer: Recurrent, s: Setting) -> Call:
     def leaf(*shape: int) -> Tensor:
         return torch.randn(shape, dtype=s.dtype).double().requires_grad_()
 
+    is_random = layer.cell.takes_chances or s.zoneout or s.recurrent_dropout
     lengths = [rng.randint(1, s.T) for _ in range(s.B)] if s.lengths else None
     parameters = []
     for d in range(D):
@@ -154,8 +161,10 @@ def _call(drawn: Drawn, layer: Recurrent, s: Setting) -> Call:
         [leaf(D, s.B, width) for width in widths] if s.given else None,
         lengths,
         torch.tensor([[rng.random() < 0.3 for _ in range(s.B)] for _ in range(s.T)]) if s.reset else None,
-        _chances(D) if s.training and layer.cell.takes_chances else None,
+        _chances(D) if s.training and is_random else None,
         widths,
+        s.zoneout,
+        s.recurrent_dropout,
     )
 
 

@@ -48,6 +48,8 @@ class Step:
     drawn: Drawn
     parameters: Parameters
     noise: float = 0.0
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         tree = ast.parse(self.drawn.source("return ({returned}), locals()"))
@@ -64,10 +66,22 @@ class Step:
         """The next states, and every value by its name."""
         self._count: Counter[str] = Counter()
         self._masks = masks
-        gates = self._gates(x, states[0])
+        # Draws of options come after those of the cell: one for the zoneout of each state, then the dropout.
+        draws = self.drawn.source().count("dropout(") + self.drawn.source().count("zoneout(")
+        seen = states[0]
+        if self.recurrent_dropout:
+            draw = draws + (len(states) if self.zoneout else 0)
+            mask = masks(draw, "sequence", self.recurrent_dropout)
+            seen = self._dropped(seen, mask, self.recurrent_dropout)
+        gates = self._gates(x, seen)
         returned, values = self._function(*states, **gates)
-        widths = [state.shape for state in states]
-        after = [self._vector(value).expand(width) for value, width in zip(returned, widths, strict=True)]
+        pairs = zip(returned, states, strict=True)
+        after = [self._vector(value).expand(state.shape) for value, state in pairs]
+        if self.zoneout:
+            after = [
+                self._zoned_out(old, new, masks(draws + n, "step", self.zoneout), self.zoneout)
+                for n, (old, new) in enumerate(zip(states, after, strict=True))
+            ]
         return after, {name: self._vector(values[name]).expand(self._H) for name in self.drawn.values}
 
     def _gates(self, x: Tensor, h: Tensor) -> dict[str, Any]:
@@ -98,6 +112,14 @@ class Step:
 
     def _vector(self, value: Any) -> Tensor:
         return value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
+
+    @staticmethod
+    def _dropped(v: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+        return v if mask is None else torch.where(mask[: v.size(0)], 0.0, v * (1 / (1 - rate)))
+
+    @staticmethod
+    def _zoned_out(old: Tensor, new: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+        return rate * old + (1 - rate) * new if mask is None else torch.where(mask, old, new)
 
     def _number(self, of: str) -> int:
         self._count[of] += 1
@@ -140,15 +162,13 @@ class Step:
 
         def dropout(v: Any, rate: float, per: str = "step") -> Tensor:
             mask = self._masks(self._number("random"), per, rate)
-            if mask is None:
-                return self._vector(v).expand(self._H)
-            return torch.where(mask, 0.0, self._vector(v).expand(self._H) * (1 / (1 - rate)))
+            return self._dropped(self._vector(v).expand(self._H), mask, rate)
 
         def zoneout(old: Any, new: Any, rate: float) -> Tensor:
             mask = self._masks(self._number("random"), "step", rate)
-            if mask is None:
-                return (rate * self._vector(old) + (1 - rate) * self._vector(new)).expand(self._H)
-            return torch.where(mask, self._vector(old).expand(self._H), self._vector(new).expand(self._H))
+            return self._zoned_out(
+                self._vector(old).expand(self._H), self._vector(new).expand(self._H), mask, rate
+            )
 
         return {
             "sigmoid": on(torch.sigmoid), "tanh": on(torch.tanh), "relu": on(torch.relu),
@@ -177,6 +197,8 @@ class Call:
     reset: Tensor | None  # [T, B]
     chances: list[Chance] | None  # of each direction; None outside of training
     widths: list[int] = field(default_factory=list)  # of the states
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
 
     def leaves(self) -> dict[str, Tensor]:
         """What derivatives are taken by."""
@@ -201,7 +223,7 @@ class Call:
 
     def _direction(self, d: int, noise: float) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
         T, B, _ = self.x.shape
-        step = Step(self.drawn, self.parameters[d], noise)
+        step = Step(self.drawn, self.parameters[d], noise, self.zoneout, self.recurrent_dropout)
         lengths = self.lengths or [T] * B
         order = sorted(range(B), key=lambda row: -lengths[row])  # packed: rows are numbered by length
         output = [[torch.zeros(self.widths[0], dtype=self.x.dtype)] * B for _ in range(T)]
@@ -231,14 +253,10 @@ class Call:
             if self.chances is None:
                 return None
             node: Any = SimpleNamespace(name=str(draw), part=per, value=rate)
-            H = torch.arange(self.widths[-1] if len(self.widths) > 1 else self._units())
-            return decide(node, self.chances[d], step, torch.tensor([row]), H)[0]
+            units = torch.arange(parameters_width(self.parameters[d], self.drawn.kinds))
+            return decide(node, self.chances[d], step, torch.tensor([row]), units)[0]
 
         return masks
-
-    def _units(self) -> int:
-        kinds = self.drawn.kinds
-        return parameters_width(self.parameters[0], kinds)
 
 
 def derivatives(results: dict[str, Tensor], leaves: dict[str, Tensor]) -> dict[str, Tensor]:
