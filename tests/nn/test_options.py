@@ -315,7 +315,7 @@ def test_a_projected_lstm_is_compiled_watched_and_swapped() -> None:
     x = torch.randn(T, B, I)
     expected, (h, c) = theirs(x)
     swapped: Any = gatewise.accelerate(model)[0]
-    assert type(swapped) is ours.LSTM
+    assert isinstance(swapped, ours.LSTM)
     assert "gatewise" in str(gatewise.accelerate.report(model))
     with gatewise.strict(), gatewise.watch(model) as seen:
         output, _ = swapped(x)

@@ -354,3 +354,13 @@ def test_the_operator_reads_no_tensors_of_other_types() -> None:
     tensors = [torch.randn(T, B, I).double(), *(weight.detach() for weight in lstm().parameters())]
     with pytest.raises(TypeError, match="takes CPU tensors, all float32 or all float64"):
         torch.ops.gatewise.scan(tensors, node.args[1], False, [], [])
+
+
+@torch.no_grad()
+def test_the_operator_takes_none_for_an_empty_list() -> None:
+    """As AOTInductor gives it."""
+    one, x = lstm(), torch.randn(T, B, I)
+    graphs = graphs_of(one, x)
+    (node,) = (node for node in graphs[0].graph.nodes if "gatewise" in str(node.target))
+    found = torch.ops.gatewise.scan([x, *one.parameters()], node.args[1], False, None, None)
+    assert torch.equal(found[0], one(x)[0])

@@ -109,14 +109,19 @@ def calls_of(described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]) 
     return calls
 
 
-_SCAN = "(Tensor[] tensors, str described, bool keep, Tensor[] resets, Tensor[] seeds) -> Tensor[]"
+# AOTInductor passes None for an empty list.
+_SCAN = "(Tensor[] tensors, str described, bool keep, Tensor[]? resets, Tensor[]? seeds) -> Tensor[]"
 
 
 @library.custom_op("gatewise::scan", mutates_args=(), schema=_SCAN)
 def _scan(
-    tensors: Sequence[Tensor], described: str, keep: bool, resets: Sequence[Tensor], seeds: Sequence[Tensor]
+    tensors: Sequence[Tensor],
+    described: str,
+    keep: bool,
+    resets: Sequence[Tensor] | None,
+    seeds: Sequence[Tensor] | None,
 ) -> list[Tensor]:
-    calls = calls_on(tensors, described, resets, seeds)
+    calls = calls_on(tensors, described, resets or (), seeds or ())
     given = evenly(tensors, len(calls))
     forwards = [Forward(call, some, keep) for call, some in zip(calls, given, strict=True)]
     run(*forwards)
