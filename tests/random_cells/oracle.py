@@ -235,8 +235,10 @@ class Call:
             times = range(lengths[row])
             for t in reversed(times) if d else times:
                 begins = t + 1 if d else t  # backwards, a row that is reset at t + 1 begins at t
-                if self.reset is not None and begins < lengths[row] and self.reset[begins, row]:
-                    states = initial
+                if self.reset is not None and begins < lengths[row]:
+                    # As a choice: of what is not chosen the derivative is 0, and 0 times NaN is NaN.
+                    pairs = zip(initial, states, strict=True)
+                    states = [torch.where(self.reset[begins, row], *pair) for pair in pairs]
                 number = max(lengths) - 1 - t if d else t
                 states, here = step(self.x[t, row], states, self._masks(d, order.index(row), number))
                 output[t][row] = states[0]
