@@ -51,7 +51,7 @@ def test_a_leak_is_seen_and_noise_is_not(lost: float, grown: bool) -> None:
 def _one_object_for_all(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Cells are loaded and given back like any other; only that their code is the same saves minutes."""
     image = machine.compile_object("".join(f"define void @{name}() {{ ret void }}" for name in entry.ENTRIES))
-    monkeypatch.setattr(machine, "_object", lambda key, write: image)
+    monkeypatch.setattr(machine, "_load", lambda key, write, functions: machine.Loaded(image, functions))
     program._compiled.cache_clear()
     yield
     program._compiled.cache_clear()

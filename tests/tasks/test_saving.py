@@ -215,7 +215,7 @@ def test_a_file_of_the_first_format_still_loads(tmp_path: Path, series: TimeSeri
     ("change", "message"),
     [
         (lambda header: header.pop("layers"), "layers: expected an object. Got None"),
-        (set_in("layers.cell.nodes", []), "nodes: expected 1 to 1024 items. Got 0"),
+        (set_in("layers.cell.nodes", []), "nodes: expected 1 to 4096 items. Got 0"),
         (set_in("layers.prefix", "head."), "weights: .* has no place|weights: .* is missing"),
         (set_in("layers.hidden_size", 9), "weights: .* must have shape"),
         (set_in("layers.batch_first", True), "its layers are not those that its parameters ask for"),
