@@ -9,8 +9,8 @@ from pathlib import Path
 # The user's own cache is neither read nor filled. ``GATEWISE_CACHE`` puts the kernels elsewhere.
 os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
 
-# In the background of a script Ctrl-C is ignored, and under nohup SIGHUP, the end of the terminal (Windows has
-# none). Processes that tests start would inherit that.
+# In the background of a script Ctrl-C is ignored, and under nohup SIGHUP, which Windows does not have.
+# Processes that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):

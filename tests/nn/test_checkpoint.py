@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils.flop_counter import FlopCounterMode
 
 import gatewise
 from gatewise import cells
@@ -232,3 +233,44 @@ def test_a_gradient_of_a_gradient() -> None:
         (once,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
         found.append(torch.autograd.grad(once.square().sum(), list(layer.parameters())))
     torch.testing.assert_close(*found)
+
+
+def watched(call: Any, *inputs: Tensor) -> Any:
+    with FlopCounterMode(display=False):
+        return call(*inputs)
+
+
+def compiled(call: Any, *inputs: Tensor) -> Any:
+    return torch.compile(call, backend="aot_eager")(*inputs)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("seen_by", [watched, compiled])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize(
+    "options", [{}, {"bidirectional": True, "batch_first": True}, {"zoneout": 0.4}], ids=str
+)
+def test_resets_and_random_masks_where_torch_sees_the_call(
+    options: dict[str, Any], lengths: Sequence[int] | None, seen_by: Any
+) -> None:
+    torch.manual_seed(0)
+    layer: Any = ours.GRU(I, H, checkpoint=2, dtype=torch.float64, **options)
+    shape = (B, T) if layer.batch_first else (T, B)
+    x, reset = torch.randn(*shape, I, dtype=torch.float64), torch.rand(shape) < 0.4
+
+    def results(of: Any) -> list[Tensor]:
+        torch.manual_seed(3)
+        output, h = of(lambda x, reset: layer(x, lengths=lengths, reset=reset), x, reset)
+        return [output, h, *torch.autograd.grad(output.square().sum(), list(layer.parameters()))]
+
+    expected = results(lambda call, *inputs: call(*inputs))
+    torch.testing.assert_close(results(seen_by), expected, rtol=1e-10, atol=1e-11)
+
+
+def test_under_transforms_of_torch_every_step_is_kept() -> None:
+    layer, x = ours.LSTM(I, H, checkpoint=2), torch.randn(T, B, I)
+
+    def loss(x: Tensor) -> Any:
+        return layer(x)[0].square().sum()
+
+    found = torch.func.grad(loss)(x)
+    torch.testing.assert_close(found, torch.autograd.grad(loss(x.requires_grad_()), x)[0])

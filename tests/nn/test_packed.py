@@ -88,3 +88,13 @@ def test_packed_float32_keeps_its_type_and_gradient() -> None:
     assert x.grad is not None
     assert (x.grad[3:, 0] == 0).all()
     assert (x.grad[:3, 0] != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("order", "back"), [(None, [1, 0]), ([1, 0], [0, 1]), ([1, 0], [0, 7]), ([1, 0], [1])]
+)
+def test_indices_that_do_not_undo_each_other_are_refused(order: Any, back: Any) -> None:
+    indices = (None if rows is None else torch.tensor(rows) for rows in (order, back))
+    packed = PackedSequence(torch.randn(3, 3), torch.tensor([2, 1]), *indices)
+    with pytest.raises(RuntimeError, match="unsorted_indices of a PackedSequence must undo"):
+        ours.GRU(3, 4)(packed)

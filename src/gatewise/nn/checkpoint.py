@@ -22,7 +22,7 @@ from gatewise.nn.compiled import again, by_torch, derivatives
 from gatewise.nn.eager import first_rows_replaced, initial_states
 from gatewise.nn.forward import Forward
 from gatewise.nn.listening import KERNEL, here
-from gatewise.nn.obstacles import serves, watched
+from gatewise.nn.obstacles import serves, transform, watched
 from gatewise.nn.problem import run
 from gatewise.nn.scan import as_outside_of_training, scan_together
 from gatewise.nn.weights import Scanned, Walk, Weights
@@ -36,13 +36,15 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
     Memory beside input and output grows with ``T / steps + steps`` in place of T. The compiled kernels run
     each segment once more in backward; where they do not serve, `torch.utils.checkpoint` does the same.
 
-    A gradient that is to be differentiated again keeps every step.
+    Every step is kept for a gradient that is to be differentiated again, under a transform of `torch.func`
+    (`torch.utils.checkpoint` knows none), and where a tracer sees a walk with resets or random masks.
     """
     if walk.padding is not None:
         return scan_in_segments(steps, walk.packed()).padded(walk)
     walk = as_outside_of_training(walk)
     x, weights, states = walk.x, walk.weights, walk.states
-    if not (torch.is_grad_enabled() and any(t.requires_grad for t in flat(x, weights, states or ()))):
+    trains = torch.is_grad_enabled() and any(t.requires_grad for t in flat(x, weights, states or ()))
+    if not trains or transform() or _is_one_operator(walk):
         return scan_together([walk])[0]
     if states is None:
         sizes = walk.batch_sizes
@@ -56,6 +58,12 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
     output, *rest = _Segments.apply(call, steps, *flat(x, weights, states))  # type: ignore[no-untyped-call]
     finals, recorded = rest[: len(states)], rest[len(states) :]
     return Scanned(output, tuple(finals), dict(zip(walk.record, recorded, strict=True)))
+
+
+def _is_one_operator(walk: Walk) -> bool:
+    """Whether a walk is made whole: the operator that tracers see has no other restart and no first step."""
+    seen = torch.compiler.is_compiling() or watched()
+    return seen and (walk.reset is not None or walk.chance is not None)
 
 
 class _Segment(NamedTuple):

@@ -265,19 +265,19 @@ def batch_sizes(sizes: Tensor, N: int) -> Tensor:
     return sizes
 
 
-def row_order(order: Tensor | None, B: int) -> Tensor:
-    """Which of the B rows of a batch each row of packed data is, ``[B]`` on the CPU."""
-    if order is None:
-        return torch.arange(B, device="cpu")
-    found = order.cpu()
-    if (
-        found.dtype != torch.int64
-        or found.shape != (B,)
-        or not torch.equal(found.sort()[0], row_order(None, B))
-    ):
+def row_order(order: Tensor | None, back: Tensor | None, B: int) -> Tensor:
+    """Which of the B rows of a batch each row of packed data is, ``[B]`` on the CPU; `back` undoes it."""
+    rows = torch.arange(B, device="cpu")
+    found = rows if order is None else order.cpu()
+    if found.dtype != torch.int64 or found.shape != (B,) or not torch.equal(found.sort()[0], rows):
         raise RuntimeError(
             f"sorted_indices of a PackedSequence must hold each of 0 to {B - 1} once, as int64. "
-            f"Got {order.tolist()}."
+            f"Got {found.tolist()}."
+        )
+    if back is not None and not torch.equal(back.cpu(), found.argsort()):
+        raise RuntimeError(
+            f"unsorted_indices of a PackedSequence must undo its sorted_indices, {found.tolist()}. "
+            f"Got {back.tolist()}."
         )
     return found
 

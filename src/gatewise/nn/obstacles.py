@@ -88,13 +88,13 @@ def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
     if not exporting and not {type(t) for t in tensors} <= _PLAIN:
         kinds = _listed(type(t).__name__ for t in tensors if type(t) not in _PLAIN)
         yield Obstacle(f"its tensors are of a subclass ({kinds})", "pass plain tensors")
-    transform = _transform()
+    around = transform()
     if traced():
         remedy = "call it outside, or use torch.export"
         yield Obstacle("torch.jit.trace is around it", remedy, torch_serves=True)
-    elif transform:
-        remedy = _INSTEAD.get(transform, "call the layer outside of it")
-        yield Obstacle(f"a transform of torch.func is around it ({transform})", remedy)
+    elif around:
+        remedy = _INSTEAD.get(around, "call the layer outside of it")
+        yield Obstacle(f"a transform of torch.func is around it ({around})", remedy)
     elif not torch.compiler.is_compiling() and not all(
         is_stored(t) for t in tensors if type(t) in _PLAIN and t.is_cpu
     ):
@@ -104,7 +104,7 @@ def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
 
 
 @constant  # a tracer of what a transform is around is under it too
-def _transform() -> str:
+def transform() -> str:
     """The transform of `torch.func` that is around us, if any."""
     transform = peek_interpreter_stack()
     return "" if transform is None else str(transform.key().name.lower())

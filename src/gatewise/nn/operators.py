@@ -44,6 +44,7 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
 
 def arguments(walks: Sequence[Walk]) -> tuple[list[Tensor], str, list[Tensor], list[Tensor]]:
     """What an operator is given of walks: tensors, the text, reset masks and seeds."""
+    assert all(walk.restart is None and not (walk.chance and walk.chance.first_step) for walk in walks)
     first = walks[0]
     described = _described(
         first.cell, tuple(walk.reverse for walk in walks), first.batch_first, tuple(first.record),

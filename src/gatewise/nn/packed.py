@@ -64,7 +64,8 @@ class Packing:
         """
         batch_sizes = checks.batch_sizes(packed.batch_sizes, len(packed.data)).clone()
         B = int(batch_sizes[0])
-        return cls(len(batch_sizes), B, batch_sizes, checks.row_order(packed.sorted_indices, B))
+        order = checks.row_order(packed.sorted_indices, packed.unsorted_indices, B)
+        return cls(len(batch_sizes), B, batch_sizes, order)
 
     def pack(self, padded: Tensor, batch_first: bool) -> Tensor:
         """``padded [T, B, ...]`` (``[B, T, ...]`` with `batch_first`) as packed data ``[N, ...]``."""
