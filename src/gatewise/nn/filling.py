@@ -1,4 +1,4 @@
-"""The modules of a structure: made anew, or found in a model; and where each tensor of a file goes."""
+"""The modules of a structure, made or found in a model, and where each tensor of a file goes."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ OPERATORS: dict[str, Operator] = {
     **NORMALIZATION, **QUANTIZED, **SAMPLING, **SIGNAL, **SEQUENCES,
 }  # fmt: skip
 
-# Those that are never computed ahead: what is drawn, and lists, which a module cannot hold as a buffer.
+# Never computed ahead: random values, and lists, which a module cannot hold as a buffer.
 AT_EACH_CALL = RANDOM | SEQUENCES.keys()
 
 # The inputs, by their number, that are floating-point and no weights: statistics, and factors of sizes.

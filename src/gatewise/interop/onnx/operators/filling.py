@@ -125,5 +125,5 @@ FILLING: dict[str, Operator] = {
     ),
 }
 
-# What these give is drawn anew at each call.
+# Random at each call.
 RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"})
