@@ -151,3 +151,21 @@ def test_input_and_states_in_any_memory_layout(
     rows = view(x).size(0 if batch_first else 1)
     hx = [state.mT.contiguous() for state in states(theirs, rows)]
     assert_same(mine, theirs, lambda layer, x, *hx: call(layer, view(x), *(s.mT for s in hx)), x, *hx)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_input_with_the_batch_first_may_be_changed_before_backward(kind: str, frozen: bool) -> None:
+    name, options = KINDS[kind]
+    mine, theirs = pair(name, batch_first=True, **options)
+    found = []
+    for layer in (mine, theirs):
+        torch.manual_seed(4)
+        layer.requires_grad_(not frozen)
+        x = torch.randn(2, 6, I, dtype=torch.float64, requires_grad=True)
+        y = x * 1
+        output = layer(y)[0]
+        y.zero_()
+        output.square().sum().backward()
+        found.append([x.grad, *(weight.grad for weight in layer.parameters() if not frozen)])
+    torch.testing.assert_close(*found)

@@ -288,6 +288,9 @@ class Recurrent(Layer):
         checks.same_type(given, weight)
         directions = (False, True)[: self._num_directions]
         padded = x.dim() == 3
+        if padded and self.batch_first and torch.is_grad_enabled() and not tracing.is_exporting():
+            # Backward reads a copy, as in torch, whose users change such an input in place: x += layer(x)[0].
+            x = x.clone()
         ways = [self._way(packing, padded, reset, reverse) for reverse in directions]
         if lengths is not None:
             ways = [{**way, "lengths": lengths} for way in ways]
