@@ -173,6 +173,8 @@ def drawn_cells(draw: Callable[..., Any], smooth: bool = False) -> Drawn:
         picks = {letter: draw(st.sampled_from([*readable, *readable, *NUMBERS])) for letter in letters}
         if form.startswith("layer_norm({a}, {b}"):
             picks["b"] = draw(st.sampled_from(readable))
+        if "** {b}" in form and picks["b"] == "0.0":
+            picks["b"] = "0.5"  # to the power of 0 everything is 1, and nothing of {a} is left
         names: tuple[str, ...] = (f"v{k}",)
         if form == "layer_norm({a}, {b})":
             names = (f"v{k}", f"w{k}")
