@@ -15,6 +15,7 @@ from gatewise.language.names import initial
 from gatewise.nn import checks, starting, tracing
 from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.layer import Hidden, Layer
+from gatewise.nn.obstacles import traced
 from gatewise.nn.packed import Packing, like
 from gatewise.nn.precision import in_type_of, without_autocast
 from gatewise.nn.scan import overlap, scan_stack, scan_together
@@ -288,7 +289,8 @@ class Recurrent(Layer):
         checks.same_type(given, weight)
         directions = (False, True)[: self._num_directions]
         padded = x.dim() == 3
-        if padded and self.batch_first and torch.is_grad_enabled() and not tracing.is_exporting():
+        written_down = tracing.is_exporting() or traced()
+        if padded and self.batch_first and torch.is_grad_enabled() and not written_down:
             # Backward reads a copy, as in torch, whose users change such an input in place: x += layer(x)[0].
             x = x.clone()
         ways = [self._way(packing, padded, reset, reverse) for reverse in directions]
