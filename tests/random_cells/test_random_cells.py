@@ -80,6 +80,9 @@ CASES = {
     "a vector is dropped out": case("h, *, p, v: Vector", "w = dropout(v, 0.25)", returns="tanh(p) * w"),
     "a state is a constant": case("h, c, *, p", returns="tanh(p) * c; 1.0"),
     "what is random is only watched": case("h, *, p", "v = zoneout(h, p, 0.3)", returns="tanh(p)"),
+    "only a condition reads what is projected": case(
+        "h, c, *, p: Input, q", returns="project(where(0.5 > p, 0.5, 0.1)); tanh(q) * c"
+    ),
     "a product is taken from itself": case("h, *, p", "v = p * h", returns="tanh(p) + (v - v)"),
 }
 

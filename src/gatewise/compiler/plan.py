@@ -195,7 +195,9 @@ def plan(cell: Cell) -> Plan:
     forward = _forward(cell, slots)
     raw = tuple(slot.leaf for slot in slots)
     kept = _kept(cell, slots, adjoints) if forward.is_single else raw
-    return Plan(cell, graph, slots, kept, adjoints, seeds, forward, _backward(cell, adjoints, seeds, forward))
+    return Plan(
+        cell, graph, slots, kept, adjoints, seeds, forward, _backward(graph, cell, adjoints, seeds, forward)
+    )
 
 
 def _forward(cell: Cell, slots: tuple[Slot, ...]) -> Schedule:
@@ -217,14 +219,17 @@ def _seeds(graph: Graph, cell: Cell) -> dict[Node, Level]:
 
 
 def _backward(
-    cell: Cell, adjoints: Mapping[Node, Node], seeds: Mapping[Node, Level], forward: Schedule
+    graph: Graph, cell: Cell, adjoints: Mapping[Node, Node], seeds: Mapping[Node, Level], forward: Schedule
 ) -> Schedule:
     in_memory = [*cell.next_states, *forward.products, *forward.means]
     in_memory += [product.args[0] for product in forward.products]
     start = Level(1, 0) if cell.projects else START
     kept = [d for node, d in adjoints.items() if node.op in ("gate", "linear")]
     readable = [] if forward.is_single else kept
-    return schedule(adjoints.values(), readable=readable, given=in_memory, momentary=seeds, start=start)
+    # What is wide is begun by the derivative of what was projected, even if only conditions depend on that.
+    begin = [graph.node("project_back", next(iter(seeds)))] if cell.projects else []
+    outputs = [*adjoints.values(), *(set(begin) - set(topological(adjoints.values())))]
+    return schedule(outputs, readable=readable, given=in_memory, momentary=seeds, start=start)
 
 
 def _by_node(graph: Graph, cell: Cell, seeds: Iterable[Node]) -> dict[Node, Node]:
