@@ -136,4 +136,4 @@ def _remedy(table: Table, rows: Rows, times: pd.DatetimeIndex, time: Sequence[st
         return f"these are several series, told apart by {quoted(name)} ({several}); {one} reads one of them"
     if times.tz is None and again.normalize().nunique() <= again.year.nunique():  # once a year
         return "if a clock was set back there, name its place, as --zone Europe/Berlin; else --repeated mean"
-    return "--repeated first, last, mean or sum says what becomes of such rows"
+    return "--repeated first, last, mean or sum says what becomes of them"

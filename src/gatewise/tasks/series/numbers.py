@@ -16,7 +16,7 @@ Numbers = NDArray[np.float64]
 Text = pd.Series  # of str, missing values as NaN
 
 SIGNS = "%‰€$£¥"  # that may stand at every value of a column
-BLANK = "[-?*./\u2013\u2014…#_]{1,8}"  # a value of such characters alone is missing
+BLANK = "[-?*./\u2013\u2014…#_]{1,8}"  # a value of only these characters is missing
 ENDS = 1000  # values at each end of a column that rule out most ways of writing
 NAMES = {".": "point", ",": "comma", " ": "space", "'": "apostrophe"}
 _ESCAPED = {".": r"\.", ",": ",", " ": " ", "'": "'", "": ""}
