@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import gatewise
-from gatewise.nn import Recurrent
+from gatewise.language.graph import topological
+from gatewise.nn import Recurrent, eager
 from gatewise.nn.chance import drawn as drawn_chance
+from gatewise.nn.obstacles import Obstacle
 from tests.random_cells.drawing import Drawn
 from tests.random_cells.oracle import Call, derivatives, weighted
 
@@ -71,6 +73,9 @@ def differences(drawn: Drawn, setting: Setting) -> list[str]:
         setting = replace(setting, H=2)  # an output is projected to fewer units
     if drawn.projects or not any(kind in ("", "Split") for _, kind in drawn.kinds):
         setting = replace(setting, zoneout=0.0, recurrent_dropout=0.0)
+    if setting.eager and not _reads_every_state(drawn):
+        # Where some rows of a step are the last of theirs, torch has zeros for the others, and 0 times NaN is NaN.
+        setting = replace(setting, lengths=False)
     layer = _layer(drawn, setting)
     call = _call(drawn, layer, setting)
     expected = call.results()
@@ -82,6 +87,12 @@ def differences(drawn: Drawn, setting: Setting) -> list[str]:
         for name, value in found.items()
         if (wrong := _difference(value, expected[name], [m[name] for m in moved], setting.dtype))
     ]
+
+
+def _reads_every_state(drawn: Drawn) -> bool:
+    cell = drawn.cell()
+    read = set(topological([*cell.next_states, cell.seen]))
+    return all(cell.leaf("state", state) in read for state in cell.states)
 
 
 def slope_differs(drawn: Drawn, setting: Setting) -> str | None:
@@ -122,9 +133,19 @@ def _team(threads: int) -> Iterator[None]:
         yield
 
 
-def _interpreted() -> AbstractContextManager[Any]:
+@contextmanager
+def _interpreted() -> Iterator[None]:
     """The eager interpreter in place of the kernels."""
-    return mock.patch("gatewise.nn.scan.obstacles", return_value=["the test asks for the interpreter"])
+    asked = Obstacle("the test asks for the interpreter", "")
+    interpreter = mock.patch("gatewise.nn.scan.eager.scan", wraps=eager.scan)
+    with (
+        mock.patch("gatewise.nn.scan.serves", return_value=False),
+        mock.patch("gatewise.nn.checkpoint.serves", return_value=False),
+        mock.patch("gatewise.nn.scan.obstacles", return_value=[asked]),
+        interpreter as called,
+    ):
+        yield
+    assert called.called
 
 
 def _layer(drawn: Drawn, s: Setting) -> Recurrent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,18 @@ def test_not_a_number_goes_through_a_gradient_as_in_torch(form: str) -> None:
     cell = case("h, *, p, q", "v = sqrt(p)", f"w = {form.format('v')}", returns="w * q")
     for eager in (False, True):
         assert not differences(cell, Setting(T=1, B=5, H=8, watched=True, eager=eager))
+
+
+@pytest.mark.parametrize(
+    "returns", ["p2; v * (0.5 * p0 + tanh(p1.x)); p0", "p2; v * p0; v * p0", "p2; v + v * p0; v"]
+)
+def test_a_state_that_nothing_reads_gives_gradients_at_the_last_step_alone(returns: str) -> None:
+    """A NaN of an earlier step, which no result depends on, is in no gradient."""
+    cell = case("h, c, d, *, p0, p1: Split, p2", "v = sqrt(p1.h + 0.1 * p1.x)", returns=returns)
+    settings = [Setting(T=4, B=5, H=4), Setting(T=4, B=5, H=4, lengths=True, reset=True, checkpoint=2)]
+    for setting in settings:
+        assert not differences(cell, setting)
+        assert not differences(cell, replace(setting, eager=True))
 
 
 @pytest.mark.parametrize(

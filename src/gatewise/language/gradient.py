@@ -8,7 +8,7 @@ those of torch, so that a NaN goes through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from gatewise.language.graph import Graph, Node, topological
 
@@ -125,17 +125,45 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def gradient(graph: Graph, seeds: Mapping[Node, Node]) -> dict[Node, Node]:
+def gradient(graph: Graph, seeds: Mapping[Node, Node], idle: Collection[Node] = ()) -> dict[Node, Node]:
     """The derivative of the loss by every leaf that `seeds` depend on, and by every ``linear``.
 
     `seeds` maps each output to the derivative of the loss by it; two outputs may be the same node, then the
     caller adds their seeds. Leaves that the loss does not depend on are missing from the result.
+
+    The seeds that `idle` names are 0 wherever nothing reads their outputs. There nothing comes from these
+    outputs, not even from a NaN among them, as in torch, whose graph leaves them out; 0 times NaN is NaN.
     """
     adjoint: dict[Node, Node] = dict(seeds)
+    # The adjoints that consist of idle seeds alone, and what is 0 only where all of these seeds are.
+    alone = {
+        node: seed for node, seed in seeds.items() if all(n in idle or n.args for n in topological([seed]))
+    }
+    sizes = {node: graph.node("abs", seed) for node, seed in alone.items()}
     for node in reversed(list(topological(seeds))):
         if node not in adjoint or not node.args:
             continue
-        for arg, d in zip(node.args, _RULES[node.op](graph, node, adjoint[node]), strict=True):
-            if d is not None and arg.op != "constant":
-                adjoint[arg] = graph.node("add", adjoint[arg], d) if arg in adjoint else d
+        size, whole = sizes.get(node), adjoint[node]
+        for arg, d in zip(node.args, _RULES[node.op](graph, node, whole), strict=True):
+            if d is None or arg.op == "constant":
+                continue
+            if size is not None and d.op in _NAN_FROM_ZERO:
+                zero = graph.constant(0)
+                d = graph.node("where", graph.node("less_equal", size, zero), zero, d)
+            _combine_sizes(graph, sizes, arg, size, first=arg not in adjoint)
+            adjoint[arg] = graph.node("add", adjoint[arg], d) if arg in adjoint else d
     return {node: d for node, d in adjoint.items() if not node.args or node.op == "linear"}
+
+
+# Operations of rules that multiply a derivative by values of the cell.
+_NAN_FROM_ZERO = ("mul", "div", "neg", "where")
+
+
+def _combine_sizes(graph: Graph, sizes: dict[Node, Node], arg: Node, size: Node | None, first: bool) -> None:
+    """Take one more part of the adjoint of `arg` into account, whose size this is."""
+    if size is None:
+        sizes.pop(arg, None)
+    elif first:
+        sizes[arg] = size
+    elif arg in sizes and sizes[arg] is not size:
+        sizes[arg] = graph.node("maximum", sizes[arg], size)
