@@ -185,6 +185,18 @@ def parameters_width(parameters: Parameters, kinds: Sequence[tuple[str, str]]) -
     return parameters["weight_ih"].size(0) // sum(kind != "Vector" for _, kind in kinds)
 
 
+class _WithZeros(torch.autograd.Function):
+    """Tensors as they are, whose derivatives are zeros where there are none if another has one."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.clone() for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *derivatives: Tensor) -> tuple[Tensor, ...]:
+        return derivatives
+
+
 @dataclass
 class Call:
     """One call of a layer of a drawn cell: everything that goes in. Sequences are time first."""
@@ -208,11 +220,14 @@ class Call:
         states = {f"initial {k}": state for k, state in enumerate(self.states or ())}
         return {"x": self.x, **named, **states}
 
-    def results(self, noise: float = 0.0) -> dict[str, Tensor]:
+    def results(self, noise: float = 0.0, zeros: bool = False) -> dict[str, Tensor]:
         """``output [T, B, D*P]``, ``final k [D, B, H]``, each value ``[T, B, H]`` by name and direction, and
-        the derivatives of a random sum of output and final states by all leaves."""
+        the derivatives of a random sum of output and final states by all leaves.
+
+        With `zeros` every state has a derivative at every step, 0 where nothing depends on it.
+        """
         torch.manual_seed(5)
-        directions = [self._direction(d, noise) for d in range(len(self.parameters))]
+        directions = [self._direction(d, noise, zeros) for d in range(len(self.parameters))]
         found = {"output": torch.cat([outputs for outputs, _, _ in directions], -1)}
         for k in range(len(self.widths)):
             found[f"final {k}"] = torch.stack([finals[k] for _, finals, _ in directions])
@@ -221,7 +236,7 @@ class Call:
             found |= {f"{name} {d}": value for name, value in values.items()}
         return {name: value.detach() for name, value in found.items()}
 
-    def _direction(self, d: int, noise: float) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+    def _direction(self, d: int, noise: float, zeros: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
         T, B, _ = self.x.shape
         step = Step(self.drawn, self.parameters[d], noise, self.zoneout, self.recurrent_dropout)
         lengths = self.lengths or [T] * B
@@ -241,6 +256,7 @@ class Call:
                     states = [torch.where(self.reset[begins, row], *pair) for pair in pairs]
                 number = max(lengths) - 1 - t if d else t
                 states, here = step(self.x[t, row], states, self._masks(d, order.index(row), number))
+                states = list(_WithZeros.apply(*states)) if zeros else states  # type: ignore[no-untyped-call]
                 output[t][row] = states[0]
                 for name, value in here.items():
                     nothing = torch.full_like(value, torch.nan)
