@@ -156,6 +156,21 @@ def test_shuffled_rows_do_not_hide_a_wrong_batch_of_states() -> None:
         ours.GRU(3, 4)(sequence, torch.zeros(1, 3, 4))
 
 
+@pytest.mark.parametrize("kind", LAYERS + STEPS)
+@pytest.mark.parametrize("hx", [{"h": 0}, "h", 0.5], ids=repr)
+def test_states_that_are_none(kind: str, hx: Any) -> None:
+    with pytest.raises(TypeError, match=f"hx must be a tensor, or a tuple .* Got {type(hx).__name__}\\."):
+        getattr(ours, kind)(3, 4)(torch.zeros(2, 3), hx)
+
+
+@pytest.mark.parametrize(
+    "lengths", [[5, None], ["5", "3"], "53", {0: 5}, [5, 2**70], torch.empty(2, device="meta")], ids=str
+)
+def test_lengths_that_are_no_numbers(lengths: Any) -> None:
+    with pytest.raises(TypeError, match=r"lengths must be whole numbers\. Got "):
+        ours.GRU(3, 4)(torch.zeros(5, 2, 3), lengths=lengths)
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (2, 5), (1, 1, 2, 4)])
 def test_the_second_state_of_a_step(shape: tuple[int, ...]) -> None:
     def deed(step: Any) -> Any:

@@ -134,7 +134,7 @@ def test_lengths_may_be_a_list_or_whole_numbers_of_any_type() -> None:
     layer = ours.GRU(I, H, batch_first=True)
     x = torch.randn(3, T, I)
     expected, _ = layer(x, None, [2, 7, 0])
-    for dtype in (torch.int64, torch.int32, torch.uint8):
+    for dtype in (torch.int64, torch.int32, torch.uint8, torch.uint16, torch.uint64):
         assert torch.equal(layer(x, lengths=torch.tensor([2, 7, 0], dtype=dtype))[0], expected)
 
 

@@ -238,7 +238,27 @@ def test_what_a_file_cannot_hold_is_named(tmp_path: Path) -> None:
     circle.add_module("self", nn.Sequential(circle))
     with pytest.raises(ValueError, match="the Sequential holds itself"):
         gatewise.save(circle, path)
+    for model in (
+        nn.Sequential(nn.LazyLinear(3)),
+        nn.Linear(2, 2, device="meta"),
+        gatewise.nn.GRU(2, 2, device="meta"),
+    ):
+        with pytest.raises(ValueError, match=r"save: .*weight\S* has no numbers yet"):
+            gatewise.save(model, path)
     assert not path.exists()
+
+
+def test_a_common_module_with_modules_put_into_it_is_filled(tmp_path: Path) -> None:
+    def model() -> nn.Module:
+        outer = nn.Linear(2, 2)
+        outer.inner = nn.Linear(2, 3)
+        return nn.Sequential(outer)
+
+    one, other = model(), model()
+    gatewise.save(one, tmp_path / "model.safetensors")
+    with pytest.raises(ModelFileError, match=r"0: Linear is not among the modules .* into=model"):
+        gatewise.load(tmp_path / "model.safetensors")
+    assert_same(gatewise.load(tmp_path / "model.safetensors", into=other), one)
 
 
 def test_a_model_without_memory_is_not_filled(tmp_path: Path) -> None:

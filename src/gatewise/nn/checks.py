@@ -178,6 +178,12 @@ def state_count(cell: Cell, count: int, suffix: str = "") -> None:
         raise RuntimeError(f"{cell.name}{suffix} expects {number} hidden states")
 
 
+def is_hidden(hx: object) -> None:
+    """States are a tensor, or one for each in a sequence."""
+    if not isinstance(hx, (Tensor, tuple, list)):
+        raise TypeError(f"hx must be a tensor, or a tuple with one for each state. Got {type(hx).__name__}.")
+
+
 def same_device(x: Tensor, states: Sequence[Tensor], weight: Tensor) -> None:
     """Input, states and weights live on one device."""
     for name, tensor in (*(("hidden", state) for state in states), ("parameter", weight)):
@@ -226,12 +232,25 @@ def can_be_exported(input: Tensor | PackedSequence) -> None:
 
 def shape_of_lengths(lengths: Tensor | Sequence[int], B: int) -> Tensor:
     """The steps of each row, ``[B]`` whole numbers, as a tensor on the CPU."""
-    found = torch.as_tensor(lengths, device="cpu")
+    try:
+        found = torch.as_tensor(lengths, device="cpu")
+    except (TypeError, ValueError, RuntimeError):  # one of torch's many words for what makes no tensor
+        raise TypeError(f"lengths must be whole numbers. Got {_shown(lengths)}.") from None
     if found.numel() and (found.dtype == torch.bool or found.is_floating_point() or found.is_complex()):
         raise TypeError(f"lengths must be whole numbers. Got {found.dtype}.")
+    if not found.dtype.is_signed:
+        found = found.long()  # torch compares no uint16
     if found.shape != (B,):
         raise ValueError(f"lengths must have shape (batch,) = ({B},). Got {tuple(found.shape)}.")
     return found
+
+
+def _shown(value: object) -> str:
+    """A value in an error."""
+    if isinstance(value, Tensor):
+        return f"a tensor on {value.device}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def row_lengths(lengths: Tensor | Sequence[int], B: int, T: int) -> Tensor:

@@ -263,6 +263,7 @@ class Recurrent(Layer):
         """The initial states as a tuple, empty where none are given."""
         if hx is None:
             return ()
+        checks.is_hidden(hx)
         if len(self.cell.states) == 1:
             return (hx,)  # type: ignore[return-value]  # a tuple here is refused by the first check
         states = tuple(hx[k] for k in range(len(self.cell.states)))

@@ -37,8 +37,9 @@ def save(module: nn.Module, path: str | Path) -> None:
 
     Raises:
         TypeError: `module` is no module, or a tensor is of a type that a file cannot hold, such as bfloat16.
-        ValueError: a cell is beyond the limits of a file (see ``docs/format.md``), a layer is edited, or a
-            module has state that is no tensor.
+        ValueError: a cell is beyond the limits of a file (see ``docs/format.md``), a layer is edited, a
+            module has state that is no tensor, or a tensor has no numbers yet (on the meta device, or of a
+            lazy module).
 
     Example:
         >>> import pathlib, tempfile, torch, gatewise
@@ -183,9 +184,11 @@ def weights_of(module: Recurrent) -> Tensors:
 
     Raises:
         TypeError: they are of no type that a file can hold.
+        ValueError: they have no numbers yet.
     """
     weights = {name: getattr(module, name).detach() for names in module._names for name in names}
     for name, weight in weights.items():
+        structure.check_stored(name, weight)
         if str(weight.dtype).removeprefix("torch.") not in TYPES:
             raise TypeError(f"{name} must be of {', '.join(TYPES)} to be saved. Got {weight.dtype}.")
     return {name: weight.cpu().numpy() for name, weight in weights.items()}

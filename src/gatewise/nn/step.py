@@ -89,6 +89,7 @@ class Step(Layer):
         """The states as a tuple, empty where none are given."""
         if hx is None:
             return ()
+        checks.is_hidden(hx)
         if len(self.cell.states) == 1:
             return (hx,)  # type: ignore[return-value]  # a tuple here is refused by the first check
         if isinstance(hx, Tensor):

@@ -86,7 +86,8 @@ def of(model: nn.Module) -> tuple[Structure, dict[str, Tensor]]:
     """The structure of a model, and its tensors by their first names.
 
     Raises:
-        ValueError: a layer is edited, a module holds itself, or has state that is no tensor.
+        ValueError: a layer is edited, a module holds itself, has state that is no tensor, or a tensor
+            without numbers.
         TypeError: a tensor is of a type that no file can hold.
     """
     modules = ordered(model)
@@ -130,17 +131,20 @@ def ordered(model: nn.Module) -> list[nn.Module]:
 
 
 def _part(module: nn.Module, places: Mapping[nn.Module, int]) -> Part:
+    held = {name: child for name, child in module._modules.items() if child is not None}
     found = kinds.described(module)
-    if found is not None and not _is_whole(module, *found):
+    if found is not None and not _is_whole(module, *found, held):
         found = None
     kind, arguments = (OWN, {}) if found is None else found
-    held = {name: child for name, child in module._modules.items() if child is not None}
     children = tuple((_child_name(name, "save"), places[child]) for name, child in held.items())
     return Part(kind, type(module).__name__[:MOST_LETTERS], arguments, children, module.training)
 
 
-def _is_whole(module: nn.Module, kind: str, arguments: dict[str, Any]) -> bool:
-    """Whether a module has just the tensors of its kind, and not others in their place (weight norm)."""
+def _is_whole(module: nn.Module, kind: str, arguments: dict[str, Any], held: Mapping[str, nn.Module]) -> bool:
+    """Whether a module has just the tensors of its kind, and not others in their place (weight norm), and
+    holds no modules if its kind holds none."""
+    if held and kind not in kinds.CONTAINERS:
+        return False
     twin = kinds.made(kind, kinds.arguments(kind, arguments, kind))
     mine, theirs = ({n: held.tensor.shape for n, held in own_tensors(m).items()} for m in (module, twin))
     return mine == theirs
@@ -152,7 +156,18 @@ def _check_state(path: str, module: nn.Module) -> None:
         raise ValueError(f"save: {where} has state that is no tensor (get_extra_state).")
 
 
+def check_stored(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor without numbers.
+
+    Raises:
+        ValueError: it is on the meta device, or of a lazy module that was not called yet.
+    """
+    if tensor.is_meta or nn.parameter.is_lazy(tensor):
+        raise ValueError(f"save: {name} has no numbers yet: it is on the meta device or not initialised.")
+
+
 def _checked(name: str, tensor: Tensor) -> Tensor:
+    check_stored(name, tensor)
     if tensor.dtype not in _TYPES or tensor.layout != torch.strided:
         kind = f"{tensor.dtype}, {tensor.layout}"
         raise TypeError(f"save: {name} must be of a type that a file can hold, as float32. Got {kind}.")
