@@ -49,7 +49,7 @@ def _relu(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
 
 def _abs(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
     zero, x = g.constant(0), y.args[0]
-    at_zero_or_nan = g.node("mul", d, x)
+    at_zero_or_nan = g.node("mul", d, zero)
     positive = g.node("where", g.node("less", zero, x), d, at_zero_or_nan)
     return (g.node("where", g.node("less", x, zero), g.node("neg", d), positive),)
 
