@@ -69,6 +69,23 @@ def test_every_part_has_its_arrows() -> None:
     assert {part_of(source) for source in SOURCES} - {""} == BELOW.keys() | GROUND
 
 
+# The wings of nn, the lowest first. Files of one wing import each other; scan and checkpoint are two files.
+WINGS = ("walk", "kernels", "scan", "checkpoint", "modules", "explain")
+
+
+def _wing(module: str) -> str:
+    return module.removeprefix("gatewise.nn").lstrip(".").split(".")[0]
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "nn").rglob("*.py")), ids=lambda source: str(source))
+def test_the_wings_of_nn_stand_on_each_other(source: Path) -> None:
+    wing = source.relative_to(ROOT / "nn").parts[0].removesuffix(".py")
+    if wing == "__init__":
+        return
+    used = {_wing(name) for name in imported(source) if name.startswith("gatewise.nn.")}
+    assert used <= set(WINGS[: WINGS.index(wing) + 1])
+
+
 BLOCKED = """
 import sys
 

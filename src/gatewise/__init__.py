@@ -39,10 +39,10 @@ from gatewise.language import (
 _LAZY = {
     name: module
     for module, names in {
-        "gatewise.nn.accelerate": "accelerate",
-        "gatewise.nn.explain": "explain",
-        "gatewise.nn.strict": "strict",
-        "gatewise.nn.saving": "load save",
+        "gatewise.nn.modules.accelerate": "accelerate",
+        "gatewise.nn.explain.explain": "explain",
+        "gatewise.nn.explain.strict": "strict",
+        "gatewise.nn.modules.files": "load save",
         "gatewise.interop.onnx.export": "export_onnx",
         "gatewise.interop.onnx.load": "import_onnx",
         "gatewise.insight.watch": "watch",
@@ -97,11 +97,11 @@ if TYPE_CHECKING:  # the same for type checkers, which do not run the table
     from gatewise.insight.watch import watch as watch
     from gatewise.interop.onnx.export import export_onnx as export_onnx
     from gatewise.interop.onnx.load import import_onnx as import_onnx
-    from gatewise.nn.accelerate import accelerate as accelerate
-    from gatewise.nn.explain import explain as explain
-    from gatewise.nn.saving import load as load
-    from gatewise.nn.saving import save as save
-    from gatewise.nn.strict import strict as strict
+    from gatewise.nn.explain.explain import explain as explain
+    from gatewise.nn.explain.strict import strict as strict
+    from gatewise.nn.modules.accelerate import accelerate as accelerate
+    from gatewise.nn.modules.files import load as load
+    from gatewise.nn.modules.files import save as save
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gatewise import Cell, cells, nn
-from gatewise.nn.weights import Weights
+from gatewise.nn.walk.walk import Weights
 from tests.interop.onnx.models import by_onnx_runtime, fed, model
 
 T, B, I, H = 9, 3, 4, 7

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gatewise import Cell, cells, nn
-from gatewise.nn import eager
 from gatewise.nn.scan import scan
-from gatewise.nn.weights import Weights
+from gatewise.nn.walk import eager
+from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 from tests.cells.statements import VARIANTS, Variant, stated
 

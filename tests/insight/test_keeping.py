@@ -9,7 +9,7 @@ import torch
 from gatewise import Cell, cell, cells, dropout, layer_norm, linear, sigmoid, tanh, where, zoneout
 from gatewise.insight.keeping import kept_states
 from gatewise.language.graph import Node, topological
-from gatewise.nn import eager
+from gatewise.nn.walk import eager
 from tests.insight.networks import leaky, name
 
 

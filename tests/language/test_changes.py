@@ -25,7 +25,7 @@ from gatewise.language.changes import (
 )
 from gatewise.language.form import from_form, to_form
 from gatewise.language.graph import CHANCES, Graph, Node, topological
-from gatewise.nn.eager import evaluate
+from gatewise.nn.walk.eager import evaluate
 
 B, H = 3, 5
 

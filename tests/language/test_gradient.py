@@ -13,7 +13,7 @@ from torch import Tensor
 from gatewise import Cell, Split, Vector, cell, cells, exp, maximum, relu, softplus, sqrt, where
 from gatewise.language.gradient import gradient
 from gatewise.language.graph import OPERATIONS, Graph, Node, topological
-from gatewise.nn.eager import evaluate
+from gatewise.nn.walk.eager import evaluate
 
 
 @cell

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_sequence
 import gatewise
 from gatewise.compiler.host import host
 from gatewise.compiler.vector import FLOAT32
-from gatewise.nn.explained import Explained
+from gatewise.nn.explain.found import Explained
 
 T, B, I, H = 7, 5, 3, 16
 
@@ -157,7 +157,7 @@ def test_a_batch_that_is_far_away_is_not_advised() -> None:
 
 
 def test_a_thread_more_where_torch_is_held_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewise.nn.advice._cores", lambda: 2)
+    monkeypatch.setattr("gatewise.nn.explain.advice._cores", lambda: 2)
     one, x = gatewise.nn.LSTM(64, 128), sequence(20, 64, 64)
     torch.set_num_threads(1)
     assert told(one, x) == ("use torch.set_num_threads(2): torch is held to one thread",)

@@ -13,7 +13,7 @@ from gatewise import Input, cell, cells
 from gatewise import nn as ours
 from gatewise.compiler.chance import threshold
 from gatewise.language.graph import Graph, Node
-from gatewise.nn.chance import Chance, decide, drawn
+from gatewise.nn.walk.random import Chance, decide, drawn
 
 recurrent: Any = ours.Recurrent
 _GRAPH = Graph()

@@ -14,8 +14,8 @@ from torch import Tensor
 from gatewise import Cell, Vector, cell, cells
 from gatewise.language.changes import projected
 from gatewise.language.graph import OPERATIONS, Graph
-from gatewise.nn import eager
-from gatewise.nn.weights import Weights
+from gatewise.nn.walk import eager
+from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 from tests.nn.layers import mixed
 

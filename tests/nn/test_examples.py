@@ -10,10 +10,10 @@ import pytest
 
 MODULES = [
     "gatewise.insight.watch",
-    "gatewise.nn.accelerate",
-    "gatewise.nn.classic",
-    "gatewise.nn.recurrent",
-    "gatewise.nn.step",
+    "gatewise.nn.modules.accelerate",
+    "gatewise.nn.modules.torch_names",
+    "gatewise.nn.modules.recurrent",
+    "gatewise.nn.modules.step",
 ]
 
 

@@ -15,10 +15,10 @@ from torch.nn.utils.rnn import pack_sequence
 import gatewise
 from gatewise.compiler.host import host
 from gatewise.compiler.vector import FLOAT32, FLOAT64
-from gatewise.nn import explain as explain_module
-from gatewise.nn.accelerate import accelerate
-from gatewise.nn.explained import IDLE
-from gatewise.nn.listening import INTERPRETER, KERNEL, TORCH
+from gatewise.nn.explain import explain as explain_module
+from gatewise.nn.explain.found import IDLE
+from gatewise.nn.modules.accelerate import accelerate
+from gatewise.nn.walk.listening import INTERPRETER, KERNEL, TORCH
 
 T, B, I, H = 7, 5, 3, 16
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gatewise import nn as ours
-from gatewise.nn.memory import nothing
+from gatewise.nn.kernels.scratch import nothing
 
 T, B, I, H = 4, 2, 3, 3
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import gatewise
 from gatewise import cells, nn
-from gatewise.nn import saving
-from gatewise.nn.saving import TASK, module_of, options_of, weights_of
+from gatewise.nn.modules import files
+from gatewise.nn.modules.files import TASK, module_of, options_of, weights_of
 from gatewise.runtime import Stream, stream
 from gatewise.runtime.layers_file import described, stored_layers
 from gatewise.runtime.model_file import FORMAT, ModelFile, ModelFileError, read_model
@@ -119,7 +119,7 @@ def test_a_tampered_file_of_a_whole_module_is_refused_or_loads(
     header = data.draw(mutated(whole.header))
     tensors = data.draw(st.just(whole.tensors) | mutated_tensors(whole.tensors))
     file = replace(whole, header=header if isinstance(header, dict) else {}, tensors=tensors)
-    monkeypatch.setattr(saving, "read_model", lambda *_: file)
+    monkeypatch.setattr(files, "read_model", lambda *_: file)
     with suppress(ModelFileError):
         found = gatewise.load("m", into=Tagger()) if name == "own" else gatewise.load("m")
         assert isinstance(found, torch.nn.Module)

@@ -30,7 +30,7 @@ from gatewise import (
 from gatewise import nn as ours
 from gatewise import zoneout as kept
 from gatewise.compiler import program
-from gatewise.nn.obstacles import Obstacle
+from gatewise.nn.walk.obstacles import Obstacle
 from tests.nn.layers import pair
 
 T, B, I, H, P = 7, 4, 3, 6, 2

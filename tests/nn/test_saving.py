@@ -21,7 +21,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import gatewise
 from gatewise import Cell, Input, cell, cells, layer_norm, linear, nn, project, sigmoid, tanh
-from gatewise.nn.saving import options_of
+from gatewise.nn.modules.files import options_of
 from gatewise.runtime.layers_file import described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from gatewise.runtime.weights import shapes

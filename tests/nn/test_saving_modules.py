@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import gatewise
 from gatewise import cell, cells, sigmoid, tanh
-from gatewise.nn import kinds
+from gatewise.nn.modules import kinds
 from gatewise.runtime import ModelFileError, Stream
 from gatewise.runtime.layers_file import MODULE
 from gatewise.runtime.model_file import read_model, write_model
@@ -327,7 +327,7 @@ def _a_file() -> tuple[dict[str, Any], dict[str, Any]]:
     model = nn.Sequential(
         nn.Linear(2, 2), gatewise.nn.GRU(2, 2), nn.ModuleList([nn.BatchNorm1d(2)]), nn.Conv1d(2, 2, 1)
     )
-    from gatewise.nn import structure
+    from gatewise.nn.modules import structure
 
     found, tensors = structure.of(model)
     return structure.header_of(found), {name: tensor.detach().numpy() for name, tensor in tensors.items()}

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gatewise import Cell, Split, Vector, cell, cells, sigmoid, tanh
-from gatewise.nn import eager
 from gatewise.nn.scan import scan
-from gatewise.nn.weights import Scanned, Weights
+from gatewise.nn.walk import eager
+from gatewise.nn.walk.walk import Scanned, Weights
 
 
 @cell

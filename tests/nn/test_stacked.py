@@ -13,7 +13,7 @@ from torch import Tensor
 import gatewise
 from gatewise import cells
 from gatewise import nn as ours
-from gatewise.nn import stacked
+from gatewise.nn.kernels import overlap
 from tests.nn.layers import mixed
 
 T, B, I, H = 37, 3, 5, 19
@@ -56,11 +56,11 @@ def ran_at_once(layer: Any, *arguments: Any, **named: Any) -> bool:
 
 
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stacked, "pays", lambda walks: False)
+    monkeypatch.setattr(overlap, "pays", lambda walks: False)
 
 
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stacked, "pays", lambda walks: True)
+    monkeypatch.setattr(overlap, "pays", lambda walks: True)
 
 
 @pytest.mark.parametrize("rows", [1, B, 9])

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 import gatewise
-from gatewise.nn import strict as strict_module
+from gatewise.nn.explain import strict as strict_module
 
 T, B, I, H = 6, 4, 3, 8
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import gatewise
-from gatewise.nn import Recurrent, eager
-from gatewise.nn.chance import drawn as drawn_chance
-from gatewise.nn.obstacles import Obstacle
+from gatewise.nn import Recurrent
+from gatewise.nn.walk import eager
+from gatewise.nn.walk.obstacles import Obstacle
+from gatewise.nn.walk.random import drawn as drawn_chance
 from tests.random_cells.drawing import Drawn
 from tests.random_cells.oracle import Call, derivatives, weighted
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gatewise import Input, Split, Vector
-from gatewise.nn.chance import Chance, decide
+from gatewise.nn.walk.random import Chance, decide
 from tests.random_cells.drawing import Drawn
 
 Parameters = dict[str, Tensor]  # of one layer and direction, by name without suffix

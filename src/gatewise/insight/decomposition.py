@@ -28,9 +28,9 @@ from gatewise.insight.passage import Passage
 from gatewise.language import Cell, Kind
 from gatewise.language.changes import without_chance
 from gatewise.language.graph import Graph, Node, topological
-from gatewise.nn import eager
-from gatewise.nn.layer import Hidden, Layer, Recorded
-from gatewise.nn.weights import Weights
+from gatewise.nn.modules.layer import Hidden, Layer, Recorded
+from gatewise.nn.walk import eager
+from gatewise.nn.walk.walk import Weights
 
 _TINY = 1e-300
 

@@ -18,9 +18,9 @@ from gatewise.insight.watch import full_name, layers_of
 from gatewise.language import Cell
 from gatewise.language.changes import edited, of_value
 from gatewise.language.graph import Graph, Node
-from gatewise.nn.edited import Edit, Edited, Which, chosen
-from gatewise.nn.layer import Layer
-from gatewise.nn.recurrent import Recurrent
+from gatewise.nn.modules.edited import Edit, Edited, Which, chosen
+from gatewise.nn.modules.layer import Layer
+from gatewise.nn.modules.recurrent import Recurrent
 
 _Model = TypeVar("_Model", bound=nn.Module)
 

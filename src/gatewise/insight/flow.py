@@ -20,9 +20,9 @@ from gatewise.insight.watch import full_name, layers_of
 from gatewise.language import Cell
 from gatewise.language.changes import rebuilt
 from gatewise.language.graph import Graph, Node
-from gatewise.nn.layer import Recorded
+from gatewise.nn.modules.layer import Recorded
+from gatewise.nn.modules.step import Step
 from gatewise.nn.scan import scan_together
-from gatewise.nn.step import Step
 
 _TINY = 1e-300
 

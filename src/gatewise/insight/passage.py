@@ -15,11 +15,11 @@ from torch import Tensor
 
 from gatewise.language import Cell
 from gatewise.language.graph import Node
-from gatewise.nn import eager
-from gatewise.nn.edited import Edited
-from gatewise.nn.layer import Recorded
-from gatewise.nn.packed import Packing
-from gatewise.nn.weights import Walk, Weights
+from gatewise.nn.modules.edited import Edited
+from gatewise.nn.modules.layer import Recorded
+from gatewise.nn.walk import eager
+from gatewise.nn.walk.packing import Packing
+from gatewise.nn.walk.walk import Walk, Weights
 
 _NUMBERS = 1 << 22  # in the Jacobians that are computed at a time
 

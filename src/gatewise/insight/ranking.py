@@ -14,7 +14,7 @@ from gatewise.insight.edit import once_more
 from gatewise.insight.finding import Finding
 from gatewise.insight.flow import gradient_flow
 from gatewise.insight.watch import full_name, layers_of, watch
-from gatewise.nn.recurrent import Recurrent
+from gatewise.nn.modules.recurrent import Recurrent
 
 _THE_SAME = 1e-6  # relative to a loss; sums on several threads need not agree to the bit
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from gatewise.insight.passage import Passage
 from gatewise.language import Cell
-from gatewise.nn.edited import Which
-from gatewise.nn.layer import Layer, Recorded
-from gatewise.nn.step import Step
+from gatewise.nn.modules.edited import Which
+from gatewise.nn.modules.layer import Layer, Recorded
+from gatewise.nn.modules.step import Step
 
 if TYPE_CHECKING:
     from gatewise.insight.memory import HalfLife, Ledger, Saturation, TimeScale

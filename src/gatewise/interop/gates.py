@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gatewise.language import Cell
-from gatewise.nn.weights import Weights
+from gatewise.nn.walk.walk import Weights
 
 
 class Stacked(NamedTuple):

@@ -17,7 +17,7 @@ from torch import Tensor
 from gatewise import cells
 from gatewise.interop.gates import Stacked, from_order, to_order
 from gatewise.language import Cell
-from gatewise.nn.weights import Weights
+from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 
 # The gates of each kind of layer, by the names of our cells, in Keras's order.

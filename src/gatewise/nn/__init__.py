@@ -3,8 +3,8 @@
 from gatewise.extras import needed_by
 
 with needed_by("gatewise.nn"):
-    from gatewise.nn.classic import GRU, LSTM, RNN
-    from gatewise.nn.recurrent import Recurrent
-    from gatewise.nn.step import GRUCell, LSTMCell, RNNCell, Step
+    from gatewise.nn.modules.recurrent import Recurrent
+    from gatewise.nn.modules.step import GRUCell, LSTMCell, RNNCell, Step
+    from gatewise.nn.modules.torch_names import GRU, LSTM, RNN
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "Recurrent", "Step"]

@@ -15,17 +15,17 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gatewise.nn.backward import Backward
-from gatewise.nn.call import Call, flat, resets, with_resets
-from gatewise.nn.chance import Chance
-from gatewise.nn.compiled import again, by_torch, derivatives
-from gatewise.nn.eager import first_rows_replaced, initial_states
-from gatewise.nn.forward import Forward
-from gatewise.nn.listening import KERNEL, here
-from gatewise.nn.obstacles import serves, transform, watched
-from gatewise.nn.problem import run
+from gatewise.nn.kernels.autograd import again, by_torch, derivatives
+from gatewise.nn.kernels.backward import Backward
+from gatewise.nn.kernels.call import Call, flat, resets, with_resets
+from gatewise.nn.kernels.forward import Forward
+from gatewise.nn.kernels.problem import run
 from gatewise.nn.scan import as_outside_of_training, scan_together
-from gatewise.nn.weights import Scanned, Walk, Weights
+from gatewise.nn.walk.eager import first_rows_replaced, initial_states
+from gatewise.nn.walk.listening import KERNEL, here
+from gatewise.nn.walk.obstacles import serves, transform, watched
+from gatewise.nn.walk.random import Chance
+from gatewise.nn.walk.walk import Scanned, Walk, Weights
 
 _States: TypeAlias = tuple[Tensor, ...]
 

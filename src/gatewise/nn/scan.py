@@ -10,11 +10,13 @@ from torch import Tensor
 
 from gatewise.language import Cell
 from gatewise.language.changes import without_chance
-from gatewise.nn import compiled, eager, native, operators, ragged, stacked, tracing
-from gatewise.nn.chance import Chance
-from gatewise.nn.listening import INTERPRETER, KERNEL, TORCH, here
-from gatewise.nn.obstacles import WATCHED, Obstacle, obstacles, serves, watched
-from gatewise.nn.weights import Scanned, Walk, Weights
+from gatewise.nn.kernels import autograd, native, operators, ragged
+from gatewise.nn.kernels import overlap as overlapping
+from gatewise.nn.walk import eager, under_compile
+from gatewise.nn.walk.listening import INTERPRETER, KERNEL, TORCH, here
+from gatewise.nn.walk.obstacles import WATCHED, Obstacle, obstacles, serves, watched
+from gatewise.nn.walk.random import Chance
+from gatewise.nn.walk.walk import Scanned, Walk, Weights
 
 
 def scan(
@@ -57,7 +59,7 @@ def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
     if not any(in_the_way):
         _tell(walks, KERNEL)
         seen = torch.compiler.is_compiling() or watched()
-        return operators.scan(walks) if seen else compiled.scan(walks)
+        return operators.scan(walks) if seen else autograd.scan(walks)
     if len(walks) > 1 and not all(in_the_way):
         return [scan_together([walk])[0] for walk in walks]
     if all(obstacle.torch_serves for obstacle in chain(*in_the_way)) and native.serves(walks):
@@ -82,25 +84,25 @@ def _tell(walks: Sequence[Walk], way: str, in_the_way: Sequence[tuple[Obstacle, 
             listener.scan(walk.cell, walk.x, walk.weights, some, way)
 
 
-def overlap(walks: Sequence[Walk]) -> bool:
+def overlaps(walks: Sequence[Walk]) -> bool:
     """Whether the layers of a stack, whose walks these are, are computed at once, by `scan_stack`."""
-    return not watched() and all(serves(walk.tensors) for walk in walks) and stacked.pays(walks)
+    return not watched() and all(serves(walk.tensors) for walk in walks) and overlapping.pays(walks)
 
 
 def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
-    """The layers of a stack that `overlap`: each reads the output of the one before, whatever its x."""
+    """The layers of a stack that `overlaps`: each reads the output of the one before, whatever its x."""
     walks = [as_outside_of_training(walk) for walk in walks]
     for walk in walks:
         shape = *walk.x.shape[:-1], walk.weights.weight_ih.size(1)
         for listener in here.listeners:
             listener.scan(walk.cell, walk.x[..., :1].expand(shape), walk.weights, (), KERNEL)
-    return stacked.scan_stack(walks)
+    return overlapping.scan_stack(walks)
 
 
 def as_outside_of_training(walk: Walk) -> Walk:
     """Without chance where none is given."""
     if torch.compiler.is_compiling():
-        return walk._replace(cell=tracing.prepared(walk.cell, random=walk.chance is not None))
+        return walk._replace(cell=under_compile.prepared(walk.cell, random=walk.chance is not None))
     without = without_chance(walk.cell) if walk.chance is None else walk.cell
     return walk if without is walk.cell else walk._replace(cell=without)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gatewise import cells
 from gatewise.language import Cell
-from gatewise.nn.recurrent import Recurrent
+from gatewise.nn.modules.recurrent import Recurrent
 from gatewise.tasks.encoding import Encoding
 from gatewise.tasks.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.tasks.series import TimeSeries

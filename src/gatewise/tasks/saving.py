@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gatewise.language.form import same
-from gatewise.nn.saving import options_of
+from gatewise.nn.modules.files import options_of
 from gatewise.runtime.layers_file import StoredLayers, described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, Tensors, read_model, write_model
 from gatewise.tasks.encoding import Encoding

@@ -10,7 +10,7 @@ from gatewise.interop.onnx.cells import cell_of
 from gatewise.interop.onnx.node import Node
 from gatewise.interop.onnx.reading import inputs_of, variants_of, weights_of
 from gatewise.interop.onnx.weights import packed, unpacked
-from gatewise.nn import eager
+from gatewise.nn.walk import eager
 from tests.interop.onnx.equations import run
 from tests.interop.onnx.models import NAMES, drawn
 

@@ -13,8 +13,8 @@ from gatewise import Cell, Input, Vector, cell, dropout, layer_norm, linear, pro
 from gatewise.interop.onnx.builder import Builder
 from gatewise.interop.onnx.step import Scanner, from_input, step
 from gatewise.language.changes import with_recurrent_dropout, without_chance, written_out
-from gatewise.nn import eager
-from gatewise.nn.weights import Weights
+from gatewise.nn.walk import eager
+from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 from tests.interop.onnx.models import by_onnx_runtime
 

@@ -35,7 +35,7 @@ from gatewise.language.writing.equations import Equation, Name, Term, Writer, eq
 from gatewise.language.writing.latex import _Latex
 from gatewise.language.writing.mathml import _MathML, mathml
 from gatewise.language.writing.text import _Text
-from gatewise.nn.eager import evaluate
+from gatewise.nn.walk.eager import evaluate
 from tests.language.generated import random_cells
 
 WRITERS: list[Writer] = [_Text(), _Latex(), _MathML()]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewise.insight.watch import layers_of
-from gatewise.nn.layer import Layer
-from gatewise.nn.packed import Packing, like
+from gatewise.nn.modules.layer import Layer
+from gatewise.nn.walk.packing import Packing, like
 
 SQUARES = "the sum of squares of the last output"
 

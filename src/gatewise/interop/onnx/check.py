@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from gatewise.interop.onnx import OnnxError
-from gatewise.nn.recurrent import Recurrent
-from gatewise.nn.step import Step
+from gatewise.nn.modules.recurrent import Recurrent
+from gatewise.nn.modules.step import Step
 
 if find_spec("onnxruntime") is None:
     raise ImportError("export_onnx checks its files in ONNX Runtime: pip install 'gatewise[onnx]'")

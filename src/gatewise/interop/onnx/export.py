@@ -17,8 +17,8 @@ from gatewise.interop.onnx.layers import operated, scanned
 from gatewise.interop.onnx.match import native
 from gatewise.interop.onnx.step import Scanner, from_input, step
 from gatewise.language.changes import without_chance, written_out
-from gatewise.nn.recurrent import Recurrent
-from gatewise.nn.step import Step
+from gatewise.nn.modules.recurrent import Recurrent
+from gatewise.nn.modules.step import Step
 
 _MOST = 2**31  # bytes of a file: what protobuf, its container, can hold
 _TYPES = {torch.float32: "float32", torch.float64: "float64"}

@@ -15,12 +15,12 @@ from gatewise.interop.onnx.node import Node
 from gatewise.interop.onnx.reading import as_floats, variants_of, weights_of
 from gatewise.interop.onnx.weights import Packed, unpacked
 from gatewise.language import Cell
-from gatewise.nn import checks
-from gatewise.nn.layer import Layer
-from gatewise.nn.packed import Packing
-from gatewise.nn.precision import in_type_of, without_autocast
+from gatewise.nn.modules import checks
+from gatewise.nn.modules.autocast import in_type_of, without_autocast
+from gatewise.nn.modules.layer import Layer
 from gatewise.nn.scan import scan_together
-from gatewise.nn.weights import Scanned, Walk, Weights
+from gatewise.nn.walk.packing import Packing
+from gatewise.nn.walk.walk import Scanned, Walk, Weights
 
 # Whether each direction of a node runs backwards.
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}

@@ -12,7 +12,7 @@ from gatewise.interop.onnx import OnnxError
 from gatewise.interop.onnx.builder import Array, Builder
 from gatewise.language import Cell, Kind
 from gatewise.language.graph import Node, topological
-from gatewise.nn.weights import Weights
+from gatewise.nn.walk.walk import Weights
 
 
 class Scanner(NamedTuple):

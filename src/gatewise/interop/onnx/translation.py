@@ -20,9 +20,9 @@ from gatewise.interop.onnx.weights import packed
 from gatewise.language import Cell
 from gatewise.language.changes import rebuilt
 from gatewise.language.graph import Graph, Node
-from gatewise.nn import eager
-from gatewise.nn.call import Call
-from gatewise.nn.weights import Weights
+from gatewise.nn.kernels.call import Call
+from gatewise.nn.walk import eager
+from gatewise.nn.walk.walk import Weights
 
 
 class _Scan(NamedTuple):

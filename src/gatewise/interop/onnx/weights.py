@@ -11,7 +11,7 @@ from torch import Tensor
 from gatewise.interop.gates import Stacked, blocks, from_order, to_order
 from gatewise.interop.onnx.cells import GATES, PEEPHOLES, Variant, cell_of
 from gatewise.language import Cell
-from gatewise.nn.weights import Weights
+from gatewise.nn.walk.walk import Weights
 
 
 class Packed(NamedTuple):

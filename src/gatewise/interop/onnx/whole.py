@@ -20,8 +20,8 @@ from torch.utils import _pytree as pytree
 from gatewise.extras import needed_by
 from gatewise.interop.onnx import OnnxError
 from gatewise.interop.onnx.check import compare, run
-from gatewise.nn.accelerate import accelerate
-from gatewise.nn.layer import Layer
+from gatewise.nn.modules.accelerate import accelerate
+from gatewise.nn.modules.layer import Layer
 
 with needed_by("gatewise.export_onnx of a whole module"):
     import onnxscript  # noqa: F401  # by torch.onnx.export

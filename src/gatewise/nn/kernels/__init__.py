@@ -1,0 +1,1 @@
+"""The same walk by machine code: calls of compiled kernels with tensors, and their gradients."""

@@ -1,0 +1,162 @@
+"""Calls of the forward kernel with tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gatewise.compiler.program import CompiledCell, Team
+from gatewise.nn.kernels.call import Call
+from gatewise.nn.kernels.layout import Key, Parts, Way
+from gatewise.nn.kernels.problem import Problem
+from gatewise.nn.kernels.scratch import nothing
+from gatewise.nn.walk.listening import KernelCall, here
+
+
+def _forward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
+    """Of a forward call, which keeps what backward reads or not."""
+    plan, (T, B, I, H, P), (keep,) = kernels.plan, key.sizes, key.options
+    output, *behind = plan.cell.states
+    width, means = plan.gates * H, len(plan.forward.means)
+    scratch = kernels.forward_packed(I, H, P) | kernels.forward_scratch(B, H, P)
+    fields = {"keep": int(keep and plan.keeps)}
+    gates_step = B * width
+    if kernels.joins(T, B // team.threads) and not team.by_units:
+        scratch["joined"] = B * (I + P)
+        chunk, fields["chunk"] = 1, T
+        gates_step = 0  # one step's are all there is room for
+    elif key.padded:
+        scratch["inputs"] = chunk * B * I
+    ways = {"x": key.way_of_x(), f"out_{output}": key.way(P)}
+    if fields["keep"]:
+        ways |= {"gates": key.way(width), "means": key.way(means)}
+    else:
+        scratch |= {"gates": chunk * B * width, "means": B * means}
+        fields |= {"gates.t": gates_step, "gates.b": width, "means.t": 0, "means.b": means}
+    # Of the states behind the output only backward needs more than the last step.
+    ways |= {f"out_{name}": key.way(H) if keep else Way(0, 0, H) for name in behind}
+    return Parts(kernels.forward, chunk, fields, ways, scratch)
+
+
+class Forward(Problem):
+    """One call of the forward kernel; with `keep` it keeps what backward reads.
+
+    With `every` it keeps the states that follow each so many steps of the walk: `passed`, each
+    ``[T // every, B, H]``.
+    """
+
+    find = staticmethod(_forward)
+
+    def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool, every: int = 0) -> None:
+        super().__init__(call, tensors, keep)
+        plan = self.cell.plan
+        self.gates = self.means = nothing(self.x.dtype)
+        if keep and plan.keeps:
+            self.gates = self.sequence(plan.gates * self.H)
+            self.hand_over("gates", self.gates)
+            if plan.forward.means:
+                self.means = self.sequence(len(plan.forward.means))
+                self.hand_over("means", self.means)
+        self.hand_over("x", self.x)
+        states = call.cell.states
+        widths = [self.P, *[self.H] * (len(states) - 1)]
+        self.finals = [self.x.new_empty(self.B, width) for width in widths]
+        self.state_steps = [self.sequence(width) for width in (widths if keep else widths[:1])]
+        for name, steps in zip(states, self.state_steps + self.finals[len(self.state_steps) :], strict=True):
+            self.hand_over(f"out_{name}", steps)
+        self.output = self.state_steps[0]
+        # Who is given the output may change it in place, so backward reads one of its own.
+        if call.padding is not None or (keep and not call.inner):
+            self.output = self.outside(self.P)
+            self.give("shown", self.output)
+        self.passed = [self.x.new_empty(self.T // every, self.B, width) for width in widths] if every else []
+        # States that follow so many steps are copied by the kernel; the final ones follow all steps.
+        self.copies_finals = self.packed is None and not every
+        if every or self.copies_finals:
+            self.fields["every"] = every or self.T
+            for name, copies in zip(states, self.passed or self.finals, strict=True):
+                self.fields[f"passed_{name}"] = copies.data_ptr()
+        self.recorded: dict[str, Tensor] = {}
+        if call.record:
+            self._record()
+        if here.listeners:
+            self.told = self._facts(tensors)
+            for listener in here.listeners:
+                listener.kernel(self.told)
+
+    def _record(self) -> None:
+        # A projected output is watched by itself.
+        seen = [name for name in self.call.record if self.call.cell.values[name].op != "project"]
+        # Together, they are large enough for large pages: fresh ones cost more than all that is written.
+        recorded = self._fresh((len(seen), *self._recorded_shape))
+        if self.call.padding is not None:
+            recorded.fill_(torch.nan)  # what stays past the end of a row
+        self.recorded = dict(zip(seen, recorded, strict=True))
+        for name, values in self.recorded.items():
+            self.give("watch", values, batch_first=False)
+            self.fields[f"watch_{name}"] = self.fields["watch"]
+        self.fields["watch"] = 1
+
+    @property
+    def _recorded_shape(self) -> tuple[int, ...]:
+        if self.call.padding is not None:
+            return self.call.padding.T, self.call.padding.B, self.H
+        return (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
+
+    def _facts(self, tensors: Sequence[Tensor]) -> KernelCall:
+        """What listeners are told; `tensors` as they came."""
+        call, sizes = self.call, self.layout.sizes
+        shows_state = self.output is self.state_steps[0]
+        states = self.state_steps[1:] if shows_state else self.state_steps
+        return KernelCall(
+            cell=call.cell, kernels=self.cell, weight_ih=tensors[1], dtype=self.x.dtype,
+            steps=sizes.T, rows=sizes.B, inputs=sizes.I, units=sizes.H, outputs=sizes.P,
+            places=self.x.numel() // sizes.I, packed=call.batch_sizes is not None,
+            team=self.team, chunk=self.chunk,
+            copied=tuple(self._copied(tensors)), wants_gradient=any(t.requires_grad for t in tensors),
+            recorded=len(call.record), shows_state=shows_state,
+            kept_gates=self.gates.nbytes + self.means.nbytes, kept_states=sum(s.nbytes for s in states),
+            kept_segments=sum(s.nbytes for s in (*self.states, *self.passed)),
+        )  # fmt: skip
+
+    def _copied(self, tensors: Sequence[Tensor]) -> Iterator[str]:
+        """The arguments that had to be copied. A state that is one row for all is no mistake."""
+        ours = (self.x, *self.others)
+        copies = [n for n, (own, came) in enumerate(zip(ours, tensors, strict=True)) if own is not came]
+        copies = [n for n in copies if 0 not in tensors[n].stride()]
+        if copies:
+            names = {id(weight): name for name, weight in self.weights._asdict().items()}
+            names |= {
+                id(v): name for name, v in zip(self.call.cell.vectors, self.weights.vectors, strict=True)
+            }
+            names |= {id(self.x): "the input"} | {id(state): "the initial state" for state in self.states}
+            yield from dict.fromkeys(names[id(ours[n])] for n in copies)
+
+    def tape(self) -> tuple[Tensor, ...]:
+        """What backward reads: gates, means, and each state at every step."""
+        return self.gates, self.means, *self.state_steps
+
+    def results(self) -> tuple[Tensor, ...]:
+        """The output, the final states, the recorded values."""
+        finals = self.finals
+        if not self.copies_finals:
+            finals = [*map(self._last, self.state_steps), *finals[len(self.state_steps) :]]
+        recorded = (self.recorded.get(name) for name in self.call.record)
+        shown = (self._output_in_time() if values is None else values for values in recorded)
+        return self.output, *finals, *shown
+
+    def _output_in_time(self) -> Tensor:
+        """The output as it is recorded, time first."""
+        output = self.state_steps[0]
+        if self.call.padding is not None:
+            return self.call.padding.pad_with_nan(output)
+        return (output.transpose(0, 1) if self.packed is None and self.call.batch_first else output).clone()
+
+    def _last(self, steps: Tensor) -> Tensor:
+        """The last step of a sequence, a row's own where rows have different lengths."""
+        if self.packed is not None:
+            return steps.index_select(0, torch.from_numpy(self.packed.last))
+        last = 0 if self.call.reverse else self.T - 1
+        return steps.select(1 if self.call.batch_first else 0, last).clone()

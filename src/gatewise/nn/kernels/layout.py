@@ -1,0 +1,173 @@
+"""What calls with tensors of the same sizes have in common: everything but addresses.
+
+To find it takes longer than to run a small kernel, so it is found once for each `Key` and kept with the
+kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, final
+
+from gatewise.compiler.arguments import Blank
+from gatewise.compiler.program import CompiledCell, Program, Team, room, split
+from gatewise.language import Cell
+from gatewise.runtime.arrays import Shape
+from gatewise.runtime.weights import shapes
+
+_MOST = 32  # layouts, of some 8 kB each, that are kept with the kernels of a cell
+
+
+class Sizes(NamedTuple):
+    """Steps, rows, inputs, units, and how wide the output is."""
+
+    T: int
+    B: int
+    I: int
+    H: int
+    P: int
+
+
+@final
+class Key(NamedTuple):
+    """What a layout follows from, beside the kernels.
+
+    `options` are those of the kind of call, `strides` those of x.
+    """
+
+    options: tuple[bool, ...]
+    sizes: Sizes
+    strides: tuple[int, ...]
+    threads: int
+    reverse: bool
+    batch_first: bool
+    packed: bool
+    padded: bool  # packed but for what lies outside, x and what becomes of it
+    biased: bool
+    given: bool  # whether initial states are
+    resets: bool
+
+    def way(self, width: int) -> Way:
+        """The way through a sequence of its own, so wide, that lies as x does."""
+        if self.packed:
+            return Way(0, 1, width)
+        T, B = self.sizes[:2]
+        return self.along(*((width, T * width) if self.batch_first else (B * width, width)))
+
+    def along(self, t: int, b: int) -> Way:
+        """The way through a sequence with these strides of time and batch."""
+        return Way((self.sizes.T - 1) * t, -t, b) if self.reverse else Way(0, t, b)
+
+    def way_of_x(self) -> Way:
+        """The way through x."""
+        if self.packed and not self.padded:
+            return Way(0, 1, self.strides[0])
+        return self.along(*(self.strides[:2][::-1] if self.batch_first else self.strides[:2]))
+
+
+class Way(NamedTuple):
+    """How a walk goes through a sequence: where it begins, and its strides of time and batch, in elements."""
+
+    first: int
+    t: int
+    b: int
+
+
+@final
+class Layout(NamedTuple):
+    """How a kernel is called with tensors of some sizes.
+
+    Attributes:
+        sizes: T, B, I, H and P.
+        team: the threads.
+        chunk: for how many steps at a time the product with the input is made.
+        program: the kernel.
+        fields: all its fields, without addresses.
+        given: the fields of the tensors that a call is given after x; None where it has none for it.
+        names, shapes: what these tensors are called, and the shapes in which the kernel reads them.
+        ways: how the walk goes through sequences; where it begins in bytes.
+        scratch: where its arrays lie in scratch memory, in bytes.
+        room: how many elements of it there must be.
+    """
+
+    sizes: Sizes
+    team: Team
+    chunk: int
+    program: Program
+    fields: Blank
+    given: tuple[str | None, ...]
+    names: tuple[str, ...]
+    shapes: list[Shape]
+    ways: Mapping[str, Way]
+    scratch: Mapping[str, int]
+    room: int
+
+
+class Parts(NamedTuple):
+    """What a layout is made of: a kernel, the steps of a chunk, more fields, the ways through sequences, and
+    how many elements each array of scratch memory has."""
+
+    program: Program
+    chunk: int
+    fields: dict[str, int]
+    ways: dict[str, Way]
+    scratch: dict[str, int]
+
+
+Find = Callable[[CompiledCell, Key, Team, int], Parts]
+
+
+def layout(kernels: CompiledCell, key: Key, find: Find) -> Layout:
+    """The layout for `key`; if there is none yet, of the parts that `find` gives for it."""
+    known = kernels.layouts.get((find, key))
+    if known is None:
+        if len(kernels.layouts) >= _MOST:
+            kernels.layouts.clear()
+        known = kernels.layouts[find, key] = _lay_out(kernels, key, find)
+    return known
+
+
+def _lay_out(kernels: CompiledCell, key: Key, find: Find) -> Layout:
+    cell, (T, B, I, H, P), itemsize = kernels.plan.cell, key.sizes, kernels.number.bytes
+    team = kernels.team(key.threads, T, B, I, H, key.packed)
+    chunk = min(T, kernels.chunk(B, H, team.rows_apart))
+    widths = dict.fromkeys(cell.states, H) | {cell.states[0]: P}
+    parts = find(kernels, key, team, chunk)
+    fields = {"T": T, "B": B, "I": I, "H": H, "P": P, "chunk": chunk, "by_units": int(team.by_units)}
+    for name, width in widths.items():
+        fields |= {f"init_{name}.b": width if key.given else 0}
+        fields |= {f"anew_{name}.b": width}
+    for name, way in parts.ways.items():
+        fields |= {f"{name}.t": way.t, f"{name}.b": way.b}
+    scratch = parts.scratch
+    if key.packed or key.resets:
+        scratch |= {f"entering_{name}": B * width for name, width in widths.items()}
+    blank = parts.program.arguments.blank(fields | parts.fields)
+    names, expected = zip(*given(cell, key), strict=True)
+    return Layout(
+        key.sizes, team, parts.chunk, parts.program, blank,
+        tuple(name if name in blank else None for name in names), names, list(expected),
+        {name: way._replace(first=way.first * itemsize) for name, way in parts.ways.items()},
+        split(0, scratch, itemsize), room(scratch, itemsize),
+    )  # fmt: skip
+
+
+def given(cell: Cell, key: Key) -> Iterator[tuple[str, Shape]]:
+    """The field and the shape of each tensor of a call after x, in the order of `call.flat`."""
+    _, B, I, H, P = key.sizes
+    shaped = shapes(cell, I, H, key.biased, P if cell.projects else 0)
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        if name in shaped:
+            yield _field(name), shaped[name]
+    yield from ((f"vector_{name}", (H,)) for name in cell.vectors)
+    for name in ("weight_hr", "weight_linear", "bias_linear"):
+        if name in shaped:
+            yield _field(name), shaped[name]
+    if key.given:
+        yield from ((f"init_{name}", (B, H if n else P)) for n, name in enumerate(cell.states))
+
+
+def _field(weight: str) -> str:
+    """The field of a weight: "w_ih" of "weight_ih"."""
+    kind, _, side = weight.partition("_")
+    return f"{kind[0]}_{side}"

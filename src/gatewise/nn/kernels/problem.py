@@ -1,0 +1,209 @@
+"""Calls of kernels with tensors.
+
+Tensors go to the kernels as addresses and strides: nothing is copied or transposed, `batch_first` is a matter
+of strides, and the second direction of a layer is the same kernel with time strides below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from gatewise.compiler.arguments import Blank
+from gatewise.compiler.memory import prefer_huge_pages
+from gatewise.compiler.program import Team, compiled, worth
+from gatewise.compiler.threads import available
+from gatewise.nn.kernels.call import Call
+from gatewise.nn.kernels.layout import Find, Key, Sizes, Way, layout
+from gatewise.nn.kernels.scratch import in_rows, scratch, whole, zeros
+from gatewise.nn.walk.listening import KernelCall, here
+from gatewise.nn.walk.obstacles import COMPILED
+from gatewise.nn.walk.storage import is_stored
+from gatewise.nn.walk.walk import Weights
+
+_SMALL_WEIGHTS = 1 << 20  # bytes, of which two threads can keep their own in the second-level caches
+
+
+class Problem:
+    """A call of a kernel with its tensors, to be `run`; `options` are those that its layout depends on."""
+
+    find: Find
+
+    def __init__(self, call: Call, tensors: Sequence[Tensor], *options: bool) -> None:
+        self.call = call
+        self.told: KernelCall | None = None  # what listeners know of it
+        x, *others = tensors
+        self.x = in_rows(x)
+        self.others = [whole(tensor) for tensor in others]
+        self.cell = compiled(call.cell, COMPILED[x.dtype])
+        self.packed = call.steps
+        self.layout = layout(self.cell, self._key(options), type(self).find)
+        self.T, self.B, self.I, self.H, self.P = self.layout.sizes
+        if [tensor.shape for tensor in self.others] != self.layout.shapes:
+            self._refuse_shapes()
+        self.fields = Blank(self.layout.fields)
+        for name, tensor in zip(self.layout.given, self.others, strict=True):
+            if name is not None:
+                self.fields[name] = tensor.data_ptr()
+        self.zeros = zeros(self.cell.padded(max(self.I, self.H)), self.x)
+        if call.chance is not None:
+            self.fields |= call.chance._asdict()
+        if not call.given:
+            self._give_beginnings("init", ())
+        if self.packed is not None:
+            for name in ("starts", "counts"):
+                self.fields[name] = getattr(self.packed, name).ctypes.data
+            self.fields |= {"rows": call.padding.order.data_ptr()} if call.padding else {}
+        if call.reset is not None:
+            self._give_resets(call.reset)
+            self._give_beginnings("anew", call.restart or self.states)
+        self.scratch = scratch(self.layout.room, self.x, lane=call.lane)
+        at = self.scratch.data_ptr()
+        for name, place in self.layout.scratch.items():
+            self.fields[name] = at + place
+
+    def _key(self, options: tuple[bool, ...]) -> Key:
+        call, x, (weight_ih, weight_hh) = self.call, self.x, self.others[:2]
+        if call.batch_sizes is not None:
+            T, B, I = len(call.batch_sizes), int(call.batch_sizes[0]), x.size(-1)
+        elif call.batch_first:
+            B, T, I = x.shape
+        else:
+            T, B, I = x.shape
+        sizes = Sizes(T, B, I, len(weight_ih) // len(call.cell.input_gates), weight_hh.size(1))
+        packed, padded, resets = (some is not None for some in (self.packed, call.padding, call.reset))
+        return Key(
+            options, sizes, x.stride(), available(torch.get_num_threads()),
+            call.reverse, call.batch_first, packed, padded, call.biased, call.given, resets,
+        )  # fmt: skip
+
+    def _refuse_shapes(self) -> NoReturn:
+        names = [name.replace("w_", "weight_").replace("b_", "bias_") for name in self.layout.names]
+        wrong = next(n for n, tensor in enumerate(self.others) if tensor.shape != self.layout.shapes[n])
+        raise RuntimeError(
+            f"{self.call.cell.name}: {names[wrong]} must have shape {self.layout.shapes[wrong]} beside "
+            f"weight_ih {tuple(self.others[0].shape)} and input {tuple(self.x.shape)}. "
+            f"Got {tuple(self.others[wrong].shape)}."
+        )
+
+    def _give_resets(self, reset: Tensor) -> None:
+        if reset.shape != self._steps_and_rows or reset.dtype != torch.bool:
+            came = f"{reset.dtype} {tuple(reset.shape)}"
+            raise RuntimeError(f"reset must be booleans of shape {tuple(self._steps_and_rows)}. Got {came}.")
+        if self.packed is None:
+            self.give("resets", reset)
+        else:
+            self.fields |= {"resets": reset.data_ptr(), "resets.t": 1, "resets.b": reset.stride(0)}
+
+    def _give_beginnings(self, array: str, states: Sequence[Tensor]) -> None:
+        """What rows begin from; not given, a single row of zeros that is read for every row of the batch."""
+        for n, name in enumerate(self.call.cell.states):
+            self.fields[f"{array}_{name}"] = (states[n] if states else self.zeros).data_ptr()
+            if not states:
+                self.fields[f"{array}_{name}.b"] = 0
+
+    @property
+    def team(self) -> Team:
+        """The threads that it runs on."""
+        return self.layout.team
+
+    @property
+    def chunk(self) -> int:
+        """For how many steps at a time the product with the input is made."""
+        return self.layout.chunk
+
+    @property
+    def weights(self) -> Weights:
+        """The weights, as the kernel has them."""
+        return self.call.unpack([self.x, *self.others])[1]
+
+    @property
+    def states(self) -> tuple[Tensor, ...]:
+        """The initial states; none where they are not given."""
+        return tuple(self.others[-len(self.call.cell.states) :]) if self.call.given else ()
+
+    @property
+    def weights_read(self) -> int:
+        """Weights that a row meets at each step."""
+        return len(self.cell.plan.slots) * self.H * (self.H + self.I)
+
+    def sequence(self, width: int) -> Tensor:
+        """An uninitialised sequence in the layout of x, so wide; packed where rows have different lengths."""
+        return self._fresh((*self._steps_and_rows, width))
+
+    @property
+    def _steps_and_rows(self) -> tuple[int, ...]:
+        padding = self.call.padding
+        return self.x.shape[:-1] if padding is None else (padding.size,)
+
+    def taken_back(self, kept: Tensor, width: int) -> Tensor:
+        """A `sequence` that was saved for backward; hooks on saved tensors may return what they like.
+
+        Raises:
+            RuntimeError: it has another shape or type.
+        """
+        expected = (*self._steps_and_rows, width)
+        if kept.shape != expected or kept.dtype != self.x.dtype or not is_stored(kept):
+            raise RuntimeError(
+                f"{self.call.cell.name}: a tensor saved for backward must come back as {self.x.dtype} of "
+                f"shape {expected}. Got {kept.dtype} {tuple(kept.shape)}."
+            )
+        return whole(kept)
+
+    def outside(self, width: int) -> Tensor:
+        """A sequence that is handed out: one as x is; padded, zeros past the end of a row."""
+        if self.call.padding is None:
+            return self.sequence(width)
+        return self.x.new_zeros(*self.x.shape[:-1], width)
+
+    def _fresh(self, shape: tuple[int, ...]) -> Tensor:
+        fresh = self.x.new_empty(shape)
+        prefer_huge_pages(fresh.data_ptr(), fresh.nbytes)
+        return fresh
+
+    def hand_over(self, name: str, sequence: Tensor) -> None:
+        """Hand a sequence over under `name` whose way the layout knows: its first step."""
+        self.fields[name] = sequence.data_ptr() + self.layout.ways[name].first
+
+    def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
+        """Hand over a sequence from outside under `name`: its first step, its strides in the walk's order."""
+        way = self.way(sequence, self.call.batch_first if batch_first is None else batch_first)
+        self.fields[name] = sequence.data_ptr() + way.first
+        self.fields[f"{name}.t"], self.fields[f"{name}.b"] = way.t, way.b
+
+    def way(self, sequence: Tensor, batch_first: bool) -> Way:
+        """The way of the walk through a sequence from outside; where it begins in bytes."""
+        if self.packed is not None and self.call.padding is None:
+            return Way(0, 1, sequence.stride(0))
+        t, b = sequence.stride(1 if batch_first else 0), sequence.stride(0 if batch_first else 1)
+        return Way((self.T - 1) * t * sequence.itemsize, -t, b) if self.call.reverse else Way(0, t, b)
+
+
+def tell_side_by_side(problems: Sequence[Problem]) -> None:
+    """Tell listeners that these calls run at once, with their last chunks."""
+    told = [p.told._replace(chunk=min(p.chunk, p.fields["chunk"])) for p in problems if p.told is not None]
+    if told:
+        for listener in here.listeners:
+            listener.side_by_side(told)
+
+
+def run(*problems: Problem) -> None:
+    """Run calls of one kernel, side by side where that pays.
+
+    One thread for each call has nothing to wait for; but large weights are better divided than doubled.
+    """
+    if len(problems) == 1:
+        (problem,) = problems
+        problem.layout.program(problem.team.threads, problem.fields)
+        return
+    work = sum(problem.weights_read * problem.B * problem.T for problem in problems)
+    small = all(problem.weights_read * problem.x.itemsize <= _SMALL_WEIGHTS for problem in problems)
+    if small and worth(torch.get_num_threads(), len(problems), work) == len(problems):
+        tell_side_by_side(problems)
+        problems[0].layout.program.side_by_side(len(problems), [problem.fields for problem in problems])
+        return
+    for problem in problems:
+        problem.layout.program(problem.team.threads, problem.fields)

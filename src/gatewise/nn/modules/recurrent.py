@@ -1,0 +1,464 @@
+"""A recurrent layer of any cell, in the manner of `torch.nn`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
+
+from gatewise.language import Cell
+from gatewise.language.names import initial
+from gatewise.nn.checkpoint import scan_in_segments
+from gatewise.nn.modules import checks, initialisation
+from gatewise.nn.modules.autocast import in_type_of, without_autocast
+from gatewise.nn.modules.layer import Hidden, Layer
+from gatewise.nn.scan import overlaps, scan_stack, scan_together
+from gatewise.nn.walk import under_compile
+from gatewise.nn.walk.obstacles import traced
+from gatewise.nn.walk.packing import Packing, like
+from gatewise.nn.walk.rows import row_lengths, shape_of_lengths
+from gatewise.nn.walk.walk import Scanned, Walk, Weights
+from gatewise.runtime.weights import initial_shapes
+
+States: TypeAlias = tuple[Tensor, ...]
+# What a representation leaves out, in the order in which torch writes the rest.
+_DEFAULTS = {
+    "proj_size": 0,
+    "num_layers": 1,
+    "bias": True,
+    "batch_first": False,
+    "dropout": 0,
+    "bidirectional": False,
+    "checkpoint": 0,
+    "zoneout": (),
+    "recurrent_dropout": 0.0,
+    "weight_drop": 0.0,
+    "init": "torch",
+    "forget_bias": None,
+    "max_steps": None,
+    "learn_initial_state": False,
+}
+
+
+class Recurrent(Layer):
+    """A stack of recurrent layers of one cell, with the arguments, parameters and shapes of `torch.nn`.
+
+    Args:
+        cell: the equations; any `gatewise.Cell`.
+        input_size: I, the width of the input.
+        hidden_size: H, the number of units.
+        num_layers: L, each layer fed by the one below.
+        bias: whether the gates have biases.
+        batch_first: whether input and output are ``[B, T, ...]`` and not ``[T, B, ...]``; states are not.
+        dropout: the probability at which an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second scan runs backwards beside each (D is 2, else 1).
+        proj_size: P, the width to which the output of each step is projected; 0 for none. Only for cells
+            whose bodies do not compute with their output (the LSTM's does not).
+        device: where the parameters are made.
+        dtype: their element type.
+        checkpoint: k, to train in less memory: the states are kept every k steps, and what backward reads
+            besides is computed again, k steps at a time; 0 keeps all. Outputs are the same bits, gradients
+            the same up to rounding. Memory is least near ``k = sqrt(T)``.
+        zoneout: in training, the probability at which each unit of a state stays as it was, drawn each step
+            (Krueger et al. 2017); one number for all states or a tuple of one for each. Outside of training
+            a state is what is to be expected.
+        recurrent_dropout: in training, the probability at which what the gates see of the output is zeroed,
+            one mask a sequence (Gal & Ghahramani 2016).
+        weight_drop: in training, the probability at which a recurrent weight is zeroed, drawn each call
+            (Merity et al. 2018).
+        init: how parameters start: "torch", "orthogonal" or "chrono" (see
+            `gatewise.nn.modules.initialisation.fill`).
+        forget_bias: the bias with which gates start that keep a state, the LSTM's f or the GRU's z.
+        max_steps: with ``init="chrono"``, the longest time to remember, in steps.
+        learn_initial_state: whether initial states that are not given are learned, and not zeros.
+
+        What is random is a function of the seed that torch's generator gives, of the row, the step and the
+        unit: the same on any number of threads.
+
+    Shape:
+        - input: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`, ``[T, I]`` without a batch, or a
+          `PackedSequence`.
+        - hx: the initial state ``[L*D, B, H]`` (``[L*D, H]`` without a batch), or a tuple of them, one for
+          each state of the cell; zeros if left out. Under projection the first is ``[L*D, B, P]``.
+        - lengths: ``[B]``, the steps of each row, from 0 to T, in any order; all of them if left out. Only
+          for padded input with a batch.
+        - reset: booleans ``[T, B]`` (``[B, T]`` with `batch_first`, ``[T]`` without a batch): where true the
+          row starts that step from its initial state, as if a sequence began there. In the second direction
+          the state is dropped at the same boundary, between that step and the one before it in time. Not
+          for a `PackedSequence`.
+        - output: as the input, D*H wide (D*P under projection); zeros past the end of a row.
+        - second output: the final states, in the form of `hx`: each row's after its own last step (in the
+          second direction its first), its initial state if it has no steps.
+
+    Attributes:
+        weight_ih_l{k}: ``[G*H, I]``, above the first layer ``[G*H, D*H]``; the gates one below another.
+        weight_hh_l{k}: ``[G*H, H]`` (``[G*H, P]``); only gates that see the state.
+        bias_ih_l{k}, bias_hh_l{k}: ``[G*H]`` each.
+        {vector}_l{k}: ``[H]``, for each `Vector` of the cell.
+        weight_hr_l{k}: ``[P, H]`` under projection.
+        weight_linear_l{k}, bias_linear_l{k}: ``[N*H, H]``, ``[N*H]``, for N products `linear` in the cell.
+        norm_gain_{n}_l{k}, norm_bias_{n}_l{k}: ``[H]``, for each vector of a `layer_norm`.
+        initial_{state}_l{k}: ``[H]`` (``[P]``), with `learn_initial_state`.
+
+        With ``_reverse`` at the end those of the second direction.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as the modules of `torch.nn`, in the same words; and where
+            `lengths`, `reset` or `checkpoint` are not as above.
+
+    Example:
+        >>> import torch
+        >>> from gatewise import cells, nn
+        >>> layer = nn.Recurrent(cells.gru, 3, 8, num_layers=2)
+        >>> output, h_n = layer(torch.randn(5, 2, 3), lengths=[2, 5])
+        >>> output.shape, h_n.shape
+        (torch.Size([5, 2, 8]), torch.Size([2, 2, 8]))
+        >>> bool((output[2:, 0] == 0).all())
+        True
+    """
+
+    # Defaults of the class, so that layers that older versions pickled still load.
+    checkpoint = 0
+    weight_drop = 0.0
+    learn_initial_state = False
+    init, forget_bias, max_steps = "torch", None, None
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        checkpoint: int = 0,
+        zoneout: float | Sequence[float] = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        init: str = "torch",
+        forget_bias: float | None = None,
+        max_steps: int | None = None,
+        learn_initial_state: bool = False,
+    ) -> None:
+        super().__init__(cell, input_size, hidden_size, bias, proj_size)
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.checkpoint = checkpoint
+        sizes = (input_size, hidden_size, num_layers)
+        checks.arguments(cell, *sizes, bias, batch_first, dropout, proj_size, checkpoint)
+        initialisation.check(init, forget_bias, max_steps, cell, bias)
+        checks.learned_states(cell, learn_initial_state)
+        self.zoneout = checks.zoneout(cell, zoneout, proj_size)
+        self.recurrent_dropout = checks.rate("recurrent_dropout", recurrent_dropout, cell)
+        self.weight_drop = checks.rate("weight_drop", weight_drop, cell)
+        self.init, self.forget_bias, self.max_steps = init, forget_bias, max_steps
+        self.learn_initial_state = learn_initial_state
+        above = (proj_size or hidden_size) * self._num_directions
+        self._names = [
+            self._declare(suffix, above if layer else input_size, device, dtype)
+            for layer in range(num_layers)
+            for suffix in self._suffixes(layer)
+        ]
+        self.reset_parameters()
+
+    def _declare(
+        self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> list[str]:
+        declared = super()._declare(suffix, input_size, device, dtype)
+        if self.learn_initial_state:
+            learned = initial_shapes(self.cell, self.hidden_size, self.proj_size)
+            declared += self._register(learned, suffix, device, dtype)
+        return declared
+
+    def reset_parameters(self) -> None:
+        """Initialise every parameter as `init`, `forget_bias` and `max_steps` say."""
+        for names, suffix in zip(self._names, self._all_suffixes, strict=True):
+            named = {name.removesuffix(suffix): getattr(self, name) for name in names}
+            ways = self.init, self.forget_bias, self.max_steps
+            initialisation.fill(self.cell, named, self.hidden_size, *ways)
+
+    @property
+    def _all_suffixes(self) -> list[str]:
+        return [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
+
+    @property
+    def _layer_names(self) -> list[str]:
+        """What its layers and directions are called where they are watched: "l0", "l0_reverse", ..."""
+        return [suffix[1:] for suffix in self._all_suffixes]
+
+    @property
+    def _num_directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self, layer: int) -> tuple[str, ...]:
+        return (f"_l{layer}", f"_l{layer}_reverse")[: self._num_directions]
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer and direction."""
+        return [[getattr(self, name) for name in names] for names in self._names]
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: there is no flattened copy of the weights. Kept for code that calls it."""
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Hidden | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, Hidden]:
+        """Run the layers over a sequence; shapes as in the class."""
+        exporting = under_compile.is_exporting()
+        if exporting:
+            checks.can_be_exported(input)
+        elif torch.compiler.is_compiling() and (lengths is not None or isinstance(input, PackedSequence)):
+            between: tuple[Tensor | PackedSequence, Hidden] = _between_graphs(self, input, hx, lengths, reset)
+            return between
+        if isinstance(input, PackedSequence):
+            checks.alone(lengths, reset)
+            return self._over_packed(input, hx)
+        batched = checks.is_batched(type(self).__name__, input)
+        batch_axis = 0 if self.batch_first else 1
+        states = self._given(hx)
+        checks.state_dimensions(self.cell, states, batched)
+        if reset is not None:
+            checks.reset_mask(reset, input)
+        if not batched:
+            checks.has_batch(lengths)
+            input, states = input.unsqueeze(batch_axis), tuple(state.unsqueeze(1) for state in states)
+            reset = None if reset is None else reset.unsqueeze(batch_axis)
+        B, T = input.size(batch_axis), input.size(1 - batch_axis)
+        self._check_sizes(states, B)
+        checks.has_steps(T)
+        packing, rows = None, None
+        if exporting and lengths is not None:  # that nobody knows yet
+            rows = shape_of_lengths(lengths, B)
+        elif lengths is not None:
+            packing = Packing.of_lengths(row_lengths(lengths, B, T), T)
+            if packing.size == B * T:  # no row ends before the others: threads may divide the rows
+                packing = None
+        output, finals = self._run(input, states, packing, reset, rows)
+        if not batched:
+            output, finals = output.squeeze(batch_axis), tuple(state.squeeze(1) for state in finals)
+        return output, self._taken(finals)
+
+    def _over_packed(self, packed: PackedSequence, hx: Hidden | None) -> tuple[PackedSequence, Hidden]:
+        checks.is_packed(packed.data)
+        states, packing = self._given(hx), Packing.of(packed)
+        self._check_sizes(states, packing.B)
+        output, finals = self._run(packed.data, states, packing, None)
+        return like(packed, output), self._taken(finals)
+
+    def _given(self, hx: Hidden | None) -> States:
+        """The initial states as a tuple, empty where none are given."""
+        if hx is None:
+            return ()
+        checks.is_hidden(hx)
+        if len(self.cell.states) == 1:
+            return (hx,)  # type: ignore[return-value]  # a tuple here is refused by the first check
+        states = tuple(hx[k] for k in range(len(self.cell.states)))
+        checks.state_count(self.cell, len(hx))
+        return states
+
+    def _taken(self, finals: States) -> Hidden:
+        return finals[0] if len(finals) == 1 else finals
+
+    def _run(
+        self,
+        x: Tensor,
+        states: States,
+        packing: Packing | None,
+        reset: Tensor | None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, States]:
+        """Check the types of what was given, and run the layers in that of the weights."""
+        weights = [self._dropped_weights(self._weights(suffix)) for suffix in self._all_suffixes]
+        weight = weights[0].weight_ih
+        x, *given = (in_type_of(weight, tensor) for tensor in (x, *states))
+        checks.input_matches(x, self.input_size, weight.dtype)
+        checks.same_device(x, given, weight)
+        checks.same_type(given, weight)
+        directions = (False, True)[: self._num_directions]
+        padded = x.dim() == 3
+        written_down = under_compile.is_exporting() or traced()
+        if padded and self.batch_first and torch.is_grad_enabled() and not written_down:
+            # Backward reads a copy, as in torch, whose users change such an input in place: x += layer(x)[0].
+            x = x.clone()
+        ways = [self._way(packing, padded, reset, reverse) for reverse in directions]
+        if lengths is not None:
+            ways = [{**way, "lengths": lengths} for way in ways]
+        with without_autocast(x.device.type):
+            given = given or self._learned_states(x, packing)
+            initial = packing.pack_states(given) if packing else tuple(given)
+            output, finals = self._layers(x, initial, weights, ways, packing)
+            return output, packing.pad_states(finals, given) if packing else finals
+
+    def _way(
+        self, packing: Packing | None, padded: bool, reset: Tensor | None, reverse: bool
+    ) -> dict[str, Any]:
+        """What the walks of every layer in one direction have in common."""
+        if reset is not None and reverse:
+            # Backwards, a row is reset at step t if the mask is true at t + 1. At the last step, where every
+            # row starts anyway, the value that rolls over from step 0 has no effect.
+            reset = reset.roll(-1, 1 if self.batch_first else 0)
+        way: dict[str, Any] = {
+            "reverse": reverse,
+            "batch_first": self.batch_first,
+            "record": self._names_to_record,
+        }
+        if packing:
+            reset = None if reset is None else packing.pack(reset, self.batch_first)
+            way |= {"batch_sizes": packing.batch_sizes}
+            way |= {"padding": packing} if padded else {"batch_first": False}
+        return way | {"reset": reset}
+
+    def _check_sizes(self, states: States, batch: int) -> None:
+        scans = self.num_layers * self._num_directions
+        for k, state in enumerate(states):
+            width = self.hidden_size if k else self.proj_size or self.hidden_size
+            checks.state_size(state, (scans, batch, width), "hidden" if len(states) == 1 else f"hidden[{k}]")
+
+    def _layers(
+        self,
+        x: Tensor,
+        states: States,
+        weights: list[Weights],
+        ways: list[dict[str, Any]],
+        packing: Packing | None,
+    ) -> tuple[Tensor, States]:
+        """The output of the last layer and the final states, each ``[L*D, B, H]``."""
+        equations = self._equations()
+
+        def walk_of(k: int, way: dict[str, Any]) -> Walk:
+            given = tuple(state[k] for state in states) or None
+            return Walk(equations, x, weights[k], given, **way)
+
+        if self._may_overlap:
+            stack = [walk_of(k, ways[0]) for k in range(self.num_layers)]
+            if overlaps(stack):
+                return self._at_once([w._replace(chance=self._chance(equations)) for w in stack])
+        finals: list[States] = []
+        for layer in range(self.num_layers):
+            x = self._dropped(x, packing) if layer else x
+            # The outputs of two directions are handed out side by side in another tensor.
+            inner = layer < self.num_layers - 1 or self.bidirectional
+            walks = [walk_of(k, {**way, "inner": inner}) for k, way in enumerate(ways, len(finals))]
+            if equations.takes_chances:
+                walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
+            names = [suffix[1:] for suffix in self._suffixes(layer)]
+            if self._edits_here:
+                walks = [self._edited(*pair, packing) for pair in zip(names, walks, strict=True)]
+            found = self._scan(walks)
+            for name, walk, scanned in zip(names, walks, found, strict=True):
+                values = _padded(scanned.recorded, packing if walk.padding is None else None)
+                self._hand_over(name, values, walk, scanned, packing)
+            finals += [scanned.states for scanned in found]
+            x = torch.cat([scanned.output for scanned in found], -1) if len(found) > 1 else found[0].output
+        return x, _each_stacked(finals)
+
+    @property
+    def _may_overlap(self) -> bool:
+        """Whether nothing has to be done between the layers, or on the way through one."""
+        if self.num_layers == 1 or self.bidirectional or self.checkpoint:
+            return False
+        if torch.compiler.is_compiling():  # to whom the number of rows may be unknown
+            return False
+        return not (self._edits_here or self._is_recorded or (self.training and self.dropout))
+
+    def _at_once(self, stack: list[Walk]) -> tuple[Tensor, States]:
+        found = scan_stack(stack)
+        for name in self._layer_names:
+            self._hand_over(name, {})
+        return found[-1].output, _each_stacked([scanned.states for scanned in found])
+
+    def _edited(self, layer: str, walk: Walk, packing: Packing | None) -> Walk:
+        """The walk of a layer as `gatewise.edit` will have it."""
+        edited = self._edits_here.get(layer)
+        return edited.walk(layer, walk, packing) if edited else walk
+
+    def _scan(self, walks: list[Walk]) -> list[Scanned]:
+        """The directions of a layer."""
+        if self.checkpoint and not under_compile.is_exporting():  # a program has any number of steps
+            return [scan_in_segments(self.checkpoint, walk) for walk in walks]
+        if any(walk.cell is not walks[0].cell for walk in walks):
+            return [scan_together([walk])[0] for walk in walks]
+        return scan_together(walks)
+
+    def _learned_states(self, x: Tensor, packing: Packing | None) -> list[Tensor]:
+        """Learned initial states, each ``[L*D, B, H]``; none where they are not learned."""
+        if not self.learn_initial_state:
+            return []
+        B = packing.B if packing else x.size(0 if self.batch_first else 1)
+        return [
+            torch.stack([getattr(self, initial(state) + suffix) for suffix in self._all_suffixes])
+            .unsqueeze(1)
+            .expand(-1, B, -1)
+            for state in self.cell.states
+        ]
+
+    def _dropped_weights(self, weights: Weights) -> Weights:
+        """The weights, some of the recurrent ones zeroed in training."""
+        if not self.training or not self.weight_drop:
+            return weights
+        return weights._replace(weight_hh=F.dropout(weights.weight_hh, self.weight_drop))
+
+    def _dropped(self, x: Tensor, packing: Packing | None) -> Tensor:
+        """Dropout between layers; in packed or time-first memory, so that a seed drops the units it drops in
+        torch."""
+        if not self.training or not self.dropout:
+            return x
+        if packing and x.dim() == 3:
+            dropped = F.dropout(packing.pack(x, self.batch_first), self.dropout)
+            return packing.pad(dropped, self.batch_first)
+        if self.batch_first and x.dim() == 3:
+            return F.dropout(x.transpose(0, 1).contiguous(), self.dropout).transpose(0, 1)
+        return F.dropout(x, self.dropout)
+
+    def extra_repr(self) -> str:
+        """The cell and the arguments that differ from their defaults."""
+        return f"{self.cell.name}, {self._sizes()}"
+
+    def _sizes(self) -> str:
+        changed = [f"{k}={getattr(self, k)}" for k, v in _DEFAULTS.items() if getattr(self, k) != v]
+        changed += [f"edited={list(self._edits_here)}"] if self._edits_here else []
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+
+
+def _between_graphs(layer: Recurrent, *given: Any) -> tuple[Tensor | PackedSequence, Hidden]:
+    """A call whose lengths no tracer can know: not in a graph of `torch.compile`, but between two."""
+    # Not as a decorator, which would import the tracer with us.
+    call: Any = torch.compiler.disable(layer.forward)  # type: ignore[no-untyped-call]
+    found: tuple[Tensor | PackedSequence, Hidden] = call(*given)
+    return found
+
+
+def _padded(recorded: dict[str, Tensor], packing: Packing | None) -> dict[str, Tensor]:
+    """Recorded values as ``[T, B, H]``, NaN past the end of a row."""
+    if packing is None or not recorded:
+        return recorded
+    steps = next(iter(recorded.values()))
+    past = packing.pad_with_nan(steps.new_zeros(len(steps), 1))  # [T, B, 1], 0 where a row runs
+    return {name: packing.pad(values, batch_first=False).add_(past) for name, values in recorded.items()}
+
+
+def _each_stacked(finals: Sequence[States]) -> States:
+    """The final states of all scans, each as ``[L*D, B, H]``."""
+    return tuple(_stacked(column) for column in zip(*finals, strict=True))
+
+
+def _stacked(states: Sequence[Tensor]) -> Tensor:
+    """States ``[B, H]`` as ``[L*D, B, H]``, copied: torch detaches no view in place."""
+    return torch.stack(list(states))

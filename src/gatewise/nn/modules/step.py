@@ -1,0 +1,220 @@
+"""Single steps, in place of the `*Cell` modules of `torch.nn`. A step is a scan of length one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gatewise import cells
+from gatewise.language import Cell
+from gatewise.nn.modules import checks, initialisation
+from gatewise.nn.modules.autocast import in_type_of, without_autocast
+from gatewise.nn.modules.layer import Hidden, Layer
+from gatewise.nn.modules.torch_names import RNN_CELLS
+from gatewise.nn.scan import scan_together
+from gatewise.nn.walk.walk import Walk
+
+
+class Step(Layer):
+    """One step of any cell, with the parameters and shapes of the `*Cell` modules of `torch.nn`.
+
+    Args:
+        cell: the equations; any `gatewise.Cell`.
+        input_size: I, the width of the input.
+        hidden_size: H, the number of units.
+        bias: whether the gates have biases.
+        device: where the parameters are made.
+        dtype: their element type.
+
+    Shape:
+        - input: ``[B, I]`` or ``[I]``.
+        - hx: the state ``[B, H]`` or ``[H]``, or a tuple of them, one for each state of the cell; zeros if
+          left out.
+        - output: the next states, in the form of `hx`.
+
+    Attributes:
+        weight_ih: ``[G*H, I]``; the cell's gates one below another.
+        weight_hh: ``[G*H, H]``; only gates that see the state.
+        bias_ih, bias_hh: ``[G*H]`` each, or None.
+        {vector}: ``[H]``, for each `Vector` of the cell; ``bias_`` for one whose name a module has for
+            something else.
+
+    Raises:
+        ValueError, RuntimeError: wrong dimensions, shapes or types, as in `torch.nn`, in the same words; a
+            cell that projects its output.
+
+    Example:
+        >>> import torch
+        >>> from gatewise import cells, nn
+        >>> nn.Step(cells.gru, 3, 8)(torch.randn(2, 3)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(cell, input_size, hidden_size, bias)
+        checks.not_projected(cell)
+        self._declare("", input_size, device, dtype)
+        if not bias:
+            self.register_parameter("bias_ih", None)
+            self.register_parameter("bias_hh", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise every parameter from U(-k, k), ``k = 1 / sqrt(H)``, in the order of `torch.nn`."""
+        names = {called: name for name, called in self._renamed.items()}
+        named = {names.get(called, called): parameter for called, parameter in self.named_parameters()}
+        initialisation.fill(self.cell, named, self.hidden_size)
+
+    def forward(self, input: Tensor, hx: Hidden | None = None) -> Hidden:
+        """The next states; shapes as in the class."""
+        states = self._given(hx)
+        checks.step_dimensions(type(self).__name__, input, states)
+        batched = input.dim() == 2
+        if not batched:
+            input, states = input.unsqueeze(0), tuple(state.unsqueeze(0) for state in states)
+        finals = self._run(input, states)
+        if not batched:
+            finals = tuple(state.squeeze(0) for state in finals)
+        return finals[0] if len(finals) == 1 else finals
+
+    def _given(self, hx: Hidden | None) -> tuple[Tensor, ...]:
+        """The states as a tuple, empty where none are given."""
+        if hx is None:
+            return ()
+        checks.is_hidden(hx)
+        if len(self.cell.states) == 1:
+            return (hx,)  # type: ignore[return-value]  # a tuple here is refused by the first check
+        if isinstance(hx, Tensor):
+            raise TypeError(
+                f"{self.cell.name}_cell(): argument 'hx' (position 2) must be tuple of Tensors, not Tensor"
+            )
+        checks.state_count(self.cell, len(hx), suffix="_cell")
+        return tuple(hx)
+
+    def _run(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Check what was given and take the step, in the element type of the weights."""
+        weights = self._weights("")
+        x, *given = (in_type_of(weights.weight_ih, tensor) for tensor in (x, *states))
+        checks.step_sizes(x, given, self.input_size, self.hidden_size)
+        checks.same_device(x, given, weights.weight_ih)
+        checks.same_type([x, *given], weights.weight_ih)
+        with without_autocast(x.device.type):
+            initial = tuple(given) or None
+            equations = self._equations()
+            walk = Walk(
+                equations, x.unsqueeze(0), weights, initial,
+                record=self._names_to_record, chance=self._chance(equations), inner=True,
+            )  # fmt: skip
+            (scanned,) = scan_together([walk])
+        self._hand_over("l0", scanned.recorded, walk, scanned)
+        return scanned.states
+
+    def extra_repr(self) -> str:
+        """The cell and the arguments that differ from their defaults."""
+        return f"{self.cell.name}, {self._sizes()}"
+
+    def _sizes(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else f", bias={self.bias}")
+
+
+class LSTMCell(Step):
+    """One step of an LSTM, in place of `torch.nn.LSTMCell`; ``hx`` is ``(h, c)``.
+
+    Arguments, shapes and errors are those of `Step`.
+
+    Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000.
+
+    Example:
+        >>> import torch
+        >>> from gatewise import nn
+        >>> h, c = nn.LSTMCell(10, 20)(torch.randn(3, 10))
+        >>> h.shape
+        torch.Size([3, 20])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(cells.lstm, input_size, hidden_size, bias, device, dtype)
+
+    extra_repr = Step._sizes
+
+
+class GRUCell(Step):
+    """One step of a GRU, in place of `torch.nn.GRUCell`.
+
+    Arguments, shapes and errors are those of `Step`.
+
+    Source: Cho et al. 2014, with the reset after the product.
+
+    Example:
+        >>> import torch
+        >>> from gatewise import nn
+        >>> nn.GRUCell(10, 20)(torch.randn(3, 10), torch.zeros(3, 20)).shape
+        torch.Size([3, 20])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(cells.gru, input_size, hidden_size, bias, device, dtype)
+
+    extra_repr = Step._sizes
+
+
+class RNNCell(Step):
+    """One step of an Elman network, in place of `torch.nn.RNNCell`.
+
+    Arguments, shapes and errors are those of `Step`; `nonlinearity` is ``"tanh"`` or ``"relu"``, and another
+    one is refused by the first step.
+
+    Source: Elman 1990; rectified: Le, Jaitly & Hinton 2015.
+
+    Example:
+        >>> import torch
+        >>> from gatewise import nn
+        >>> nn.RNNCell(10, 20, nonlinearity="relu")(torch.randn(10)).shape
+        torch.Size([20])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        cell = RNN_CELLS.get(nonlinearity, cells.rnn)
+        super().__init__(cell, input_size, hidden_size, bias, device, dtype)
+        self.nonlinearity = nonlinearity
+
+    def forward(self, input: Tensor, hx: Hidden | None = None) -> Hidden:
+        """The next state; shapes as in `Step`."""
+        if self.nonlinearity not in RNN_CELLS:
+            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
+        return super().forward(input, hx)
+
+    def extra_repr(self) -> str:
+        """The sizes and the arguments that differ from their defaults."""
+        tanh = self.nonlinearity == "tanh"
+        return self._sizes() + ("" if tanh else f", nonlinearity={self.nonlinearity}")

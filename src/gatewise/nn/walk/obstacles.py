@@ -1,0 +1,125 @@
+"""What keeps a call from the compiled kernels, in words, and what would let it through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
+from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
+
+from gatewise.nn.walk.storage import is_stored
+from gatewise.nn.walk.under_compile import constant
+
+COMPILED = {torch.float32: "float32", torch.float64: "float64"}
+_PLAIN = {Tensor, torch.nn.Parameter}
+_INSTEAD = {"vmap": "call the layer outside of it, on one batch", "grad": "use torch.autograd.grad"}
+
+
+class Obstacle(NamedTuple):
+    """Why a call does not go to the kernels, what to do about it, and whether torch's own serve it."""
+
+    reason: str
+    remedy: str
+    torch_serves: bool = False
+
+
+GRADIENT_OF_GRADIENT = Obstacle(
+    "its gradient is to be differentiated again (create_graph=True)", "leave create_graph=True out"
+)
+
+
+WATCHED = Obstacle(
+    "a dispatch mode of torch watches, and its rows are packed",
+    "call the layer outside of it, or pad the rows",
+)
+
+
+def serves(tensors: Sequence[Tensor]) -> bool:
+    """Whether the kernels may take the addresses of all these tensors: `obstacles` in short.
+
+    They take those of plain CPU tensors of one type, float32 or float64, with no transform around them.
+
+    Raises:
+        RuntimeError: a storage holds less than its tensor.
+    """
+    if _get_tracing_state() or peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
+        return False
+    return readable(tensors)
+
+
+def readable(tensors: Sequence[Tensor]) -> bool:
+    """Whether they are plain CPU tensors of one type, float32 or float64, and masks.
+
+    Raises:
+        RuntimeError: a storage holds less than its tensor.
+    """
+    dtype = tensors[0].dtype
+    if dtype not in COMPILED:
+        return False
+    for tensor in tensors:
+        if type(tensor) not in _PLAIN or not tensor.is_cpu or not is_stored(tensor):
+            return False
+        if tensor.dtype is not dtype and tensor.dtype is not torch.bool:  # a mask
+            return False
+    return True
+
+
+def watched() -> bool:
+    """Whether a dispatch mode of torch, such as a tracer or a counter of FLOPs, must see what is computed."""
+    return bool(_len_torch_dispatch_stack())
+
+
+def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
+    """Everything that keeps the kernels from a call with these tensors, the input first."""
+    if {t.is_cpu for t in tensors} != {True}:
+        devices = _listed(t.device for t in tensors)
+        remedy = 'move the model and its input to "cpu"'
+        yield Obstacle(f"its tensors lie on {devices}", remedy, torch_serves=True)
+    types = {t.dtype for t in tensors} - {torch.bool}  # of a mask
+    if len(types) > 1 or tensors[0].dtype not in COMPILED:
+        remedy = "use model.float() and an input of that type"
+        yield Obstacle(f"its tensors are {_listed(types)}", remedy, torch_serves=len(types) == 1)
+    # torch.export without Dynamo traces with subclasses of its own.
+    exporting = torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+    if not exporting and not {type(t) for t in tensors} <= _PLAIN:
+        kinds = _listed(type(t).__name__ for t in tensors if type(t) not in _PLAIN)
+        yield Obstacle(f"its tensors are of a subclass ({kinds})", "pass plain tensors")
+    around = transform()
+    if traced():
+        remedy = "call it outside, or use torch.export"
+        yield Obstacle("torch.jit.trace is around it", remedy, torch_serves=True)
+    elif around:
+        remedy = _INSTEAD.get(around, "call the layer outside of it")
+        yield Obstacle(f"a transform of torch.func is around it ({around})", remedy)
+    elif not torch.compiler.is_compiling() and not all(
+        is_stored(t) for t in tensors if type(t) in _PLAIN and t.is_cpu
+    ):
+        yield Obstacle("a tensor has no memory of its own", "pass plain tensors")
+    if _differentiates_forwards():
+        yield Obstacle("forward-mode differentiation is around it", "call the layer outside of it")
+
+
+@constant  # a tracer of what a transform is around is under it too
+def transform() -> str:
+    """The transform of `torch.func` that is around us, if any."""
+    transform = peek_interpreter_stack()
+    return "" if transform is None else str(transform.key().name.lower())
+
+
+@constant
+def _differentiates_forwards() -> bool:
+    return forward_ad._current_level >= 0
+
+
+@constant
+def traced() -> bool:
+    """Whether `torch.jit.trace` writes down what is computed."""
+    return _get_tracing_state() is not None
+
+
+def _listed(things: Iterable[object]) -> str:
+    return ", ".join(sorted({str(thing) for thing in things}))
