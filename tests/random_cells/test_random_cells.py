@@ -110,7 +110,8 @@ def test_not_a_number_goes_through_a_gradient_as_in_torch(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "returns", ["p2; v * (0.5 * p0 + tanh(p1.x)); p0", "p2; v * p0; v * p0", "p2; v + v * p0; v"]
+    "returns",
+    ["p2; v * (0.5 * p0 + tanh(p1.x)); p0", "p2; v * p0; v * p0", "where(c < d, p2, p0); v + v * p0; v"],
 )
 def test_a_state_that_nothing_reads_gives_gradients_at_the_last_step_alone(returns: str) -> None:
     """A NaN of an earlier step, which no result depends on, is in no gradient."""

@@ -191,7 +191,10 @@ def plan(cell: Cell) -> Plan:
     cell = written_out(cell)
     graph, slots = cell.graph(), _slots(cell)
     seeds = _seeds(graph, cell)
-    adjoints = gradient(graph, _by_node(graph, cell, seeds), _idle(graph, cell))
+    adjoints = gradient(graph, _by_node(graph, cell, seeds))
+    idle = [seed for seed in list(seeds)[1:] if cell.leaf("state", seed.name) not in adjoints]
+    if idle:  # no step gives these states a derivative, so their seeds are 0 but where a walk ends
+        adjoints = gradient(graph, _by_node(graph, cell, seeds), idle)
     forward = _forward(cell, slots)
     raw = tuple(slot.leaf for slot in slots)
     kept = _kept(cell, slots, adjoints) if forward.is_single else raw
@@ -238,12 +241,6 @@ def _by_node(graph: Graph, cell: Cell, seeds: Iterable[Node]) -> dict[Node, Node
     for node, seed in zip(cell.next_states, seeds, strict=True):
         result[node] = graph.node("add", result[node], seed) if node in result else seed
     return result
-
-
-def _idle(graph: Graph, cell: Cell) -> list[Node]:
-    """The seeds of states that no step reads: 0 but where a walk ends."""
-    read = set(topological([*cell.next_states, cell.seen]))
-    return [graph.leaf("seed", state) for state in cell.states[1:] if cell.leaf("state", state) not in read]
 
 
 def _slots(cell: Cell) -> tuple[Slot, ...]:

@@ -131,8 +131,8 @@ def gradient(graph: Graph, seeds: Mapping[Node, Node], idle: Collection[Node] = 
     `seeds` maps each output to the derivative of the loss by it; two outputs may be the same node, then the
     caller adds their seeds. Leaves that the loss does not depend on are missing from the result.
 
-    The seeds that `idle` names are 0 wherever nothing reads their outputs. There nothing comes from these
-    outputs, not even from a NaN among them, as in torch, whose graph leaves them out; 0 times NaN is NaN.
+    Seeds in `idle` are 0 wherever the loss does not depend on their outputs. There these outputs add nothing
+    to a derivative, even where they are NaN, although 0 times NaN is NaN: torch's graph leaves them out too.
     """
     adjoint: dict[Node, Node] = dict(seeds)
     # The adjoints that consist of idle seeds alone, and what is 0 only where all of these seeds are.
