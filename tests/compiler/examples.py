@@ -38,7 +38,7 @@ from gatewise import (
     where,
     zoneout,
 )
-from gatewise.language.changes import projected, with_recurrent_dropout, with_zoneout
+from gatewise.language.rewrites import projected, with_recurrent_dropout, with_zoneout
 
 
 def sigma(a):

@@ -20,7 +20,7 @@ from gatewise import Split, Vector, cell, dropout, layer_norm, linear, sigmoid, 
 from gatewise.compiler import backward, cache, forward, machine
 from gatewise.compiler.plan import plan
 from gatewise.compiler.vector import NUMBERS
-from gatewise.language.changes import without_chance, written_out
+from gatewise.language.rewrites import without_random, written_out
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes of folders are POSIX")
 
@@ -237,7 +237,7 @@ def test_every_source_that_writes_code_is_part_of_the_name() -> None:
             c = zoneout(c, f * c + dropout(n.x, 0.5) + linear(n.h), 0.1)
             return tanh(c), c
 
-        form = plan(written_out(without_chance(fresh)))
+        form = plan(written_out(without_random(fresh)))
         for writer in (forward, backward):
             writer.write(form, NUMBERS["float32"], 4, 16)
     finally:

@@ -38,10 +38,10 @@ from gatewise import (
     where,
     zoneout,
 )
-from gatewise.language.changes import projected, with_recurrent_dropout, with_zoneout, without_chance
 from gatewise.language.form import ARITY, MOST_NODES, VERSION, from_form, same, to_form
 from gatewise.language.form_reading import MOST_LETTERS, FormError
-from gatewise.language.graph import CHANCES, OPERATIONS
+from gatewise.language.graph import OPERATIONS, RANDOM
+from gatewise.language.rewrites import projected, with_recurrent_dropout, with_zoneout, without_random
 from tests.language.generated import random_cells
 
 
@@ -71,7 +71,7 @@ def swap(h, c, *, a):
 
 
 CELLS = [
-    cells.rnn, cells.lstm, cells.gru, plain, learned, swap, projected(cells.lstm), without_chance(learned),
+    cells.rnn, cells.lstm, cells.gru, plain, learned, swap, projected(cells.lstm), without_random(learned),
     with_recurrent_dropout(with_zoneout(cells.lstm, (0.1, 0.5)), 0.25),
 ]  # fmt: skip
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
@@ -133,7 +133,7 @@ def test_the_examples_in_the_docstrings() -> None:
 
 
 def test_every_operation_of_the_language_has_its_number_of_arguments() -> None:
-    assert ARITY.keys() == OPERATIONS.keys() | CHANCES | {"linear", "project", "mean", "norm"}
+    assert ARITY.keys() == OPERATIONS.keys() | RANDOM | {"linear", "project", "mean", "norm"}
     for op, function in OPERATIONS.items():
         count = ARITY[op]
         assert count is not None

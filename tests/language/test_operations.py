@@ -56,7 +56,7 @@ def test_what_is_learned_is_read_off() -> None:
     ]
     assert [node.name for node in rich.linears] == ["0", "1"]
     assert rich.projects
-    assert rich.takes_chances
+    assert rich.is_random
 
 
 def test_they_are_written_as_text() -> None:
@@ -227,7 +227,7 @@ def test_what_is_given_no_vector_at_all(wrong, words) -> None:
 @pytest.mark.parametrize("rate", ["0", "0.999", "np.float32(0.5)"])
 def test_plain_numbers_are_rates(rate) -> None:
     found = define("h, *, a", f"return zoneout(h, dropout(a, {rate}), {rate})")
-    assert found.takes_chances
+    assert found.is_random
 
 
 def test_a_projection_that_is_not_returned_is_refused() -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from gatewise import Cell, Vector, cell, cells
-from gatewise.language.changes import projected
 from gatewise.language.graph import OPERATIONS, Graph
+from gatewise.language.rewrites import projected
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes

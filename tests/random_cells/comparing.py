@@ -181,7 +181,7 @@ def _call(drawn: Drawn, layer: Recurrent, s: Setting) -> Call:
     def leaf(*shape: int) -> Tensor:
         return torch.randn(shape, dtype=s.dtype).double().requires_grad_()
 
-    is_random = layer.cell.takes_chances or s.zoneout or s.recurrent_dropout
+    is_random = layer.cell.is_random or s.zoneout or s.recurrent_dropout
     lengths = [rng.randint(1, s.T) for _ in range(s.B)] if s.lengths else None
     parameters = []
     for d in range(D):

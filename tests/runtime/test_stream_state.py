@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from gatewise import Cell, cell, cells, sigmoid, tanh
-from gatewise.language.changes import with_zoneout
+from gatewise.language.rewrites import with_zoneout
 from gatewise.runtime import Stream
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from tests.runtime.stacks import Array, sequence, stack

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gatewise import cells
-from gatewise.language.changes import projected
+from gatewise.language.rewrites import projected
 from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries

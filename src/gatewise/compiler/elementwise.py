@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from gatewise.compiler.mathematics import OPERATIONS
 from gatewise.compiler.vector import Code, Value
-from gatewise.language.graph import CHANCES, Node
+from gatewise.language.graph import RANDOM, Node
 
 Source = Callable[[], Value]
 
@@ -71,7 +71,7 @@ class Evaluation:
         if product is not None:
             return self._fused(node, product)
         args = [self._values[arg] for arg in node.args]
-        return self._chosen(node, args) if node.op in CHANCES else OPERATIONS[node.op](self.code, *args)
+        return self._chosen(node, args) if node.op in RANDOM else OPERATIONS[node.op](self.code, *args)
 
     def _chosen(self, node: Node, args: list[Value]) -> Value:
         """What chance leaves of the arguments."""

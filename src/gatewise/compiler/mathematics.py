@@ -163,7 +163,7 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
     "mul": lambda code, x, y: code.b.fmul(x, y),
     "div": lambda code, x, y: code.b.fdiv(x, y),
     "neg": lambda code, x: code.b.fneg(x),
-    "still": lambda code, x: x,
+    "stop_gradient": lambda code, x: x,
     "exp": exp,
     "log": log,
     "sqrt": lambda code, x: code.intrinsic("sqrt", x),

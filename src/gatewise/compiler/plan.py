@@ -20,9 +20,9 @@ from typing import final
 from gatewise.compiler.elementwise import product_in
 from gatewise.compiler.schedule import START, Level, Schedule, schedule
 from gatewise.language import Cell, Kind
-from gatewise.language.changes import written_out
 from gatewise.language.gradient import gradient
 from gatewise.language.graph import COMPARISONS, Graph, Node, topological
+from gatewise.language.rewrites import written_out
 
 SEEN = "what the gates see"  # the name of its seed, which no state can have
 

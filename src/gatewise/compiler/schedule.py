@@ -22,7 +22,20 @@ from gatewise.compiler.elementwise import operands
 from gatewise.language.graph import COMPARISONS, PRODUCTS, Node, topological
 
 _CHEAP = frozenset(
-    {"add", "sub", "mul", "neg", "abs", "relu", "minimum", "maximum", "less", "less_equal", "where", "still"}
+    {
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "abs",
+        "relu",
+        "minimum",
+        "maximum",
+        "less",
+        "less_equal",
+        "where",
+        "stop_gradient",
+    }
 )
 
 

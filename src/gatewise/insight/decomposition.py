@@ -26,8 +26,8 @@ from gatewise.insight.finding import Finding
 from gatewise.insight.keeping import kept_states
 from gatewise.insight.passage import Passage
 from gatewise.language import Cell, Kind
-from gatewise.language.changes import without_chance
 from gatewise.language.graph import Graph, Node, topological
+from gatewise.language.rewrites import without_random
 from gatewise.nn.modules.layer import Hidden, Layer, Recorded
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Weights
@@ -153,7 +153,7 @@ def _run(
 
     def keep(recorded: Recorded) -> None:
         passage = Passage.of(recorded.layer, recorded)
-        passages.append(passage.without_chance("decompose").exact())
+        passages.append(passage.without_random("decompose").exact())
 
     with layer.recording(keep, ()), torch.no_grad():
         output, _ = layer(x, *others)
@@ -173,7 +173,7 @@ def _time_first(output: Tensor | PackedSequence, batch_first: bool, steps: int) 
 
 def _walk(passage: Passage, x: _Parts, phrase: range) -> _Parts:
     """The parts of the output ``[T, B, H]`` of one layer in one direction, from those of its input."""
-    cell = without_chance(passage.cell)
+    cell = without_random(passage.cell)
     kept = kept_states(cell)
     order = sorted(cell.states, key=lambda name: name not in kept)  # what a gate keeps first
     outputs: dict[int, tuple[Tensor, Tensor]] = {}

@@ -96,7 +96,7 @@ def fixed_points(
         >>> sorted(round(abs(float(p)), 3) for p in found.points), int(found.stable.sum())
         ([0.0, 0.958, 0.958], 2)
     """
-    passage = values.passage.without_chance("fixed_points").exact()
+    passage = values.passage.without_random("fixed_points").exact()
     x = passage.x[passage.running].mean(0) if x is None else x.detach().double()
     system = _System(passage, x)
     visited = torch.cat(passage.states(), -1)[passage.running]
@@ -180,7 +180,7 @@ def lyapunov(values: Values, count: int | None = None, skip: int = 0, seed: int 
         >>> lyapunov(seen["l0"]).exponents.shape
         torch.Size([4, 8])
     """
-    passage = values.passage.without_chance("lyapunov").exact()
+    passage = values.passage.without_random("lyapunov").exact()
     entering = passage.entering(passage.states())
     N = sum(state.size(-1) for state in entering)
     K = N if count is None else count

@@ -16,8 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 from gatewise.insight.watch import full_name, layers_of
 from gatewise.language import Cell
-from gatewise.language.changes import edited, of_value
 from gatewise.language.graph import Graph, Node
+from gatewise.language.rewrites import edited, of_value
 from gatewise.nn.modules.edited import Edit, Edited, Which, chosen
 from gatewise.nn.modules.layer import Layer
 from gatewise.nn.modules.recurrent import Recurrent

@@ -18,8 +18,8 @@ from gatewise.insight.finding import Finding
 from gatewise.insight.passage import Passage, each_weight
 from gatewise.insight.watch import full_name, layers_of
 from gatewise.language import Cell
-from gatewise.language.changes import rebuilt
 from gatewise.language.graph import Graph, Node
+from gatewise.language.rewrites import rebuilt
 from gatewise.nn.modules.layer import Recorded
 from gatewise.nn.modules.step import Step
 from gatewise.nn.scan import scan_together
@@ -246,7 +246,7 @@ def _called(model: nn.Module, loss: Callable[[], Tensor]) -> tuple[dict[str, _Ca
     def keeper(path: str) -> Callable[[Recorded], None]:
         def keep(recorded: Recorded) -> None:
             passage = Passage.of(full_name(path, recorded.layer), recorded)
-            calls[passage.layer] = _Call(recorded, passage.without_chance("gradient_flow", edited=True))
+            calls[passage.layer] = _Call(recorded, passage.without_random("gradient_flow", edited=True))
 
         return keep
 

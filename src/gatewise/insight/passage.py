@@ -209,7 +209,7 @@ class Passage:
             found = self.jacobian(self.x[some].flatten(0, 1), states)
             yield from found.view(len(some), self.rows, *found.shape[1:])
 
-    def without_chance(self, who: str, edited: bool = False) -> Passage:
+    def without_random(self, who: str, edited: bool = False) -> Passage:
         """Itself.
 
         Raises:

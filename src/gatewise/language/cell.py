@@ -10,7 +10,7 @@ from functools import cached_property
 from types import FrameType, FunctionType
 from typing import Any, NamedTuple, final
 
-from gatewise.language.graph import CHANCES, Graph, Node, text, topological
+from gatewise.language.graph import RANDOM, Graph, Node, text, topological
 from gatewise.language.parameters import Input, Kind, Leaf, Parameter, Split, Vector, kind_of
 from gatewise.language.rules import all_used, names_free, norms_used, products_in_place
 from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
@@ -114,10 +114,10 @@ class Cell:
         return self.leaf("state", self.states[0]) in topological(self.next_states)
 
     @cached_property
-    def takes_chances(self) -> bool:
+    def is_random(self) -> bool:
         """Whether a state, or a value that can be watched, is random in training."""
         values = self.values.values()
-        return any(node.op in CHANCES for node in topological([*self.next_states, *values, self.seen]))
+        return any(node.op in RANDOM for node in topological([*self.next_states, *values, self.seen]))
 
     def signature(self) -> str:
         """The equations as canonical text: equal for equal cells, whatever their file."""

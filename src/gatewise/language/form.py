@@ -23,7 +23,7 @@ from gatewise.language.form_reading import (
     shown,
     written,
 )
-from gatewise.language.graph import CHANCES, Graph, Node
+from gatewise.language.graph import RANDOM, Graph, Node
 from gatewise.language.parameters import Leaf
 
 VERSION = 2
@@ -51,7 +51,7 @@ _SAYS: dict[str, tuple[str, ...]] = {
     "vector": ("name",),
     "linear": ("name",),
     "norm": ("name", "value"),
-    **dict.fromkeys(CHANCES, ("name", "part", "value")),
+    **dict.fromkeys(RANDOM, ("name", "part", "value")),
 }
 _KEYS = ("form", "name", "states", "parameters", "nodes", "next_states", "seen", "values")
 

@@ -8,13 +8,13 @@ from math import inf
 from gatewise.language import names
 from gatewise.language.cell import Cell, Kind, Parameter
 from gatewise.language.form_reading import FormError
-from gatewise.language.graph import CHANCES, COMPARISONS, Node, topological
+from gatewise.language.graph import COMPARISONS, RANDOM, Node, topological
 from gatewise.language.parameters import Leaf
 
 # What a node adds to the time that a kernel takes to compile, in thousandths of a second, as measured.
 _COSTS = {
     **dict.fromkeys(("linear", "project"), 80),
-    **dict.fromkeys(CHANCES, 50),
+    **dict.fromkeys(RANDOM, 50),
     **dict.fromkeys(("gate", "state"), 40),
     **dict.fromkeys(("exp", "log", "sqrt", "tanh", "sigmoid", "softplus", "div"), 6),
 }
@@ -117,7 +117,7 @@ def _check_norms(nodes: Sequence[Node]) -> None:
 def _check_chances(cell: Cell, nodes: Sequence[Node]) -> None:
     drawn = set()
     for node in nodes:
-        if node.op not in CHANCES:
+        if node.op not in RANDOM:
             continue
         if not node.name.isdecimal() or str(int(node.name[:9])) != node.name or node.name in drawn:
             raise FormError(f"nodes: {node.op!r} must have a number of its own. Got {node.name!r}")

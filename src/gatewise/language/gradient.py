@@ -117,7 +117,7 @@ _RULES: dict[str, Rule] = {
     "less_equal": lambda g, y, d: (None, None),
     "where": _where,
     "mean": _mean,
-    "still": lambda g, y, d: (None,),
+    "stop_gradient": lambda g, y, d: (None,),
     "dropout": _dropout,
     "zoneout": _zoneout,
     "linear": lambda g, y, d: (g.node("linear_back", d, name=y.name),),

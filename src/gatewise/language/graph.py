@@ -12,14 +12,18 @@ Leaves, by `op`:
 - ``constant``: ``value``, the same for every unit
 - ``seed``: in a gradient, the derivative of the loss by the next value of the state ``name``
 
-Most operations take the numbers of one unit and give one. Others see more than that: ``linear`` and
-``project``, the products with learned matrices in the middle of a step (``linear`` number ``name``), and
-``norm``, argument number ``name`` less the mean of all units of all arguments, over the root of their
-variance and ``value``. Where ``norm`` has been written out (`changes.written_out`) there is ``mean``, the
-mean of all units of all its arguments, the same number for every unit, and ``still``, its argument with a
-derivative of 0. ``linear_back`` and ``project_back`` are what a gradient has of the products: products with
-the transposed matrices. ``dropout`` and ``zoneout`` are random: draw number ``name``, with the rate
-``value``, once per ``part`` (a step or a sequence).
+Most operations work on each unit by itself. These do not:
+
+- ``linear`` and ``project``: products with learned matrices in the middle of a step; ``name`` numbers the
+  ``linear``
+- ``linear_back`` and ``project_back``: their gradients, products with the transposed matrices
+- ``norm``: argument number ``name``, normalised: minus the mean over all units of all arguments, divided by
+  the square root of their variance plus ``value``
+- ``mean``: the mean over all units of all arguments, the same number for every unit; it appears where
+  `rewrites.written_out` has replaced ``norm``
+
+``stop_gradient`` is its argument, with a derivative of 0. ``dropout`` and ``zoneout`` are random: ``name`` is
+the number of the draw, ``value`` the rate, and ``part`` says whether to draw once a step or once a sequence.
 """
 
 from __future__ import annotations
@@ -31,8 +35,8 @@ from typing import final
 
 COMPARISONS = frozenset({"less", "less_equal"})
 PRODUCTS = frozenset({"linear", "project", "linear_back", "project_back"})
-CHANCES = frozenset({"dropout", "zoneout"})
-VALUED = CHANCES | {"norm"}
+RANDOM = frozenset({"dropout", "zoneout"})
+VALUED = RANDOM | {"norm"}
 
 
 def _sigmoid(x: float) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gatewise.language import Cell
-from gatewise.language.changes import without_chance
+from gatewise.language.rewrites import without_random
 from gatewise.nn.kernels import autograd, native, operators, ragged
 from gatewise.nn.kernels import overlap as overlapping
 from gatewise.nn.walk import eager, under_compile
@@ -103,7 +103,7 @@ def as_outside_of_training(walk: Walk) -> Walk:
     """Without chance where none is given."""
     if torch.compiler.is_compiling():
         return walk._replace(cell=under_compile.prepared(walk.cell, random=walk.chance is not None))
-    without = without_chance(walk.cell) if walk.chance is None else walk.cell
+    without = without_random(walk.cell) if walk.chance is None else walk.cell
     return walk if without is walk.cell else walk._replace(cell=without)
 
 

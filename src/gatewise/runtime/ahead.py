@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gatewise.compiler import cache, machine
 from gatewise.compiler.program import compiled
 from gatewise.language import Cell
-from gatewise.language.changes import with_options, without_chance
+from gatewise.language.rewrites import with_options, without_random
 from gatewise.runtime.layers_file import StoredLayers, stored_layers
 from gatewise.runtime.model_file import read_model
 
@@ -71,7 +71,7 @@ def _compile(stored: StoredLayers, dtype: str, training: bool) -> int:
     cell = with_options(
         stored.cell, bool(options["proj_size"]), options["zoneout"], options["recurrent_dropout"]
     )
-    forward: dict[Cell, None] = {without_chance(cell): None} | ({cell: None} if training else {})
+    forward: dict[Cell, None] = {without_random(cell): None} | ({cell: None} if training else {})
     loaded = [compiled(each, dtype).forward for each in forward]
     if training:
         loaded += [compiled(cell, dtype).backward, compiled(cell, dtype).outer]

@@ -9,7 +9,7 @@ import numpy as np
 
 from gatewise.compiler.program import compiled
 from gatewise.language import Cell, names
-from gatewise.language.changes import without_chance
+from gatewise.language.rewrites import without_random
 from gatewise.runtime.arrays import Array, address, aligned
 from gatewise.runtime.weights import Layer
 
@@ -36,7 +36,7 @@ class Stack:
             name = names.initial(state)
             for k, layer in enumerate(layers):
                 initial[k] = 0 if name in cell.vectors else layer.get(name, 0)
-        self.kernels = compiled(without_chance(cell), self.dtype.name)
+        self.kernels = compiled(without_random(cell), self.dtype.name)
         self.program = self.kernels.forward
         self._packed: list[dict[str, Array]] = []
         self.fields = [self._pack(layer) for layer in layers]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from gatewise.language import Cell
-from gatewise.language.changes import projected, with_zoneout
+from gatewise.language.rewrites import projected, with_zoneout
 from gatewise.runtime.arrays import Array, Shape, check
 from gatewise.runtime.calls import block_call, memory_of, step_call
 from gatewise.runtime.layers_file import stored_layers

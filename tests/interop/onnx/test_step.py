@@ -12,7 +12,7 @@ from torch import Tensor
 from gatewise import Cell, Input, Vector, cell, dropout, layer_norm, linear, project, sigmoid, tanh, zoneout
 from gatewise.interop.onnx.builder import Builder
 from gatewise.interop.onnx.step import Scanner, from_input, step
-from gatewise.language.changes import with_recurrent_dropout, without_chance, written_out
+from gatewise.language.rewrites import with_recurrent_dropout, without_random, written_out
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
@@ -70,7 +70,7 @@ def weights_of(made: Cell, dtype: torch.dtype) -> Weights:
 
 def stepped(made: Cell, weights: Weights, x: Tensor, states: list[Tensor]) -> list[Tensor]:
     b = Builder(str(x.dtype).removeprefix("torch."))
-    scanner = Scanner(written_out(without_chance(made)), weights, "_l0")
+    scanner = Scanner(written_out(without_random(made)), weights, "_l0")
     given = {f"s{k}": state for k, state in enumerate(states)} | {"x": x}
     for name, tensor in given.items():
         b.input(name, tuple(tensor.shape))

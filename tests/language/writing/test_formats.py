@@ -28,7 +28,7 @@ from gatewise import (
     tanh,
     where,
 )
-from gatewise.language.changes import with_recurrent_dropout, with_zoneout
+from gatewise.language.rewrites import with_recurrent_dropout, with_zoneout
 
 PLAIN: dict[str, tuple[Cell, str]] = {
     "rnn": (

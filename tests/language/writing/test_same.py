@@ -28,9 +28,9 @@ from gatewise import (
     where,
     zoneout,
 )
-from gatewise.language.changes import projected, with_recurrent_dropout, with_zoneout, without_chance
 from gatewise.language.form import ARITY
 from gatewise.language.graph import Node
+from gatewise.language.rewrites import projected, with_recurrent_dropout, with_zoneout, without_random
 from gatewise.language.writing.equations import Equation, Name, Term, Writer, equations
 from gatewise.language.writing.latex import _Latex
 from gatewise.language.writing.mathml import _MathML, mathml
@@ -63,7 +63,7 @@ def shared(h, *, a, t1: Vector):
 def changed(of: Cell) -> Iterator[Cell]:
     """The cell as it is, and with every option of a layer."""
     yield of
-    yield without_chance(of)
+    yield without_random(of)
     yield with_recurrent_dropout(of, 0.125)
     if not of.projects:
         yield with_zoneout(of, (0.25,) * len(of.states))

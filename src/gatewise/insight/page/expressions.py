@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from gatewise.insight.keeping import Kept
 from gatewise.language import Cell
-from gatewise.language.graph import CHANCES, OPERATIONS, Node, topological
+from gatewise.language.graph import OPERATIONS, RANDOM, Node, topological
 
 Expression: TypeAlias = float | list[Any]
 _MOST_TERMS = 200  # of one expression: more than that nobody reads
@@ -56,12 +56,12 @@ def _written(node: Node, names: Mapping[Node, str]) -> Expression | None:
         return node.value
     if node.op in ("state", "vector"):
         return ["s" if node.op == "state" else "p", node.name]
-    if node.op not in OPERATIONS and node.op not in CHANCES:
+    if node.op not in OPERATIONS and node.op not in RANDOM:
         return None
     parts = [["v", names[arg]] if arg in names else _written(arg, names) for arg in node.args]
     if any(part is None for part in parts):
         return None
-    return _plainer([node.op, *parts, *([node.value] if node.op in CHANCES else [])])
+    return _plainer([node.op, *parts, *([node.value] if node.op in RANDOM else [])])
 
 
 def _plainer(term: list[Any]) -> list[Any]:

@@ -16,7 +16,7 @@ from gatewise.interop.onnx.check import check
 from gatewise.interop.onnx.layers import operated, scanned
 from gatewise.interop.onnx.match import native
 from gatewise.interop.onnx.step import Scanner, from_input, step
-from gatewise.language.changes import without_chance, written_out
+from gatewise.language.rewrites import without_random, written_out
 from gatewise.nn.modules.recurrent import Recurrent
 from gatewise.nn.modules.step import Step
 
@@ -121,7 +121,7 @@ def _alone(module: nn.Module, lengths: bool) -> bytes:
 
 
 def _model(module: Recurrent | Step, b: Builder, lengths: bool) -> ModelProto:
-    cell = written_out(without_chance(module._equations()))  # as it computes outside of training
+    cell = written_out(without_random(module._equations()))  # as it computes outside of training
     scanners = [Scanner(cell, module._weights(suffix), suffix) for suffix in _suffixes(module)]
     widths = [module.proj_size or module.hidden_size, *[module.hidden_size] * (len(cell.states) - 1)]
     if isinstance(module, Step):

@@ -161,7 +161,7 @@ _WRITERS: dict[str, _Writer] = _PRODUCTS | {
     "mul": _as("Mul"),
     "div": _as("Div"),
     "neg": _as("Neg"),
-    "still": _as("Identity"),
+    "stop_gradient": _as("Identity"),
     "exp": _as("Exp"),
     "log": _as("Log"),
     "sqrt": _as("Sqrt"),

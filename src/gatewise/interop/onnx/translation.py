@@ -18,8 +18,8 @@ from gatewise.interop.onnx.layers import attributes
 from gatewise.interop.onnx.match import Native, native
 from gatewise.interop.onnx.weights import packed
 from gatewise.language import Cell
-from gatewise.language.changes import rebuilt
 from gatewise.language.graph import Graph, Node
+from gatewise.language.rewrites import rebuilt
 from gatewise.nn.kernels.call import Call
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Weights

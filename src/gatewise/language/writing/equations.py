@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-from gatewise.language.graph import CHANCES, COMPARISONS, Node
+from gatewise.language.graph import COMPARISONS, RANDOM, Node
 from gatewise.language.parameters import Kind
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class _Reading:
 
 
 def _given(node: Node) -> Iterator[tuple[str, float | str]]:
-    if node.op in CHANCES:
+    if node.op in RANDOM:
         yield "", node.value
     if node.part == "sequence":
         yield "per", node.part

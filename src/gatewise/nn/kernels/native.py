@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gatewise import cells
 from gatewise.language import Cell
-from gatewise.language.changes import projected
+from gatewise.language.rewrites import projected
 from gatewise.nn.walk.eager import initial_states
 from gatewise.nn.walk.obstacles import traced
 from gatewise.nn.walk.under_compile import constant

@@ -1,6 +1,6 @@
 """Scans of an edited cell: what says where the edits hold comes in as further columns of the input.
 
-An edit is a `where` in the equations (`gatewise.language.changes.edited`), whose mask is a gate that the
+An edit is a `where` in the equations (`gatewise.language.rewrites.edited`), whose mask is a gate that the
 input alone feeds. Of a mask the input has one column, which is 1 at the steps and rows that are edited; its
 weights are 1 for the units that are. Values that are given come the same way. So where and what is edited is
 data, and one kernel serves all of it.

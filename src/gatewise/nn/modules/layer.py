@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.language import Cell
-from gatewise.language.changes import with_options
+from gatewise.language.rewrites import with_options
 from gatewise.nn.modules import checks
 from gatewise.nn.modules.edited import Edited
 from gatewise.nn.walk import under_compile
@@ -124,7 +124,7 @@ class Layer(nn.Module):
 
     def _chance(self, equations: Cell) -> Chance | None:
         """What decides in training where equations leave something to chance, seeded by torch's generator."""
-        if not self.training or not equations.takes_chances:
+        if not self.training or not equations.is_random:
             return None
         return drawn()
 

@@ -356,7 +356,7 @@ class Recurrent(Layer):
             # The outputs of two directions are handed out side by side in another tensor.
             inner = layer < self.num_layers - 1 or self.bidirectional
             walks = [walk_of(k, {**way, "inner": inner}) for k, way in enumerate(ways, len(finals))]
-            if equations.takes_chances:
+            if equations.is_random:
                 walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
             names = [suffix[1:] for suffix in self._suffixes(layer)]
             if self._edits_here:

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gatewise.language import Cell, Kind
-from gatewise.language.changes import without_chance
 from gatewise.language.graph import Node, topological
+from gatewise.language.rewrites import without_random
 from gatewise.nn.walk.random import Chance, decide
 from gatewise.nn.walk.under_compile import constant
 from gatewise.nn.walk.walk import Scanned, Weights
@@ -112,9 +112,9 @@ def scan(
     `reset`, as many steps and rows as `x`, is true where a row enters a step of the walk from `restart`, its
     initial state if that is left out. `batch_sizes [T]` makes all sequences packed: x ``[N, I]``, output and
     recorded values ``[N, H]``, `reset` ``[N]``; states then have a row for each of the first step's. `chance`
-    decides what is random in the cell; None stands for `without_chance`.
+    decides what is random in the cell; None stands for `without_random`.
     """
-    cell = without_chance(cell) if chance is None and cell.takes_chances else cell
+    cell = without_random(cell) if chance is None and cell.is_random else cell
     from_input = F.linear(x, weights.weight_ih, weights.bias_ih)
     for unread in _unread(cell, weights):
         from_input = from_input + unread.flatten()[:0].sum()  # nothing, with a gradient of zeros

@@ -3,7 +3,7 @@
 Dynamo cannot trace how one `Cell` is made of another. So functions that it runs as constants do that, and
 return a name; under this name the new cell is an attribute of `_cells`, which Dynamo can read and guard:
 
-    cell = without_chance(cell)                                # outside of Dynamo
+    cell = without_random(cell)                                # outside of Dynamo
     cell = getattr(_cells, _name_of_prepared(cell, random))    # the same inside
 """
 
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from gatewise.language import Cell, changes
+from gatewise.language import Cell, rewrites
 from gatewise.language.form import from_form, to_form
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -45,7 +45,7 @@ _WORKED_OUT = [name for name, member in vars(Cell).items() if isinstance(member,
 
 
 def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurrent_dropout: float) -> Cell:
-    """As `gatewise.language.changes.with_options`."""
+    """As `gatewise.language.rewrites.with_options`."""
     # In hexadecimal: of numbers a tracer may not tell the value.
     rates = [float(rate).hex() for rate in (*zoneout, recurrent_dropout)]
     found: Cell = getattr(_cells, _name_with_options(cell, projects, *rates))
@@ -55,7 +55,7 @@ def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurre
 @constant
 def _name_with_options(cell: Cell, projects: bool, *rates: str) -> str:
     *zoneout, recurrent_dropout = map(float.fromhex, rates)
-    return _kept(changes.with_options(cell, projects, tuple(zoneout), recurrent_dropout))
+    return _kept(rewrites.with_options(cell, projects, tuple(zoneout), recurrent_dropout))
 
 
 def prepared(cell: Cell, random: bool) -> Cell:
@@ -66,7 +66,7 @@ def prepared(cell: Cell, random: bool) -> Cell:
 
 @constant
 def _name_of_prepared(cell: Cell, random: bool) -> str:
-    return _kept(cell if random else changes.without_chance(cell))
+    return _kept(cell if random else rewrites.without_random(cell))
 
 
 def form_of(cell: Cell) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from gatewise.language import names
 from gatewise.language.cell import Cell, Kind, Parameter
-from gatewise.language.graph import CHANCES, Graph, Node, text
+from gatewise.language.graph import RANDOM, Graph, Node, text
 from gatewise.language.symbols import Symbol, Trace
 
 # The same cell for the same change, so that it is compiled once.
@@ -21,7 +21,7 @@ _remembered = functools.lru_cache(maxsize=256)
 
 
 @_remembered
-def without_chance(cell: Cell) -> Cell:
+def without_random(cell: Cell) -> Cell:
     """The cell outside of training: nothing is dropped, and `zoneout` is its expected value."""
 
     def expected(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
@@ -33,7 +33,7 @@ def without_chance(cell: Cell) -> Cell:
             return graph.node("add", kept, graph.node("mul", graph.constant(1 - node.value), new))
         return _again(graph, node, args)
 
-    return rebuilt(cell, expected) if cell.takes_chances else cell
+    return rebuilt(cell, expected) if cell.is_random else cell
 
 
 @_remembered
@@ -46,7 +46,7 @@ def written_out(cell: Cell) -> Cell:
         mean = graph.node("mean", *args)
         # The variance does not change with the mean (values about their mean add up to 0): to know that
         # spares a gradient one mean that waits for another.
-        about = graph.node("still", mean)
+        about = graph.node("stop_gradient", mean)
         centred = [graph.node("sub", arg, about) for arg in args]
         variance = graph.node("mean", *(graph.node("mul", value, value) for value in centred))
         root = graph.node("sqrt", graph.node("add", variance, graph.constant(node.value)))
@@ -185,4 +185,4 @@ def _with_states(cell: Cell, new: Mapping[str, Node]) -> Cell:
 
 def _draws(cell: Cell) -> int:
     """The number of the first draw that nothing in the cell has."""
-    return max((int(node.name) + 1 for node in cell.nodes if node.op in CHANCES), default=0)
+    return max((int(node.name) + 1 for node in cell.nodes if node.op in RANDOM), default=0)

@@ -14,17 +14,17 @@ from torch import Tensor
 
 from gatewise import Cell, Split, Vector, cell, cells, dropout, layer_norm, sigmoid, tanh, zoneout
 from gatewise.compiler.plan import plan
-from gatewise.language.changes import (
+from gatewise.language.form import from_form, to_form
+from gatewise.language.graph import RANDOM, Graph, Node, topological
+from gatewise.language.rewrites import (
     edited,
     of_value,
     projected,
     with_recurrent_dropout,
     with_zoneout,
-    without_chance,
+    without_random,
     written_out,
 )
-from gatewise.language.form import from_form, to_form
-from gatewise.language.graph import CHANCES, Graph, Node, topological
 from gatewise.nn.walk.eager import evaluate
 
 B, H = 3, 5
@@ -67,9 +67,9 @@ def ops(of: Cell) -> list[str]:
 
 
 def test_outside_of_training_dropout_is_nothing_and_zoneout_the_mean() -> None:
-    certain = without_chance(dicey)
-    assert not CHANCES & {*ops(certain)}
-    assert not certain.takes_chances
+    certain = without_random(dicey)
+    assert not RANDOM & {*ops(certain)}
+    assert not certain.is_random
     leaves = leaves_of(certain)
     named = {f"{node.op} {node.name} {node.part}": value for node, value in leaves.items()}
     new_c = torch.sigmoid(named["gate a "]) * named["state c "] + named["vector v "] * torch.tanh(
@@ -84,7 +84,7 @@ def test_outside_of_training_dropout_is_nothing_and_zoneout_the_mean() -> None:
 
 def test_a_cell_without_chance_is_itself() -> None:
     for of in (plain, cells.lstm, normal):
-        assert without_chance(of) is of
+        assert without_random(of) is of
 
 
 def test_dropout_alone_leaves_the_equations_that_it_is_put_into() -> None:
@@ -96,8 +96,8 @@ def test_dropout_alone_leaves_the_equations_that_it_is_put_into() -> None:
     def whole(h, *, a):
         return tanh(a) + h
 
-    assert without_chance(dropped).signature() == whole.signature()
-    assert without_chance(with_recurrent_dropout(dropped, 0.5)).signature() == whole.signature()
+    assert without_random(dropped).signature() == whole.signature()
+    assert without_random(with_recurrent_dropout(dropped, 0.5)).signature() == whole.signature()
 
 
 def test_zoneout_of_chosen_states() -> None:
@@ -119,14 +119,14 @@ def test_recurrent_dropout_is_of_what_gates_see() -> None:
     assert (found.seen.op, found.seen.value, found.seen.part) == ("dropout", 0.25, "sequence")
     assert found.seen.args == (plain.seen,)
     assert found.next_states == plain.next_states
-    assert found.takes_chances
-    assert not plain.takes_chances
+    assert found.is_random
+    assert not plain.is_random
 
 
 def test_no_draw_is_used_twice() -> None:
     found = with_recurrent_dropout(with_zoneout(dicey, (0.25, 0.25)), 0.5)
     nodes = topological([*found.next_states, found.seen])
-    draws = [node.name for node in nodes if node.op in CHANCES]
+    draws = [node.name for node in nodes if node.op in RANDOM]
     assert sorted(draws) == [*"012345"]
 
 
@@ -144,7 +144,7 @@ def test_norms_written_out_are_the_same_numbers() -> None:
     assert "norm" in ops(normal)
     assert "norm" not in ops(found)
     leaves = leaves_of(normal)
-    numbers = evaluate(found.next_states, leaves, {"still": lambda node, value: value})
+    numbers = evaluate(found.next_states, leaves, {"stop_gradient": lambda node, value: value})
     for value, expected in zip(numbers, evaluate(normal.next_states, leaves), strict=True):
         torch.testing.assert_close(value, expected, rtol=1e-13, atol=1e-13)
 
@@ -152,7 +152,7 @@ def test_norms_written_out_are_the_same_numbers() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        without_chance,
+        without_random,
         written_out,
         lambda of: with_zoneout(of, (0.25, 0.0)),
         lambda of: with_recurrent_dropout(of, 0.25),
@@ -238,7 +238,7 @@ def test_whatever_is_made_of_a_cell_adds_nothing_to_it(of: Cell) -> None:
         for name in of.values:
             edited(of, name, of_value(of, name, lambda old: old * (n + 2)), "mask")
         with_recurrent_dropout(with_zoneout(of, (n / 100,) * len(of.states)), n / 100)
-    plan(projected(without_chance(of)))
+    plan(projected(without_random(of)))
     plan(of)
     assert of.graph() is not of.graph()
     assert (len(of.graph()), of.nodes) == (before, nodes)
