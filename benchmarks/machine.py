@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gatewise import __version__
-from gatewise.compiler.host import host
+from gatewise.compiler.run.host import host
 
 _PACKAGES = ["torch", "onnxruntime"]
 

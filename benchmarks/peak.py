@@ -7,9 +7,9 @@ import ctypes
 import numpy as np
 from llvmlite import ir
 
-from gatewise.compiler import machine
-from gatewise.compiler.host import host
-from gatewise.compiler.vector import FLOAT32, I64, POINTER, VOID, Code, i64
+from gatewise.compiler.emit.vector import FLOAT32, I64, POINTER, VOID, Code, i64
+from gatewise.compiler.run import machine
+from gatewise.compiler.run.host import host
 
 _PASSES = 20_000  # over all chains in a call: under 0.2 ms
 

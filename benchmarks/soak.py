@@ -32,7 +32,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 import gatewise.nn
 from gatewise import Cell, cell, tanh
-from gatewise.compiler.machine import loaded_modules
+from gatewise.compiler.run.machine import loaded_modules
 
 _LASTING, _PASSING = 6, 6  # layers of a thread, for the whole run and for a round
 _TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-10}  # of sums of some hundred terms over some steps

@@ -69,21 +69,24 @@ def test_every_part_has_its_arrows() -> None:
     assert {part_of(source) for source in SOURCES} - {""} == BELOW.keys() | GROUND
 
 
-# The wings of nn, the lowest first. Files of one wing import each other; scan and checkpoint are two files.
-WINGS = ("walk", "kernels", "scan", "checkpoint", "modules", "explain")
+# The wings of a part, the lowest first. Files of one wing import each other; scan and checkpoint are files.
+WINGS = {
+    "compiler": ("plan", "emit", "kernels", "run"),
+    "nn": ("walk", "kernels", "scan", "checkpoint", "modules", "explain"),
+}
 
 
-def _wing(module: str) -> str:
-    return module.removeprefix("gatewise.nn").lstrip(".").split(".")[0]
-
-
-@pytest.mark.parametrize("source", sorted((ROOT / "nn").rglob("*.py")), ids=lambda source: str(source))
-def test_the_wings_of_nn_stand_on_each_other(source: Path) -> None:
-    wing = source.relative_to(ROOT / "nn").parts[0].removesuffix(".py")
-    if wing == "__init__":
-        return
-    used = {_wing(name) for name in imported(source) if name.startswith("gatewise.nn.")}
-    assert used <= set(WINGS[: WINGS.index(wing) + 1])
+@pytest.mark.parametrize("part", WINGS)
+def test_the_wings_of_a_part_stand_on_each_other(part: str) -> None:
+    wings, found = WINGS[part], set()
+    for source in (ROOT / part).rglob("*.py"):
+        wing = source.relative_to(ROOT / part).parts[0].removesuffix(".py")
+        if wing != "__init__":
+            names = (name.split(".") for name in imported(source))
+            used = {name[2] for name in names if name[:2] == ["gatewise", part]}
+            assert used <= set(wings[: wings.index(wing) + 1]), source
+            found.add(wing)
+    assert found == set(wings)
 
 
 BLOCKED = """

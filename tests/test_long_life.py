@@ -15,9 +15,10 @@ import pytest
 
 from benchmarks.soak import Outcome, Sample, new_cell, resident_megabytes
 from gatewise import Cell
-from gatewise.compiler import entry, machine, program
-from gatewise.compiler.machine import loaded_modules
-from gatewise.compiler.program import compiled
+from gatewise.compiler.emit import entry
+from gatewise.compiler.run import machine, program
+from gatewise.compiler.run.machine import loaded_modules
+from gatewise.compiler.run.program import compiled
 
 
 def test_calls_of_four_threads_are_right_and_leave_no_memory_behind() -> None:

@@ -20,7 +20,7 @@ RUN = """
 import sys
 import numpy as np, torch
 import gatewise
-from gatewise.compiler import machine
+from gatewise.compiler.run import machine
 from gatewise.runtime import Stream
 
 layers = gatewise.load(sys.argv[1])

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from benchmarks import peak as module
-from gatewise.compiler.host import host
+from gatewise.compiler.run.host import host
 
 
 def test_every_pass_is_one_multiply_add_in_every_chain() -> None:

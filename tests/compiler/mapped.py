@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gatewise.compiler import entry
-from gatewise.compiler.arguments import Arguments, Fields
-from gatewise.compiler.host import host
-from gatewise.compiler.matrix import Tiles
-from gatewise.compiler.program import Program
-from gatewise.compiler.vector import NUMBERS, Code, Value, i64
+from gatewise.compiler.emit import entry
+from gatewise.compiler.emit.arguments import Arguments, Fields
+from gatewise.compiler.emit.matrix import Tiles
+from gatewise.compiler.emit.vector import NUMBERS, Code, Value, i64
+from gatewise.compiler.run.host import host
+from gatewise.compiler.run.program import Program
 from tests.compiler.problems import Array
 from tests.compiler.running import Memory
 

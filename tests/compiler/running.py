@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gatewise.compiler import outer
-from gatewise.compiler.program import CompiledCell, compiled
+from gatewise.compiler.kernels import weight_gradients
+from gatewise.compiler.run.program import CompiledCell, compiled
 from gatewise.language.graph import Node
 from tests.compiler.problems import FIRST_STEP, SEED, Array, Problem, dropped
 
@@ -258,7 +258,7 @@ class Call:
     def outer(self, a: Array, x: Array, c: Array) -> None:
         """``c [N, M] += sum over t, b of a[t, b, N] * x[t, b, M]``."""
         T, B, N = a.shape
-        fields = {"T": T, "B": B, "N": N, "chunk": outer.chunk(B)} | strided("a", a)
+        fields = {"T": T, "B": B, "N": N, "chunk": weight_gradients.chunk(B)} | strided("a", a)
         self.kernels.outer(self.threads, fields | met("ih", x, c))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gatewise.compiler import backward, forward, outer
-from gatewise.compiler.arguments import Arguments
-from gatewise.compiler.plan import plan
+from gatewise.compiler.emit.arguments import Arguments
+from gatewise.compiler.kernels import backward, forward, weight_gradients
+from gatewise.compiler.plan.plan import plan
 from tests.compiler.examples import Example, examples
 
 
@@ -18,4 +18,4 @@ def test_fields_lie_in_order_and_what_is_not_given_is_zero() -> None:
 def test_no_two_fields_of_a_kernel_have_one_name(example: Example) -> None:
     for names in (forward.arguments(plan(example.cell)).names, backward.arguments(plan(example.cell)).names):
         assert sorted(names) == sorted(set(names))
-    assert len(outer.ARGUMENTS.names) == len(set(outer.ARGUMENTS.names))
+    assert len(weight_gradients.ARGUMENTS.names) == len(set(weight_gradients.ARGUMENTS.names))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gatewise import cells
-from gatewise.compiler.plan import plan
+from gatewise.compiler.plan.plan import plan
 from tests.compiler.examples import EXAMPLES, IN_FLOAT32, Example, by_chance, examples
 from tests.compiler.problems import SHAPES, Problem, problem, slope
 from tests.compiler.running import assert_same_bits, run

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewise.compiler.elementwise import Evaluation, Source
-from gatewise.compiler.vector import Code, Value
+from gatewise.compiler.emit.elementwise import Evaluation, Source
+from gatewise.compiler.emit.vector import Code, Value
 from gatewise.language.graph import OPERATIONS, Graph, Node
 from tests.compiler.mapped import mapped
 from tests.compiler.problems import Array

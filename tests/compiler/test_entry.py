@@ -7,8 +7,8 @@ import platform
 import numpy as np
 import pytest
 
-from gatewise.compiler import program
-from gatewise.compiler.pool import pool
+from gatewise.compiler.run import program
+from gatewise.compiler.run.pool import pool
 from tests.compiler.mapped import mapped
 
 pytestmark = pytest.mark.skipif(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gatewise import Cell, cell, cells, sigmoid, tanh
-from gatewise.compiler.program import compiled
+from gatewise.compiler.run.program import compiled
 from tests.compiler.examples import Example, by_chance, examples, typed_examples
 from tests.compiler.problems import SHAPES, Array, Problem, problem, stated
 from tests.compiler.running import Memory, assert_same_bits, run

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from gatewise import cells
-from gatewise.compiler.host import WIDTHS, Host, forced, host
-from gatewise.compiler.program import compiled
-from gatewise.compiler.vector import FLOAT32, FLOAT64, NUMBERS, Number
+from gatewise.compiler.emit.vector import FLOAT32, FLOAT64, NUMBERS, Number
+from gatewise.compiler.run.host import WIDTHS, Host, forced, host
+from gatewise.compiler.run.program import compiled
 
 NUMBERS_ = pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
 

@@ -13,8 +13,8 @@ from functools import partial
 import pytest
 
 from benchmarks.soak import resident_megabytes
-from gatewise.compiler import machine
-from gatewise.compiler.machine import Loaded, compile_object, load, loaded_modules
+from gatewise.compiler.run import machine
+from gatewise.compiler.run.machine import Loaded, compile_object, load, loaded_modules
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatewise.compiler import mathematics
-from gatewise.compiler.host import WIDTHS
+from gatewise.compiler.emit import mathematics
+from gatewise.compiler.run.host import WIDTHS
 from tests.compiler.mapped import mapped
 from tests.compiler.problems import Array
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gatewise import Cell, cells
-from gatewise.compiler.plan import plan
+from gatewise.compiler.plan.plan import plan
 from gatewise.language.graph import Node
 from tests.compiler.examples import (
     Example,

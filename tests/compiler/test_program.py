@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from gatewise import Cell, cell, cells, tanh
-from gatewise.compiler import host, machine, program
-from gatewise.compiler.plan import plan
-from gatewise.compiler.program import compiled, room, split, worth
+from gatewise.compiler.plan.plan import plan
+from gatewise.compiler.run import host, machine, program
+from gatewise.compiler.run.program import compiled, room, split, worth
 from tests.compiler.examples import (
     BY_CHANCE,
     EXAMPLES,

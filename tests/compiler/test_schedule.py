@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from gatewise.compiler.elementwise import operands
-from gatewise.compiler.plan import plan
-from gatewise.compiler.schedule import START, Level, Schedule, schedule
+from gatewise.compiler.plan.fusing import operands
+from gatewise.compiler.plan.plan import plan
+from gatewise.compiler.plan.schedule import START, Level, Schedule, schedule
 from gatewise.language.graph import PRODUCTS, Graph, Node
 from tests.compiler.examples import Example, examples, normal, reset_first
 

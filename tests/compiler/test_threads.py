@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gatewise.compiler.pool import pool
-from gatewise.compiler.threads import available
+from gatewise.compiler.run.pool import pool
+from gatewise.compiler.run.threads import available
 
 ROOT = Path(__file__).parents[2]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -20,10 +20,11 @@ import multiprocessing, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from gatewise import cells
-from gatewise.compiler import entry, machine
-from gatewise.compiler.program import compiled
-from gatewise.compiler.pool import pool
-from gatewise.compiler.threads import available, openmp
+from gatewise.compiler.emit import entry
+from gatewise.compiler.run import machine
+from gatewise.compiler.run.program import compiled
+from gatewise.compiler.run.pool import pool
+from gatewise.compiler.run.threads import available, openmp
 from tests.compiler.problems import problem
 from tests.compiler.running import assert_same_bits, run
 

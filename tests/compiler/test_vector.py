@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatewise.compiler.host import WIDTHS
-from gatewise.compiler.vector import NUMBERS
+from gatewise.compiler.emit.vector import NUMBERS
+from gatewise.compiler.run.host import WIDTHS
 from tests.compiler.mapped import mapped
 
 

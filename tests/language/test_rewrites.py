@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gatewise import Cell, Split, Vector, cell, cells, dropout, layer_norm, sigmoid, tanh, zoneout
-from gatewise.compiler.plan import plan
+from gatewise.compiler.plan.plan import plan
 from gatewise.language.form import from_form, to_form
 from gatewise.language.graph import RANDOM, Graph, Node, topological
 from gatewise.language.rewrites import (

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 import gatewise
-from gatewise.compiler.host import host
-from gatewise.compiler.vector import FLOAT32
+from gatewise.compiler.emit.vector import FLOAT32
+from gatewise.compiler.run.host import host
 from gatewise.nn.explain.found import Explained
 
 T, B, I, H = 7, 5, 3, 16
@@ -136,9 +136,9 @@ def test_idle_lanes_are_counted(whole: int) -> None:
 
 def test_a_width_that_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     lanes = host().width(FLOAT32)
-    monkeypatch.setattr("gatewise.compiler.host.forced", lambda: 1)
+    monkeypatch.setattr("gatewise.compiler.run.host.forced", lambda: 1)
     assert told(layer(), sequence()) == (f"unset GATEWISE_WIDTH: vectors have 1 of {lanes} lanes",)
-    monkeypatch.setattr("gatewise.compiler.host.forced", lambda: lanes)
+    monkeypatch.setattr("gatewise.compiler.run.host.forced", lambda: lanes)
     assert told(layer(), sequence()) == ()
 
 

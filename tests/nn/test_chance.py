@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gatewise import Input, cell, cells
 from gatewise import nn as ours
-from gatewise.compiler.chance import threshold
+from gatewise.compiler.emit.random import threshold
 from gatewise.language.graph import Graph, Node
 from gatewise.nn.walk.random import Chance, decide, drawn
 

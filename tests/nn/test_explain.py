@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 import gatewise
-from gatewise.compiler.host import host
-from gatewise.compiler.vector import FLOAT32, FLOAT64
+from gatewise.compiler.emit.vector import FLOAT32, FLOAT64
+from gatewise.compiler.run.host import host
 from gatewise.nn.explain import explain as explain_module
 from gatewise.nn.explain.found import IDLE
 from gatewise.nn.modules.accelerate import accelerate

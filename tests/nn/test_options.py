@@ -29,7 +29,7 @@ from gatewise import (
 )
 from gatewise import nn as ours
 from gatewise import zoneout as kept
-from gatewise.compiler import program
+from gatewise.compiler.run import program
 from gatewise.nn.walk.obstacles import Obstacle
 from tests.nn.layers import pair
 

@@ -100,7 +100,7 @@ def test_the_kernels_walk_as_the_equations_say(
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
 def two_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Problems of any size are worth a team."""
-    from gatewise.compiler import program
+    from gatewise.compiler.run import program
 
     monkeypatch.setattr(program, "_THREAD_WORK", 1)
     monkeypatch.setattr(program, "_STEP_WORK", 1)
@@ -143,7 +143,7 @@ def test_a_reset_row_has_the_bits_of_its_segments(cell: Cell, two_threads: None)
 @pytest.mark.parametrize("reverse", [False, True], ids=["on", "back"])
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 def test_no_team_changes_a_bit(packed: bool, reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gatewise.compiler import program
+    from gatewise.compiler.run import program
 
     it = walk(cells.lstm, 9, 7, 5, 70, packed=packed, resets=True, given=True, reverse=reverse)
     expected = it.results()

@@ -139,8 +139,8 @@ def _moved(drawn: Drawn, setting: Setting, by: dict[str, Tensor]) -> float:
 def _team(threads: int) -> Iterator[None]:
     """So many threads, for which a problem of any size is worth it."""
     with (
-        mock.patch("gatewise.compiler.program._THREAD_WORK", 1 if threads > 1 else 2e6),
-        mock.patch("gatewise.compiler.program._STEP_WORK", 1 if threads > 1 else 5e4),
+        mock.patch("gatewise.compiler.run.program._THREAD_WORK", 1 if threads > 1 else 2e6),
+        mock.patch("gatewise.compiler.run.program._STEP_WORK", 1 if threads > 1 else 5e4),
         mock.patch("torch.get_num_threads", return_value=threads),
     ):
         yield

@@ -12,8 +12,8 @@ from unittest import mock
 
 from llvmlite import binding as llvm
 
-from gatewise.compiler.host import host
-from gatewise.compiler.machine import Loaded
+from gatewise.compiler.run.host import host
+from gatewise.compiler.run.machine import Loaded
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def compiling_quickly() -> Iterator[None]:
 
     few = replace(here, vector_bits=128, registers=4)
     with (
-        mock.patch("gatewise.compiler.program.host", return_value=few),
-        mock.patch("gatewise.compiler.machine._load", made),
+        mock.patch("gatewise.compiler.run.program.host", return_value=few),
+        mock.patch("gatewise.compiler.run.machine._load", made),
     ):
         yield

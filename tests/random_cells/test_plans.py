@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from gatewise.compiler.plan import plan
-from gatewise.compiler.schedule import START
+from gatewise.compiler.plan.plan import plan
+from gatewise.compiler.plan.schedule import START
 from gatewise.language.graph import COMPARISONS
 from tests.compiler.test_schedule import known_to
 from tests.random_cells.drawing import Drawn, drawn_cells

@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from gatewise.compiler import cache, machine
-from gatewise.compiler.program import compiled
+from gatewise.compiler.run import cache, machine
+from gatewise.compiler.run.program import compiled
 from gatewise.language import Cell
 from gatewise.language.rewrites import with_options, without_random
 from gatewise.runtime.layers_file import StoredLayers, stored_layers

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple, final
 
-from gatewise.compiler.program import Program
+from gatewise.compiler.run.program import Program
 from gatewise.runtime.arrays import Array, address, aligned
 from gatewise.runtime.stack import Stack
 

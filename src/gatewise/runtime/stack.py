@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from gatewise.compiler.program import compiled
+from gatewise.compiler.run.program import compiled
 from gatewise.language import Cell, names
 from gatewise.language.rewrites import without_random
 from gatewise.runtime.arrays import Array, address, aligned

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from gatewise.compiler.host import host
+from gatewise.compiler.run.host import host
 from gatewise.nn.explain.found import in_bytes
 from gatewise.nn.modules.layer import Layer
 from gatewise.nn.modules.recurrent import Recurrent

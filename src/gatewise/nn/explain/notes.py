@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from gatewise.compiler.host import host
+from gatewise.compiler.run.host import host
 from gatewise.language import Cell
 from gatewise.nn.explain.advice import Called, advice
 from gatewise.nn.explain.found import IDLE, Explained, Kernel, short

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatewise.compiler import outer
-from gatewise.compiler.arguments import Blank
-from gatewise.compiler.plan import Slot
-from gatewise.compiler.program import CompiledCell, Team, worth
+from gatewise.compiler.emit.arguments import Blank
+from gatewise.compiler.kernels import weight_gradients
+from gatewise.compiler.plan.plan import Slot
+from gatewise.compiler.run.program import CompiledCell, Team, worth
 from gatewise.language.graph import Node
 from gatewise.nn.kernels.call import Call
 from gatewise.nn.kernels.layout import Key, Parts, Way
@@ -20,7 +20,7 @@ from gatewise.nn.kernels.scratch import in_rows
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.packed_steps import Table
 
-_OUTER = outer.ARGUMENTS.blank({})
+_OUTER = weight_gradients.ARGUMENTS.blank({})
 _SIDES = ("ih", "hh")
 
 
@@ -180,7 +180,7 @@ class Backward(Problem):
         T, B = (self.T, self.B) if self.packed is None else (1, len(derivatives))
         way = self.layout.ways[name]
         fields = Blank(_OUTER)
-        fields["T"], fields["B"], fields["chunk"] = T, B, outer.chunk(B)
+        fields["T"], fields["B"], fields["chunk"] = T, B, weight_gradients.chunk(B)
         fields["a"], fields["a.t"], fields["a.b"] = derivatives.data_ptr() + way.first, way.t, way.b
         return fields
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from gatewise.compiler.program import CompiledCell, Team
+from gatewise.compiler.run.program import CompiledCell, Team
 from gatewise.nn.kernels.call import Call
 from gatewise.nn.kernels.layout import Key, Parts, Way
 from gatewise.nn.kernels.problem import Problem

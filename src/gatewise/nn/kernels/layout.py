@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, final
 
-from gatewise.compiler.arguments import Blank
-from gatewise.compiler.program import CompiledCell, Program, Team, room, split
+from gatewise.compiler.emit.arguments import Blank
+from gatewise.compiler.run.program import CompiledCell, Program, Team, room, split
 from gatewise.language import Cell
 from gatewise.runtime.arrays import Shape
 from gatewise.runtime.weights import shapes

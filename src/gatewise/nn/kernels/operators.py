@@ -19,7 +19,7 @@ from torch import Tensor, library
 from torch._decomp import register_decomposition
 from torch.utils.flop_counter import register_flop_formula
 
-from gatewise.compiler.plan import plan
+from gatewise.compiler.plan.plan import plan
 from gatewise.language import Cell
 from gatewise.nn.kernels.autograd import scanned, shared_out
 from gatewise.nn.kernels.backward import Backward

@@ -14,8 +14,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from gatewise.compiler.program import compiled, worth
-from gatewise.compiler.threads import available
+from gatewise.compiler.run.program import compiled, worth
+from gatewise.compiler.run.threads import available
 from gatewise.nn.kernels.autograd import again, by_torch, derivatives, shared_out
 from gatewise.nn.kernels.backward import Backward
 from gatewise.nn.kernels.call import Call, flat, resets, with_resets

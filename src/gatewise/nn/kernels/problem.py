@@ -12,10 +12,10 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from gatewise.compiler.arguments import Blank
-from gatewise.compiler.memory import prefer_huge_pages
-from gatewise.compiler.program import Team, compiled, worth
-from gatewise.compiler.threads import available
+from gatewise.compiler.emit.arguments import Blank
+from gatewise.compiler.run.huge_pages import prefer_huge_pages
+from gatewise.compiler.run.program import Team, compiled, worth
+from gatewise.compiler.run.threads import available
 from gatewise.nn.kernels.call import Call
 from gatewise.nn.kernels.layout import Find, Key, Sizes, Way, layout
 from gatewise.nn.kernels.scratch import in_rows, scratch, whole, zeros

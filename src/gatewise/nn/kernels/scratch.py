@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gatewise.compiler.memory import prefer_huge_pages
+from gatewise.compiler.run.huge_pages import prefer_huge_pages
 
 
 class _Kept(threading.local):

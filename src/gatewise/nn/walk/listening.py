@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from gatewise.compiler.program import CompiledCell, Team
+from gatewise.compiler.run.program import CompiledCell, Team
 from gatewise.language import Cell
 from gatewise.nn.walk.obstacles import Obstacle
 from gatewise.nn.walk.walk import Weights

@@ -1,7 +1,8 @@
 """What chance decides for each unit of each row at each step: a function of numbers, the same everywhere.
 
 Every decision is a hash of (seed, draw, step, row, unit), so it does not depend on the order in which anybody
-computes, and backward asks again for what forward was told: that of `gatewise.compiler.chance`, in tensors.
+computes, and backward asks again for what forward was told. The hash is that of
+`gatewise.compiler.emit.random`, in tensors.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gatewise.compiler.chance import LAST, ROUNDS, threshold
+from gatewise.compiler.emit.random import LAST, ROUNDS, threshold
 from gatewise.language.graph import Node
 
 _BITS = 0xFFFFFFFF

@@ -33,10 +33,10 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from gatewise.compiler import entry, walk
-from gatewise.compiler.arguments import Arguments, Fields
-from gatewise.compiler.elementwise import Evaluation, Source
-from gatewise.compiler.matrix import (
+from gatewise.compiler.emit import entry, walk
+from gatewise.compiler.emit.arguments import Arguments, Fields
+from gatewise.compiler.emit.elementwise import Evaluation, Source
+from gatewise.compiler.emit.matrix import (
     Columns,
     Place,
     Rows,
@@ -48,12 +48,10 @@ from gatewise.compiler.matrix import (
     matrix_phase,
     padded,
 )
-from gatewise.compiler.packing import copy_rows, pack
-from gatewise.compiler.passes import row_function
-from gatewise.compiler.plan import Plan
-from gatewise.compiler.product import PRODUCT, product_function
-from gatewise.compiler.schedule import START, Pass, Phase
-from gatewise.compiler.step import (
+from gatewise.compiler.emit.packing import copy_rows, pack
+from gatewise.compiler.emit.product import PRODUCT, product_function
+from gatewise.compiler.emit.rows import row_function
+from gatewise.compiler.emit.step import (
     PhaseFunctions,
     broadcast,
     frame_and_fields,
@@ -66,7 +64,9 @@ from gatewise.compiler.step import (
     strikes_at,
     touched_states,
 )
-from gatewise.compiler.vector import Code, Number, Value, i64
+from gatewise.compiler.emit.vector import Code, Number, Value, i64
+from gatewise.compiler.plan.plan import Plan
+from gatewise.compiler.plan.schedule import START, Pass, Phase
 from gatewise.language.graph import Node
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gatewise.compiler.arguments import Arguments
-from gatewise.compiler.matrix import (
+from gatewise.compiler.emit.arguments import Arguments
+from gatewise.compiler.emit.matrix import (
     Columns,
     Elementwise,
     Place,
@@ -14,7 +14,7 @@ from gatewise.compiler.matrix import (
     elementwise_function,
     matrix_phase,
 )
-from gatewise.compiler.vector import POINTER, Code, Value, i64, internal_function
+from gatewise.compiler.emit.vector import POINTER, Code, Value, i64, internal_function
 
 # out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for `steps` steps and
 # rows first..last and the units of some blocks; panels as `pack` makes them, `stride` apart; rows of the bias

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gatewise import cells
-from gatewise.compiler import outer
-from gatewise.compiler.host import WIDTHS
-from gatewise.compiler.program import compiled
+from gatewise.compiler.kernels import weight_gradients
+from gatewise.compiler.run.host import WIDTHS
+from gatewise.compiler.run.program import compiled
 from tests.compiler.problems import Array
 from tests.compiler.running import Memory, met, strided
 
@@ -31,7 +31,7 @@ def added(
     a64, x64, c64 = (array.astype("float64") for array in (a, x, c))
     exact = c64 + np.einsum("tbn,tbm->nm", a64, x64)
     size = np.abs(c64) + np.einsum("tbn,tbm->nm", np.abs(a64), np.abs(x64))
-    fields = {"T": T, "B": B, "N": N, "chunk": chunk or outer.chunk(B)} | strided("a", a)
+    fields = {"T": T, "B": B, "N": N, "chunk": chunk or weight_gradients.chunk(B)} | strided("a", a)
     compiled(cells.rnn, dtype, width).outer(threads, fields | met("ih", x, c))
     memory.check()
     return c, exact, size
@@ -47,7 +47,9 @@ def summed(
     exact, size = (
         f(total.astype("float64")) + f(a.astype("float64")).sum((0, 1)) for f in (np.positive, np.abs)
     )
-    fields = {"T": T, "B": B, "N": N, "chunk": outer.chunk(B), "sum": total.ctypes.data} | strided("a", a)
+    fields = {"T": T, "B": B, "N": N, "chunk": weight_gradients.chunk(B), "sum": total.ctypes.data} | strided(
+        "a", a
+    )
     compiled(cells.rnn, dtype, width).outer(threads, fields)
     memory.check()
     return total, exact, size

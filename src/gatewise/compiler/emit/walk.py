@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from gatewise.compiler.arguments import Arguments, Fields, Frame
-from gatewise.compiler.matrix import Span, Tiles
-from gatewise.compiler.vector import I1, I8, I64, POINTER, Code, Value, i64, internal_function
+from gatewise.compiler.emit.arguments import Arguments, Fields, Frame
+from gatewise.compiler.emit.matrix import Span, Tiles
+from gatewise.compiler.emit.vector import I1, I8, I64, POINTER, Code, Value, i64, internal_function
 from gatewise.language import Cell
 
 # int64 tables over the walk, one entry more than it has steps, or null; one over the rows, or null; a byte

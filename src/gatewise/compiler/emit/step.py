@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from gatewise.compiler import chance, walk
-from gatewise.compiler.arguments import Arguments, Fields
-from gatewise.compiler.elementwise import Source
-from gatewise.compiler.matrix import Elementwise, Place, Tiles, elementwise_function
-from gatewise.compiler.passes import row_function
-from gatewise.compiler.plan import Plan
-from gatewise.compiler.schedule import Pass, Phase, Schedule
-from gatewise.compiler.vector import Code, Value, i64
+from gatewise.compiler.emit import random, walk
+from gatewise.compiler.emit.arguments import Arguments, Fields
+from gatewise.compiler.emit.elementwise import Source
+from gatewise.compiler.emit.matrix import Elementwise, Place, Tiles, elementwise_function
+from gatewise.compiler.emit.rows import row_function
+from gatewise.compiler.emit.vector import Code, Value, i64
+from gatewise.compiler.plan.plan import Plan
+from gatewise.compiler.plan.schedule import Pass, Phase, Schedule
 from gatewise.language import Cell
 from gatewise.language.graph import Node
 
@@ -59,7 +59,7 @@ def broadcast(code: Code, array: Value, at: Value) -> Value:
 
 def strikes_at(place: Place, step: Fields, f: Fields, node: Node) -> Value:
     """Where chance strikes among this place's units."""
-    return chance.strikes(place.code, node, f["seed"], step["step"], place.row, place.unit)
+    return random.strikes(place.code, node, f["seed"], step["step"], place.row, place.unit)
 
 
 def spilled_sources(of: Schedule, one: Pass, place: Place, f: Fields) -> dict[Node, Source]:

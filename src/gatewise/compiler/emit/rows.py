@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from llvmlite import ir
 
-from gatewise.compiler.matrix import Place, Tiles
-from gatewise.compiler.schedule import Pass
-from gatewise.compiler.vector import I64, POINTER, Code, Value, i64, internal_function
+from gatewise.compiler.emit.matrix import Place, Tiles
+from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64, internal_function
+from gatewise.compiler.plan.schedule import Pass
 from gatewise.language.graph import Node
 
 _LANES = 16  # sums are added up in so many parts, whatever the width: so the bits do not depend on it

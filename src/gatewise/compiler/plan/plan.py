@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from gatewise.compiler.elementwise import product_in
-from gatewise.compiler.schedule import START, Level, Schedule, schedule
+from gatewise.compiler.plan.fusing import product_in
+from gatewise.compiler.plan.schedule import START, Level, Schedule, schedule
 from gatewise.language import Cell, Kind
 from gatewise.language.gradient import gradient
 from gatewise.language.graph import COMPARISONS, Graph, Node, topological

@@ -4,30 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gatewise.compiler.mathematics import OPERATIONS
-from gatewise.compiler.vector import Code, Value
+from gatewise.compiler.emit.mathematics import OPERATIONS
+from gatewise.compiler.emit.vector import Code, Value
+from gatewise.compiler.plan.fusing import operands, product_in
 from gatewise.language.graph import RANDOM, Node
 
 Source = Callable[[], Value]
-
-
-def product_in(node: Node) -> Node | None:
-    """The product that a sum takes in, as one `fma`.
-
-    Which one depends on the graph alone, never on what else is computed, so that recording a value or keeping
-    it for backward changes no bit. A product is not taken from itself unrounded: ``x - x`` is 0.
-    """
-    terms = node.args if node.op in ("add", "sub") and node.args[0] is not node.args[1] else ()
-    return next((term for term in terms if term.op == "mul"), None)
-
-
-def operands(node: Node) -> tuple[Node, ...]:
-    """What the instruction for a node reads: of a product that a sum takes in, the factors."""
-    product = product_in(node)
-    if product is None:
-        return node.args
-    a, b = node.args
-    return (*product.args, b if product is a else a)
 
 
 class Evaluation:

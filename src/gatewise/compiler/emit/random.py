@@ -10,7 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from gatewise.compiler.vector import I32, Code, Literal, Value
+from gatewise.compiler.emit.vector import I32, Code, Literal, Value
 from gatewise.language.graph import Node
 
 ROUNDS, LAST = ((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB)), 14  # shifts and factors

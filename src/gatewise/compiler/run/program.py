@@ -14,13 +14,15 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, final
 
-from gatewise.compiler import backward, entry, forward, machine, outer
-from gatewise.compiler.arguments import Arguments, Blank
-from gatewise.compiler.host import host
-from gatewise.compiler.plan import plan
-from gatewise.compiler.pool import run_parts
-from gatewise.compiler.threads import available, openmp
-from gatewise.compiler.vector import NUMBERS, Number
+from gatewise.compiler.emit import entry
+from gatewise.compiler.emit.arguments import Arguments, Blank
+from gatewise.compiler.emit.vector import NUMBERS, Number
+from gatewise.compiler.kernels import backward, forward, weight_gradients
+from gatewise.compiler.plan.plan import plan
+from gatewise.compiler.run import machine
+from gatewise.compiler.run.host import host
+from gatewise.compiler.run.pool import run_parts
+from gatewise.compiler.run.threads import available, openmp
 from gatewise.language import Cell
 from gatewise.language.graph import text
 
@@ -125,7 +127,10 @@ class CompiledCell:
     def outer(self) -> Program:
         """The kernel of weight gradients (see `outer`)."""
         return self._programs.get("outer") or self._make(
-            "outer", "", outer.ARGUMENTS, partial(outer.write, self.number, self.width, self._registers)
+            "outer",
+            "",
+            weight_gradients.ARGUMENTS,
+            partial(weight_gradients.write, self.number, self.width, self._registers),
         )
 
     def _of_cell(self, name: str, writer: ModuleType) -> Program:

@@ -23,10 +23,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from gatewise.compiler import entry, walk
-from gatewise.compiler.arguments import Arguments, Fields
-from gatewise.compiler.elementwise import Evaluation, Source
-from gatewise.compiler.matrix import (
+from gatewise.compiler.emit import entry, walk
+from gatewise.compiler.emit.arguments import Arguments, Fields
+from gatewise.compiler.emit.elementwise import Evaluation, Source
+from gatewise.compiler.emit.matrix import (
     Columns,
     Elementwise,
     Place,
@@ -40,11 +40,9 @@ from gatewise.compiler.matrix import (
     matrix_phase,
     padded,
 )
-from gatewise.compiler.packing import copy_rows, pack_transposed
-from gatewise.compiler.plan import SEEN, Plan
-from gatewise.compiler.product import PRODUCT, product_function
-from gatewise.compiler.schedule import START, Pass, Phase
-from gatewise.compiler.step import (
+from gatewise.compiler.emit.packing import copy_rows, pack_transposed
+from gatewise.compiler.emit.product import PRODUCT, product_function
+from gatewise.compiler.emit.step import (
     PhaseFunctions,
     broadcast,
     frame_and_fields,
@@ -57,7 +55,9 @@ from gatewise.compiler.step import (
     strikes_at,
     touched_states,
 )
-from gatewise.compiler.vector import Code, Number, Value, i64
+from gatewise.compiler.emit.vector import Code, Number, Value, i64
+from gatewise.compiler.plan.plan import SEEN, Plan
+from gatewise.compiler.plan.schedule import START, Pass, Phase
 from gatewise.language.graph import Node
 
 

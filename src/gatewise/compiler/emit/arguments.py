@@ -11,7 +11,7 @@ from ctypes import Array, c_int64
 from struct import Struct
 from typing import Any, final
 
-from gatewise.compiler.vector import I64, POINTER, Code, Value, i64
+from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64
 
 
 @final

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import final
 
-from gatewise.compiler import machine
+from gatewise.compiler.run import machine
 
 # Of a team: its state, the parts that are taken, the parts that are done, all parts; the addresses of the
 # kernel's `part`, of its array and of what offers the core to other threads.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, final
 
-from gatewise.compiler.elementwise import operands
+from gatewise.compiler.plan.fusing import operands
 from gatewise.language.graph import COMPARISONS, PRODUCTS, Node, topological
 
 _CHEAP = frozenset(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gatewise.compiler.vector import Code, Value
+from gatewise.compiler.emit.vector import Code, Value
 
 # ln 2 in two parts; the first has so few bits that its product with an exponent is exact.
 _LN2 = {

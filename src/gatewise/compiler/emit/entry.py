@@ -11,9 +11,19 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from gatewise.compiler.arguments import Arguments, Fields
-from gatewise.compiler.matrix import Span, Tiles
-from gatewise.compiler.vector import I32, I64, POINTER, VOID, Address, Code, Value, i64, internal_function
+from gatewise.compiler.emit.arguments import Arguments, Fields
+from gatewise.compiler.emit.matrix import Span, Tiles
+from gatewise.compiler.emit.vector import (
+    I32,
+    I64,
+    POINTER,
+    VOID,
+    Address,
+    Code,
+    Value,
+    i64,
+    internal_function,
+)
 
 ENTRIES = ("run", "prepare", "part", "many")
 # What stands before the addresses of the arrays of several calls.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatewise.compiler.memory import prefer_huge_pages
+from gatewise.compiler.run.huge_pages import prefer_huge_pages
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 1 << 22, (1 << 22) + 12345, 9_999_999])

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gatewise.compiler import entry
-from gatewise.compiler.arguments import Arguments, Fields
-from gatewise.compiler.matrix import Shape, Tiles, even_rows, shape, tallest
-from gatewise.compiler.vector import I64, POINTER, Code, Number, Value, i64, internal_function
+from gatewise.compiler.emit import entry
+from gatewise.compiler.emit.arguments import Arguments, Fields
+from gatewise.compiler.emit.matrix import Shape, Tiles, even_rows, shape, tallest
+from gatewise.compiler.emit.vector import I64, POINTER, Code, Number, Value, i64, internal_function
 
 _SIDES = ("ih", "hh")
 _OF_A_SIDE = ("M", "met", "met.t", "met.b", "first", "first.b", "rows", "c")

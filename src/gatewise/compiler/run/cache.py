@@ -35,7 +35,7 @@ _APART = ("form", "pickling", "writing")
 
 def sources() -> list[Path]:
     """The files that decide what code a cell becomes."""
-    compiler = Path(__file__).parent
+    compiler = Path(__file__).parents[1]
     language = compiler.parent / "language"
     return [
         *sorted(compiler.rglob("*.py")),

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from llvmlite import binding as llvm
 
-from gatewise.compiler.vector import Number
+from gatewise.compiler.emit.vector import Number
 
 WIDTHS = (1, 4, 8, 16)
 

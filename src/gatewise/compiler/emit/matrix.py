@@ -17,8 +17,8 @@ from typing import final
 from llvmlite import binding as llvm
 from llvmlite import ir
 
-from gatewise.compiler.arguments import Arguments
-from gatewise.compiler.vector import (
+from gatewise.compiler.emit.arguments import Arguments
+from gatewise.compiler.emit.vector import (
     I1,
     I64,
     POINTER,

@@ -13,8 +13,8 @@ from typing import Any, final
 
 from llvmlite import binding as llvm
 
-from gatewise.compiler import cache
-from gatewise.compiler.host import host
+from gatewise.compiler.run import cache
+from gatewise.compiler.run.host import host
 
 
 def compile_object(text: str) -> bytes:

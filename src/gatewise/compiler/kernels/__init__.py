@@ -1,0 +1,1 @@
+"""The three kernels: forward, backward, weight gradients."""

@@ -1,0 +1,1 @@
+"""Text to machine code on this machine, its cache, its threads, and how kernels are called."""
