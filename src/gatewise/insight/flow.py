@@ -8,23 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gatewise.insight.finding import Finding
 from gatewise.insight.passage import Passage, each_weight
 from gatewise.insight.watch import full_name, layers_of
 from gatewise.language import Cell
 from gatewise.language.graph import Graph, Node
-from gatewise.language.rewrites import rebuilt
+from gatewise.language.rewrites import rebuilt, without_random
 from gatewise.nn.modules.layer import Recorded
 from gatewise.nn.modules.step import Step
 from gatewise.nn.scan import scan_together
+from gatewise.nn.walk import eager
 
 _TINY = 1e-300
+_NUMBERS = 1 << 22  # in the shares that are computed at a time
 
 
 @final
@@ -263,38 +266,18 @@ def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, sha
     by_output, *by_finals = _by_results(call, passage, by_results)
     states = passage.states()
     entering = passage.entering(states)
-    weights = _parameters(passage)
-    norms = {n: torch.zeros(passage.steps).double() for n in weights}
-    sums = {n: torch.zeros_like(weight) for n, weight in weights.items()}
-    kept = {n: w.new_zeros(passage.steps, *passage.own(n, w).shape) for n, w in weights.items() if shares}
-    names = passage.cell.states
+    whole, carried = _by_states(passage, entering, by_output, by_finals)
+    sums, norms, kept = _by_weights(passage, entering, carried, shares)
+    past = ~passage.running[..., None]
     derivatives, partials = (
-        {n: torch.full_like(state, torch.nan) for n, state in zip(names, states, strict=True)}
-        for _ in range(2)
+        {n: by.masked_fill(past, torch.nan) for n, by in zip(passage.cell.states, found, strict=True)}
+        for found in (whole, carried)
     )
-    step = replace(passage, walk=passage.walk._replace(cell=_with_offsets(passage.cell)))
-    carry = [torch.zeros_like(state) for state in passage.initial]
-    for t in reversed(passage.order):
-        runs, ends = passage.running[t][:, None], passage.ends[t][:, None]
-        carry = [c + torch.where(ends, by, 0.0) for c, by in zip(carry, by_finals, strict=True)]
-        carry = [torch.where(runs, c, 0.0) for c in (carry[0] + by_output[t], *carry[1:])]
-        before, found, by_weights = _step_back(step, t, tuple(state[t] for state in entering), carry)
-        for kind, by_states in ((derivatives, found), (partials, carry)):
-            for derivative, by in zip(kind.values(), by_states, strict=True):
-                derivative[t] = by.masked_fill(~runs, torch.nan)
-        for name, by in zip(weights, by_weights, strict=True):
-            own = passage.own(name, by)
-            norms[name][t] = own.norm()
-            sums[name] = sums[name] + by
-            if shares:
-                kept[name][t] = own
-        carry = [torch.where(passage.begins[t][:, None], 0.0, c) for c in before]
     stretched = _stretches(passage, entering) if jacobians else None
     pairs = zip(derivatives.items(), states, strict=True)
     effects = {name: -(derivative * state).nansum((0, 1)) for (name, derivative), state in pairs}
-    residual = _residual(call, list(sums.values()), by_results)
-    parts = (stretched, norms, kept if shares else None, residual)
-    return Flow(passage.layer, derivatives, partials, effects, *parts)
+    residual = _residual(call, sums, by_results)
+    return Flow(passage.layer, derivatives, partials, effects, stretched, norms, kept, residual)
 
 
 def _by_results(call: _Call, passage: Passage, by_results: Sequence[Tensor | None]) -> list[Tensor]:
@@ -330,23 +313,77 @@ def _with_offsets(cell: Cell) -> Cell:
     return replace(other, states=(*cell.states, *offsets.values()), next_states=(*other.next_states, *zeros))
 
 
+def _by_states(
+    passage: Passage, entering: tuple[Tensor, ...], by_output: Tensor, by_finals: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The loss's derivatives by the states after each step, ``[T, B, H]`` for each state: the whole ones, and
+    those with the other states held. Zeros where a row does not run."""
+    walk = passage.walk
+    step = replace(passage, walk=walk._replace(cell=without_random(_with_offsets(passage.cell))))
+    from_input = F.linear(passage.x, walk.weights.weight_ih, walk.weights.bias_ih)
+    whole, carried = ([torch.empty_like(state) for state in entering] for _ in range(2))
+    carry = [torch.zeros_like(state) for state in passage.initial]
+    for t in reversed(passage.order):
+        runs, ends = passage.running[t][:, None], passage.ends[t][:, None]
+        carry = [c + torch.where(ends, by, 0.0) for c, by in zip(carry, by_finals, strict=True)]
+        carry = [torch.where(runs, c, 0.0) for c in (carry[0] + by_output[t], *carry[1:])]
+        before, found = _step_back(step, from_input[t], tuple(state[t] for state in entering), carry)
+        for derivative, by in zip((*whole, *carried), (*found, *carry), strict=True):
+            derivative[t] = by
+        carry = [torch.where(passage.begins[t][:, None], 0.0, c) for c in before]
+    return whole, carried
+
+
 def _step_back(
-    step: Passage, t: int, entering: tuple[Tensor, ...], by_after: Sequence[Tensor]
-) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """From what the states after a step are given by others: the derivatives by the states before it, by
-    those after it, and by the weights."""
+    step: Passage, from_input: Tensor, entering: tuple[Tensor, ...], by_after: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """From what the states after a step are given by others: the derivatives by the states before it, and by
+    those after it."""
     n, offsets = len(entering), step.cell.states[len(entering) :]
     zeros = [entering[-1].new_zeros(len(entering[0]), step.units) for _ in offsets]
     leaves = [state.clone().requires_grad_() for state in (*entering, *zeros)]
-    weights = each_weight(lambda weight: weight.clone().requires_grad_(), step.walk.weights)
-    step = replace(step, walk=step.walk._replace(weights=weights))
-    after = step.step(step.x[t], tuple(leaves))[:n]
-    wanted = [*leaves, *weights.flat]
-    found = list(torch.autograd.grad(after, wanted, by_after, allow_unused=True, materialize_grads=True))
-    whole = dict(zip(offsets, found[n : len(leaves)], strict=True))
+    after = eager.step(step.cell, from_input, step.walk.weights, tuple(leaves))[0][:n]
+    found = list(torch.autograd.grad(after, leaves, by_after, allow_unused=True, materialize_grads=True))
+    whole = dict(zip(offsets, found[n:], strict=True))
     names = [f"offset {name}" for name in step.cell.states[:n]]
-    by_states = [whole.get(name, by) for name, by in zip(names, by_after, strict=True)]
-    return found[:n], by_states, found[len(leaves) :]
+    return found[:n], [whole.get(name, by) for name, by in zip(names, by_after, strict=True)]
+
+
+def _by_weights(
+    passage: Passage, entering: tuple[Tensor, ...], carried: Sequence[Tensor], keep: bool
+) -> tuple[list[Tensor], dict[str, Tensor], dict[str, Tensor] | None]:
+    """The shares of steps in the derivatives by the weights, several steps at a time, of what the states
+    after each step are given by others: their sums, their norms, and if they are to be kept, the shares."""
+    weights = _parameters(passage)
+    sums = [torch.zeros_like(weight) for weight in weights.values()]
+    norms: dict[str, list[Tensor]] = {name: [] for name in weights}
+    kept: dict[str, list[Tensor]] = {name: [] for name in weights}
+    at_once = max(1, _NUMBERS // max(1, sum(weight.numel() for weight in weights.values())))
+    chunks = (torch.split(tensor, at_once) for tensor in (passage.x, *entering, *carried))
+    for x, *others in zip(*chunks, strict=True):
+        before, after = tuple(others[: len(entering)]), tuple(others[len(entering) :])
+        shares = torch.func.vmap(partial(_shares, passage))(x, before, after)
+        sums = [total + share.sum(0) for total, share in zip(sums, shares, strict=True)]
+        for name, share in zip(weights, shares, strict=True):
+            own = passage.own(name, share)
+            norms[name].append(own.flatten(1).norm(dim=1))
+            kept[name] += [own.clone()] if keep else []
+    joined = {name: torch.cat(parts) for name, parts in norms.items()}
+    return sums, joined, {name: torch.cat(parts) for name, parts in kept.items()} if keep else None
+
+
+def _shares(
+    passage: Passage, x: Tensor, before: tuple[Tensor, ...], by_after: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """One step's shares in the derivatives by the weights, in the order of `Weights.flat`."""
+
+    def after(*flat: Tensor) -> tuple[Tensor, ...]:
+        given = iter(flat)
+        weights = each_weight(lambda _: next(given), passage.walk.weights)
+        return replace(passage, walk=passage.walk._replace(weights=weights)).step(x, before)
+
+    found: tuple[Tensor, ...] = torch.func.vjp(after, *passage.walk.weights.flat)[1](by_after)
+    return found
 
 
 def _stretches(passage: Passage, entering: tuple[Tensor, ...]) -> Tensor:

@@ -99,11 +99,11 @@ class Edited(NamedTuple):
         return self.called.get(value, value)
 
     def own(self, name: str, by_weight: Tensor) -> Tensor:
-        """Of what belongs to each element of a weight, the part of those that the layer has."""
+        """Of what belongs to each element of a weight ``[..., *]``, the part of those that the layer has."""
         rows, columns = map(sum, zip(*(edit.size for edit in self.edits), strict=True))
         if name == "weight_ih":
-            return by_weight[:-rows, :-columns]
-        return by_weight[:-rows] if name == "bias_ih" else by_weight
+            return by_weight[..., :-rows, :-columns]
+        return by_weight[..., :-rows] if name == "bias_ih" else by_weight
 
 
 def _diagonal(*blocks: Tensor) -> Tensor:
