@@ -1,4 +1,4 @@
-"""What every test runs under: a kernel cache of this checkout, and a Ctrl-C that works."""
+"""What every test runs under: kernels of this checkout, threads that wait asleep, a Ctrl-C that works."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 # The user's own cache is neither read nor filled. ``GATEWISE_CACHE`` puts the kernels elsewhere.
 os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
+# OpenMP's threads wait asleep: awake they would take the cores from the other processes of pytest-xdist.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # In the background of a script Ctrl-C is ignored, and under nohup SIGHUP, which Windows does not have.
 # Processes that tests start would inherit that.

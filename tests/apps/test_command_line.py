@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import gatewise
+from gatewise.apps.commands import app
 
 COMMAND = [sys.executable, "-m", "gatewise.apps.command_line"]
 
@@ -70,10 +72,21 @@ def test_what_needs_no_network_imports_no_torch(tmp_path: Path, arguments: str) 
         ("--nonsense", "--nonsense"),
     ],
 )
-def test_a_bad_option_is_named_with_status_2(tmp_path: Path, arguments: str, option: str) -> None:
-    done = gatewise_command("forecast", *arguments.split(), cwd=tmp_path)
-    assert done.returncode == 2
+def test_a_bad_option_is_named_with_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["forecast", *arguments.split()])
+    assert done.exit_code == 2
     assert option in re.sub(r"\s+", " ", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_option_ends_the_process_with_status_2(tmp_path: Path) -> None:
+    done = gatewise_command("forecast", "--horizon", "0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--horizon" in re.sub(r"\s+", " ", done.stderr)
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

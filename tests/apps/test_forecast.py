@@ -1,4 +1,4 @@
-"""`gatewise forecast` as its users call it: in a process of its own."""
+"""`gatewise forecast` as its users call it: in a process of its own, but for most of what it refuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner, Result
 
+from gatewise.apps.commands import app
 from gatewise.tasks.forecaster import Forecaster
 from gatewise.tasks.run_folder import FILES
 from gatewise.tasks.series import read_series
@@ -35,6 +37,12 @@ def forecast(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         timeout=180,
         encoding="utf-8",
     )
+
+
+def refused(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    """The command in this process, where nothing has to be imported again."""
+    monkeypatch.chdir(folder)
+    return CliRunner().invoke(app, ["forecast", *arguments], env={"COLUMNS": "100"})
 
 
 def table(folder: Path, *, header: str = "time,y,x", **rows: str) -> Path:
@@ -140,6 +148,7 @@ def test_output_that_is_closed_or_knows_few_letters_loses_nothing(tmp_path: Path
             stdout=write,
             stderr=subprocess.PIPE,
             check=False,
+            timeout=180,
         )
         assert (done.returncode, done.stderr) == (0, b"")
         assert {path.name for path in (tmp_path / "runs" / name).iterdir()} == set(FILES)
@@ -204,11 +213,11 @@ def test_a_cell_from_a_file_of_ones_own(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_without_the_cell_is_explained_in_one_sentence(
-    tmp_path: Path, choice: str, content: str, sentence: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, content: str, sentence: str
 ) -> None:
     (tmp_path / "my_cells.py").write_text(content, encoding="utf-8")
-    done = forecast("--cell", choice, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"Error: --cell: {sentence}\n")
+    done = refused(tmp_path, monkeypatch, "--cell", choice)
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"Error: --cell: {sentence}\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"my_cells.py", "__pycache__"}
 
 
@@ -265,12 +274,23 @@ BAD: dict[str, tuple[dict[str, str], list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_explained_in_one_sentence_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+def test_bad_input_is_explained_in_one_sentence_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     rows, arguments, sentence = BAD[name]
     table(tmp_path, **rows)
-    done = forecast("shop.csv", "--target", "y", *arguments, cwd=tmp_path)
-    assert done.returncode == 2
+    done = refused(tmp_path, monkeypatch, "shop.csv", "--target", "y", *arguments)
+    assert done.exit_code == 2
     assert done.stderr.startswith(f"Error: shop.csv{sentence}")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
+
+
+def test_bad_input_ends_the_process_with_one_sentence_and_status_2(tmp_path: Path) -> None:
+    table(tmp_path, r9=f"{TIMES[8]},many,1")
+    done = forecast("shop.csv", "--target", "y", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: shop.csv, column 'y', row 9: 'many' is not a number; if it")
     assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
 
@@ -291,11 +311,11 @@ def test_bad_input_is_explained_in_one_sentence_and_nothing_is_written(tmp_path:
     ],
 )
 def test_bad_arguments_are_explained_in_one_sentence_and_nothing_is_written(
-    tmp_path: Path, arguments: list[str], sentence: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
 ) -> None:
     table(tmp_path)
-    done = forecast("shop.csv", *arguments, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, f"Error: {sentence}\n")
+    done = refused(tmp_path, monkeypatch, "shop.csv", *arguments)
+    assert (done.exit_code, done.stderr) == (2, f"Error: {sentence}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
 
 
@@ -313,12 +333,12 @@ def test_bad_arguments_are_explained_in_one_sentence_and_nothing_is_written(
     ],
 )
 def test_an_unreadable_file_is_explained_in_one_sentence(
-    tmp_path: Path, content: bytes | None, sentence: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, sentence: str
 ) -> None:
     if content is not None:
         (tmp_path / "shop.csv").write_bytes(content)
-    done = forecast("shop.csv", "--target", "y", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, f"Error: {sentence}\n")
+    done = refused(tmp_path, monkeypatch, "shop.csv", "--target", "y")
+    assert (done.exit_code, done.stderr) == (2, f"Error: {sentence}\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"shop.csv"}
 
 
