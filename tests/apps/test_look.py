@@ -144,7 +144,7 @@ def test_what_cannot_be_shown_is_said_in_one_sentence_and_nothing_is_written(
     good = tmp_path / "wide.npy"
     cases: list[tuple[list[Path | str], str]] = [
         ([tmp_path / "none.safetensors", "--on", good], "MODEL: there is no file "),
-        ([tmp_path / "broken.safetensors", "--on", good], "the file is damaged or is no safetensors file"),
+        ([tmp_path / "broken.safetensors", "--on", good], "the file is damaged or not a safetensors file"),
         ([tmp_path / "whole.safetensors", "--on", good], "whole.safetensors holds a whole module; "),
         ([layers], "--on must name what they read: "),
         ([layers, "--on", tmp_path / "x.txt"], "--on must be of .npy, .npz, .csv. Got "),
@@ -156,7 +156,7 @@ def test_what_cannot_be_shown_is_said_in_one_sentence_and_nothing_is_written(
         ([layers, "--on", tmp_path / "long.npz"], "from 0 to 4 steps, not all 0. Got [5]."),
         ([layers, "--on", tmp_path / "words.csv"], "the columns must be numbers. These are not: b."),
         ([layers, "--on", good, "--time", "day"], "--time is for forecasters: "),
-        ([layers, "--on", good, "--out", tmp_path / "no" / "p.html"], "lies in no folder that there is"),
+        ([layers, "--on", good, "--out", tmp_path / "no" / "p.html"], "cannot be written, as the folder"),
         ([layers, "--on", good, "--out", tmp_path], "is a folder."),
         ([sold[0], "--on", tmp_path / "words.csv"], "words.csv"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The cell that ``--cell`` names: one of the package's, or one in a file of the user's own."""
+"""The cell that ``--cell`` names: one of the package, or one in a file of the user."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NAMES = tuple(name for name in cells.__all__ if not vars(cells)[name].projects)
 
 
 class ChoiceError(ValueError):
-    """A ``--cell`` that names no cell, in one sentence."""
+    """Raised if ``--cell`` does not name a cell. The message is one sentence."""
 
 
 def chosen_cell(choice: str) -> str | Cell:
-    """One of `NAMES` as it is, and for ``FILE.py:NAME`` the cell of that name in that file, which is run.
+    """The choice itself if it is one of `NAMES`. For ``FILE.py:NAME``, run the file and return that cell.
 
     Raises:
-        ChoiceError: it is neither, there is no such file or name, or the file cannot be run.
+        ChoiceError: it is neither, the file or the name does not exist, or the file fails.
     """
     if choice in NAMES:
         return choice
@@ -40,12 +40,12 @@ def chosen_cell(choice: str) -> str | Cell:
 
 
 def _names_in(file: Path) -> dict[str, Any]:
-    """Run a file; give what it defines."""
+    """Run a file. Returns the names that it defines."""
     if not file.is_file():
         raise ChoiceError(f"--cell: there is no file {file}.")
     try:
         return runpy.run_path(str(file), run_name="<cells>")
-    except CellError as error:  # says itself where
+    except CellError as error:  # the message names the line
         raise ChoiceError(f"--cell: {error}") from error
     except (Exception, SystemExit) as error:
         what = " ".join(traceback.format_exception_only(error)[-1].split())
@@ -53,7 +53,7 @@ def _names_in(file: Path) -> dict[str, Any]:
 
 
 def _line(error: BaseException, file: Path) -> str:
-    """Where in the file it went wrong, as ``:7``; nothing if nowhere."""
+    """The line of the file at which an error occurred, as ``:7``, or ""."""
     lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == str(file)]
     if isinstance(error, SyntaxError) and error.filename == str(file):
         lines.append(error.lineno)

@@ -1,4 +1,4 @@
-"""What the options of ``gatewise compare`` stand for; a wrong one is said in one sentence."""
+"""Parses the options of ``gatewise compare``. Error messages are one sentence."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class OptionError(ValueError):
-    """An option that cannot be meant."""
+    """Raised for an option with a wrong value."""
 
 
 def chosen_task(name: str) -> Task:
-    """Give the task of that name."""
+    """The task of that name."""
     from gatewise.tasks.synthetic import TASKS
 
     if name not in TASKS:
@@ -27,7 +27,7 @@ def chosen_task(name: str) -> Task:
 
 
 def chosen_cells(text: str) -> list[Cell]:
-    """Give the cells of names with commas between, each a cell of the package or ``FILE.py:NAME``."""
+    """The cells in a comma-separated list, each a cell of the package or ``FILE.py:NAME``."""
     known = {name: vars(shipped)[name] for name in NAMES}
     found = [known[choice] if choice in known else _own(choice, list(known)) for choice in _parts(text)]
     names = [cell.name for cell in found]
@@ -46,7 +46,7 @@ def _own(choice: str, known: Sequence[str]) -> Cell:
 
 
 def chosen_lengths(text: str | None, task: Task) -> list[int]:
-    """Give whole numbers with commas between, none if there is no text."""
+    """The whole numbers in a comma-separated list; by default the lengths of the task."""
     if text is None:
         return []
     try:
@@ -59,7 +59,7 @@ def chosen_lengths(text: str | None, task: Task) -> list[int]:
 
 
 def chosen_biases(text: str, cells: Sequence[Cell]) -> dict[str, float]:
-    """Give what ``f=3,z=-1`` says, of gates that at least one of the cells has."""
+    """The biases in a text such as ``f=3,z=-1``. At least one of the cells must have each gate."""
     gates = {gate for cell in cells for gate in cell.input_gates}
     biases: dict[str, float] = {}
     for part in filter(None, text.split(",")):

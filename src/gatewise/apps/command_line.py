@@ -8,7 +8,7 @@ from gatewise.extras import needed_by
 
 
 def main() -> None:
-    """Run the command line. Without what it needs, say what to install."""
+    """Run the command line. If a package is missing, say how to install it."""
     try:
         with needed_by("the command gatewise"):
             from gatewise.apps.commands import app

@@ -1,4 +1,4 @@
-"""The commands and their options. What takes long to import is imported when a command runs."""
+"""The commands and their options. Slow imports happen when a command runs."""
 
 from __future__ import annotations
 

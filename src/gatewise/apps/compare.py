@@ -1,4 +1,4 @@
-"""``gatewise compare``: cells trained on a synthetic task, side by side: who keeps the long past?"""
+"""``gatewise compare``: trains cells on a synthetic task and compares them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUICK_SEEDS, QUICK_MOST = 1, 30_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, in order: every cell at every length from every seed."""
+    """The runs of a comparison, in order: every cell at every length with every seed."""
 
     task: Task
     cells: Sequence[Cell]
@@ -81,10 +81,10 @@ def compare(
         Path | None, typer.Option(help="New folder for the results. (default: runs/compare-TASK)")
     ] = None,
 ) -> None:
-    """Train cells from scratch on a synthetic task; say who learns what at which length, and how fast.
+    """Train cells on a synthetic task and report which of them learn it, at which length, and how fast.
 
-    A task is learned when 99 % of 2,560 new sequences are right. The picture that is left shows how much
-    of an error at the end of a sequence reaches the steps before it, before training and after.
+    A task is learned when 99 % of 2,560 new sequences are right. The picture shows how much of an error at
+    the end of a sequence reaches earlier steps, before and after training.
     """
 
     def job(console: Console) -> int:
@@ -126,7 +126,7 @@ def _run(comparison: Comparison, console: Console) -> int:
 
 
 def _train(comparison: Comparison, runs: list[Run], console: Console) -> bool:
-    """Add to `runs` as they are done; whether Ctrl-C ended it."""
+    """Add each run to `runs` when it is done. Returns whether Ctrl-C stopped the training."""
     from gatewise.tasks.synthetic.training import train
 
     with progress(console) as bar:
@@ -144,7 +144,7 @@ def _train(comparison: Comparison, runs: list[Run], console: Console) -> bool:
 
 
 def _show(bar: Progress, task: TaskID, what: str, done: int, most: int) -> Callable[[Check], None]:
-    """Give what moves the bar on at a check, within the share of one run."""
+    """A callback that advances the progress bar at each check, within the share of one run."""
 
     def show(check: Check) -> None:
         state = f"{what}: {check.sequences:,} sequences, {check.right:.0%} right"

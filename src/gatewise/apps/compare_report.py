@@ -23,7 +23,7 @@ MEANING = (
 
 
 def show_comparison(console: Console, comparison: Comparison) -> None:
-    """Say what is compared, and how it is trained."""
+    """Print what is compared, and how it is trained."""
     settings, task = comparison.settings, comparison.task
     biases = "".join(f", {gate} biased by {bias:g}" for gate, bias in settings.biases.items())
     facts = {
@@ -78,7 +78,7 @@ def _row(summary: Summary) -> list[Text]:
 
 
 def show_folder(console: Console, folder: Path, done: int, asked: int) -> None:
-    """Say where everything is."""
+    """Print where the results are."""
     from gatewise.tasks.synthetic.results import FILES
 
     if done < asked:

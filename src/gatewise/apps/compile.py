@@ -1,4 +1,4 @@
-"""``gatewise compile``: the kernels of a saved model, compiled before anybody waits for them."""
+"""``gatewise compile``: compiles the kernels of a saved model ahead of time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gatewise.apps.session import status_of
 
-MODEL = "model.safetensors"  # in the folder of a run
+MODEL = "model.safetensors"  # the file name in the folder of a run
 
 
 def compile_model(
@@ -20,9 +20,9 @@ def compile_model(
     ],
     training: Annotated[bool, typer.Option(help="The kernels of training, too.")] = True,
 ) -> None:
-    """Compile the kernels of a model, so that no later process waits for that.
+    """Compile the kernels of a model, so that later processes need not.
 
-    They are kept in $GATEWISE_CACHE, or in the user's cache folder, for machines like this one.
+    The kernels are stored in $GATEWISE_CACHE, or in the user's cache folder, for this type of machine.
     """
 
     def job(console: Console) -> int:

@@ -1,4 +1,4 @@
-"""``gatewise forecast``: read, train, test, write; and say in one sentence what went wrong."""
+"""``gatewise forecast``: read, train, test, write. Errors are reported in one sentence."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from gatewise.tasks.series import TimeSeries
     from gatewise.tasks.training import Epoch
 
-MOST_HORIZON = 60  # steps, unless told
+MOST_HORIZON = 60  # steps, if --horizon is not given
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for; ``None`` leaves the choice to us."""
+    """The options of the command. None means: choose automatically."""
 
     file: Path | None
     target: str | None
@@ -39,7 +39,7 @@ class Request:
 
 
 def run(request: Request) -> int:
-    """Do the job and give the exit status, as `session.status_of`."""
+    """Run the command. Returns the exit status, as `session.status_of`."""
     return status_of(partial(_run, request))
 
 
@@ -92,7 +92,7 @@ def _read(request: Request) -> TimeSeries:
 
 
 def _default_horizon(series: TimeSeries) -> int:
-    """Choose the shortest season, but no more than an eighth of the rows."""
+    """The shortest season, but at most an eighth of the rows."""
     season = min(series.clock.seasons(), default=1)
     return max(1, min(season, MOST_HORIZON, len(series) // 8))
 

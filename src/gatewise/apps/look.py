@@ -1,4 +1,4 @@
-"""``gatewise look``: a saved network at work, as a page that opens in any browser."""
+"""``gatewise look``: shows a saved network at work, as a page for any browser."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from gatewise.tasks.forecaster import Forecaster
     from gatewise.tasks.series import TimeSeries
 
-MODEL = "model.safetensors"  # in the folder of a run
+MODEL = "model.safetensors"  # the file name in the folder of a run
 ROWS = 4  # windows of a series
 SHOWN = 6  # findings that are printed
 
 
 class LookError(ValueError):
-    """Something that cannot be looked at, in one sentence."""
+    """Raised for input that cannot be shown. The message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What `gatewise.look` is to be called with."""
+    """The arguments for `gatewise.look`."""
 
     model: nn.Module
     x: Tensor
@@ -75,7 +75,11 @@ def look(
 
 def _can_be_written(page: Path) -> None:
     if page.is_dir() or not page.parent.is_dir():
-        what = "is a folder" if page.is_dir() else f"lies in no folder that there is ({page.parent})"
+        what = (
+            "is a folder"
+            if page.is_dir()
+            else f"cannot be written, as the folder {page.parent} does not exist"
+        )
         raise LookError(f"--out: the page {page} {what}.")
 
 
@@ -94,7 +98,7 @@ def _look(file: Path, on: Path | None, reading: dict[str, Any], page: Path, mega
 
 
 def _layers(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
-    """Layers that `gatewise.save` wrote, on arrays."""
+    """Layers saved by `gatewise.save`, run on arrays."""
     import torch
 
     import gatewise
@@ -117,7 +121,7 @@ def _layers(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
 
 
 def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
-    """A forecaster, on windows of a series: the last one first, then earlier ones, evenly apart."""
+    """A forecaster, run on evenly spaced windows of a series, the last window first."""
     import numpy as np
 
     from gatewise.tasks.forecaster import Forecaster
@@ -126,7 +130,7 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
     forecaster = Forecaster.load(file)
     encoding, history = forecaster.prepared_.encoding, forecaster.prepared_.history
     series = read(on or FILE, encoding.target, reading)
-    forecaster.predict(series)  # says whether it fits
+    forecaster.predict(series)  # raises if the series does not fit
     origins = np.linspace(len(series) - 1, forecaster.prepared_.need - 1, ROWS).round().astype(np.int64)
     windows = forecaster.prepared_.windows(series, forecaster.horizon)
     batch = windows.batch(np.unique(origins)[::-1].copy())
@@ -143,7 +147,7 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
 
 
 def _last_forecast(scale: float, mean: float) -> Callable[[Tensor], Tensor]:
-    """Of forecasts ``[1, B, K]`` the furthest ahead, in the target's unit."""
+    """A function that takes forecasts ``[1, B, K]`` and returns the last step, in the unit of the target."""
     return lambda forecasts: forecasts[0, :, -1] * scale + mean
 
 
@@ -152,7 +156,7 @@ def _times(series: TimeSeries, origins: list[int], history: int) -> list[list[st
 
 
 def _input_names(forecaster: Forecaster, series: TimeSeries) -> list[str]:
-    """Of what `Encoding.inputs` gives, in its order."""
+    """Names for the result of `Encoding.inputs`, in its order."""
     encoding, span = forecaster.prepared_.encoding, series.clock.span
     names = [*encoding.columns, *(f"{column} was observed" for column in encoding.masked)]
     names.append(f"change of {encoding.target} over {span(encoding.season)}")

@@ -1,4 +1,4 @@
-"""What ``gatewise look`` gives to layers: arrays from a file, which is not believed."""
+"""Reads the arrays for ``gatewise look`` from a file, which is not trusted."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from gatewise import files
 
 KINDS = (".npy", ".npz", ".csv")
-_MOST = 1 << 30  # bytes of a file, and of an array when it is unpacked
-_LARGEST = 1e30  # number, which float32 can still compute with
-# What NumPy, zipfile and pandas raise for files that are damaged or made to harm.
+_MOST = 1 << 30  # bytes of the file, and of an unpacked array
+_LARGEST = 1e30  # largest magnitude; float32 can still compute with it
+# Exceptions of NumPy, zipfile and pandas for damaged or malicious files.
 _FAILURES = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OSError, OverflowError),
     *(MemoryError, RecursionError, RuntimeError, BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
@@ -30,7 +30,7 @@ _FAILURES = (
 
 
 class DataError(ValueError):
-    """A file that is no input, in one sentence."""
+    """Raised for a file that cannot be the input. The message is one sentence."""
 
     def __init__(self, message: str) -> None:
         super().__init__(files.quoted(message))
@@ -38,7 +38,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Arrays:
-    """What was read: ``x [T, I]`` or ``[T, B, I]`` in float64, the steps of each row, names of the inputs."""
+    """The content of a file: ``x [T, I]`` or ``[T, B, I]`` in float64, row lengths, names of the inputs."""
 
     x: NDArray[np.float64]
     lengths: list[int] | None = None
@@ -51,7 +51,8 @@ def read_arrays(path: Path, inputs: int) -> Arrays:
     Nothing in the file is executed.
 
     Raises:
-        DataError: there is no such file, it is of another kind, too large, damaged, or not of so many inputs.
+        DataError: the file does not exist, is of another type, too large or damaged, or has another number
+            of inputs.
     """
     if path.suffix not in KINDS:
         raise DataError(f"--on must be of {', '.join(KINDS)}. Got {path}.")
@@ -70,7 +71,7 @@ def read_arrays(path: Path, inputs: int) -> Arrays:
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Say in one sentence what is wrong with a file."""
+    """Context manager that turns errors about a file into one sentence."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers of other versions
@@ -100,7 +101,7 @@ def _of_numpy(path: Path, file: BufferedReader) -> Read:
 
 
 def _member(path: Path, archive: NpzFile, name: str) -> NDArray[Any]:
-    """One array of an archive, provided that it is not unpacked into more than a file may have."""
+    """One array of an archive, refused if it would be larger than `_MOST` bytes."""
     sizes = {packed.filename: packed.file_size for packed in archive.zip.infolist()} if archive.zip else {}
     if max(sizes.get(name, 0), sizes.get(f"{name}.npy", 0)) > _MOST:
         raise DataError(f"--on: {path}: the array {name} must have at most {_MOST >> 30} GB.")

@@ -1,4 +1,4 @@
-"""A stream to print to. It may be closed, full, or know few letters; none of it ends a job."""
+"""A stream to print to that may be closed, full, or lack characters, without ending the command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 
 class Output:
-    """A stream of text whose first failed write is the last one; what it cannot encode is escaped."""
+    """A text stream. After a failed write nothing more is written. Characters it cannot encode are
+    escaped."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream: Any = stream
@@ -17,19 +18,19 @@ class Output:
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
-        """Write a text, if the stream is still open."""
+        """Write a text if the stream still works."""
         self._trying("write", text)
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what was written."""
+        """Flush the stream."""
         self._trying("flush")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def isatty(self) -> bool:
-        """Say whether a person reads along."""
+        """Whether the stream is a terminal."""
         return self._stream is not None and bool(self._stream.isatty())
 
     def _trying(self, action: str, *text: str) -> None:
@@ -38,6 +39,6 @@ class Output:
         try:
             getattr(self._stream, action)(*text)
         except (OSError, ValueError):
-            with suppress(OSError, ValueError, AttributeError):  # Python flushes it once more at the end
+            with suppress(OSError, ValueError, AttributeError):  # Python flushes the stream again at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             self._stream = None

@@ -1,4 +1,4 @@
-"""The options by which every command that reads a table is told how."""
+"""The options for reading tables, shared by several commands."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ OPTIONS: dict[str, Any] = {
 
 
 def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command whose parameter `reading` is a dict the options above, one by one.
+    """Decorator: replaces the parameter `reading` of a command, a dict, by the options above.
 
-    Options are not read before the command runs: what they mean needs pandas.
+    The options are interpreted only when the command runs, since that needs pandas.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "reading"]
@@ -72,7 +72,7 @@ def read(file: Any, target: str | None, options: dict[str, Any]) -> Any:
 
 
 def spelled(options: dict[str, Any]) -> list[str]:
-    """The options as they are written on the command line."""
+    """The options as words of a command line."""
     words: list[str] = []
     for name, value in options.items():
         for one in value if isinstance(value, list) else [value]:

@@ -23,7 +23,7 @@ MEASURES = {"mae": "MAE", "rmse": "RMSE", "mase": "MASE"}
 
 
 def show_series(console: Console, series: TimeSeries, rows: int, forecaster: Forecaster) -> None:
-    """Say what was read and what will be learnt."""
+    """Print what was read and what will be learned."""
     span, missing = series.clock.span, int(series.frame[series.target].isna().sum())
     inputs = [name for name in series.frame.columns if name != series.target]
     zone = f", {series.clock.zone}" if series.clock.zone else ""
@@ -48,7 +48,7 @@ def show_series(console: Console, series: TimeSeries, rows: int, forecaster: For
 
 
 def show_errors(console: Console, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> None:
-    """Print the table of errors, the smallest of each row in bold, and the verdict."""
+    """Print the table of errors, with the smallest of each row in bold, and a conclusion."""
     season = series.clock.span(forecaster.prepared_.encoding.season)
     steps = _shown_steps(forecaster.horizon)
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
@@ -69,7 +69,7 @@ def show_errors(console: Console, forecaster: Forecaster, series: TimeSeries, te
 
 
 def show_folder(console: Console, forecaster: Forecaster, folder: Path, target: str) -> None:
-    """Say where everything is."""
+    """Print where the results are."""
     from gatewise.insight.figures.lettering import missing_letters
     from gatewise.tasks.run_folder import FILES
 
@@ -84,13 +84,13 @@ def show_folder(console: Console, forecaster: Forecaster, folder: Path, target: 
 
 
 def show_look(console: Console, folder: Path, file: Path | None, reading: dict[str, Any]) -> None:
-    """Say how to see the network at work."""
+    """Print the command that shows the network at work."""
     command = ["gatewise", "look", str(folder), *(["--on", str(file)] if file else []), *spelled(reading)]
     console.print(f"\nLook inside: {shlex.join(command)}", soft_wrap=True)
 
 
 def _note(series: TimeSeries) -> str:
-    """Say where the forecast begins if the end of the target is missing."""
+    """A note on where the forecast begins if the last values of the target are missing, else ""."""
     known = np.flatnonzero(~np.isnan(series.values))
     empty = len(series) - 1 - int(known[-1])
     if empty == 0:
@@ -99,7 +99,7 @@ def _note(series: TimeSeries) -> str:
 
 
 def _add(table: Table, rows: dict[str, dict[str, float | None]]) -> None:
-    """Add rows of one measure, all with the same number of decimals."""
+    """Add the rows of one measure to a table, with the same number of decimals."""
     largest = max((error for row in rows.values() for error in row.values() if error), default=1.0)
     decimals = max(2 - floor(log10(largest)), 0)
     form = f",.{decimals}f" if decimals < 6 else ".2e"
@@ -126,7 +126,7 @@ def _verdict(tested: Evaluation, season: str) -> str:
 
 
 def _shown_steps(horizon: int) -> list[int]:
-    """Choose some steps ahead, closer together at the beginning.
+    """Some steps ahead to show, closer together at the beginning.
 
     >>> _shown_steps(24), _shown_steps(4)
     ([1, 3, 6, 12, 24], [1, 2, 3, 4])

@@ -1,4 +1,4 @@
-"""What every command has around it: where it prints, how it ends, its progress bar."""
+"""Shared by all commands: the console, the exit status, the progress bar."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def status_of(job: Callable[[Console], int]) -> int:
-    """Do a job and give the exit status: its own, 1 if it failed, 2 for bad input, 130 after Ctrl-C.
+    """Run a job. Returns its exit status, or 1 if it failed, 2 for bad input, 130 after Ctrl-C.
 
-    After another signal that asks it to end it is 128 and the signal's number, as shells have it.
+    After another terminating signal it is 128 plus the number of the signal, as in shells.
     """
-    # Threads that wait asleep lose little alone and do not fight other programs for two cores.
+    # Waiting threads sleep instead of spinning: a small loss when alone, less contention with other programs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     console, complaints = _console(sys.stdout), _console(sys.stderr, soft_wrap=True)
     try:
@@ -45,16 +45,16 @@ def status_of(job: Callable[[Console], int]) -> int:
 
 
 def _console(stream: TextIO | None, soft_wrap: bool = False) -> Console:
-    """A console that prints names from files as they are, and that no closed pipe ends."""
+    """A console that prints markup in names literally, and survives a closed pipe."""
     file = cast(IO[str], Output(stream))
     return _Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=soft_wrap)
 
 
 class _Console(Console):
-    """A console on which text from files cannot move the cursor, change colours or ring the bell."""
+    """A console that escapes control characters: text from files cannot move the cursor or change colours."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as usual; what is not printable is written out."""
+        """Render as usual, with non-printable characters escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(_printable(segment.text), segment.style)
 
@@ -64,7 +64,7 @@ def _printable(text: str) -> str:
 
 
 class _Terminated(SystemExit):
-    """A signal asks the process to end."""
+    """Raised when a signal asks the process to end."""
 
     def __init__(self, signal: signal.Signals) -> None:
         super().__init__(signal.name)
@@ -73,11 +73,11 @@ class _Terminated(SystemExit):
 
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP raise, so that incomplete files are removed; ones that are ignored stay so."""
+    """Make SIGTERM and SIGHUP raise, so that incomplete files are removed. Ignored signals stay ignored."""
 
     def end(number: int, _: object) -> NoReturn:
         for each in ours:
-            signal.signal(each, signal.SIG_IGN)  # a second one does not disturb the clearing up
+            signal.signal(each, signal.SIG_IGN)  # a second signal does not interrupt the cleanup
         raise _Terminated(signal.Signals(number))
 
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -98,7 +98,7 @@ def _in_main_thread() -> bool:
 
 @contextmanager
 def progress(console: Console) -> Iterator[Progress]:
-    """A bar for training; its tasks have a field `state`, in words."""
+    """A progress bar for training. Its tasks have a field `state`, a text."""
     columns = (
         TextColumn("Training", markup=False),
         BarColumn(bar_width=24),

@@ -1,1 +1,1 @@
-"""Networks of other libraries, and networks for them: ONNX files, weights of Keras."""
+"""Exchange with other libraries: ONNX files, weights of Keras."""

@@ -1,4 +1,4 @@
-"""The weights of a cell in the gate order of another library, and back."""
+"""Weights converted between the gate order of a cell and that of another library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from gatewise.nn.walk.walk import Weights
 
 
 class Stacked(NamedTuple):
-    """Weights whose gates lie one below another: W ``[G*H, I]``, R ``[G*H, H]``, b_x and b_h ``[G*H]``."""
+    """Weights with the gates stacked along the rows: W ``[G*H, I]``, R ``[G*H, H]``, b_x and b_h
+    ``[G*H]``."""
 
     W: Tensor
     R: Tensor
@@ -24,10 +25,11 @@ class Stacked(NamedTuple):
 def from_order(
     cell: Cell, order: Sequence[str], stacked: Stacked, vectors: Mapping[str, Tensor] | None = None
 ) -> Weights:
-    """The weights of `cell`, whose gates another library has in this `order`; others of its gates are left.
+    """The weights of `cell`, from weights whose gates are in `order`. Gates that the cell does not have are
+    dropped.
 
-    Where the cell resets the state before the product, the rows of that product come from the gate that sees
-    the input alone.
+    If the cell resets the state before the product, the recurrent rows of the candidate become the weights of
+    that product (a `linear`).
     """
     W, R, b_x, b_h = (None if part is None else blocks(order, part) for part in stacked)
     assert W is not None  # for the types
@@ -47,9 +49,9 @@ def from_order(
 def to_order(
     cell: Cell, order: Sequence[str], weights: Weights, names: Mapping[str, str] | None = None
 ) -> Stacked:
-    """The weights of `cell` with its gates in this `order`; a gate that the cell has not is zeros.
+    """The weights of `cell` with its gates in `order`. A gate that the cell does not have becomes zeros.
 
-    `names` has the cell's name for each gate, where the cell has other names.
+    `names` maps the gates in `order` to the names of the cell, if these differ.
     """
     names = {name: name for name in cell.input_gates} if names is None else names
     reset = _reset_first(cell)
@@ -71,9 +73,9 @@ def to_order(
 
 
 def blocks(names: Sequence[str], stacked: Tensor) -> dict[str, Tensor]:
-    """What lies one below another, by name."""
+    """Stacked blocks of rows, by name."""
     size = len(stacked) // len(names)
-    # Slices, unlike chunks, are constants to the exporters of torch if the whole is one.
+    # torch's exporters fold slices of constants, but not chunks.
     return {name: stacked[k * size : (k + 1) * size] for k, name in enumerate(names)}
 
 
@@ -82,5 +84,5 @@ def _joined(parts: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
 
 
 def _reset_first(cell: Cell) -> str:
-    """The gate whose state goes through a `linear` of the cell; empty if there is none."""
+    """The gate whose recurrent part is a `linear` of the cell, or "" if there is none."""
     return next((g for g in cell.input_gates if g not in cell.state_gates), "") if cell.linears else ""

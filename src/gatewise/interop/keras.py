@@ -1,7 +1,7 @@
-"""Weights of Keras's recurrent layers, in and out, as plain arrays: Keras itself is not needed.
+"""Import and export of the weights of Keras's recurrent layers, as plain arrays. Keras is not needed.
 
-Keras multiplies from the right, ``x @ kernel``, and has its gates side by side: ``i f c o`` for the LSTM,
-``z r h`` for the GRU. Source: keras.layers of Keras 3.
+Keras computes ``x @ kernel``, with the gates side by side: ``i f c o`` for the LSTM, ``z r h`` for the GRU.
+Source: keras.layers of Keras 3.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gatewise.language import Cell
 from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 
-# The gates of each kind of layer, by the names of our cells, in Keras's order.
+# The gates of each kind of layer in Keras's order, by the names of gatewise's cells.
 _GATES = {"SimpleRNN": ("a",), "GRU": ("z", "r", "n"), "LSTM": ("i", "f", "g", "o")}
 _CELLS = {"SimpleRNN": cells.rnn, "GRU": cells.gru, "LSTM": cells.lstm}
 
@@ -28,22 +28,22 @@ _CELLS = {"SimpleRNN": cells.rnn, "GRU": cells.gru, "LSTM": cells.lstm}
 def from_keras(
     kind: str, weights: Sequence[ArrayLike], *, reset_after: bool = True, layer: int = 0
 ) -> dict[str, Tensor]:
-    """The weights of a Keras layer as the `state_dict` of ours.
+    """Convert the weights of a Keras layer to the `state_dict` of a gatewise layer.
 
     Args:
         kind: "LSTM", "GRU" or "SimpleRNN".
-        weights: what ``layer.get_weights()`` gives: kernel ``[I, G*H]``, recurrent kernel ``[H, G*H]`` and,
-            if there is one, bias ``[G*H]``, for a GRU that resets after the product ``[2, G*H]``. Twice as
-            many of a `Bidirectional` layer.
-        reset_after: for a GRU without biases, which of the two it is; with biases their shape says.
-        layer: which layer of ours they are for.
+        weights: the result of ``layer.get_weights()``: kernel ``[I, G*H]``, recurrent kernel ``[H, G*H]`` and
+            optionally bias ``[G*H]`` (``[2, G*H]`` for a GRU that resets after the product). A
+            `Bidirectional` layer has twice as many arrays.
+        reset_after: whether a GRU without biases resets after the product. With biases their shape tells.
+        layer: the number of the gatewise layer that they are for.
 
     Returns:
-        What `gatewise.nn.LSTM`, `GRU` or `RNN` load; for a GRU that resets before the product, what
-        ``Recurrent(gatewise.cells.gru_reset_before, I, H)`` loads.
+        A `state_dict` for `gatewise.nn.LSTM`, `GRU` or `RNN`; for a GRU that resets before the product, one
+        for ``Recurrent(gatewise.cells.gru_reset_before, I, H)``.
 
     Raises:
-        ValueError: another kind, or arrays of other shapes.
+        ValueError: `kind` is unknown, or an array has a wrong shape.
 
     Example:
         >>> import numpy as np
@@ -66,17 +66,16 @@ def from_keras(
 
 
 def to_keras(kind: str, state: Mapping[str, Tensor], *, layer: int = 0) -> list[NDArray[Any]]:
-    """The weights of one layer of ours as Keras's ``layer.set_weights(...)`` takes them; see `from_keras`.
+    """Convert the weights of a gatewise layer for Keras's ``layer.set_weights(...)``; see `from_keras`.
 
-    Keras has one bias where ours has two, except in a GRU that resets after the product: it is their sum.
+    Keras has one bias where gatewise has two: their sum. A GRU that resets after the product has two.
 
     Args:
         kind: "LSTM", "GRU" or "SimpleRNN".
-        state: the `state_dict` of a layer of that kind.
-        layer: which of its layers.
+        state: the `state_dict` of a gatewise layer of that kind. layer: the number of the layer in it.
 
-    Raises:
-        ValueError: another kind, or no such layer.
+            Raises:
+                ValueError: `kind` is unknown, or `state` has no such layer.
 
     Example:
         >>> from gatewise import nn

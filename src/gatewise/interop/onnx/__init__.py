@@ -1,4 +1,4 @@
-"""Recurrent networks as ONNX files, out and in.
+"""Export and import of recurrent networks as ONNX files.
 
 Sources: the operators RNN, GRU, LSTM and Scan at https://onnx.ai/onnx/operators/.
 """
@@ -14,7 +14,8 @@ if find_spec("onnx") is None:
 
 
 class OnnxError(ValueError):
-    """A file that is damaged or not served, or an export that would not compute what its module does."""
+    """Raised for a damaged or unsupported file, and for an export that does not compute what the module
+    does."""
 
     def __init__(self, message: str) -> None:
         super().__init__(files.escaped(" ".join(message.split())))

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""The activations that ONNX has for recurrent nodes, as functions of symbols.
+"""The activations of ONNX's recurrent operators, as functions of symbols.
 
 Source: the text of RNN, GRU and LSTM at https://onnx.ai/onnx/operators/; the defaults of alpha and beta are
 those of the operators of the same name.
@@ -19,7 +19,7 @@ from gatewise.language.symbols import Trace
 
 
 class Activation(NamedTuple):
-    """A function by its name in the standard, with its numbers where it has some."""
+    """An activation: its name in the standard, and its alpha and beta if it has them."""
 
     name: str
     alpha: float = 0.0
@@ -27,7 +27,7 @@ class Activation(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """How a function is computed; the defaults of the numbers that it takes, None where it has no default."""
+    """How an activation is computed, and the defaults of its numbers (None: no default)."""
 
     compute: Callable[[Any, float, float], Any]
     defaults: tuple[float | None, ...] = ()
@@ -50,9 +50,9 @@ _NAMES = {name.lower(): name for name in _FORMS}
 
 
 class Written(NamedTuple):
-    """A way to write an activation: a graph with a leaf ``argument``, and a leaf ``number`` for each number.
+    """One way to write an activation: a graph with a leaf ``argument`` and a leaf ``number`` for each number.
 
-    `numbers` are those that the activation takes, each with the value that it has where it is not written.
+    `numbers` holds the numbers that the activation takes, with their values if the graph does not have them.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Written(NamedTuple):
     numbers: tuple[tuple[str, float], ...]
 
 
-# Each of them as cells may write it; numbers that change nothing are left out, those of _NEUTRAL.
+# The ways in which cells may write each activation. Numbers with the values in _NEUTRAL may be left out.
 _WAYS: tuple[tuple[str, Callable[[Any, Any, Any], Any]], ...] = (
     *((name, form.compute) for name, form in _FORMS.items()),
     ("Elu", lambda x, alpha, beta: where(x > 0, x, alpha * (exp(x) - 1))),
@@ -72,9 +72,7 @@ _NEUTRAL = {"Affine": (1.0, 0.0), "Elu": (1.0,), "HardSigmoid": (1.0, 0.0), "Sca
 
 @cache
 def ways_to_write() -> tuple[Written, ...]:
-    """Every activation in every way that is known: those without numbers first, and last what is no more
-    than a number or two, or nothing.
-    """
+    """All known ways to write all activations: those without numbers first, and the least specific last."""
     found: dict[str, Written] = {}
     for name, compute in sorted(_WAYS, key=lambda way: (way[0] == "Affine", len(_FORMS[way[0]].defaults))):
         places = ("alpha", "beta")[: len(_FORMS[name].defaults)]
@@ -91,13 +89,13 @@ def ways_to_write() -> tuple[Written, ...]:
 
 
 def function(activation: Activation) -> Callable[[Any], Any]:
-    """What computes an activation on symbols."""
+    """The function on symbols that computes an activation."""
     form = _FORMS[activation.name]
     return lambda x: form.compute(x, activation.alpha, activation.beta)
 
 
 def numbers_of(activations: Sequence[Activation]) -> dict[str, list[float]]:
-    """The numbers that these take, as the attributes of a node list them: alphas and betas."""
+    """The alphas and betas of these activations, as the attributes of a node."""
     counts = [len(_FORMS[activation.name].defaults) for activation in activations]
     pairs = list(zip(activations, counts, strict=True))
     return {
@@ -109,10 +107,10 @@ def numbers_of(activations: Sequence[Activation]) -> dict[str, list[float]]:
 def activations(
     names: Sequence[str], alphas: Sequence[float], betas: Sequence[float]
 ) -> tuple[Activation, ...]:
-    """The activations of a node, from its attributes: each takes from the numbers as many as it has.
+    """The activations of a node, from its attributes. Each takes its numbers from the front of the lists.
 
     Raises:
-        OnnxError: a name that the standard does not have, a number that is missing or left over.
+        OnnxError: a name is not in the standard, or there are too few or too many numbers.
     """
     left = iter(alphas), iter(betas)
     found = tuple(_activation(name, *left) for name in names)

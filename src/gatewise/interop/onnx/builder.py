@@ -1,4 +1,4 @@
-"""Writing an ONNX graph down, node by node."""
+"""Builds an ONNX graph, node by node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto, checker, hel
 
 from gatewise._version import __version__
 
-# The oldest operators that say all we need, and the layout of the file that goes with them.
+# The oldest operator set that has all we need, and the file version that belongs to it.
 OPSET, IR_VERSION = 17, 8
 
 Array = NDArray[Any]
@@ -20,11 +20,11 @@ Array = NDArray[Any]
 
 @final
 class Builder:
-    """A graph that grows. Every method that adds something gives the name of its value.
+    """Builds a graph. Every method that adds something returns the name of its value.
 
     Args:
-        dtype: the element type of the numbers in it, "float32" or "float64".
-        outer: the graph around it, if it is the body of a node; it holds the constants of both.
+        dtype: the element type, "float32" or "float64".
+        outer: for the body of a node, the builder of the graph around it, which holds the constants of both.
     """
 
     def __init__(self, dtype: str, outer: Builder | None = None) -> None:
@@ -37,60 +37,60 @@ class Builder:
         self._constants: dict[str, Array] = {}
 
     def inside(self) -> Builder:
-        """The body of a node to come, which sees the constants of this graph."""
+        """A builder for the body of a node in this graph. It can use the constants of this graph."""
         return Builder(self.dtype, self)
 
     def input(self, name: str, shape: Sequence[int | str], dtype: Any = None) -> str:
-        """An input; a size that is a name is free."""
+        """Add an input. A size given as a name is a free axis."""
         self._inputs.append(self._described(name, shape, dtype))
         return name
 
     def output(self, value: str, shape: Sequence[int | str], name: str = "") -> str:
-        """Make a value an output, under a name of its own."""
+        """Make a value an output of the graph."""
         name = self.node("Identity", value, name=name)
         self._outputs.append(self._described(name, shape, None))
         return name
 
     def node(self, op: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """A node with one output."""
+        """Add a node with one output."""
         name = name or self.new(op)
         self._nodes.append(helper.make_node(op, inputs, [name], **attributes))
         return name
 
     def nodes(self, op: str, outputs: int, *inputs: str, name: str = "", **attributes: Any) -> list[str]:
-        """A node with so many outputs; `name` is its own."""
+        """Add a node with several outputs. `name` is the name of the node."""
         names = [self.new(op) for _ in range(outputs)]
         self._nodes.append(helper.make_node(op, inputs, names, name, **attributes))
         return names
 
     def weight(self, name: str, array: Array) -> str:
-        """A learned constant; the same name stands for the same numbers."""
+        """Add a weight as a constant. The same name must stand for the same numbers."""
         self._root._constants[name] = np.ascontiguousarray(array, self.dtype)
         return name
 
     def number(self, value: float) -> str:
-        """A number, as ``[1]``."""
+        """Add a constant number of shape ``[1]``."""
         return self.weight(f"number {value!r}", np.array([value]))
 
     def integers(self, *values: int) -> str:
-        """Whole numbers, as ``[N]``."""
+        """Add constant integers of shape ``[N]``."""
         name = f"integers {values}"
         self._root._constants[name] = np.array(values, np.int64)
         return name
 
     def scalar(self, value: int) -> str:
-        """A whole number, as ``[]``."""
+        """Add a constant integer of shape ``[]``."""
         name = f"integer {value}"
         self._root._constants[name] = np.array(value, np.int64)
         return name
 
     def graph(self, name: str) -> GraphProto:
-        """What was written down."""
+        """The finished graph."""
         constants = [numpy_helper.from_array(array, key) for key, array in self._constants.items()]
         return helper.make_graph(self._nodes, name, self._inputs, self._outputs, constants)
 
     def model(self, name: str, description: str) -> ModelProto:
-        """The graph as a model that keeps the rules of the standard."""
+        """The finished graph as a model, checked against the standard."""
         model = helper.make_model(
             self.graph(name),
             opset_imports=[helper.make_opsetid("", OPSET)],
@@ -103,7 +103,7 @@ class Builder:
         return model
 
     def new(self, op: str) -> str:
-        """A name that nothing has."""
+        """A name that is not used yet."""
         return f"{op} {next(self._numbers)}"
 
     def _described(self, name: str, shape: Sequence[int | str], dtype: Any) -> ValueInfoProto:

@@ -1,9 +1,10 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 """The recurrent operators of ONNX as cells, one for each combination of their attributes.
 
-The equations are those of the standard, version 22 of RNN, GRU and LSTM; where it leaves a choice, that of
-ONNX Runtime: `clip` bounds what goes into every activation but the last of an LSTM, which sees all of the
-cell state.
+The equations are those of the standard, version 22 of RNN, GRU and LSTM. Where it leaves a choice, they
+follow
+ONNX Runtime: `clip` bounds the argument of every activation except the last one of an LSTM, whose argument is
+the cell state.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _Function: TypeAlias = Callable[[Any], Any]
 GATES = {"RNN": ("a",), "GRU": ("z", "r", "n"), "LSTM": ("i", "o", "f", "g")}
 # The peepholes, in the order of P.
 PEEPHOLES = ("p_i", "p_o", "p_f")
-# The activations of each operator where the node names none, and what the standard calls their places.
+# The default activations of each operator. The standard calls their positions f, g and h.
 ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 SLOTS = {"RNN": ("f",), "GRU": ("f", "g"), "LSTM": ("f", "g", "h")}
 CLIP = "clip"
 
 
 class Variant(NamedTuple):
-    """What decides the equations of a node in one direction; `clip` is None for no bound."""
+    """The attributes that decide the equations of a node in one direction. `clip` is None for no clipping."""
 
     operator: str
     activations: tuple[Activation, ...]
@@ -42,10 +43,10 @@ class Variant(NamedTuple):
 
 @cache
 def cell_of(variant: Variant) -> Cell:
-    """The cell of a variant, always the same object.
+    """The cell of a variant. Equal variants give the same object.
 
     Raises:
-        ValueError: an activation that the standard does not have.
+        ValueError: an activation is not in the standard.
     """
     functions = [function(activation) for activation in variant.activations]
     bound = variant.clip or 0.0
@@ -54,10 +55,10 @@ def cell_of(variant: Variant) -> Cell:
 
 @cache
 def pattern_of(variant: Variant) -> Cell:
-    """The cell of a variant with holes in it, for `match` alone: it can neither be compiled nor run.
+    """The cell of a variant with holes (wildcards), only for `match`: it cannot be compiled or run.
 
-    A node ``activation`` stands for any of them, by its slot; a node ``number`` for a number, times its
-    ``value``.
+    A node ``activation`` stands for any activation in that position, a node ``number`` for any number times
+    the ``value`` of the node.
     """
     functions = [_hole("activation", slot) for slot in SLOTS[variant.operator]]
     return _stated(variant, functions, _hole("number", CLIP, -1), _hole("number", CLIP, 1))
@@ -71,7 +72,7 @@ def _hole(op: str, name: str, value: float = 0) -> _Function:
 
 
 def _stated(variant: Variant, functions: Sequence[_Function], low: _Function, high: _Function) -> Cell:
-    """The equations; `low` and `high` give the bounds of what goes into the activations of `functions`."""
+    """The equations with the activations `functions`, whose arguments are clipped by `low` and `high`."""
     clipped = [f if variant.clip is None else _clipped(f, low, high) for f in functions]
     if variant.operator == "RNN":
         return _rnn(*clipped)
@@ -162,7 +163,7 @@ def _lstm_peephole_coupled(F: _Function, G: _Function, H: _Function) -> Cell:
     return lstm
 
 
-# By whether there are peepholes, and whether the input gate stands for the forget gate too.
+# By (has peepholes, couples input and forget gate).
 _LSTM = {
     (False, False): _lstm,
     (False, True): _lstm_coupled,

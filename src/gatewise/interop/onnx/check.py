@@ -1,4 +1,4 @@
-"""Whether an exported file computes what its module does: both are run, and compared."""
+"""Checks an exported file: runs it and its module, and compares the results."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if find_spec("onnxruntime") is None:
 
 import onnxruntime
 
-# Steps and rows of the runs: few steps, as rounding may grow from one to the next in large weights.
+# (steps, rows) of the runs. Few steps, since with large weights rounding errors grow from step to step.
 _SIZES = ((1, 1), (2, 3), (6, 1), (5, 4))
 
 
 def check(model: bytes, module: Recurrent | Step, lengths: bool) -> None:
     """Run a file and its module on random input and states, in several sizes.
 
-    They may differ by the root of the element type's precision, relative to the largest number: rounding and
-    another library's approximations are far below that, other equations above.
+    Relative to the largest number they may differ by the square root of the machine epsilon: rounding and
+    different approximations stay far below that, different equations go above it.
 
     Raises:
-        OnnxError: ONNX Runtime refuses the file, or it gives other numbers.
+        OnnxError: ONNX Runtime refuses the file, or the results differ.
     """
     module = copy.deepcopy(module).cpu().eval()
     random = torch.Generator("cpu").manual_seed(0)
@@ -69,7 +69,7 @@ def _output_size(module: Recurrent | Step) -> int:
 
 
 def _expected(module: Recurrent | Step, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the module gives, by the names that the file has for it."""
+    """The outputs of the module, by their names in the file."""
     states = tuple(given[f"initial_{name}"] for name in module.cell.states)
     hx = states if len(states) > 1 else states[0]
     found = {}
@@ -83,24 +83,24 @@ def _expected(module: Recurrent | Step, given: Mapping[str, Tensor]) -> dict[str
 
 
 def run(model: bytes, given: Mapping[str, Tensor]) -> list[tuple[str, Any]]:
-    """The outputs that ONNX Runtime gives, in order, with their names.
+    """Run a file in ONNX Runtime. Returns names and values of the outputs, in order.
 
     Raises:
-        OnnxError: it refuses the file, or fails to run it.
+        OnnxError: ONNX Runtime refuses the file, or fails.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is raised
+    options.log_severity_level = 4  # no log: errors are raised
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         found = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})
-    except Exception as error:  # its exceptions have no class in common
+    except Exception as error:  # its exceptions have no common base class
         raise OnnxError(f"export_onnx: ONNX Runtime does not run the file: {error}") from error
     return list(zip((output.name for output in session.get_outputs()), found, strict=True))
 
 
 def compare(name: str, where: str, expected: Tensor, found: Tensor) -> None:
-    """Hold an output of the file to that of the module.
+    """Compare an output of the file with that of the module.
 
     Raises:
         OnnxError: they differ by more than rounding.

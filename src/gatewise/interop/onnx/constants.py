@@ -1,4 +1,4 @@
-"""The constants of a graph: those that the file holds, and what is computed from them."""
+"""The constants of a graph: those in the file, and what can be computed from them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from gatewise.interop.onnx.survey import is_constant
 
 
 class Scope(NamedTuple):
-    """What a graph is read with: the operator set, a limit on what is computed, the constants around it.
+    """The context for reading a graph.
 
-    `weights` are the names of those that may be trained. `layers` are shared by the branches of a node If.
+    Attributes:
+        opset: the version of the operators.
+        limit: the limit on the cost of computing constants.
+        values: the constants of the graphs around this one.
+        weights: the names of those that are trainable.
+        layers: recurrent layers that the branches of an If share.
     """
 
     opset: int
@@ -33,10 +38,10 @@ class Constants:
     """The constants of a graph.
 
     Attributes:
-        values: all that are known, those of the graphs around it too.
-        weights: the names of those that may be trained: floating-point numbers of one dimension or more that
-            the file holds, also in another arrangement, and those that it holds as integers with a scale.
-        own: the names of those that the graph holds or computes itself.
+        values: all known constants, including those of the graphs around this one.
+        weights: the names of the trainable ones: floating-point constants of the file with at least one
+            dimension, also reshaped or transposed, and integer constants with a scale.
+        own: the names of the constants of this graph itself.
     """
 
     def __init__(self, graph: GraphProto, scope: Scope) -> None:
@@ -48,14 +53,14 @@ class Constants:
         self.own = set(held)
 
     def inside(self, layers: Layers | None) -> Scope:
-        """What a graph inside this one is read with."""
+        """The context for reading a graph inside this one."""
         return self.scope._replace(around=self.values, weights=self.weights, layers=layers)
 
     def compute(self, node: Node) -> bool:
-        """Whether a node is a constant; it is then computed.
+        """Compute a node if all its inputs are constants. Returns whether it was computed.
 
         Raises:
-            OnnxError: it would need too much memory.
+            OnnxError: the result would need too much memory.
         """
         if not is_constant(node, self.values):
             return False
@@ -69,7 +74,7 @@ class Constants:
         return True
 
 
-# Operators that give a weight, and those that give one if their first input is one.
+# Operators whose result is trainable, and those whose result is trainable if their first input is.
 _HOLDING = frozenset({"Constant", "DequantizeLinear", "com.microsoft.DequantizeLinear"})
 _REARRANGING = frozenset(
     {

@@ -1,4 +1,4 @@
-"""Nodes with graphs inside: If, Loop and Scan, in torch."""
+"""The nodes that contain graphs, If, Loop and Scan, as torch modules."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gatewise.interop.onnx.node import Node, dtype_of
 
 
 class Body(nn.Module):
-    """A graph inside a node: takes its inputs, then the values of the graphs around it that it uses.
+    """A graph inside a node. It is called with its inputs, then the values that it uses from outer graphs.
 
     Attributes:
-        outside: the names of those values.
-        fixed: the names of values that are not to be trained.
+        outside: the names of the values from outer graphs.
+        fixed: the names of values that must not be trained.
     """
 
     outside: tuple[str, ...]
@@ -28,12 +28,12 @@ Build: TypeAlias = Callable[[GraphProto], Body]
 
 
 class Control(nn.Module):
-    """A node with graphs inside.
+    """A node that contains graphs.
 
     Attributes:
-        bodies: they, by the attributes that have them.
-        outside: the names of the values of the graphs around it that they use.
-        fixed: the names of values that are not to be trained.
+        bodies: the graphs, by the names of their attributes.
+        outside: the names of the values that they use from outer graphs.
+        fixed: the names of values that must not be trained.
     """
 
     def __init__(self, node: Node, build: Build, names: Sequence[str]) -> None:
@@ -45,14 +45,14 @@ class Control(nn.Module):
 
 
 class If(Control):
-    """A node If: one of two graphs. If the condition is a constant, the other one is not read."""
+    """A node If: runs one of two graphs. If the condition is a constant, only that graph is read."""
 
     def __init__(self, node: Node, build: Build, constants: Mapping[str, Tensor]) -> None:
         known = constants.get(node.inputs[0])
         super().__init__(node, build, _BRANCHES if known is None else [_BRANCHES[bool(known.item())]])
 
     def forward(self, condition: Tensor, *outside: Tensor) -> tuple[Tensor, ...]:
-        """What the branch gives."""
+        """The outputs of the chosen branch."""
         branch = cast("Body", self.bodies[_BRANCHES[bool(condition.item())]])
         values = dict(zip(self.outside, outside, strict=True))
         found: tuple[Tensor, ...] = branch(*(values[name] for name in branch.outside))
@@ -63,7 +63,7 @@ _BRANCHES = ("else_branch", "then_branch")
 
 
 class Loop(Control):
-    """A node Loop: its body as often as a count and a condition say."""
+    """A node Loop: repeats its body for a number of turns, or while a condition holds."""
 
     def __init__(self, node: Node, build: Build, constants: Mapping[str, Tensor]) -> None:
         super().__init__(node, build, ["body"])
@@ -72,7 +72,7 @@ class Loop(Control):
         self.empty = [_nothing(value) for value in list(graph.output)[self.carried + 1 :]]
 
     def forward(self, count: Tensor | None, condition: Tensor | None, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The final values, and what each turn gave, one after another."""
+        """The final values, then the outputs of all turns, stacked."""
         values, outside = list(inputs[: self.carried]), inputs[self.carried :]
         body = self.bodies["body"]
         going = torch.tensor(True) if condition is None else condition
@@ -87,7 +87,7 @@ class Loop(Control):
 
 
 class Scan(Control):
-    """A node Scan: its body once for each step."""
+    """A node Scan: runs its body once for each step."""
 
     def __init__(self, node: Node, build: Build, constants: Mapping[str, Tensor]) -> None:
         super().__init__(node, build, ["body"])
@@ -101,7 +101,7 @@ class Scan(Control):
         self.empty = [_nothing(value) for value in list(graph.output)[states:]]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The final states and the sequences of what each step gives."""
+        """The final states, then the outputs of all steps, stacked."""
         n, end = self.states, self.states + len(self.axes)
         states, outside = list(inputs[:n]), inputs[end:]
         columns = [
@@ -123,7 +123,7 @@ class Scan(Control):
 
 
 def _nothing(value: ValueInfoProto) -> Tensor:
-    """No values of a kind, one after another; a size that is not known is 0."""
+    """An empty stack of outputs, for a loop without turns. Unknown sizes become 0."""
     kind = value.type.tensor_type
     sizes = [dim.dim_value for dim in kind.shape.dim]
     return torch.zeros(0, *sizes, dtype=dtype_of(kind.elem_type) if kind.elem_type else torch.float32)

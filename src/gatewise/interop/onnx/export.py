@@ -1,4 +1,4 @@
-"""`export_onnx`: a module as an ONNX file, which is compared with it before it is written."""
+"""`export_onnx`: writes a module as an ONNX file, after checking that the file computes the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatewise.language.rewrites import without_random, written_out
 from gatewise.nn.modules.recurrent import Recurrent
 from gatewise.nn.modules.step import Step
 
-_MOST = 2**31  # bytes of a file: what protobuf, its container, can hold
+_MOST = 2**31  # bytes: the limit of protobuf, the container format
 _TYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -33,45 +33,44 @@ def export_onnx(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
 ) -> None:
-    """Write a module to an ONNX file, as it runs outside of training.
+    """Write a module, in evaluation mode, to an ONNX file.
 
-    A layer whose equations are those of ONNX's RNN, GRU or LSTM, with any of its activations and attributes,
-    becomes that operator, found by its graph; any other cell becomes a `Scan` for each direction. ONNX
-    Runtime has these operators for float32 only, so float64 always becomes a `Scan`. The file is run in ONNX
-    Runtime and compared with the module, for several numbers of steps and rows and for random states, before
-    it takes the place of `path`.
+    A layer whose equations are those of ONNX's RNN, GRU or LSTM, with any activations and attributes, becomes
+    that operator; its graph decides, not its name. Any other cell becomes a `Scan` for each direction. So
+    does everything in float64, since ONNX Runtime has the operators for float32 only. Before the file is
+    written, it runs in ONNX Runtime and is compared with the module, for several numbers of steps and rows
+    and for random states.
 
-    A `Recurrent` or a `Step` by itself needs no inputs, and its file has those below. Any other module is
-    written by `torch.onnx.export`, which follows one call with `inputs`.
+    A single `Recurrent` or `Step` needs no example inputs, and its file has the inputs below. Any other
+    module is exported by `torch.onnx.export`, which traces a call with `inputs`.
 
     Args:
-        module: a `Recurrent` (`RNN`, `LSTM`, `GRU` among them) or a `Step`, in float32 or float64; or, with
-            inputs, any torch module, with such layers inside.
-        path: the file; one that is there is replaced, if all is well.
-        inputs: what the module is called with, as an example.
-        lengths: whether the file of a `Recurrent` takes the steps of each row, as the input
-            ``sequence_lens``.
-        dynamic_shapes: which axes of the inputs are free, as for `torch.export.export`; if left out, all that
-            the module does not fix.
+        module: a `Recurrent` (also `RNN`, `LSTM`, `GRU`) or a `Step`, in float32 or float64; or, with
+            `inputs`, any torch module that contains such layers.
+        path: the file. An existing file is replaced if the export succeeds.
+        inputs: example arguments for a call of the module.
+        lengths: whether the file of a `Recurrent` has the input ``sequence_lens``, the steps of each row.
+        dynamic_shapes: the free axes of the inputs, as for `torch.export.export`; by default all axes whose
+            size the module does not fix.
         input_names: names for the inputs in the file, by default those of the arguments of ``forward``.
         output_names: names for the outputs.
 
     Shape:
-        Of the inputs and outputs of a `Recurrent` or a `Step` by itself; T and B are free:
+        Inputs and outputs of the file of a single `Recurrent` or `Step`, with T and B free:
 
         - X: ``[T, B, I]``, ``[B, T, I]`` for a module with `batch_first`; for a `Step` ``[B, I]``.
         - initial_{state}: ``[L*D, B, H]``, for a `Step` ``[B, H]``; one for each state of the cell, by its
-          name: initial_h, initial_c. The first is P wide under projection.
-        - sequence_lens: whole numbers (int32) ``[B]``, from 0 to T.
-        - Y: as X, D*H wide; zeros past the end of a row. A `Step` has none.
-        - Y_{state}: the final states, as the initial ones: Y_h, Y_c.
+          name: initial_h, initial_c. A projected first state is P wide.
+        - sequence_lens: int32 ``[B]``, from 0 to T.
+        - Y: the output, shaped like X but D*H wide, zeros past the end of a row. A `Step` has none.
+        - Y_{state}: the final states, shaped like the initial ones: Y_h, Y_c.
 
     Raises:
-        TypeError: `module` is no module, or another one without inputs.
-        ValueError: the weights are 2 GB and more, or those of a layer by itself of another type; a layer is
-            edited; an option is of the other kind of export.
-        OnnxError: a cell or a module that cannot be written, or a file that does not give the module's
-            numbers. Then nothing is written.
+        TypeError: `module` is not a torch module, or needs `inputs` and got none.
+        ValueError: the weights have 2 GB or more, or are neither float32 nor float64; a layer is edited; an
+            option does not apply to this kind of module.
+        OnnxError: a cell or a module cannot be exported, or the file does not compute what the module does.
+            Nothing is written then.
         ImportError: onnx, onnxruntime or, for a whole module, onnxscript is missing.
 
     Example:
@@ -99,13 +98,13 @@ def export_onnx(
 
 
 def _whole(module: nn.Module, inputs: tuple[Any, ...], told: dict[str, Any]) -> bytes:
-    from gatewise.interop.onnx.whole import Request, whole_model  # which needs onnxscript
+    from gatewise.interop.onnx.whole import Request, whole_model  # needs onnxscript
 
     return whole_model(Request(module, inputs, **told))
 
 
 def _alone(module: nn.Module, lengths: bool) -> bytes:
-    """The file of one layer or step, checked."""
+    """The checked content of the file for one layer or step."""
     if not isinstance(module, (Recurrent, Step)):
         kind = type(module).__name__
         raise TypeError(f"export_onnx: give example inputs of the {kind}: export_onnx(module, path, x).")
@@ -121,7 +120,7 @@ def _alone(module: nn.Module, lengths: bool) -> bytes:
 
 
 def _model(module: Recurrent | Step, b: Builder, lengths: bool) -> ModelProto:
-    cell = written_out(without_random(module._equations()))  # as it computes outside of training
+    cell = written_out(without_random(module._equations()))  # evaluation mode
     scanners = [Scanner(cell, module._weights(suffix), suffix) for suffix in _suffixes(module)]
     widths = [module.proj_size or module.hidden_size, *[module.hidden_size] * (len(cell.states) - 1)]
     if isinstance(module, Step):
@@ -150,7 +149,7 @@ def _single(b: Builder, scanner: Scanner, widths: Sequence[int]) -> None:
 def _layers(
     b: Builder, module: Recurrent, scanners: Sequence[Scanner], widths: Sequence[int], lengths: bool
 ) -> None:
-    """All layers over a sequence."""
+    """Add all layers over a sequence."""
     D = len(module._suffixes(0))
     sizes: tuple[str, str] = ("B", "T") if module.batch_first else ("T", "B")
     x = b.input("X", (*sizes, module.input_size))
@@ -176,7 +175,7 @@ def _layers(
 
 
 def _split(b: Builder, state: str, layers: int, D: int) -> list[str]:
-    """A state ``[L*D, B, H]`` for each layer, ``[D, B, H]``."""
+    """Split a state ``[L*D, B, H]`` into one ``[D, B, H]`` for each layer."""
     if layers == 1:
         return [state]
     return b.nodes("Split", layers, state, b.integers(*[D] * layers), axis=0)

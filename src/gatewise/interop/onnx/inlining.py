@@ -1,4 +1,4 @@
-"""Functions written out: those of a file, and operators that the standard itself defines by others."""
+"""Inlining: functions of a file, and operators that the standard defines by other operators."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from onnx import ModelProto, NodeProto, defs, inliner
 from gatewise.interop.onnx import OnnxError
 from gatewise.interop.onnx.survey import SERVED
 
-# Nodes that a file may come to have.
+# Most nodes that a file may have after inlining.
 _MOST_NODES = 200_000
-# Functions in functions.
+# How deep functions may call each other.
 _DEEPEST = 100
 
 
 def written_out(model: ModelProto, opset: int) -> ModelProto:
-    """A model without functions, as far as they can be written out.
+    """The model with its functions inlined, as far as possible.
 
     Raises:
-        OnnxError: functions that call each other so often that there would be too many nodes.
+        OnnxError: there would be too many nodes.
     """
     unserved = any(_has_definition(node, opset) for node in _nodes(model.graph.node))
     if not model.functions and not unserved:
@@ -28,12 +28,12 @@ def written_out(model: ModelProto, opset: int) -> ModelProto:
     kept = [("", operator) for operator in SERVED]
     try:
         return inliner.inline_selected_functions(model, kept, exclude=True, inline_schema_functions=True)
-    except RuntimeError:  # an operator whose definition depends on types that are not known
+    except RuntimeError:  # the definition of an operator depends on unknown types
         return inliner.inline_local_functions(model)
 
 
 def _nodes(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
-    """They, and those of the graphs inside them."""
+    """Nodes, and the nodes of the graphs inside them."""
     for node in nodes:
         yield node
         for attribute in node.attribute:
@@ -41,7 +41,7 @@ def _nodes(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
 
 
 def _has_definition(node: NodeProto, opset: int) -> bool:
-    """Whether an operator is not served, and the standard defines it by others."""
+    """Whether an operator is not supported here, but the standard defines it by other operators."""
     if node.domain not in ("", "ai.onnx") or node.op_type in SERVED or not defs.has(node.op_type):
         return False
     try:
@@ -64,7 +64,7 @@ def _written_out(
     counts: dict[tuple[str, str], int],
     depth: int,
 ) -> int:
-    """How many nodes these are with functions written out; `counts` has those of functions seen before."""
+    """The number of nodes after inlining. `counts` caches the numbers of functions seen before."""
     if depth > _DEEPEST:
         raise OnnxError(f"its functions call each other to a depth of more than {_DEEPEST}, or in a cycle")
     total = 0

@@ -1,4 +1,4 @@
-"""A layer of a cell as nodes of ONNX: as the operator that it is, or as a `Scan` for each direction."""
+"""A layer as ONNX nodes: one of ONNX's recurrent operators, or a `Scan` for each direction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatewise.interop.onnx.weights import Packed, packed
 
 
 class Ran(NamedTuple):
-    """What a layer gives: its output ``[T, B, D*H]``, and its final states, each ``[D, B, H]``."""
+    """The results of a layer: its output ``[T, B, D*H]``, and its final states, each ``[D, B, H]``."""
 
     output: str
     finals: list[str]
@@ -39,7 +39,7 @@ def scanned(b: Builder, scanners: Sequence[Scanner], x: str, states: Sequence[st
 
 
 def _running(b: Builder, x: str, lengths: str) -> str:
-    """Where steps belong to their row, ``[T, B, 1]``."""
+    """A mask ``[T, B, 1]``, true where a step is before the end of its row."""
     T = b.node("Gather", b.node("Shape", x), b.scalar(0))
     steps = b.node("Range", b.scalar(0), T, b.scalar(1))
     column = b.node("Unsqueeze", steps, b.integers(1, 2))
@@ -77,7 +77,7 @@ def _scan(
 
 
 def _widths(scanner: Scanner) -> list[int]:
-    """How wide each state is."""
+    """The width of each state."""
     H = scanner.weights.weight_ih.size(0) // len(scanner.cell.input_gates)
     return [scanner.weights.weight_hh.size(1), *([H] * (len(scanner.cell.states) - 1))]
 
@@ -89,7 +89,7 @@ def _joined(b: Builder, values: Sequence[str], axis: int) -> str:
 def operated(
     b: Builder, native: Native, scanners: Sequence[Scanner], x: str, states: Sequence[str], lengths: str
 ) -> Ran:
-    """A layer as the operator of ONNX that its cell is; arguments as in `scanned`."""
+    """A layer as one of ONNX's recurrent operators; arguments as in `scanned`."""
     variant = native.variant
     columns = zip(*(packed(variant, native.names, s.cell, s.weights) for s in scanners), strict=True)
     W, R, B, P = (
@@ -129,7 +129,7 @@ def attributes(native: Native, direction: str, hidden_size: int) -> dict[str, An
 
 
 def _kept(b: Builder, lengths: str, states: Sequence[str], finals: Sequence[str]) -> list[str]:
-    """The final states, where a row without steps keeps its initial one; the standard does not say."""
+    """The final states. A row without steps keeps its initial state, which the standard leaves open."""
     runs = b.node("Greater", b.node("Cast", lengths, to=TensorProto.INT64), b.integers(0))
     column = b.node("Unsqueeze", runs, b.integers(1))
     pairs = zip(states, finals, strict=True)

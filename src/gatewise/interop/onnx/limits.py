@@ -1,4 +1,4 @@
-"""A limit on what the constants of a file may cost, checked before they are made."""
+"""A limit on the memory and time for computing the constants of a file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from gatewise.interop.onnx import OnnxError
 
-_MOST_OPERATIONS = 20_000  # of torch, some 10 s
+_MOST_OPERATIONS = 20_000  # torch operations; they take some 10 s
 
 
 class Limit(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, every operator of torch is first asked how much memory its result needs.
+    """Context manager that limits the memory of the results of torch operations to `size` bytes in all.
 
-    It is asked on torch's device "meta", on which tensors have sizes and no memory. One whose result would
-    exceed what is left of `size` bytes is an error in place of a result. So is one too many of them.
+    Each operation runs first on the device "meta", whose tensors have sizes but no memory. It is refused if
+    its result would exceed what is left of `size`, or if there have been too many operations.
     """
 
     def __init__(self, size: int) -> None:
@@ -30,7 +30,7 @@ class Limit(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run an operator whose result fits."""
+        """Run an operation if its result fits."""
         kwargs = kwargs or {}
         self.operations += 1
         if self.operations > _MOST_OPERATIONS:
@@ -42,7 +42,7 @@ class Limit(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _needed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
-    """The bytes that the results of an operator need beyond those of its inputs."""
+    """The bytes that the results of an operation need, apart from memory shared with its inputs."""
     args, kwargs = tree_map(_without_memory, (list(args), dict(kwargs)))
     given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     if not given and "device" in kwargs:
@@ -50,7 +50,7 @@ def _needed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
     try:
         found = [leaf for leaf in tree_leaves(func(*args, **kwargs)) if isinstance(leaf, Tensor)]
     except (NotImplementedError, RuntimeError):
-        return 0  # its size depends on the values, or it fails for real, too
+        return 0  # the size depends on values, or the operation fails anyway
     old = {x.untyped_storage()._cdata for x in given}
     new = {x.untyped_storage()._cdata: x.untyped_storage().nbytes() for x in found}
     return sum(size for storage, size in new.items() if storage not in old)

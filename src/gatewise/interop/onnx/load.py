@@ -20,24 +20,25 @@ from gatewise.interop.onnx.node import dtype_of
 from gatewise.interop.onnx.program import FAILURES, Program
 from gatewise.interop.onnx.survey import refuse_lacks
 
-# The oldest version of the standard whose operators are served.
+# The oldest supported operator set.
 _OLDEST = 7
 
-_MOST = 2**31  # bytes of a file: what protobuf, its container, can hold
+_MOST = 2**31  # bytes: the limit of protobuf, the container format
 
-# What is computed from constants may need so many bytes, and so many times those that the file holds.
+# Bytes that computed constants may need: _ROOM, plus _GROWTH times the constants in the file.
 _ROOM, _GROWTH = 2**28, 32
 
 
 class OnnxModule(nn.Module):
-    """The network of an ONNX file: called with the inputs of the file in order, gives its outputs in order.
+    """The network of an ONNX file. It is called with the inputs of the file and returns its outputs, in
+    order.
 
-    One output comes as itself, several as a tuple.
+    A single output is returned as a tensor, several as a tuple.
 
     Attributes:
         inputs: the names of the inputs.
         outputs: the names of the outputs.
-        program: the graph; its recurrent nodes are modules in it.
+        program: the graph. Its recurrent nodes are submodules.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -50,7 +51,7 @@ class OnnxModule(nn.Module):
             raise OnnxError(f"the value {self.program.outside[0]!r} is used, and nothing gives it")
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The outputs, from the inputs in order or by name."""
+        """Run the network. Inputs are passed in order or by name."""
         left = [name for name in self.inputs[len(inputs) :] if name in named]
         if (*self.inputs[: len(inputs)], *left) != self.inputs or len(inputs) + len(named) != len(
             self.inputs
@@ -65,7 +66,7 @@ class OnnxModule(nn.Module):
 
 
 def _of_element(output: Tensor, element: int) -> Tensor:
-    """An output in its type: between operators on integers, they are carried as floating-point numbers."""
+    """An output in its element type: the operators on integers compute with floating-point numbers."""
     return output.to(dtype_of(element)) if element in _WHOLE and output.is_floating_point() else output
 
 
@@ -75,16 +76,16 @@ _WHOLE = (TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.I
 def import_onnx(path: str | os.PathLike[str]) -> OnnxModule:
     """Read an ONNX file as a torch module whose recurrent nodes run on gatewise's cells.
 
-    Nodes RNN, GRU and LSTM are served with every attribute of the standard: directions, both layouts,
-    activations, clipping, peepholes, `sequence_lens`, and so on. Their weights must be constants of the file,
-    or computed from constants, and are parameters of the module, ready to be trained further. Around them may
-    stand the operators in `gatewise.interop.onnx.operators`, and If, Loop and Scan, which run in torch.
+    The nodes RNN, GRU and LSTM are supported with every attribute of the standard: directions, both layouts,
+    activations, clipping, peepholes, `sequence_lens` and so on. Their weights must be constants of the file,
+    or computed from constants. They become trainable parameters of the module. All other nodes run in torch;
+    the supported ones are in `gatewise.interop.onnx.operators`, and If, Loop and Scan.
 
-    Nothing in the file is executed, and none of it is believed.
+    Nothing in the file is executed, and everything in it is checked.
 
     Raises:
-        OnnxError: the file is damaged, or has what is not served; the message names all of it.
-        FileNotFoundError: there is no such file.
+        OnnxError: the file is damaged, or has unsupported parts; the message names all of them.
+        FileNotFoundError: the file does not exist.
         ImportError: onnx is missing.
 
     Example:
@@ -123,7 +124,7 @@ def _read(path: Path) -> onnx.ModelProto:
 
 
 def _check(model: onnx.ModelProto) -> None:
-    """Refuse what the standard does not allow; inputs and outputs without a shape are common, and allowed."""
+    """Check a model against the standard. Inputs and outputs without a shape are common, and allowed."""
     for value in (*model.graph.input, *model.graph.output):
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.shape.SetInParent()

@@ -1,9 +1,9 @@
-"""Which operator of ONNX a cell is: found by its graph, whatever its names and their order.
+"""Finds the ONNX operator that computes a cell, by its graph, whatever its names and their order.
 
-Each operator is a cell with holes in it (`cells.pattern_of`): for its activations, for their numbers and for
-the bound of its clip. Sums and products may have their sides the other way round, and a few things may be
-written in either of two ways (`_usual`); otherwise the equations must be those that `cells` states. A cell
-that computes the same in another way is not found, and is none the worse for it: it becomes a `Scan`.
+Each operator is a pattern: a cell with holes (`cells.pattern_of`) for its activations, for their numbers and
+for the bound of its clipping. The sides of sums and products may be swapped, and a few terms may be written
+in either of two ways (`_usual`). Otherwise the equations must be exactly those in `cells`. A cell that
+computes the same in another way is not recognised; it is exported as a `Scan`, which is correct too.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _COMMUTATIVE = frozenset({"add", "mul", "maximum", "minimum"})
 
 
 class Native(NamedTuple):
-    """A cell as an operator of ONNX; `names` has the cell's name for each parameter of the operator's."""
+    """The ONNX operator that a cell is. `names` maps the operator's parameters to the cell's."""
 
     variant: Variant
     names: Mapping[str, str]
 
 
 class _Found(NamedTuple):
-    """What fills the holes: parameters and activations by their names in the pattern, and numbers."""
+    """What fills the holes: parameters, activations and numbers, by their names in the pattern."""
 
     names: dict[str, str]
     activations: dict[str, Written]
@@ -36,7 +36,7 @@ class _Found(NamedTuple):
 
 
 def native(cell: Cell) -> Native | None:
-    """The operator that computes what `cell` does, or None where there is none.
+    """The operator that computes what `cell` computes, or None if there is none.
 
     Example:
         >>> from gatewise import cells
@@ -52,7 +52,7 @@ def native(cell: Cell) -> Native | None:
 
 
 def _variants() -> Iterator[Variant]:
-    """Every operator as its attributes have it, without its activations; 1 stands for some clip."""
+    """All operators with all attributes, but without activations. ``clip=1`` stands for any clipping."""
     for clip in (None, 1.0):
         yield Variant("RNN", (), clip)
         for after in (True, False):
@@ -86,7 +86,7 @@ def _match(pattern: Cell, cell: Cell) -> _Found | None:
 def _unified(
     pairs: Sequence[tuple[Node, Node]], states: Mapping[str, str], found: _Found
 ) -> Iterator[_Found]:
-    """Every way to fill the holes, beyond `found`, by which the nodes of all pairs say the same."""
+    """All ways to fill the holes, starting from `found`, that make the two nodes of every pair equal."""
     if not pairs:
         yield found
         return
@@ -105,7 +105,7 @@ def _unified(
 def _alike(
     a: Node, b: Node, rest: Sequence[tuple[Node, Node]], states: Mapping[str, str], found: _Found
 ) -> Iterator[_Found]:
-    """As `_unified`, where `a` and `b` are written as they are."""
+    """As `_unified`, without rewriting `a` and `b`."""
     if a.op == "number":
         value = b.value * a.value  # a.value is 1 or -1
         if b.op == "constant" and found.numbers.get(a.name, value) == value and _allowed(a.name, value):
@@ -130,7 +130,7 @@ def _allowed(name: str, value: float) -> bool:
 
 
 def _applied(root: Node, hole: Node) -> Node:
-    """A way to write an activation, on the argument of the hole that it fills."""
+    """An activation written on the argument of the hole that it fills."""
     if root.op == "argument":
         return hole.args[0]
     name = f"{hole.name} {root.name}" if root.op == "number" else root.name
@@ -138,7 +138,8 @@ def _applied(root: Node, hole: Node) -> Node:
 
 
 def _usual(node: Node) -> Node:
-    """``maximum(x, 0)`` for ``relu(x)``, ``x * 0.5`` for ``x / 2``, ``x + -1`` for ``x - 1``."""
+    """Canonical form: ``maximum(x, 0)`` for ``relu(x)``, ``x * 0.5`` for ``x / 2``, ``x + -1`` for ``x -
+    1``."""
     if node.op == "relu":
         return Node("maximum", (*node.args, Node("constant")))
     if node.op in ("sub", "div") and node.args[1].op == "constant" and node.args[1].value:
@@ -149,7 +150,7 @@ def _usual(node: Node) -> Node:
 
 
 def _ways(node: Node) -> Iterator[Node]:
-    """A node, and ``minimum(maximum(x, 0), 1)`` for ``maximum(minimum(x, 1), 0)``."""
+    """A node as it is, and ``maximum(minimum(x, 1), 0)`` also as ``minimum(maximum(x, 0), 1)``."""
     yield node
     if node.op != "maximum":
         return

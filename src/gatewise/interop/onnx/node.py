@@ -1,4 +1,4 @@
-"""A node of an ONNX graph, read."""
+"""A node of an ONNX graph, in Python types."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gatewise.interop.onnx import OnnxError
 @final
 @dataclass(frozen=True)
 class Node:
-    """One node: its operator, the names of its values (empty where one is left out) and its attributes.
+    """One node: its operator, its attributes, and the names of its inputs and outputs ("" for omitted ones).
 
-    `opset` is the version of the standard that the file was written for.
+    `opset` is the version of the operators that the file uses.
     """
 
     operator: str
@@ -35,27 +35,27 @@ class Node:
         return cls(operator_of(node), node.name, tuple(node.input), tuple(node.output), attributes, opset)
 
     def get(self, attribute: str, default: Any = None) -> Any:
-        """An attribute, or what stands for it if it is left out."""
+        """An attribute, or `default` if it is missing."""
         return self.attributes.get(attribute, default)
 
     @property
     def graphs(self) -> list[GraphProto]:
-        """The graphs inside it."""
+        """The graphs inside the node."""
         return [value for value in self.attributes.values() if isinstance(value, GraphProto)]
 
     def without_graphs(self) -> Node:
-        """The node when the graphs inside it have been read."""
+        """The node without its graphs, for when these have been read."""
         kept = {name: value for name, value in self.attributes.items() if not isinstance(value, GraphProto)}
         return replace(self, attributes=kept)
 
     def knows(self, names: Collection[str]) -> None:
-        """Refuse attributes beside these: what they ask for would be left undone in silence."""
+        """Refuse attributes other than `names`, which would be ignored silently."""
         unknown = sorted(set(self.attributes) - set(names))
         if unknown:
             raise OnnxError(f"{self} has the attribute {unknown[0]!r}, which is not known")
 
     def named(self, found: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """What it gave, by name; what has no name is not asked for."""
+        """The outputs of the node by name. Outputs without a name are unused."""
         several = found if isinstance(found, tuple) else (found,)
         return {name: value for name, value in zip(self.outputs, several, strict=False) if name}
 
@@ -64,7 +64,7 @@ class Node:
 
 
 def operator_of(node: NodeProto) -> str:
-    """The operator, with its domain if that is not the standard's own."""
+    """The name of the operator, with its domain if that is not the standard one."""
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
@@ -80,10 +80,10 @@ def _plain(value: Any) -> Any:
 
 
 def dtype_of(element: int) -> torch.dtype:
-    """The type of torch for an element type of ONNX.
+    """The torch type for an ONNX element type.
 
     Raises:
-        OnnxError: torch has none.
+        OnnxError: torch has no such type.
     """
     if element not in _DTYPES:
         known = TensorProto.DataType.values()
@@ -112,13 +112,13 @@ _DTYPES: dict[int, torch.dtype] = {
 
 
 def tensor_of(proto: TensorProto) -> Tensor:
-    """The numbers in a file, as a tensor of their own.
+    """A tensor of a file, copied.
 
     Raises:
-        OnnxError: an element type that torch has not.
+        OnnxError: torch does not have its element type.
     """
     dtype = dtype_of(proto.data_type)
     array = numpy_helper.to_array(proto)
-    if dtype is torch.bfloat16 and array.dtype.itemsize == 2:  # which NumPy has not by itself
+    if dtype is torch.bfloat16 and array.dtype.itemsize == 2:  # not a NumPy type
         return torch.from_numpy(array.view("int16").copy()).view(dtype)
     return torch.from_numpy(array.copy()).to(dtype)

@@ -1,4 +1,4 @@
-"""The graph of an ONNX file as a torch module: its constants, and its nodes one after another."""
+"""The graph of an ONNX file as a torch module that runs it node by node."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gatewise.interop.onnx.operators import NO_WEIGHTS, OPERATORS
 from gatewise.interop.onnx.reading import RECURRENT, inputs_of
 from gatewise.interop.onnx.recurrent import RecurrentNode
 
-# What is raised when a file asks for what cannot be.
+# Exceptions that torch and Python raise for impossible requests of a file.
 FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)
 
 
 class Call(NamedTuple):
-    """A node, the values that it takes, and the module that computes it if none of the table does."""
+    """A node, the values that it takes, and the module that computes it if it is not in the table."""
 
     node: Node
     inputs: tuple[str, ...]
@@ -30,14 +30,14 @@ class Call(NamedTuple):
 
 
 class Program(Body):
-    """A graph that is run node by node; recurrent nodes and those with graphs inside are modules.
+    """Runs a graph node by node. Recurrent nodes, and nodes that contain graphs, are submodules.
 
-    The weights that the file holds are parameters: floating-point numbers of one dimension or more. What else
-    is a constant, or is computed from constants alone, is a buffer; it is computed once.
+    The weights of the file (floating-point constants with at least one dimension) are parameters. Other
+    constants, and what can be computed from constants, are buffers, computed once.
 
     Attributes:
-        inputs, outputs: the names of what it takes and gives.
-        outside: names that it uses and does not have: those of the graph around it.
+        inputs, outputs: the names of the inputs and outputs.
+        outside: the names of the values that it uses from the graph around it.
     """
 
     def __init__(self, graph: GraphProto, scope: Scope) -> None:
@@ -58,7 +58,7 @@ class Program(Body):
         self._over = list(self._last_uses())[::-1]
 
     def _call(self, node: Node, constants: Constants) -> Call:
-        """A node as it will be computed at each call."""
+        """A node, prepared to be computed at each call."""
         module = _module_of(node, constants)
         if module is None:
             return Call(node, node.inputs)
@@ -69,14 +69,14 @@ class Program(Body):
         return Call(node.without_graphs(), inputs, name)
 
     def _free(self, name: str) -> str:
-        """The nearest name to `name` that an attribute may have."""
+        """A free attribute name, as close to `name` as possible."""
         name = re.sub(r"\W+", "_", name) or "_"
         while hasattr(self, name):
             name += "_"
         return name
 
     def _keep(self, constants: Constants) -> None:
-        """Hold the constants that will be asked for."""
+        """Register the constants that the nodes use, as parameters or buffers."""
         self._attributes: dict[str, str] = {}
         self.fixed = frozenset(self._not_trained())
         weights = constants.weights - self.fixed
@@ -90,7 +90,7 @@ class Program(Body):
                     self.register_buffer(attribute, value)
 
     def _not_trained(self) -> Iterator[str]:
-        """Numbers that are no weights, though they are floating-point: statistics, factors of sizes."""
+        """Names of floating-point constants that are not weights: running statistics, scale factors."""
         for call in self._calls:
             places = NO_WEIGHTS.get(call.node.operator, ())
             yield from (name for k, name in enumerate(call.inputs) if k in places)
@@ -106,7 +106,7 @@ class Program(Body):
         yield from (name for name in self.outputs if name not in defined)
 
     def _last_uses(self) -> Iterator[list[str]]:
-        """The values that no later node takes, for each node from the last to the first."""
+        """For each node, from the last to the first, the values that no later node uses."""
         used = {"", *self.outputs}
         for call in reversed(self._calls):
             names = dict.fromkeys((*call.inputs, *call.node.outputs))
@@ -114,7 +114,7 @@ class Program(Body):
             used.update(names)
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        """The outputs, from the inputs and then what is `outside`, in order."""
+        """Run the graph. It takes the inputs, then the values of `outside`, in order."""
         values: dict[str, Tensor] = dict(zip((*self.inputs, *self.outside), given, strict=True))
         values |= {name: getattr(self, attribute) for name, attribute in self._attributes.items()}
         for call, over in zip(self._calls, self._over, strict=True):

@@ -1,4 +1,4 @@
-"""What a node RNN, GRU or LSTM says: its equations and its weights, in each direction."""
+"""Reads the equations and the weights of a node RNN, GRU or LSTM, in each direction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatewise.interop.onnx.cells import ACTIVATIONS, GATES, PEEPHOLES, Variant
 from gatewise.interop.onnx.node import Node
 from gatewise.interop.onnx.weights import Packed
 
-# An LSTM of ONNX Runtime, whose weights are 8-bit integers.
+# ONNX Runtime's own LSTM with 8-bit integer weights.
 QUANTIZED_LSTM = "com.microsoft.DynamicQuantizeLSTM"
 # The operators that run over a sequence.
 RECURRENT = frozenset({*GATES, QUANTIZED_LSTM})
@@ -23,15 +23,15 @@ _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P", *
 
 
 def weights_named(node: Node) -> dict[str, str]:
-    """The names of the values that must be constants: weights, with the scales of integers."""
+    """The names of the inputs that must be constants: weights, and the scales of integer weights."""
     given = dict(zip(_INPUTS, node.inputs, strict=False))
     return {name: given.get(name, "") for name in (*Packed._fields, *_SCALES)}
 
 
 def as_floats(node: Node, constants: Mapping[str, Tensor]) -> tuple[Node, Mapping[str, Tensor]]:
-    """A node LSTM whose weights are integers with scales as one whose weights are floating-point numbers.
+    """Convert an LSTM node with quantized weights to one with floating-point weights.
 
-    ONNX Runtime also rounds what is multiplied with them to 8 bits; that is left out.
+    ONNX Runtime also rounds the activations to 8 bits. That is not done here.
     """
     if node.operator != QUANTIZED_LSTM:
         return node, constants
@@ -53,7 +53,7 @@ def _floats(found: Mapping[str, Tensor], name: str) -> Tensor:
 
 
 def inputs_of(node: Node) -> tuple[str, ...]:
-    """The values that it takes besides its weights: X, sequence_lens and the states; empty where left out."""
+    """The names of the inputs besides the weights: X, sequence_lens and the states ("" if omitted)."""
     given = dict(zip(_INPUTS, node.inputs, strict=False))
     states = ("initial_h",) if node.operator in ("RNN", "GRU") else ("initial_h", "initial_c")
     return tuple(given.get(name, "") for name in ("X", "sequence_lens", *states))
@@ -83,7 +83,7 @@ def _constant(node: Node, name: str, constants: Mapping[str, Tensor]) -> Tensor 
 
 
 def variants_of(node: Node, D: int, peepholes: bool) -> list[Variant]:
-    """What each direction computes."""
+    """The equations of each direction."""
     standard = ACTIVATIONS[node.operator]
     names = node.get("activations", standard * D)
     if len(names) != len(standard) * D:

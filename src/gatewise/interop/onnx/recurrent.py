@@ -31,7 +31,7 @@ _ATTRIBUTES = {
 
 
 class Direction(Layer):
-    """A cell with its weights that runs over a sequence one way."""
+    """A cell with its weights, run over a sequence in one direction."""
 
     def __init__(self, cell: Cell, weights: Weights, reverse: bool) -> None:
         H = weights.weight_ih.size(0) // len(cell.input_gates)
@@ -42,7 +42,7 @@ class Direction(Layer):
             self.get_parameter(name).data = tensor.clone()
 
     def walk(self, x: Tensor, states: tuple[Tensor, ...] | None, packing: Packing | None) -> Walk:
-        """What it is to do over ``x [T, B, I]``, or packed ``[N, I]``."""
+        """The walk over ``x [T, B, I]``, or over packed rows ``[N, I]``."""
         sizes = packing.batch_sizes if packing else None
         return Walk(
             self.cell, x, self._weights(""), states, self.reverse, record=self._names_to_record,
@@ -50,14 +50,14 @@ class Direction(Layer):
         )  # fmt: skip
 
     def hand_over(self, walk: Walk, scanned: Scanned, packing: Packing | None) -> None:
-        """Give what was recorded to whoever watches."""
+        """Pass what was recorded to the recorders."""
         recorded = scanned.recorded
         if packing:
             recorded = {name: packing.pad_with_nan(values) for name, values in recorded.items()}
         self._hand_over("l0", recorded, walk, scanned, packing)
 
     def extra_repr(self) -> str:
-        """The cell, its sizes, and which way it runs."""
+        """The cell, its sizes and its direction, for printing."""
         way = ", reverse=True" if self.reverse else ""
         return f"{self.cell.name}, {self.input_size}, {self.hidden_size}{way}"
 
@@ -72,19 +72,19 @@ class RecurrentNode(nn.Module):
     Args:
         node: the node.
         constants: the constants of the file by name.
-        layers: layers of nodes of which one runs in a call: where one has the same weights, it is shared.
+        layers: the layers of other branches of an If. One with the same equations and weights is shared.
 
     Shape:
-        With T and B the other way round in all of them (and D second) if ``layout`` is 1:
+        If ``layout`` is 1, the batch comes first: T and B are swapped, and D is second.
 
         - x: ``[T, B, I]``.
-        - lengths: ``[B]``, the steps of each row; all of them without.
-        - states: each ``[D, B, H]``; zeros without.
+        - lengths: ``[B]``, the steps of each row; by default T.
+        - states: each ``[D, B, H]``; by default zeros.
         - outputs: Y ``[T, D, B, H]``, zeros past the end of a row, and the final states, each ``[D, B, H]``.
-          Those of a row without steps are zeros, as in ONNX Runtime (the standard does not say).
+          Final states of a row without steps are zeros, as in ONNX Runtime; the standard leaves them open.
 
     Raises:
-        OnnxError: weights that are no constants, or attributes and shapes against the standard.
+        OnnxError: the weights are not constants, or attributes or shapes violate the standard.
     """
 
     def __init__(self, node: Node, constants: Mapping[str, Tensor], layers: Layers | None = None) -> None:
@@ -105,7 +105,7 @@ class RecurrentNode(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, *states: Tensor | None) -> tuple[Tensor, ...]:
-        """Run over a sequence; shapes as in the class."""
+        """Run over a sequence. Shapes are as in the class."""
         if self.batch_first:
             x = x.transpose(0, 1)
             states = tuple(s if s is None else s.transpose(0, 1) for s in states)
@@ -123,7 +123,7 @@ class RecurrentNode(nn.Module):
         return cast("list[Direction]", list(self.directions))
 
     def _checked(self, x: Tensor, given: Sequence[Tensor | None]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``x [T, B, I]`` and the initial states, each ``[D, B, H]``, as the cells take them."""
+        """Check the arguments. Returns ``x [T, B, I]`` and the initial states, each ``[D, B, H]``."""
         first = self._ways[0]
         weight = first._weights("").weight_ih
         if x.dim() != 3:
@@ -143,7 +143,7 @@ class RecurrentNode(nn.Module):
     def _run(
         self, x: Tensor, states: tuple[Tensor, ...], packing: Packing | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``x [T, B, I]``; Y and the final states."""
+        """Run over ``x [T, B, I]``. Returns Y and the final states."""
         initial = states
         if packing:
             x, initial = packing.pack(x, batch_first=False), packing.pack_states(states)
@@ -163,7 +163,7 @@ class RecurrentNode(nn.Module):
 
 
 def _layer(variant: Variant, weights: Packed, reverse: bool, layers: Layers | None) -> Direction:
-    """A layer; the one in `layers` if it has the same equations and weights there."""
+    """The layer in `layers` with the same equations and weights, or else a new one."""
     made = Direction(cell_of(variant), unpacked(variant, weights), reverse)
     if layers is None:
         return made
@@ -186,7 +186,7 @@ def _scanned(walks: list[Walk]) -> list[Scanned]:
 
 
 def _packing(lengths: Tensor | None, x: Tensor) -> Packing | None:
-    """How rows of these lengths lie together; None if all have T steps."""
+    """The packing of rows of these lengths; None if all have T steps."""
     if lengths is None:
         return None
     T, B = x.shape[:2]

@@ -1,4 +1,4 @@
-"""One step of a cell in operators of ONNX, node by node from its graph."""
+"""One step of a cell as ONNX operators, one for each node of its graph."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gatewise.nn.walk.walk import Weights
 
 
 class Scanner(NamedTuple):
-    """What runs in one layer in one direction; `suffix` is what the names of its parameters end in.
+    """The cell and the weights of one layer in one direction. The names of its parameters end in `suffix`.
 
-    The cell takes no chances and has its norms written out.
+    The cell is not random, and its norms are written out as arithmetic.
     """
 
     cell: Cell
@@ -27,12 +27,12 @@ class Scanner(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its node."""
+        """The name of its node."""
         return f"{self.cell.name}{self.suffix}"
 
 
 def from_input(b: Builder, scanner: Scanner, x: str) -> str:
-    """The part of every gate that comes from the input, ``[..., I]`` to ``[..., Gx*H]``."""
+    """The input part of all gates, from ``x [..., I]``: ``[..., Gx*H]``."""
     weights, suffix = scanner.weights, scanner.suffix
     matrix = b.weight(f"weight_ih{suffix} transposed", array(weights.weight_ih).T)
     product = b.node("MatMul", x, matrix)
@@ -42,15 +42,15 @@ def from_input(b: Builder, scanner: Scanner, x: str) -> str:
 
 
 def step(b: Builder, scanner: Scanner, fed: str, states: Sequence[str]) -> list[str]:
-    """The next states, from what the input feeds the gates ``[B, Gx*H]`` and the states, each ``[B, H]``.
+    """The next states, from the input part of the gates ``[B, Gx*H]`` and the states, each ``[B, H]``.
 
     Raises:
-        OnnxError: the cell has an operation that is not known here.
+        OnnxError: the cell has an unknown operation.
     """
     cell = scanner.cell
     x = _parts(b, fed, len(cell.input_gates))
     values = _leaves(b, scanner, x, states)
-    whole = {node for node in values if node.op != "vector"}  # [B, H], not narrower
+    whole = {node for node in values if node.op != "vector"}  # of shape [B, H]
 
     def widen(node: Node) -> str:
         if node not in whole:
@@ -71,7 +71,7 @@ def step(b: Builder, scanner: Scanner, fed: str, states: Sequence[str]) -> list[
 
 
 def _leaves(b: Builder, scanner: Scanner, fed: Sequence[str], states: Sequence[str]) -> dict[Node, str]:
-    """The states as they enter the step, vectors and pre-activations."""
+    """The values of the leaves: previous states, vectors and pre-activations."""
     cell, weights = scanner.cell, scanner.weights
     leaf = cell.leaf
     x = dict(zip(cell.input_gates, fed, strict=True))
@@ -97,12 +97,12 @@ def _from_state(b: Builder, scanner: Scanner, state: str) -> list[str]:
 
 
 def _parts(b: Builder, value: str, count: int) -> list[str]:
-    """A value cut along its last axis; in one piece it is left as it is."""
+    """A value split along its last axis into `count` parts; not split if `count` is 1."""
     return b.nodes("Split", count, value, axis=-1) if count > 1 else [value]
 
 
 def _product(b: Builder, value: str, name: str, matrix: Tensor, bias: Tensor | None) -> str:
-    """``M v + b`` of ``value [B, H]``."""
+    """``M v + b`` for ``value [B, H]``."""
     inputs = [value, b.weight(f"weight_{name}", array(matrix))]
     if bias is not None:
         inputs.append(b.weight(f"bias_{name}", array(bias)))
@@ -115,7 +115,7 @@ def array(tensor: Tensor) -> Array:
     return numbers
 
 
-# A writer is given the graph, what runs, the node, and the values of its arguments.
+# (builder, scanner, node, names of the arguments) -> name of the result
 _Writer = Callable[[Builder, Scanner, Node, Sequence[str]], str]
 
 
@@ -124,7 +124,7 @@ def _as(operator: str) -> _Writer:
 
 
 def _mean(b: Builder, scanner: Scanner, node: Node, args: Sequence[str]) -> str:
-    """Of all units of all arguments, which are equally wide: ``[B, 1]``."""
+    """The mean over all units of all arguments, which are equally wide: ``[B, 1]``."""
     means = [b.node("ReduceMean", arg, axes=[-1], keepdims=1) for arg in args]
     total = reduce(lambda x, y: b.node("Add", x, y), means)
     return b.node("Div", total, b.number(len(means)))
@@ -132,14 +132,14 @@ def _mean(b: Builder, scanner: Scanner, node: Node, args: Sequence[str]) -> str:
 
 def _linear(b: Builder, scanner: Scanner, node: Node, args: Sequence[str]) -> str:
     matrices, biases = scanner.weights.weight_linear, scanner.weights.bias_linear
-    assert matrices is not None  # as the cell has products
+    assert matrices is not None  # since the cell has a linear
     number, count = int(node.name), len(scanner.cell.linears)
     bias = None if biases is None else biases.chunk(count)[number]
     return _product(b, args[0], f"linear{scanner.suffix} {number}", matrices.chunk(count)[number], bias)
 
 
 def _project(b: Builder, scanner: Scanner, node: Node, args: Sequence[str]) -> str:
-    assert scanner.weights.weight_hr is not None  # as the cell projects
+    assert scanner.weights.weight_hr is not None  # since the cell projects
     return _product(b, args[0], f"hr{scanner.suffix}", scanner.weights.weight_hr, None)
 
 
@@ -154,7 +154,7 @@ def _softplus(b: Builder, scanner: Scanner, node: Node, args: Sequence[str]) -> 
 
 _PRODUCTS: dict[str, _Writer] = {"linear": _linear, "project": _project}
 
-# What each operation of a cell is in ONNX. To teach the exporter another one, add its line.
+# The ONNX operator for each operation of a cell. To support another operation, add a line.
 _WRITERS: dict[str, _Writer] = _PRODUCTS | {
     "add": _as("Add"),
     "sub": _as("Sub"),

@@ -1,4 +1,4 @@
-"""What a file asks for and is not served: all of it, found before anything is computed."""
+"""Finds everything in a file that is not supported, before anything is computed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ SERVED = frozenset({*RECURRENT, *CONTROL, *OPERATORS})
 
 
 class Lack(NamedTuple):
-    """What is not served, and where it stands."""
+    """Something that is not supported, and where it is."""
 
     what: str
     where: str
 
 
 def is_constant(node: Node, constants: Collection[str]) -> bool:
-    """Whether what a node gives can be computed now, from these constants."""
+    """Whether a node can be computed from these constants."""
     known = all(not name or name in constants for name in node.inputs)
     return known and node.operator in OPERATORS and node.operator not in AT_EACH_CALL
 
 
 def refuse_lacks(graph: GraphProto, opset: int) -> None:
-    """Refuse a file with all that is not served in it.
+    """Refuse a file that has unsupported parts.
 
     Raises:
-        OnnxError: it names each operator and each use of one that is not served, how often, and where first.
+        OnnxError: the message names every unsupported operator or use, how often it occurs, and where first.
     """
     lacks = list(_lacks(graph, opset, ()))
     if not lacks:
@@ -48,7 +48,7 @@ def refuse_lacks(graph: GraphProto, opset: int) -> None:
 
 
 def _lacks(graph: GraphProto, opset: int, around: Collection[str]) -> Iterator[Lack]:
-    """What is not served in a graph and those inside it; `around` are the constants of those around it."""
+    """The unsupported parts of a graph and of graphs inside it. `around`: the constants of outer graphs."""
     held = {proto.name for proto in graph.initializer}
     constants = set(around) - {value.name for value in graph.input} | held
     for proto in graph.initializer:
@@ -106,7 +106,7 @@ def _of_node(node: Node, constants: Collection[str]) -> Iterator[str]:
 
 
 class _Use(NamedTuple):
-    """A use of an operator that is not served, though the others are."""
+    """An unsupported use of an operator that is supported otherwise."""
 
     what: str
     found: Callable[[Node], bool]

@@ -1,7 +1,7 @@
-"""The operator `gatewise::scan` in operators of ONNX, for `torch.onnx.export`.
+"""Translates the operator `gatewise::scan` to ONNX operators, for `torch.onnx.export`.
 
-The exporter decomposes what it has no translation for. A layer whose cell is one of ONNX's becomes that node;
-any other becomes torch's own scan over the equations, which the exporter writes as a `Scan`.
+A layer whose cell is an ONNX operator becomes that node. Any other becomes torch's own scan over the
+equations, which the exporter writes as a `Scan`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from gatewise.nn.walk.walk import Weights
 
 
 class _Scan(NamedTuple):
-    """A call with its tensors; ``x [T, B, I]``, `states` each ``[B, H]``, none for zeros; ``lengths [B]``."""
+    """A call and its tensors: ``x [T, B, I]``, `states` each ``[B, H]`` (empty for zeros), ``lengths
+    [B]``."""
 
     call: Call
     x: Tensor
@@ -36,19 +37,19 @@ class _Scan(NamedTuple):
 
     @classmethod
     def of(cls, call: Call, tensors: Sequence[Tensor], lengths: Tensor | None) -> _Scan:
-        """Read from what the operator is given, for a file, which needs no gradients."""
+        """The scan that the arguments of the operator describe, without what only gradients need."""
         x, weights, states = call.unpack([tensor.detach() for tensor in tensors])
         return cls(call, x.transpose(0, 1) if call.batch_first else x, weights, states, lengths)
 
     def results(self, output: Tensor, states: Sequence[Tensor], recorded: Sequence[Tensor]) -> list[Tensor]:
-        """What the operator gives, ``output [T, B, P]``."""
+        """The results of the operator, with ``output [T, B, P]``."""
         return [output.transpose(0, 1) if self.call.batch_first else output, *states, *recorded]
 
 
 def translated(
     calls: Sequence[Call], tensors: Sequence[Sequence[Tensor]], lengths: Tensor | None = None
 ) -> list[list[Tensor]]:
-    """The results of each call: output, final states, and what is recorded; of rows of ``lengths [B]``."""
+    """The results of each call: output, final states, recorded values. Rows have ``lengths [B]``."""
     scans = [_Scan.of(*pair, lengths) for pair in zip(calls, tensors, strict=True)]
     operator = _operator(scans[0])
     if operator is None:
@@ -59,7 +60,7 @@ def translated(
 
 
 def _operator(scan: _Scan) -> Native | None:
-    """The node of ONNX that computes it all; ONNX Runtime has them for float32 only."""
+    """The ONNX operator for the scan, or None. ONNX Runtime has them for float32 only."""
     call = scan.call
     if scan.x.dtype != torch.float32 or call.record or call.reset is not None:
         return None
@@ -67,7 +68,7 @@ def _operator(scan: _Scan) -> Native | None:
 
 
 def _operated(operator: Native, scans: Sequence[_Scan]) -> Iterator[list[Tensor]]:
-    """One node for the directions of a layer."""
+    """One ONNX node for all directions of a layer."""
     variant, first = operator.variant, scans[0]
     columns = zip(*(packed(variant, operator.names, s.call.cell, s.weights) for s in scans), strict=True)
     W, R, bias, P = (None if column[0] is None else torch.stack(column) for column in columns)
@@ -82,7 +83,7 @@ def _operated(operator: Native, scans: Sequence[_Scan]) -> Iterator[list[Tensor]
         variant.operator, inputs, attributes(operator, direction, H),
         dtypes=[first.x.dtype] * len(shapes), shapes=shapes,
     )  # fmt: skip
-    if lengths is not None:  # of rows without steps the standard does not say
+    if lengths is not None:  # the standard leaves rows without steps open
         runs = (lengths > 0)[:, None]
         before = states or [torch.zeros_like(final) for final in finals]
         finals = [torch.where(runs, *pair) for pair in zip(finals, before, strict=True)]
@@ -91,7 +92,7 @@ def _operated(operator: Native, scans: Sequence[_Scan]) -> Iterator[list[Tensor]
 
 
 def _scanned(scan: _Scan) -> list[Tensor]:
-    """torch's scan, whose body is a step of the eager interpreter."""
+    """torch's scan; its body is a step of the eager interpreter."""
     call = scan.call._replace(cell=_without_softplus(scan.call.cell))
     weights, n = scan.weights, len(call.cell.states)
     fed = F.linear(scan.x, weights.weight_ih, weights.bias_ih)
@@ -113,18 +114,21 @@ def _scanned(scan: _Scan) -> list[Tensor]:
 
 
 def _body(call: Call, ragged: bool) -> Callable[..., list[Tensor]]:
-    """A step of torch's scan: from the states, what the input feeds the gates, which rows run if rows are
-    ragged, the mask of resets if there is one, the weights, and the states that reset rows begin from, to the
-    next states, the output and what is recorded."""
+    """The body of torch's scan, a function of tensors.
+
+    It takes the states, the input part of the gates, the mask of running rows (if `ragged`), the mask of
+    resets (if any), the weights, and the states for reset rows. It returns the next states, the output and
+    the recorded values.
+    """
     resets = call.reset is not None
     inside = call._replace(given=resets)
 
     def step(*given: Tensor) -> list[Tensor]:
         states, (fed, *rest) = _cut(given, len(call.cell.states))
         running = rest.pop(0) if ragged else None
-        anew = rest.pop(0) if resets else None
+        reset = rest.pop(0) if resets else None
         _, weights, restart = inside.unpack([fed, *rest])
-        entering = eager.entering(tuple(states), restart, fed.size(0), anew) if resets else tuple(states)
+        entering = eager.entering(tuple(states), restart, fed.size(0), reset) if resets else tuple(states)
         after, kept = eager.step(call.cell, fed, weights, entering, call.record)
         if running is not None:
             after = tuple(torch.where(running, *pair) for pair in zip(after, states, strict=True))
@@ -135,8 +139,10 @@ def _body(call: Call, ragged: bool) -> Callable[..., list[Tensor]]:
 
 @functools.cache
 def _without_softplus(cell: Cell) -> Cell:
-    """The cell with max(a, 0) + log(1 + exp(-|a|)) for each softplus, which the exporter writes as a
-    logarithm of a sigmoid: infinite where the sigmoid is 0."""
+    """The cell with each softplus written as max(a, 0) + log(1 + exp(-|a|)).
+
+    The exporter would write the logarithm of a sigmoid, which is infinite where the sigmoid rounds to 0.
+    """
 
     def change(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
         if node.op != "softplus":
@@ -153,5 +159,5 @@ def _cut(values: Sequence[Tensor], place: int) -> tuple[list[Tensor], list[Tenso
 
 
 def _own(value: Tensor) -> Tensor:
-    """A copy: no two values that go into a scan or come out of it may be one tensor."""
+    """A copy: torch's scan does not allow the same tensor twice among its inputs and outputs."""
     return value.clone(memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""The weights of a cell as W, R, B and P of a node, in one direction, and back."""
+"""Converts the weights of a cell in one direction to W, R, B and P of an ONNX node, and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from gatewise.nn.walk.walk import Weights
 
 
 class Packed(NamedTuple):
-    """``W [G*H, I]``, ``R [G*H, H]``, ``B [2*G*H]``, ``P [3*H]``, the blocks in the order of the standard."""
+    """``W [G*H, I]``, ``R [G*H, H]``, ``B [2*G*H]``, ``P [3*H]``, with the gates in the order of the
+    standard."""
 
     W: Tensor
     R: Tensor
@@ -24,9 +25,10 @@ class Packed(NamedTuple):
 
 
 def packed(variant: Variant, names: Mapping[str, str], cell: Cell, weights: Weights) -> Packed:
-    """The weights of `cell`, which is the operator `variant` under other `names`, as that operator's.
+    """The weights of `cell` in the layout of the operator `variant`; `names` maps its parameters to the
+    cell's.
 
-    Blocks that the operator does not look at (the forget gate where the input gate stands for it) are zeros.
+    Blocks that the operator does not use (the forget gate if it is coupled to the input gate) are zeros.
     """
     W, R, b_x, b_h = to_order(cell, GATES[variant.operator], weights, names)
     B = None if b_x is None or b_h is None else torch.cat([b_x, b_h])
@@ -40,7 +42,7 @@ def _peepholes(names: Mapping[str, str], cell: Cell, weights: Weights) -> Tensor
 
 
 def unpacked(variant: Variant, given: Packed) -> Weights:
-    """The weights of an operator as those of ``cell_of(variant)``."""
+    """The weights of an operator, as weights of ``cell_of(variant)``."""
     b_x, b_h = (None, None) if given.B is None else given.B.chunk(2)
     peepholes = {} if given.P is None else blocks(PEEPHOLES, given.P)
     stacked = Stacked(given.W, given.R, b_x, b_h)

@@ -1,4 +1,4 @@
-"""A whole torch module as an ONNX model: written by `torch.onnx.export`, then compared with the module."""
+"""Exports a whole torch module: `torch.onnx.export` writes it, then the file is compared with the module."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from gatewise.nn.modules.accelerate import accelerate
 from gatewise.nn.modules.layer import Layer
 
 with needed_by("gatewise.export_onnx of a whole module"):
-    import onnxscript  # noqa: F401  # by torch.onnx.export
+    import onnxscript  # noqa: F401  # torch.onnx.export needs it
 
-# Loggers of the exporter, which says what it does not find and what it leaves as it is.
+# Loggers of the exporter, which are verbose about harmless things.
 _TALKING = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
 class Request(NamedTuple):
-    """What is to be exported: `inputs` as the module takes them, and what `torch.onnx.export` is told."""
+    """What to export: the module, example `inputs`, and the options for `torch.onnx.export`."""
 
     module: nn.Module
     inputs: tuple[Any, ...]
@@ -41,18 +41,18 @@ class Request(NamedTuple):
 
 
 def whole_model(request: Request) -> bytes:
-    """The file, which has been run in ONNX Runtime and compared with the module.
+    """The checked content of the file.
 
     Raises:
-        OnnxError: torch cannot export the module, or the file does not give its numbers.
-        ValueError: a layer in it is edited.
+        OnnxError: torch cannot export the module, or the file does not compute what the module does.
+        ValueError: a layer is edited.
     """
     for layer in request.module.modules():
         if isinstance(layer, Layer):
             layer.refuse_edits("export_onnx")
     module = copy.deepcopy(request.module).cpu().eval()
     inputs = pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().cpu(), request.inputs)
-    # torch's recurrent modules as ours: the exporter writes some of them step by step.
+    # torch's recurrent modules are replaced by gatewise's: the exporter would unroll some of them.
     proto = _exported(request._replace(module=accelerate(module), inputs=inputs))
     accelerate.undo(module)
     model: bytes = proto.SerializeToString()
@@ -69,19 +69,19 @@ def _exported(request: Request) -> ModelProto:
                 dynamic_shapes=_free_axes(module, inputs) if shapes is None else shapes,
                 output_names=request.output_names,
             )  # fmt: skip
-        except Exception as error:  # of many kinds, each around the one that says why
+        except Exception as error:  # many types, each wrapping the cause
             raise OnnxError(f"export_onnx: torch cannot export {_named(module)}: {_why(error)}") from error
     assert program is not None
     return program.model_proto
 
 
 def _free_axes(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
-    """`Dim.AUTO` for every axis that the module does not fix, in the form of `inputs`.
+    """`Dim.AUTO` for every axis whose size the module does not fix, nested like `inputs`.
 
-    The exporter itself would also leave those axes free that have one size only.
+    The exporter by itself would also make axes free that can have one size only.
     """
     every = pytree.tree_map(lambda leaf: _axes_that(leaf, lambda size: True), inputs)
-    with cast("Any", fx_config).patch(backed_size_oblivious=True):  # axes of size 1 are no special case
+    with cast("Any", fx_config).patch(backed_size_oblivious=True):  # axes of size 1 are not special
         program = torch.export.export(module, inputs, dynamic_shapes=every)
     given = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
     traced = (value for node in given if isinstance(value := node.meta.get("val"), Tensor))
@@ -92,7 +92,7 @@ def _free_axes(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
 
 
 def _is_free(size: Any, ranges: Mapping[Any, Any]) -> bool:
-    """Whether a size may grow; of one that must be 1 torch says that it is from 1 to 2."""
+    """Whether a size may grow. For a size that must be 1, torch reports the range 1 to 2."""
     if is_concrete_int(size):
         return False
     found = ranges.get(size.node.expr)
@@ -110,7 +110,7 @@ def _named(module: nn.Module) -> str:
 
 
 def _why(error: BaseException) -> str:
-    """The first line of the error that all others are about."""
+    """The first line of the innermost error."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}".splitlines()[0]
@@ -118,7 +118,7 @@ def _why(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says about itself."""
+    """Context manager that silences the exporter."""
     levels = {name: logging.getLogger(name).level for name in _TALKING}
     try:
         for name in _TALKING:
@@ -132,7 +132,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _check(model: bytes, proto: ModelProto, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Compare on the inputs given, and on others of several sizes, as far as the module takes them."""
+    """Compare file and module for the example inputs, and for inputs of other sizes that the module
+    accepts."""
     leaves, form = pytree.tree_flatten(inputs)
     given = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     axes = _axes(proto, given)
@@ -144,7 +145,7 @@ def _check(model: bytes, proto: ModelProto, module: nn.Module, inputs: tuple[Any
         others = [next(rest) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         try:
             expected = _called(module, pytree.tree_unflatten(others, form))
-        except Exception:  # the module does not take these sizes
+        except Exception:  # the module does not accept these sizes
             continue
         _compare(model, proto, drawn, expected)
         compared += 1
@@ -156,7 +157,7 @@ def _check(model: bytes, proto: ModelProto, module: nn.Module, inputs: tuple[Any
 
 
 def _axes(proto: ModelProto, given: Sequence[Tensor]) -> list[list[str]]:
-    """The name of every free axis of each input; empty for one that is fixed."""
+    """The names of the axes of each input, "" for fixed axes."""
     if len(proto.graph.input) != len(given):
         raise OnnxError(
             f"export_onnx: the file has {len(proto.graph.input)} inputs. Got {len(given)} tensors."
@@ -165,7 +166,7 @@ def _axes(proto: ModelProto, given: Sequence[Tensor]) -> list[list[str]]:
 
 
 def _other_sizes(axes: Sequence[Sequence[str]], given: Sequence[Tensor]) -> Iterator[dict[str, int]]:
-    """Sizes for all free axes: some more, many more, one, one less."""
+    """Other sizes for all free axes: a little larger, much larger, 1, and one smaller."""
     pairs = (zip(names, tensor.shape, strict=True) for names, tensor in zip(axes, given, strict=True))
     sizes = {name: size for some in pairs for name, size in some if name}
     if sizes:
@@ -176,7 +177,7 @@ def _other_sizes(axes: Sequence[Sequence[str]], given: Sequence[Tensor]) -> Iter
 
 
 def _drawn(tensor: Tensor, names: Sequence[str], sizes: Mapping[str, int], random: torch.Generator) -> Tensor:
-    """Values of a tensor in another shape; if it has only one, floating-point numbers at random."""
+    """A tensor of another shape: values drawn from those of `tensor`, or random if these are all equal."""
     shape = [sizes.get(*pair) for pair in zip(names, tensor.shape, strict=True)]
     values = tensor.flatten()
     if tensor.is_floating_point() and bool((values == values[:1]).all()):
@@ -185,7 +186,7 @@ def _drawn(tensor: Tensor, names: Sequence[str], sizes: Mapping[str, int], rando
 
 
 def _called(module: nn.Module, inputs: tuple[Any, ...]) -> list[Tensor]:
-    """The tensors that the module gives, in order; it may change its inputs."""
+    """The tensors that the module returns, in order. It gets copies, as it may change its inputs."""
     with torch.no_grad():
         found = module(*pytree.tree_map_only(Tensor, Tensor.clone, inputs))
     return [leaf for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor)]

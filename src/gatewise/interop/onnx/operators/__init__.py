@@ -1,6 +1,6 @@
-"""The operators that stand around recurrent nodes, in torch: one table for each kind.
+"""The operators around recurrent nodes, in torch: one table for each kind.
 
-To serve another one, add its line to the table of its kind.
+To support another operator, add a line to the table of its kind.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ OPERATORS: dict[str, Operator] = {
     **NORMALIZATION, **QUANTIZED, **SAMPLING, **SIGNAL, **SEQUENCES,
 }  # fmt: skip
 
-# Never computed ahead: random values, and lists, which a module cannot hold as a buffer.
+# Never folded into constants: random values, and lists, which cannot be buffers of a module.
 AT_EACH_CALL = RANDOM | SEQUENCES.keys()
 
-# The inputs, by their number, that are floating-point and no weights: statistics, and factors of sizes.
+# Numbers of the floating-point inputs that are not weights: running statistics, and scale factors.
 NO_WEIGHTS: dict[str, tuple[int, ...]] = {
     "BatchNormalization": (3, 4), "Resize": (1, 2), "Upsample": (1,), "Clip": (1, 2), "Dropout": (1,),
     "Pow": (1,), "QuantizeLinear": (1,), "DequantizeLinear": (1,),

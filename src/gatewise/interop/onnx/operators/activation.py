@@ -16,7 +16,7 @@ from gatewise.interop.onnx.operators.shapes import flatten
 def _along(function: Function, node: Node, x: Tensor) -> Tensor:
     if node.opset >= 13:
         return function(x, node.get("axis", -1))
-    # Before version 13 it went over all axes from `axis` on.
+    # Before opset 13 the function went over all axes from `axis` on.
     rows = flatten(Node(node.operator, "", (), (), {"axis": node.get("axis", 1)}, node.opset), x)
     return function(rows, 1).reshape(x.shape)
 

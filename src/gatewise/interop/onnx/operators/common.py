@@ -1,7 +1,7 @@
-"""What the tables of operators share: their type, and reading whole numbers and axes.
+"""Shared by the tables of operators: their type, and helpers that read integers and axes.
 
-The tables follow the standard's operator sets 7 to 26 (https://onnx.ai/onnx/operators/), each operator in
-every form that it has had in them: what became an input of a node may also be its attribute.
+The tables follow operator sets 7 to 26 of the standard (https://onnx.ai/onnx/operators/). An operator is
+supported in all its versions: what is an input in a new version may be an attribute in an old one.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor
 from gatewise.interop.onnx.node import Node
 
 Function: TypeAlias = Callable[..., Tensor]
-# Takes the node and its inputs, None for one that is left out. Gives a tensor, or a tuple of several.
+# Takes the node and its inputs (None for an omitted one). Returns a tensor, or a tuple of tensors.
 Operator: TypeAlias = Callable[..., Any]
 
 
 def of(function: Function) -> Operator:
-    """A function of the inputs alone."""
+    """An operator that ignores attributes: a function of the inputs."""
     return lambda node, *inputs: function(*inputs)
 
 
 def with_numbers(function: Function, **defaults: float) -> Operator:
-    """A function of the inputs and of attributes, which have these defaults."""
+    """An operator that passes the attributes named in `defaults` to the function as keywords."""
 
     def operator(node: Node, *inputs: Tensor | None) -> Tensor:
         return function(*inputs, *(node.get(name, value) for name, value in defaults.items()))
@@ -33,12 +33,12 @@ def with_numbers(function: Function, **defaults: float) -> Operator:
 
 
 def integers(tensor: Tensor) -> list[int]:
-    """The whole numbers in a tensor."""
+    """The integers in a tensor, as a list."""
     return [int(number) for number in tensor.reshape(-1).tolist()]
 
 
 def listed(node: Node, name: str, given: Tensor | None) -> list[int] | None:
-    """Whole numbers that are an input in new files and an attribute in old ones."""
+    """Integers that are an input in new opsets and an attribute in old ones."""
     found: list[int] | None = node.get(name) if given is None else integers(given)
     return found
 

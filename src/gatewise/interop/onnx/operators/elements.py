@@ -1,4 +1,4 @@
-"""Operators on single elements: arithmetic, comparisons, logic and bits."""
+"""Elementwise operators: arithmetic, comparisons, logic and bits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _infinite(node: Node, x: Tensor) -> Tensor:
 
 
 def _all(function: Function) -> Operator:
-    """A function of two for any number of inputs."""
+    """An operator that applies a function of two arguments to any number of inputs."""
     return lambda node, *inputs: reduce(function, inputs)
 
 

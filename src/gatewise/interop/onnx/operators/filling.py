@@ -1,4 +1,4 @@
-"""Operators that make tensors of a size that a number says: what is repeated, padded, counted or drawn."""
+"""Operators whose inputs give the size of the result: filling, padding, ranges, random numbers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _eye_like(node: Node, x: Tensor) -> Tensor:
 
 
 def _expand(x: Tensor, shape: Tensor) -> Tensor:
-    """Broadcast to a shape, which may itself be broadcast."""
+    """Broadcast a tensor and a shape to each other."""
     sizes = torch.broadcast_shapes(x.shape, integers(shape))  # type: ignore[no-untyped-call]
     return x.expand(sizes).clone()
 
@@ -74,7 +74,7 @@ def _padded(
 
 
 def _places(mode: str, places: Tensor, size: int) -> Tensor:
-    """What is read at places that may lie outside of an axis."""
+    """The positions to read for positions that may lie outside of an axis, by the padding mode."""
     if mode == "edge":
         return places.clamp(0, size - 1)
     if mode == "wrap":

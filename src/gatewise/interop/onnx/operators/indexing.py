@@ -1,4 +1,4 @@
-"""Operators that read and write at places that other numbers say."""
+"""Operators that read and write at given indices."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 def _counted(places: Tensor, size: int) -> Tensor:
-    """Places from the start, where negative ones count from the end."""
+    """Indices with negative ones, which count from the end, made positive."""
     return torch.where(places < 0, places + size, places).long()
 
 
 def _gather(node: Node, x: Tensor, indices: Tensor) -> Tensor:
-    """Chosen places along an axis, which takes the shape of `indices`."""
+    """Take indices along an axis, which gets the shape of `indices`."""
     axis = node.get("axis", 0) % x.dim()
     chosen = x.index_select(axis, _counted(indices, x.size(axis)).reshape(-1).to(x.device))
     return chosen.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
@@ -46,7 +46,7 @@ def _written(node: Node, x: Tensor, axis: int, places: Tensor, updates: Tensor) 
 
 
 def _flat_places(indices: Tensor, sizes: torch.Size) -> Tensor:
-    """Places in axes of these sizes, told by the last axis of `indices`, as places in all of them as one."""
+    """Flat indices for multi-dimensional ones, which are the last axis of `indices`, in axes of `sizes`."""
     found = torch.zeros(indices.shape[:-1], dtype=torch.long, device=indices.device)
     for k, size in enumerate(sizes):
         found = found * size + _inside(_counted(indices[..., k], size), size)

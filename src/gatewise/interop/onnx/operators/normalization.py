@@ -1,4 +1,4 @@
-"""Operators that bring numbers to a mean and a spread."""
+"""Normalisation operators."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _root_mean_square(node: Node, x: Tensor, scale: Tensor) -> Tensor:
 def _group(node: Node, x: Tensor, scale: Tensor, b: Tensor) -> Tensor:
     groups, channels = node.get("num_groups"), x.size(1)
     y = F.group_norm(x, groups, eps=node.get("epsilon", 1e-5))
-    if node.opset < 21:  # then scale and bias were of the groups
+    if node.opset < 21:  # old versions have one scale and bias per group
         scale, b = (vector.repeat_interleave(channels // groups) for vector in (scale, b))
     return y * per_axis(x, scale, 1) + per_axis(x, b, 1)
 

@@ -1,8 +1,8 @@
 """Operators on 8-bit integers, computed exactly.
 
-Between operators an integer is carried as a floating-point number, so that gradients pass: rounding counts as
-the identity (the straight-through estimator, Bengio et al. 2013), and what was cut off at the ends of a range
-has no gradient. Sums of products are in float64, which is exact.
+Between operators integers are held as floating-point numbers, so that gradients can flow. Rounding has the
+gradient of the identity (the straight-through estimator, Bengio et al. 2013); values clipped at the ends of
+the range have none. Sums of products are computed in float64, where they are exact.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _range_of(zero_point: Tensor | None) -> tuple[int, int]:
 
 
 def _spread(node: Node, x: Tensor, given: Tensor, default: int = 1) -> Tensor:
-    """A scale or zero point, of all of `x`, of each place of an axis or of each block, as broadcasts."""
+    """A scale or zero point in a shape that broadcasts with `x`: one for all, per axis, or per block."""
     axis, block = node.get("axis", default), node.get("block_size", 0)
     if block:
         return given.repeat_interleave(block, axis).narrow(axis, 0, x.size(axis))
@@ -54,7 +54,7 @@ def _dequantized(node: Node, q: Tensor, scale: Tensor, zero: Tensor | None = Non
 
 
 def dynamically_quantized(node: Node, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`x` as bytes, the scale and the zero point; the range is that of `x` with 0 in it."""
+    """`x` as bytes, with scale and zero point. The range is that of `x`, extended to contain 0."""
     given = x.detach()
     low, high = (
         (given.amin().clamp(max=0), given.amax().clamp(min=0)) if x.numel() else (x.new_zeros(()),) * 2
@@ -65,7 +65,7 @@ def dynamically_quantized(node: Node, x: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 
 def _centred(q: Tensor, zero: Tensor | None, axis: int) -> Tensor:
-    """In float64, in which sums of products of bytes are exact."""
+    """`q` minus its zero point, in float64, where sums of products of bytes are exact."""
     if zero is None:
         return q.double()
     return q.double() - (per_axis(q, zero, axis) if zero.dim() == 1 and zero.numel() > 1 else zero)
@@ -122,7 +122,7 @@ def _dynamic_matmul(
 
 
 def _around(function: Function, count: int, node: Node, *inputs: Tensor) -> Tensor:
-    """A function of `count` inputs, each with its scale and zero point, as is its result."""
+    """Apply a function of `count` quantized inputs: dequantize, compute, quantize the result."""
     values = [_dequantized(node, *inputs[3 * k : 3 * k + 3]) for k in range(count)]
     return _quantized(node, function(*values), *inputs[3 * count : 3 * count + 2])
 

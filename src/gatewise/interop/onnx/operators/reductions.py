@@ -1,4 +1,4 @@
-"""Operators that make one number of many: sums, extremes and their places, running sums."""
+"""Reductions: sums, extremes and their positions, cumulative sums."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _product(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
 
 
 def _extreme(function: Function, sign: int, x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
-    if x.numel() == 0:  # the extreme of nothing is what any number beats
+    if x.numel() == 0:  # the maximum of nothing is the lowest value, the minimum the highest
         lowest = _bounds(x.dtype)[0 if sign > 0 else 1]
         shape = [1 if k in axes else n for k, n in enumerate(x.shape) if keep or k not in axes]
         return torch.full(shape, lowest, dtype=x.dtype, device=x.device)
@@ -64,7 +64,7 @@ def _place(function: Function, node: Node, x: Tensor) -> Tensor:
 
 def _top(node: Node, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
     axis, count = node.get("axis", -1), node.get("k") if k is None else integers(k)[0]
-    # A stable sort, because of equal numbers the first comes first.
+    # A stable sort keeps the order of equal numbers.
     values, places = x.sort(dim=axis, descending=bool(node.get("largest", 1)), stable=True)
     return values.narrow(axis, 0, count), places.narrow(axis, 0, count)
 

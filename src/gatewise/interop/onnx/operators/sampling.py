@@ -1,4 +1,4 @@
-"""Operators that read between places: resizing, and sampling at a grid."""
+"""Interpolating operators: resizing, and sampling at a grid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatewise.interop.onnx.operators.common import Function, Operator, integers,
 
 
 class Axis(NamedTuple):
-    """An axis that is resized: from how many places to how many, by which factor, over which part of it."""
+    """An axis to resize: old and new size, scale factor, and the part of the axis to use."""
 
     axis: int
     old: int
@@ -33,7 +33,7 @@ def _resize(
     scales: Tensor | None = None,
     sizes: Tensor | None = None,
 ) -> Tensor:
-    if node.opset < 11:  # which had the scales second, and the coordinates of Upsample
+    if node.opset < 11:  # its second input was the scales, as in Upsample
         return _upsample(node, x, roi)
     y = x if x.is_floating_point() or node.get("mode", "nearest") == "nearest" else x.float()
     mode = node.get("coordinate_transformation_mode", "half_pixel")
@@ -82,7 +82,7 @@ def _kept_in_ratio(policy: str, old: Sequence[int], new: Sequence[int]) -> tuple
 
 
 def _places(mode: str, axis: Axis, device: torch.device) -> Tensor:
-    """Where each new place lies on the old axis, ``[axis.new]``."""
+    """The position of each new element on the old axis, ``[axis.new]``."""
     i = torch.arange(axis.new, dtype=torch.float64, device=device)
     old, new, scale = axis.old, axis.new, axis.scale
     centred = (i + 0.5) / scale - 0.5
@@ -102,7 +102,7 @@ def _places(mode: str, axis: Axis, device: torch.device) -> Tensor:
 
 
 def _along(node: Node, x: Tensor, axis: Axis, places: Tensor) -> Tensor:
-    """`x` read at `places` of an axis."""
+    """`x` interpolated at `places` of an axis."""
     if node.get("mode", "nearest") == "nearest":
         nearest = _ROUNDINGS[node.get("nearest_mode", "round_prefer_floor")](places)
         y = x.index_select(axis.axis, nearest.long().clamp(0, axis.old - 1))
@@ -123,7 +123,7 @@ _ROUNDINGS: dict[str, Function] = {
 
 
 def _mixed(node: Node, x: Tensor, axis: Axis, places: Tensor) -> Tensor:
-    """A weighted sum of the places around each."""
+    """`x` interpolated as a weighted sum of the neighbours of each position."""
     cubic = node.get("mode") == "cubic"
     spread = min(axis.scale, 1.0) if node.get("antialias", 0) else 1.0
     reach = math.ceil((2 if cubic else 1) / spread)

@@ -20,7 +20,7 @@ def _erase(values: list[Tensor], place: Tensor | None = None) -> list[Tensor]:
 
 
 def _place(values: list[Tensor], place: Tensor, count: int) -> int:
-    """A place from the start, of so many."""
+    """A position counted from the start of `count` places."""
     (at,) = integers(place)
     at += len(values) * (at < 0)
     if not 0 <= at < count:

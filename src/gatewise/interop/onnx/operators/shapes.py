@@ -1,4 +1,4 @@
-"""Operators that move numbers about and compute nothing."""
+"""Operators that change shapes and move elements without computing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gatewise.interop.onnx.operators.common import Operator, integers, listed
 
 
 def squeeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    """Axes of size 1 away; all of them if none are named."""
+    """Remove axes of size 1: those in `axes`, or all."""
     found = listed(node, "axes", axes)
     return x.squeeze() if found is None else x.squeeze(tuple(found))
 
 
 def unsqueeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    """New axes of size 1, numbered as in the result."""
+    """Add axes of size 1, numbered as in the result."""
     found = listed(node, "axes", axes) or []
     rank = x.dim() + len(found)
     for axis in sorted(axis % rank for axis in found):
@@ -25,12 +25,12 @@ def unsqueeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
 
 
 def transpose(node: Node, x: Tensor) -> Tensor:
-    """Axes in another order; reversed if none is given."""
+    """Permute the axes, by default reversing them."""
     return x.permute(node.get("perm", tuple(reversed(range(x.dim())))))
 
 
 def reshape(node: Node, x: Tensor, shape: Tensor) -> Tensor:
-    """Another shape; a 0 is the size that was there."""
+    """Change the shape. A 0 keeps the size of that axis."""
     sizes = integers(shape)
     if not node.get("allowzero", 0):
         sizes = [size or x.size(k) for k, size in enumerate(sizes)]
@@ -38,7 +38,7 @@ def reshape(node: Node, x: Tensor, shape: Tensor) -> Tensor:
 
 
 def flatten(node: Node, x: Tensor) -> Tensor:
-    """Two axes: those before `axis`, and the rest."""
+    """Flatten to two axes: those before `axis`, and the rest."""
     axis = node.get("axis", 1)
     axis += x.dim() * (axis < 0)
     rows = x.shape[:axis].numel()
@@ -46,12 +46,12 @@ def flatten(node: Node, x: Tensor) -> Tensor:
 
 
 def concat(node: Node, *inputs: Tensor) -> Tensor:
-    """One after another along an axis."""
+    """Concatenate along an axis."""
     return torch.cat(inputs, node.get("axis"))
 
 
 def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Parts along an axis: of given sizes, or as many as there are outputs."""
+    """Split along an axis, into given sizes or into equal parts, one per output."""
     axis = node.get("axis", 0)
     parts: int | list[int] | None = listed(node, "split", sizes)
     if parts is None:
@@ -60,7 +60,7 @@ def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, .
 
 
 def slices(node: Node, x: Tensor, *given: Tensor | None) -> Tensor:
-    """From starts to ends along some axes, in steps."""
+    """Slice some axes, from starts to ends in steps."""
     names = ("starts", "ends", "axes", "steps")
     found = dict(zip(names, given, strict=False))
     begin, end, axes, steps = (listed(node, name, found.get(name)) for name in names)
@@ -80,12 +80,12 @@ def _at(x: Tensor, axis: int, places: range) -> Tensor:
 
 
 def _end(end: int, size: int, step: int) -> int | None:
-    """An end as Python has it: before the first place is None for it, where ONNX has a very low number."""
+    """The end of a slice for Python. An end before the first element is None there, a low number in ONNX."""
     return None if step < 0 and end < -size else end
 
 
 def reverse_sequence(node: Node, x: Tensor, lengths: Tensor) -> Tensor:
-    """The first steps of each row in reverse order, as many as its length says."""
+    """Reverse the first ``lengths`` steps of each row."""
     rows, time = node.get("batch_axis", 1), node.get("time_axis", 0)
     x = x.transpose(0, time).transpose(1, rows) if (time, rows) != (1, 0) else x.transpose(0, 1)
     step = torch.arange(x.size(0), device=x.device).unsqueeze(1)
@@ -95,7 +95,7 @@ def reverse_sequence(node: Node, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def depth_to_space(node: Node, x: Tensor) -> Tensor:
-    """Blocks of channels as blocks of places."""
+    """Move blocks of channels into space."""
     n, (B, C, H, W) = node.get("blocksize"), x.shape
     if node.get("mode", "DCR") == "DCR":
         parts = x.reshape(B, n, n, C // n**2, H, W).permute(0, 3, 4, 1, 5, 2)
@@ -105,7 +105,7 @@ def depth_to_space(node: Node, x: Tensor) -> Tensor:
 
 
 def space_to_depth(node: Node, x: Tensor) -> Tensor:
-    """Blocks of places as blocks of channels."""
+    """Move blocks of space into channels."""
     n, (B, C, H, W) = node.get("blocksize"), x.shape
     parts = x.reshape(B, C, H // n, n, W // n, n)
     parts = parts.permute((0, 3, 5, 1, 2, 4) if node.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4))
@@ -113,12 +113,12 @@ def space_to_depth(node: Node, x: Tensor) -> Tensor:
 
 
 def shape(node: Node, x: Tensor) -> Tensor:
-    """The sizes, or some of them."""
+    """The sizes of the axes, or of a range of them."""
     return torch.tensor(x.shape[slice(node.get("start", 0), node.get("end"))], dtype=torch.long)
 
 
 def size(node: Node, x: Tensor) -> Tensor:
-    """The count of numbers."""
+    """The number of elements."""
     return torch.tensor(x.numel())
 
 

@@ -12,7 +12,7 @@ from gatewise.interop.onnx.operators.common import Function, Operator, integers
 
 
 def _complex(x: Tensor) -> Tensor:
-    """``[..., 1]`` or ``[..., 2]`` as numbers, real or complex."""
+    """``[..., 1]`` (real) or ``[..., 2]`` (real and imaginary part) as complex numbers."""
     return x[..., 0] if x.size(-1) == 1 else torch.view_as_complex(x.contiguous())
 
 

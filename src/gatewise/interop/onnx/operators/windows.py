@@ -1,4 +1,4 @@
-"""Operators that go over places with a window: convolution and pooling, in any number of dimensions."""
+"""Sliding windows: convolution and pooling, in any number of dimensions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatewise.interop.onnx.operators.common import Operator, of
 
 
 class Window(NamedTuple):
-    """How a window goes over each axis: its size, its steps, its holes, and what is padded on both sides."""
+    """A window over each axis: its size, strides, dilations, and the padding on both sides."""
 
     sizes: list[int]
     strides: list[int]
@@ -25,12 +25,12 @@ class Window(NamedTuple):
 
     @property
     def extents(self) -> list[int]:
-        """How many places it spans."""
+        """The number of elements that it spans on each axis, including dilation."""
         return [(size - 1) * hole + 1 for size, hole in zip(self.sizes, self.dilations, strict=True)]
 
     @property
     def pads(self) -> list[int]:
-        """As `torch.nn.functional.pad` takes them."""
+        """The padding in the order of `torch.nn.functional.pad`."""
         return _pairs(self.begins, self.ends)
 
 
@@ -40,7 +40,7 @@ def _pairs(begins: Sequence[int], ends: Sequence[int]) -> list[int]:
 
 
 def window_of(node: Node, x: Tensor, sizes: list[int]) -> Window:
-    """What the attributes say, over the axes of `x` after the second."""
+    """The window that the attributes of a node describe, over the axes of `x` after the second."""
     rank = x.dim() - 2
     sizes = list(node.get("kernel_shape", sizes))
     strides, dilations = (list(node.get(name, [1] * rank)) for name in ("strides", "dilations"))
@@ -55,7 +55,8 @@ def window_of(node: Node, x: Tensor, sizes: list[int]) -> Window:
 
 
 def _same(window: Window, places: list[int], upper: bool) -> Window:
-    """Padded so that there are as many windows as steps fit; an odd one more at the end if `upper`."""
+    """The window with the padding of ``SAME_UPPER`` or ``SAME_LOWER``: an odd rest goes to the end or
+    start."""
     missing = [
         max((-(-n // step) - 1) * step + extent - n, 0)
         for n, step, extent in zip(places, window.strides, window.extents, strict=True)
@@ -90,7 +91,7 @@ def _transposed(node: Node, x: Tensor, w: Tensor, b: Tensor | None = None) -> Te
 
 
 def _surplus(node: Node, window: Window, places: list[int], full: list[int]) -> tuple[list[int], list[int]]:
-    """What is cut off the full result of a transposed convolution, on both sides."""
+    """How much to cut off the full result of a transposed convolution, on both sides."""
     auto, wanted = node.get("auto_pad", "NOTSET"), node.get("output_shape")
     if wanted is None and auto in ("SAME_UPPER", "SAME_LOWER"):
         wanted = [n * step for n, step in zip(places, window.strides, strict=True)]
@@ -102,7 +103,7 @@ def _surplus(node: Node, window: Window, places: list[int], full: list[int]) -> 
 
 
 def _ceiled(node: Node, window: Window, places: list[int]) -> Window:
-    """With more padding at the end if `ceil_mode` asks for a last window that is only part inside."""
+    """The window with extra padding at the end for a last, partial window (`ceil_mode`)."""
     if not node.get("ceil_mode", 0):
         return window
     ends = []
