@@ -1,6 +1,6 @@
 """Recurrent networks from equations: compiled, readable at every step, the same bits everywhere.
 
-The language, the cells and the compiler need no torch; the rest is imported when it is first used.
+The language, the cells and the compiler do not need torch. Everything else is imported at first use.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gatewise.language import (
     zoneout,
 )
 
-# Imported when it is first used, by the module that has it.
+# Imported at first use: module -> the names that it has.
 _LAZY = {
     name: module
     for module, names in {
@@ -73,7 +73,7 @@ __all__ = [
     *_LAZY, *_MODULES,
 ]  # fmt: skip
 
-if TYPE_CHECKING:  # the same for type checkers, which do not run the table
+if TYPE_CHECKING:  # the same names for type checkers
     from gatewise import nn as nn
     from gatewise import runtime as runtime
     from gatewise import tasks as tasks

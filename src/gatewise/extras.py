@@ -1,4 +1,4 @@
-"""Packages that are installed with an extra, named where one is missing."""
+"""Optional packages, and the error message if one is missing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ EXTRAS = {
 
 @contextmanager
 def needed_by(what: str) -> Iterator[None]:
-    """Around imports: say what to install for `what`.
+    """Context manager around imports: a missing package raises an error that says how to install it.
 
     Raises:
-        ModuleNotFoundError: one of the packages is missing.
+        ModuleNotFoundError: a package is missing. The message says what needs it and how to install it.
 
     Example:
         >>> from gatewise.extras import needed_by

@@ -1,6 +1,6 @@
-"""Files of users: read if they are files, written whole or not at all, quoted without harm.
+"""Reading and writing the files that users name, and quoting their content in messages.
 
-A file is written beside its place, then renamed into it, so that a reader never sees half of one.
+A file is written under another name beside its path, then renamed, so that no reader sees half of it.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from secrets import token_hex
 from unicodedata import category
 
 _PREFIX, _SUFFIX = ".gatewise-", ".part"
-_MOST_LINKS = 40  # as Linux has it
-_STALE = 3600  # seconds after which nobody writes to an incomplete file any more
+_MOST_LINKS = 40  # the limit of Linux
+_STALE = 3600  # seconds after which an incomplete file is considered abandoned
 _LONGEST = 1000  # letters of a message
 
 
 class NotAFileError(OSError):
-    """A folder, a pipe or a device where a file was expected."""
+    """Raised for a folder, a pipe or a device where a file was expected."""
 
 
 def open_to_read(path: str | os.PathLike[str]) -> BufferedReader:
-    """A file, opened in binary mode.
+    """Open a file in binary mode.
 
     Raises:
-        NotAFileError: it is none. A pipe is not waited for, and a device not read to its end.
+        NotAFileError: the path is a folder, a pipe or a device. It does not wait for a pipe.
         OSError: there is no such file, or it cannot be read.
     """
     return open(path, "rb", opener=_open_regular)
 
 
 def size_of(file: BufferedReader) -> int:
-    """The bytes of an open file."""
+    """The size of an open file in bytes."""
     return os.fstat(file.fileno()).st_size
 
 
@@ -52,13 +52,13 @@ def _open_regular(path: str, flags: int) -> int:
 
 
 def quoted(text: str) -> str:
-    """Text with parts of a file in it, for a message: control characters escaped, cut if it is too long."""
+    """Text from a file as a message may show it: control characters escaped, long texts cut."""
     safe = escaped(text)
     return safe if len(safe) <= _LONGEST else safe[: _LONGEST - 1] + "…"
 
 
 def escaped(text: str) -> str:
-    """Text whose control characters are written out, as in a literal of Python."""
+    """Text with its control characters escaped as in a Python literal."""
     if text.isprintable():
         return text
     harmless = (c.isprintable() or category(c) == "Zs" for c in text)  # Zs: spaces of other widths
@@ -68,12 +68,12 @@ def escaped(text: str) -> str:
 
 
 def part_of(path: Path) -> Path:
-    """A hidden name beside `path`, new at each call, for what is not complete yet."""
+    """A new hidden name beside `path`, for a file that is not complete yet."""
     return path.with_name(f"{_PREFIX}{token_hex(8)}{_SUFFIX}")
 
 
 def remove_stale_parts(folder: Path) -> None:
-    """Remove incomplete files whose writers were killed."""
+    """Remove incomplete files that killed processes left."""
     with os.scandir(folder) as entries:
         parts = [e for e in entries if e.name.startswith(_PREFIX) and e.name.endswith(_SUFFIX)]
     for part in parts:
@@ -85,11 +85,11 @@ def remove_stale_parts(folder: Path) -> None:
 def save(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file that a user named, whole or not at all.
 
-    A symbolic link stays, and its target is written. A file that exists keeps its mode, and its owner where
-    the system allows that; a new one has the mode of the umask. A device or a pipe is written to.
+    A symbolic link stays, and its target is replaced. An existing file keeps its mode, and its owner if the
+    system allows it; a new file gets the mode of the umask. Devices and pipes are written to directly.
 
     Raises:
-        OSError: the file cannot be written; it is as it was before.
+        OSError: the file cannot be written. An existing file stays as it was.
     """
     path = Path(path)
     place = _place(path)
@@ -105,12 +105,12 @@ def save(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def replace(path: Path, content: bytes, mode: int = 0o666, like: os.stat_result | None = None) -> None:
-    """Put a new file in the place of whatever has this name, a folder excepted.
+    """Write a file, replacing whatever has this name, except a folder.
 
-    Its mode is `mode` under the umask; or it has the mode and, where possible, the owner of `like`.
+    Its mode is `mode` under the umask, or else the mode and, if possible, the owner of `like`.
 
     Raises:
-        OSError: the file cannot be written. No part of it stays.
+        OSError: the file cannot be written. Nothing of it is left.
     """
     part = part_of(path)
     try:
@@ -129,7 +129,7 @@ def replace(path: Path, content: bytes, mode: int = 0o666, like: os.stat_result 
 
 
 def _take_after(part: Path, like: os.stat_result) -> None:
-    """Give a new file the owner, as far as is allowed, and the mode of another one."""
+    """Give a new file the mode of another file and, if allowed, its owner."""
     if hasattr(os, "chown"):
         for owner in ((-1, like.st_gid), (like.st_uid, -1)):
             with suppress(OSError):
@@ -139,7 +139,7 @@ def _take_after(part: Path, like: os.stat_result) -> None:
 
 
 def _place(path: Path) -> Path | None:
-    """Where links lead; None if to a descriptor of a process, as ``/dev/stdout`` does."""
+    """The path behind symbolic links, or None if it is an open descriptor, as ``/dev/stdout`` is."""
     for _ in range(_MOST_LINKS):
         folder = Path(os.path.realpath(path.parent))
         if folder.parts[1:2] == ("proc",) or folder.parts[1:3] == ("dev", "fd"):

@@ -88,7 +88,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
     (tmp_path / "broken.safetensors").write_bytes(b"none")
     cases = [
         (tmp_path / "none.safetensors", "MODEL: there is no file "),
-        (tmp_path / "broken.safetensors", "the file is damaged or is no safetensors file"),
+        (tmp_path / "broken.safetensors", "the file is damaged or not a safetensors file"),
     ]
     if os.name == "posix":
         cases.append((Path("/dev/zero"), "expected a file. Got a device"))

@@ -207,8 +207,8 @@ def test_a_cell_from_a_file_of_ones_own(tmp_path: Path) -> None:
         (
             "my_cells.py:a",
             "from gatewise import cell\n@cell\ndef a(h, *, g):\n    return g if g else h\n",
-            "my_cells.py:4: cell 'a': the body branches on a value, which it does not have yet. "
-            "Compute both sides and choose by where(condition, a, b)",
+            "my_cells.py:4: cell 'a': the body branches on a value, which is not known when the cell "
+            "is defined. Compute both sides and choose with where(condition, a, b)",
         ),
     ],
 )
@@ -301,7 +301,7 @@ def test_bad_input_ends_the_process_with_one_sentence_and_status_2(tmp_path: Pat
         ([], "shop.csv: name the target column with --target; columns that could be it: 'y', 'x'."),
         (
             ["--target", "y", "--season", "100"],
-            "season: expected at most 86, half of the training rows. Got 100",
+            "season must be at most 86, half of the training rows. Got 100",
         ),
         (["--target", "y", "--out", "."], ".: the folder exists already; give --out a new name."),
         (

@@ -208,12 +208,12 @@ REFUSED: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         "*.l1",
         {"f": lambda f: None},
         CellError,
-        r"test_edit_keeps.py:\d+: cell 'lstm': the edit of f is given",
+        r"test_edit_keeps.py:\d+: cell 'lstm': the edit of f got",
     ),
-    ("*.l1", {"f": lambda f: f > 0}, CellError, r"the edit of f is given a comparison"),
-    ("*.l1", {"f": gatewise.linear}, CellError, r"the edit of f asks for weights or for chance of its own"),
-    ("*.l1", {"f": lambda f: gatewise.dropout(f, 0.5)}, CellError, r"weights or for chance"),
-    ("*.l1", {"f": lambda f: gatewise.layer_norm(f)}, CellError, r"weights or for chance"),
+    ("*.l1", {"f": lambda f: f > 0}, CellError, r"the edit of f got a comparison"),
+    ("*.l1", {"f": gatewise.linear}, CellError, r"the edit of f needs weights or is random"),
+    ("*.l1", {"f": lambda f: gatewise.dropout(f, 0.5)}, CellError, r"needs weights or is random"),
+    ("*.l1", {"f": lambda f: gatewise.layer_norm(f)}, CellError, r"needs weights or is random"),
 ]
 
 

@@ -156,23 +156,26 @@ BODIES: dict[str, tuple[str, str]] = {
     "equality": ("x = where(a == 0, a, h)", "comparing for equality is not part of the language"),
     "augmented": ("h += a", "changes a value in place. Write a new value: c = c \\+ d"),
     "item": ("h[0] = a", "changes a value in place. Write a new value"),
-    "text": ("x = a + '1'", "add is given a str. Use the cell's own parameters and plain numbers"),
-    "array": ("x = a * numpy.ones(3)", "mul is given a ndarray. Use the cell's own parameters"),
-    "condition-in-a-sum": ("x = 1 + (a > 0)", "arithmetic is given a comparison.*where"),
-    "condition-in-a-function": ("x = tanh(a > 0)", "tanh is given a comparison.*where"),
-    "value-as-condition": ("x = where(a, h, 0)", "condition that is no comparison. Compare two values"),
-    "split-in-a-sum": ("x = n + 1", "whole of the Split gate 'n'. Use its two parts, n.x .* and n.h"),
-    "split-in-a-function": ("x = sigmoid(n)", "whole of the Split gate 'n'. Use its two parts"),
+    "text": ("x = a + '1'", "add got a str. Use the parameters of the cell and plain numbers"),
+    "array": ("x = a * numpy.ones(3)", "mul got a ndarray. Use the parameters of the cell"),
+    "condition-in-a-sum": ("x = 1 + (a > 0)", "arithmetic got a comparison.*where"),
+    "condition-in-a-function": ("x = tanh(a > 0)", "tanh got a comparison.*where"),
+    "value-as-condition": (
+        "x = where(a, h, 0)",
+        "the condition of where is not a comparison. Compare two values",
+    ),
+    "split-in-a-sum": ("x = n + 1", "got the Split gate 'n' as a whole. Use its two parts, n.x .* and n.h"),
+    "split-in-a-function": ("x = sigmoid(n)", "got the Split gate 'n' as a whole. Use its two parts"),
     "matrix-product": ("x = a @ h", "the matrix product @ is not part of the language"),
     "remainder": ("x = a % 2", "division with remainder is not part of the language"),
     "bits": ("x = a & h", "an operation on bits is not part of the language"),
     "length": ("x = len(a)", "iterating over units is not part of the language"),
     "integer": ("x = int(a)", "conversion to a number"),
-    "part-of-split": ("x = n.y", "'.y' is given the whole of the Split gate 'n'. Use its two parts"),
-    "index-of-split": ("x = n[0]", "whole of the Split gate 'n'. Use its two parts"),
+    "part-of-split": ("x = n.y", "'.y' got the Split gate 'n' as a whole. Use its two parts"),
+    "index-of-split": ("x = n[0]", "got the Split gate 'n' as a whole. Use its two parts"),
     "assignment-to-a-part": ("n.x = tanh(n.x)", "assigning to n.x changes a value in place. .*: n_x = "),
-    "return-split": ("return n, c", "the return is given the whole of the Split gate 'n'"),
-    "return-text": ("return 'h', c", "the return is given a str"),
+    "return-split": ("return n, c", "the return got the Split gate 'n' as a whole"),
+    "return-text": ("return 'h', c", "the return got a str"),
     "return-one": ("return tanh(a)", "returns 1 value for 2 states. .* in order: return h, c"),
     "return-three": ("return h, c, a", "returns 3 values for 2 states. .* in order: return h, c"),
     "return-nothing": ("return", "returns nothing. End with: return h, c"),
@@ -187,10 +190,10 @@ def test_a_broken_rule_is_reported_with_file_line_and_remedy(line: str, words: s
 
 SIGNATURES: dict[str, tuple[str, str]] = {
     "no-state": ("def f(*, a): return a", "it has no state. Make the state the first positional parameter"),
-    "no-gate": ("def f(h): return h", "nothing feeds the input in. Declare a gate after the star"),
-    "only-vectors": ("def f(h, *, v: Vector): return v * h", "nothing feeds the input in"),
-    "any-number": ("def f(*h, a): return a", "parameter .h stands for any number. Name each"),
-    "any-names": ("def f(h, *, a, **b): return a", "parameter ..b stands for any number. Name each"),
+    "no-gate": ("def f(h): return h", "no gate sees the input. Declare a gate after the star"),
+    "only-vectors": ("def f(h, *, v: Vector): return v * h", "no gate sees the input"),
+    "any-number": ("def f(*h, a): return a", "parameter .h takes any number of arguments. Name each"),
+    "any-names": ("def f(h, *, a, **b): return a", "parameter ..b takes any number of arguments. Name each"),
     "default": ("def f(h, *, a=1): return a", "parameter 'a' has a default. .* remove it"),
     "annotation": ("def f(h, *, a: int): return a", "annotated <class 'int'>. Use no annotation, or Split"),
     "unused-gate": ("def f(h, *, a, b): return h + a", "gate 'b' is never used in what is returned. Use it"),
@@ -308,7 +311,7 @@ def test_other_annotations_are_refused(annotation: str, future: str) -> None:
 
 def test_functions_of_the_language_take_no_numbers_outside_a_cell() -> None:
     with pytest.raises(
-        CellError, match=r"exp works on the parameters of a cell.* Got float; for numbers use"
+        CellError, match=r"exp must be called in the body of a cell.* Got float; for numbers use"
     ):
         exp(1.0)  # type: ignore[arg-type]
 
@@ -316,7 +319,7 @@ def test_functions_of_the_language_take_no_numbers_outside_a_cell() -> None:
 def test_only_functions_are_cells() -> None:
     for what in (type, functools.partial(max, 1), "h"):
         with pytest.raises(
-            CellError, match=rf"@cell goes on a function\. Got {type(what).__name__}\. Write one"
+            CellError, match=rf"@cell must decorate a function\. Got {type(what).__name__}\. Write a function"
         ):
             cell(what)  # type: ignore[arg-type]
 

@@ -164,7 +164,7 @@ def test_what_no_form_can_hold_is_refused_when_it_is_written() -> None:
             a = tanh(a)
         return a
 
-    with pytest.raises(FormError, match="NaN is no number that a form can hold"):
+    with pytest.raises(FormError, match="is NaN, which a form cannot hold"):
         to_form(nan)
     with pytest.raises(FormError, match=f"cell 'deep' cannot be written.*1 to {MOST_NODES} items"):
         to_form(deep)
@@ -210,7 +210,7 @@ LONG: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("inner", LONG.values(), ids=LONG)
 def test_what_takes_long_to_compile_is_refused(inner: list[dict[str, Any]]) -> None:
     form = rnn_of([{"op": "gate", "name": "a", "part": ""}, *inner, {"op": "state", "name": "h"}])
-    assert refusal(form).startswith("nodes: would take long to compile, some ")
+    assert refusal(form).startswith("nodes: compiling them would take some ")
 
 
 def test_a_form_of_the_first_version_is_read() -> None:
@@ -226,7 +226,7 @@ def refusal(form: Any) -> str:
 
 @pytest.mark.parametrize("data", [None, 3, "x", [], [1], {}, {"form": 1}, True, {"form": "1"}])
 def test_what_is_no_form_is_refused(data: Any) -> None:
-    assert refusal(data).startswith("form: expected an object")
+    assert refusal(data).startswith("form must be an object")
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -243,88 +243,92 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("form", VERSION + 1, f"is of version {VERSION + 1}, newer than {VERSION}"),
-        ("form", 0, f"form: expected a whole number from 1 to {VERSION}. Got 0"),
-        ("form", True, "form: expected a whole number"),
+        ("form", VERSION + 1, f"has version {VERSION + 1}; known are versions up to {VERSION}"),
+        ("form", 0, f"form must be a whole number from 1 to {VERSION}. Got 0"),
+        ("form", True, "form must be a whole number"),
         ("more", 1, "has 'more'"),
-        ("name", "", "name: expected a text of 1 to"),
-        ("name", "a\nb", "name: expected a text"),
-        ("name", "x" * (MOST_LETTERS + 1), "name: expected a text"),
-        ("name", 7, "name: expected a text"),
-        ("states", "hc", "states: expected a list. Got 'hc'"),
-        ("states", [], "states: expected 1 to 64 items. Got 0"),
+        ("name", "", "name must be a text of 1 to"),
+        ("name", "a\nb", "name must be a text"),
+        ("name", "x" * (MOST_LETTERS + 1), "name must be a text"),
+        ("name", 7, "name must be a text"),
+        ("states", "hc", "states must be a list. Got 'hc'"),
+        ("states", [], "states must have 1 to 64 items. Got 0"),
         ("states", ["h"], "no state 'c' is declared"),
-        ("states.0", "c", "'c' is there twice"),
-        ("states.0", "i", "'i' is there twice"),
-        ("states.0", "1h", "states: expected a name"),
-        ("states.0", "lambda", "states: expected a name"),
-        ("states.0", "\ufb01", "states: expected a name"),  # a ligature, which Python reads as fi
-        ("states.0", ["h"], "states: expected a text"),
-        ("parameters", {}, "parameters: expected a list"),
+        ("states.0", "c", "'c' appears twice"),
+        ("states.0", "i", "'i' appears twice"),
+        ("states.0", "1h", "each state must be a name"),
+        ("states.0", "lambda", "each state must be a name"),
+        ("states.0", "\ufb01", "each state must be a name"),  # a ligature, which Python reads as fi
+        ("states.0", ["h"], "each state must be a text"),
+        ("parameters", {}, "parameters must be a list"),
         ("parameters", [["v", "vector"]], "node 0: no gate 'i' is declared"),
-        ("parameters.0", ["i"], "parameters: expected 2 to 2 items. Got 1"),
-        ("parameters.0.1", "gates", "parameters: expected one of gate, split, input, vector"),
-        ("parameters.0.1", ["gate"], "parameters: expected one of gate"),
+        ("parameters.0", ["i"], "each parameter must have 2 items. Got 1"),
+        ("parameters.0.1", "gates", "the kind of a parameter must be one of gate, split, input, vector"),
+        ("parameters.0.1", ["gate"], "the kind of a parameter must be one of gate"),
         ("parameters.0.1", "vector", "node 0: no gate 'i' is declared"),
         ("parameters.0.0", "q", "node 0: no gate 'i' is declared"),
-        ("nodes", [], "nodes: expected 1 to"),
-        ("nodes", [1], "node 0: expected an operation that this version knows. Got None"),
-        ("nodes.4", [], "node 4: expected an operation"),
-        ("nodes.4.op", "sigmoyd", "node 4: expected an operation that this version knows. Got 'sigmoyd'"),
-        ("nodes.4.op", "seed", "node 4: expected an operation"),
-        ("nodes.4.op", "linear_back", "node 4: expected an operation"),
-        ("nodes.4.op", "mul", "node 4: expected 2 to 2 items. Got 1"),
-        ("nodes.4.args", [0, 1], "node 4: expected 1 to 1 items. Got 2"),
-        ("nodes.4.args", 0, "node 4: expected a list"),
-        ("nodes.4.args", [4], "node 4: expected a whole number from 0 to 3. Got 4"),
-        ("nodes.4.args", [10**30], "node 4: expected a whole number from 0 to 3. Got int"),
-        ("nodes.4.args", [-1], "node 4: expected a whole number"),
-        ("nodes.4.args", [0.0], "node 4: expected a whole number"),
-        ("nodes.4.args", [True], "node 4: expected a whole number"),
-        ("nodes.4.name", "i", "node 4: expected an object with op, args. This one has 'name'"),
+        ("nodes", [], "nodes must have 1 to"),
+        ("nodes", [1], "node 0 must be an operation that this version knows. Got None"),
+        ("nodes.4", [], "node 4 must be an operation"),
+        ("nodes.4.op", "sigmoyd", "node 4 must be an operation that this version knows. Got 'sigmoyd'"),
+        ("nodes.4.op", "seed", "node 4 must be an operation"),
+        ("nodes.4.op", "linear_back", "node 4 must be an operation"),
+        ("nodes.4.op", "mul", "node 4: args must have 2 items. Got 1"),
+        ("nodes.4.args", [0, 1], "node 4: args must have 1 items. Got 2"),
+        ("nodes.4.args", 0, "node 4: args must be a list"),
+        ("nodes.4.args", [4], "node 4: each arg must be a whole number from 0 to 3. Got 4"),
+        ("nodes.4.args", [10**30], "node 4: each arg must be a whole number from 0 to 3. Got int"),
+        ("nodes.4.args", [-1], "node 4: each arg must be a whole number"),
+        ("nodes.4.args", [0.0], "node 4: each arg must be a whole number"),
+        ("nodes.4.args", [True], "node 4: each arg must be a whole number"),
+        ("nodes.4.name", "i", "node 4 must be an object with op, args. It has 'name'"),
         ("nodes.0.name", "z", "node 0: no gate 'z' is declared"),
         ("nodes.0.part", "x", "node 0: no gate 'i.x' is declared"),
-        ("nodes.0.part", 7, "node 0: expected a text"),
-        ("nodes.0.args", [0], "node 0: expected an object"),
-        ("nodes.0", {"op": "tanh", "args": [0]}, "node 0: there is no node before it"),
-        ("nodes.4", {"op": "constant", "value": "NaN"}, "node 4: expected a number, 'Infinity'"),
-        ("nodes.4", {"op": "constant", "value": 10**400}, "node 4: expected a number"),
-        ("nodes.4", {"op": "constant", "value": True}, "node 4: expected a number"),
-        ("nodes.4", {"op": "constant", "value": [1]}, "node 4: expected a number"),
+        ("nodes.0.part", 7, "node 0: part must be a text"),
+        ("nodes.0.args", [0], "node 0 must be an object"),
+        ("nodes.0", {"op": "tanh", "args": [0]}, "node 0: each arg: there is no node before it"),
+        ("nodes.4", {"op": "constant", "value": "NaN"}, "node 4: value must be a number, 'Infinity'"),
+        ("nodes.4", {"op": "constant", "value": 10**400}, "node 4: value must be a number"),
+        ("nodes.4", {"op": "constant", "value": True}, "node 4: value must be a number"),
+        ("nodes.4", {"op": "constant", "value": [1]}, "node 4: value must be a number"),
         ("nodes.4", {"op": "less", "args": [0, 1]}, "nodes: argument 0 of 'mul' cannot be 'less'"),
         ("nodes.8", {"op": "where", "args": [0, 1, 2]}, "nodes: argument 0 of 'where' cannot be 'gate'"),
         ("nodes.4", {"op": "linear", "name": "1", "args": [0]}, "linear must be numbered from 0 on"),
         ("nodes.4", {"op": "linear", "args": [0]}, "lacks 'name'"),
-        ("nodes.4", {"op": "project", "args": [0]}, "nodes: only what 'h' becomes may be projected"),
-        ("nodes.4", {"op": "mean", "args": [0] * 65}, "node 4: expected 1 to 64 items. Got 65"),
+        ("nodes.4", {"op": "project", "args": [0]}, "nodes: only the next value of 'h' may be projected"),
+        ("nodes.4", {"op": "mean", "args": [0] * 65}, "node 4: args must have 1 to 64 items. Got 65"),
         ("nodes.4", {"op": "norm", "name": "1", "value": 0, "args": [0]}, "'norm' has no argument number"),
-        ("nodes.4", {"op": "norm", "name": "0", "value": -1, "args": [0]}, "adds -1.0 to a variance"),
+        (
+            "nodes.4",
+            {"op": "norm", "name": "0", "value": -1, "args": [0]},
+            "must add a number from 0 on to the variance. Got -1.0",
+        ),
         (
             "nodes.4",
             {"op": "dropout", "name": "0", "part": "day", "value": 0.5, "args": [0]},
-            "'dropout' cannot be drawn per 'day'",
+            "'dropout' must be drawn per step or per sequence. Got 'day'",
         ),
         (
             "nodes.4",
             {"op": "dropout", "name": "0", "part": "step", "value": 1, "args": [0]},
-            "'dropout' has the rate 1.0",
+            "the rate of 'dropout' must be from 0 to less than 1. Got 1.0",
         ),
         (
             "nodes.4",
             {"op": "dropout", "name": "x", "part": "step", "value": 0.5, "args": [0]},
-            "'dropout' must have a number of its own. Got 'x'",
+            "each 'dropout' must have its own number. Got 'x'",
         ),
-        ("next_states", [0], "next_states: expected 2 to 2 items. Got 1"),
-        ("next_states.0", 99, "next_states: expected a whole number from 0 to 14. Got 99"),
+        ("next_states", [0], "next_states must have 2 items. Got 1"),
+        ("next_states.0", 99, "next_states must be a whole number from 0 to 14. Got 99"),
         ("next_states.0", 0, "values: 'h' is not the next value of the state 'h'"),
-        ("seen", None, "seen: expected a whole number"),
-        ("values", [], "values: expected 1 to"),
-        ("values.0", ["i_bar"], "values: expected 2 to 2 items"),
+        ("seen", None, "seen must be a whole number"),
+        ("values", [], "values must have 1 to"),
+        ("values.0", ["i_bar"], "each value must have 2 items"),
         ("values.0.0", "j_bar", "values: 'i_bar' is missing"),
-        ("values.0.0", "f_bar", "values: 'f_bar' is there twice"),
-        ("values.0.0", "i bar", "values: expected a name"),
+        ("values.0.0", "f_bar", "values: 'f_bar' appears twice"),
+        ("values.0.0", "i bar", "the name of a value must be a name"),
         ("values.0.1", 1, "values: 'i_bar' is not its pre-activation"),
-        ("values.0.1", 77, "values: 'i_bar': expected a whole number"),
+        ("values.0.1", 77, "values: 'i_bar' must be a whole number"),
     ],
 )
 def test_each_fault_has_its_sentence(path: str, value: Any, message: str) -> None:
@@ -334,21 +338,19 @@ def test_each_fault_has_its_sentence(path: str, value: Any, message: str) -> Non
 def test_faults_of_the_whole_have_their_sentence() -> None:
     lstm = through_json(to_form(cells.lstm))
     unused = lstm | {"nodes": [*lstm["nodes"], {"op": "tanh", "args": [5]}]}
-    assert refusal(unused) == "nodes: 1 of them are not used, or are there twice"
+    assert refusal(unused) == "nodes: 1 of them are unused or appear twice"
     twice = lstm | {"nodes": [*lstm["nodes"], lstm["nodes"][0]]}
-    assert refusal(twice) == "nodes: 1 of them are not used, or are there twice"
+    assert refusal(twice) == "nodes: 1 of them are unused or appear twice"
     wasted = lstm | {"parameters": [*lstm["parameters"], ["v", "vector"]]}
-    assert refusal(wasted) == "parameters: 'v' is never used in what the states become"
+    assert refusal(wasted) == "parameters: 'v' is never used in the next states"
     taken = through_json(to_form(cells.indrnn))
     taken["parameters"][1][0] = taken["nodes"][1]["name"] = "norm_bias_3"
-    assert refusal(taken) == "parameters: 'norm_bias_3' is a name for the gain or the bias of a norm"
+    assert refusal(taken) == "parameters: 'norm_bias_3' is reserved for the gain or bias of a norm"
     fed = rnn_of([{"op": "vector", "name": "a"}, {"op": "state", "name": "h"}], parameters=[["a", "vector"]])
-    assert (
-        refusal(fed | {"next_states": [0], "values": [["h", 0]]}) == "parameters: nothing feeds the input in"
-    )
-    assert f"nodes: expected 1 to {MOST_NODES} items" in refusal(rnn_of(chain(MOST_NODES + 1)))
+    assert refusal(fed | {"next_states": [0], "values": [["h", 0]]}) == "parameters: no gate sees the input"
+    assert f"nodes must have 1 to {MOST_NODES} items" in refusal(rnn_of(chain(MOST_NODES + 1)))
     gru = to_form(cells.gru)
-    assert refusal(gru | {"seen": 0}) == "seen: gates see the state 'h', or a dropout of it"
+    assert refusal(gru | {"seen": 0}) == "seen must be the state 'h' or a dropout of it"
     compared = [
         {"op": "gate", "name": "a", "part": ""},
         {"op": "less", "args": [0, 0]},
@@ -364,7 +366,7 @@ def test_faults_of_the_whole_have_their_sentence() -> None:
         {"op": "project", "args": [2]},
     ]
     ends = {"next_states": [3], "seen": 1, "values": [["a_bar", 0], ["h", 3]]}
-    assert "too short to compute with" in refusal(rnn_of(computed, **ends))
+    assert "narrower than the values" in refusal(rnn_of(computed, **ends))
 
 
 @settings(deadline=None, max_examples=150)

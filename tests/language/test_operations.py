@@ -110,8 +110,8 @@ def test_a_vector_normalised_alone_and_with_others() -> None:
     assert [*norms] == ["0", "1"]
 
 
-RATE = "Give a plain number from 0 to less than 1"
-EPS = "layer_norm has the eps"
+RATE = "Use a plain number from 0 to less than 1"
+EPS = "the eps of layer_norm is"
 # What is wrong, at which line of the file, and the words of the error.
 WRONG: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "project-twice": (
@@ -124,46 +124,56 @@ WRONG: dict[str, tuple[str, tuple[str, ...], int, str]] = {
         "h, *, a",
         ("return 2 * project(a)",),
         1,
-        "projected vector is used by something. .* 'h'",
+        "projected vector is used in a computation. .* 'h'",
     ),
     "project-dropped": (
         "h, *, a",
         ("return dropout(project(a), 0.5)",),
         1,
-        "a projected vector is used by someth",
+        "a projected vector is used in a comput",
     ),
-    "project-second": ("h, c, *, a", ("return c, project(a)",), 1, "a projected vector is used by something"),
+    "project-second": (
+        "h, c, *, a",
+        ("return c, project(a)",),
+        1,
+        "a projected vector is used in a computation",
+    ),
     "project-both": (
         "h, c, *, a",
         ("p = project(a)", "return p, p"),
         1,
-        "a projected vector is used by something",
+        "a projected vector is used in a computation",
     ),
     "project-output": (
         "h, *, a",
         ("return project(a * h)",),
         1,
-        "computes with its output 'h', which is projected",
+        "uses its output 'h', which is projected",
     ),
     "linear-unused": (
         "h, *, a",
         ("x = linear(a)", "return a"),
         1,
-        r"a linear\(...\) is never used .* take it away",
+        r"a linear\(...\) is never used .* remove it",
     ),
-    "linear-split": ("h, *, a: Split", ("return linear(a)",), 2, r"linear is given the whole .* a\.x"),
-    "linear-comparison": ("h, *, a", ("return linear(a > 0)",), 2, "linear is given a comparison. Turn it"),
+    "linear-split": (
+        "h, *, a: Split",
+        ("return linear(a)",),
+        2,
+        r"linear got the Split gate 'a' as a whole.* a\.x",
+    ),
+    "linear-comparison": ("h, *, a", ("return linear(a > 0)",), 2, "linear got a comparison. Turn it"),
     "norm-unused": (
         "h, *, a, b",
         ("", "a, c = layer_norm(a, b)", "return a"),
         3,
-        "'c' is normalised and never used in what is returned. Use it, or take it out",
+        "'c' is normalised and never used in what is returned. Use it, or remove it from",
     ),
     "norm-unused-and-renamed": (
         "h, *, a, b",
         ("a, c = layer_norm(a, b)", "c = 1", "return a"),
         2,
-        r"what this layer_norm\(...\) gives is normalised and never used",
+        r"a result of this layer_norm\(...\) is normalised and never used",
     ),
     "norm-unused-alone": ("h, *, a", ("layer_norm(a)", "return a"), 2, "and never used in what is returned"),
     "norm-name-taken": (
@@ -178,25 +188,30 @@ WRONG: dict[str, tuple[str, tuple[str, ...], int, str]] = {
         1,
         "vector 'norm_bias_12' has a name that is reserved for layer_norm",
     ),
-    "norm-eps": ("h, *, a", ("", "return layer_norm(a, eps=-1)"), 3, f"{EPS} -1. Give a small plain number"),
+    "norm-eps": ("h, *, a", ("", "return layer_norm(a, eps=-1)"), 3, f"{EPS} -1. Use a small plain number"),
     "norm-eps-nan": ("h, *, a", ("return layer_norm(a, eps=np.nan)",), 2, f"{EPS} nan"),
     "norm-eps-text": ("h, *, a", ("return layer_norm(a, eps='small')",), 2, f"{EPS} 'small'"),
     "norm-eps-true": ("h, *, a", ("return layer_norm(a, eps=True)",), 2, f"{EPS} True"),
     "norm-eps-vector": ("h, *, a", ("return layer_norm(a, eps=h)",), 2, f"{EPS} of type Symbol"),
-    "rate-1": ("h, *, a", ("a = tanh(a)", "return dropout(a, 1)"), 3, f"dropout has the rate 1. {RATE}"),
-    "rate-negative": ("h, *, a", ("return dropout(a, -0.5)",), 2, f"dropout has the rate -0.5. {RATE}"),
-    "rate-true": ("h, *, a", ("return dropout(a, True)",), 2, f"dropout has the rate True. {RATE}"),
-    "rate-nan": ("h, *, a", ("return dropout(a, np.nan)",), 2, f"dropout has the rate nan. {RATE}"),
-    "rate-vector": ("h, *, a", ("return dropout(a, sigmoid(a))",), 2, f"rate of type Symbol. {RATE}"),
-    "rate-text": ("h, *, a", ("return dropout(a, 'half')",), 2, f"dropout has the rate 'half'. {RATE}"),
-    "zoneout-rate": ("h, *, a", ("return zoneout(h, a, 1.5)",), 2, f"zoneout has the rate 1.5. {RATE}"),
+    "rate-1": ("h, *, a", ("a = tanh(a)", "return dropout(a, 1)"), 3, f"the rate of dropout is 1. {RATE}"),
+    "rate-negative": ("h, *, a", ("return dropout(a, -0.5)",), 2, f"the rate of dropout is -0.5. {RATE}"),
+    "rate-true": ("h, *, a", ("return dropout(a, True)",), 2, f"the rate of dropout is True. {RATE}"),
+    "rate-nan": ("h, *, a", ("return dropout(a, np.nan)",), 2, f"the rate of dropout is nan. {RATE}"),
+    "rate-vector": (
+        "h, *, a",
+        ("return dropout(a, sigmoid(a))",),
+        2,
+        f"the rate of dropout is of type Symbol. {RATE}",
+    ),
+    "rate-text": ("h, *, a", ("return dropout(a, 'half')",), 2, f"the rate of dropout is 'half'. {RATE}"),
+    "zoneout-rate": ("h, *, a", ("return zoneout(h, a, 1.5)",), 2, f"the rate of zoneout is 1.5. {RATE}"),
     "zoneout-none": (
         "h, *, a",
         ("return zoneout(h, a, None)",),
         2,
-        f"zoneout has the rate of type NoneType. {RATE}",
+        f"the rate of zoneout is of type NoneType. {RATE}",
     ),
-    "zoneout-compared": ("h, *, a", ("return zoneout(h, a > 0, 0.5)",), 2, "zoneout is given a comparison"),
+    "zoneout-compared": ("h, *, a", ("return zoneout(h, a > 0, 0.5)",), 2, "zoneout got a comparison"),
     "per": ("h, *, a", ("return dropout(a, 0.5, per='row')",), 2, "drawn per 'row'. Use per=\"step\" or per"),
 }
 
@@ -210,13 +225,13 @@ def test_what_is_wrong_is_said_with_its_line_and_a_remedy(signature, body, line,
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ("layer_norm()", "^layer_norm normalises one or more vectors of a cell. Got none"),
-        ("layer_norm([a, h])", "^layer_norm works on the parameters of a cell .* Got list"),
-        ("layer_norm(2.0)", "^layer_norm works on the parameters of a cell .* Got float"),
-        ("linear(2.0)", "^linear works on the parameters of a cell .* Got float"),
-        ("project(None)", "^project works on the parameters of a cell .* Got NoneType"),
-        ("dropout(0.5, 0.5)", "^dropout works on the parameters of a cell .* Got float"),
-        ("zoneout(1, 2, 0.5)", "^zoneout works on the parameters of a cell .* Got int, int"),
+        ("layer_norm()", "^layer_norm must have at least one argument. Got none"),
+        ("layer_norm([a, h])", "^layer_norm must be called in the body of a cell.* Got list"),
+        ("layer_norm(2.0)", "^layer_norm must be called in the body of a cell.* Got float"),
+        ("linear(2.0)", "^linear must be called in the body of a cell.* Got float"),
+        ("project(None)", "^project must be called in the body of a cell.* Got NoneType"),
+        ("dropout(0.5, 0.5)", "^dropout must be called in the body of a cell.* Got float"),
+        ("zoneout(1, 2, 0.5)", "^zoneout must be called in the body of a cell.* Got int, int"),
     ],
 )
 def test_what_is_given_no_vector_at_all(wrong, words) -> None:

@@ -214,7 +214,7 @@ def test_every_weight_comes_back(tmp_path: Path) -> None:
 def test_a_cell_that_projects_needs_a_width(tmp_path: Path) -> None:
     weights = {f"{name}_l0": np.zeros(shape, "f4") for name, shape in shapes(weighted, I, H).items()}
     write_model(tmp_path / "m", "layers", described(weighted, OPTIONS), weights)
-    assert "proj_size: expected a width for the output that the cell projects" in refused(tmp_path / "m")
+    assert "proj_size must be the width of the output" in refused(tmp_path / "m")
 
 
 def test_the_examples_in_the_docstrings() -> None:
@@ -250,30 +250,30 @@ def test_the_file_that_the_bad_ones_are_made_from_is_good(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("input_size", 0, "input_size: expected a whole number from 1 to"),
-        ("input_size", 3.0, "input_size: expected a whole number"),
-        ("hidden_size", 10**12, "hidden_size: expected a whole number from 1 to 2147483647"),
+        ("input_size", 0, "input_size must be a whole number from 1 to"),
+        ("input_size", 3.0, "input_size must be a whole number"),
+        ("hidden_size", 10**12, "hidden_size must be a whole number from 1 to 2147483647"),
         ("hidden_size", 2**31 - 1, "weights: weight_ih_l0 must have shape"),
         ("num_layers", 10**9, "num_layers: 1000000000 layers but 4 weights"),
         ("num_layers", 2, "weights: "),
-        ("num_layers", True, "num_layers: expected a whole number"),
-        ("bias", False, "has no place"),
-        ("bias", 1, "bias: expected true or false. Got 1"),
+        ("num_layers", True, "num_layers must be a whole number"),
+        ("bias", False, "is unexpected"),
+        ("bias", 1, "bias must be true or false. Got 1"),
         ("bidirectional", True, "is missing"),
-        ("batch_first", None, "batch_first: expected true or false. Got None"),
-        ("dropout", 2, "dropout: expected a number from 0 to 1. Got 2"),
-        ("dropout", "Infinity", "dropout: expected a number from 0 to 1"),
+        ("batch_first", None, "batch_first must be true or false. Got None"),
+        ("dropout", 2, "dropout must be a number from 0 to 1. Got 2"),
+        ("dropout", "Infinity", "dropout must be a number from 0 to 1"),
         ("proj_size", 2, "weights: "),
-        ("checkpoint", -1, "checkpoint: expected a whole number"),
-        ("zoneout", [0.5], "zoneout: expected a rate for each state. Got 1"),
-        ("zoneout", [0.5, 1], "zoneout: expected a number below 1. Got 1"),
-        ("zoneout", 0.5, "zoneout: expected a list. Got 0.5"),
-        ("weight_drop", 1, "weight_drop: expected a number below 1"),
-        ("recurrent_dropout", -0.5, "recurrent_dropout: expected a number from 0 to 1"),
+        ("checkpoint", -1, "checkpoint must be a whole number"),
+        ("zoneout", [0.5], "zoneout must have a rate for each state. Got 1"),
+        ("zoneout", [0.5, 1], "zoneout must be a number below 1. Got 1"),
+        ("zoneout", 0.5, "zoneout must be a list. Got 0.5"),
+        ("weight_drop", 1, "weight_drop must be a number below 1"),
+        ("recurrent_dropout", -0.5, "recurrent_dropout must be a number from 0 to 1"),
         ("learn_initial_state", True, "'initial_c_l0' is missing"),
         ("extra", 1, "has 'extra'"),
-        ("cell", None, "form: expected an object. Got None"),
-        ("prefix", 1, "prefix: expected a text. Got 1"),
+        ("cell", None, "form must be an object. Got None"),
+        ("prefix", 1, "prefix must be a text. Got 1"),
         ("prefix", "other.", "num_layers: 1 layers but 0 weights"),
     ],
 )
@@ -289,12 +289,12 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, option: str, value:
     ("change", "message"),
     [
         (lambda tensors: tensors.pop("bias_hh_l0"), "weights: 'bias_hh_l0' is missing"),
-        (lambda tensors: tensors.update(more=np.zeros(1, "f4")), "weights: 'more' has no place"),
+        (lambda tensors: tensors.update(more=np.zeros(1, "f4")), "weights: 'more' is unexpected"),
         (
             lambda tensors: tensors.update(weight_ih_l0=np.zeros((4 * H, I + 1), "f4")),
             "must have shape (20, 3)",
         ),
-        (lambda tensors: tensors.update(bias_ih_l0=np.zeros(4 * H)), "of one type of"),
+        (lambda tensors: tensors.update(bias_ih_l0=np.zeros(4 * H)), "have one type of"),
         (lambda tensors: tensors.update({n: t.astype("i4") for n, t in tensors.items()}), "Got int32"),
     ],
 )
@@ -313,12 +313,12 @@ def test_weights_that_do_not_fit_are_refused(
         (
             cells.gru,
             {"proj_size": 2},
-            "proj_size: expected 0 for a cell that computes with its output. Got 2",
+            "proj_size must be 0, as the cell uses its output. Got 2",
         ),
         (
             cells.lstm,
             {"proj_size": 2, "zoneout": [0.5, 0]},
-            "zoneout: expected 0 for the state that is projected",
+            "zoneout must be 0 for the projected state",
         ),
         (cells.lstm, {"proj_size": H}, "proj_size has to be smaller than hidden_size"),
     ],
@@ -334,7 +334,7 @@ def test_projections_that_cannot_be_are_refused(
 
 def test_other_files_are_told_apart(tmp_path: Path) -> None:
     write_model(tmp_path / "m", "state", {"cell": "lstm"}, {})
-    assert "does not describe recurrent layers (layers: expected an object. Got None)" in refused(
+    assert "does not describe recurrent layers (layers must be an object. Got None)" in refused(
         tmp_path / "m"
     )
     with pytest.raises(FileNotFoundError):

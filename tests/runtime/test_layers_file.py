@@ -99,7 +99,7 @@ def test_what_cannot_go_step_by_step_says_why(tmp_path: Path) -> None:
     one = stack(cells.gru, 1, I, H)
     both = one | {f"{name}_reverse": array for name, array in one.items()}
     path = written(tmp_path / "m", cells.gru, both, num_layers=1, bidirectional=True)
-    with pytest.raises(ModelFileError, match="reads a sequence from its end too") as caught:
+    with pytest.raises(ModelFileError, match="also reads the sequence backwards") as caught:
         Stream.load(path)
     assert str(caught.value).startswith(f"{path}: these layers cannot be a stream (")
 
@@ -136,7 +136,9 @@ def test_a_vector_is_not_taken_for_the_initial_state_whose_name_it_bears(tmp_pat
     opened = np.tanh(x @ weights["weight_ih_l0"].T + weights["bias_ih_l0"] + weights["bias_hh_l0"])
     np.testing.assert_allclose(stream.step(x), opened * weights["initial_h_l0"], rtol=1e-14)
     written(tmp_path / "m", bearing, weights, num_layers=1, learn_initial_state=True)
-    with pytest.raises(ModelFileError, match="the vector 'initial_h' bears the name of a learned state"):
+    with pytest.raises(
+        ModelFileError, match="the vector 'initial_h' has the name of a learned initial state"
+    ):
         Stream.load(tmp_path / "m")
 
 

@@ -65,18 +65,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         ({"gatewise": "[" * 100_000}, "the header is not readable JSON"),
         (
             {"gatewise": '{"format": 1, "format": 1}'},
-            "the header is not readable JSON (a key is there twice)",
+            "the header is not readable JSON (a key appears twice)",
         ),
         ({"gatewise": '{"format": ' + "9" * 5000 + "}"}, "the header is not readable JSON"),
         ({"gatewise": "[1]"}, "the header is not a JSON object"),
-        ({"gatewise": "{}"}, "expected a format version in the header. Got None"),
-        ({"gatewise": '{"format": true}'}, "expected a format version in the header. Got True"),
+        ({"gatewise": "{}"}, "format must be a whole number from 1 on. Got None"),
+        ({"gatewise": '{"format": true}'}, "format must be a whole number from 1 on. Got True"),
         (
             {"gatewise": '{"format": 99, "version": "9.9"}'},
             "format 99 is newer than 2; gatewise 9.9 wrote it",
         ),
-        ({"gatewise": '{"format": 1, "task": "tag"}'}, "expected a model of the task 'forecast'. Got 'tag'"),
-        ({"gatewise": '{"format": 1}'}, "expected a model of the task 'forecast'. Got None"),
+        ({"gatewise": '{"format": 1, "task": "tag"}'}, "task must be 'forecast'. Got 'tag'"),
+        ({"gatewise": '{"format": 1}'}, "task must be 'forecast'. Got None"),
     ],
 )
 def test_a_foreign_header_is_refused_with_a_reason(
@@ -139,7 +139,7 @@ def tampered(**tensor: Any) -> bytes:
 )
 def test_a_damaged_or_hostile_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)
-    with pytest.raises(ModelFileError, match="damaged or is no safetensors file"):
+    with pytest.raises(ModelFileError, match="damaged or not a safetensors file"):
         read_model(tmp_path / "m", "forecast")
 
 

@@ -91,16 +91,20 @@ def test_an_output_that_cannot_be_filled_takes_no_step(
         (cells.lstm, {"l.weight_ih_l0": (24, 5)}, "holds 'l.weight_ih_l0': 2 layers of 'lstm'"),
         (cells.lstm, {"weight_ih_l0_reverse": (24, 5)}, "'weight_ih_l0_reverse': a bidirectional layer"),
         (cells.lstm, {"weight_hr_l0": (3, 6)}, "must hold 'weight_hr_l1'"),
-        (cells.gru, {"weight_hr_l0": (3, 6)}, "'weight_hr_l0': 'gru' computes with its output 'h'"),
+        (cells.gru, {"weight_hr_l0": (3, 6)}, "'weight_hr_l0', but 'gru' uses its output 'h'"),
         (cells.lstm, {"weight_hr_l1": (3, 6)}, "'weight_hr_l1': the output of cell 'lstm' is not projected"),
         (cells.lstm, {"weight_ih_l0": (23, 5)}, "'weight_ih_l0' must have shape (24, 5). Got (23, 5)"),
         (cells.gru, {"weight_hh_l1": (18, 5)}, "'weight_hh_l1' must have shape (18, 6). Got (18, 5)"),
         (cells.lstm, {"bias_hh_l0": (6,)}, "'bias_hh_l0' must have shape (24,). Got (6,)"),
-        (cells.lstm, {"weight_hh_l0": (24,)}, "'weight_hh_l0' must be a matrix with a column at least. Got"),
+        (
+            cells.lstm,
+            {"weight_hh_l0": (24,)},
+            "'weight_hh_l0' must be a matrix with at least one column. Got",
+        ),
         (
             cells.lstm,
             {"weight_ih_l0": (24, 0)},
-            "'weight_ih_l0' must be a matrix with a column at least. Got",
+            "'weight_ih_l0' must be a matrix with at least one column. Got",
         ),
     ],
 )

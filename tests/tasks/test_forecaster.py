@@ -140,18 +140,18 @@ def test_history_and_season_can_be_given(series: TimeSeries) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"horizon": 0}, "horizon: expected a whole number of at least 1. Got 0"),
-        ({"horizon": 10_001}, "horizon: expected at most 10,000 steps. Got 10001"),
-        ({"horizon": 2.5}, "horizon: expected a whole number of at least 1. Got 2.5"),
-        ({"horizon": True}, "horizon: expected a whole number"),
-        ({"cell": projected(cells.lstm)}, "cell: expected one that projects nothing. Got 'lstm'"),
-        ({"cell": "elman"}, "cell: expected one of gru, lstm, .*, or a Cell. Got 'elman'"),
-        ({"hidden_size": 0}, "hidden_size: expected a whole number of at least 1. Got 0"),
-        ({"seed": -1}, "seed: expected a whole number of at least 0. Got -1"),
-        ({"dropout": 1.0}, "dropout: expected a share of at least 0 and below 1. Got 1.0"),
-        ({"learning_rate": 0.0}, "learning_rate: expected a number above 0. Got 0.0"),
-        ({"season": 200}, "season: expected at most 170, half of the training rows. Got 200"),
-        ({"history": 300}, "history: expected at most 167 for 340 training rows. Got 300"),
+        ({"horizon": 0}, "horizon must be a whole number of at least 1. Got 0"),
+        ({"horizon": 10_001}, "horizon must be at most 10,000 steps. Got 10001"),
+        ({"horizon": 2.5}, "horizon must be a whole number of at least 1. Got 2.5"),
+        ({"horizon": True}, "horizon must be a whole number"),
+        ({"cell": projected(cells.lstm)}, "cell must project nothing. Got 'lstm'"),
+        ({"cell": "elman"}, "cell must be one of gru, lstm, .*, or a Cell. Got 'elman'"),
+        ({"hidden_size": 0}, "hidden_size must be a whole number of at least 1. Got 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0. Got -1"),
+        ({"dropout": 1.0}, "dropout must be a share of at least 0 and below 1. Got 1.0"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number above 0. Got 0.0"),
+        ({"season": 200}, "season must be at most 170, half of the training rows. Got 200"),
+        ({"history": 300}, "history must be at most 167 for 340 training rows. Got 300"),
     ],
 )
 def test_a_parameter_out_of_range_is_named(
@@ -171,16 +171,18 @@ def test_using_a_forecaster_before_fit_or_on_another_series_is_explained(
 ) -> None:
     with pytest.raises(RuntimeError, match="call fit first"):
         Forecaster(6).predict(series)
-    with pytest.raises(ValueError, match=r"expected at least 120 rows, for history and season\. Got 90"):
+    with pytest.raises(
+        ValueError, match=r"series must have at least 120 rows, for history and season\. Got 90"
+    ):
         fitted.predict(series.head(90))
     with pytest.raises(ValueError, match="expected the target"):
         fitted.predict(TimeSeries.from_frame(series.frame, "wind"))
     with pytest.raises(ValueError, match="Lacks \\['wind'\\]"):
         fitted.predict(TimeSeries.from_frame(series.frame[["load (kW)"]], series.target))
     daily = series.frame.set_axis(pd.date_range("2020-01-01", periods=400, freq="D"))
-    with pytest.raises(ValueError, match=r"expected steps of 1 h\. Got 1 day"):
+    with pytest.raises(ValueError, match=r"series must have steps of 1 h\. Got 1 day"):
         fitted.predict(TimeSeries.from_frame(daily, series.target))
-    with pytest.raises(ValueError, match="expected at least 6 steps after row 398"):
+    with pytest.raises(ValueError, match="series must have at least 6 steps after row 398"):
         fitted.backtest(series, 398)
 
 
@@ -202,7 +204,7 @@ def test_a_season_of_zeros_is_forecast_by_a_trained_model(fitted: Forecaster, se
 
 def test_times_with_and_without_a_zone_are_not_mixed(fitted: Forecaster, series: TimeSeries) -> None:
     zoned = series.frame.tz_localize("UTC")
-    with pytest.raises(ValueError, match=r"expected times without a time zone\. Got UTC"):
+    with pytest.raises(ValueError, match=r"series must have times without a time zone\. Got UTC"):
         fitted.predict(TimeSeries.from_frame(zoned, series.target))
 
 
@@ -225,7 +227,7 @@ def test_rows_without_times_are_forecast_by_number() -> None:
 def test_parameters_are_changed_by_name_as_scikit_learn_does() -> None:
     forecaster = Forecaster(6).set_params(seed=3, cell="gru")
     assert (forecaster.seed, forecaster.cell) == (3, "gru")
-    with pytest.raises(ValueError, match=r"set_params: expected one of horizon, .*\. Got 'alpha'"):
+    with pytest.raises(ValueError, match=r"the name of a parameter must be one of horizon, .*\. Got 'alpha'"):
         forecaster.set_params(alpha=1)
 
 

@@ -207,16 +207,16 @@ def test_a_file_of_the_first_format_still_loads(tmp_path: Path, series: TimeSeri
     assert np.array_equal(loaded.predict(series), forecaster.predict(series))
     header["parameters"]["cell"] = "elman"  # type: ignore[index]
     save_file(tensors, tmp_path / "m", metadata={"gatewise": json.dumps(header)})
-    with pytest.raises(ModelFileError, match=r"expected one of .*lstm.*, or a Cell\. Got 'elman'"):
+    with pytest.raises(ModelFileError, match=r"must be one of .*lstm.*, or a Cell\. Got 'elman'"):
         Forecaster.load(tmp_path / "m")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda header: header.pop("layers"), "layers: expected an object. Got None"),
-        (set_in("layers.cell.nodes", []), "nodes: expected 1 to 4096 items. Got 0"),
-        (set_in("layers.prefix", "head."), "weights: .* has no place|weights: .* is missing"),
+        (lambda header: header.pop("layers"), "layers must be an object. Got None"),
+        (set_in("layers.cell.nodes", []), "nodes must have 1 to 4096 items. Got 0"),
+        (set_in("layers.prefix", "head."), "weights: .* is unexpected|weights: .* is missing"),
         (set_in("layers.hidden_size", 9), "weights: .* must have shape"),
         (set_in("layers.batch_first", True), "its layers are not those that its parameters ask for"),
     ],

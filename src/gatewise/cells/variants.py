@@ -1,8 +1,8 @@
 """The cells that grew out of the LSTM and the GRU, each in the form that its docstring names.
 
-Letters and directions are those of the papers, so that in some cells a gate keeps the state and in others
-the same letter overwrites it. A learned map of the input or the output always has its bias here, also where
-a paper has none; ``bias=False`` in a layer leaves all of them out.
+Letters and their meaning are those of the papers: the same letter keeps the state in one cell and overwrites
+it in another. Every product with the input or the output has a bias here, even where a paper has none;
+``bias=False`` of a layer removes all biases.
 """
 
 from gatewise.language import (
@@ -53,7 +53,7 @@ def lstm_coupled(h, c, *, i, g, o):
 def lstm_projected(h, c, *, i, f, g, o):
     """LSTM with a projected output (Sak et al. 2014; as in torch's ``proj_size``).
 
-    That is their recurrent projection alone, without peepholes and without the second, non-recurrent one.
+    Of the paper it has the recurrent projection only: no peepholes, and no second, non-recurrent projection.
     """
     i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
     c = f * c + i * g
@@ -65,9 +65,9 @@ def lstm_projected(h, c, *, i, f, g, o):
 def lstm_layer_norm(h, c, *, i: Split, f: Split, g: Split, o: Split):
     """LSTM with layer normalisation (Ba, Kiros & Hinton 2016, equations 20-22).
 
-    One norm over the input's part of all four gates, one over the recurrent part, one over the memory on its
-    way out. With ``bias=False`` exactly theirs: the biases of the norms stand for their b. With
-    ``bias=True`` there are biases before the norms too.
+    One norm over the input part of all four gates, one over their recurrent part, and one over the memory
+    before the output gate. With ``bias=False`` it is exactly the paper's cell, whose b are the biases of the
+    norms. With ``bias=True`` there are biases before the norms too.
     """
     ix, fx, gx, ox = layer_norm(i.x, f.x, g.x, o.x)
     ih, fh, gh, oh = layer_norm(i.h, f.h, g.h, o.h)
@@ -81,8 +81,8 @@ def lstm_layer_norm(h, c, *, i: Split, f: Split, g: Split, o: Split):
 def lstm_clipped(h, c, *, i, f, g, o):
     """LSTM whose memory stays between -3 and 3 (``cell_clip`` of TensorFlow; 3: ELMo, Peters et al. 2018).
 
-    Nothing is learned through a memory at its bound. The ``clip`` of ONNX is another thing: it bounds what
-    goes into the gates.
+    Where the memory is at its bound, its gradient is 0. The ``clip`` of ONNX is different: it clips the
+    pre-activations of the gates.
     """
     i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
     c = minimum(maximum(f * c + i * g, -3), 3)
@@ -96,9 +96,9 @@ def _hard_sigmoid(x):
 
 @cell
 def lstm_hard_sigmoid(h, c, *, i, f, g, o):
-    """LSTM with gates of straight lines (Keras 1 and 2; ``HardSigmoid`` of ONNX, alpha 0.2, beta 0.5).
+    """LSTM with piecewise linear gates (Keras 1 and 2; ``HardSigmoid`` of ONNX, alpha 0.2, beta 0.5).
 
-    In Keras 3 ``hard_sigmoid`` is another line, ``x / 6 + 0.5``.
+    The ``hard_sigmoid`` of Keras 3 differs: ``x / 6 + 0.5`` between 0 and 1.
     """
     i, f, g, o = _hard_sigmoid(i), _hard_sigmoid(f), tanh(g), _hard_sigmoid(o)
     c = f * c + i * g
@@ -108,7 +108,7 @@ def lstm_hard_sigmoid(h, c, *, i, f, g, o):
 
 @cell
 def gru_reset_before(h, *, r, z, n: Input):
-    """GRU that resets before the product (Cho et al. 2014 as published; `gru` has that of its first version).
+    """GRU that resets before the product (Cho et al. 2014 as published; their first version is `gru`).
 
     Keras calls it ``reset_after=False``, ONNX ``linear_before_reset=0``.
     """
@@ -122,8 +122,9 @@ def gru_reset_before(h, *, r, z, n: Input):
 def gru_layer_norm(h, *, r: Split, z: Split, n: Split):
     """GRU with layer normalisation (Ba, Kiros & Hinton 2016, the form of their supplement).
 
-    Norms over the two gates together, of the input's part and of the recurrent part, and two more for the
-    candidate, reset after its product. As there, z writes and ``1 - z`` keeps. Biases: see `lstm_layer_norm`.
+    The input part of both gates has one norm, their recurrent part another; the candidate has one for each of
+    its parts, and is reset after its product. As in the paper, z writes and ``1 - z`` keeps. For the biases
+    see `lstm_layer_norm`.
     """
     rx, zx = layer_norm(r.x, z.x)
     rh, zh = layer_norm(r.h, z.h)
@@ -137,9 +138,9 @@ def gru_layer_norm(h, *, r: Split, z: Split, n: Split):
 def gru_d(h, *, d: Input, r: Input, z: Input, n: Input):
     """GRU for missing values: its state decays as time passes (Che et al. 2018, GRU-D, without input decay).
 
-    Its input is ``[values, mask, gaps]``. Theirs is the case where the columns of weight_ih for the values
-    and the mask are 0 in the rows of d, and those for the gaps in the rows of r, z and n. What they do to
-    the values, which decay from the last observation towards the mean, comes before the cell.
+    Its input is ``[values, mask, gaps]``. It is the paper's cell if in weight_ih the rows of d are 0 in the
+    columns of values and mask, and the rows of r, z and n are 0 in the columns of the gaps. The paper's decay
+    of the values themselves, from the last observation towards the mean, is to be done before the cell.
     """
     d = exp(-relu(d))
     kept = d * h
@@ -170,7 +171,7 @@ def janet(h, *, f, g):
 def ugrnn(h, *, g, n):
     """Update-gate network (Collins, Sohl-Dickstein & Sussillo 2017, the UGRNN with tanh).
 
-    Their ``b_fg``, added to the gate, is what a layer's ``forget_bias`` starts it with.
+    The paper's ``b_fg``, a constant added to the gate, is the ``forget_bias`` of a layer.
     """
     g, n = sigmoid(g), tanh(n)
     h = g * h + (1 - g) * n
@@ -188,8 +189,8 @@ def indrnn(h, *, a: Input, u: Vector):
 def sru(h, c, *, w: Input, f: Input, r: Input, s: Input, v_f: Vector, v_r: Vector):
     """Simple recurrent unit (Lei et al. 2018): no product with the state.
 
-    The input that passes by is a learned map s of it, as in their code where widths differ, so that any
-    width fits.
+    The highway around the cell is a learned map s of the input, as in the authors' code for input and output
+    of different widths.
     """
     f, r = sigmoid(f + v_f * c), sigmoid(r + v_r * c)
     c = f * c + (1 - f) * w
@@ -199,9 +200,9 @@ def sru(h, c, *, w: Input, f: Input, r: Input, s: Input, v_f: Vector, v_r: Vecto
 
 @cell
 def min_lstm(h, *, f: Input, i: Input, n: Input):
-    """LSTM without a product with the state (Feng et al. 2024, minLSTM, not in logarithms).
+    """LSTM without a product with the state (Feng et al. 2024, minLSTM, not computed in logarithms).
 
-    Where both gates are 0 in floating point, below -87 before the sigmoid in float32, it is NaN.
+    If both gates round to 0 (pre-activations below -87 in float32), the result is NaN.
     """
     f, i = sigmoid(f), sigmoid(i)
     kept, written = f / (f + i), i / (f + i)
@@ -211,7 +212,7 @@ def min_lstm(h, *, f: Input, i: Input, n: Input):
 
 @cell
 def min_gru(h, *, z: Input, n: Input):
-    """GRU without a product with the state (Feng et al. 2024, minGRU, not in logarithms)."""
+    """GRU without a product with the state (Feng et al. 2024, minGRU, not computed in logarithms)."""
     z = sigmoid(z)
     h = (1 - z) * h + z * n
     return h
@@ -221,9 +222,9 @@ def min_gru(h, *, z: Input, n: Input):
 def slstm(h, c, n, m, *, i, f, z, o):
     """LSTM with an exponential input gate (Beck et al. 2024, the sLSTM of xLSTM, one head).
 
-    Of their two forget gates the sigmoid, as in their code. n counts what was written and m keeps the
-    exponentials in range: c and n are theirs times ``exp(-m)``, which leaves h as it is. As in their code, m
-    begins with the first i, so that n is never below 1.
+    The forget gate is the paper's sigmoid variant, as in the authors' code. n counts what was written, and m
+    keeps the exponentials in range: c and n are the paper's times ``exp(-m)``, which does not change h. As in
+    the authors' code, m starts with the first i, so that n is never below 1.
     """
     kept = m - softplus(-f)  # the logarithm of the forget gate, on top of m
     m = where(n > 0, maximum(kept, i), i)

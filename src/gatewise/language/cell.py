@@ -21,7 +21,7 @@ __all__ = ["Cell", "Input", "Kind", "Origin", "Parameter", "Split", "Vector", "c
 
 
 class Origin(NamedTuple):
-    """What a cell is called, and the function that it was read from, as functions describe themselves."""
+    """The name, qualified name, module and docstring of the function that a cell was read from."""
 
     name: str
     qualname: str
@@ -32,18 +32,18 @@ class Origin(NamedTuple):
 @final
 @dataclass(eq=False, repr=False)
 class Cell:
-    """The equations of one step, as a graph, with everything that is read off them.
+    """The equations of one step, as a graph, and what can be read from them.
 
-    A cell does not change; `dataclasses.replace` makes another one of it.
+    A cell is immutable; `dataclasses.replace` makes a changed copy.
 
     Attributes:
-        origin: its name and where it is from.
+        origin: the name of the cell and the function that it was read from.
         states: names of the states, the output first.
         parameters: the learned parameters, in order of declaration; then the vectors of `layer_norm`.
         next_states: the nodes of the states after the step, in the order of `states`.
         values: every watchable value by name: the states after the step, what the body assigned, and the
             pre-activations (``i_bar``; for a `Split` ``n_bar_x`` and ``n_bar_h``).
-        seen: what the gates see of the state: the output as it enters the step, or a dropout of it.
+        seen: what the recurrent weights multiply: the previous output, or a dropout of it.
 
     ``str(cell)`` writes the equations out, ``cell.latex()`` typesets them.
     """
@@ -63,12 +63,12 @@ class Cell:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """Everything that its values, its next states and `seen` need, arguments before users."""
+        """All nodes of `values`, `next_states` and `seen`, each after its arguments."""
         return tuple(topological([*self.values.values(), *self.next_states, self.seen]))
 
     @cached_property
     def _leaves(self) -> dict[Leaf, Node]:
-        """Every leaf that is declared, also if nothing uses it."""
+        """Every declared leaf, used or not."""
         found = {(node.op, node.name, node.part): node for node in self.nodes if not node.args}
         declared: list[Leaf] = [("state", state, "") for state in self.states]
         declared += [leaf for p in self.parameters for leaf in p.leaves]
@@ -79,7 +79,7 @@ class Cell:
         return self._leaves[op, name, part]
 
     def graph(self) -> Graph:
-        """A new graph that begins with the nodes of the cell, to write more with; the cell keeps its own."""
+        """A new graph that holds the nodes of the cell. Adding nodes to it does not change the cell."""
         return Graph([*self._leaves.values(), *self.nodes])
 
     @cached_property
@@ -99,28 +99,28 @@ class Cell:
 
     @cached_property
     def linears(self) -> tuple[Node, ...]:
-        """The products `linear`, in the order of their weights."""
+        """The `linear` nodes, in the order of their weights."""
         nodes = (node for node in topological(self.next_states) if node.op == "linear")
         return tuple(sorted(nodes, key=lambda node: int(node.name)))
 
     @property
     def projects(self) -> bool:
-        """Whether the output is projected."""
+        """Whether the cell projects its output."""
         return self.next_states[0].op == "project"
 
     @cached_property
     def reads_output(self) -> bool:
-        """Whether the body computes with its first state, besides what the gates see of it."""
+        """Whether the body itself uses the previous output, not only the recurrent weights."""
         return self.leaf("state", self.states[0]) in topological(self.next_states)
 
     @cached_property
     def is_random(self) -> bool:
-        """Whether a state, or a value that can be watched, is random in training."""
+        """Whether a state or a watchable value is random in training (`dropout`, `zoneout`)."""
         values = self.values.values()
         return any(node.op in RANDOM for node in topological([*self.next_states, *values, self.seen]))
 
     def signature(self) -> str:
-        """The equations as canonical text: equal for equal cells, whatever their file."""
+        """The equations as canonical text: equal cells have equal text, whatever file they come from."""
         kinds = " ".join(f"{p.name}:{p.kind.value}" for p in self.parameters)
         nodes = self.next_states if self.seen.op == "state" else (*self.next_states, self.seen)
         return f"{' '.join(self.states)} * {kinds}\n{text(nodes)}"
@@ -130,7 +130,7 @@ class Cell:
         return latex(self)
 
     def _repr_latex_(self) -> str:
-        """What a notebook shows."""
+        """What a Jupyter notebook shows."""
         return f"$$\n{self.latex()}\n$$"
 
     def __str__(self) -> str:
@@ -149,12 +149,13 @@ class Cell:
 def cell(function: Callable[..., Any]) -> Cell:
     """Read the equations of a recurrent cell.
 
-    Positional parameters are the states carried from step to step, the output first; keyword-only ones are
-    what the network learns to feed in: a gate ``W x_t + b_x + R h_{t-1} + b_h`` without annotation, or
-    `Split`, `Input`, `Vector`. The body is arithmetic; it returns the next states in order.
+    The function's positional parameters are the states carried from step to step, the output first. Its
+    keyword-only parameters are what the network learns to feed in: without an annotation a gate, ``W x_t +
+    b_x + R h_{t-1} + b_h``, else a `Split`, `Input` or `Vector`. The body is arithmetic; it returns the next
+    states in order.
 
     Raises:
-        CellError: a rule is broken; the message names the file, the line and the remedy.
+        CellError: the function breaks a rule of the language. The message names file, line and remedy.
 
     Example:
         >>> from gatewise import cell, sigmoid, tanh
@@ -172,8 +173,8 @@ def cell(function: Callable[..., Any]) -> Cell:
     """
     if not isinstance(function, FunctionType):
         raise CellError(
-            f"@cell goes on a function. Got {type(function).__name__}. "
-            "Write one with def; its constants may be variables of a function around it"
+            f"@cell must decorate a function. Got {type(function).__name__}. "
+            "Write a function with def; it may use constants from the function around it"
         )
     trace = Trace(function.__name__, function.__code__)
     states, parameters = _declarations(function, trace)
@@ -197,7 +198,7 @@ def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...]
     scope = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
     for p in inspect.signature(function).parameters.values():
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-            trace.fail(f"parameter {p} stands for any number", "Name each state and each gate", line)
+            trace.fail(f"parameter {p} takes any number of arguments", "Name each state and each gate", line)
         if p.default is not p.empty:
             trace.fail(f"parameter {p.name!r} has a default", "States and gates have none; remove it", line)
         if p.kind is not p.KEYWORD_ONLY:
@@ -213,7 +214,7 @@ def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...]
     if not states:
         trace.fail("it has no state", "Make the state the first positional parameter: def f(h, *, a)", line)
     if not any(p.sees_input for p in parameters):
-        trace.fail("nothing feeds the input in", "Declare a gate after the star: def f(h, *, a)", line)
+        trace.fail("no gate sees the input", "Declare a gate after the star: def f(h, *, a)", line)
     names_free(states, parameters, trace)
     return tuple(states), tuple(parameters)
 
@@ -233,7 +234,7 @@ def _feed(parameter: Parameter, trace: Trace) -> Symbol | SplitGate:
 def _run(
     function: FunctionType, states: tuple[str, ...], symbols: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], int]:
-    """Run the body; also give its local variables and its line as it returns."""
+    """Run the body. Returns its result, its local variables and the line at which it returned."""
     at_return: dict[str, Any] = {}
     line = function.__code__.co_firstlineno
     previous = sys.gettrace()
@@ -281,7 +282,7 @@ def _watchable(
     local_values: Mapping[str, Any],
     trace: Trace,
 ) -> dict[str, Node]:
-    """Names for the values of a step: pre-activations, then what the body assigned, then the next states."""
+    """The named values of a step: pre-activations, then what the body assigned, then the next states."""
     values: dict[str, Node] = {}
     for p in (p for p in parameters if p.sees_input):
         fed = symbols[p.name]

@@ -1,7 +1,7 @@
 """The form of a cell: its graph as plain data, for files, and back again.
 
-``docs/format.md`` specifies it for readers in other languages. Nothing in a form is executed or imported,
-and nothing in it is believed: `from_form` makes a cell that keeps every rule of the language, or raises.
+``docs/format.md`` specifies it for readers in other languages. Reading a form executes and imports nothing,
+and checks everything: `from_form` returns a cell that keeps every rule of the language, or raises.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ARITY: dict[str, int | None] = {
     "dropout": 1,
     "zoneout": 2,
 }
-# What an entry says besides its operation and its arguments; leaves are those without arguments.
+# The keys of an entry besides ``op`` and ``args``. Leaves have no ``args``.
 _SAYS: dict[str, tuple[str, ...]] = {
     "constant": ("value",),
     "state": ("name",),
@@ -57,10 +57,10 @@ _KEYS = ("form", "name", "states", "parameters", "nodes", "next_states", "seen",
 
 
 def to_form(cell: Cell) -> Form:
-    """The equations of a cell as what JSON can hold: lists, objects, texts and numbers.
+    """The equations of a cell as JSON data: lists, objects, texts and numbers.
 
     Raises:
-        FormError: the cell is beyond the limits of a form, or has the constant NaN.
+        FormError: the cell is larger than a form may be, or has the constant NaN.
 
     Example:
         >>> from gatewise import cells
@@ -83,7 +83,7 @@ def to_form(cell: Cell) -> Form:
         "values": [[name, places[node]] for name, node in cell.values.items()],
     }
     try:
-        from_form(form)  # what is written can be read
+        from_form(form)  # make sure that it can be read again
     except FormError as error:
         raise FormError(f"cell {cell.name!r} cannot be written as a form: {error}") from error
     return form
@@ -93,11 +93,13 @@ def from_form(form: Any) -> Cell:
     """The cell that a form describes. Its name is a label: no function of that name is looked for.
 
     Raises:
-        FormError: it describes no cell, is of a newer version, or is beyond the limits.
+        FormError: the form does not describe a cell, is of a newer version, or is too large.
     """
     version = form.get("form") if isinstance(form, dict) else None
     if type(version) is int and version > VERSION:
-        raise FormError(f"the form of the equations is of version {version}, newer than {VERSION}")
+        raise FormError(
+            f"the form of the equations has version {version}; known are versions up to {VERSION}"
+        )
     parts = fields(form, "form", _KEYS)
     number(parts["form"], "form", 1, VERSION)
     name = label(parts["name"], "name")
@@ -107,14 +109,15 @@ def from_form(form: Any) -> Cell:
     after = items(parts["next_states"], "next_states", len(states), len(states))
     next_states = tuple(_at(nodes, place, "next_states") for place in after)
     values, seen = _values(parts["values"], nodes), _at(nodes, parts["seen"], "seen")
-    # Nothing in this module has a name of a cell.
+    # Cells are pickled by module and name if that name holds them: no name in this module does.
     cell = Cell(Origin(name, name, __name__), states, parameters, next_states, values, seen)
     form_rules.check(cell, nodes)
     return cell
 
 
 def same(one: Cell, other: Cell) -> bool:
-    """Whether two cells have the same equations and the same names in them, whatever they are called."""
+    """Whether two cells have the same equations with the same names in them. The cells' own names may
+    differ."""
     return {**to_form(one), "name": ""} == {**to_form(other), "name": ""}
 
 
@@ -128,7 +131,7 @@ def _entry(node: Node, places: Mapping[Node, int]) -> dict[str, Any]:
 
 def _states(data: Any) -> tuple[str, ...]:
     states = items(data, "states", 1, MOST_STATES)
-    return tuple(identifier(name, "states") for name in states)
+    return tuple(identifier(name, "each state") for name in states)
 
 
 def _parameters(data: Any) -> tuple[Parameter, ...]:
@@ -136,11 +139,11 @@ def _parameters(data: Any) -> tuple[Parameter, ...]:
 
 
 def _parameter(entry: Any) -> Parameter:
-    name, kind = pair(entry, "parameters")
+    name, kind = pair(entry, "each parameter")
     kinds = {kind.value: kind for kind in Kind}
     if not isinstance(kind, str) or kind not in kinds:
-        raise FormError(f"parameters: expected one of {', '.join(kinds)}. Got {shown(kind)}")
-    return Parameter(identifier(name, "parameters"), kinds[kind])
+        raise FormError(f"the kind of a parameter must be one of {', '.join(kinds)}. Got {shown(kind)}")
+    return Parameter(identifier(name, "the name of a parameter"), kinds[kind])
 
 
 def _nodes(data: Any, graph: Graph, declared: Mapping[Leaf, str]) -> list[Node]:
@@ -153,11 +156,11 @@ def _nodes(data: Any, graph: Graph, declared: Mapping[Leaf, str]) -> list[Node]:
 def _node(entry: Any, what: str, earlier: Sequence[Node], graph: Graph, declared: Mapping[Leaf, str]) -> Node:
     op = entry.get("op") if isinstance(entry, dict) else None
     if not isinstance(op, str) or not (op in ARITY or op in _SAYS):
-        raise FormError(f"{what}: expected an operation that this version knows. Got {shown(op)}")
+        raise FormError(f"{what} must be an operation that this version knows. Got {shown(op)}")
     says = _SAYS.get(op, ())
     fields(entry, what, ("op", *says, *(("args",) if op in ARITY else ())))
-    name, part = (label(entry[key], what) if entry.get(key) else "" for key in ("name", "part"))
-    value = real(entry["value"], what) if "value" in says else 0.0
+    name, part = (label(entry[key], f"{what}: {key}") if entry.get(key) else "" for key in ("name", "part"))
+    value = real(entry["value"], f"{what}: value") if "value" in says else 0.0
     if op == "constant":
         return graph.constant(value)
     if op not in ARITY:
@@ -165,13 +168,15 @@ def _node(entry: Any, what: str, earlier: Sequence[Node], graph: Graph, declared
             raise FormError(f"{what}: no {op} {form_rules.shown_name(name, part)} is declared")
         return graph.leaf(op, name, part)
     least, most = (ARITY[op] or 1), (ARITY[op] or MOST_ARGUMENTS)
-    args = [_at(earlier, arg, what) for arg in items(entry["args"], what, least, most)]
+    args = [
+        _at(earlier, arg, f"{what}: each arg") for arg in items(entry["args"], f"{what}: args", least, most)
+    ]
     return graph.node(op, *args, name=name, part=part, value=value)
 
 
 def _values(data: Any, nodes: Sequence[Node]) -> dict[str, Node]:
-    entries = [pair(entry, "values") for entry in items(data, "values", 1, MOST_VALUES)]
-    _check_distinct("values", [identifier(name, "values") for name, _ in entries])
+    entries = [pair(entry, "each value") for entry in items(data, "values", 1, MOST_VALUES)]
+    _check_distinct("values", [identifier(name, "the name of a value") for name, _ in entries])
     return {name: _at(nodes, place, f"values: {name!r}") for name, place in entries}
 
 
@@ -184,4 +189,4 @@ def _at(nodes: Sequence[Node], place: Any, what: str) -> Node:
 def _check_distinct(what: str, names: Sequence[str]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise FormError(f"{what}: {twice!r} is there twice")
+        raise FormError(f"{what}: {twice!r} appears twice")

@@ -1,7 +1,7 @@
-"""Which biases open the gates that keep a state, and those that write to it: read off the equations.
+"""Finds the gates that keep a state and the gates that write to it, with their biases, in the equations.
 
-A gate may see the state that it keeps, as a peephole does: a bias opens it all the same. Where an identity is
-needed, `gatewise.insight.keeping` asks for more.
+A gate counts even if it sees the state that it keeps, as through a peephole: its bias still opens it. The
+analyses in `gatewise.insight.keeping` are stricter.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from gatewise.language.graph import Node, topological
 
 
 class Gate(NamedTuple):
-    """A factor that a sigmoid makes: ``sigmoid(a)``, or ``1 - sigmoid(a)``, which is ``sigmoid(-a)``.
+    """A factor ``sigmoid(a)``, or ``1 - sigmoid(a)``, which is ``sigmoid(-a)``.
 
-    `biases` are the leaves whose biases add up in ``a``, gates and biases of `layer_norm`; `sign` is that of
-    ``a`` in the sigmoid, 1 or -1.
+    Attributes:
+        biases: the leaves whose biases add up in ``a``: gates, and biases of `layer_norm`.
+        sign: the sign of ``a`` in the sigmoid, 1 or -1.
     """
 
     biases: tuple[Node, ...]
@@ -28,13 +29,14 @@ def keeping(cell: Cell) -> tuple[Gate, ...]:
     """The gates that multiply a state in its own next value, in the order of the states.
 
     ``f`` of an LSTM (``c = f * c + i * g``), ``z`` of a GRU (``h = (1 - z) * n + z * h``), ``1 - z`` where it
-    is the other way round. What is normalised forgets its own bias: the one of `layer_norm` stands for it.
+    is the other way round. Normalising removes the bias of a gate; the bias of the `layer_norm` counts
+    instead.
     """
     return _distinct(_gate(kept) for kept, _ in _sums(cell))
 
 
 def writing(cell: Cell) -> tuple[Gate, ...]:
-    """The gates that multiply what is added to a state that a gate keeps: ``i`` of an LSTM."""
+    """The gates that multiply what is added to a kept state: ``i`` of an LSTM."""
     added = (added for kept, added in _sums(cell) if _gate(kept))
     return _distinct(_gate(factor) for term in added for factor in term.args if term.op == "mul")
 
@@ -44,7 +46,7 @@ def _distinct(found: Iterator[Gate | None]) -> tuple[Gate, ...]:
 
 
 def _sums(cell: Cell) -> Iterator[tuple[Node, Node]]:
-    """For each ``k * s + w`` in the next value of a state s: k and w."""
+    """The pair (k, w) for each ``k * s + w`` in the next value of a state s."""
     for state, value in zip(cell.states, cell.next_states, strict=True):
         old = cell.leaf("state", state)
         for node in topological([value]):
@@ -56,7 +58,7 @@ def _sums(cell: Cell) -> Iterator[tuple[Node, Node]]:
 
 
 def _gate(factor: Node) -> Gate | None:
-    """A factor as a gate, if it is one and has biases."""
+    """The gate that a factor is, or None if it is not a gate with biases."""
     sign = 1
     if factor.op == "sub" and factor.args[0].op == "constant" and factor.args[0].value == 1:
         factor, sign = factor.args[1], -1
@@ -68,7 +70,7 @@ def _gate(factor: Node) -> Gate | None:
 
 
 def _summands(node: Node) -> Iterator[Node]:
-    """The terms of a sum that are not taken away from it, each once."""
+    """The terms that a sum adds (not those that it subtracts), each once."""
     stack, seen = [node], set()
     while stack:
         node = stack.pop()

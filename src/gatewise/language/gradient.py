@@ -1,9 +1,8 @@
 """The gradient of a cell's graph: reverse mode, once, on symbols.
 
-The result is another graph over the same nodes plus one ``seed`` leaf for each state. Derivatives of
-activations are written in their own value (``y (1 - y)`` for the sigmoid), so backward needs what forward
-computed last and not what it computed it from. Where a function has no derivative, and for NaN, they are
-those of torch, so that a NaN goes through.
+The result is another graph, over the same nodes and one ``seed`` leaf for each state. The derivative of an
+activation is written with its value y, as ``y (1 - y)`` for the sigmoid, so that backward needs y and not the
+pre-activation. At points without a derivative, and at NaN, derivatives are torch's, so that NaN spreads.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from gatewise.language.graph import Graph, Node, topological
 
-# Graph, node, derivative by the node -> derivative by each argument (None where there is none).
+# (graph, node, derivative by the node) -> derivative by each argument, None for an argument without one.
 Rule = Callable[[Graph, Node, Node], tuple[Node | None, ...]]
 
 
@@ -60,9 +59,10 @@ def _where(g: Graph, y: Node, d: Node) -> tuple[Node | None, ...]:
 
 
 def _winner(g: Graph, wins: Node, loses: Node, d: Node) -> Node:
-    """The derivative by one of two compared values, given whether it wins or ties, and loses or ties.
+    """The derivative of `maximum` or `minimum` by one of its arguments.
 
-    All of `d` to the winner and half to each of two equals; beside NaN, where neither holds, all of it.
+    It is `d` if the argument is the result, half of `d` if both are equal, and `d` if either is NaN. `wins`
+    says that this argument is the result or equal to it, `loses` that the other one is.
     """
     half = g.node("mul", g.constant(0.5), d)
     return g.node("where", loses, g.node("where", wins, half, g.constant(0)), d)
@@ -81,7 +81,7 @@ def _minimum(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
 
 
 def _mean(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    # Every unit has the same mean, so what comes back from all units is added up, which is a mean again.
+    # All units share one mean, so its derivative is the sum over the units: again a mean, but for a factor.
     share = g.node("mul", g.node("mean", d), g.constant(1 / len(y.args)))
     return (share,) * len(y.args)
 
@@ -128,14 +128,16 @@ _RULES: dict[str, Rule] = {
 def gradient(graph: Graph, seeds: Mapping[Node, Node], idle: Collection[Node] = ()) -> dict[Node, Node]:
     """The derivative of the loss by every leaf that `seeds` depend on, and by every ``linear``.
 
-    `seeds` maps each output to the derivative of the loss by it; two outputs may be the same node, then the
+    `seeds` maps each output to the derivative of the loss by it. If two outputs are the same node, the
     caller adds their seeds. Leaves that the loss does not depend on are missing from the result.
 
-    Seeds in `idle` are 0 wherever the loss does not depend on their outputs. There these outputs add nothing
-    to a derivative, even where they are NaN, although 0 times NaN is NaN: torch's graph leaves them out too.
+    Seeds in `idle` are 0 wherever the loss does not depend on their outputs. There the outputs add nothing to
+    a derivative, as
+    in torch, whose graph leaves them out: ``where`` makes sure of it, as 0 times a NaN would be NaN.
     """
     adjoint: dict[Node, Node] = dict(seeds)
-    # The adjoints that consist of idle seeds alone, and what is 0 only where all of these seeds are.
+    # `alone`: the adjoints that consist of idle seeds only. `sizes`: for each, a node that is 0 only where
+    # all of its seeds are.
     alone = {
         node: seed for node, seed in seeds.items() if all(n in idle or n.args for n in topological([seed]))
     }
@@ -160,7 +162,7 @@ _NAN_FROM_ZERO = ("mul", "div", "neg", "where")
 
 
 def _combine_sizes(graph: Graph, sizes: dict[Node, Node], arg: Node, size: Node | None, first: bool) -> None:
-    """Take one more part of the adjoint of `arg` into account, whose size this is."""
+    """Update `sizes` for one more summand, of size `size`, of the adjoint of `arg`."""
     if size is None:
         sizes.pop(arg, None)
     elif first:

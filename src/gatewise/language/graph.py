@@ -1,12 +1,12 @@
 """The graph of a cell: arithmetic on vectors of units, each distinct term once.
 
-A node is an operation on earlier nodes, or a leaf. Nodes are made by a `Graph`, which hands back the node
-it already has for the same operation on the same arguments (hash-consing) and folds what is constant, so
-shared terms are shared objects and identity is equality.
+A node is a leaf or an operation on earlier nodes. Nodes are made by a `Graph`, which returns the existing
+node for the same operation on the same arguments (hash-consing) and folds constants. So equal terms are the
+same object.
 
 Leaves, by `op`:
 
-- ``state``: a state as it enters the step; ``name`` says which
+- ``state``: the state ``name`` before the step
 - ``gate``: a pre-activation; ``name`` is the parameter, ``part`` is ``""``, ``"x"`` or ``"h"``
 - ``vector``: one learned number per unit
 - ``constant``: ``value``, the same for every unit
@@ -43,7 +43,7 @@ def _sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
-# Every operation on numbers, for folding constants.
+# Every operation as a function of numbers, for folding constants.
 OPERATIONS: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -69,7 +69,7 @@ OPERATIONS: dict[str, Callable[..., float]] = {
 @final
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Node:
-    """One term: an operation on `args`, or a leaf. Compared by identity; made only by a `Graph`."""
+    """A leaf, or an operation on `args`. Compared by identity; only a `Graph` makes nodes."""
 
     op: str
     args: tuple[Node, ...] = ()
@@ -78,7 +78,7 @@ class Node:
     value: float = 0.0
 
     def __repr__(self) -> str:
-        """One level of the term: written out whole, a term of shared terms is exponentially long."""
+        """The operation and the operations of its arguments. A whole term could be exponentially long."""
         inner = ", ".join(arg.op for arg in self.args)
         return f"<{_labelled(self)}({inner})>" if self.args else f"<{_labelled(self)}>"
 
@@ -87,8 +87,7 @@ class Node:
 class Graph:
     """Makes nodes, each distinct one once.
 
-    It begins with `nodes` and all that they are made of; nodes are immutable, so that several graphs can
-    share them.
+    A new graph holds `nodes` and their arguments. Nodes are immutable, so several graphs can share them.
     """
 
     def __init__(self, nodes: Iterable[Node] = ()) -> None:
@@ -105,16 +104,16 @@ class Graph:
         return self._intern(Node("constant", value=float(value)))
 
     def node(self, op: str, *args: Node, name: str = "", part: str = "", value: float = 0.0) -> Node:
-        """`op` of `args`, simplified where that changes no value."""
+        """The node for `op` of `args`, simplified where that does not change its value."""
         if op in OPERATIONS and all(a.op == "constant" for a in args):
             try:
                 return self.constant(OPERATIONS[op](*(a.value for a in args)))
             except (ArithmeticError, ValueError):
-                pass  # log(0), 1/0: left to the machine, which gives infinities and NaN
+                pass  # log(0), 1/0: the compiled code gives infinities and NaN
         return self._simpler(op, args) or self._intern(Node(op, args, name, part, value))
 
     def own(self, node: Node) -> Node:
-        """A node of another graph as one of this."""
+        """The node of this graph that equals a node of another graph."""
         own: dict[Node, Node] = {}
         for inner in topological([node]):
             own[inner] = self._intern(replace(inner, args=tuple(own[arg] for arg in inner.args)))
@@ -147,7 +146,7 @@ def _is(node: Node, value: float) -> bool:
 
 
 def topological(outputs: Iterable[Node]) -> Iterator[Node]:
-    """Every node that `outputs` need, each once, arguments before users."""
+    """All nodes that `outputs` depend on, each once, after its arguments."""
     seen: set[Node] = set()
     stack = [(node, False) for node in reversed(list(outputs))]
     while stack:
@@ -161,7 +160,7 @@ def topological(outputs: Iterable[Node]) -> Iterator[Node]:
 
 
 def text(outputs: Iterable[Node]) -> str:
-    """The graph written out, one node a line: the same text for the same graph, whatever made it."""
+    """The graph as text, one node a line. Equal graphs have equal text, however they were made."""
     index: dict[Node, int] = {}
     lines = []
     outputs = list(outputs)
@@ -174,7 +173,7 @@ def text(outputs: Iterable[Node]) -> str:
 
 
 def _labelled(node: Node) -> str:
-    """The operation of a node with everything else that it says but its arguments."""
+    """The operation of a node with its name, part and value, without its arguments."""
     label = f"{node.name}{node.part and '.' + node.part}"
     if node.op == "constant" or node.op in VALUED:
         label += repr(node.value)

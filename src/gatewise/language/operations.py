@@ -1,7 +1,7 @@
 """The functions that equations are written with.
 
-They take symbols (and plain numbers beside them) inside the body of a cell, and nothing else. All work on
-each unit by itself, except the three with weights of their own: `linear`, `project`, `layer_norm`.
+They take symbols and plain numbers inside the body of a cell, and nothing else. All work on each unit by
+itself, except the three that have weights: `linear`, `project`, `layer_norm`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _trace_of(op: str, *args: object) -> Trace:
             return value._trace
     kinds = ", ".join(type(value).__name__ for value in args)
     raise CellError(
-        f"{op} works on the parameters of a cell while the cell is defined. Got {kinds}; "
+        f"{op} must be called in the body of a cell, on its parameters. Got {kinds}; "
         "for numbers use math, for tensors torch."
     )
 
@@ -63,12 +63,12 @@ def sqrt(x: Symbol) -> Symbol:
 
 
 def minimum(a: Value, b: Value) -> Symbol:
-    """The smaller of two, NaN where either is; at equals each takes half of the derivative."""
+    """The smaller of two, NaN if either is NaN. Equal values get half of the derivative each."""
     return _trace_of("minimum", a, b).symbol("minimum", a, b)
 
 
 def maximum(a: Value, b: Value) -> Symbol:
-    """The larger of two, NaN where either is; at equals each takes half of the derivative."""
+    """The larger of two, NaN if either is NaN. Equal values get half of the derivative each."""
     return _trace_of("maximum", a, b).symbol("maximum", a, b)
 
 
@@ -76,9 +76,7 @@ def where(condition: Condition, a: Value, b: Value) -> Symbol:
     """``a`` where the comparison holds, else ``b``: ``where(x > 1, x, x * x)``."""
     trace = _trace_of("where", condition, a, b)
     if not isinstance(condition, Condition):
-        trace.fail(
-            "where is given a condition that is no comparison", "Compare two values: where(x > 0, a, b)"
-        )
+        trace.fail("the condition of where is not a comparison", "Compare two values: where(x > 0, a, b)")
     if condition._trace is not trace:
         trace.fail("where mixes the symbols of two cells", "Put both equations into one cell")
     chosen = trace.graph.node("where", condition._node, trace.node_of(a, "where"), trace.node_of(b, "where"))
@@ -88,7 +86,7 @@ def where(condition: Condition, a: Value, b: Value) -> Symbol:
 def linear(v: Symbol) -> Symbol:
     """``M v + b``, a product in the middle of a step, with its own matrix ``M [H, H]`` and bias ``b [H]``.
 
-    Every call has its own: the layer holds them one below another, as ``weight_linear`` and ``bias_linear``.
+    Each call has its own matrix and bias. The layer stacks them in ``weight_linear`` and ``bias_linear``.
 
     Example:
         >>> from gatewise import Input, cell, linear, sigmoid, tanh
@@ -101,10 +99,10 @@ def linear(v: Symbol) -> Symbol:
 
 
 def project(v: Symbol) -> Symbol:
-    """``W v``, with a matrix ``W [P, H]``: the output made shorter (Sak et al. 2014).
+    """``W v`` with a matrix ``W [P, H]``: a narrower output (Sak et al. 2014).
 
-    Only the output, the first state, may be returned projected; the layer's ``proj_size`` is then its width
-    P, and the recurrent weights multiply P numbers.
+    Only the first state, the output, may be projected. Its width P is the layer's ``proj_size``, and the
+    recurrent weights are P wide too.
     """
     trace = _trace_of("project", v)
     if trace.number("project"):
@@ -121,17 +119,17 @@ def layer_norm(v: Symbol, w: Symbol, /, *more: Symbol, eps: float = 1e-5) -> tup
 
 
 def layer_norm(*v: Symbol, eps: float = 1e-5) -> Symbol | tuple[Symbol, ...]:
-    """Layer normalisation (Ba, Kiros & Hinton 2016), jointly over all units of all the vectors given.
+    """Layer normalisation (Ba, Kiros & Hinton 2016), over all units of all arguments together.
 
-    ``gain * (v - mean) / sqrt(variance + eps) + bias``, with one mean and one variance for all of them and a
-    learned gain and bias for each unit of each. Gives one vector for one, a tuple for several:
-    ``i, f, g, o = layer_norm(i, f, g, o)``.
+    ``gain * (v - mean) / sqrt(variance + eps) + bias``, with one mean and one variance for all arguments, and
+    a learned gain and bias for each unit of each argument. Returns one vector for one argument, a tuple for
+    several: ``i, f, g, o = layer_norm(i, f, g, o)``.
     """
     if not v:
-        raise CellError("layer_norm normalises one or more vectors of a cell. Got none.")
+        raise CellError("layer_norm must have at least one argument. Got none.")
     trace = _trace_of("layer_norm", *v)
     if not _is_number(eps) or not 0 <= eps < math.inf:
-        trace.fail(f"layer_norm has the eps {_shown(eps)}", "Give a small plain number, such as 1e-5")
+        trace.fail(f"the eps of layer_norm is {_shown(eps)}", "Use a small plain number, such as 1e-5")
     normal = []
     for n in range(len(v)):
         gain, bias = (trace.graph.leaf("vector", name) for name in names.norm(trace.number("norm")))
@@ -144,8 +142,8 @@ def layer_norm(*v: Symbol, eps: float = 1e-5) -> Symbol | tuple[Symbol, ...]:
 def dropout(v: Symbol, rate: float, per: str = "step") -> Symbol:
     """0 with probability `rate`, else ``v / (1 - rate)``.
 
-    Each unit of each row is drawn by itself, at each step or once per sequence (`per`; the latter: Gal &
-    Ghahramani 2016). Outside of training it is `v`.
+    Drawn for each unit of each row, at each step or, with ``per="sequence"`` (Gal & Ghahramani 2016), once
+    for the whole sequence. Outside of training it is `v`.
     """
     trace = _trace_of("dropout", v)
     _fraction(trace, "dropout", rate)
@@ -155,9 +153,9 @@ def dropout(v: Symbol, rate: float, per: str = "step") -> Symbol:
 
 
 def zoneout(old: Value, new: Value, rate: float) -> Symbol:
-    """`old` with probability `rate`, else `new`: a kept state (Krueger et al. 2017).
+    """`old` with probability `rate`, else `new` (Krueger et al. 2017).
 
-    Each unit of each row is drawn by itself at each step. Outside of training it is the expected value,
+    Drawn for each unit of each row at each step. Outside of training it is the expected value,
     ``rate * old + (1 - rate) * new``.
     """
     trace = _trace_of("zoneout", old, new)
@@ -167,7 +165,7 @@ def zoneout(old: Value, new: Value, rate: float) -> Symbol:
 
 def _fraction(trace: Trace, op: str, rate: object) -> None:
     if not _is_number(rate) or not 0 <= rate < 1:
-        trace.fail(f"{op} has the rate {_shown(rate)}", "Give a plain number from 0 to less than 1")
+        trace.fail(f"the rate of {op} is {_shown(rate)}", "Use a plain number from 0 to less than 1")
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -175,5 +173,5 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _shown(value: object) -> str:
-    """What was given in the place of a number."""
+    """A wrong argument as an error message shows it."""
     return repr(value) if isinstance(value, (Real, str)) else f"of type {type(value).__name__}"

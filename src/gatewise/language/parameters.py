@@ -1,4 +1,4 @@
-"""What a cell's parameters after the star can stand for."""
+"""The kinds of parameters that a cell can have after the star."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ForwardRef, TypeAlias, final, 
 from gatewise.language import names
 
 if TYPE_CHECKING:
-    # In the body a parameter is a symbol, and its name may be reused for what is made of it.
+    # For type checkers these are Any: in the body a parameter is a symbol, and its name may be assigned
+    # again.
     Split: TypeAlias = Any
     Input: TypeAlias = Any
     Vector: TypeAlias = Any
 else:
 
     class Split:
-        """Annotation of a gate whose two parts stay apart.
+        """Annotation of a gate whose part from the input and part from the state stay apart.
 
         ``n: Split`` gives ``n.x = W x_t + b_x`` and ``n.h = R h_{t-1} + b_h``.
         """
@@ -28,11 +29,11 @@ else:
         """Annotation of a gate that sees the input alone: ``W x_t + b_x``."""
 
     class Vector:
-        """Annotation of one learned number per unit, e.g. a peephole."""
+        """Annotation of a learned vector, one number per unit, such as a peephole."""
 
 
 class Kind(Enum):
-    """What a learned parameter of a cell stands for; the last two belong to `layer_norm`."""
+    """The kinds of learned parameters. The last two belong to `layer_norm`."""
 
     GATE = "gate"
     SPLIT = "split"
@@ -54,9 +55,9 @@ _KINDS_BY_NAME = {"Split": Kind.SPLIT, "Input": Kind.INPUT, "Vector": Kind.VECTO
 def kind_of(annotation: object, scope: Mapping[str, Any]) -> Kind | None:
     """The kind that an annotation stands for: a class, an alias, inside `Annotated`, or any of these as text.
 
-    `scope` has the names that text may use. None for an annotation of another kind.
+    `scope` holds the names that a text may use. Returns None for any other annotation.
     """
-    annotation = getattr(annotation, "__value__", annotation)  # of `type S = Split`
+    annotation = getattr(annotation, "__value__", annotation)  # the value of an alias: type S = Split
     if isinstance(annotation, ForwardRef):
         annotation = annotation.__forward_arg__
     if isinstance(annotation, str):
@@ -78,7 +79,7 @@ def _kind_of_text(text: str, scope: Mapping[str, Any]) -> Kind | None:
 
 
 def _last_name(text: str) -> str:
-    """``Split`` of ``gw.Split`` and of ``Annotated[gw.Split, ...]``."""
+    """``Split`` for ``gw.Split`` and for ``Annotated[gw.Split, ...]``."""
     try:
         return _last_name_in(ast.parse(text, mode="eval").body)
     except SyntaxError:
@@ -104,7 +105,7 @@ Leaf = tuple[str, str, str]  # the operation, name and part of a node without ar
 @final
 @dataclass(frozen=True)
 class Parameter:
-    """What the network learns to feed into a cell, by name."""
+    """A learned parameter of a cell."""
 
     name: str
     kind: Kind
@@ -121,7 +122,7 @@ class Parameter:
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
-        """What stands for it in a graph: a leaf, or one for each part of a `Split`."""
+        """Its leaves in a graph: one, or two for a `Split`."""
         if not self.sees_input:
             return (("vector", self.name, ""),)
         return tuple(("gate", self.name, part) for part in _PARTS[self.kind])

@@ -1,7 +1,7 @@
-"""Pickled cells carry their equations, as a form, and not only a name as functions do.
+"""Pickling of cells. A pickled cell holds its equations, as a form, unlike a function, which is only a name.
 
-So they load where their module is missing (a notebook's, say), and still compute the same when a cell of that
-name has been defined again.
+So a cell loads where its module is missing (it was defined in a notebook, say), and computes the same if
+another cell has that name by now.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gatewise.language.form_reading import FormError
 
 
 def _reduced(cell: Cell) -> str | tuple[Any, ...]:
-    """By the form; by the name if no form can hold the cell."""
+    """How to pickle a cell: by its form, or by its name if it does not fit into a form."""
     try:
         return restored, (_text(cell), cell.__module__, cell.__qualname__, cell.__doc__)
     except FormError:
@@ -29,10 +29,10 @@ def _reduced(cell: Cell) -> str | tuple[Any, ...]:
 
 
 def restored(form: str, module: str, qualname: str, doc: str | None) -> Cell:
-    """The cell of this name in an imported module, if it has these equations; else a new one.
+    """The cell of this name in an imported module if it has these equations, else a new cell.
 
     Raises:
-        FormError: the form describes no cell.
+        FormError: the form does not describe a cell.
     """
     found = _defined(module, qualname)
     if isinstance(found, Cell) and _text(found) == form:
@@ -51,7 +51,7 @@ def _text(cell: Cell) -> str:
 
 
 def _defined(module: str, qualname: str) -> object:
-    """The object of this name in a module, if that is imported."""
+    """The object of this name in a module, or None if the module is not imported."""
     place: Any = sys.modules.get(module)
     for name in qualname.split("."):
         place = getattr(place, name, None)

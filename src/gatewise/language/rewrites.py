@@ -1,6 +1,6 @@
-"""Cells made of other cells: what layers do with their options.
+"""Rewrites of a cell into another cell: what the options of a layer do to the equations.
 
-The new cell shares what it leaves alone with the old one, whose nodes it never adds to.
+Both cells share the nodes that do not change. The old cell stays as it is.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from gatewise.language.cell import Cell, Kind, Parameter
 from gatewise.language.graph import RANDOM, Graph, Node, text
 from gatewise.language.symbols import Symbol, Trace
 
-# The same cell for the same change, so that it is compiled once.
+# The same rewrite of the same cell gives the same object, which is compiled once.
 _remembered = functools.lru_cache(maxsize=256)
 
 
 @_remembered
 def without_random(cell: Cell) -> Cell:
-    """The cell outside of training: nothing is dropped, and `zoneout` is its expected value."""
+    """The cell outside of training: `dropout` does nothing, `zoneout` gives its expected value."""
 
     def expected(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
         if node.op == "dropout":
@@ -38,14 +38,14 @@ def without_random(cell: Cell) -> Cell:
 
 @_remembered
 def written_out(cell: Cell) -> Cell:
-    """The cell with every ``norm`` in terms of ``mean``, as compilers want it."""
+    """The cell with every ``norm`` written out as arithmetic on ``mean``, for the compiler."""
 
     def by_means(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
         if node.op != "norm":
             return _again(graph, node, args)
         mean = graph.node("mean", *args)
-        # The variance does not change with the mean (values about their mean add up to 0): to know that
-        # spares a gradient one mean that waits for another.
+        # The derivative of the variance by the mean is 0, since deviations from the mean add up to 0. Saying
+        # so with stop_gradient saves the gradient a mean that would wait for another mean.
         about = graph.node("stop_gradient", mean)
         centred = [graph.node("sub", arg, about) for arg in args]
         variance = graph.node("mean", *(graph.node("mul", value, value) for value in centred))
@@ -58,7 +58,7 @@ def written_out(cell: Cell) -> Cell:
 
 @_remembered
 def with_zoneout(cell: Cell, rates: tuple[float, ...]) -> Cell:
-    """Each state kept as it was, with the rate given for it (Krueger et al. 2017, section 3.2)."""
+    """The cell whose states keep their old value with the given rates (Krueger et al. 2017, section 3.2)."""
     graph, first = cell.graph(), _draws(cell)
     new = {}
     for n, (state, node, rate) in enumerate(zip(cell.states, cell.next_states, rates, strict=True)):
@@ -70,7 +70,7 @@ def with_zoneout(cell: Cell, rates: tuple[float, ...]) -> Cell:
 
 @_remembered
 def with_recurrent_dropout(cell: Cell, rate: float) -> Cell:
-    """What the gates see of the state dropped out, one mask a sequence (Gal & Ghahramani 2016)."""
+    """The cell with dropout on `seen`, one mask for a whole sequence (Gal & Ghahramani 2016)."""
     draw = str(_draws(cell))
     seen = cell.graph().node("dropout", cell.seen, name=draw, part="sequence", value=float(rate))
     return replace(cell, seen=seen)
@@ -84,7 +84,7 @@ def projected(cell: Cell) -> Cell:
 
 
 def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurrent_dropout: float) -> Cell:
-    """The cell with what the arguments of a layer make of it."""
+    """The cell with the options of a layer written into its equations."""
     cell = projected(cell) if projects and not cell.projects else cell
     cell = with_zoneout(cell, zoneout) if any(zoneout) else cell
     return with_recurrent_dropout(cell, recurrent_dropout) if recurrent_dropout else cell
@@ -92,20 +92,21 @@ def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurre
 
 @dataclass(frozen=True)
 class _Term:
-    """A node of any graph, compared by what it says."""
+    """A node of any graph, compared by its text."""
 
     text: str
     node: Node = field(compare=False)
 
 
 def edited(cell: Cell, name: str, new: Node, mask: str, given: str = "") -> Cell:
-    """The cell whose value `name` is replaced by `new`, for everything that reads it, where `mask` > 1/2.
+    """The cell that uses `new` instead of the value `name`, where `mask` > 1/2.
 
-    The mask is a further gate, fed by the input alone; `given`, if named, is one more, which `new` may read.
-    A pre-activation keeps its name, and the edited one is called by the mask and that: ``edit_0_f_bar``.
+    The mask is a new gate, fed by the input alone. `given`, if not empty, names one more such gate, which
+    `new` may read. A pre-activation keeps its name, and its edited version is called by the name of the mask
+    and that name: ``edit_0_f_bar``.
 
-    ``a * b + c`` is fused. To keep its rounding where nothing is edited, a product inside of sums is not
-    replaced itself: ``where`` selects between whole sums.
+    ``a * b + c`` is a fused multiply-add, which rounds once. So that the rounding stays the same where
+    nothing is edited, ``where`` selects between whole sums, not between products inside of sums.
     """
     return _edited(cell, name, _Term(text([new]), new), mask, given)
 
@@ -141,10 +142,10 @@ def _edited(cell: Cell, name: str, term: _Term, mask: str, given: str) -> Cell:
 
 
 def of_value(cell: Cell, name: str, function: Callable[[Any], Any]) -> Node:
-    """What a function in the language, made by ``def`` or ``lambda``, makes of the value `name`.
+    """The result of `function`, a ``def`` or ``lambda`` in the language, for the value `name` of the cell.
 
     Raises:
-        CellError: it breaks a rule of the language, or would need weights or draws of its own.
+        CellError: the function breaks a rule of the language, needs weights, or is random.
     """
     assert isinstance(function, FunctionType)
     trace = Trace(cell.name, function.__code__)
@@ -152,7 +153,7 @@ def of_value(cell: Cell, name: str, function: Callable[[Any], Any]) -> Node:
     node = trace.node_of(function(Symbol(trace, cell.values[name])), f"the edit of {name}")
     if any(trace.number(of) for of in ("linear", "project", "norm", "chance")):
         trace.fail(
-            f"the edit of {name} asks for weights or for chance of its own",
+            f"the edit of {name} needs weights or is random",
             "Use arithmetic: no linear, project, layer_norm, dropout or zoneout",
         )
     return node
@@ -177,12 +178,12 @@ def _again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
 
 
 def _with_states(cell: Cell, new: Mapping[str, Node]) -> Cell:
-    """The cell with other next values of some states."""
+    """The cell with the next values of some states replaced."""
     pairs = zip(cell.states, cell.next_states, strict=True)
     next_states = tuple(new.get(state, node) for state, node in pairs)
     return replace(cell, next_states=next_states, values={**cell.values, **new})
 
 
 def _draws(cell: Cell) -> int:
-    """The number of the first draw that nothing in the cell has."""
+    """The lowest number that no random draw of the cell has."""
     return max((int(node.name) + 1 for node in cell.nodes if node.op in RANDOM), default=0)

@@ -1,4 +1,4 @@
-"""The rules that the equations of a cell keep, each with its sentence for whoever breaks it."""
+"""The rules for the equations of a cell, each with its error message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatewise.language.symbols import Symbol, Trace
 
 
 def names_free(states: Iterable[str], parameters: Sequence[Parameter], trace: Trace) -> None:
-    """Refuse names that the package gives."""
+    """Refuse names that the package reserves."""
     line = trace.code.co_firstlineno
     for p in parameters:
         if p.kind is Kind.VECTOR and names.is_of_norm(p.name):
@@ -34,42 +34,44 @@ def all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trace
                 label = f"{p.name}.{leaf[2]}" if p.kind is Kind.SPLIT else p.name
                 trace.fail(
                     f"{p.kind.value} {label!r} is never used in what is returned",
-                    "Use it, or take the parameter away",
+                    "Use it, or remove the parameter",
                     trace.code.co_firstlineno,
                 )
 
 
 def norms_used(outputs: tuple[Node, ...], local_values: Mapping[str, Any], trace: Trace) -> None:
-    """Refuse a normalised vector that no returned state depends on, like an unused parameter."""
+    """Refuse a result of `layer_norm` that no returned state depends on."""
     nodes = set(topological(outputs))
     called = {symbol._node: name for name, symbol in local_values.items() if isinstance(symbol, Symbol)}
     for normal in trace.norms:
         if normal.value not in nodes:
-            what = repr(called[normal.value]) if normal.value in called else "what this layer_norm(...) gives"
+            what = (
+                repr(called[normal.value]) if normal.value in called else "a result of this layer_norm(...)"
+            )
             trace.fail(
                 f"{what} is normalised and never used in what is returned",
-                "Use it, or take it out of the layer_norm",
+                "Use it, or remove it from the layer_norm",
                 normal.line,
             )
 
 
 def products_in_place(states: tuple[str, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
-    """Refuse a product that is not used, and a projected vector anywhere but in the output."""
+    """Refuse an unused `linear` or `project`, and a projected vector anywhere but in the output."""
     nodes, line = list(topological(outputs)), trace.code.co_firstlineno
     if sum(node.op == "linear" for node in nodes) < trace.number("linear"):
-        trace.fail("a linear(...) is never used in what is returned", "Use it, or take it away", line)
+        trace.fail("a linear(...) is never used in what is returned", "Use it, or remove it", line)
     projected = {node for node in nodes if node.op == "project"}
     if len(projected) < trace.number("project"):
-        trace.fail("a project(...) is never used in what is returned", "Use it, or take it away", line)
+        trace.fail("a project(...) is never used in what is returned", "Use it, or remove it", line)
     if not projected <= {outputs[0]} or projected & {*outputs[1:], *(a for n in nodes for a in n.args)}:
         trace.fail(
-            "a projected vector is used by something",
+            "a projected vector is used in a computation",
             f"It is narrower than the others: only return it, as the next value of {states[0]!r}",
             line,
         )
     if projected and trace.graph.leaf("state", states[0]) in nodes:
         trace.fail(
-            f"it computes with its output {states[0]!r}, which is projected",
-            "The output is narrower than the other vectors: only gates see it",
+            f"the body uses its output {states[0]!r}, which is projected",
+            "A projected output is narrower than the other vectors. Use it only through gates",
             line,
         )

@@ -1,4 +1,4 @@
-"""What the body of a cell computes with while it is being traced: symbols that write down a graph."""
+"""Symbols: the arguments of a cell's function while it is traced. Operations on them write down a graph."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gatewise.language.graph import Graph, Node
 
 
 class CellError(ValueError):
-    """A cell breaks a rule of the language. The message names the file, the line and the remedy."""
+    """Raised for a cell that breaks a rule of the language. The message names file, line and remedy."""
 
 
 class Normal(NamedTuple):
-    """One of the vectors that a `layer_norm` gives, with its learned vectors and the line of the call."""
+    """One result of a `layer_norm`, with its gain, its bias and the line of the call."""
 
     value: Node
     gain: Node
@@ -27,7 +27,7 @@ class Normal(NamedTuple):
 
 @final
 class Trace:
-    """One run of a cell's function on symbols: the graph it writes and where errors are reported."""
+    """One run of a cell's function on symbols: the graph that it writes, and the lines for error messages."""
 
     def __init__(self, name: str, code: CodeType) -> None:
         self.name = name
@@ -38,24 +38,25 @@ class Trace:
         self._count: Counter[str] = Counter()
 
     def fail(self, what: str, remedy: str, line: int | None = None) -> NoReturn:
-        """Raise a `CellError` at `line`, or where the cell is running, or once it has run at its return."""
+        """Raise a `CellError` for `line`, by default the line that is running, or the return if it has
+        run."""
         where = f"{self.code.co_filename}:{line or self.running_line()}"
         raise CellError(f"{where}: cell {self.name!r}: {what}. {remedy}") from None
 
     def running_line(self) -> int:
-        """Where the cell is running, or once it has run the line of its return."""
+        """The line that is running, or the line of the return if the function has run."""
         frame = sys._getframe()
         while frame is not None and frame.f_code is not self.code:
             frame = frame.f_back  # type: ignore[assignment]
         return self.line if frame is None else frame.f_lineno
 
     def number(self, of: str) -> int:
-        """How many of something there have been: its number."""
+        """Count calls of a kind: 0 for the first, 1 for the second, ..."""
         self._count[of] += 1
         return self._count[of] - 1
 
     def symbol(self, op: str, *args: object, name: str = "", part: str = "", value: float = 0.0) -> Symbol:
-        """`op` of symbols and numbers, as a symbol."""
+        """The symbol for `op` of symbols and numbers."""
         nodes = (self.node_of(a, op) for a in args)
         return Symbol(self, self.graph.node(op, *nodes, name=name, part=part, value=value))
 
@@ -67,7 +68,7 @@ class Trace:
             if value._trace is not self:
                 self.fail(
                     f"{op} mixes its symbols with those of cell {value._trace.name!r}",
-                    "A cell computes only with its own parameters; put both equations into one cell",
+                    "A cell may use only its own parameters; put both equations into one cell",
                 )
             return value._node
         self._reject(value, op)
@@ -75,23 +76,21 @@ class Trace:
     def _reject(self, value: object, op: str) -> NoReturn:
         if isinstance(value, SplitGate):
             self.fail(
-                f"{op} is given the whole of the Split gate {value._name!r}",
+                f"{op} got the Split gate {value._name!r} as a whole",
                 f"Use its two parts, {value._name}.x (from the input) and {value._name}.h (from the state)",
             )
         if isinstance(value, Condition):
-            self.fail(f"{op} is given a comparison", "Turn it into a value: where(condition, a, b)")
-        self.fail(
-            f"{op} is given a {type(value).__name__}", "Use the cell's own parameters and plain numbers"
-        )
+            self.fail(f"{op} got a comparison", "Turn it into a value: where(condition, a, b)")
+        self.fail(f"{op} got a {type(value).__name__}", "Use the parameters of the cell and plain numbers")
 
     def condition(self, op: str, a: object, b: object) -> Condition:
-        """A comparison of symbols and numbers."""
+        """A comparison of two symbols or numbers."""
         name = "a comparison"
         return Condition(self, self.graph.node(op, self.node_of(a, name), self.node_of(b, name)))
 
 
 def _refused(what: str) -> Callable[..., NoReturn]:
-    """A method that says that `what` is not part of the language."""
+    """A method that raises the error "`what` is not part of the language"."""
 
     def refuse(self: _Traced, *args: object) -> NoReturn:
         self._unknown(what)
@@ -99,12 +98,12 @@ def _refused(what: str) -> Callable[..., NoReturn]:
     return refuse
 
 
-# What numpy's functions are in the language: a number of numpy on the left side asks for them.
+# NumPy functions by their operation here: a NumPy number on the left of an operator calls them.
 _UFUNCS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
 
 
 class _Traced:
-    """Turns every use that the language does not have into a clear error."""
+    """Raises a clear error for every use that is not part of the language."""
 
     __slots__ = ("_node", "_trace")
 
@@ -114,8 +113,8 @@ class _Traced:
 
     def __bool__(self) -> NoReturn:
         self._trace.fail(
-            "the body branches on a value, which it does not have yet",
-            "Compute both sides and choose by where(condition, a, b)",
+            "the body branches on a value, which is not known when the cell is defined",
+            "Compute both sides and choose with where(condition, a, b)",
         )
 
     __float__ = __int__ = __complex__ = __index__ = __round__ = _refused(
@@ -175,7 +174,7 @@ class Condition(_Traced):
 
 
 class Symbol(_Traced):
-    """A vector over the units, by name: one number a unit once the cell runs."""
+    """A vector with one number per unit, known once the cell runs."""
 
     __slots__ = ()
     __hash__ = object.__hash__

@@ -1,4 +1,4 @@
-"""Kernels of a saved model, compiled before anybody waits for them: when an image is built, say."""
+"""Compiling the kernels of a saved model ahead of time, for instance when a container image is built."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatewise.runtime.model_file import read_model
 
 
 class CacheError(ValueError):
-    """Kernels cannot be kept."""
+    """Raised if the kernel cache cannot be written."""
 
 
 class Compiled(NamedTuple):
@@ -24,9 +24,9 @@ class Compiled(NamedTuple):
     Attributes:
         cell: the name of the cell.
         dtype: of the weights: "float32" or "float64".
-        kernels: how many kernels the model has.
-        new: how many of them had to be compiled.
-        folder: where they are kept.
+        kernels: the number of kernels that the model needs.
+        new: how many of them were not in the cache yet.
+        folder: the folder of the cache.
     """
 
     cell: str
@@ -39,16 +39,16 @@ class Compiled(NamedTuple):
 def compile_ahead(path: str | Path, *, training: bool = True) -> Compiled:
     """Compile the kernels of the recurrent layers in a model file, for this machine, into the kernel cache.
 
-    Afterwards no process of this user on such a machine compiles anything for them, in whole sequences, in
-    steps, or in training, whatever the sizes of the batches.
+    Afterwards no process of this user compiles anything for these layers on this kind of machine: not for
+    sequences, steps or training, whatever the batch size.
 
     Args:
         path: a file of `gatewise.save` or of a task, such as a forecaster's.
-        training: whether the kernels of training are among them.
+        training: whether to compile the kernels of training too.
 
     Raises:
-        ModelFileError: the file is damaged, foreign, of a newer version or holds no layers.
-        CacheError: kernels cannot be kept, or are not to be.
+        ModelFileError: the file is damaged, not gatewise's, of a newer version, or holds no layers.
+        CacheError: the cache is off or cannot be written.
     """
     stored = stored_layers(read_model(path, None))
     folder = cache.folder()
@@ -66,7 +66,7 @@ def compile_ahead(path: str | Path, *, training: bool = True) -> Compiled:
 
 
 def _compile(stored: StoredLayers, dtype: str, training: bool) -> int:
-    """Have every kernel on disk; how many there are."""
+    """Make sure that every kernel is in the cache. Returns their number."""
     options = stored.options
     cell = with_options(
         stored.cell, bool(options["proj_size"]), options["zoneout"], options["recurrent_dropout"]

@@ -1,4 +1,4 @@
-"""NumPy arrays on the way to the kernels: their memory, their addresses, what is refused."""
+"""NumPy arrays for the kernels: allocating them, their addresses, checking arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 def aligned(shapes: Mapping[str, Shape], dtype: np.dtype[Any]) -> dict[str, Array]:
-    """Uninitialised arrays, each on cache lines of its own."""
+    """Uninitialised arrays, each aligned to cache lines."""
     sizes = {name: prod(shape) for name, shape in shapes.items()}
     memory = np.empty(room(sizes, dtype.itemsize), dtype)
     start = address(memory)
@@ -27,16 +27,16 @@ def aligned(shapes: Mapping[str, Shape], dtype: np.dtype[Any]) -> dict[str, Arra
 
 
 def address(array: Array | None) -> int:
-    """Where its elements are; 0 for None."""
+    """The address of the elements of an array; 0 for None."""
     return 0 if array is None else array.ctypes.data
 
 
 def check(name: str, value: object, dtype: np.dtype[Any], shapes: Collection[Shape]) -> None:
-    """Refuse what is no NumPy array of this type and of one of these shapes.
+    """Check that `value` is a NumPy array of this type and of one of these shapes.
 
     Raises:
-        TypeError: it is no array, or of another type.
-        ValueError: it is of another shape.
+        TypeError: it is not an array, or of another type.
+        ValueError: it has another shape.
     """
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array of {dtype}. Got {type(value).__name__}.")

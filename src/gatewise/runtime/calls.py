@@ -1,7 +1,7 @@
-"""Calls of the forward kernel, filled in once and made many times.
+"""Calls of the forward kernel, prepared once and run many times.
 
-All states have two places. A call reads one and writes the other, and then they change roles: no unit reads
-a state that another unit has replaced, and a step that is interrupted has not happened.
+Each state has two buffers. A call reads one and writes the other, then they swap. So no unit reads a state
+that another unit has already replaced, and a step that is interrupted leaves the states unchanged.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from gatewise.runtime.stack import Stack
 
 @final
 class Call:
-    """One call of the kernel; `run` makes it. The caller keeps alive what the fields point to."""
+    """A prepared call of the kernel, made by `run`. The caller keeps the memory alive that fields point
+    to."""
 
     def __init__(self, program: Program, fields: Mapping[str, int]) -> None:
         self._fields = program.arguments.fill(fields)
         self._place = {name: n for n, name in enumerate(program.arguments.names)}
-        # ctypes does not convert what has its own types already: a tenth of a microsecond less.
+        # ctypes need not convert arguments that have its own types, which saves 0.1 microseconds.
         whole = ctypes.byref(self._fields), ctypes.c_int64(0), ctypes.c_int64(1)
         self.run = partial(program.part, *whole)
 
@@ -34,11 +35,15 @@ class Call:
 
 
 class Memory(NamedTuple):
-    """What the calls of one stream read and write.
+    """The memory of one stream.
 
-    ``x [B, I]``; each state in either place, ``states[name] [2, L, B, H]`` (the output ``[2, L, B, P]``); for
-    N steps of a block the outputs of all layers but the last, ``between [L-1, N, B, P]``, and ``gates [N, B,
-    .]``; room for the input and the state of a step, ``joined [B, I + P]``; `scratch` by the kernel's names.
+    Attributes:
+        x: the input of a step, ``[B, I]``.
+        states: both buffers of each state by name, ``[2, L, B, H]`` (the output ``[2, L, B, P]``).
+        between: the outputs of all layers but the last over a block of N steps, ``[L-1, N, B, P]``.
+        gates: the gates of a block, ``[N, B, .]``.
+        joined: input and state of a step side by side, ``[B, I + P]``.
+        scratch: working memory of the kernel, by its names.
     """
 
     x: Array
@@ -50,7 +55,7 @@ class Memory(NamedTuple):
 
 
 def memory_of(stack: Stack, B: int) -> Memory:
-    """Memory for B rows, uninitialised; a block has as many steps as fit the cache."""
+    """Uninitialised memory for B rows. A block has as many steps as fit into the cache."""
     L, H, P, plan = stack.L, stack.H, stack.P, stack.kernels.plan
     N = stack.kernels.chunk(B, H, threads=1)
     shapes = {"x": (B, stack.I), "between": (L - 1, N, B, P), "gates": (N, B, plan.gates * H)}
@@ -65,12 +70,12 @@ def memory_of(stack: Stack, B: int) -> Memory:
 
 
 def step_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
-    """One step of a layer, from its states in place `turn` to the other place."""
+    """One step of a layer, from the states in buffer `turn` to the other buffer."""
     return Call(stack.program, _fields(stack, memory, layer, turn, T=1))
 
 
 def block_call(stack: Stack, memory: Memory, layer: int, turn: int) -> Call:
-    """A block of a layer; to be set: ``T``, ``x`` of the first layer, the output of the last."""
+    """A block of steps of a layer. To be set later: ``T``, ``x`` of the first layer, output of the last."""
     fields = _fields(stack, memory, layer, turn, T=len(memory.gates))
     output = f"out_{stack.cell.states[0]}"
     fields[f"{output}.t"] = fields["B"] * stack.P
@@ -95,6 +100,6 @@ def _fields(stack: Stack, memory: Memory, layer: int, turn: int, T: int) -> dict
     for name, places in memory.states.items():
         before, after, width = places[turn, layer], places[1 - turn, layer], places.shape[-1]
         fields |= {f"init_{name}": address(before), f"init_{name}.b": width}
-        # Without a stride of time the last step alone is kept.
+        # The stride over time is 0 by default: every step writes to the same place, so the last one remains.
         fields |= {f"out_{name}": address(after), f"out_{name}.b": width}
     return fields

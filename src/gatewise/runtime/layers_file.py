@@ -22,20 +22,20 @@ _MOST = 2**31 - 1
 
 def _flag(value: Any, what: str) -> bool:
     if not isinstance(value, bool):
-        raise FormError(f"{what}: expected true or false. Got {shown(value)}")
+        raise FormError(f"{what} must be true or false. Got {shown(value)}")
     return value
 
 
 def _share(value: Any, what: str) -> float:
     share = real(value, what)
     if not 0 <= share <= 1:
-        raise FormError(f"{what}: expected a number from 0 to 1. Got {shown(value)}")
+        raise FormError(f"{what} must be a number from 0 to 1. Got {shown(value)}")
     return share
 
 
 def _rate(value: Any, what: str) -> float:
     if real(value, what) == 1:
-        raise FormError(f"{what}: expected a number below 1. Got {shown(value)}")
+        raise FormError(f"{what} must be a number below 1. Got {shown(value)}")
     return _share(value, what)
 
 
@@ -44,7 +44,7 @@ def _rates(value: Any, what: str) -> tuple[float, ...]:
 
 
 _size, _count = partial(number, least=1, most=_MOST), partial(number, least=0, most=_MOST)
-# The arguments of `gatewise.nn.Recurrent` after the cell, by name. How weights began is no part of a file.
+# The arguments of `gatewise.nn.Recurrent` after the cell, by name, without those about initialisation.
 OPTIONS: dict[str, Callable[[Any, str], Any]] = {
     "input_size": _size,
     "hidden_size": _size,
@@ -60,7 +60,7 @@ OPTIONS: dict[str, Callable[[Any, str], Any]] = {
     "weight_drop": _rate,
     "learn_initial_state": _flag,
 }
-# What may be missing in a file, and is then so.
+# Options that may be missing in a file, with their defaults.
 DEFAULTS: dict[str, Any] = {
     "zoneout": (),
     "recurrent_dropout": 0.0,
@@ -73,12 +73,12 @@ _REQUIRED = tuple(name for name in OPTIONS if name not in DEFAULTS)
 @final
 @dataclass(frozen=True)
 class StoredLayers:
-    """Layers as a file has them.
+    """Layers as read from a file.
 
     Attributes:
         cell: the equations.
-        options: by the names of `OPTIONS`.
-        weights: by the names of `torch.nn`, all of one type.
+        options: the options, by the names of `OPTIONS`.
+        weights: the weights, by the names of `torch.nn`, all of one type.
     """
 
     cell: Cell
@@ -87,10 +87,10 @@ class StoredLayers:
 
 
 def described(cell: Cell, options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What the header says of layers whose tensors are called `prefix` and the name of a weight.
+    """The entry for layers in a header. Their tensors are named by `prefix` and the name of the weight.
 
     Raises:
-        FormError: the cell cannot be written as a form.
+        FormError: the cell does not fit into a form.
     """
     return {KEY: {"cell": to_form(cell), "prefix": prefix, **options}}
 
@@ -99,12 +99,12 @@ def stored_layers(file: ModelFile) -> StoredLayers:
     """The layers of a model file.
 
     Raises:
-        ModelFileError: it has none, or its equations, options and weights do not fit one another.
+        ModelFileError: the file has no layers, or equations, options and weights do not fit together.
     """
     if file.task == MODULE:
         raise ModelFileError(
-            f"{file.path}: the file is a whole torch module, and recurrent layers alone are read here. "
-            "gatewise.load reads it; gatewise.save(model.rnn, path) writes one of its layers"
+            f"{file.path}: the file holds a whole torch module, not only recurrent layers. "
+            "Read it with gatewise.load, or save one of its layers with gatewise.save(model.rnn, path)"
         )
     try:
         return _stored(file.header.get(KEY), file.tensors)
@@ -116,7 +116,7 @@ def cell_and_options(entry: Any, *more: str) -> tuple[Cell, dict[str, Any]]:
     """The equations and the options of an entry that also has the keys `more`.
 
     Raises:
-        FormError: it does not describe layers.
+        FormError: the entry does not describe layers.
     """
     parts = fields(entry, KEY, ("cell", *more, *_REQUIRED), DEFAULTS)
     cell = from_form(parts["cell"])
@@ -130,9 +130,9 @@ def _stored(entry: Any, tensors: Tensors) -> StoredLayers:
     cell, options = cell_and_options(entry, "prefix")
     prefix = entry["prefix"]
     if not isinstance(prefix, str):
-        raise FormError(f"prefix: expected a text. Got {shown(prefix)}")
+        raise FormError(f"prefix must be a text. Got {shown(prefix)}")
     weights = {name[len(prefix) :]: array for name, array in tensors.items() if name.startswith(prefix)}
-    if options["num_layers"] > len(weights):  # before anything grows with the number of layers
+    if options["num_layers"] > len(weights):  # checked first, so that a wrong number cannot take much memory
         raise FormError(f"num_layers: {options['num_layers']} layers but {len(weights)} weights")
     _check_weights(_expected(cell, options), weights)
     return StoredLayers(cell, options, weights)
@@ -141,16 +141,18 @@ def _stored(entry: Any, tensors: Tensors) -> StoredLayers:
 def _check_options(cell: Cell, options: Mapping[str, Any]) -> None:
     rates, P = options["zoneout"], options["proj_size"]
     if len(rates) not in (0, len(cell.states)):
-        raise FormError(f"zoneout: expected a rate for each state. Got {len(rates)}")
+        raise FormError(f"zoneout must have a rate for each state. Got {len(rates)}")
     if cell.projects and not P:
-        raise FormError("proj_size: expected a width for the output that the cell projects. Got 0")
+        raise FormError("proj_size must be the width of the output, as the cell projects it. Got 0")
     if P and cell.reads_output:
-        raise FormError(f"proj_size: expected 0 for a cell that computes with its output. Got {P}")
+        raise FormError(f"proj_size must be 0, as the cell uses its output. Got {P}")
     taken = [names.initial(s) for s in cell.states if names.initial(s) in cell.vectors]
     if options["learn_initial_state"] and taken:
-        raise FormError(f"learn_initial_state: the vector {taken[0]!r} bears the name of a learned state")
+        raise FormError(
+            f"learn_initial_state: the vector {taken[0]!r} has the name of a learned initial state"
+        )
     if P and rates and rates[0]:
-        raise FormError(f"zoneout: expected 0 for the state that is projected. Got {rates[0]}")
+        raise FormError(f"zoneout must be 0 for the projected state. Got {rates[0]}")
 
 
 def _expected(cell: Cell, options: Mapping[str, Any]) -> dict[str, Shape]:
@@ -169,10 +171,12 @@ def _expected(cell: Cell, options: Mapping[str, Any]) -> dict[str, Shape]:
 
 def _check_weights(expected: Mapping[str, Shape], weights: Tensors) -> None:
     for name in sorted(expected.keys() ^ weights.keys()):
-        raise FormError(f"weights: {shown(name)} {'is missing' if name in expected else 'has no place'}")
+        raise FormError(f"weights: {shown(name)} {'is missing' if name in expected else 'is unexpected'}")
     for name, shape in expected.items():
         if weights[name].shape != shape:
             raise FormError(f"weights: {name} must have shape {shape}. Got {weights[name].shape}")
     types = {array.dtype.name for array in weights.values()}
     if len(types) > 1 or not types <= set(TYPES):
-        raise FormError(f"weights: must be of one type of {', '.join(TYPES)}. Got {', '.join(sorted(types))}")
+        raise FormError(
+            f"weights must all have one type of {', '.join(TYPES)}. Got {', '.join(sorted(types))}"
+        )

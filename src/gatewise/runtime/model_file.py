@@ -1,9 +1,10 @@
-"""The model file: one ``.safetensors`` file whose header says, as JSON, what the tensors are.
+"""The model file: a ``.safetensors`` file whose header describes the model as JSON.
 
-The file is plain data. Its ``__metadata__`` holds one entry, ``gatewise``: a JSON object with ``format`` (the
-version of this layout, an integer), ``version`` (of the gatewise that wrote it), ``task`` (what kind of model
-it is) and whatever that task needs; ``docs/format.md`` specifies it. Reading executes nothing. The layout of
-the rest is safetensors' own: https://github.com/huggingface/safetensors#format.
+The file is plain data, and reading it executes nothing. Its ``__metadata__`` has one entry, ``gatewise``: a
+JSON object with ``format`` (the version of this layout, an integer), ``version`` (of the gatewise that wrote
+it), ``task`` (the kind of model) and what that kind needs; ``docs/format.md`` specifies it. Everything else
+is
+defined by safetensors: https://github.com/huggingface/safetensors#format.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from gatewise._version import __version__
 
 FORMAT = 2
 KEY = "gatewise"
-_LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
+_LONGEST_HEADER = 100_000_000  # bytes; the limit of safetensors
 
 Tensors = dict[str, NDArray[Any]]
 
 
 class ModelFileError(ValueError):
-    """A file that is no model file, is damaged, or does not hold what it should."""
+    """Raised for a file that is damaged, not a model file, or not the expected model."""
 
     def __init__(self, message: str) -> None:
         super().__init__(files.quoted(message))
@@ -37,9 +38,9 @@ class ModelFileError(ValueError):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a model file holds: the header without its own book-keeping, and the tensors by name.
+    """The content of a model file: its header, without ``gatewise``'s own entries, and its tensors by name.
 
-    ``format`` is the version of the layout that the file was written in.
+    ``format`` is the version of the layout.
     """
 
     path: Path
@@ -50,9 +51,12 @@ class ModelFile:
 
 
 def write_model(path: str | Path, task: str, header: dict[str, Any], tensors: Tensors) -> None:
-    """Write a model file, whole or not at all: an existing file is replaced only by a complete one.
+    """Write a model file. An existing file is replaced only by a complete one.
 
-    ``header`` must be JSON without NaN or infinity (``ValueError``). The same content gives the same bytes.
+    The same content gives the same bytes.
+
+    Raises:
+        ValueError: `header` is not JSON, or has NaN or an infinity in it.
     """
     described = {"format": FORMAT, "version": __version__, "task": task, **header}
     metadata = {KEY: json.dumps(described, allow_nan=False, sort_keys=True)}
@@ -61,10 +65,11 @@ def write_model(path: str | Path, task: str, header: dict[str, Any], tensors: Te
 
 
 def read_model(path: str | Path, task: str | None) -> ModelFile:
-    """Read a model file of a task, or of any task for ``None``.
+    """Read a model file of a task, or of any task if `task` is None.
 
-    Raises ``ModelFileError``, naming the file, if it is not whole, not gatewise's, of a newer format or of
-    another task; ``FileNotFoundError`` if there is none.
+    Raises:
+        ModelFileError: the file is damaged, not gatewise's, of a newer format, or of another task.
+        FileNotFoundError: the file does not exist.
     """
     path = Path(path)
     try:
@@ -78,13 +83,13 @@ def read_model(path: str | Path, task: str | None) -> ModelFile:
         raise
     except (SafetensorError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         why = f"a tensor is of type {error}" if isinstance(error, KeyError) else error
-        raise ModelFileError(f"{path}: the file is damaged or is no safetensors file ({why})") from error
+        raise ModelFileError(f"{path}: the file is damaged or not a safetensors file ({why})") from error
     own = {name: value for name, value in header.items() if name not in ("format", "version", "task")}
     return ModelFile(path, header["format"], header["task"], own, tensors)
 
 
 def _content(path: Path) -> bytes:
-    """The whole file, in memory of its own: whoever changes the file later changes nothing here."""
+    """A copy of the whole file in memory, so that later changes to the file do no harm."""
     with files.open_to_read(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length <= min(_LONGEST_HEADER, files.size_of(file) - 8):
@@ -94,7 +99,7 @@ def _content(path: Path) -> bytes:
 
 
 def _metadata(content: bytes) -> dict[str, Any]:
-    """What the header of a safetensors file has besides the tensors, which safetensors checks."""
+    """The metadata in the header of a safetensors file. The rest of it is checked by safetensors."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length].decode("utf-8"), object_pairs_hook=_distinct)
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
@@ -104,10 +109,10 @@ def _metadata(content: bytes) -> dict[str, Any]:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; a key that is there twice may be read in two ways, and is refused."""
+    """A JSON object. A repeated key is refused, as parsers disagree about its value."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key appears twice")
     return found
 
 
@@ -126,15 +131,14 @@ def _header(path: Path, text: Any) -> dict[str, Any]:
 def _check(path: Path, header: dict[str, Any], task: str | None) -> None:
     if type(header.get("format")) is not int or header["format"] < 1:
         raise ModelFileError(
-            f"{path}: expected a format version in the header. Got {header.get('format')!r:.60}"
+            f"{path}: format must be a whole number from 1 on. Got {header.get('format')!r:.60}"
         )
     if header["format"] > FORMAT:
         newer, version = f"{header['format']!s:.20}", f"{header.get('version')!s:.20}"
         raise ModelFileError(f"{path}: format {newer} is newer than {FORMAT}; gatewise {version} wrote it")
     found = header.get("task")
     if not isinstance(found, str) or found != (task or found):
-        expected = f"a model of the task {task!r}" if task else "the name of a task"
-        raise ModelFileError(f"{path}: expected {expected}. Got {found!r:.60}")
+        raise ModelFileError(f"{path}: task must be {repr(task) if task else 'a name'}. Got {found!r:.60}")
 
 
 def _refuse_constant(name: str) -> NoReturn:

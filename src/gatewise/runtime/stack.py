@@ -1,4 +1,4 @@
-"""Layers with packed weights, which any number of streams share."""
+"""Layers with packed weights, shared by any number of streams."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gatewise.runtime.weights import Layer
 
 @final
 class Stack:
-    """L layers of H units over I inputs, with outputs P wide. Nothing in it changes once it is made.
+    """L layers of H units over I inputs, with outputs P wide. Immutable.
 
     Attributes:
-        widths: of each state, by name.
-        fields: for each layer, those fields of a call that no stream changes.
-        initial: each state before the first step, by name, ``[L, 1, H]`` (the output ``[L, 1, P]``).
+        widths: the width of each state, by name.
+        fields: for each layer, the fields of a call that are the same for all streams.
+        initial: the initial value of each state, by name, ``[L, 1, H]`` (the output ``[L, 1, P]``).
     """
 
     def __init__(self, cell: Cell, layers: list[Layer]) -> None:

@@ -24,32 +24,32 @@ _SIZES = ("input_size", "hidden_size", "num_layers")
 
 @final
 class Stream:
-    """Stacked layers of one cell that take a sequence as it comes, and remember where they are.
+    """Stacked layers of one cell that read a sequence piece by piece and keep their state in between.
 
-    The outputs do not depend on how a sequence is cut: steps, blocks and the whole give the same bits. It
-    computes on the thread of the caller and holds no lock of the interpreter meanwhile. One stream is not for
-    several threads at once; several streams are, forks of one included.
+    Steps, blocks and the whole sequence give the same bits. A stream computes on the thread of the caller and
+    releases the GIL meanwhile. Only one thread at a time may use a stream; different streams, also forks of
+    one, may run at the same time.
 
     Args:
         cell: the equations; any `gatewise.Cell`.
         weights: arrays by the names of `torch.nn`, for each of the L layers ``k``; they are copied.
             ``weight_ih_l{k} [G*H, I]`` (above the first layer ``[G*H, P]``), ``weight_hh_l{k} [G*H, P]``,
-            ``bias_ih_l{k} [G*H]`` and ``bias_hh_l{k} [G*H]`` or neither, ``{vector}_l{k} [H]`` for each
-            `Vector` of the cell; for N products `linear` ``weight_linear_l{k} [N*H, H]`` and perhaps
+            ``bias_ih_l{k} [G*H]`` and ``bias_hh_l{k} [G*H]`` (both or none), ``{vector}_l{k} [H]`` for each
+            `Vector` of the cell; for N products `linear` ``weight_linear_l{k} [N*H, H]`` and optionally
             ``bias_linear_l{k} [N*H]``; for a projected output ``weight_hr_l{k} [P, H]`` (else P is H);
-            ``initial_{state}_l{k}`` where they were learned. The `state_dict` of a layer of torch or of
+            ``initial_{state}_l{k}`` for learned initial states. The `state_dict` of a layer of torch or of
             `gatewise.nn` is such a mapping.
-        batch: B, the rows that go side by side.
-        dtype: float32 or float64; that of the weights if left out.
+        batch: B, the number of sequences that run side by side.
+        dtype: float32 or float64; by default the type of the weights.
 
     Attributes:
         cell, batch, dtype: as given.
-        input_size, hidden_size, num_layers: I, H and L, as the weights say.
+        input_size, hidden_size, num_layers: I, H and L, read from the weights.
 
     Raises:
         TypeError: the element type is neither float32 nor float64.
-        ValueError: a weight is missing, unknown or of a wrong shape; it belongs to a second direction, or to
-            a projection of a cell that computes with its output; `batch` is no positive integer.
+        ValueError: a weight is missing, unknown or of a wrong shape; the layers are bidirectional, or project
+            an output that the cell itself uses; `batch` is not a positive integer.
 
     Example:
         >>> import numpy as np
@@ -79,15 +79,15 @@ class Stream:
 
     @classmethod
     def load(cls, path: str | Path, batch: int = 1, dtype: DTypeLike | None = None) -> Stream:
-        """A stream of the recurrent layers in a model file, with the equations of the file.
+        """A stream of the recurrent layers in a model file, with the equations in the file.
 
-        The file is one of `gatewise.save`, or of a task such as a `Forecaster`, whose other parts are left
-        aside. Nothing in it is executed. `batch` and `dtype` are as for the class.
+        The file comes from `gatewise.save`, or from a task such as a `Forecaster`, of which only the
+        recurrent layers are used. Nothing in it is executed. `batch` and `dtype` are as for the class.
 
         Raises:
-            ModelFileError: the file is damaged, foreign, of a newer version or holds no layers, or its layers
-                cannot go step by step.
-            ValueError: `batch` is no positive integer.
+            ModelFileError: the file is damaged, not gatewise's, of a newer version, or holds no layers, or
+                its layers cannot run step by step.
+            ValueError: `batch` is not a positive integer.
         """
         stored = stored_layers(read_model(path, None))
         _check_batch(batch)
@@ -95,24 +95,24 @@ class Stream:
             cell, rates = stored.cell, tuple(stored.options["zoneout"])
             if stored.options["proj_size"] and not cell.projects:
                 cell = projected(cell)
-            # What is to be expected of it, as of the layers outside of training.
+            # Outside of training zoneout gives its expected value.
             cell = with_zoneout(cell, rates) if any(rates) else cell
             return cls(cell, stored.weights, batch, dtype)
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: these layers cannot be a stream ({error})") from error
 
     def _open(self, stack: Stack, batch: int) -> None:
-        """Begin at the initial state."""
+        """Set up the memory and the calls, and start at the initial state."""
         self.cell, self.dtype, self.batch = stack.cell, stack.dtype, batch
         self.input_size, self.hidden_size, self.num_layers = stack.I, stack.H, stack.L
         self._stack = stack
         self._memory = memory = memory_of(stack, batch)
         self._x = memory.x
-        self._turn = 0  # where the states are now
+        self._turn = 0  # which of the two buffers holds the current states
         layers = range(stack.L)
         self._steps = [[step_call(stack, memory, k, turn).run for k in layers] for turn in (0, 1)]
         self._blocks = [[block_call(stack, memory, k, turn) for k in layers] for turn in (0, 1)]
-        # For each shape that x may have, the last layer's output in either place.
+        # Shape of x -> the last layer's output in each of the two buffers.
         outputs = memory.states[stack.cell.states[0]][:, -1]
         self._outputs: dict[Shape, list[Array]] = {(batch, stack.I): list(outputs)}
         if batch == 1:
@@ -120,13 +120,13 @@ class Stream:
         self.reset()
 
     def step(self, x: Array, out: Array | None = None) -> Array:
-        """One step: ``x [B, I]`` gives the last layer's output ``[B, P]``; with one row also [I] gives [P].
+        """One step: ``x [B, I]`` gives the last layer's output ``[B, P]``; for one row also [I] gives [P].
 
-        The output is a new array, or `out`, filled.
+        The output is a new array, or `out` if that is passed.
 
         Raises:
-            TypeError: `x` or `out` is no NumPy array of the stream's `dtype`.
-            ValueError: it has another shape, or `out` is read-only. The step is not taken then.
+            TypeError: `x` or `out` is not a NumPy array of the stream's `dtype`.
+            ValueError: it has another shape, or `out` is read-only. The state does not change then.
         """
         if not isinstance(x, np.ndarray) or x.dtype != self.dtype or x.shape not in self._outputs:
             check("x", x, self.dtype, self._outputs)
@@ -145,11 +145,11 @@ class Stream:
         return out
 
     def run(self, x: Array) -> Array:
-        """Many steps: ``x [T, B, I]`` gives ``[T, B, P]``; with one row also ``[T, I]`` gives ``[T, P]``.
+        """Many steps: ``x [T, B, I]`` gives ``[T, B, P]``; for one row also ``[T, I]`` gives ``[T, P]``.
 
         Raises:
-            TypeError: `x` is no NumPy array of the stream's `dtype`.
-            ValueError: it has another shape.
+            TypeError: `x` is not a NumPy array of the stream's `dtype`.
+            ValueError: `x` has another shape.
         """
         steps = x.shape[:1] if isinstance(x, np.ndarray) and x.ndim else (1,)
         check("x", x, self.dtype, [steps + shape for shape in self._outputs])
@@ -173,9 +173,9 @@ class Stream:
 
     @property
     def state(self) -> dict[str, Array]:
-        """The states by name, ``[L, B, H]`` (the first ``[L, B, P]``): a copy. What is set is copied too.
+        """A copy of the states by name, ``[L, B, H]`` (the first ``[L, B, P]``). Setting it copies too.
 
-        Setting raises TypeError or ValueError, and changes nothing, for other names, types or shapes.
+        Setting other names, types or shapes raises TypeError or ValueError, and changes nothing.
         """
         return {name: values.copy() for name, values in self._now().items()}
 
@@ -195,12 +195,12 @@ class Stream:
         return {name: places[self._turn] for name, places in self._memory.states.items()}
 
     def reset(self, rows: Any = None) -> None:
-        """Set the states to their initial values: of all rows, or of those that `rows` chooses.
+        """Reset the states of all rows, or of `rows`, to their initial values: learned ones, or zeros.
 
-        `rows` is an index, a slice, a list or a mask. Initial values are zeros where none were learned.
+        `rows` is an index, a slice, a list or a mask.
 
         Raises:
-            IndexError: there are no such rows.
+            IndexError: a row does not exist.
         """
         try:
             chosen = slice(None) if rows is None else rows
@@ -211,48 +211,53 @@ class Stream:
             raise IndexError(f"rows must choose among {self.batch} rows. Got {rows!r}.") from error
 
     def fork(self) -> Stream:
-        """A stream in the same state that goes its own way; the packed weights are shared."""
+        """An independent copy of the stream, in the same state. Both share the packed weights."""
         fork = object.__new__(Stream)
         fork._open(self._stack, self.batch)
         fork.state = self._now()
         return fork
 
     def save_state(self, path: str | Path) -> None:
-        """Write the state to a ``.safetensors`` file, whole or not at all."""
+        """Write the state to a ``.safetensors`` file. An existing file is replaced only by a complete one."""
         write_model(path, _TASK, self._described(), self._now())
 
     def load_state(self, path: str | Path) -> None:
-        """Go on from a state that `save_state` wrote: of these equations and sizes, whatever the weights.
+        """Continue from a state that `save_state` wrote. Equations and sizes must be the same, weights need
+        not.
 
         Nothing in the file is executed.
 
         Raises:
-            ModelFileError: it is no such file, or a state of other equations, options, sizes or type; the
-                stream is as before.
+            ModelFileError: the file is not a state, or one of other equations, options, sizes or type. The
+                stream does not change then.
         """
         file = read_model(path, _TASK)
         own = self._described()
         if file.header.get("equations") != own["equations"]:
             came = f"{file.header.get('cell')!r:.60}"
-            also = ", whose equations are others" if file.header.get("cell") == self.cell.name else ""
-            raise ModelFileError(f"{path}: expected a state of the cell {self.cell.name!r}. Got {came}{also}")
+            also = " with other equations" if file.header.get("cell") == self.cell.name else ""
+            raise ModelFileError(
+                f"{path}: the file must hold a state of the cell {self.cell.name!r}. Got {came}{also}"
+            )
         for size in _SIZES:
             if file.header.get(size) != own[size]:
                 came = f"{file.header.get(size)!r:.60}"
-                raise ModelFileError(f"{path}: expected a state of {size} {own[size]}. Got {came}")
+                raise ModelFileError(
+                    f"{path}: the file must hold a state with {size} {own[size]}. Got {came}"
+                )
         try:
             self.state = file.tensors
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: {error}") from error
 
     def _described(self) -> dict[str, Any]:
-        """What a state belongs to; the equations have in them what options such as zoneout make of a cell."""
+        """What a saved state must agree with. The equations include options such as zoneout."""
         sizes = {name: getattr(self, name) for name in _SIZES}
         return {"cell": self.cell.name, "equations": self.cell.signature(), **sizes}
 
     def __reduce__(self) -> NoReturn:
         # A copy would hold the addresses of this stream's memory.
-        raise TypeError("a Stream is neither copied nor pickled: use fork, state or save_state")
+        raise TypeError("a Stream cannot be copied or pickled: use fork, state or save_state")
 
     def __repr__(self) -> str:
         sizes = f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, batch={self.batch}"

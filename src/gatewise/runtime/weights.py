@@ -1,4 +1,4 @@
-"""The weights of stacked layers: found by their names in `torch.nn`, checked, in one element type."""
+"""The weights of stacked layers: looked up by their names in `torch.nn`, checked, converted to one type."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Layer: TypeAlias = dict[str, Array]
 
 
 def layers_of(cell: Cell, weights: Mapping[str, ArrayLike], dtype: DTypeLike | None) -> list[Layer]:
-    """The weights of each layer by their names without ``_l0``: contiguous, of `dtype`.
+    """The weights of each layer, by their names without ``_l{k}``, contiguous and of type `dtype`.
 
-    Without a `dtype` it is the type that holds them all.
+    By default `dtype` is the smallest type that holds all of them.
 
     Raises:
-        TypeError: the type is neither float32 nor float64.
+        TypeError: `dtype` is neither float32 nor float64.
         ValueError: a name is missing or unknown, or a shape is wrong.
     """
     given = {name: np.asarray(array) for name, array in weights.items()}
@@ -45,7 +45,7 @@ def layers_of(cell: Cell, weights: Mapping[str, ArrayLike], dtype: DTypeLike | N
 def shapes(cell: Cell, I: int, H: int, bias: bool = True, P: int = 0) -> dict[str, Shape]:
     """Names and shapes of the weights of one layer in one direction, in the order of `torch.nn`.
 
-    P is the width of a projected output. What torch does not have, vectors and `linear`, stands before
+    P is the width of a projected output. Vectors and `linear`, which torch does not have, come before
     ``weight_hr``.
 
     Raises:
@@ -64,9 +64,9 @@ def shapes(cell: Cell, I: int, H: int, bias: bool = True, P: int = 0) -> dict[st
 
 
 def initial_shapes(cell: Cell, H: int, P: int = 0) -> dict[str, Shape]:
-    """Names and shapes of what one layer in one direction may learn of its initial states, by state.
+    """Names and shapes of the learnable initial states of one layer in one direction, by state.
 
-    A state whose name for that a `Vector` of the cell bears cannot be learned, and is left out.
+    A state is left out if a `Vector` of the cell already has the name of its initial value.
     """
     widths = dict.fromkeys(cell.states, H) | {cell.states[0]: P or H}
     return {
@@ -77,7 +77,7 @@ def initial_shapes(cell: Cell, H: int, P: int = 0) -> dict[str, Shape]:
 
 
 def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[str, Shape]:
-    """What the stack may hold."""
+    """Names and shapes of all weights that the layers may have."""
     I, width = (_columns(name, given) for name in ("weight_ih_l0", "weight_hh_l0"))
     H, P = width, 0
     if cell.projects:
@@ -92,10 +92,10 @@ def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[s
 
 
 def _check_output(cell: Cell) -> None:
-    """Refuse to project what the cell computes with: it would be shorter than the rest."""
+    """Refuse to project an output that the cell itself uses: it would be narrower than the other vectors."""
     if cell.reads_output:
         raise ValueError(
-            f"weights holds 'weight_hr_l0': {cell.name!r} computes with its output {cell.states[0]!r}."
+            f"weights has 'weight_hr_l0', but {cell.name!r} uses its output {cell.states[0]!r} itself."
         )
 
 
@@ -104,14 +104,14 @@ def _columns(name: str, given: Mapping[str, Array]) -> int:
         raise ValueError(f"weights must hold {name!r}. Got {sorted(given)}.")
     shape: Shape = given[name].shape
     if len(shape) != 2 or shape[1] < 1:
-        raise ValueError(f"weights: {name!r} must be a matrix with a column at least. Got shape {shape}.")
+        raise ValueError(f"weights: {name!r} must be a matrix with at least one column. Got shape {shape}.")
     return shape[1]
 
 
 def _check_names(cell: Cell, given: Mapping[str, Array], expected: Mapping[str, Shape], L: int) -> None:
     for name in (name for name in given if name not in expected):
         if name.endswith("_reverse"):
-            why = "a bidirectional layer reads a sequence from its end too, so it cannot go step by step"
+            why = "a bidirectional layer also reads the sequence backwards, so it cannot run step by step"
         elif name.startswith("weight_hr"):
             why = f"the output of cell {cell.name!r} is not projected"
         else:

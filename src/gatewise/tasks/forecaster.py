@@ -125,7 +125,9 @@ class Forecaster:
         """
         for name, value in params.items():
             if name not in self.get_params():
-                raise ValueError(f"set_params: expected one of {', '.join(self.get_params())}. Got {name!r}")
+                raise ValueError(
+                    f"the name of a parameter must be one of {', '.join(self.get_params())}. Got {name!r}"
+                )
             setattr(self, name, value)
         return self
 
@@ -177,7 +179,7 @@ class Forecaster:
         origins = spread(first - 1, len(series) - self.horizon, most, season)
         if len(origins) == 0:
             raise ValueError(
-                f"series: expected at least {self.horizon} steps after row {first}. Got {len(series)}"
+                f"series must have at least {self.horizon} steps after row {first}. Got {len(series)}"
             )
         held = hold(series.values)
         forecasts = {
@@ -244,17 +246,17 @@ class Forecaster:
         for name, lowest in {**least, "seed": 0}.items():
             value = getattr(self, name)
             if name == "horizon" and type(value) is int and value > MOST_HORIZON:
-                raise ValueError(f"horizon: expected at most {MOST_HORIZON:,} steps. Got {value}")
+                raise ValueError(f"horizon must be at most {MOST_HORIZON:,} steps. Got {value}")
             if type(value) is not int or value < lowest:
-                raise ValueError(f"{name}: expected a whole number of at least {lowest}. Got {value!r}")
+                raise ValueError(f"{name} must be a whole number of at least {lowest}. Got {value!r}")
         if not isinstance(self.cell, Cell) and self.cell not in CELLS:
-            raise ValueError(f"cell: expected one of {', '.join(CELLS)}, or a Cell. Got {self.cell!r}")
+            raise ValueError(f"cell must be one of {', '.join(CELLS)}, or a Cell. Got {self.cell!r}")
         if self.equations.projects:
-            raise ValueError(f"cell: expected one that projects nothing. Got {self.equations.name!r}")
+            raise ValueError(f"cell must project nothing. Got {self.equations.name!r}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: expected a share of at least 0 and below 1. Got {self.dropout!r}")
+            raise ValueError(f"dropout must be a share of at least 0 and below 1. Got {self.dropout!r}")
         if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate: expected a number above 0. Got {self.learning_rate!r}")
+            raise ValueError(f"learning_rate must be a number above 0. Got {self.learning_rate!r}")
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "network_"):
@@ -269,12 +271,12 @@ class Forecaster:
                 f"series: expected the target {wanted[0]!r} and the columns {wanted}. Lacks {missing}"
             )
         if series.clock.span(1) != step:
-            raise ValueError(f"series: expected steps of {step}. Got {series.clock.span(1)}")
+            raise ValueError(f"series must have steps of {step}. Got {series.clock.span(1)}")
         zone = self.prepared_.clock.zone
         if (series.clock.zone is None) != (zone is None):
             kind = f"with a time zone, as {zone}" if zone else "without a time zone"
-            raise ValueError(f"series: expected times {kind}. Got {series.clock.zone or 'none'}")
+            raise ValueError(f"series must have times {kind}. Got {series.clock.zone or 'none'}")
         if len(series) < need:
             raise ValueError(
-                f"series: expected at least {need} rows, for history and season. Got {len(series)}"
+                f"series must have at least {need} rows, for history and season. Got {len(series)}"
             )

@@ -67,7 +67,7 @@ def prepare(
     most = min(rows // 2, origins - 1)
     if season > most:
         words = ", half of the training rows" if most == rows // 2 else f" for {rows} training rows"
-        raise ValueError(f"season: expected at most {most}{words}. Got {season}")
+        raise ValueError(f"season must be at most {most}{words}. Got {season}")
     phases = sorted(m for m in {*known, season} if 1 < m <= season and season % m == 0)
     encoding = Encoding.fit(train, season, tuple(phases))
     wanted = max(4 * min(known, default=1), 2 * horizon, LEAST_HISTORY)
@@ -86,5 +86,5 @@ def _history(most: int, wanted: int, rows: int, history: int | None) -> int:
     if history is None:
         return min(wanted, most)
     if history > most:
-        raise ValueError(f"history: expected at most {most} for {rows} training rows. Got {history}")
+        raise ValueError(f"history must be at most {most} for {rows} training rows. Got {history}")
     return history

@@ -138,5 +138,5 @@ def _small(clock: Any) -> Any:
     if isinstance(clock, dict):
         for value in clock.values():
             if type(value) is int and abs(value) >= 2**62:
-                raise ValueError(f"clock: expected whole numbers below 2^62. Got {value!r:.60}")
+                raise ValueError(f"clock must be whole numbers below 2^62. Got {value!r:.60}")
     return clock

@@ -75,7 +75,7 @@ def test_the_future_follows_the_last_step_also_by_months() -> None:
 
 
 def test_a_frame_without_times_is_refused() -> None:
-    with pytest.raises(TypeError, match="expected an index of times"):
+    with pytest.raises(TypeError, match="frame must be an index of times"):
         TimeSeries.from_frame(pd.DataFrame({"y": [1.0, 2.0]}), "y")
 
 

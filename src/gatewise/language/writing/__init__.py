@@ -1,1 +1,1 @@
-"""The equations of a cell written out: one reading (`equations`), a small writer for each format."""
+"""The equations of a cell as text: `equations` decides what to write, a small writer per format how."""

@@ -1,7 +1,7 @@
-"""The equations of a cell as they are written down: the one reading that every format is a way to write.
+"""The lines that write a cell down, the same for every format.
 
-`equations` decides what a line says: which terms have names, what each operation is given, which terms are
-written in a line of their own. A `Writer` only says how these pieces look, so all formats say the same.
+`equations` decides the content: which terms have names, which are written in a line of their own, and the
+options of each operation. A `Writer` decides only how that looks, so all formats say the same.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 GREEK = frozenset(
     "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho tau phi chi psi".split()
 )
-_EPS = 1e-5  # of `layer_norm` where nothing is said
-_MOST_NESTED = 16  # operations one inside another before a line of its own begins
+_EPS = 1e-5  # the default of `layer_norm`
+_MOST_NESTED = 16  # how deep operations may nest before a term gets a line of its own
 
 
 class Name(NamedTuple):
-    """What a term is called: `kind` says where it is from.
+    """The name of a term.
 
-    A ``state`` is meant as it enters the step, ``next`` as it leaves it; a ``bar`` is a pre-activation, or
-    its `part` ``x`` or ``h``; a ``term`` has a name only because it is long, deep or used often.
+    `kind` is ``state`` for a state before the step and ``next`` for one after it, ``bar`` for a
+    pre-activation or its `part` ``x`` or ``h``, and ``term`` for a term that has a name only because it is
+    long, deeply nested or used often.
     """
 
     kind: Literal["state", "bar", "vector", "value", "next", "term"]
@@ -38,16 +39,16 @@ class Name(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A term as it is written: an operation of the language, or one of these.
+    """A term to write: an operation of the language, or one of these.
 
     - ``name``: a term that has a name
     - ``number``: `value`
-    - ``affine``: what feeds the pre-activation `name`; its argument is what the gate sees of the state,
-      without one it sees the input alone
+    - ``affine``: the products that make the pre-activation `name`; its argument is what the recurrent
+      weights multiply, and there is none if the gate sees the input alone
 
     Attributes:
-        which: the number of the matrix of a ``linear``, of the result of a ``norm``, if there are several.
-        given: what an operation is told besides its arguments, each with its keyword or none.
+        which: the number of the matrix of a ``linear``, or of the result of a ``norm``, if there are several.
+        given: options of the operation, such as rates, as pairs of keyword (or "") and value.
     """
 
     op: str
@@ -68,8 +69,8 @@ class Equation(NamedTuple):
 def equations(cell: Cell) -> list[Equation]:
     """The lines of a cell: pre-activations, then named terms in the order in which they can be computed.
 
-    A term has a name if the body assigned it, or if its text is shorter or less nested with one. Next states
-    that are no terms of their own (a leaf, what another state is too) come last.
+    A term has a name if the body assigned it, or if the text gets shorter or less nested by it. Next states
+    that are a leaf, or the same term as another state, come last.
     """
     names = _names(cell)
     names |= _names_of_terms(cell, names)
@@ -84,7 +85,7 @@ def equations(cell: Cell) -> list[Equation]:
 
 
 def _names(cell: Cell) -> dict[Node, Name]:
-    """The names of leaves, of what the body assigned, and of the next states."""
+    """Names of leaves, of what the body assigned, and of the next states."""
     split = {p.name for p in cell.parameters if p.kind is Kind.SPLIT}
     names = {node: Name("value", name) for name, node in cell.values.items() if node.args}
     pairs = zip(cell.states, cell.next_states, strict=True)
@@ -98,11 +99,11 @@ def _names(cell: Cell) -> dict[Node, Name]:
 
 
 def _names_of_terms(cell: Cell, names: Mapping[Node, Name]) -> dict[Node, Name]:
-    """Names for shared terms that would take more room at each use, and for those nested too deeply."""
+    """Names for shared terms that are longer than a name, and for terms that are nested too deeply."""
     uses = Counter(arg for node in cell.nodes for arg in node.args)
     taken = {*cell.values, *cell.states, *(p.name for p in cell.parameters)}
     free = (name for name in (f"t{n}" for n in count(1)) if name not in taken)
-    size: dict[Node, int] = {}  # of each term as it is written at its uses
+    size: dict[Node, int] = {}  # length of each term as written where it is used
     nested: dict[Node, int] = {}
     found: dict[Node, Name] = {}
     for node in cell.nodes:
@@ -129,11 +130,11 @@ class _Reading:
                 yield name, Term("affine", () if part == "x" else seen, name)
 
     def argument(self, node: Node) -> Term:
-        """A node by its name, if it has one."""
+        """A node as an argument: its name if it has one, else the whole term."""
         return Term("name", name=self._names[node]) if node in self._names else self.term(node)
 
     def term(self, node: Node) -> Term:
-        """A node by the operation that it is."""
+        """A node as an operation on its arguments."""
         if node.op == "constant":
             return Term("number", value=node.value)
         args = tuple(map(self.argument, node.args))
@@ -154,19 +155,20 @@ def _given(node: Node) -> Iterator[tuple[str, float | str]]:
 
 
 def number(value: float) -> str:
-    """The shortest text of a number that gives it back."""
+    """The shortest text that reads back as the same number."""
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def letter_and_index(vector: str) -> tuple[str, str]:
-    """A vector's name in two, ``p_i`` as ``p`` and ``i``; gains and biases of `layer_norm` as gamma, beta."""
+    """Split a vector's name: ``p_i`` into ``p`` and ``i``. Gains and biases of norms become gamma and
+    beta."""
     base, _, index = vector.rpartition("_")
     base = {"norm_gain": "gamma", "norm_bias": "beta"}.get(base, base)
     return (base, index) if index and (len(base) == 1 or base in GREEK) else (vector, "")
 
 
 class Writer(ABC):
-    """One format of terms.
+    """Writes terms in one format.
 
     Attributes:
         binding: how tightly an operation binds: comparisons 0, sums 1, products 2, signs 3; all others 4.
@@ -182,7 +184,7 @@ class Writer(ABC):
     }
 
     def __call__(self, term: Term, least: int = 0) -> str:
-        """A term, in brackets if it binds less tightly than its place asks for."""
+        """A term, in brackets if it binds less tightly than `least`."""
         written = self._term(term)
         return self.bracketed(written) if self.binding.get(term.op, 4) < least else written
 
@@ -194,7 +196,7 @@ class Writer(ABC):
         return self.operation(term) if term.name is None else self.name(term.name)
 
     def sides(self, term: Term) -> tuple[str, str]:
-        """Both arguments, the right one in brackets where ``a - (b - c)`` needs them."""
+        """Both arguments of an infix operation, with brackets where ``a - (b - c)`` needs them."""
         binding = self.binding[term.op]
         left, right = term.args
         return self(left, binding), self(right, binding + (term.op in ("sub", "div")))
@@ -209,7 +211,7 @@ class Writer(ABC):
 
     @abstractmethod
     def affine(self, term: Term) -> str:
-        """What feeds a pre-activation."""
+        """The products and biases that make a pre-activation."""
 
     @abstractmethod
     def operation(self, term: Term) -> str:
@@ -217,4 +219,4 @@ class Writer(ABC):
 
     @abstractmethod
     def bracketed(self, written: str) -> str:
-        """In round brackets."""
+        """A text in round brackets."""

@@ -88,7 +88,7 @@ class _Latex(Writer):
         left, right = self.sides(term)
         numbers = [arg.op == "number" for arg in term.args]
         if term.op == "mul" and numbers[1]:
-            left, right = right, left  # as one writes 2 x
+            left, right = right, left  # numbers first: 2 x
         if right.startswith("-"):
             right = self.bracketed(right)
         sign = r"\," if term.op == "mul" and any(numbers) else _SIGNS[term.op]

@@ -32,7 +32,7 @@ _FUNCTIONS = {"sigmoid": "&#x3c3;", "maximum": "max", "minimum": "min"}
 def mathml(cell: Cell) -> str:
     """The equations as a ``<math>`` element, one named value a line; products of vectors are elementwise.
 
-    Each name of a value carries it as ``data-name``.
+    Each written name has the attribute ``data-name``.
 
     Example:
         >>> from gatewise import cells
@@ -137,7 +137,7 @@ def _signed(digits: str) -> str:
 
 
 def _symbol(name: str) -> str:
-    """A name, a Greek letter where it is the name of one."""
+    """A name, as a Greek letter if it is the name of one."""
     if name in GREEK:
         letter = "LAMDA" if name == "lambda" else name.upper()  # as Unicode spells it
         return f"<mi>{unicodedata.lookup(f'GREEK SMALL LETTER {letter}')}</mi>"

@@ -15,7 +15,7 @@ _ANNOTATIONS = {Kind.GATE: "", Kind.SPLIT: ": Split", Kind.INPUT: ": Input", Kin
 
 
 def text(cell: Cell) -> str:
-    """The equations as text, one named value a line; ``h'`` is the state after the step."""
+    """The equations as text, one named value a line; ``h'`` is the state h after the step."""
     write = _Text()
     declared = [p.name + _ANNOTATIONS[p.kind] for p in cell.parameters if p.kind in _ANNOTATIONS]
     lines = [f"{cell.name}({', '.join(cell.states)}, *, {', '.join(declared)})"]

@@ -61,9 +61,9 @@ class Reading:
         for name, expected, holds in checks:
             value = getattr(self, name)
             if value is not None and not holds(value):
-                raise ValueError(f"{name}: expected {expected}. Got {value!r}")
+                raise ValueError(f"{name} must be {expected}. Got {value!r}")
         if self.decimal is not None and self.decimal == self.thousands:
-            raise ValueError(f"thousands: expected another mark than the decimal one. Got {self.thousands!r}")
+            raise ValueError(f"thousands must be another mark than the decimal one. Got {self.thousands!r}")
 
 
 def _is_format(text: str) -> bool:

@@ -73,7 +73,7 @@ class TimeSeries:
         """
         if not isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
             raise TypeError(
-                f"frame: expected an index of times (DatetimeIndex). Got {type(frame.index).__name__}"
+                f"frame must be an index of times (DatetimeIndex). Got {type(frame.index).__name__}"
             )
         time = str(frame.index.name or "time")
         while time in {str(column) for column in frame.columns}:
