@@ -234,6 +234,15 @@ def test_a_storage_that_was_resized(data: st.DataObject) -> None:
         clean(layer, Poisoned(), lambda: output)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("held", [0, 8])
+def test_an_input_whose_storage_was_resized(batch_first: bool, held: int) -> None:
+    layer, x = gatewise.nn.GRU(I, H, batch_first=batch_first), torch.randn(4, 4, I)
+    x.untyped_storage().resize_(held)
+    with pytest.raises(RuntimeError, match=f"Its storage holds {held}: it was resized"):
+        layer(x)
+
+
 def test_the_reason_is_said() -> None:
     layer = gatewise.nn.LSTM(I, H)
     layer.bias_hh_l0 = nn.Parameter(torch.randn(7))

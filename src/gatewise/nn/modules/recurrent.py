@@ -21,6 +21,7 @@ from gatewise.nn.walk import under_compile
 from gatewise.nn.walk.obstacles import traced
 from gatewise.nn.walk.packing import Packing, like
 from gatewise.nn.walk.rows import row_lengths, shape_of_lengths
+from gatewise.nn.walk.storage import is_stored
 from gatewise.nn.walk.walk import Scanned, Walk, Weights
 from gatewise.runtime.weights import initial_shapes
 
@@ -296,6 +297,8 @@ class Recurrent(Layer):
         written_down = under_compile.is_exporting() or traced()
         if padded and self.batch_first and torch.is_grad_enabled() and not written_down:
             # Backward reads a copy, as in torch, whose users change such an input in place: x += layer(x)[0].
+            if not torch.compiler.is_compiling():
+                is_stored(x)  # torch's clone does not ask, and the process would end
             x = x.clone()
         ways = [self._way(packing, padded, reset, reverse) for reverse in directions]
         if lengths is not None:
