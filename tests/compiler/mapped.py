@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from gatewise.compiler.emit import entry
 from gatewise.compiler.emit.arguments import Arguments, Fields
-from gatewise.compiler.emit.matrix import Tiles
+from gatewise.compiler.emit.tiles import Tiles
 from gatewise.compiler.emit.vector import NUMBERS, Code, Value, i64
 from gatewise.compiler.run.host import host
 from gatewise.compiler.run.program import Program
@@ -16,6 +17,31 @@ from tests.compiler.problems import Array
 from tests.compiler.running import Memory
 
 Build = Callable[..., tuple[Value, ...]]  # the code and a vector for each input -> a vector for each output
+
+
+@dataclass
+class _Body:
+    """What the compiled function does: no weights to pack, then vectors of inputs to vectors of outputs."""
+
+    build: Build
+    inputs: list[str]
+    outputs: list[str]
+
+    def pack(self, code: Code, f: Fields, share: entry.Share) -> None:
+        pass
+
+    def walk(self, code: Code, f: Fields, array: Value, work: entry.Work) -> None:
+        first, last = work.rows
+        whole = code.b.add(first, code.b.and_(code.b.sub(last, first), i64(-code.width)))
+        with code.loop(first, whole, i64(code.width)) as at:
+            self._vectors(code, f, at, None)
+        with code.b.if_then(code.b.icmp_signed("<", whole, last)):
+            self._vectors(code, f, whole, code.first(code.b.sub(last, whole)))
+
+    def _vectors(self, code: Code, f: Fields, at: Value, mask: Value | None) -> None:
+        values = self.build(code, *(code.load(code.at(f.pointer(name), at), mask) for name in self.inputs))
+        for name, value in zip(self.outputs, values, strict=True):
+            code.store(value, code.at(f.pointer(name), at), mask)
 
 
 def mapped(
@@ -26,21 +52,7 @@ def mapped(
     names = [f"x{k}" for k in range(inputs)], [f"y{k}" for k in range(outputs)]
     arguments = Arguments([*entry.FIELDS, "n", *names[0], *names[1]])
     tiles = Tiles("map", number, host().width(number) if width is None else width, host().registers)
-
-    def body(code: Code, f: Fields, _: Value, work: entry.Work) -> None:
-        first, last = work.rows
-        whole = code.b.add(first, code.b.and_(code.b.sub(last, first), i64(-code.width)))
-        with code.loop(first, whole, i64(code.width)) as at:
-            vectors(code, f, at, None)
-        with code.b.if_then(code.b.icmp_signed("<", whole, last)):
-            vectors(code, f, whole, code.first(code.b.sub(last, whole)))
-
-    def vectors(code: Code, f: Fields, at: Value, mask: Value | None) -> None:
-        values = build(code, *(code.load(code.at(f.pointer(name), at), mask) for name in names[0]))
-        for name, value in zip(names[1], values, strict=True):
-            code.store(value, code.at(f.pointer(name), at), mask)
-
-    entry.write_entries(tiles, arguments, lambda code, f, share: None, body, split="n")
+    entry.write_entries(tiles, arguments, _Body(build, *names), rows="n")
     text = str(tiles.module)
     program = Program(text, arguments, lambda: text)
 

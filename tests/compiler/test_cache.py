@@ -18,7 +18,8 @@ import pytest
 
 from gatewise import Split, Vector, cell, dropout, layer_norm, linear, sigmoid, tanh, zoneout
 from gatewise.compiler.emit.vector import NUMBERS
-from gatewise.compiler.kernels import backward, forward
+from gatewise.compiler.kernels.backward import BackwardKernel
+from gatewise.compiler.kernels.forward import ForwardKernel
 from gatewise.compiler.plan.plan import plan
 from gatewise.compiler.run import cache, machine
 from gatewise.language.rewrites import without_random, written_out
@@ -241,8 +242,8 @@ def test_every_source_that_writes_code_is_part_of_the_name() -> None:
             return tanh(c), c
 
         form = plan(written_out(without_random(fresh)))
-        for writer in (forward, backward):
-            writer.write(form, NUMBERS["float32"], 4, 16)
+        for kernel in (ForwardKernel(form), BackwardKernel(form)):
+            kernel.write(NUMBERS["float32"], 4, 16)
     finally:
         sys.setprofile(None)
     assert not called & {str(source) for source in apart}

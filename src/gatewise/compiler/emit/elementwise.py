@@ -1,4 +1,4 @@
-"""The elementwise phase: nodes of a cell's graph as instructions on one vector of units."""
+"""The nodes of a cell's graph as instructions on one vector of units."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ Source = Callable[[], Value]
 
 
 class Evaluation:
-    """Values of nodes, each computed once; `sources` says where those that are not computed come from.
+    """Values of nodes, each computed once.
 
-    `strikes` gives the mask that chance decides for a node.
+    `sources` has the nodes that are not computed, and what loads each; `masks` gives the random mask of a
+    `dropout` or `zoneout`.
     """
 
     def __init__(
-        self, code: Code, sources: Mapping[Node, Source], strikes: Callable[[Node], Value] | None = None
+        self, code: Code, sources: Mapping[Node, Source], masks: Callable[[Node], Value] | None = None
     ) -> None:
         self.code = code
         self._sources = sources
-        self._strikes = strikes
+        self._masks = masks
         self._values: dict[Node, Value] = {}
 
     def branch(self) -> Evaluation:
-        """An evaluation for code that may be skipped: it sees what is known and leaves nothing behind."""
-        other = Evaluation(self.code, self._sources, self._strikes)
+        """An evaluation inside a branch: it sees the values so far, and its own are forgotten afterwards."""
+        other = Evaluation(self.code, self._sources, self._masks)
         other._values = dict(self._values)
         return other
 
     def __getitem__(self, node: Node) -> Value:
-        stack = [node]  # not recursion: terms may be nested more deeply than calls
+        stack = [node]  # no recursion: a graph may be deeper than Python's stack
         while node not in self._values:
             top = stack[-1]
             needs = () if top in self._sources else operands(top)
@@ -53,18 +54,18 @@ class Evaluation:
         if product is not None:
             return self._fused(node, product)
         args = [self._values[arg] for arg in node.args]
-        return self._chosen(node, args) if node.op in RANDOM else OPERATIONS[node.op](self.code, *args)
+        return self._masked(node, args) if node.op in RANDOM else OPERATIONS[node.op](self.code, *args)
 
-    def _chosen(self, node: Node, args: list[Value]) -> Value:
-        """What chance leaves of the arguments."""
-        assert self._strikes is not None
-        b, code, struck = self.code.b, self.code, self._strikes(node)
+    def _masked(self, node: Node, args: list[Value]) -> Value:
+        """`dropout` or `zoneout`."""
+        assert self._masks is not None
+        b, code, mask = self.code.b, self.code, self._masks(node)
         if node.op == "zoneout":
-            return b.select(struck, *args)
-        return b.select(struck, code.constant(0), b.fmul(args[0], code.constant(1 / (1 - node.value))))
+            return b.select(mask, *args)
+        return b.select(mask, code.constant(0), b.fmul(args[0], code.constant(1 / (1 - node.value))))
 
     def _fused(self, node: Node, product: Node) -> Value:
-        """A sum with a product as one `fma`; in a difference the side that is taken away changes its sign."""
+        """``a * b + c`` as one `fma`; of a difference, the subtracted side is negated first."""
         factor, other, rest = (self._values[operand] for operand in operands(node))
         if node.op == "sub" and product is node.args[0]:
             rest = self.code.b.fneg(rest)

@@ -1,18 +1,19 @@
-"""The ways into a kernel: whole, or in the parts that threads take.
+"""The functions by which a kernel is called: whole, or in the parts that threads take.
 
-A team of threads divides the rows of a batch, and then each goes through the sequence by itself; or, where
-rows are few, the units, and then all meet after each step, since every unit reads every other one.
+A team of threads divides the rows of a batch, and each thread goes through the sequence by itself. If rows
+are few, it divides the units, and all threads wait for each other after each step: every unit reads every
+other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from llvmlite import ir
 
 from gatewise.compiler.emit.arguments import Arguments, Fields
-from gatewise.compiler.emit.matrix import Span, Tiles
+from gatewise.compiler.emit.tiles import Span, Tiles
 from gatewise.compiler.emit.vector import (
     I32,
     I64,
@@ -26,10 +27,10 @@ from gatewise.compiler.emit.vector import (
 )
 
 ENTRIES = ("run", "prepare", "part", "many")
-# What stands before the addresses of the arrays of several calls.
+# The head of a list of calls; the addresses of their arrays follow.
 MANY = Arguments(("parallel", "thread_num", "num_threads", "threads", "count"))
-# `done` and `awaits` are addresses of numbers of steps, or null: how many this call has done, and how many of
-# them the call has whose results it reads.
+# `done`: pointer to this call's counter of finished steps. `awaits`: pointer to the counter of the call whose
+# results this one reads (the layer below). Either may be null.
 FIELDS = (
     *("threads", "by_units", "parallel", "thread_num", "num_threads", "give_way", "arrived"),
     *("done", "awaits"),
@@ -37,7 +38,7 @@ FIELDS = (
 
 # x86: flush-to-zero (bit 15) and denormals-are-zero (bit 6) of MXCSR; ARM: FZ (bit 24) of FPCR.
 _X86_FLUSH, _ARM_FLUSH = 0x8040, 1 << 24
-_SPINS = 1 << 8  # looks at the others before the core is offered to someone else
+_SPINS = 1 << 8  # reads of a counter before the core is offered to another thread
 
 
 class Share(NamedTuple):
@@ -47,55 +48,65 @@ class Share(NamedTuple):
     n: Value
 
     def of(self, code: Code, count: Value) -> Span:
-        """Which of `count` things belong to this part."""
+        """The range of this part, of `count` rows or blocks."""
         b = code.b
         return b.sdiv(b.mul(count, self.i), self.n), b.sdiv(b.mul(count, b.add(self.i, i64(1))), self.n)
 
 
 class Work(NamedTuple):
-    """What one thread does: some rows of the batch (of what is split), and its share of the units."""
+    """The work of one thread: some rows of the batch, and its share of the units.
+
+    The others write code: `meet` waits for all threads that have a share of the units (a barrier), `wait`
+    until the call whose results this one reads has done a number of steps, `tell` publishes the number of
+    steps done.
+    """
 
     rows: Span
     units: Share
-    meet: Callable[[], None]  # waits until all with a share of the units have come
-    wait: Callable[[Value], None]  # waits until the call whose results this one reads has done so many steps
-    tell: Callable[[Value], None]  # says that so many steps are done
+    meet: Callable[[], None]
+    wait: Callable[[Value], None]
+    tell: Callable[[Value], None]
 
 
-Prepare = Callable[[Code, Fields, Share], None]
-Body = Callable[[Code, Fields, Value, Work], None]  # ..., array, work
+class Body(Protocol):
+    """What a kernel does."""
+
+    def pack(self, code: Code, f: Fields, share: Share) -> None:
+        """Write the code that packs weights, for a share of the units."""
+
+    def walk(self, code: Code, f: Fields, array: Value, work: Work) -> None:
+        """Write the code for everything else."""
 
 
-def write_entries(tiles: Tiles, arguments: Arguments, prepare: Prepare, body: Body, split: str = "B") -> None:
-    """Write the entries of a kernel whose rows can be computed apart, `split` naming their number.
+def write_entries(tiles: Tiles, arguments: Arguments, body: Body, rows: str = "B") -> None:
+    """Write the entries of a kernel; `rows` is the field with the number of rows, which threads divide.
 
-    - ``run(array)``: everything, on `threads` threads of the OpenMP library whose `parallel`, `thread_num`
-      and `num_threads` functions are given, or on the caller's when `threads` is 1 or not given. With
-      `by_units` they divide the units instead of the rows. Who waits long for the others calls `give_way`
-    - ``many(list)``: the calls of a list of `MANY`, each on one thread: that many of them side by side
-    - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the same in
-      pieces, by rows
+    - ``run(array)``: everything, on `threads` threads of the OpenMP library whose functions `parallel`,
+      `thread_num` and `num_threads` are given; on the caller's thread if `threads` is 0 or 1. With `by_units`
+      they divide the units instead of the rows. A thread that waits long calls `give_way`
+    - ``many(list)``: the calls of a list of `MANY` side by side, each on one thread
+    - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the same in pieces
     """
     wait = _write_wait(tiles, arguments)
     meet = _write_meet(tiles, arguments, wait)
     work = _write_body(tiles, arguments, body, meet, wait)
     share = internal_function(tiles.module, "share", [POINTER, I64, I64])
-    code = Code(share, tiles.number, tiles.width)
-    prepare(code, arguments.read(code, share.args[0]), Share(*share.args[1:]))
+    code = tiles.code(share)
+    body.pack(code, arguments.read(code, share.args[0]), Share(*share.args[1:]))
     code.b.ret_void()
 
     whole = _exported(tiles, "prepare", [POINTER])
-    code = Code(whole, tiles.number, tiles.width)
+    code = tiles.code(whole)
     code.b.call(share, [whole.args[0], i64(0), i64(1)])
     code.b.ret_void()
 
     part = _exported(tiles, "part", [POINTER, I64, I64])
-    code = Code(part, tiles.number, tiles.width)
-    rows = Share(*part.args[1:]).of(code, arguments.read(code, part.args[0])[split])
-    code.b.call(work, [part.args[0], *rows, i64(0), i64(1)])
+    code = tiles.code(part)
+    some = Share(*part.args[1:]).of(code, arguments.read(code, part.args[0])[rows])
+    code.b.call(work, [part.args[0], *some, i64(0), i64(1)])
     code.b.ret_void()
 
-    member = _write_member(tiles, arguments, share, meet, part, work, split)
+    member = _write_member(tiles, arguments, share, meet, part, work, rows)
     run = _write_run(tiles, arguments, (whole, part, member))
     _write_many(tiles, run)
 
@@ -105,11 +116,11 @@ def _exported(tiles: Tiles, name: str, arguments: list[Any]) -> Value:
 
 
 def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value, wait: Value) -> Value:
-    """``work(array, first, last, i, n)``, with denormals flushed to zero meanwhile."""
+    """``work(array, first, last, i, n)``: the walk of one thread, with denormals flushed to zero."""
     inner = internal_function(tiles.module, "body", [POINTER, *[I64] * 4])
-    # Kept apart, so that no arithmetic moves across the change of rounding mode.
+    # A function of its own, so that no arithmetic moves across the change of mode.
     array, first, last, i, n = inner.args
-    code = Code(inner, tiles.number, tiles.width)
+    code = tiles.code(inner)
     b = code.b
 
     def meet_others() -> None:
@@ -126,11 +137,11 @@ def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value, wai
         with b.if_then(b.icmp_signed("!=", f["done"], i64(0))):
             b.atomic_rmw("xchg", Address(f.pointer("done"), I64), steps, "release")
 
-    body(code, f, array, Work((first, last), Share(i, n), meet_others, wait_for, tell))
+    body.walk(code, f, array, Work((first, last), Share(i, n), meet_others, wait_for, tell))
     b.ret_void()
 
     work = internal_function(tiles.module, "work", [POINTER, *[I64] * 4])
-    code = Code(work, tiles.number, tiles.width)
+    code = tiles.code(work)
     restore = _flush_denormals(code, tiles.module.triple)
     code.b.call(inner, work.args)
     restore()
@@ -139,7 +150,7 @@ def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value, wai
 
 
 def _flush_denormals(code: Code, triple: str) -> Callable[[], None]:
-    """Set the machine's flush-to-zero mode; gives what writes the old mode back."""
+    """Set the flush-to-zero mode; a function is returned that writes the code to restore the old mode."""
     b = code.b
     if triple.startswith("x86_64"):
         get = code.declare("llvm.x86.sse.stmxcsr", VOID, [POINTER])
@@ -158,14 +169,19 @@ def _flush_denormals(code: Code, triple: str) -> Callable[[], None]:
 
 
 def _write_meet(tiles: Tiles, arguments: Arguments, wait: Value) -> Value:
-    """``meet(array, n)`` returns when n threads have called it as often as this one.
+    """``meet(array, n)``: a barrier of n threads.
 
-    All count their arrivals in one number. It passes a multiple of n when the last of a round has come, and
-    none arrives for the next round before.
+    ::
+
+        before = arrived++                      # one counter for all rounds, never reset
+        wait until arrived >= (before / n + 1) * n
+
+    The last thread of a round brings the counter to a multiple of n; before that none can enter the next
+    round.
     """
     meet = internal_function(tiles.module, "meet", [POINTER, I64])
     array, n = meet.args
-    code = Code(meet, tiles.number, tiles.width)
+    code = tiles.code(meet)
     f, b = arguments.read(code, array), code.b
     arrived = f.pointer("arrived")
     before = b.atomic_rmw("add", Address(arrived, I64), i64(1), "acq_rel")
@@ -175,10 +191,18 @@ def _write_meet(tiles: Tiles, arguments: Arguments, wait: Value) -> Value:
 
 
 def _write_wait(tiles: Tiles, arguments: Arguments) -> Value:
-    """``wait(array, number, least)`` returns when the number at an address is `least` or more."""
+    """``wait(array, number, least)`` returns when the counter at an address is `least` or more.
+
+    ::
+
+        spins = 0
+        while *number < least:
+            pause
+            if ++spins > _SPINS: give_way()
+    """
     function = internal_function(tiles.module, "wait", [POINTER, POINTER, I64])
     array, number, least = function.args
-    code = Code(function, tiles.number, tiles.width)
+    code = tiles.code(function)
     f, b = arguments.read(code, array), code.b
     look, wait, offer, done = (b.append_basic_block(name) for name in ("look", "wait", "offer", "done"))
     give_way = Address(f.pointer("give_way"), ir.FunctionType(I32, []))
@@ -204,33 +228,42 @@ def _write_wait(tiles: Tiles, arguments: Arguments) -> Value:
 
 
 def _write_member(
-    tiles: Tiles, arguments: Arguments, share: Value, meet: Value, part: Value, work: Value, split: str
+    tiles: Tiles, arguments: Arguments, share: Value, meet: Value, part: Value, work: Value, rows: str
 ) -> Value:
-    """``member(array)``: what each thread of a team does."""
+    """``member(array)``: what each thread of a team does.
+
+    ::
+
+        i, n = thread_num(), num_threads()      # n may be smaller than was asked for, in a parallel region
+        share(i, n)                             # pack
+        meet()
+        if by_units: work(all rows, share i of n of the units)
+        else:        part(i, n)
+    """
     member = internal_function(tiles.module, "member", [POINTER])
     (array,) = member.args
-    code = Code(member, tiles.number, tiles.width)
+    code = tiles.code(member)
     f, b = arguments.read(code, array), code.b
     ask = ir.FunctionType(I32, [])
-    # The team may be smaller than was asked for, inside another parallel region for one.
     i = b.sext(b.call(Address(f.pointer("thread_num"), ask), []), I64)
     n = b.sext(b.call(Address(f.pointer("num_threads"), ask), []), I64)
     b.call(share, [array, i, n])
     b.call(meet, [array, n])
-    with b.if_else(b.icmp_signed("!=", f["by_units"], i64(0))) as (units, rows):
-        with units:
-            b.call(work, [array, i64(0), f[split], i, n])
-        with rows:
+    with b.if_else(b.icmp_signed("!=", f["by_units"], i64(0))) as (by_units, by_rows):
+        with by_units:
+            b.call(work, [array, i64(0), f[rows], i, n])
+        with by_rows:
             b.call(part, [array, i, n])
     b.ret_void()
     return member
 
 
 def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value, Value]) -> Value:
+    """``run(array)``: prepare and part 0 of 1, or member on each thread of a team."""
     whole, part, member = functions
     run = _exported(tiles, "run", [POINTER])
     (array,) = run.args
-    code = Code(run, tiles.number, tiles.width)
+    code = tiles.code(run)
     f, b = arguments.read(code, array), code.b
     with b.if_else(b.icmp_signed("<=", f["threads"], i64(1))) as (alone, team):
         with alone:
@@ -246,9 +279,9 @@ def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value
 
 
 def _write_many(tiles: Tiles, run: Value) -> None:
-    """``many(list)``: thread i of n takes the calls i, i + n, ... of the list."""
+    """``many(list)``: thread i of n makes the calls i, i + n, ... of the list."""
     each = internal_function(tiles.module, "each", [POINTER])
-    code = Code(each, tiles.number, tiles.width)
+    code = tiles.code(each)
     f, b = MANY.read(code, each.args[0]), code.b
     ask = ir.FunctionType(I32, [])
     i = b.sext(b.call(Address(f.pointer("thread_num"), ask), []), I64)
@@ -259,14 +292,14 @@ def _write_many(tiles: Tiles, run: Value) -> None:
     b.ret_void()
 
     many = _exported(tiles, "many", [POINTER])
-    code = Code(many, tiles.number, tiles.width)
+    code = tiles.code(many)
     f, b = MANY.read(code, many.args[0]), code.b
     _fork(code, f, each, many.args[0], f["threads"])
     b.ret_void()
 
 
 def _fork(code: Code, f: Fields, member: Value, data: Value, threads: Value) -> None:
-    """``GOMP_parallel(void (*)(void *), void *, unsigned threads, unsigned flags)``."""
+    """Call ``GOMP_parallel(void (*)(void *), void *, unsigned threads, unsigned flags)``."""
     kind = ir.FunctionType(VOID, [POINTER, POINTER, I32, I32])
     arguments = [Address(member), data, code.b.trunc(threads, I32), ir.Constant(I32, 0)]
     code.b.call(Address(f.pointer("parallel"), kind), arguments)

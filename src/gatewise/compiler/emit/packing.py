@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from gatewise.compiler.emit.matrix import Rows, Span
+from gatewise.compiler.emit.matrix import Rows
+from gatewise.compiler.emit.tiles import Span
 from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64, internal_function
 
 NOWHERE = ir.Constant(POINTER, None)

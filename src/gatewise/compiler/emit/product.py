@@ -1,24 +1,26 @@
-"""A plain product of rows with packed weights: the input product of forward, and backward's way to ``dx``."""
+"""A product of a sequence with packed weights: the input product of forward, and ``dx`` of backward."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
 
 from gatewise.compiler.emit.arguments import Arguments
 from gatewise.compiler.emit.matrix import (
     Columns,
-    Elementwise,
     Place,
     Rows,
     Start,
     Then,
-    Tiles,
     elementwise_function,
     matrix_phase,
 )
-from gatewise.compiler.emit.vector import POINTER, Code, Value, i64, internal_function
+from gatewise.compiler.emit.tiles import Tiles
+from gatewise.compiler.emit.vector import POINTER, Value, i64, internal_function
 
-# out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for `steps` steps and
-# rows first..last and the units of some blocks; panels as `pack` makes them, `stride` apart; rows of the bias
-# `bias_stride` apart.
+# out[t, b, slot * N + u] = bias[slot, u] + sum over k of a[t, b, k] * w[slot, u, k], for the first `steps`
+# steps, the rows first..last and the units of the blocks first_block..last_block. Panels are those of `pack`,
+# `stride` apart; the rows of the bias are `bias_stride` apart.
 PRODUCT = Arguments(
     (
         *("a", "a_t", "a_b", "out", "out_t", "out_b", "steps", "first", "last"),
@@ -27,15 +29,19 @@ PRODUCT = Arguments(
 )
 
 
+# product(fields):
+#
+# if there are fewer rows than steps:  rows of tiles are steps, once for each row
+# else:                                rows of tiles are rows of the batch, once for each step
+# out = bias + a @ panels
 def product_function(tiles: Tiles, slots: int, width: int) -> Value:
-    """``product(fields)`` for panels of so many slots; of the `width` slots of a row the others get their
-    bias alone."""
-    store = _store(tiles, f"store_{slots}", slots, width)
+    """``product(fields)`` for panels with this number of slots. A row of `out` has `width` slots, of which
+    those without panels get their bias alone."""
+    store = elementwise_function(tiles, f"store_{slots}", slots, _Store(slots, width))
     function = internal_function(tiles.module, f"product_{slots}", [POINTER])
-    code = Code(function, tiles.number, tiles.width)
+    code = tiles.code(function)
     f = PRODUCT.read(code, function.args[0])
     b = code.b
-    # Tiles take rows from the longer of the two axes: the batch, or with few rows the steps.
     count = b.sub(f["last"], f["first"])
     by_steps = b.icmp_signed("<", count, f["steps"])
     a = code.at(f.pointer("a"), b.mul(f["first"], f["a_b"]))
@@ -60,22 +66,28 @@ def product_function(tiles: Tiles, slots: int, width: int) -> Value:
     return function
 
 
+# What the elementwise function is told: `outer` and `row` are strides of `out`.
 _TARGET = Arguments(("out", "outer", "row", "N", "bias", "bias_stride"))
 
 
-def _store(tiles: Tiles, name: str, slots: int, width: int) -> Elementwise:
-    def targets(place: Place) -> list[Value]:
+@final
+@dataclass(frozen=True)
+class _Store:
+    """Stores the sums: ``out[outer, row, slot * N + unit]``."""
+
+    slots: int
+    width: int
+
+    def touched(self, place: Place) -> list[Value]:
         code, b = place.code, place.code.b
         f = _TARGET.read(code, place.context)
         at = b.add(b.mul(place.outer, f["outer"]), b.mul(place.row, f["row"]))
-        units = (b.add(b.mul(f["N"], i64(g)), place.unit) for g in range(width))
+        units = (b.add(b.mul(f["N"], i64(g)), place.unit) for g in range(self.width))
         return [code.at(f.pointer("out"), b.add(at, unit)) for unit in units]
 
-    def write(place: Place) -> None:
+    def write(self, place: Place) -> None:
         code, b = place.code, place.code.b
         f = _TARGET.read(code, place.context)
-        for g, target in enumerate(targets(place)):
+        for g, target in enumerate(self.touched(place)):
             bias = code.at(f.pointer("bias"), b.add(b.mul(f["bias_stride"], i64(g)), place.unit))
-            code.store(place.sum(g) if g < slots else code.load(bias), target, place.mask)
-
-    return elementwise_function(tiles, name, slots, write, targets)
+            code.store(place.sum(g) if g < self.slots else code.load(bias), target, place.mask)

@@ -1,7 +1,8 @@
-"""What chance decides, in code: a hash of (seed, draw, step, row, unit), asked anew by whoever needs it.
+"""Random masks of `dropout` and `zoneout`: a hash of (seed, draw, step, row, unit).
 
-The hash is Ettinger's ``triple32`` (https://github.com/skeeto/hash-prospector), which turns 32 bits into 32
-bits and loses none. It needs no state and no memory, and is the same for every width, tile and thread.
+The hash is Ettinger's ``triple32`` (https://github.com/skeeto/hash-prospector), a bijection of 32 bits. It
+has no state and needs no memory, so backward computes the same mask again, and so do all widths, tiles and
+threads.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ _ALL = 1 << 32
 
 
 def threshold(rate: float) -> int:
-    """Numbers of 32 bits below this come with probability `rate`."""
+    """A random number of 32 bits is below this with probability `rate`."""
     return int(rate * _ALL)
 
 
-def strikes(code: Code, node: Node, seed: Value, step: Value, row: Value, unit: Value) -> Value:
-    """The mask of the units, from `unit` on, where chance strikes; `step` is that of the sequence."""
+# key = hash(seed's low half + draw); key = hash(key ^ seed's high half)
+# key = hash(key + step)                 no step, where a mask serves the whole sequence
+# key = hash(key + row)
+# mask[unit] = hash(key + unit) < threshold(rate)
+def mask(code: Code, node: Node, seed: Value, step: Value, row: Value, unit: Value) -> Value:
+    """The mask of V units from `unit` on; `step` is the number of the step in the sequence."""
     b = code.b
     low, high = b.trunc(seed, I32), b.trunc(b.lshr(seed, ir.Constant(seed.type, 32)), I32)
     key = _hash(code, b.add(low, ir.Constant(I32, int(node.name))))
@@ -44,8 +49,8 @@ def _hash(code: Code, x: Value) -> Value:
 
 
 def _constant(kind: Any, value: int) -> Value:
-    """A number, in every lane if `kind` is a vector."""
-    value = value - _ALL if value >= _ALL // 2 else value  # as LLVM writes it
+    """An integer, in every lane if `kind` is a vector."""
+    value = value - _ALL if value >= _ALL // 2 else value  # LLVM writes integers with a sign
     if isinstance(kind, ir.VectorType):
         return Literal(kind, f"splat ({I32} {value})")
     return ir.Constant(kind, value)

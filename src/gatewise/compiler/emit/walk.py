@@ -16,7 +16,7 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from gatewise.compiler.emit.arguments import Arguments, Fields, Frame
-from gatewise.compiler.emit.matrix import Span, Tiles
+from gatewise.compiler.emit.tiles import Span, Tiles
 from gatewise.compiler.emit.vector import I1, I8, I64, POINTER, Code, Value, i64, internal_function
 from gatewise.language import Cell
 
@@ -198,7 +198,7 @@ def enter_function(tiles: Tiles, cell: Cell, arguments: Arguments) -> Value:
     units of step t together."""
     function = internal_function(tiles.module, "enter", [POINTER, *[I64] * 5])
     array, t, first, last, first_block, last_block = function.args
-    code = Code(function, tiles.number, tiles.width)
+    code = tiles.code(function)
     f, b, V = arguments.read(code, array), code.b, code.width
     before = b.sub(t, i64(1))
     going_on, resets = rows_of(code, f, before), resets_at(code, f, t)

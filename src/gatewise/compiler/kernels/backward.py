@@ -1,68 +1,51 @@
 """The backward kernel: the gradient of a cell over a sequence, with the product for ``dx`` inside.
 
-It has the shape of forward, walked from the last step to the first: the derivatives of the slots at step
-t+1 times the recurrent weights, then the gradient's arithmetic at step t. The gradients of the weights are
+It has the shape of forward, walked from the last step to the first: the derivatives by the slots at step t+1
+times the recurrent weights, then the gradient's arithmetic at step t. The gradients of the weights are
 products over all steps and rows, and are left to the caller.
 
 Arrays, last axis contiguous, strides as in forward:
 
-- ``x``-side: ``dx [T, B, I]`` (or null), weights and vectors as in forward, ``seed``, ``first_step``
+- ``dx [T, B, I]`` (or null); weights and vectors as in forward; ``seed``, ``first_step``
 - ``gates [T, B, plan.gates * H]``, ``means [T, B, .]``, ``init_s``, ``out_s``: as forward left them
 - ``derivatives [T, B, plan.derivatives * H]``: written, by the slots, then by the products `linear`
 - ``projected [T, B, P]``: written, the derivative by a projected output
 - ``by_vectors [B, . * H]``: each row's part of the derivatives by the vectors is added, as the plan has them
-- ``dout [T, B, P]``: the derivative by the output; of packed sequences it and dx may lie outside (see `walk`)
-- ``carry_s [B, H]``: in, the derivative by the final state s; out, by the state s that entered first
-- ``danew_s [B, H]`` (or null), to which derivatives by what reset rows begin from are added
+- ``dout [T, B, P]``: the derivative by the output; of packed sequences it and dx may lie in a padded batch
+  (see `walk`)
+- ``carry_s [B, H]``: in, the derivative by the final state s; out, by the initial state s
+- ``danew_s [B, H]`` (or null), to which the derivatives by the states that reset rows enter from are added
 - scratch: ``panels_ih``, ``panels_hh``, ``panels_linear``, ``panels_project``, ``zeros``, ``spills [B, .]``,
-  ``own_means [B, .]``, ``by_inputs [chunk, B, I]`` for dx outside
+  ``own_means [B, .]``, ``by_inputs [chunk, B, I]`` if dx lies in a padded batch
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
+from typing import NamedTuple, final
 
 from gatewise.compiler.emit import entry, walk
-from gatewise.compiler.emit.arguments import Arguments, Fields
-from gatewise.compiler.emit.elementwise import Evaluation, Source
+from gatewise.compiler.emit.arguments import Arguments, Fields, Frame
 from gatewise.compiler.emit.matrix import (
     Columns,
     Elementwise,
-    Place,
     Rows,
-    Span,
     Start,
     Then,
-    Tiles,
-    blocks_of,
     elementwise_function,
     matrix_phase,
-    padded,
 )
 from gatewise.compiler.emit.packing import copy_rows, pack_transposed
 from gatewise.compiler.emit.product import PRODUCT, product_function
-from gatewise.compiler.emit.step import (
-    PhaseFunctions,
-    broadcast,
-    frame_and_fields,
-    phase_functions,
-    row_of,
-    row_outside,
-    spill,
-    spilled_sources,
-    state_and_vector_sources,
-    strikes_at,
-    touched_states,
-)
+from gatewise.compiler.emit.step import PhaseFunctions, phase_functions
+from gatewise.compiler.emit.tiles import Span, Tiles, blocks_of, padded
 from gatewise.compiler.emit.vector import Code, Number, Value, i64
-from gatewise.compiler.plan.plan import SEEN, Plan
-from gatewise.compiler.plan.schedule import START, Pass, Phase
+from gatewise.compiler.kernels.backward_step import BackwardStep, BeforeFirst
+from gatewise.compiler.plan.plan import Plan
 from gatewise.language.graph import Node
 
 
-def arguments(plan: Plan) -> Arguments:
-    """The fields of a backward call."""
+def _arguments(plan: Plan) -> Arguments:
     cell = plan.cell
     names = [*entry.FIELDS, "T", "B", "I", "H", "P", "chunk", "w_ih", "w_hh", "w_linear", "w_hr"]
     names += ["panels_ih", "panels_hh", "panels_linear", "panels_project", "zeros", "spills", "own_means"]
@@ -75,300 +58,265 @@ def arguments(plan: Plan) -> Arguments:
     return Arguments(names)
 
 
-def write(plan: Plan, number: Number, width: int, registers: int) -> str:
-    """The module as LLVM text."""
-    tiles = Tiles(f"{plan.cell.name}_backward", number, width, registers)
-    functions = [_phase_functions(plan, tiles, phase) for phase in plan.backward.phases]
-    start = elementwise_function(tiles, "start", 1, partial(_add_to_carry, plan), partial(_touched, plan))
-    rows = partial(_rows, plan, tiles, functions, start)
-    entry.write_entries(tiles, arguments(plan), partial(_pack, plan), rows)
-    return str(tiles.module)
+@final
+class BackwardKernel:
+    """The backward kernel of a cell.
+
+    Attributes:
+        arguments: the fields of a call.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.arguments = _arguments(plan)
+
+    @property
+    def key(self) -> str:
+        """The text that tells this kernel from those of other cells."""
+        return self.plan.key
+
+    def write(self, number: Number, width: int, registers: int) -> str:
+        """The module as LLVM text."""
+        tiles = Tiles(f"{self.plan.cell.name}_backward", number, width, registers)
+        step = BackwardStep(self.plan, self.arguments)
+        phases = [phase_functions(tiles, phase, 1, step, "gradient") for phase in self.plan.backward.phases]
+        before_first = elementwise_function(tiles, "start", 1, BeforeFirst(step))
+        entry.write_entries(
+            tiles, self.arguments, _Body(self.plan, self.arguments, tiles, phases, before_first)
+        )
+        return str(tiles.module)
 
 
-def _phase_functions(plan: Plan, tiles: Tiles, phase: Phase) -> PhaseFunctions:
-    def pass_of(one: Pass, place: Place) -> list[list[Value]]:
-        return _write_pass(plan, one, place)
+class _Product(NamedTuple):
+    """A product with a transposed matrix.
 
-    return phase_functions(
-        tiles, phase, 1, pass_of, partial(_touched, plan), partial(_store_mean, plan), "gradient"
-    )
+    `row` is the block of rows in `weights` of its matrix, `K` the length of what it multiplies.
+    """
 
-
-def _pack(plan: Plan, code: Code, f: Fields, share: entry.Share) -> None:
-    for name, rows, height, columns in (
-        ("ih", plan.rows_ih, f["H"], f["I"]),
-        ("hh", plan.rows_hh, f["H"], f["P"]),
-    ):
-        blocks = share.of(code, blocks_of(code, columns))
-        panels, weights = f.pointer(f"panels_{name}"), f.pointer(f"w_{name}")
-        pack_transposed(code, panels, weights, rows, height, columns, blocks)
-    blocks = share.of(code, blocks_of(code, f["H"]))
-    for product in plan.backward.products:
-        panels, weights, row, K = _product(code, f, product)
-        pack_transposed(code, panels, weights, [row], K, f["H"], blocks)
+    panels: Value
+    weights: Value
+    row: int
+    K: Value
 
 
-def _product(code: Code, f: Fields, product: Node) -> tuple[Value, Value, int, Value]:
-    """Of a product with a transposed matrix: its panels, its weights and their block of rows, its length."""
-    if product.op == "project_back":
-        return f.pointer("panels_project"), f.pointer("w_hr"), 0, f["P"]
-    b, row = code.b, int(product.name)
-    before = b.mul(b.mul(padded(code, f["H"]), f["H"]), i64(row))
-    return code.at(f.pointer("panels_linear"), before), f.pointer("w_linear"), row, f["H"]
+@final
+class _Body:
+    """What `entry.write_entries` asks for: how weights are packed, and the walk over the steps."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        arguments: Arguments,
+        tiles: Tiles,
+        phases: list[PhaseFunctions],
+        before_first: Elementwise,
+    ) -> None:
+        self.plan, self.arguments, self.tiles = plan, arguments, tiles
+        self.phases, self.before_first = phases, before_first
+
+    def pack(self, code: Code, f: Fields, share: entry.Share) -> None:
+        """Pack the transposed weights for some units."""
+        plan = self.plan
+        for name, rows, height, columns in (
+            ("ih", plan.rows_ih, f["H"], f["I"]),
+            ("hh", plan.rows_hh, f["H"], f["P"]),
+        ):
+            blocks = share.of(code, blocks_of(code, columns))
+            panels, weights = f.pointer(f"panels_{name}"), f.pointer(f"w_{name}")
+            pack_transposed(code, panels, weights, rows, height, columns, blocks)
+        blocks = share.of(code, blocks_of(code, f["H"]))
+        for node in plan.backward.products:
+            product = self.product(code, f, node)
+            pack_transposed(code, product.panels, product.weights, [product.row], product.K, f["H"], blocks)
+
+    def product(self, code: Code, f: Fields, node: Node) -> _Product:
+        """A product in the middle of a step of the gradient."""
+        if node.op == "project_back":
+            return _Product(f.pointer("panels_project"), f.pointer("w_hr"), 0, f["P"])
+        b, row = code.b, int(node.name)
+        before = b.mul(b.mul(padded(code, f["H"]), f["H"]), i64(row))
+        return _Product(code.at(f.pointer("panels_linear"), before), f.pointer("w_linear"), row, f["H"])
+
+    # for done in range(0, T, chunk):
+    #     for t in the chunk, backwards:               in the last chunk down to -1, the initial states
+    #         places of step t; states of rows that join or are reset
+    #         derivatives[t+1] @ w_hh: what the later step gives back to the output; pass 0 of step t
+    #         the later products and passes of step t
+    #     dx[chunk] = derivatives[chunk] @ w_ih        unless dx is null
+    def walk(self, code: Code, f: Fields, array: Value, work: entry.Work) -> None:
+        """Some rows of the batch back through the sequence, a chunk of steps at a time."""
+        b, H, T = code.b, f["H"], f["T"]
+        widths = f["P"], H, f["I"]
+        shares = _Shares(*(work.units.of(code, blocks_of(code, units)) for units in widths))
+        plan = self.plan
+        to_input = product_function(self.tiles, 1, 1)
+        enter = walk.enter_function(self.tiles, plan.cell, self.arguments)
+        call, frame = PRODUCT.make(code), walk.step_frame(plan.cell).make(code)
+        frame.set(arguments=array)
+        from_state = b.mul(H, i64(len(plan.slots) - len(plan.state_slots)))
+        K, K_x = (b.mul(H, i64(len(slots))) for slots in (plan.state_slots, plan.input_slots))
+        zero = Start(f.pointer("zeros"), i64(0), i64(0))
+        steps = _Steps(self, code, f, array, work, shares, enter, frame, from_state, K, K_x, zero)
+        with code.loop(i64(0), T, f["chunk"]) as done:
+            size = code.smaller(f["chunk"], b.sub(T, done))
+            oldest = b.sub(b.sub(T, done), size)
+            # Step -1 follows the first one.
+            after = b.select(b.icmp_signed("==", oldest, i64(0)), i64(1), i64(0))
+            with code.loop(i64(0), b.add(size, after), i64(1)) as step:
+                steps.step(b.sub(b.sub(b.sub(T, i64(1)), done), step))
+            with b.if_then(b.icmp_signed("!=", f["dx"], i64(0))):
+                steps.by_inputs(oldest, size, to_input, call)
+                work.tell(b.add(done, size))
+
+    def multiplied(self, product: Node) -> tuple[str, int]:
+        """What a product multiplies: an array, and its column in rows of units."""
+        if product.op == "project_back":
+            return "projected", 0
+        return "derivatives", len(self.plan.slots) + int(product.name)
 
 
-def _rows(
-    plan: Plan,
-    tiles: Tiles,
-    functions: list[PhaseFunctions],
-    add_to_carry: Elementwise,
-    code: Code,
-    f: Fields,
-    array: Value,
-    work: entry.Work,
-) -> None:
-    """Some rows of the batch back through the sequence, a chunk of steps at a time."""
-    b, H, T = code.b, f["H"], f["T"]
-    first, last = work.rows
-    blocks, wide_blocks, input_blocks = (
-        work.units.of(code, blocks_of(code, units)) for units in (f["P"], H, f["I"])
-    )
-    gradient = functions[0].tile
-    to_input, enter = product_function(tiles, 1, 1), walk.enter_function(tiles, plan.cell, arguments(plan))
-    call, frame = PRODUCT.make(code), walk.step_frame(plan.cell).make(code)
-    frame.set(arguments=array)
-    from_state = b.mul(H, i64(len(plan.slots) - len(plan.state_slots)))
-    K, K_x = (b.mul(H, i64(len(slots))) for slots in (plan.state_slots, plan.input_slots))
-    zero = Start(f.pointer("zeros"), i64(0), i64(0))
+class _Shares(NamedTuple):
+    """The blocks of one thread, of the output, of the units and of the inputs."""
 
-    def times_weights(t: Value, rows: Span, k: Value, then: Elementwise) -> None:
+    output: Span
+    units: Span
+    inputs: Span
+
+
+@final
+@dataclass(frozen=True)
+class _Steps:
+    """Writes what `_Body.walk` does with each step and each chunk.
+
+    Attributes:
+        shares: the blocks of this thread.
+        enter: the function for the states of rows that join or are reset.
+        frame: what functions are told about the step.
+        from_state: the place of the slots that the state feeds in a row of derivatives.
+        K, K_x: numbers in a row of derivatives by the slots that the state feeds, and that the input feeds.
+        zero: what the sums start from.
+    """
+
+    body: _Body
+    code: Code
+    f: Fields
+    array: Value
+    work: entry.Work
+    shares: _Shares
+    enter: Value
+    frame: Frame
+    from_state: Value
+    K: Value
+    K_x: Value
+    zero: Start
+
+    def step(self, t: Value) -> None:
+        """One step of these rows; at step -1 the product alone."""
+        code, b, f, first = self.code, self.code.b, self.f, self.work.rows[0]
+        later = b.add(t, i64(1))
+        self.work.wait(code.smaller(f["T"], b.sub(f["T"], t)))
+        here, going_on = walk.rows_of(code, f, t), walk.rows_of(code, f, later)
+        self._begin(t, later, here, going_on)
+        self._state_products(later, here, going_on)
+        end = code.smaller(self.work.rows[1], here)
+        with b.if_then(b.icmp_signed("<", first, end)):
+            self._phases(t, (first, end))
+        self.work.meet()
+
+    def _begin(self, t: Value, later: Value, here: Value, going_on: Value) -> None:
+        """Fill the frame of a step; lay the states of rows together that enter it anew."""
+        code, b, f, work, cell = self.code, self.code.b, self.f, self.work, self.body.plan.cell
+        anew = walk.enters_anew(code, f, t)
+        with b.if_then(anew):
+            b.call(
+                self.enter,
+                [self.array, t, work.rows[0], code.smaller(work.rows[1], here), *self.shares.units],
+            )
+        walk.set_states(self.frame, code, f, cell, t, anew)
+        sequences = ("gates", "means", "derivatives", "projected")
+        self.frame.set(**{name: walk.at_step(code, f, name, t) for name in sequences})
+        self.frame.set(dout=walk.at_step_outside(code, f, "dout", t))
+        self.frame.set(
+            step=b.add(f["first_step"], t), later_resets=walk.resets_at(code, f, later), going_on=going_on
+        )
+
+    # rows that go on to the later step:   sums = derivatives[later] @ w_hh; pass 0
+    # rows that end at this step:          sums = 0;                         pass 0
+    # rows that only join at the later one: sums = derivatives[later] @ w_hh; carry += sums
+    def _state_products(self, later: Value, here: Value, going_on: Value) -> None:
+        code, b = self.code, self.code.b
+        both = code.smaller(here, going_on)
+        with code.loop(i64(0), i64(2), i64(1)) as ending:
+            goes_on = b.icmp_signed("==", ending, i64(0))
+            rows = b.select(goes_on, i64(0), both), b.select(goes_on, both, here)
+            self._state_product(later, rows, b.select(goes_on, self.K, i64(0)), self.body.phases[0].tile)
+        self._state_product(later, (here, going_on), self.K, self.body.before_first)
+
+    def _state_product(self, t: Value, rows: Span, k: Value, then: Elementwise) -> None:
         """The derivatives of step t by the slots that the state feeds, times the recurrent weights."""
-        a = code.at(walk.at_step(code, f, "derivatives", t), from_state)
-        there = code.larger(first, rows[0]), code.smaller(last, rows[1])
+        code, b, f, work = self.code, self.code.b, self.f, self.work
+        a = code.at(walk.at_step(code, f, "derivatives", t), self.from_state)
+        there = code.larger(work.rows[0], rows[0]), code.smaller(work.rows[1], rows[1])
         with b.if_then(b.icmp_signed("<", *there)):
             some = Rows(a, i64(0), f["derivatives.b"], i64(1), *there)
-            columns = Columns(f.pointer("panels_hh"), b.mul(K, i64(code.width)), k, f["P"], *blocks)
-            matrix_phase(code, tiles, 1, some, zero, columns, Then(then, frame.array), t)
+            panels = f.pointer("panels_hh")
+            columns = Columns(panels, b.mul(self.K, i64(code.width)), k, f["P"], *self.shares.output)
+            matrix_phase(code, self.body.tiles, 1, some, self.zero, columns, Then(then, self.frame.array), t)
 
-    with code.loop(i64(0), T, f["chunk"]) as done:
-        steps = code.smaller(f["chunk"], b.sub(T, done))
-        oldest = b.sub(b.sub(T, done), steps)
-        # Beyond the first step, at -1, only the way from its slots to the initial output is left.
-        after = b.select(b.icmp_signed("==", oldest, i64(0)), i64(1), i64(0))
-        with code.loop(i64(0), b.add(steps, after), i64(1)) as step:
-            t = b.sub(b.sub(b.sub(T, i64(1)), done), step)
-            later = b.add(t, i64(1))
-            work.wait(code.smaller(T, b.sub(T, t)))
-            here, going_on = walk.rows_of(code, f, t), walk.rows_of(code, f, later)
-            anew = walk.enters_anew(code, f, t)
-            with b.if_then(anew):
-                b.call(enter, [array, t, first, code.smaller(last, here), *wide_blocks])
-            walk.set_states(frame, code, f, plan.cell, t, anew)
-            sequences = ("gates", "means", "derivatives", "projected")
-            frame.set(**{name: walk.at_step(code, f, name, t) for name in sequences})
-            frame.set(dout=walk.at_step_outside(code, f, "dout", t))
-            frame.set(
-                step=b.add(f["first_step"], t), later_resets=walk.resets_at(code, f, later), going_on=going_on
-            )
-            # Rows that go on to the later step, then those that end here, then those that only join there.
-            both = code.smaller(here, going_on)
-            with code.loop(i64(0), i64(2), i64(1)) as ending:
-                goes_on = b.icmp_signed("==", ending, i64(0))
-                rows = b.select(goes_on, i64(0), both), b.select(goes_on, both, here)
-                times_weights(later, rows, b.select(goes_on, K, i64(0)), gradient)
-            times_weights(later, (here, going_on), K, add_to_carry)
-            end = code.smaller(last, here)
-            with b.if_then(b.icmp_signed("<", first, end)):
-                for phase, (tile, after_tiles) in zip(plan.backward.phases, functions, strict=True):
-                    for product in phase.products:
-                        array_, column = _multiplied(plan, product)
-                        a = code.at(walk.at_step(code, f, array_, t), b.mul(H, i64(column)))
-                        panels, _, _, k = _product(code, f, product)
-                        matrix_phase(
-                            code, tiles, 1,
-                            Rows(a, i64(0), f[f"{array_}.b"], i64(1), first, end), zero,
-                            Columns(panels, b.mul(k, i64(code.width)), k, H, i64(0), blocks_of(code, H)),
-                            Then(tile, frame.array), t,
-                        )  # fmt: skip
-                    if after_tiles is not None:
-                        b.call(after_tiles, [frame.array, first, end, H])
-            work.meet()
-        with b.if_then(b.icmp_signed("!=", f["dx"], i64(0))):
-            chunk = walk.chunk_of(code, f, oldest, steps, work.rows)
-            padded_outside = walk.is_padded(code, f)
-            dx = code.at(f.pointer("dx"), chunk.offset(code, f, "dx"))
-            call.set(
-                a=code.at(f.pointer("derivatives"), chunk.offset(code, f, "derivatives")),
-                a_t=f["derivatives.t"], a_b=f["derivatives.b"],
-                out=b.select(padded_outside, f.pointer("by_inputs"), dx), out_t=f["dx.t"],
-                out_b=b.select(padded_outside, f["I"], f["dx.b"]),
-                steps=chunk.steps, first=chunk.rows[0], last=chunk.rows[1],
-                K=K_x, N=f["I"],
-                first_block=input_blocks[0], last_block=input_blocks[1],
-                panels=f.pointer("panels_ih"), stride=b.mul(K_x, i64(code.width)),
-                bias=f.pointer("zeros"), bias_stride=i64(0),
-            )  # fmt: skip
-            b.call(to_input, [call.array])
-            with b.if_then(padded_outside):
-                _scatter(code, f, oldest, steps, chunk, input_blocks)
-            work.tell(b.add(done, steps))
+    # for each phase:
+    #     if it is not the first: sums = vector @ its transposed matrix; pass 0
+    #     its other passes, row by row
+    def _phases(self, t: Value, span: Span) -> None:
+        code, b, f, body = self.code, self.code.b, self.f, self.body
+        for phase, (tile, later) in zip(body.plan.backward.phases, body.phases, strict=True):
+            for node in phase.products:
+                array, column = body.multiplied(node)
+                a = code.at(walk.at_step(code, f, array, t), b.mul(f["H"], i64(column)))
+                product = body.product(code, f, node)
+                matrix_phase(
+                    code, body.tiles, 1,
+                    Rows(a, i64(0), f[f"{array}.b"], i64(1), *span), self.zero,
+                    Columns(
+                        product.panels, b.mul(product.K, i64(code.width)), product.K,
+                        f["H"], i64(0), blocks_of(code, f["H"]),
+                    ),
+                    Then(tile, self.frame.array), t,
+                )  # fmt: skip
+            if later is not None:
+                b.call(later, [self.frame.array, *span, f["H"]])
 
+    # dx[chunk] = derivatives[chunk] @ w_ih
+    # if dx lies in a padded batch: the product goes to by_inputs, and its rows are copied to their places
+    def by_inputs(self, oldest: Value, size: Value, product: Value, call: Frame) -> None:
+        """The derivatives by the inputs of a chunk of `size` steps, of which `oldest` is the first."""
+        code, b, f = self.code, self.code.b, self.f
+        chunk = walk.chunk_of(code, f, oldest, size, self.work.rows)
+        padded_outside = walk.is_padded(code, f)
+        dx = code.at(f.pointer("dx"), chunk.offset(code, f, "dx"))
+        call.set(
+            a=code.at(f.pointer("derivatives"), chunk.offset(code, f, "derivatives")),
+            a_t=f["derivatives.t"], a_b=f["derivatives.b"],
+            out=b.select(padded_outside, f.pointer("by_inputs"), dx), out_t=f["dx.t"],
+            out_b=b.select(padded_outside, f["I"], f["dx.b"]),
+            steps=chunk.steps, first=chunk.rows[0], last=chunk.rows[1],
+            K=self.K_x, N=f["I"],
+            first_block=self.shares.inputs[0], last_block=self.shares.inputs[1],
+            panels=f.pointer("panels_ih"), stride=b.mul(self.K_x, i64(code.width)),
+            bias=f.pointer("zeros"), bias_stride=i64(0),
+        )  # fmt: skip
+        b.call(product, [call.array])
+        with b.if_then(padded_outside):
+            self._scatter(oldest, size, chunk)
 
-def _scatter(code: Code, f: Fields, oldest: Value, steps: Value, chunk: walk.Chunk, blocks: Span) -> None:
-    """Bring some units of the derivatives by the inputs of a chunk of steps to where dx lies outside."""
-    b, I, V = code.b, f["I"], i64(code.width)
-    unit = b.mul(blocks[0], V)
-    units = b.sub(code.smaller(b.mul(blocks[1], V), I), unit)
-    with code.loop(oldest, b.add(oldest, steps), i64(1)) as t:
-        place = b.sub(walk.start_of(code, f, t), chunk.place)
-        a = code.at(f.pointer("by_inputs"), b.add(b.mul(place, I), unit))
-        rows = Rows(a, i64(0), I, i64(1), i64(0), walk.rows_of(code, f, t))
-        to = code.at(walk.at_step_outside(code, f, "dx", t), unit)
-        copy_rows(code, to, f["dx.b"], rows, units, to_by=f.pointer("rows"))
-
-
-def _multiplied(plan: Plan, product: Node) -> tuple[str, int]:
-    """What a product multiplies: an array, and its column in rows of units."""
-    if product.op == "project_back":
-        return "projected", 0
-    return "derivatives", len(plan.slots) + int(product.name)
-
-
-def _frame_and_fields(plan: Plan, place: Place) -> tuple[Fields, Fields]:
-    return frame_and_fields(plan, arguments(plan), place)
-
-
-def _carry(plan: Plan, place: Place, f: Fields, state: str, array: str = "carry") -> Value:
-    """The address of what has been carried back for a state."""
-    b, width = place.code.b, walk.width_of(f, plan.cell, state)
-    return place.code.at(f.pointer(f"{array}_{state}"), b.add(b.mul(place.row, width), place.unit))
-
-
-def _add_to_carry(plan: Plan, place: Place) -> None:
-    """Before the first step only the sums are left: the way from its slots to the initial output."""
-    code = place.code
-    step, f = _frame_and_fields(plan, place)
-    at = _carry(plan, place, f, plan.cell.states[0])
-    by_output = _by_sums(plan, place, step, f)
-    code.store(code.b.fadd(code.load(at, place.mask), by_output), at, place.mask)
-
-
-def _by_sums(plan: Plan, place: Place, step: Fields, f: Fields) -> Value:
-    """What comes to an output through what the gates of the later step see of it."""
-    seed = plan.graph.leaf("seed", SEEN)
-    strikes = partial(strikes_at, place, step, f)
-    return Evaluation(place.code, {seed: partial(place.sum, 0)}, strikes)[plan.by_seen]
-
-
-def _touched(plan: Plan, place: Place) -> Iterator[Value]:
-    """Where the arithmetic reads and writes memory."""
-    code, b, cell = place.code, place.code.b, plan.cell
-    step, f = _frame_and_fields(plan, place)
-    for array, count in (("gates", plan.gates), ("derivatives", plan.derivatives)):
-        first = row_of(place, f, step, array, f"{array}.b")
-        yield from (code.at(first, b.mul(f["H"], i64(s))) for s in range(count))
-    yield row_outside(place, f, step, "dout", "dout.b")
-    yield from (_carry(plan, place, f, state) for state in cell.states)
-    yield from touched_states(cell, place, f, step)
-
-
-def _store_mean(plan: Plan, place: Place, mean: Node, value: Value) -> None:
-    _, f = _frame_and_fields(plan, place)
-    place.code.b.store(value, _own_mean(plan, place, f, mean))
-
-
-def _own_mean(plan: Plan, place: Place, f: Fields, mean: Node) -> Value:
-    b, means = place.code.b, plan.backward.means
-    at = b.add(b.mul(place.row, i64(len(means))), i64(means.index(mean)))
-    return place.code.at(f.pointer("own_means"), at)
-
-
-def _evaluation(plan: Plan, one: Pass, place: Place, step: Fields, f: Fields) -> Evaluation:
-    """The terms of a pass: what forward has left, what comes with a product, and the rest computed."""
-    code, b, cell = place.code, place.code.b, plan.cell
-    cut = walk.is_reset(code, f, step, place.row)
-
-    def by_next(state: str) -> Value:
-        carried = code.load(_carry(plan, place, f, state), place.mask)
-        if state != cell.states[0]:
-            return from_later(state, carried)
-        by_output = code.load(row_outside(place, f, step, "dout", "dout.b"), place.mask)
-        return b.fadd(by_output, from_later(state, b.fadd(carried, _by_sums(plan, place, step, f))))
-
-    def from_later(state: str, value: Value) -> Value:
-        """What comes from the later step: not here, if the row began anew there."""
-        with b.if_then(b.and_(cut, b.icmp_signed("!=", f[f"danew_{state}"], i64(0)))):
-            at = _carry(plan, place, f, state, "danew")
-            code.store(b.fadd(code.load(at, place.mask), value), at, place.mask)
-        return b.select(cut, code.constant(0), value)
-
-    def column(array: str, n: int) -> Value:
-        first = row_of(place, f, step, array, f"{array}.b")
-        return code.load(code.at(first, b.mul(f["H"], i64(n))), place.mask)
-
-    def next_value(state: str) -> Value:
-        return code.load(row_of(place, f, step, f"next_{state}", f"out_{state}.b"), place.mask)
-
-    kept = dict(zip(plan.kept, range(len(plan.slots)), strict=False))
-    kept |= {node: n for node, n in plan.columns.items() if n >= len(plan.slots)}
-    sources: dict[Node, Source] = {
-        node: partial(column, "gates", n) for node, n in kept.items() if node is not None
-    }
-    sources |= {
-        node: partial(next_value, state) for state, node in zip(cell.states, cell.next_states, strict=True)
-    }
-    for n, mean in enumerate(plan.forward.means):
-        at = b.add(b.mul(place.row, f["means.b"]), i64(n))
-        sources[mean] = partial(broadcast, code, step.pointer("means"), at)
-    for mean in plan.backward.means:
-        sources[mean] = partial(broadcast, code, _own_mean(plan, place, f, mean), i64(0))
-    earlier = {n for p in plan.backward.phases for q in p.passes if q.level < one.level for n in q.readable}
-    for leaf, node in plan.adjoints.items():
-        if node in earlier and leaf in plan.derivative_columns:
-            sources[node] = partial(column, "derivatives", plan.derivative_columns[leaf])
-    sources |= {seed: partial(by_next, seed.name) for seed in _seeds_of(plan, one)}
-    sources |= {p: partial(place.sum, 0) for p in plan.backward.products if p not in earlier}
-    sources |= spilled_sources(plan.backward, one, place, f)
-    strikes = partial(strikes_at, place, step, f)
-    return Evaluation(code, sources | state_and_vector_sources(plan, place, f, step), strikes)
-
-
-def _seeds_of(plan: Plan, one: Pass) -> list[Node]:
-    """The seeds that are known in a pass."""
-    return [seed for seed, level in plan.seeds.items() if level == one.level]
-
-
-def _write_pass(plan: Plan, one: Pass, place: Place) -> list[list[Value]]:
-    """A pass of the gradient's arithmetic: derivatives by the slots, by the states, by the vectors."""
-    code, b, cell = place.code, place.code.b, plan.cell
-    step, f = _frame_and_fields(plan, place)
-    values = _evaluation(plan, one, place, step, f)
-    seeds = [values[seed] for seed in _seeds_of(plan, one)]  # all: a reset row's derivative is taken out here
-    if cell.projects and one.level == START:
-        at = row_of(place, f, step, "projected", "projected.b")
-        code.store(seeds[0], at, place.mask)
-        code.store(code.constant(0), _carry(plan, place, f, cell.states[0]), place.mask)
-        return []
-    derivatives = row_of(place, f, step, "derivatives", "derivatives.b")
-    targets: list[tuple[Node, Value]] = [
-        (leaf, code.at(derivatives, b.mul(f["H"], i64(n)))) for leaf, n in plan.derivative_columns.items()
-    ]
-    states = [state for state in cell.states if not (cell.projects and state == cell.states[0])]
-    targets += [(cell.leaf("state", state), _carry(plan, place, f, state)) for state in states]
-    stores = []
-    for leaf, target in targets:
-        node = plan.adjoints.get(leaf)
-        if node is None and one.level == plan.backward.last:
-            stores.append((code.constant(0), target))
-        elif node is not None and (node in one.outputs or node in one.readable):
-            stores.append((values[node], target))
-    for n, node in enumerate(plan.by_vectors):
-        if node in one.outputs:
-            row = b.add(b.mul(place.row, i64(len(plan.by_vectors))), i64(n))
-            at = code.at(f.pointer("by_vectors"), b.add(b.mul(row, f["H"]), place.unit))
-            stores.append((b.fadd(code.load(at, place.mask), values[node]), at))
-    stores += [(values[node], spill(plan.backward, node, place, f)) for node in one.spills]
-    added = [[values[arg] for arg in mean.args] for mean in one.means]
-    for value, target in stores:
-        code.store(value, target, place.mask)
-    return added
+    def _scatter(self, oldest: Value, size: Value, chunk: walk.Chunk) -> None:
+        """Copy some units of the derivatives by the inputs of a chunk to their rows of a padded dx."""
+        code, b, f = self.code, self.code.b, self.f
+        I, V, blocks = f["I"], i64(code.width), self.shares.inputs
+        unit = b.mul(blocks[0], V)
+        units = b.sub(code.smaller(b.mul(blocks[1], V), I), unit)
+        with code.loop(oldest, b.add(oldest, size), i64(1)) as t:
+            place = b.sub(walk.start_of(code, f, t), chunk.place)
+            a = code.at(f.pointer("by_inputs"), b.add(b.mul(place, I), unit))
+            rows = Rows(a, i64(0), I, i64(1), i64(0), walk.rows_of(code, f, t))
+            to = code.at(walk.at_step_outside(code, f, "dx", t), unit)
+            copy_rows(code, to, f["dx.b"], rows, units, to_by=f.pointer("rows"))

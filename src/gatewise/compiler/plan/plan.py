@@ -21,7 +21,7 @@ from gatewise.compiler.plan.fusing import product_in
 from gatewise.compiler.plan.schedule import START, Level, Schedule, schedule
 from gatewise.language import Cell, Kind
 from gatewise.language.gradient import gradient
-from gatewise.language.graph import COMPARISONS, Graph, Node, topological
+from gatewise.language.graph import COMPARISONS, Graph, Node, text, topological
 from gatewise.language.rewrites import written_out
 
 SEEN = "what the gates see"  # the name of its seed, which no state can have
@@ -68,6 +68,12 @@ class Plan:
     seeds: dict[Node, Level]
     forward: Schedule
     backward: Schedule
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The text that tells the kernels of this cell from those of others: equations, watchable values."""
+        values = self.cell.values
+        return f"{self.cell.signature()} {' '.join(values)} {text(values.values())}"
 
     @functools.cached_property
     def multiplied(self) -> list[Node]:

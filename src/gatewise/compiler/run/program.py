@@ -10,21 +10,20 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
-from types import ModuleType
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, Protocol, final
 
 from gatewise.compiler.emit import entry
 from gatewise.compiler.emit.arguments import Arguments, Blank
 from gatewise.compiler.emit.vector import NUMBERS, Number
-from gatewise.compiler.kernels import backward, forward, weight_gradients
+from gatewise.compiler.kernels.backward import BackwardKernel
+from gatewise.compiler.kernels.forward import ForwardKernel
+from gatewise.compiler.kernels.weight_gradients import WeightGradientKernel
 from gatewise.compiler.plan.plan import plan
 from gatewise.compiler.run import machine
 from gatewise.compiler.run.host import host
 from gatewise.compiler.run.pool import run_parts
 from gatewise.compiler.run.threads import available, openmp
 from gatewise.language import Cell
-from gatewise.language.graph import text
 
 _CHUNK_BYTES = 1 << 18  # pre-activations of a chunk of steps: a share of the second-level cache
 _THREAD_WORK = 2e6  # multiply-adds below which another thread costs more than it gives
@@ -84,6 +83,23 @@ class Program:
         self._many(ctypes.addressof(listed))
 
 
+class Kernel(Protocol):
+    """A kernel that can be written as LLVM text.
+
+    Attributes:
+        arguments: the fields of a call.
+        key: the text that tells it from other kernels of its name.
+    """
+
+    @property
+    def arguments(self) -> Arguments: ...  # noqa: D102
+    @property
+    def key(self) -> str: ...  # noqa: D102
+
+    def write(self, number: Number, width: int, registers: int) -> str:
+        """The module as LLVM text."""
+
+
 @final
 class Team(NamedTuple):
     """So many threads, which divide the units of a layer, or else the rows of the batch."""
@@ -115,38 +131,26 @@ class CompiledCell:
 
     @property
     def forward(self) -> Program:
-        """The forward kernel (see `forward`)."""
-        return self._programs.get("forward") or self._of_cell("forward", forward)
+        """The forward kernel (see `gatewise.compiler.kernels.forward`)."""
+        return self._programs.get("forward") or self._load("forward", ForwardKernel(self.plan))
 
     @property
     def backward(self) -> Program:
-        """The backward kernel (see `backward`)."""
-        return self._programs.get("backward") or self._of_cell("backward", backward)
+        """The backward kernel (see `gatewise.compiler.kernels.backward`)."""
+        return self._programs.get("backward") or self._load("backward", BackwardKernel(self.plan))
 
     @property
     def outer(self) -> Program:
-        """The kernel of weight gradients (see `outer`)."""
-        return self._programs.get("outer") or self._make(
-            "outer",
-            "",
-            weight_gradients.ARGUMENTS,
-            partial(weight_gradients.write, self.number, self.width, self._registers),
-        )
+        """The kernel of weight gradients (see `gatewise.compiler.kernels.weight_gradients`)."""
+        return self._programs.get("outer") or self._load("outer", WeightGradientKernel())
 
-    def _of_cell(self, name: str, writer: ModuleType) -> Program:
-        cell = self.plan.cell
-        watched = f"{' '.join(cell.values)} {text(cell.values.values())}"
-        write = partial(writer.write, self.plan, self.number, self.width, self._registers)
-        return self._make(name, f"{cell.signature()} {watched}", writer.arguments(self.plan), write)
-
-    def _make(self, name: str, of: str, arguments: Arguments, write: Callable[[], str]) -> Program:
-        # No lock here: threads that come at once compile once (see `machine.load`), and one entry is kept.
-        program = Program(f"{name} {self._target} {of}", arguments, write)
+    def _load(self, name: str, kernel: Kernel) -> Program:
+        target = self.number, self.width, self._registers
+        key = f"{name} {self.number.name} {self.width} {self._registers} {kernel.key}"
+        # No lock: of threads that come at the same time one compiles (see `machine.load`), and one entry
+        # stays.
+        program = Program(key, kernel.arguments, lambda: kernel.write(*target))
         return self._programs.setdefault(name, program)
-
-    @property
-    def _target(self) -> str:
-        return f"{self.number.name} {self.width} {self._registers}"
 
     def padded(self, units: int) -> int:
         """Units rounded up to whole vectors."""
