@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gatewise.compiler.kernels import weight_gradients
-from gatewise.compiler.run.program import CompiledCell, compiled
+from gatewise.compiler.run.program import CompiledCell, Program, compiled
 from gatewise.language.graph import Node
 from tests.compiler.problems import FIRST_STEP, SEED, Array, Problem, dropped
 
@@ -148,6 +148,10 @@ class Call:
         self.pieces = {name: self.memory.array(size) for name, size in sizes.items()}
         self.fields |= {name: piece.ctypes.data for name, piece in self.pieces.items()}
 
+    def fields_of(self, kernel: Program) -> dict[str, int]:
+        """The fields that a kernel has."""
+        return {name: self.fields[name] for name in kernel.arguments.names if name in self.fields}
+
     def join(self) -> None:
         """Give room for the input and the state of a step."""
         _, B, I, _ = self.p.sizes
@@ -176,7 +180,7 @@ class Call:
         watched = {v: self.sequence("watch", H) for v in seen}
         self.fields |= {f"watch_{v}": steps.ctypes.data for v, steps in watched.items()}
         self.fields |= {"keep": int(tape), "watch": int(bool(watch))}
-        self.kernels.forward(self.threads, self.fields)
+        self.kernels.forward(self.threads, self.fields_of(self.kernels.forward))
         results = {"output": self.states[cell.states[0]]}
         results |= {f"final {s}": value for s, value in finals.items()}
         watched |= {v: results["output"] for v in watch if v not in watched}
@@ -200,7 +204,7 @@ class Call:
         self.fields["by_vectors"] = self.by_vectors.ctypes.data
         self.scratch(self.kernels.backward_scratch(B, I, H, self.p.P))
         self.fields["zeros"] = self.zeros.ctypes.data
-        self.kernels.backward(self.threads, self.fields)
+        self.kernels.backward(self.threads, self.fields_of(self.kernels.backward))
         for s in cell.states:
             results[f"gradient init_{s}"] = self.arrays[f"carry_{s}"]
         return results | self.by_weights()

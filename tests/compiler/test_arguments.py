@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gatewise.compiler.emit.arguments import Arguments
 from gatewise.compiler.kernels import weight_gradients
 from gatewise.compiler.kernels.backward import BackwardKernel
@@ -22,3 +24,33 @@ def test_no_two_fields_of_a_kernel_have_one_name(example: Example) -> None:
         names = kernel.arguments.names
         assert sorted(names) == sorted(set(names))
     assert len(weight_gradients.ARGUMENTS.names) == len(set(weight_gradients.ARGUMENTS.names))
+
+
+def test_a_name_that_is_no_field_is_refused() -> None:
+    arguments = Arguments(["T", "w_ih", "B"])
+    for values in ({"t": 1}, {"T": 2, "t": 1}):
+        with pytest.raises(KeyError, match="no such field: t"):
+            arguments.blank(values)
+        with pytest.raises(KeyError, match="no such field: t"):
+            arguments.fill(values)
+    blank = arguments.blank({"T": 1})
+    blank["t"] = 2
+    with pytest.raises(KeyError, match="no such field: t"):
+        arguments.fill(blank)
+
+
+def test_a_number_that_is_no_integer_of_64_bits_is_refused_by_name() -> None:
+    arguments = Arguments(["T", "B"])
+    with pytest.raises(
+        ValueError, match=r"field B: expected an integer of 64 bits. Got 9223372036854775808."
+    ):
+        arguments.fill({"T": 1, "B": 2**63})
+
+
+def test_a_copy_of_a_blank_leaves_it_as_it_is() -> None:
+    arguments = Arguments(["T", "B"])
+    blank = arguments.blank({"T": 1})
+    copy = arguments.blank(blank)
+    copy["B"] = 5
+    assert list(arguments.fill(blank)) == [1, 0]
+    assert list(arguments.fill(copy)) == [1, 5]

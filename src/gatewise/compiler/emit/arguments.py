@@ -1,7 +1,7 @@
-"""How kernels and their functions are called: by an array of 64-bit integers, read by name.
+"""The arguments of kernels and of their functions: fields of an array of 64-bit integers, by name.
 
-Sizes, strides (in elements) and addresses travel in the same array; both sides take the places from the
-same list of names, so there is no struct to keep in step and nothing to convert.
+Sizes, strides (in elements), flags and addresses are all fields of one array. Caller and kernel derive the
+places from the same list of names, so there is no struct to keep in step, and nothing to convert.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ctypes import Array, c_int64
 from struct import Struct
-from typing import Any, final
+from struct import error as StructError
+from typing import Any, NoReturn, final
 
 from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64
 
@@ -18,7 +19,7 @@ from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64
 class Blank(dict[str, int]):
     """All fields of a call in order, some of them filled in: what `Arguments.blank` makes.
 
-    No field is added to it or taken away.
+    Values change; no field is added or removed.
     """
 
 
@@ -33,32 +34,60 @@ class Arguments:
         self._struct = Struct(f"{len(self.names)}q")
 
     def blank(self, values: Mapping[str, int]) -> Blank:
-        """All fields, to be filled in and copied: in order, so that `fill` need not look for them."""
+        """All fields, those that `values` leaves out 0, to be copied and filled in further.
+
+        Raises:
+            KeyError: `values` has a name that is no field.
+        """
+        if isinstance(values, Blank):
+            return Blank(values)
+        unknown = values.keys() - self._place.keys()
+        if unknown:
+            raise KeyError(f"no such field: {', '.join(sorted(unknown))}")
         return Blank((name, values.get(name, 0)) for name in self.names)
 
     def fill(self, values: Mapping[str, int]) -> Array[c_int64]:
-        """The array for a call; a field that is not given is 0 (no such array, not so)."""
-        in_order = (values if isinstance(values, Blank) else self.blank(values)).values()
-        # By way of `struct`: ctypes takes three times as long to convert as many numbers.
-        filled: Array[c_int64] = self._array.from_buffer_copy(self._struct.pack(*in_order))
+        """The array for a call; a field that is left out is 0: a null pointer, or false.
+
+        Raises:
+            KeyError: `values` has a name that is no field.
+        """
+        in_order = values if isinstance(values, Blank) else self.blank(values)
+        try:
+            # `struct` converts so many numbers in a third of the time that ctypes takes.
+            packed = self._struct.pack(*in_order.values())
+        except StructError:
+            self._refuse(in_order)
+        filled: Array[c_int64] = self._array.from_buffer_copy(packed)
         return filled
 
+    def _refuse(self, blank: Blank) -> NoReturn:
+        """Say what is wrong with fields that cannot be packed."""
+        if blank.keys() != self._place.keys():
+            raise KeyError(f"no such field: {', '.join(sorted(blank.keys() ^ self._place.keys()))}") from None
+        wrong = next(name for name, value in blank.items() if not _fits(value))
+        raise ValueError(f"field {wrong}: expected an integer of 64 bits. Got {blank[wrong]!r}.") from None
+
     def read(self, code: Code, array: Value) -> Fields:
-        """The fields as the called function sees them."""
+        """The fields, to be read by the code of the called function."""
         return Fields(code, array, self._place)
 
     def make(self, code: Code) -> Frame:
-        """Room for the fields of a call that `code` makes."""
+        """A new array on the stack for a call that `code` makes."""
         return self.frame(code, code.room(I64, len(self.names)))
 
     def frame(self, code: Code, array: Value) -> Frame:
-        """The fields of an array that is there, to be set."""
+        """The fields of an existing array, to be set."""
         return Frame(code, array, self._place)
+
+
+def _fits(value: object) -> bool:
+    return isinstance(value, int) and -(1 << 63) <= value < 1 << 63
 
 
 @final
 class Frame:
-    """The fields of a call on the caller's side, to be set before it."""
+    """The fields of an array, to be set by the code of the caller."""
 
     def __init__(self, code: Code, array: Value, place: Mapping[str, int]) -> None:
         self.array = array
@@ -74,7 +103,7 @@ class Frame:
 
 @final
 class Fields:
-    """Loads fields from the array, each once, at the place of first use in the entry block."""
+    """The fields of an array, each loaded once, in the entry block."""
 
     def __init__(self, code: Code, array: Value, place: Mapping[str, int]) -> None:
         self._code = code

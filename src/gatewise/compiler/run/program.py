@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, final
 
 from gatewise.compiler.emit import entry
-from gatewise.compiler.emit.arguments import Arguments, Blank
+from gatewise.compiler.emit.arguments import Arguments
 from gatewise.compiler.emit.vector import NUMBERS, Number
 from gatewise.compiler.kernels.backward import BackwardKernel
 from gatewise.compiler.kernels.forward import ForwardKernel
@@ -58,7 +58,8 @@ class Program:
         """Run on so many threads."""
         team = openmp() if threads > 1 else None
         if team is not None:
-            fields = {**fields, "threads": threads, **team._asdict()}
+            fields = self.arguments.blank(fields)
+            fields.update(threads=threads, **team._asdict())
         array = self.arguments.fill(fields)
         if threads == 1 or team is not None:
             self._run(ctypes.addressof(array))
@@ -72,13 +73,17 @@ class Program:
         A call may await steps of an earlier one of them (see `entry`).
         """
         team = openmp()
-        way = {} if team is None else {"give_way": team.give_way}
-        arrays = [self.arguments.fill(Blank(fields, **way)) for fields in calls]
+        functions = {} if team is None else team._asdict()
+        waiting = {"give_way": functions.pop("give_way")} if functions else {}
+        blanks = [self.arguments.blank(fields) for fields in calls]
+        for blank in blanks:
+            blank.update(waiting)
+        arrays = [self.arguments.fill(blank) for blank in blanks]
         if team is None:
             for array in arrays:
                 self._run(ctypes.addressof(array))
             return
-        head = entry.MANY.fill({**team._asdict(), "threads": threads, "count": len(arrays)})
+        head = entry.MANY.fill({**functions, "threads": threads, "count": len(arrays)})
         listed = (ctypes.c_int64 * (len(head) + len(arrays)))(*head, *map(ctypes.addressof, arrays))
         self._many(ctypes.addressof(listed))
 

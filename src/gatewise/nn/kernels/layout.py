@@ -137,8 +137,8 @@ def _lay_out(kernels: CompiledCell, key: Key, find: Find) -> Layout:
     for name, width in widths.items():
         fields |= {f"init_{name}.b": width if key.given else 0}
         fields |= {f"anew_{name}.b": width}
-    for name, way in parts.ways.items():
-        fields |= {f"{name}.t": way.t, f"{name}.b": way.b}
+    for name in parts.ways.keys() & set(parts.program.arguments.names):  # x of backward is no field
+        fields |= {f"{name}.t": parts.ways[name].t, f"{name}.b": parts.ways[name].b}
     scratch = parts.scratch
     if key.packed or key.resets:
         scratch |= {f"entering_{name}": B * width for name, width in widths.items()}
