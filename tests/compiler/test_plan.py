@@ -1,12 +1,19 @@
-"""Plans: the slots and their rows, what is kept for backward, and the phases of a step."""
+"""Plans: the slots and their rows, what is kept for backward, the phases of a step, and plans as text."""
 
 from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from gatewise import Cell, cells
 from gatewise.compiler.plan.plan import plan
-from gatewise.language.graph import Node
+from gatewise.language.graph import Node, topological
 from tests.compiler.examples import (
     Example,
     chooser,
@@ -111,3 +118,58 @@ def test_vectors_with_the_same_derivative_share_its_sum() -> None:
 
 def test_a_plan_is_made_once() -> None:
     assert plan(cells.lstm) is plan(cells.lstm)
+
+
+def test_the_page_prints_a_plan() -> None:
+    page = Path(__file__).parents[2] / "docs" / "compiler.md"
+    failed, attempted = doctest.testfile(str(page), module_relative=False)
+    assert (failed, attempted > 0) == (0, True)
+
+
+@examples
+def test_a_printed_plan_has_each_node_once_and_names_all_that_it_stores(example: Example) -> None:
+    p = plan(example.cell)
+    lines = str(p).splitlines()
+    forward, backward = lines.index("forward"), lines.index("backward")
+    numbered = [line.split(" = ")[0].strip() for line in lines if " = " in line]
+    nodes = {*topological([*p.cell.next_states, *p.adjoints.values()])}
+    assert numbered == [f"v{n}" for n in range(len(nodes))]
+    for schedule, part in ((p.forward, lines[forward:backward]), (p.backward, lines[backward:])):
+        passes = [one for phase in schedule.phases for one in phase.passes]
+        assert sum(line.startswith("    pass ") for line in part) == len(passes)
+        for kind, counted in (
+            ("stores", sum(len({*one.outputs, *one.readable}) for one in passes)),
+            ("spills", len(schedule.spilled)),
+            ("means", len(schedule.means)),
+        ):
+            stated = [line for line in part if line.startswith(f"      {kind} ")]
+            assert sum(len(re.findall(r"\bv\d+", line)) for line in stated) == counted
+    assert sum("saved for backward" in line for line in lines) == len(p.slots)
+
+
+SHOWN = """
+from gatewise import cells
+from gatewise.compiler.run.program import compiled
+for dtype in ("float32", "float64"):
+    compiled(cells.rnn, dtype)
+"""
+
+
+def shown(setting: str) -> str:
+    """What a process that compiles an RNN twice says on stderr."""
+    environment = {**os.environ, "GATEWISE_SHOW": setting}
+    run = subprocess.run(
+        [sys.executable, "-c", SHOWN],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return run.stderr
+
+
+def test_the_environment_asks_for_plans() -> None:
+    assert shown("plan") == f"{plan(cells.rnn)}\n"
+    assert shown("") == ""
+    assert "ValueError: GATEWISE_SHOW must be plan. Got 'plans'." in shown("plans")

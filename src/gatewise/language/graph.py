@@ -80,7 +80,7 @@ class Node:
     def __repr__(self) -> str:
         """The operation and the operations of its arguments. A whole term could be exponentially long."""
         inner = ", ".join(arg.op for arg in self.args)
-        return f"<{_labelled(self)}({inner})>" if self.args else f"<{_labelled(self)}>"
+        return f"<{label(self)}({inner})>" if self.args else f"<{label(self)}>"
 
 
 @final
@@ -167,14 +167,14 @@ def text(outputs: Iterable[Node]) -> str:
     for node in topological(outputs):
         index[node] = len(index)
         args = " ".join(str(index[arg]) for arg in node.args)
-        lines.append(" ".join(filter(None, [str(index[node]), _labelled(node), args])))
+        lines.append(" ".join(filter(None, [str(index[node]), label(node), args])))
     lines.append("-> " + " ".join(str(index[node]) for node in outputs))
     return "\n".join(lines)
 
 
-def _labelled(node: Node) -> str:
+def label(node: Node) -> str:
     """The operation of a node with its name, part and value, without its arguments."""
-    label = f"{node.name}{node.part and '.' + node.part}"
+    name = f"{node.name}{node.part and '.' + node.part}"
     if node.op == "constant" or node.op in VALUED:
-        label += repr(node.value)
-    return f"{node.op} {label}".rstrip()
+        name += repr(node.value)
+    return f"{node.op} {name}".rstrip()

@@ -13,15 +13,18 @@ the recurrent weights, then the gradient's arithmetic.
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
 from gatewise.compiler.plan.fusing import product_in
+from gatewise.compiler.plan.listing import Listing
 from gatewise.compiler.plan.schedule import START, Level, Schedule, schedule
 from gatewise.language import Cell, Kind
 from gatewise.language.gradient import gradient
-from gatewise.language.graph import COMPARISONS, Graph, Node, text, topological
+from gatewise.language.graph import COMPARISONS, Graph, Node, label, text, topological
 from gatewise.language.rewrites import written_out
 
 SEEN = "what the gates see"  # the name of its seed, which no state can have
@@ -68,6 +71,29 @@ class Plan:
     seeds: dict[Node, Level]
     forward: Schedule
     backward: Schedule
+
+    def __str__(self) -> str:
+        """The plan as text, which ``GATEWISE_SHOW=plan`` prints."""
+        forward = list(topological(self.cell.next_states))
+        own = set(forward)
+        backward = [node for node in topological(self.adjoints.values()) if node not in own]
+        listing = Listing([*forward, *backward])
+        lines = [f"plan of {self.cell.name}", "slots"]
+        for slot, kept in zip(self.slots, self.kept, strict=True):
+            fed = {"w_ih": slot.row_ih, "w_hh": slot.row_hh}
+            rows = ", ".join(f"{weights} {row}" for weights, row in fed.items() if row is not None)
+            saved = listing.names([kept]) if kept else "nothing"
+            lines.append(
+                f"  {listing.names([slot.leaf])} {label(slot.leaf)}: {rows}; saved for backward: {saved}"
+            )
+        after = zip(self.cell.next_states, self.cell.states, strict=True)
+        by = ((adjoint, f"by {label(leaf)}") for leaf, adjoint in self.adjoints.items())
+        sums = listing.names(slot.leaf for slot in self.state_slots)
+        lines += ["forward", *listing.nodes(forward)]
+        lines += listing.phases(self.forward, f"{sums} += state @ w_hh", ((n, f"next {s}") for n, s in after))
+        lines += ["backward", *listing.nodes(backward)]
+        lines += listing.phases(self.backward, "derivatives of the next step @ w_hh", by, self.seeds)
+        return "\n".join(lines)
 
     @functools.cached_property
     def key(self) -> str:
@@ -193,7 +219,14 @@ class Plan:
 
 @functools.lru_cache(maxsize=128)
 def plan(cell: Cell) -> Plan:
-    """The plan of a cell; the last ones are remembered."""
+    """The plan of a cell; the last ones are remembered. ``GATEWISE_SHOW=plan`` prints it to stderr.
+
+    Raises:
+        ValueError: ``GATEWISE_SHOW`` is something else.
+    """
+    shown = os.environ.get("GATEWISE_SHOW", "")
+    if shown not in ("", "plan"):
+        raise ValueError(f"GATEWISE_SHOW must be plan. Got {shown!r}.")
     cell = written_out(cell)
     graph, slots = cell.graph(), _slots(cell)
     seeds = _seeds(graph, cell)
@@ -204,9 +237,11 @@ def plan(cell: Cell) -> Plan:
     forward = _forward(cell, slots)
     raw = tuple(slot.leaf for slot in slots)
     kept = _kept(cell, slots, adjoints) if forward.is_single else raw
-    return Plan(
-        cell, graph, slots, kept, adjoints, seeds, forward, _backward(graph, cell, adjoints, seeds, forward)
-    )
+    backward = _backward(graph, cell, adjoints, seeds, forward)
+    found = Plan(cell, graph, slots, kept, adjoints, seeds, forward, backward)
+    if shown:
+        print(found, file=sys.stderr)
+    return found
 
 
 def _forward(cell: Cell, slots: tuple[Slot, ...]) -> Schedule:
