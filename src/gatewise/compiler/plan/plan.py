@@ -1,13 +1,14 @@
-"""What a step of a cell is made of, before any instruction: slots, phases, and what backward keeps.
+"""The plan of a cell: slots, phases of a step in both directions, and what is saved for backward.
 
-A *slot* is one ``[H]`` row of pre-activations. Slots fed by the input alone come first, then those fed by
-input and state, then those fed by the state alone; so the input product fills a prefix of a row of slots
-and the recurrent product a suffix, each in one run. A plain gate is one slot; a `Split` gate is two. Behind
-them, in a row of ``gates``, lie the products in the middle of a step, one slot each, and what they multiply.
+A *slot* is one ``[H]`` row of pre-activations. A plain gate is one slot, a `Split` gate is two. Slots fed by
+the input alone come first, then slots fed by input and state, then slots fed by the state alone: the input
+product fills a prefix of the slots, the recurrent product a suffix, each in one run. A row of ``gates`` has
+the slots, then the products in the middle of a step, one ``[H]`` row each, then the vectors that they
+multiply.
 
-A step is a `Schedule`: phases begun by a product, first that of the state with the recurrent weights, and
-the cell's arithmetic in one or more passes. Backward has the same shape: the derivatives of the slots times
-the recurrent weights, then the gradient's arithmetic.
+A step is a `Schedule` of phases. Each begins with a product, the first one with the product of the state and
+the recurrent weights, and then computes the cell's arithmetic in one or more passes. Backward has the same
+shape: the derivatives by the slots times the recurrent weights, then the arithmetic of the gradient.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from gatewise.language.gradient import gradient
 from gatewise.language.graph import COMPARISONS, Graph, Node, label, text, topological
 from gatewise.language.rewrites import written_out
 
-SEEN = "what the gates see"  # the name of its seed, which no state can have
+SEEN = "what the gates see"  # the name of the seed for what the gates see; no state can have it
 
 
 @final
 @dataclass(frozen=True)
 class Slot:
-    """One row of pre-activations: its leaf, and its block of rows in each weight matrix (None: not there)."""
+    """One row of pre-activations: its leaf, and its block of rows in each weight matrix, or None."""
 
     leaf: Node
     row_ih: int | None
     row_hh: int | None
 
     def follows(self, other: Slot) -> bool:
-        """Whether its rows come right after those of another slot, wherever either has any."""
+        """Whether its rows follow those of `other` in both matrices (or both have none)."""
         pairs = ((self.row_ih, other.row_ih), (self.row_hh, other.row_hh))
         return all(a == b if a is None or b is None else a == b + 1 for a, b in pairs)
 
@@ -48,17 +49,17 @@ class Slot:
 @final
 @dataclass(frozen=True)
 class Plan:
-    """A cell, ready to be emitted.
+    """The plan of a cell.
 
     Attributes:
         cell: the equations, with every norm written out.
-        graph: of the derivatives; it begins with the nodes of the cell.
+        graph: the graph of the derivatives, which has the nodes of the cell too.
         slots: the rows of pre-activations, in the order of memory.
-        kept: for each slot, the node whose value backward finds in its place; None where it needs none.
-        adjoints: the derivative of the loss by each leaf and each `linear`, as a graph over `seeds` and
-            forward's nodes.
-        seeds: for each state, the leaf for the derivative by its next value, and the only pass that can ask
-            for it: what it is summed from is overwritten there.
+        kept: for each slot, the node whose value is saved in its place for backward; None: nothing is saved.
+        adjoints: the derivative of the loss by each leaf and each `linear`: nodes over `seeds` and the nodes
+            of forward.
+        seeds: for each state, the leaf for the derivative by its next value, and the only pass that can read
+            it: that pass overwrites the memory that it is computed from.
         forward: the phases of a step.
         backward: the phases of a step of the gradient.
     """
@@ -103,31 +104,31 @@ class Plan:
 
     @functools.cached_property
     def multiplied(self) -> list[Node]:
-        """What the products in the middle of a step multiply, in the order of memory."""
-        own = {*(slot.leaf for slot in self.slots), *self.cell.linears}  # these have their places
+        """The vectors that products in the middle of a step multiply, in the order of memory."""
+        own = {*(slot.leaf for slot in self.slots), *self.cell.linears}  # these have a place already
         vectors = dict.fromkeys(product.args[0] for product in self.forward.products)
         return [vector for vector in vectors if vector not in own]
 
     @functools.cached_property
     def columns(self) -> dict[Node, int]:
-        """Where in a row of ``gates`` what is there lies, in rows of units."""
+        """The column of each node in a row of ``gates``, in rows of units."""
         leaves = [slot.leaf for slot in self.slots]
         return {node: n for n, node in enumerate((*leaves, *self.cell.linears, *self.multiplied))}
 
     @property
     def divides_units(self) -> bool:
-        """Whether threads can share out the units of a step: where one product is all that sees others."""
+        """Whether threads can divide the units of a step: nothing but the first product reads other units."""
         return self.forward.is_single and self.cell.seen.op == "state"
 
     @functools.cached_property
     def stored(self) -> dict[Node, Level]:
-        """When what a step itself leaves in a row of ``gates`` is there; the rest is from the beginning."""
+        """The pass that stores each node in a row of ``gates``; other columns are filled before."""
         from_input = {slot.leaf for slot in self.slots if slot.row_hh is None}
         passes = (one for phase in self.forward.phases for one in phase.passes)
         return {node: one.level for one in passes for node in one.readable if node not in from_input}
 
     def products_at(self, level: Level) -> tuple[Node, ...]:
-        """What the sums of a tile are in a pass of forward."""
+        """The nodes whose sums a tile of this pass of forward has."""
         if level == START:
             return tuple(slot.leaf for slot in self.state_slots)
         return next(
@@ -136,19 +137,19 @@ class Plan:
 
     @functools.cached_property
     def gates(self) -> int:
-        """How many rows of units a row of ``gates`` has."""
+        """The number of columns of a row of ``gates``, in rows of units."""
         return len(self.slots) + len(self.cell.linears) + len(self.multiplied)
 
     @functools.cached_property
     def derivative_columns(self) -> dict[Node, int]:
-        """Where in a row of ``derivatives`` that by a slot or a `linear` lies, in rows of units."""
+        """The column of the derivative by each slot and `linear` in a row of ``derivatives``."""
         first = len(self.slots)
         linear = {node: first + n for n, node in enumerate(self.cell.linears)}
         return {slot.leaf: n for n, slot in enumerate(self.slots)} | linear
 
     @functools.cached_property
     def overwrites(self) -> bool:
-        """Whether derivatives can take the place of gates: all are stored when gates are read no more."""
+        """Whether derivatives can take the place of gates: the last pass stores all of them."""
         last = self.backward.phases[-1].passes[-1]
         stored = {*last.outputs, *last.readable}
         found = (self.adjoints[node] for node in self.derivative_columns if node in self.adjoints)
@@ -156,7 +157,7 @@ class Plan:
 
     @functools.cached_property
     def by_vectors(self) -> dict[Node, list[int]]:
-        """The derivatives by learned vectors, and by which of them each is: two biases may have the same."""
+        """Each derivative by learned vectors, with the numbers of the vectors: two biases may share one."""
         found: dict[Node, list[int]] = {}
         for n, name in enumerate(self.cell.vectors):
             adjoint = self.adjoints.get(self.cell.leaf("vector", name))
@@ -166,13 +167,13 @@ class Plan:
 
     @functools.cached_property
     def by_seen(self) -> Node:
-        """The derivative by the output, over the seed of what the gates see of it."""
+        """The derivative by the output, over the seed for what the gates see of it."""
         graph, cell = self.graph, self.cell
         return gradient(graph, {cell.seen: graph.leaf("seed", SEEN)})[cell.leaf("state", cell.states[0])]
 
     @functools.cached_property
     def derivatives(self) -> int:
-        """How many rows of units a row of ``derivatives`` has: one for each slot and each `linear`."""
+        """The number of columns of a row of ``derivatives``: one for each slot and each `linear`."""
         return len(self.slots) + len(self.cell.linears)
 
     @functools.cached_property
@@ -187,7 +188,7 @@ class Plan:
 
     @functools.cached_property
     def runs(self) -> list[tuple[int, list[Slot]]]:
-        """Slots on end whose rows lie on end in both weight matrices; each with its first place."""
+        """Runs of slots whose rows are adjacent in both weight matrices, each with its first column."""
         runs: list[tuple[int, list[Slot]]] = []
         for place, slot in enumerate(self.slots):
             if runs and slot.follows(runs[-1][1][-1]):
@@ -198,22 +199,22 @@ class Plan:
 
     @functools.cached_property
     def rows_ih(self) -> list[int]:
-        """For each input slot, its block of rows in the input weights."""
+        """The block of rows of each input slot in the input weights."""
         return [s.row_ih for s in self.slots if s.row_ih is not None]
 
     @functools.cached_property
     def rows_hh(self) -> list[int]:
-        """For each state slot, its block of rows in the recurrent weights."""
+        """The block of rows of each state slot in the recurrent weights."""
         return [s.row_hh for s in self.slots if s.row_hh is not None]
 
     @functools.cached_property
     def joins(self) -> bool:
-        """Whether input and state feed the same slots, so that one product can do for both."""
+        """Whether input and state feed the same slots, so that one product can serve both."""
         return self.rows_ih == self.rows_hh and len(self.rows_ih) == len(self.slots)
 
     @functools.cached_property
     def keeps(self) -> bool:
-        """Whether backward reads anything besides the states."""
+        """Whether anything but the states is saved for backward."""
         return any(node is not None for node in self.kept)
 
 
@@ -232,7 +233,7 @@ def plan(cell: Cell) -> Plan:
     seeds = _seeds(graph, cell)
     adjoints = gradient(graph, _by_node(graph, cell, seeds))
     idle = [seed for seed in list(seeds)[1:] if cell.leaf("state", seed.name) not in adjoints]
-    if idle:  # no step gives these states a derivative, so their seeds are 0 but where a walk ends
+    if idle:  # no step gives these states a derivative: their seeds are 0, except at the last step
         adjoints = gradient(graph, _by_node(graph, cell, seeds), idle)
     forward = _forward(cell, slots)
     raw = tuple(slot.leaf for slot in slots)
@@ -249,14 +250,14 @@ def _forward(cell: Cell, slots: tuple[Slot, ...]) -> Schedule:
     found = schedule(cell.next_states, momentary=sums, together=True)
     if found.is_single:
         return found
-    # Pre-activations and products stay in memory: for later passes, and for backward.
+    # Pre-activations and products are stored, for later passes and for backward.
     readable = [*sums, *cell.linears]
     return schedule(cell.next_states, readable=readable, momentary=sums, together=True)
 
 
 def _seeds(graph: Graph, cell: Cell) -> dict[Node, Level]:
-    # The output of a projecting cell has a width of its own: by it alone the first phase is begun, and all
-    # that is as wide as the units comes after.
+    # A projected output has a width of its own: phase 0 only stores the derivative by it, and everything that
+    # is as wide as the units begins in phase 1.
     wide = Level(1, 0) if cell.projects else START
     output, *others = (graph.leaf("seed", state) for state in cell.states)
     return {output: START} | dict.fromkeys(others, wide)
@@ -270,14 +271,14 @@ def _backward(
     start = Level(1, 0) if cell.projects else START
     kept = [d for node, d in adjoints.items() if node.op in ("gate", "linear")]
     readable = [] if forward.is_single else kept
-    # What is wide is begun by the derivative of what was projected, even if only conditions depend on that.
+    # Phase 1 begins with this product even if only conditions depend on the projected value.
     begin = [graph.node("project_back", next(iter(seeds)))] if cell.projects else []
     outputs = [*adjoints.values(), *(set(begin) - set(topological(adjoints.values())))]
     return schedule(outputs, readable=readable, given=in_memory, momentary=seeds, start=start)
 
 
 def _by_node(graph: Graph, cell: Cell, seeds: Iterable[Node]) -> dict[Node, Node]:
-    """The seed of each output node: the sum of the seeds where two states return the same node."""
+    """The seed of each output node: the sum of the seeds, if two states return the same node."""
     result: dict[Node, Node] = {}
     for node, seed in zip(cell.next_states, seeds, strict=True):
         result[node] = graph.node("add", result[node], seed) if node in result else seed
@@ -301,14 +302,14 @@ def _slots(cell: Cell) -> tuple[Slot, ...]:
 
 
 def _kept(cell: Cell, slots: tuple[Slot, ...], adjoints: dict[Node, Node]) -> tuple[Node | None, ...]:
-    """What to keep in the place of each slot.
+    """The node that is saved in the place of each slot.
 
-    From a pre-activation we walk along its only user, and that one's only user, until a node is met that the
-    gradient reads: ``sigmoid(i)`` for a gate, ``tanh(n.x + r * n.h)`` for the candidate of a GRU. All that
-    depends on the pre-activation depends on that node, so it stands for it. If it is the next value of a
-    state, that is kept anyway. A comparison is no number to keep; the walk stops before it. Neither does the
-    walk end at a product that a sum takes in: the sum reads its factors. What the gradient reads and nobody
-    keeps is computed again from what is kept.
+    We start at the pre-activation and go on to its user, as long as there is only one, until we reach a node
+    that the gradient reads: ``sigmoid(i)`` for a gate, ``tanh(n.x + r * n.h)`` for the candidate of a GRU.
+    Everything that depends on the pre-activation depends on this node, so this node is saved instead. The
+    next value of a state need not be saved again. A comparison cannot be saved: its value is no number. A
+    product that is fused into a sum is not saved either: the sum reads its factors. Whatever else the
+    gradient reads is computed again from the saved values.
     """
     forward = list(topological(cell.next_states))
     users: dict[Node, list[Node]] = {node: [] for node in forward}
@@ -318,16 +319,16 @@ def _kept(cell: Cell, slots: tuple[Slot, ...], adjoints: dict[Node, Node]) -> tu
     own = set(forward)
     both = [*forward, *(node for node in topological(adjoints.values()) if node not in own)]
     read = {arg for node in both[len(forward) :] for arg in node.args}
-    taken_in = {product_in(node) for node in both}
+    fused = {product_in(node) for node in both}
 
     def stand_in(node: Node) -> Node | None:
-        last = node  # that stands for the pre-activation
+        last = node  # the node to save, so far
         while node not in read and node not in cell.next_states and len(users[node]) == 1:
             (user,) = users[node]
             if user.op in COMPARISONS:
                 break
             node = user
-            last = last if node in taken_in else node
+            last = last if node in fused else node
         return None if last in cell.next_states else last
 
     return tuple(stand_in(slot.leaf) for slot in slots)

@@ -1,13 +1,13 @@
-"""In what order the terms of a graph can be computed: phases and passes.
+"""The order in which the nodes of a graph are computed: phases and passes.
 
-Most of a graph goes unit by unit, in one walk over the units of a row. Two things need whole vectors first: a
-product with a matrix, and a mean over the units. So a step is a sequence of *phases*, each begun by a
-product, and a phase is a sequence of *passes* over the units of a row. Pass 0 is done tile by tile, on sums
-that are still in the first cache; the passes after it, which only means make necessary, row by row.
+Most nodes are computed unit by unit. Two kinds need whole vectors: a product with a matrix, and a mean over
+the units. So a step is a sequence of *phases*, each of which begins with a product, and a phase is a sequence
+of *passes* over the units of a row. Pass 0 goes tile by tile, on sums that are still in the first cache. Only
+a mean makes further passes necessary; they go row by row.
 
-A *level* is (phase, pass). What is asked for is computed in the first pass where all that it needs is
-known. What it needs is computed there as well; and if a later pass needs it again, it is stored, unless it
-takes only a few sums and products of what is in memory anyway.
+A *level* is (phase, pass). Each output is computed in the first pass in which all its arguments are known,
+and its arguments in the same pass. An argument that a later pass needs again is spilled (stored), unless it
+takes only a few sums and products of what is in memory.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CHEAP = frozenset(
 
 
 class Level(NamedTuple):
-    """When something is known."""
+    """A pass of a phase."""
 
     phase: int
     walk: int
@@ -52,10 +52,14 @@ START = Level(0, 0)
 @final
 @dataclass(frozen=True)
 class Pass:
-    """One walk over the units: whose arguments it adds up, and what it stores.
+    """One pass over the units.
 
-    Of what is stored, `outputs` are what the step is for, `readable` are kept where later passes read them as
-    well, and `spills` are for later passes only.
+    Attributes:
+        level: its phase and number.
+        means: the means whose arguments it adds up.
+        outputs: nodes that it stores because the step is there to compute them.
+        readable: nodes that it stores for backward, and that later passes read too.
+        spills: nodes that it stores for later passes only.
     """
 
     level: Level
@@ -68,9 +72,9 @@ class Pass:
 @final
 @dataclass(frozen=True)
 class Phase:
-    """Its passes, and the products it begins with (none: that which begins the step).
+    """The products that it begins with (none for the first phase: the product of the state), and its passes.
 
-    Only `linear` of one vector are made together; any other product has a phase of its own.
+    Several `linear` of one vector share a phase; any other product has a phase of its own.
     """
 
     products: tuple[Node, ...]
@@ -86,28 +90,28 @@ class Schedule:
 
     @property
     def is_single(self) -> bool:
-        """Whether all is done in one pass."""
+        """Whether there is one pass only."""
         return len(self.phases) == 1 and len(self.phases[0].passes) == 1
 
     @cached_property
     def last(self) -> Level:
-        """The last pass over the units; a projected output has another after it."""
+        """The last pass over the units; only that of a projected output comes after it."""
         wide = (p for p in self.phases if not p.products or p.products[0].op != "project")
         return max(one.level for phase in wide for one in phase.passes)
 
     @cached_property
     def means(self) -> list[Node]:
-        """Every mean that is taken."""
+        """All means."""
         return [mean for phase in self.phases for one in phase.passes for mean in one.means]
 
     @cached_property
     def spilled(self) -> list[Node]:
-        """What is stored for later passes only."""
+        """All nodes that are stored for later passes only."""
         return [node for phase in self.phases for one in phase.passes for node in one.spills]
 
     @cached_property
     def products(self) -> list[Node]:
-        """Every product but that which begins the step."""
+        """All products but the first, which is not a node."""
         return [node for phase in self.phases for node in phase.products]
 
 
@@ -120,11 +124,11 @@ def schedule(
     start: Level = START,
     together: bool = False,
 ) -> Schedule:
-    """A schedule that stores all of `outputs`, all of `readable`, and what products multiply.
+    """A schedule that stores all of `outputs`, all of `readable`, and the vectors that products multiply.
 
-    `given` are terms that are in memory from the start, as are all leaves but those that are `momentary`:
-    known in one pass only. All else begins at `start`. Outputs are stored `together` if they may replace what
-    others read: in the last pass over the units, but for a projected one, which has a pass of its own.
+    In memory from the start are the nodes `given`, and all leaves but the `momentary` ones, which can be read
+    in one pass only. Everything else begins at `start`. With `together`, all outputs are stored in the last
+    pass over the units, as they may overwrite what others read; a projected output has a pass of its own.
     """
     planner = _Planner(frozenset(given), dict(momentary or {}), start)
     planner.plan(list(outputs), list(readable), together)
@@ -135,10 +139,10 @@ class _Planner:
     def __init__(self, given: frozenset[Node], momentary: dict[Node, Level], start: Level) -> None:
         self._given, self._momentary, self._start = given, momentary, start
         self._levels: dict[Node, Level] = {}
-        self._phase_of: dict[Node, int] = {}  # by what its products multiply, or by its product
+        self._phase_of: dict[Node, int] = {}  # of a product; of `linear`, by the vector that it multiplies
         self._multiplied: dict[Node, None] = {}
-        self._of_the_row: set[Node] = set()  # every unit has the same: computed once a row
-        self._home: dict[Node, Level] = {}  # where dear terms are computed
+        self._of_the_row: set[Node] = set()  # nodes that are the same for all units of a row
+        self._home: dict[Node, Level] = {}  # the pass that computes a dear node
         # Dictionaries without values are sets that keep their order.
         self._outputs: dict[Level, dict[Node, None]] = defaultdict(dict)
         self._stores: dict[Level, dict[Node, None]] = defaultdict(dict)
@@ -147,7 +151,7 @@ class _Planner:
 
     def plan(self, outputs: list[Node], readable: list[Node], together: bool) -> None:
         nodes = list(topological([*outputs, *readable]))
-        # Of a projecting cell the first phase is begun by the output alone; what is wide begins with this.
+        # With a projection phase 0 handles the output alone; `project_back` begins the phase at `start`.
         self._phase_of = {node: self._start.phase for node in nodes if node.op == "project_back"}
         for node in nodes:
             self._levels[node] = self._level(node)
@@ -157,7 +161,7 @@ class _Planner:
         for node in self._readable:
             self._stores[self._levels[node]][node] = None
         for phase in (START.phase, *self._phase_of.values()):
-            self._stores[Level(phase, 0)]  # there is a pass, whatever it stores
+            self._stores[Level(phase, 0)]  # every phase has a pass 0, even if it stores nothing
         projected = {self._levels[node].phase for node in outputs if node.op == "project"}
         levels = [*self._stores, *self._means, *(self._levels[node] for node in outputs)]
         last = max(level for level in levels if level.phase not in projected)
@@ -192,7 +196,7 @@ class _Planner:
         if node.op in PRODUCTS:
             (vector,) = node.args
             self._multiplied[vector] = None
-            # The matrices of several `linear` lie side by side, and one product does for all.
+            # The matrices of several `linear` of one vector lie side by side: one product serves all.
             of = vector if node.op == "linear" else node
             next_phase = max([latest.phase, *self._phase_of.values()]) + 1
             return Level(self._phase_of.setdefault(of, next_phase), 0)
@@ -203,7 +207,7 @@ class _Planner:
         return latest
 
     def _is_free(self, node: Node) -> bool:
-        """Whether it is in memory from the start."""
+        """Whether a node is in memory from the start."""
         return node in self._given or (not node.args and node not in self._momentary)
 
     def _is_in_memory(self, node: Node) -> bool:
@@ -213,7 +217,7 @@ class _Planner:
         return node in self._momentary or node.op in PRODUCTS
 
     def _need(self, nodes: list[Node], here: Level) -> None:
-        """See to it that terms are known in a pass."""
+        """Let nodes be computed in pass `here`, and let earlier passes spill what they need."""
         dear, seen = self._dear(), set()
         stack = nodes[::-1]
         while stack:
@@ -226,7 +230,7 @@ class _Planner:
             elif node.op not in COMPARISONS and (node in self._home or node in dear):
                 home = self._home.setdefault(node, here)
             else:
-                home = here  # a comparison is no number to store: what it compares is
+                home = here  # a comparison is no number to spill: its arguments are
             if home < here:
                 if node not in self._readable:
                     self._spills[home][node] = None
@@ -234,9 +238,9 @@ class _Planner:
                 stack.extend(reversed(operands(node)))
 
     def _dear(self) -> set[Node]:
-        """What takes more than sums and products of what earlier passes leave in memory."""
+        """Nodes that take more than sums and products of what earlier passes leave in memory."""
         dear: set[Node] = set()
-        for node in self._levels:  # arguments before users
+        for node in self._levels:  # in topological order
             if self._is_in_memory(node) or self._comes_with_a_product(node) or node in self._of_the_row:
                 continue
             if node not in self._home and (node.op not in _CHEAP or not dear.isdisjoint(operands(node))):
