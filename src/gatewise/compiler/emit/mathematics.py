@@ -1,12 +1,12 @@
 """`exp`, `tanh`, `sigmoid`, `log` and `softplus` on vectors, the same operations in every lane.
 
-Each states its contract: the largest error over the whole range in units in the last place (ULP) of a
-correctly rounded result, for float32 and float64. The tests hold these lines. Common to all: NaN gives
-NaN; results smaller than the smallest normal number are 0, as the kernels run with flush-to-zero; outside
-the stated saturation the result is the limit.
+The first line of each docstring is its contract: the largest error over the whole range, in units in the last
+place (ULP) of the correctly rounded result, for float32 and float64. The tests read these lines. For all of
+them, NaN gives NaN; results below the smallest normal number are 0, as kernels run with flush-to-zero; where
+a function saturates the result is the limit.
 
-The reductions are those of Cody & Waite (1980). The polynomials interpolate at Chebyshev nodes, which
-comes within a small factor of the best one; their own error is under 0.1 ULP.
+The range reductions are those of Cody & Waite (1980). The polynomials interpolate at Chebyshev nodes, which
+is within a small factor of the best polynomial; their own error is below 0.1 ULP.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from gatewise.compiler.emit.vector import Code, Value
 
-# ln 2 in two parts; the first has so few bits that its product with an exponent is exact.
+# ln 2 as a sum of two numbers; the first has few bits, so that its product with an exponent is exact.
 _LN2 = {
     "float32": (0.693359375, -2.1219444005469058277e-4),
     "float64": (0.6931471526622772, 2.7897668087737544621e-8),
@@ -57,16 +57,16 @@ _LOG2_E = 1.442695040888963407
 
 
 def _clamp(code: Code, x: Value, low: float, high: float) -> Value:
-    """`x` within bounds; NaN stays NaN, since it compares false."""
+    """`x` limited to [low, high]; NaN stays NaN, since comparisons with it are false."""
     b, least, most = code.b, code.constant(low), code.constant(high)
     x = b.select(b.fcmp_ordered("<", x, least), least, x)
     return b.select(b.fcmp_ordered(">", x, most), most, x)
 
 
 def _reduce(code: Code, x: Value) -> tuple[Value, Value]:
-    """``x = n ln 2 + r``: the integer n in each lane, and ``exp(r) - 1``; |n| < 2^20."""
+    """The integer n and ``exp(r) - 1``, where ``x = n ln 2 + r`` and |n| < 2^20."""
     b, number = code.b, code.number
-    shift = 1.5 * 2.0**number.fraction  # adding it leaves round(x / ln 2) in the low bits
+    shift = 1.5 * 2.0**number.fraction  # its sum with x / ln 2 has round(x / ln 2) in the low bits
     shifted = code.fma(x, code.constant(_LOG2_E), code.constant(shift))
     n = b.fsub(shifted, code.constant(shift))
     high, low = _LN2[number.name]
@@ -77,7 +77,7 @@ def _reduce(code: Code, x: Value) -> tuple[Value, Value]:
 
 
 def _power_of_two(code: Code, n: Value) -> Value:
-    """``2 ** n`` for integers within the exponents of normal numbers."""
+    """``2 ** n``, for n in the range of exponents of normal numbers."""
     biased = code.b.add(n, code.integer(code.number.bias))
     return code.b.bitcast(code.b.shl(biased, code.integer(code.number.fraction)), code.vector)
 
@@ -142,7 +142,7 @@ def softplus(code: Code, x: Value) -> Value:
     b = code.b
     u = exp(code, b.fneg(code.intrinsic("fabs", x)))
     half = code.constant(0.5)
-    twice_s = b.fdiv(u, code.fma(u, half, code.constant(1)))  # s itself would be flushed too early
+    twice_s = b.fdiv(u, code.fma(u, half, code.constant(1)))  # s itself would underflow too early
     s = b.fmul(twice_s, half)
     s2 = b.fmul(s, s)
     log1p = code.fma(b.fmul(s, s2), code.horner(s2, _LOG1P[code.number.name]), twice_s)
@@ -152,11 +152,11 @@ def softplus(code: Code, x: Value) -> Value:
 def relu(code: Code, x: Value) -> Value:
     """Exact. ``x`` unless it is below 0: NaN stays NaN."""
     b, zero = code.b, code.constant(0)
-    x = b.fadd(x, zero)  # flushes what is below the normal numbers; minus 0 becomes 0
+    x = b.fadd(x, zero)  # subnormal numbers become 0, and so does -0
     return b.select(b.fcmp_ordered("<", x, zero), zero, x)
 
 
-# Each operation of the language on vectors; `where` takes a mask, the comparisons give one.
+# Each operation of the language, on vectors. Comparisons give masks; `where` takes one.
 OPERATIONS: dict[str, Callable[..., Value]] = {
     "add": lambda code, x, y: code.b.fadd(x, y),
     "sub": lambda code, x, y: code.b.fsub(x, y),

@@ -1,4 +1,4 @@
-"""What products read, laid out for them: weights as panels (see `matrix`), some blocks at a time; rows."""
+"""Copies for products: weights packed as panels (see `tiles`), and rows copied together."""
 
 from __future__ import annotations
 
@@ -23,8 +23,16 @@ def pack(
     H: Value,
     blocks: Span,
 ) -> None:
-    """Some `blocks` of panels ``[K, slots, V]``, `stride` apart, of ``weights [rows * H, K]``; slot g takes
-    block of rows g."""
+    """Write panels ``[K, slots, V]``, `stride` apart, for some blocks of units of ``weights [rows * H, K]``.
+
+    Slot g gets the rows ``blocks_of_rows[g] * H`` on. ::
+
+        for block in blocks:
+            for g, rows in enumerate(blocks_of_rows):
+                for k in range(0, K, V):
+                    panels[block][k:k+V, g, :] = weights[rows * H + block * V:, k:k+V]^T      # a square of V
+                    x V
+    """
     b, V, slots = code.b, code.width, len(blocks_of_rows)
     square = _square_function(code)
     with code.loop(*blocks, i64(1)) as block:
@@ -38,9 +46,9 @@ def pack(
 
 
 def _square_function(code: Code) -> Value:
-    """``square(to, to_stride, rows, row_stride, units, ks)``: V rows of V numbers, transposed.
+    """``square(to, to_stride, rows, row_stride, units, ks)``: transpose V rows of V numbers.
 
-    Rows from `units` on are zeros; numbers from `ks` on are neither read nor written.
+    Rows from `units` on count as zeros; columns from `ks` on are neither read nor written.
     """
     module = code.function.module
     known = module.globals.get("square")
@@ -62,7 +70,7 @@ def _square_function(code: Code) -> Value:
 
 
 def _transposed(code: Code, rows: list[Value]) -> list[Value]:
-    """A square of V vectors transposed: for each bit of the index, swap between rows and lanes."""
+    """The transpose of V vectors: for each bit of the index, rows and lanes are swapped."""
     V = code.width
     bit = 1
     while bit < V:
@@ -78,10 +86,18 @@ def _transposed(code: Code, rows: list[Value]) -> list[Value]:
 def pack_transposed(
     code: Code, panels: Value, weights: Value, blocks_of_rows: Sequence[int], H: Value, N: Value, blocks: Span
 ) -> None:
-    """Some `blocks` of panels ``[blocks, slots * H, V]`` over the columns of ``weights [rows * H, N]``, for
-    products with what has the length of the rows; slot g takes block of rows g."""
+    """Write panels ``[blocks, slots * H, V]`` over some blocks of columns of ``weights [rows * H, N]``.
+
+    They are panels of the transposed matrix, for products with vectors of ``slots * H`` numbers. Slot g gets
+    the rows ``blocks_of_rows[g] * H`` on. ::
+
+        for g, rows in enumerate(blocks_of_rows):
+            for u in range(H):
+                for block in blocks:
+                    panels[block][g * H + u, :] = weights[rows * H + u, block * V : block * V + V]
+    """
     b, V, slots = code.b, code.width, len(blocks_of_rows)
-    some = 16  # rows at a time: reads run along them, writes along the panels
+    some = 16  # rows at a time: reads are contiguous in rows, writes in panels
     for g, rows in enumerate(blocks_of_rows):
         with (
             code.loop(i64(0), H, i64(some)) as first,
@@ -100,9 +116,12 @@ def copy_rows(
     code: Code, to: Value, to_stride: Value, rows: Rows, numbers: Value,
     to_by: Value = NOWHERE, rows_by: Value = NOWHERE,
 ) -> None:  # fmt: skip
-    """Copy so many numbers of each row to rows `to_stride` apart.
+    """Copy the first `numbers` numbers of each row to rows that are `to_stride` apart.
 
-    Row r is taken from row ``rows_by[r]`` and goes to row ``to_by[r]``, where there are such tables (int64).
+    Row r is read from row ``rows_by[r]`` and written to row ``to_by[r]``, if these tables (int64) are given.
+    ::
+
+        for r in range(first, last):  to[to_by[r], :numbers] = rows[rows_by[r], :numbers]
     """
     module = code.function.module
     copy = module.globals.get("copy_rows") or _write_copy_rows(code)

@@ -1,8 +1,8 @@
-"""Vectors of one element type and one width, written as LLVM instructions.
+"""LLVM instructions on vectors of one element type and one width.
 
-Everything the kernels compute goes through here: loads and stores (whole, or the first `count` lanes),
-arithmetic with an explicit `fma`, loops. LLVM splits a vector that is wider than the machine's registers,
-so any width runs on any machine, lane by lane with the same operations: the width never changes a result.
+`Code` has loads and stores (whole, or of the lanes of a mask), arithmetic with an explicit `fma`, and loops.
+LLVM splits vectors that are wider than the machine's registers, so every width runs on every machine. The
+operations in a lane are the same at each width: the width never changes a result.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ I1, I8, I32, I64, POINTER, VOID = (
     ir.VoidType(),
 )
 
-Value = Any  # llvmlite has no types for the values that its builder returns
+Value = Any  # llvmlite does not type the values that its builder returns
 
 
 @final
 @dataclass(frozen=True)
 class Number:
-    """An element type: an IEEE 754 binary format."""
+    """An element type, which is an IEEE 754 binary format."""
 
     name: str
     bits: int
-    fraction: int  # bits of the fraction: 23 or 52
+    fraction: int  # the number of bits of the fraction: 23 or 52
 
     @property
     def bytes(self) -> int:
@@ -74,22 +74,22 @@ def i64(value: int) -> Any:
 
 @final
 class Literal:
-    """A vector constant in LLVM's short form: llvmlite would write every lane out."""
+    """A vector constant in LLVM's short form; llvmlite would write out every lane."""
 
     def __init__(self, vector: Any, text: str) -> None:
         self.type = vector
         self._text = text
 
     def get_reference(self) -> str:
-        """How instructions refer to it."""
+        """The text that stands for it in an instruction."""
         return self._text
 
 
 @final
 class Address:
-    """A view of an LLVM value as a plain pointer, and as a function of type `function_type` if one is given.
+    """An LLVM value as an untyped pointer, or as a function of type `function_type` if one is given.
 
-    llvmlite still gives stack slots and functions the typed pointers that LLVM no longer knows.
+    llvmlite still gives stack slots and functions typed pointers, which LLVM no longer has.
     """
 
     def __init__(self, value: Value, function_type: Any = None) -> None:
@@ -98,12 +98,12 @@ class Address:
         self._value = value
 
     def get_reference(self) -> str:
-        """How instructions refer to it."""
+        """The text that stands for it in an instruction."""
         return str(self._value.get_reference())
 
 
 def internal_function(module: Any, name: str, arguments: list[Any]) -> Any:
-    """A function that only its module sees, and that is kept apart from its callers; it returns nothing."""
+    """A function that is internal to its module, is never inlined, and returns nothing."""
     function = ir.Function(module, ir.FunctionType(VOID, arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
@@ -112,7 +112,7 @@ def internal_function(module: Any, name: str, arguments: list[Any]) -> Any:
 
 @final
 class Code:
-    """Writes one function: an LLVM builder that knows its element type and vector width."""
+    """A writer for one function: an LLVM builder with an element type and a vector width."""
 
     def __init__(self, function: ir.Function, number: Number, width: int) -> None:
         self.function = function
@@ -140,7 +140,7 @@ class Code:
         return self._broadcast(scalar, self.vector)
 
     def splat_integer(self, scalar: Value) -> Value:
-        """An integer of 32 bits in every lane."""
+        """A 32-bit integer in every lane."""
         return self._broadcast(scalar, ir.VectorType(I32, self.width))
 
     def _broadcast(self, scalar: Value, vector: Any) -> Value:
@@ -151,11 +151,11 @@ class Code:
         )
 
     def lanes(self, x: Value, y: Value, order: list[int]) -> Value:
-        """A vector of lanes picked from x (0 to V-1) and y (V to 2V-1)."""
+        """A vector of lanes of x (0 to V-1) and y (V to 2V-1), in the given order."""
         return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, self.width), order))
 
     def first(self, count: Value) -> Value:
-        """The mask of the first `count` lanes, all of them if there are fewer."""
+        """The mask of the first `count` lanes, or of all lanes if there are fewer."""
         lanes = ir.VectorType(I32, self.width)
         bound = self.splat_integer(self.b.trunc(count, I32))
         return self.b.icmp_signed("<", ir.Constant(lanes, list(range(self.width))), bound)
@@ -163,7 +163,7 @@ class Code:
     # Memory
 
     def room(self, element: Any, count: int = 1, align: int = 64) -> Value:
-        """Space on the stack for `count` elements, the same at every pass of a loop."""
+        """Space on the stack for `count` elements, allocated once, in the entry block."""
         with self.b.goto_entry_block():
             slot = self.b.alloca(ir.ArrayType(element, count))
         slot.align = align
@@ -178,7 +178,7 @@ class Code:
         return self.b.load(self.at(pointer, index), align=self.number.bytes, typ=self.number.type)
 
     def load(self, pointer: Value, mask: Value | None = None) -> Value:
-        """A vector from memory; lanes outside `mask` are not read and hold 0."""
+        """A vector from memory; lanes outside `mask` are 0 and their memory is not read."""
         align = self.number.bytes
         if mask is None:
             return self.b.load(pointer, align=align, typ=self.vector)
@@ -187,7 +187,7 @@ class Code:
         return self.b.call(masked, [pointer, ir.Constant(I32, align), mask, self.constant(0)])
 
     def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
-        """A vector to memory; lanes outside `mask` are not written."""
+        """Store a vector; lanes outside `mask` are not written."""
         align = self.number.bytes
         if mask is None:
             self.b.store(value, pointer, align=align)
@@ -197,7 +197,7 @@ class Code:
         self.b.call(masked, [value, pointer, ir.Constant(I32, align), mask])
 
     def prefetch(self, pointer: Value, write: bool = False) -> None:
-        """Send for the cache line of an address, to be read or written; the address need not be valid."""
+        """Prefetch the cache line of an address, to be read or written; the address need not be valid."""
         kind, near, data = (ir.Constant(I32, n) for n in (int(write), 3, 1))
         fetch = self.declare("llvm.prefetch.p0", VOID, [POINTER, I32, I32, I32])
         self.b.call(fetch, [pointer, kind, near, data])
@@ -233,7 +233,7 @@ class Code:
 
     @contextmanager
     def loop(self, start: Value, stop: Value, step: Value) -> Iterator[Value]:
-        """``for (i = start; i < stop; i += step)`` around what is written inside."""
+        """``for (i = start; i < stop; i += step)``, around the code written inside the `with`."""
         b = self.b
         before, head, body, after = b.block, *(b.append_basic_block(n) for n in ("head", "body", "after"))
         b.branch(head)

@@ -1,12 +1,14 @@
-"""Which rows take part in a step, where the step lies in memory, and from what states it starts.
+"""The rows of a step, its place in memory, and the states that it starts from.
 
-A plain batch has the same rows at every step, and strides. Rows of different lengths lie packed, the longest
-first: step t has the first ``counts[t]`` rows, from place ``starts[t]`` of every sequence on. Walked
-backwards, the tables are reversed, and rows join as the walk goes on, from their initial state ``init_s``.
-`resets` says which rows leave the past behind at a step and enter it from ``anew_s``. Where rows join or are
-reset, the states of all rows of the step are laid together in ``entering_s [B, H]`` for each state s.
+In a plain batch all steps have the same rows, and arrays have strides. Sequences of different lengths are
+packed, the longest first: step t has the first ``counts[t]`` rows, from row ``starts[t]`` of every array on.
+In the reverse direction the tables are reversed, and rows join during the walk, from their initial states
+``init_s``. ``resets`` marks the rows that enter a step from ``anew_s`` instead of the step before. If rows
+join or are reset, the states of all rows of the step are first copied together to ``entering_s [B, H]``, for
+each state s.
 
-Of packed sequences some may lie outside in a padded batch: ``rows`` says which row of it each packed row is.
+x, the output, watched values and their derivatives may lie in a padded batch ("outside") while everything
+else is packed: ``rows[r]`` is the row of the padded batch that packed row r is.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from gatewise.compiler.emit.tiles import Span, Tiles
 from gatewise.compiler.emit.vector import I1, I8, I64, POINTER, Code, Value, i64, internal_function
 from gatewise.language import Cell
 
-# int64 tables over the walk, one entry more than it has steps, or null; one over the rows, or null; a byte
-# for each step and row or null
+# starts, counts: int64 [T + 1], or null. rows: int64 [B], or null. resets: a byte for each step and row, or
+# null.
 FIELDS = ("starts", "counts", "rows", "resets", "resets.t", "resets.b")
 
 
 def state_fields(cell: Cell) -> list[str]:
-    """The fields of the states: what rows begin from, at first and anew; what follows each step; room."""
+    """The fields of the states: initial ones, those after a reset, those after each step, and scratch."""
     arrays = {"init": ("", ".b"), "anew": ("", ".b"), "out": ("", ".t", ".b"), "entering": ("",)}
     return [
         f"{array}_{state}{stride}"
@@ -42,7 +44,7 @@ def is_packed(code: Code, f: Fields) -> Value:
 
 
 def _look_up(code: Code, f: Fields, table: str, t: Value, otherwise: Value) -> Value:
-    """Entry t of a table, or something else where there is none."""
+    """Entry t of a table; `otherwise` if there is no table."""
     b = code.b
     there = b.icmp_signed("!=", f[table], i64(0))
     entry = b.gep(f.pointer(table), [t], source_etype=I64)
@@ -50,12 +52,12 @@ def _look_up(code: Code, f: Fields, table: str, t: Value, otherwise: Value) -> V
 
 
 def start_of(code: Code, f: Fields, t: Value) -> Value:
-    """The place of the first row of step t in packed sequences; else 0."""
+    """The first row of step t in packed arrays; 0 if they are not packed."""
     return _look_up(code, f, "starts", t, i64(0))
 
 
 def rows_of(code: Code, f: Fields, t: Value) -> Value:
-    """How many rows take part in step t: none outside 0..T-1."""
+    """The number of rows of step t; 0 outside 0..T-1."""
     b = code.b
     outside = b.or_(b.icmp_signed("<", t, i64(0)), b.icmp_signed(">=", t, f["T"]))
     count = _look_up(code, f, "counts", b.select(outside, i64(0), t), f["B"])
@@ -63,7 +65,7 @@ def rows_of(code: Code, f: Fields, t: Value) -> Value:
 
 
 def offset_of(code: Code, f: Fields, name: str, t: Value) -> Value:
-    """How far step t of an array is from its beginning; a time stride of 0 says that it has one step only."""
+    """The offset of step t in an array; with a time stride of 0 the array has one step only."""
     b = code.b
     plain = b.mul(t, f[f"{name}.t"])
     inside = b.select(b.icmp_signed("<", t, i64(0)), i64(0), t)
@@ -73,23 +75,23 @@ def offset_of(code: Code, f: Fields, name: str, t: Value) -> Value:
 
 
 def is_padded(code: Code, f: Fields) -> Value:
-    """Whether the sequences outside are those of a padded batch."""
+    """Whether the arrays outside are padded."""
     return code.b.icmp_signed("!=", f["rows"], i64(0))
 
 
 def row_outside(code: Code, f: Fields, row: Value) -> Value:
-    """Which row of the batch outside a row is."""
+    """The row of the padded batch that a packed row is."""
     return _look_up(code, f, "rows", row, row)
 
 
 def offset_outside(code: Code, f: Fields, name: str, t: Value) -> Value:
-    """As `offset_of`, for a sequence outside."""
+    """As `offset_of`, for an array outside."""
     plain = code.b.mul(t, f[f"{name}.t"])
     return code.b.select(is_padded(code, f), plain, offset_of(code, f, name, t))
 
 
 def at_step_outside(code: Code, f: Fields, name: str, t: Value) -> Value:
-    """As `at_step`, for a sequence outside."""
+    """As `at_step`, for an array outside."""
     return code.at(f.pointer(name), offset_outside(code, f, name, t))
 
 
@@ -99,7 +101,7 @@ def at_step(code: Code, f: Fields, name: str, t: Value) -> Value:
 
 
 class Chunk(NamedTuple):
-    """Some steps on end, as a product goes over them: packed, all their rows are those of one step."""
+    """Consecutive steps, as a product sees them; if packed, all their rows count as rows of one step."""
 
     first: Value
     place: Value  # of the first row
@@ -107,13 +109,13 @@ class Chunk(NamedTuple):
     rows: Span
 
     def offset(self, code: Code, f: Fields, name: str) -> Value:
-        """How far they are from the beginning of an array."""
+        """Their offset in an array."""
         packed = code.b.mul(self.place, f[f"{name}.b"])
         return code.b.select(is_packed(code, f), packed, offset_of(code, f, name, self.first))
 
 
 def chunk_of(code: Code, f: Fields, first: Value, steps: Value, rows: Span) -> Chunk:
-    """The chunk of some rows at some steps from `first` on; packed, of all rows."""
+    """The chunk of `steps` steps from `first` on, of some rows; if packed, of all rows."""
     b = code.b
     last = b.sub(b.add(first, steps), i64(1))
     low = code.smaller(start_of(code, f, first), start_of(code, f, last))
@@ -124,12 +126,12 @@ def chunk_of(code: Code, f: Fields, first: Value, steps: Value, rows: Span) -> C
 
 
 def width_of(f: Fields, cell: Cell, state: str) -> Value:
-    """How wide a state is: the output as wide as it is projected to."""
+    """The width of a state: P for the output, H for the others."""
     return f["P" if state == cell.states[0] else "H"]
 
 
 def step_frame(cell: Cell) -> Arguments:
-    """What an elementwise function is told about the step it is in: addresses of the step's rows."""
+    """The arguments of the functions of a step: the number of the step, and addresses in its arrays."""
     names = ["arguments", "step", "gates", "means", "derivatives", "dout", "projected", "watch", "shown"]
     names += ["later_resets", "going_on"]
     for state in cell.states:
@@ -140,9 +142,10 @@ def step_frame(cell: Cell) -> Arguments:
 def set_states(
     frame: Frame, code: Code, f: Fields, cell: Cell, t: Value, anew: Value
 ) -> dict[str, tuple[Value, Value]]:
-    """Say where the states of a step are; `anew`: whether `enter` has laid together those that enter it.
+    """Set the addresses of the states before and after step t.
 
-    Returned is where each state enters the step from: an address and the stride of the rows.
+    `anew`: whether `enter` has copied the states before it together. The address and the row stride of each
+    state before the step are returned.
     """
     b, entered = code.b, {}
     at_start = b.icmp_signed("==", t, i64(0))
@@ -162,7 +165,7 @@ def set_states(
 
 
 def enters_anew(code: Code, f: Fields, t: Value) -> Value:
-    """Whether rows of step t may enter it from elsewhere than the step before, while others do not."""
+    """Whether some rows of step t may not continue from the step before: they join, or there are resets."""
     b = code.b
     before = b.sub(t, i64(1))
     joined = b.icmp_signed(">", rows_of(code, f, t), rows_of(code, f, before))
@@ -171,7 +174,7 @@ def enters_anew(code: Code, f: Fields, t: Value) -> Value:
 
 
 def resets_at(code: Code, f: Fields, t: Value) -> Value:
-    """The address of the bytes of step t that say whether a row is reset; null where there are none."""
+    """The address of the reset flags of step t; null if there are none."""
     b = code.b
     here = b.gep(f.pointer("resets"), [offset_of(code, f, "resets", t)], source_etype=I8)
     there = b.and_(b.icmp_signed("!=", f["resets"], i64(0)), b.icmp_signed("<", t, f["T"]))
@@ -179,13 +182,13 @@ def resets_at(code: Code, f: Fields, t: Value) -> Value:
 
 
 def is_reset(code: Code, f: Fields, step: Fields, row: Value) -> Value:
-    """Whether a row that goes on to the later step is reset there."""
+    """Whether a row continues in the later step (of backward) and is reset there."""
     goes_on = code.b.icmp_signed("<", row, step["going_on"])
     return _is_reset(code, f, step.pointer("later_resets"), row, goes_on)
 
 
 def _is_reset(code: Code, f: Fields, resets: Value, row: Value, takes_part: Value) -> Value:
-    """Whether a row that takes part in a step is reset, by the address of the step's bytes."""
+    """Whether a row takes part in a step and is reset there; `resets` are the flags of the step."""
     b = code.b
     there = b.and_(takes_part, b.icmp_unsigned("!=", b.ptrtoint(resets, I64), i64(0)))
     flag = b.gep(resets, [b.mul(row, f["resets.b"])], source_etype=I8)
@@ -194,8 +197,15 @@ def _is_reset(code: Code, f: Fields, resets: Value, row: Value, takes_part: Valu
 
 
 def enter_function(tiles: Tiles, cell: Cell, arguments: Arguments) -> Value:
-    """``enter(array, t, first, last, first_block, last_block)``: lay the entering states of some rows and
-    units of step t together."""
+    """``enter(array, t, first, last, first_block, last_block)``: copy the states before step t together.
+
+    ::
+
+        for row in range(first, last):
+            for each state:
+                source = anew[row] if row is reset, else init[row] if row joins, else out[t - 1, row]
+                entering[row] = source
+    """
     function = internal_function(tiles.module, "enter", [POINTER, *[I64] * 5])
     array, t, first, last, first_block, last_block = function.args
     code = tiles.code(function)
