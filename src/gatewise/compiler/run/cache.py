@@ -1,10 +1,10 @@
-"""Compiled objects on disk, so that a kernel is compiled once on a machine and not once in a process.
+"""Compiled objects on disk: a kernel is compiled once for a machine, not once for each process.
 
-Objects lie in ``$GATEWISE_CACHE``, or in the user's cache folder, one file each, named by what they were
-made from. The folder belongs to the user alone (mode 0700). A file carries the hash of its name and its
-content; one that is damaged, or was another's, is compiled again and replaced. Beyond 2000 files the least
-recently used are removed. A folder that cannot be used, or that others can write to, is left alone, which is
-said once: then each process compiles for itself. ``GATEWISE_CACHE=off`` keeps nothing.
+Objects are files in ``$GATEWISE_CACHE``, or in the user's cache folder, named by a hash of what they were
+made from. The folder belongs to the user alone (mode 0700). A file has the hash of its name and content in
+front; if it does not match, the kernel is compiled again and the file replaced. Beyond 2000 files the least
+recently used are removed. A folder that cannot be written, or that others can write to, is not used; a
+warning says so once, and each process compiles for itself. ``GATEWISE_CACHE=off`` keeps nothing.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from gatewise import files
 from gatewise._version import __version__
 
 _HASH = 32  # bytes of the SHA-256 in front of the object
-_MOST = 2000  # files: objects, some 50 kB each, and the names of objects
-_NAME = re.compile("[0-9a-f]{64}")  # of an object; other files in the folder are not ours
-# Never follow a link to somebody else's file, never wait for who writes to a pipe.
+_MOST = 2000  # files: objects, about 50 kB each, and the names of objects
+_NAME = re.compile("[0-9a-f]{64}")  # of our files; others in the folder are left alone
+# Never follow a link to somebody else's file, and never wait for the writer of a pipe.
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-# Modules of the language about printing and storing cells: no kernel depends on them.
+# Modules of the language that print and store cells: no kernel depends on them.
 _APART = ("form", "pickling", "writing")
 
 
 def sources() -> list[Path]:
-    """The files that decide what code a cell becomes."""
+    """The source files that decide which machine code a cell becomes."""
     compiler = Path(__file__).parents[1]
     language = compiler.parent / "language"
     return [
@@ -47,21 +47,20 @@ def _hash_of(paths: Iterable[Path]) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-# Read as the modules are imported: a file that changes later is not what this process runs.
-WRITER = _hash_of(sources())  # what writes LLVM text
-ASSEMBLER = _hash_of(
-    Path(__file__).with_name(f"{name}.py") for name in ("host", "machine")
-)  # and compiles it
+# WRITER: the code that writes LLVM text. ASSEMBLER: the code that compiles the text.
+# Hashed at import: a file that changes later is not the code that this process runs.
+WRITER = _hash_of(sources())
+ASSEMBLER = _hash_of(Path(__file__).with_name(f"{name}.py") for name in ("host", "machine"))
 
 
 def digest(*parts: str) -> str:
-    """A name for what is made from `parts` by this version of the package and of llvmlite."""
+    """A file name for an object made from `parts` by this version of the package and of llvmlite."""
     whole = "\0".join((__version__, llvmlite.__version__, *parts))
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def folder() -> Path | None:
-    """Where objects are kept; None where nothing is."""
+    """The folder of objects; None if none are kept."""
     setting = os.environ.get("GATEWISE_CACHE", "")
     if setting == "off":
         return None
@@ -73,12 +72,12 @@ def folder() -> Path | None:
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME", "")
-        base = base if os.path.isabs(base) else "~/.cache"  # as its specification asks
+        base = base if os.path.isabs(base) else "~/.cache"  # as the XDG specification demands
     return Path(base).expanduser() / "gatewise"
 
 
 def get(name: str) -> bytes | None:
-    """The object kept under `name`, if there is one and it is whole."""
+    """The object kept under `name`, if there is one and its hash matches."""
     with contextlib.suppress(OSError, RuntimeError):
         at = _private_folder()
         content = _read(at / name) if at else b""
@@ -90,7 +89,7 @@ def get(name: str) -> bytes | None:
 
 
 def put(name: str, image: bytes) -> None:
-    """Keep an object; another process sees all of it or nothing. Where that is not possible, say so once."""
+    """Keep an object; other processes see the whole file or none. If it cannot be kept, warn once."""
     try:
         at = _private_folder()
         if at:
@@ -105,13 +104,13 @@ def _checksum(name: str, image: bytes) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    """A regular file; nothing of anything else."""
+    """The content of a regular file; nothing of any other kind of file."""
     with open(path, "rb", opener=lambda path, flags: os.open(path, flags | _FLAGS)) as file:
         return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
 
 
 def _clean(at: Path) -> None:
-    """Remove the objects that were used least recently, where there are too many, and what was cut short."""
+    """Remove the least recently used files, if there are too many, and unfinished ones."""
     files.remove_stale_parts(at)
     with os.scandir(at) as entries:
         objects = [entry for entry in entries if _NAME.fullmatch(entry.name)]
@@ -128,7 +127,7 @@ def _last_use(entry: os.DirEntry[str]) -> int:
 
 
 def _private_folder() -> Path | None:
-    """The folder, made if need be; None where nothing is kept.
+    """The folder, made if it is missing; None if no objects are kept.
 
     Raises:
         OSError: it cannot be made, or others can write to it.

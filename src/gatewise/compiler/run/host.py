@@ -1,4 +1,4 @@
-"""The machine that compiles: its name and features for LLVM, its vector width, its registers."""
+"""The machine that we run on: its name and features for LLVM, its vector width, its registers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTHS = (1, 4, 8, 16)
 @final
 @dataclass(frozen=True)
 class Host:
-    """What the code is made for; `vector_bits` and `registers` are those of the widest vector unit."""
+    """The target of the code; `vector_bits` and `registers` are those of the widest vector unit."""
 
     cpu: str
     features: str
@@ -38,7 +38,7 @@ class Host:
         )
 
 
-@functools.cache  # each call asks
+@functools.cache  # asked at each call
 def forced() -> int | None:
     """The width that ``GATEWISE_WIDTH`` (1, 4, 8 or 16) forces; it is read once.
 
@@ -53,7 +53,7 @@ def forced() -> int | None:
 
 @functools.cache
 def host() -> Host:
-    """The machine we are on."""
+    """The machine that we run on."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features()

@@ -25,9 +25,9 @@ def _madvise() -> Callable[[int, int, int], int] | None:
 
 
 def prefer_huge_pages(address: int, size: int) -> None:
-    """Ask for huge pages under a large new array: writing to it first costs a quarter, measured on 95 MB.
+    """Ask for huge pages for a large new array: the first write takes a quarter of the time (of 95 MB).
 
-    Only advice: where it is not understood nothing happens.
+    It is advice to the operating system; systems that do not know it do nothing.
     """
     madvise = _madvise() if size >= _LARGE else None
     if madvise is not None:

@@ -1,4 +1,4 @@
-"""LLVM text to machine code: objects made, kept on disk, and loaded as addresses of functions."""
+"""LLVM text to machine code: objects are made, kept on disk, and loaded as addresses of functions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gatewise.compiler.run.host import host
 
 
 def compile_object(text: str) -> bytes:
-    """Optimise a module and make it an object file. Nothing is reassociated or contracted.
+    """Optimise a module and make it an object file. No sum is reassociated, no product contracted.
 
-    Each function by itself, with the passes of -O1: what is hot comes unrolled and in vectors, and LLVM's own
-    choice for whole modules takes three times as long to find nothing more.
+    Each function is optimised on its own, by the passes of -O1: hot loops are already unrolled and
+    vectorised. LLVM's pipeline for whole modules takes three times as long and finds nothing more.
     """
     module = llvm.parse_assembly(text)
     module.verify()
@@ -34,14 +34,14 @@ def compile_object(text: str) -> bytes:
 
 @functools.cache
 def _passes() -> Any:
-    """The passes, one set for the life of the process: llvmlite never frees one, 14 kB and more."""
+    """The passes, one set for the life of the process: llvmlite never frees a set (14 kB and more)."""
     return _builder().getFunctionPassManager()
 
 
 def _builder() -> Any:
-    """What runs the passes: one for each module, as it slows down with each function it has ever had.
+    """A pass builder, which runs the passes. Each module has its own: it slows down with every function.
 
-    3 kB of it are never freed: the callbacks that llvmlite makes for it, and adds to with each function.
+    llvmlite never frees the callbacks that it makes for a builder, about 3 kB.
     """
     options = llvm.create_pipeline_tuning_options(speed_level=1)
     options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
@@ -49,30 +49,30 @@ def _builder() -> Any:
 
 
 _lock = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a child must not wait for a thread that only its parent has
+if hasattr(os, "register_at_fork"):  # a child must not wait for a lock that a thread of its parent holds
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 @final
 class Loaded:
-    """An object in memory, until nobody holds this or one of its functions.
+    """An object in memory, for as long as this, or one of its functions, is referenced.
 
     Attributes:
-        address: where each function is; good for as long as this lives.
+        address: the address of each function; valid while this lives.
     """
 
     def __init__(self, image: bytes, functions: Iterable[str]) -> None:
         library = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
         for function in functions:
             library.export_symbol(function)
-        # An engine of its own: one that is shared keeps something of every object it has ever had.
+        # Its own engine: a shared one would keep some memory of every object that it ever had.
         engine = llvm.create_lljit_compiler(host().target_machine)
         tracker = library.link(engine, "object")
         self.address = {function: int(tracker[function]) for function in functions}
         weakref.finalize(self, _give_back, tracker, engine).atexit = False
 
     def function(self, name: str, *arguments: type) -> Callable[..., None]:
-        """A function that returns nothing, to be called with ctypes; it holds the object."""
+        """A function as a ctypes function that returns nothing; it keeps the object alive."""
         function: Any = ctypes.CFUNCTYPE(None, *arguments)(self.address[name])
         function.loaded = self
         return function  # type: ignore[no-any-return]
@@ -84,9 +84,9 @@ _compiled = 0
 
 
 def _give_back(tracker: Any, engine: Any) -> None:
-    """Free an object that nobody holds: now, or if a thread is compiling, when it has done.
+    """Free an object without references: now, or if a thread is compiling, when that thread is done.
 
-    May be called at any time, by the garbage collector and while this thread holds the lock: it never waits.
+    The garbage collector may call this at any time, even while this thread holds the lock: it never waits.
     """
     _unused.append((tracker, engine))
     if _lock.acquire(blocking=False):
@@ -98,14 +98,14 @@ def _give_back(tracker: Any, engine: Any) -> None:
 
 def _free_unused() -> None:
     while _unused:
-        for part in _unused.popleft():  # code first, then the engine that it belongs to
+        for part in _unused.popleft():  # the code first, then the engine that it belongs to
             part.close()
 
 
 def load(key: str, write: Callable[[], str], functions: Iterable[str]) -> Loaded:
-    """The compiled module for `key`: from memory, from the disk cache, or made from the text `write` gives.
+    """The compiled module for `key`: from memory, from the disk cache, or compiled from the text of `write`.
 
-    Safe from several threads. While somebody holds the module, it is not made or loaded again.
+    Safe to call from several threads. While a module is referenced, it is not made or loaded again.
     """
     with _lock:
         loaded = _loaded.get(key)
@@ -116,9 +116,9 @@ def load(key: str, write: Callable[[], str], functions: Iterable[str]) -> Loaded
 
 
 def _load(key: str, write: Callable[[], str], functions: list[str]) -> Loaded:
-    """On disk an object has the name of its LLVM text, and that name is found by the key.
+    """On disk an object is named by the hash of its LLVM text, and a second file maps the key to that name.
 
-    So a change of the compiler that leaves the text of a kernel alone costs the writing and no compilation.
+    So a change of the compiler that does not change the text of a kernel needs no compilation, only writing.
     """
     global _compiled
     target = (host().cpu, host().features, *map(str, llvm.llvm_version_info))
@@ -147,10 +147,10 @@ def _from_disk(name: str, functions: list[str]) -> Loaded | None:
 
 
 def compiled_modules() -> int:
-    """How many modules this process has compiled, as they were not on disk."""
+    """The number of modules that this process has compiled because they were not on disk."""
     return _compiled
 
 
 def loaded_modules() -> int:
-    """How many compiled modules are in memory."""
+    """The number of compiled modules in memory."""
     return len(_loaded)

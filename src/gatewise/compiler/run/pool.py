@@ -1,9 +1,9 @@
-"""The threads of processes without OpenMP, and how a kernel is shared out among them.
+"""A pool of threads for processes without OpenMP, and how the parts of a kernel are divided among them.
 
-Arrays belong to the caller, who may be interrupted (Ctrl-C) at any place in Python: then they are freed. So
-helpers touch them only while the caller is inside one foreign call, `lead`, which opens the work, takes parts
-like everybody else, and returns when all parts are done. Before that helpers wait; after it nothing is left,
-and a helper that comes late leaves again. Nobody depends on a helper's coming.
+Arrays belong to the caller, whose Python code may be interrupted (Ctrl-C) at any place; then they are freed.
+So helper threads use arrays only while the caller is inside one foreign call, `lead`. It opens the work,
+takes parts like the helpers, and returns when all parts are done. Helpers that come before it wait; helpers
+that come after it find no parts left and return. The work gets done even if no helper comes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import final
 
 from gatewise.compiler.run import machine
 
-# Of a team: its state, the parts that are taken, the parts that are done, all parts; the addresses of the
-# kernel's `part`, of its array and of what offers the core to other threads.
+# The fields of a team: its state, the numbers of parts taken, done, and in all; the addresses of the kernel's
+# `part`, of its array, and of the function that offers the core to other threads.
 _FIELDS = 7
 _PREPARED, _OPEN, _CLOSED = 0, 1, 2
 
@@ -106,7 +106,7 @@ def run_parts(part: int, array: int, count: int) -> None:
 
 @final
 class _Functions:
-    """The compiled functions above, for a team as an array, and the address of one that offers the core."""
+    """The functions above, compiled, and the address of the function that offers the core to others."""
 
     def __init__(self) -> None:
         loaded = machine.load("pool", lambda: _TEXT, ("help", "lead"))

@@ -1,8 +1,8 @@
-"""Compiled cells, ready to be called with addresses.
+"""Compiled cells: kernels that are called with addresses.
 
-`CompiledCell` knows what its kernels need besides their arrays: the scratch memory, how many steps make a
-chunk, how many threads are worth their start. It allocates nothing and converts nothing; callers own all
-memory. A call holds no lock of the interpreter while it computes.
+`CompiledCell` says what its kernels need besides the arrays of the caller: the sizes of scratch memory, the
+steps of a chunk, the number of threads. It allocates and converts nothing; callers own all memory. A call
+releases the interpreter's lock (GIL) while it computes.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from gatewise.compiler.run.pool import run_parts
 from gatewise.compiler.run.threads import available, openmp
 from gatewise.language import Cell
 
-_CHUNK_BYTES = 1 << 18  # pre-activations of a chunk of steps: a share of the second-level cache
-_THREAD_WORK = 2e6  # multiply-adds below which another thread costs more than it gives
-_STEP_WORK = 5e4  # multiply-adds of a step below which another thread does not pay for meeting it
-_FEW_ROWS = 8  # for each thread, below which the units are divided rather than the rows
-_LARGE_WEIGHTS = 8 << 20  # bytes of weights, above which too
-_ROWS_TO_JOIN = 8  # to be laid beside the input's; fewer are better off with input products of many steps
-_LEAST_ROWS = 2  # for a thread: one row takes almost as long as two
+_CHUNK_BYTES = 1 << 18  # of pre-activations of a chunk of steps: a share of the second-level cache
+_THREAD_WORK = 2e6  # multiply-adds that one more thread must have, or it costs more than it gains
+_STEP_WORK = 5e4  # multiply-adds of a step that one more thread must have, to pay for the barrier
+_FEW_ROWS = 8  # rows for each thread, below which units are divided instead of rows
+_LARGE_WEIGHTS = 8 << 20  # bytes of weights, above which units are divided instead of rows
+_ROWS_TO_JOIN = 8  # rows from which one product for x and state pays; below, input products of many steps do
+_LEAST_ROWS = 2  # rows for each thread: one row takes almost as long as two
 
 
 @final
 class Program:
-    """One kernel: the functions of `entry.ENTRIES` and the fields they take.
+    """A kernel in memory: the functions `entry.ENTRIES` and the fields they take.
 
     Attributes:
         arguments: the fields; ``arguments.fill`` makes the array whose address the functions take.
-        prepare: ``prepare(address)``, once for some weights.
-        part: ``part(address, i, n)``, part i of n of the rows, any number of times.
+        prepare: ``prepare(address)`` packs the weights; once is enough until they change.
+        part: ``part(address, i, n)`` computes part i of n of the rows.
     """
 
     def __init__(self, key: str, arguments: Arguments, write: Callable[[], str]) -> None:
@@ -55,7 +55,7 @@ class Program:
         self._part = loaded.address["part"]
 
     def __call__(self, threads: int, fields: Mapping[str, int]) -> None:
-        """Run on so many threads."""
+        """Run on this number of threads."""
         team = openmp() if threads > 1 else None
         if team is not None:
             fields = self.arguments.blank(fields)
@@ -68,9 +68,9 @@ class Program:
         run_parts(self._part, ctypes.addressof(array), threads)
 
     def side_by_side(self, threads: int, calls: Sequence[Mapping[str, int]]) -> None:
-        """Run several calls at once, each on one thread; one after another where there is no OpenMP.
+        """Run several calls at the same time, each on one thread; in turn if there is no OpenMP.
 
-        A call may await steps of an earlier one of them (see `entry`).
+        A call may wait for steps of a call before it in the list (see `awaits` in `entry`).
         """
         team = openmp()
         functions = {} if team is None else team._asdict()
@@ -107,14 +107,14 @@ class Kernel(Protocol):
 
 @final
 class Team(NamedTuple):
-    """So many threads, which divide the units of a layer, or else the rows of the batch."""
+    """The number of threads, and whether they divide the units of a layer or the rows of the batch."""
 
     threads: int
     by_units: bool
 
     @property
     def rows_apart(self) -> int:
-        """Into how many parts the rows are divided."""
+        """The number of parts into which the rows are divided."""
         return 1 if self.by_units else self.threads
 
 
@@ -123,7 +123,8 @@ class CompiledCell:
     """The kernels of a cell for one element type and one vector width.
 
     Attributes:
-        layouts: what callers have found out about calls of some sizes, for as long as the kernels live.
+        layouts: a cache for callers of what follows from the sizes of a call; it lives as long as the
+        kernels.
     """
 
     def __init__(self, cell: Cell, number: Number, width: int) -> None:
@@ -162,7 +163,7 @@ class CompiledCell:
         return -(-units // self.width) * self.width
 
     def forward_packed(self, I: int, H: int, P: int) -> dict[str, int]:
-        """Elements of each array that `prepare` fills for a forward call."""
+        """The number of elements of each array that `prepare` fills for a forward call."""
         plan, units = self.plan, self.padded(H)
         return {
             "panels": units * (len(plan.input_slots) * I + len(plan.state_slots) * P),
@@ -172,12 +173,12 @@ class CompiledCell:
         }
 
     def forward_scratch(self, B: int, H: int, P: int) -> dict[str, int]:
-        """Elements of each scratch array of the steps of a forward call."""
+        """The number of elements of each scratch array of the steps of a forward call."""
         seen = 0 if self.plan.cell.seen.op == "state" else B * P
         return {"spills": B * H * len(self.plan.forward.spilled), "seen": seen}
 
     def backward_scratch(self, B: int, I: int, H: int, P: int) -> dict[str, int]:
-        """Elements of each scratch array of a backward call."""
+        """The number of elements of each scratch array of a backward call."""
         plan = self.plan
         return {
             "panels_ih": self.padded(I) * len(plan.input_slots) * H,
@@ -189,21 +190,21 @@ class CompiledCell:
         }
 
     def chunk(self, B: int, H: int, threads: int) -> int:
-        """How many steps' pre-activations fit the cache."""
+        """The number of steps of a chunk: their pre-activations fit the cache."""
         rows = -(-B // threads)
         step = rows * H * self.plan.gates * self.number.bytes
         return max(1, _CHUNK_BYTES // max(step, 1))
 
     def joins(self, T: int, rows: int) -> bool:
-        """Whether a forward call of so many rows a thread does well with room for ``joined [B, I + H]``."""
+        """Whether a forward call with this number of rows for each thread gains by ``joined [B, I + P]``."""
         return self.plan.joins and (T == 1 or rows >= _ROWS_TO_JOIN)
 
     def team(self, wanted: int, T: int, B: int, I: int, H: int, packed: bool = False) -> Team:
-        """The team for a call, of at most as many threads as wanted.
+        """The team for a call, of at most `wanted` threads.
 
-        To divide the units costs a meeting each step, and divides the weights that each thread reads; to
-        divide the rows costs nothing, but few rows make poor tiles, and rows of different lengths unequal
-        shares: those of packed sequences are never divided.
+        Threads that divide the units need a barrier at each step, but each reads only its part of the
+        weights. Threads that divide the rows need no barrier; but few rows make poor tiles, and rows of
+        different lengths make unequal shares: the rows of packed sequences are never divided.
         """
         if wanted == 1:
             return Team(1, by_units=False)
@@ -219,23 +220,23 @@ class CompiledCell:
 
 
 def worth(wanted: int, parts: int, work: float) -> int:
-    """How many of the wanted threads so many parts with so many multiply-adds in all are worth."""
+    """The number of threads that pay, of those wanted, for so many parts and multiply-adds in all."""
     return max(1, min(available(wanted), parts, int(work / _THREAD_WORK)))
 
 
 def compiled(cell: Cell, dtype: str, width: int | None = None) -> CompiledCell:
-    """The kernels of `cell` for "float32" or "float64", for this machine's vector width or another one."""
+    """The kernels of `cell` for "float32" or "float64", at this machine's vector width or at `width`."""
     number = NUMBERS[dtype]
     return _compiled(cell, number, host().width(number) if width is None else width)
 
 
-@functools.lru_cache(maxsize=128)  # a process may make cells without end
+@functools.lru_cache(maxsize=128)  # the number of cells in a process has no limit
 def _compiled(cell: Cell, number: Number, width: int) -> CompiledCell:
     return CompiledCell(cell, number, width)
 
 
 def split(address: int, sizes: Mapping[str, int], itemsize: int) -> dict[str, Any]:
-    """Addresses of consecutive arrays in one piece of memory, each on a cache line of its own."""
+    """The addresses of consecutive arrays in one piece of memory, each aligned to a cache line."""
     result = {}
     for name, size in sizes.items():
         address = -(-address // 64) * 64
@@ -245,5 +246,5 @@ def split(address: int, sizes: Mapping[str, int], itemsize: int) -> dict[str, An
 
 
 def room(sizes: Mapping[str, int], itemsize: int) -> int:
-    """Elements of the piece of memory that `split` divides."""
+    """The number of elements of the piece of memory that `split` divides."""
     return sum(sizes.values()) + len(sizes) * (64 // itemsize)

@@ -1,8 +1,8 @@
 """The threads that kernels run on.
 
-Where an OpenMP library with GNU's interface is loaded (torch brings one), kernels run on its threads: a pool
-of our own would fight its spinning workers for the cores. Elsewhere a small pool serves (see `pool`). In a
-forked child OpenMP's threads are gone and its library would wait for them: it computes on one thread.
+If an OpenMP library with GNU's interface is loaded (torch brings one), kernels run on its threads: a pool of
+our own would compete for the cores with its spinning workers. Otherwise a small pool is used (see `pool`). A
+forked child has no OpenMP threads, and the library would wait for them: it computes on one thread.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class OpenMP(NamedTuple):
 
 
 def available(threads: int) -> int:
-    """How many of the wanted threads this process may use."""
+    """The number of threads that this process may use, of those wanted."""
     return 1 if _forked else threads
 
 
 def openmp() -> OpenMP | None:
-    """The OpenMP library of this process; None where there is none."""
-    # Looked for again for as long as torch, which brings it, is not imported.
+    """The OpenMP library of this process; None if there is none."""
+    # Until torch is imported, which brings one, each call looks again.
     return _find(torch_loaded="torch" in sys.modules)
 
 
