@@ -43,7 +43,7 @@ class Arguments:
             return Blank(values)
         unknown = values.keys() - self._place.keys()
         if unknown:
-            raise KeyError(f"no such field: {', '.join(sorted(unknown))}")
+            raise KeyError(f"unknown field: {', '.join(sorted(unknown))}")
         return Blank((name, values.get(name, 0)) for name in self.names)
 
     def fill(self, values: Mapping[str, int]) -> Array[c_int64]:
@@ -64,9 +64,9 @@ class Arguments:
     def _refuse(self, blank: Blank) -> NoReturn:
         """Say what is wrong with fields that cannot be packed."""
         if blank.keys() != self._place.keys():
-            raise KeyError(f"no such field: {', '.join(sorted(blank.keys() ^ self._place.keys()))}") from None
+            raise KeyError(f"unknown field: {', '.join(sorted(blank.keys() ^ self._place.keys()))}") from None
         wrong = next(name for name, value in blank.items() if not _fits(value))
-        raise ValueError(f"field {wrong}: expected an integer of 64 bits. Got {blank[wrong]!r}.") from None
+        raise ValueError(f"{wrong} must be an integer of 64 bits. Got {blank[wrong]!r}.") from None
 
     def read(self, code: Code, array: Value) -> Fields:
         """The fields, to be read by the code of the called function."""

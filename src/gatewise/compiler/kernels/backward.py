@@ -224,7 +224,7 @@ class _Steps:
         self.work.meet()
 
     def _begin(self, t: Value, later: Value, here: Value, going_on: Value) -> None:
-        """Fill the frame of a step; lay the states of rows together that enter it anew."""
+        """Fill the frame of a step, after copying the states together if rows join or are reset."""
         code, b, f, work, cell = self.code, self.code.b, self.f, self.work, self.body.plan.cell
         anew = walk.enters_anew(code, f, t)
         with b.if_then(anew):
