@@ -41,9 +41,7 @@ def test_a_name_that_is_no_field_is_refused() -> None:
 
 def test_a_number_that_is_no_integer_of_64_bits_is_refused_by_name() -> None:
     arguments = Arguments(["T", "B"])
-    with pytest.raises(
-        ValueError, match=r"^B must be an integer of 64 bits. Got 9223372036854775808."
-    ):
+    with pytest.raises(ValueError, match=r"^B must be an integer of 64 bits. Got 9223372036854775808."):
         arguments.fill({"T": 1, "B": 2**63})
 
 

@@ -7,122 +7,145 @@ pre-activation. At points without a derivative, and at NaN, derivatives are torc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import final
 
 from gatewise.language.graph import Graph, Node, topological
 
-# (graph, node, derivative by the node) -> derivative by each argument, None for an argument without one.
-Rule = Callable[[Graph, Node, Node], tuple[Node | None, ...]]
+
+@final
+class Term:
+    """A node with operators, so that rules read as formulas; numbers stand for constants."""
+
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self.graph = graph
+        self.node = node
+
+    @property
+    def args(self) -> tuple[Term, ...]:
+        """The arguments of the node."""
+        return tuple(Term(self.graph, arg) for arg in self.node.args)
+
+    def apply(
+        self, op: str, *terms: Term | float, name: str = "", part: str = "", value: float = 0.0
+    ) -> Term:
+        """`op` of some terms, as a term."""
+        nodes = (t.node if isinstance(t, Term) else self.graph.constant(t) for t in terms)
+        return Term(self.graph, self.graph.node(op, *nodes, name=name, part=part, value=value))
+
+    def again(self, *terms: Term | float) -> Term:
+        """The operation of this node, with its name, part and value, of other terms."""
+        node = self.node
+        return self.apply(node.op, *terms, name=node.name, part=node.part, value=node.value)
+
+    def __add__(self, other: Term | float) -> Term:
+        return self.apply("add", self, other)
+
+    def __sub__(self, other: Term | float) -> Term:
+        return self.apply("sub", self, other)
+
+    def __rsub__(self, other: float) -> Term:
+        return self.apply("sub", other, self)
+
+    def __mul__(self, other: Term | float) -> Term:
+        return self.apply("mul", self, other)
+
+    def __rmul__(self, other: float) -> Term:
+        return self.apply("mul", other, self)
+
+    def __truediv__(self, other: Term | float) -> Term:
+        return self.apply("div", self, other)
+
+    def __neg__(self) -> Term:
+        return self.apply("neg", self)
+
+    def __lt__(self, other: Term | float) -> Term:
+        return self.apply("less", self, other)
+
+    def __gt__(self, other: Term | float) -> Term:
+        return self.apply("less", other, self)
+
+    def __le__(self, other: Term | float) -> Term:
+        return self.apply("less_equal", self, other)
+
+    def where(self, if_true: Term | float, if_false: Term | float) -> Term:
+        """One of two terms, by this comparison."""
+        return self.apply("where", self, if_true, if_false)
 
 
-def _mul(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    a, b = y.args
-    return g.node("mul", d, b), g.node("mul", d, a)
+# (node, derivative by the node) -> derivative by each argument, None for an argument without one.
+Rule = Callable[[Term, Term], tuple[Term | None, ...]]
 
 
-def _div(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    by_a = g.node("div", d, y.args[1])
-    return by_a, g.node("neg", g.node("mul", by_a, y))
+def _div(y: Term, d: Term) -> tuple[Term, ...]:
+    by_a = d / y.args[1]
+    return by_a, -(by_a * y)
 
 
-def _tanh(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    return (g.node("mul", d, g.node("sub", g.constant(1), g.node("mul", y, y))),)
+def _abs(y: Term, d: Term) -> tuple[Term, ...]:
+    (x,) = y.args
+    at_zero_or_nan = d * 0
+    return ((x < 0).where(-d, (x > 0).where(d, at_zero_or_nan)),)
 
 
-def _sigmoid(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    return (g.node("mul", d, g.node("mul", y, g.node("sub", g.constant(1), y))),)
-
-
-def _softplus(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    return (g.node("mul", d, g.node("sigmoid", y.args[0])),)
-
-
-def _sqrt(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    return (g.node("div", g.node("mul", g.constant(0.5), d), y),)
-
-
-def _relu(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    zero = g.constant(0)
-    return (g.node("where", g.node("less_equal", y, zero), zero, d),)
-
-
-def _abs(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    zero, x = g.constant(0), y.args[0]
-    at_zero_or_nan = g.node("mul", d, zero)
-    positive = g.node("where", g.node("less", zero, x), d, at_zero_or_nan)
-    return (g.node("where", g.node("less", x, zero), g.node("neg", d), positive),)
-
-
-def _where(g: Graph, y: Node, d: Node) -> tuple[Node | None, ...]:
-    zero, condition = g.constant(0), y.args[0]
-    return None, g.node("where", condition, d, zero), g.node("where", condition, zero, d)
-
-
-def _winner(g: Graph, wins: Node, loses: Node, d: Node) -> Node:
+def _winner(wins: Term, loses: Term, d: Term) -> Term:
     """The derivative of `maximum` or `minimum` by one of its arguments.
 
     It is `d` if the argument is the result, half of `d` if both are equal, and `d` if either is NaN. `wins`
     says that this argument is the result or equal to it, `loses` that the other one is.
     """
-    half = g.node("mul", g.constant(0.5), d)
-    return g.node("where", loses, g.node("where", wins, half, g.constant(0)), d)
+    return loses.where(wins.where(0.5 * d, 0), d)
 
 
-def _maximum(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+def _maximum(y: Term, d: Term) -> tuple[Term, ...]:
     a, b = y.args
-    a_wins, b_wins = g.node("less_equal", b, a), g.node("less_equal", a, b)
-    return _winner(g, a_wins, b_wins, d), _winner(g, b_wins, a_wins, d)
+    return _winner(b <= a, a <= b, d), _winner(a <= b, b <= a, d)
 
 
-def _minimum(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+def _minimum(y: Term, d: Term) -> tuple[Term, ...]:
     a, b = y.args
-    a_wins, b_wins = g.node("less_equal", a, b), g.node("less_equal", b, a)
-    return _winner(g, a_wins, b_wins, d), _winner(g, b_wins, a_wins, d)
+    return _winner(a <= b, b <= a, d), _winner(b <= a, a <= b, d)
 
 
-def _mean(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
+def _mean(y: Term, d: Term) -> tuple[Term, ...]:
     # All units share one mean, so its derivative is the sum over the units: again a mean, but for a factor.
-    share = g.node("mul", g.node("mean", d), g.constant(1 / len(y.args)))
-    return (share,) * len(y.args)
-
-
-def _dropout(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    return (g.node("dropout", d, name=y.name, part=y.part, value=y.value),)
-
-
-def _zoneout(g: Graph, y: Node, d: Node) -> tuple[Node, ...]:
-    def of(old: Node, new: Node) -> Node:
-        return g.node("zoneout", old, new, name=y.name, part=y.part, value=y.value)
-
-    return of(d, g.constant(0)), of(g.constant(0), d)
+    count = len(y.args)
+    return (d.apply("mean", d) * (1 / count),) * count
 
 
 _RULES: dict[str, Rule] = {
-    "add": lambda g, y, d: (d, d),
-    "sub": lambda g, y, d: (d, g.node("neg", d)),
-    "mul": _mul,
+    "add": lambda y, d: (d, d),
+    "sub": lambda y, d: (d, -d),
+    "mul": lambda y, d: (d * y.args[1], d * y.args[0]),
     "div": _div,
-    "neg": lambda g, y, d: (g.node("neg", d),),
-    "exp": lambda g, y, d: (g.node("mul", d, y),),
-    "log": lambda g, y, d: (g.node("div", d, y.args[0]),),
-    "sqrt": _sqrt,
+    "neg": lambda y, d: (-d,),
+    "exp": lambda y, d: (d * y,),
+    "log": lambda y, d: (d / y.args[0],),
+    "sqrt": lambda y, d: (0.5 * d / y,),
     "abs": _abs,
-    "tanh": _tanh,
-    "sigmoid": _sigmoid,
-    "softplus": _softplus,
-    "relu": _relu,
+    "tanh": lambda y, d: (d * (1 - y * y),),
+    "sigmoid": lambda y, d: (d * (y * (1 - y)),),
+    "softplus": lambda y, d: (d * d.apply("sigmoid", y.args[0]),),
+    "relu": lambda y, d: ((y <= 0).where(0, d),),
     "maximum": _maximum,
     "minimum": _minimum,
-    "less": lambda g, y, d: (None, None),
-    "less_equal": lambda g, y, d: (None, None),
-    "where": _where,
+    "less": lambda y, d: (None, None),
+    "less_equal": lambda y, d: (None, None),
+    "where": lambda y, d: (None, y.args[0].where(d, 0), y.args[0].where(0, d)),
     "mean": _mean,
-    "stop_gradient": lambda g, y, d: (None,),
-    "dropout": _dropout,
-    "zoneout": _zoneout,
-    "linear": lambda g, y, d: (g.node("linear_back", d, name=y.name),),
-    "project": lambda g, y, d: (g.node("project_back", d),),
+    "stop_gradient": lambda y, d: (None,),
+    "dropout": lambda y, d: (y.again(d),),  # the mask of the draw, computed again
+    "zoneout": lambda y, d: (y.again(d, 0), y.again(0, d)),
+    "linear": lambda y, d: (d.apply("linear_back", d, name=y.node.name),),
+    "project": lambda y, d: (d.apply("project_back", d),),
 }
+
+
+def _by_arguments(graph: Graph, node: Node, d: Node) -> Iterator[tuple[Node, Node | None]]:
+    """Each argument of a node, with the derivative by it."""
+    found = _RULES[node.op](Term(graph, node), Term(graph, d))
+    for arg, by_arg in zip(node.args, found, strict=True):
+        yield arg, by_arg and by_arg.node
 
 
 def gradient(graph: Graph, seeds: Mapping[Node, Node], idle: Collection[Node] = ()) -> dict[Node, Node]:
@@ -132,8 +155,8 @@ def gradient(graph: Graph, seeds: Mapping[Node, Node], idle: Collection[Node] = 
     caller adds their seeds. Leaves that the loss does not depend on are missing from the result.
 
     Seeds in `idle` are 0 wherever the loss does not depend on their outputs. There the outputs add nothing to
-    a derivative, as
-    in torch, whose graph leaves them out: ``where`` makes sure of it, as 0 times a NaN would be NaN.
+    a derivative, as in torch, whose graph leaves them out: ``where`` makes sure of it, as 0 times a NaN would
+    be NaN.
     """
     adjoint: dict[Node, Node] = dict(seeds)
     # `alone`: the adjoints that consist of idle seeds only. `sizes`: for each, a node that is 0 only where
@@ -146,7 +169,7 @@ def gradient(graph: Graph, seeds: Mapping[Node, Node], idle: Collection[Node] = 
         if node not in adjoint or not node.args:
             continue
         size, whole = sizes.get(node), adjoint[node]
-        for arg, d in zip(node.args, _RULES[node.op](graph, node, whole), strict=True):
+        for arg, d in _by_arguments(graph, node, whole):
             if d is None or arg.op == "constant":
                 continue
             if size is not None and d.op in _NAN_FROM_ZERO:
