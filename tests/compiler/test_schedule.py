@@ -28,7 +28,7 @@ def known_to(
     stored: set[Node] = set(given)
     for phase in found.phases:
         for one in phase.passes:
-            here = {*phase.products} if one.level.walk == 0 else set()
+            here = {*phase.products} if one.level.number == 0 else set()
 
             def ask(node: Node, here: set[Node] = here, level: Level = one.level) -> None:
                 if node in stored or node in here:

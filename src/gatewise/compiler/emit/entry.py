@@ -56,9 +56,9 @@ class Share(NamedTuple):
 class Work(NamedTuple):
     """The work of one thread: some rows of the batch, and its share of the units.
 
-    The others write code: `meet` waits for all threads that have a share of the units (a barrier), `wait`
-    until the call whose results this one reads has done a number of steps, `tell` publishes the number of
-    steps done.
+    Three functions write code: `meet` is a barrier of all threads that have a share of the units, `wait`
+    waits until the call whose results this one reads has done a number of steps, and `tell` publishes the
+    number of steps that are done.
     """
 
     rows: Span

@@ -17,9 +17,7 @@ from gatewise.compiler.emit.arguments import Arguments, Fields
 from gatewise.compiler.emit.tiles import TILE, Shape, Tiles, even_rows, shape, sums_in, tallest
 from gatewise.compiler.emit.vector import I1, I64, POINTER, VOID, Address, Code, Value, i64, internal_function
 
-_PART_BYTES = (
-    1 << 18
-)  # of a panel that are used on all rows before the next part: a share of the second cache
+_PART_BYTES = 1 << 18  # of a panel that are used on all rows before the next: a share of the second cache
 _TILES = 32  # tiles of rows whose sums are kept while a panel is used in parts
 _FAR_BYTES = 6 << 20  # of panels in all, above which they come from memory and are prefetched
 
@@ -69,8 +67,8 @@ class Then:
     context: Value
 
 
-# The arguments of `matrix_phase` on their way to the function that does it, of which each number of slots has
-# one. `run` and `prefetch` are the functions of `Elementwise`.
+# The arguments of the function that does the work of `matrix_phase`; there is one for each number of slots.
+# `run` and `prefetch` are the functions of `Elementwise`.
 _PHASE = Arguments(
     (
         *("a", "outer_stride", "row_stride", "outers", "first", "last", "start", "start_row", "start_slot"),

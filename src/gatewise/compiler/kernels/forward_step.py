@@ -38,7 +38,7 @@ class ForwardStep:
         store gates that later passes read, and spills
         if keep:   store what backward reads in the place of the pre-activations
         if watch:  store the watched values                    (last pass)
-        store the next states                                   (last pass)
+        store the next states                                  (last pass; a projected one in its own)
     """
 
     def __init__(self, plan: Plan, arguments: Arguments) -> None:

@@ -46,7 +46,7 @@ class Listing:
         for n, phase in enumerate(schedule.phases):
             yield f"  phase {n}: {self.names(phase.products) if phase.products else first}"
             for one in phase.passes:
-                yield f"    pass {one.level.walk}"
+                yield f"    pass {one.level.number}"
                 read = [seed for seed, level in (seeds or {}).items() if level == one.level]
                 stored = dict.fromkeys((*one.outputs, *one.readable))
                 parts = {

@@ -43,7 +43,7 @@ class Level(NamedTuple):
     """A pass of a phase."""
 
     phase: int
-    walk: int
+    number: int
 
 
 START = Level(0, 0)
@@ -57,7 +57,7 @@ class Pass:
     Attributes:
         level: its phase and number.
         means: the means whose arguments it adds up.
-        outputs: nodes that it stores because the step is there to compute them.
+        outputs: the results of the step that it stores.
         readable: nodes that it stores for backward, and that later passes read too.
         spills: nodes that it stores for later passes only.
     """
@@ -201,9 +201,9 @@ class _Planner:
             next_phase = max([latest.phase, *self._phase_of.values()]) + 1
             return Level(self._phase_of.setdefault(of, next_phase), 0)
         if node.op == "mean":
-            adding = Level(latest.phase, max(latest.walk, 1))  # pass 0 sees tiles, not rows
+            adding = Level(latest.phase, max(latest.number, 1))  # pass 0 sees tiles, not rows
             self._means[adding][node] = None
-            return Level(adding.phase, adding.walk + 1)
+            return Level(adding.phase, adding.number + 1)
         return latest
 
     def _is_free(self, node: Node) -> bool:
