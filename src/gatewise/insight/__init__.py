@@ -1,1 +1,1 @@
-"""What people look through: recordings of a network at work, and pictures of them."""
+"""Looking inside networks: recordings of all values, analyses, figures, and the HTML page."""

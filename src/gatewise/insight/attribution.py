@@ -1,7 +1,8 @@
-"""Which inputs a number owes itself to: saliency, input times gradient, integrated gradients, occlusion.
+"""Attribution: how much each input contributed to a number. By saliency, input times gradient, integrated
+gradients, or occlusion.
 
-They take any function of torch tensors; on gatewise layers gradients come from the compiled kernels, in
-evaluation mode too. Shapes: ``T`` steps, ``B`` rows, ``I`` features.
+All work on any function of torch tensors. Through gatewise layers the gradients come from the compiled
+kernels, also in evaluation mode. Shapes: ``T`` steps, ``B`` rows, ``I`` features.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from gatewise.insight.finding import Finding
 
-# From the input and, if they are to share, the initial states, to a number for each row, [B].
+# From the input, and the initial states if they are attributed too, to one number per row, [B].
 Scores: TypeAlias = Callable[..., Tensor]
 
 _TINY = 1e-300
@@ -28,14 +29,14 @@ class Attribution(Finding):
     """The share of each input in the scores of its row.
 
     Attributes:
-        method: how it was found.
+        method: the method, as passed to `attribute`.
         values: ``[T, B, I]`` (``[B, T, I]`` with `batch_first`), NaN past the end of a row.
-        states: the shares of the other arguments, in their own shapes; the initial states, say.
-        scores: ``[B]``, what was explained.
-        residual: the largest difference of a row's sum of shares and its score less that of the baseline,
-            relative to the largest such difference. Integrated gradients bring it to 0 with enough points; of
-            the others it says how far from additive the scores are; for saliency it is NaN, since slopes are
-            no shares.
+        states: the shares of the other arguments, such as the initial states, in the shapes of these.
+        scores: ``[B]``, the numbers that were explained.
+        residual: how far the shares of a row are from adding up to its score minus the score of the baseline:
+            the largest error, relative to the largest such difference of scores. For integrated gradients it
+            goes to 0 with more points. For the other methods it says how far the scores are from additive;
+            for saliency it is NaN, as slopes are not shares.
     """
 
     method: str
@@ -47,7 +48,7 @@ class Attribution(Finding):
 
     @property
     def time_first(self) -> Tensor:
-        """``[T, B, I]``: the values, as `gatewise.figures.draw_attribution` takes them."""
+        """``[T, B, I]``: the values in the layout for `gatewise.figures.draw_attribution`."""
         return self.values.transpose(0, 1) if self.batch_first else self.values
 
     def by_step(self) -> Tensor:
@@ -79,24 +80,25 @@ def attribute(
     """Attribute a number for each row to the steps and features of its input.
 
     Args:
-        function: gives scores ``[B]`` for the input, ``lambda x: head(layer(x)[0][-1])[:, 2]``; for the input
-            and the initial states where `states` are given.
-        x: the input ``[T, B, I]``; or ``[T, I]`` where `function` takes one row and gives one number: what is
-            found then has a batch of one.
-        states: further tensors that share, initial states ``[L*D, B, H]``, say; their baseline is zero.
+        function: returns scores ``[B]`` for the input, as ``lambda x: head(layer(x)[0][-1])[:, 2]``. It is
+            called with the input and the `states`.
+        x: the input ``[T, B, I]``; or ``[T, I]`` if `function` takes one row and returns one number. The
+            result then has a batch of one.
+        states: further tensors to attribute to, such as initial states ``[L*D, B, H]``. Their baseline is 0.
         method: ``"saliency"`` (the gradient), ``"input_x_gradient"``, ``"integrated_gradients"`` or
             ``"occlusion"``.
-        baseline: what stands for no input, a number or a tensor like `x`; ``x.mean((0, 1))`` is often better
-            than 0. What gradients are multiplied by is the input less the baseline.
-        lengths: ``[B]``, the steps of each row; none past its end is touched. `function` must see to them
-            itself, ``lambda x: layer(x, lengths=lengths)...``.
+        baseline: the input that counts as "no input", a number or a tensor like `x`; ``x.mean((0, 1))`` is
+            often better than 0. Gradients are multiplied by the input minus the baseline.
+        lengths: ``[B]``, the steps of each row. Steps past the end are not attributed. `function` must use
+            the lengths itself, as ``lambda x: layer(x, lengths=lengths)...``.
         batch_first: whether `x` is ``[B, T, I]``.
-        points: at which the integral is evaluated, by the rule of Gauss and Legendre.
-        window: of occlusion, so many steps and features at a time, None for all; windows do not overlap.
-            Each number in a window is given the whole change. States are occluded one at a time, whole.
+        points: the number of points for the integral (Gauss-Legendre quadrature).
+        window: the steps and features that occlusion replaces at a time, None for all. Windows do not
+            overlap, and each number in a window gets the whole change of the score. A state is occluded as a
+            whole.
 
     Raises:
-        ValueError: an unknown method, or scores that are not one for each row.
+        ValueError: `method` is unknown, or `function` does not return one score per row.
 
     Source: Simonyan et al. 2014 (saliency), Shrikumar et al. 2016 (input times gradient), Sundararajan, Taly
     & Yan 2017 (integrated gradients), Zeiler & Fergus 2014 (occlusion).
@@ -130,13 +132,13 @@ def attribute(
 
 
 def _of_one_row(function: Scores) -> Scores:
-    """The function of an input and states without a batch, for a batch of one."""
+    """A function of inputs without a batch axis, turned into one for a batch of one."""
     return lambda x, *states: function(x.squeeze(1), *(state.squeeze(-2) for state in states)).reshape(1)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What is to be explained."""
+    """The function and the inputs to explain."""
 
     function: Scores
     x: Tensor
@@ -151,7 +153,7 @@ class _Task:
 
     @property
     def running(self) -> Tensor:
-        """Where a row has a step; has the dimensions of x, the last 1 long."""
+        """A mask of the steps before the end of each row, with the dimensions of x; the last has size 1."""
         B, T = (self.x.size(d) for d in ((0, 1) if self.batch_first else (1, 0)))
         ends = torch.full((B,), T) if self.lengths is None else torch.as_tensor(self.lengths)
         running = torch.arange(T) < ends[:, None]
@@ -159,7 +161,7 @@ class _Task:
 
     @property
     def baselines(self) -> tuple[Tensor, ...]:
-        """The baseline of each input; past the end of a row it is the input."""
+        """The baseline of each input. Past the end of a row it equals the input."""
         base = torch.as_tensor(self.baseline, dtype=self.x.dtype, device=self.x.device)
         base = torch.where(self.running, base.expand_as(self.x), self.x)
         return (base, *(torch.zeros_like(state) for state in self.states))
@@ -169,7 +171,7 @@ class _Task:
             return self.function(*inputs)
 
     def gradients(self, *inputs: Tensor) -> list[Tensor]:
-        """By each input; rows are taken not to depend on each other."""
+        """The gradients by each input, assuming that rows do not depend on each other."""
         leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
         with torch.enable_grad():
             total = self.function(*leaves).sum()
@@ -184,7 +186,7 @@ class _Task:
 
 
 _Window = tuple[int, int | None]
-_Shared = tuple[list[Tensor], Tensor]  # for each input, and their sum for each row
+_Shared = tuple[list[Tensor], Tensor]  # the shares of each input, and their sum for each row
 
 
 def _saliency(task: _Task, points: int, window: _Window) -> _Shared:

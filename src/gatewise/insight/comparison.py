@@ -1,4 +1,4 @@
-"""Two networks on the same input, gate by gate."""
+"""Compares two networks on the same input, gate by gate."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Difference(Finding):
     """How one value of one layer differs between two runs.
 
     Attributes:
-        layer, value: which, ``l0`` and ``f``.
-        mean: the mean magnitude of the difference, over all steps, rows and units.
-        by_step: ``[T]``, the same for each step.
-        by_unit: ``[H]``, the same for each unit.
-        correlation: ``[H]``, of each unit with itself in the other run; 0 where one is constant.
+        layer, value: the names of the layer and the value, such as ``l0`` and ``f``.
+        mean: the mean absolute difference, over all steps, rows and units.
+        by_step: ``[T]``, the mean absolute difference at each step.
+        by_unit: ``[H]``, the mean absolute difference of each unit.
+        correlation: ``[H]``, of each unit with the same unit in the other run; 0 if one is constant.
     """
 
     layer: str
@@ -47,11 +47,11 @@ class Difference(Finding):
 @final
 @dataclass(frozen=True, repr=False, eq=False)
 class Contrast(Finding):
-    """The differences of all values that two runs have in common, the largest first.
+    """The differences of all values that both runs have, the largest first.
 
     Attributes:
         differences: one for each layer and value.
-        missing: layers and values that only one of the runs has, or in another shape.
+        missing: layers and values that only one run has, or that differ in shape.
     """
 
     differences: tuple[Difference, ...]
@@ -63,15 +63,16 @@ class Contrast(Finding):
 
 
 def contrast(first: Mapping[str, Values], second: Mapping[str, Values]) -> Contrast:
-    """Compare what two models, or two checkpoints of one, computed for the same input.
+    """Compare the values of two models, or of two checkpoints of one model, for the same input.
 
-    Units are compared by their number, so the second should descend from the first (or both from one).
+    Units are compared by their number. That makes sense if one model was trained on from the other, or both
+    from a third.
 
     Args:
-        first, second: from `gatewise.watch`.
+        first, second: recordings from `gatewise.watch`.
 
     Raises:
-        ValueError: they have no layer and value in common.
+        ValueError: the recordings have no layer and value in common.
 
     Example:
         >>> import copy, gatewise, torch
@@ -107,7 +108,7 @@ def _difference(layer: str, value: str, a: Tensor, b: Tensor) -> Difference:
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Of each unit, over all steps and rows."""
+    """The correlation of each unit over all steps and rows."""
     a, b = (tensor.flatten(0, 1) for tensor in (a, b))
     known = ~(a.isnan() | b.isnan()).any(1)
     a, b = a[known] - a[known].mean(0), b[known] - b[known].mean(0)

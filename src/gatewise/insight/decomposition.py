@@ -1,14 +1,15 @@
-"""Contextual decomposition: what a phrase contributes to a result, against all the rest.
+"""Contextual decomposition: what a phrase (a span of steps) contributes to the output.
 
-Every value v of a network becomes a sum ``beta + gamma + constant``: what the phrase alone has made, what the
-rest made alone or together with it, and what biases made. The rules are those of Murdoch, Liu & Yu 2018,
-"Beyond word importance", stated once for every operation of the language, so that they hold for any cell:
+Every value of the network is written as a sum ``beta + gamma + constant``: the part that comes from the
+phrase alone, the part from everything else, including its interaction with the phrase, and the part from
+biases alone. The rules are those of Murdoch, Liu & Yu 2018, "Beyond word importance". They are stated for
+every operation of the language, so they hold for any cell:
 
-- sums: part by part. Products: ``beta beta' + beta constant' + constant beta'`` is the phrase's,
-  ``constant constant'`` stays constant, all else is the rest's.
-- functions: the mean over the orders in which beta and gamma can join the constant (their equation 13 ff.).
-- A constant that enters a state is the phrase's at steps in the phrase, else the rest's.
-- A gate that only reads a state out (the LSTM's o) is not taken apart; it multiplies both parts.
+- sums: part by part. Products: ``beta beta' + beta constant' + constant beta'`` goes to beta, ``constant
+  constant'`` stays constant, all other terms go to gamma.
+- functions: the mean over both orders of adding beta and gamma to the constant (equation 13 ff.).
+- A constant that goes into a state counts as beta at steps in the phrase, and as gamma at other steps.
+- A gate that only reads a state (the LSTM's o) is not split; it multiplies both parts.
 """
 
 from __future__ import annotations
@@ -41,11 +42,10 @@ class Decomposition(Finding):
     """The output of recurrent layers as the sum of two parts.
 
     Attributes:
-        phrase: the steps whose contribution is asked for.
-        beta: ``[T, B, D*H]``, the phrase's part of the output.
-        gamma: ``[T, B, D*H]``, the rest's.
-        residual: the largest difference of their sum and the output of the layer, relative to the largest
-            output.
+        phrase: the steps of the phrase.
+        beta: ``[T, B, D*H]``, the part of the output that comes from the phrase.
+        gamma: ``[T, B, D*H]``, the part that comes from everything else.
+        residual: the largest error of ``beta + gamma`` as the output, relative to the largest output.
         last: ``[B]``, the last step of each row.
     """
 
@@ -56,9 +56,9 @@ class Decomposition(Finding):
     last: Tensor
 
     def through(self, head: nn.Linear, step: int | None = None) -> tuple[Tensor, Tensor]:
-        """The parts ``[B, O]`` of ``head(output[step])``, at the last step of each row if none is given.
+        """The two parts ``[B, O]`` of ``head(output[step])``, by default at the last step of each row.
 
-        They sum to it less the bias.
+        Their sum is the result of the head without its bias.
         """
         weight = head.weight.detach().to(self.beta)
         beta, gamma = (self._at(part, step) for part in (self.beta, self.gamma))
@@ -85,23 +85,23 @@ def decompose(
     lengths: Sequence[int] | None = None,
     reset: Tensor | None = None,
 ) -> Decomposition:
-    """What the steps of a phrase contribute to the output of a stack of recurrent layers, and what the rest.
+    """Split the output of recurrent layers into the contribution of a phrase and that of everything else.
 
-    Any cell of the language, all layers and both directions, in float64. The scale of `layer_norm` is not
-    taken apart either.
+    This works for any cell, any number of layers and both directions, and is computed in float64. The scale
+    of a `layer_norm` is not split.
 
     Args:
         layer: a `gatewise.nn.Recurrent` (`LSTM`, `GRU`, ...).
-        x: the input as the layer takes it: ``[T, B, I]``, ``[B, T, I]`` if the layer says so, ``[T, I]`` for
-            one row, or a `PackedSequence`.
-        phrase: its steps.
-        hx: the initial states, which belong to the rest; zeros if left out.
-        lengths: ``[B]``, the steps of each row; both parts are 0 past its end.
-        reset: where rows start from their initial states, as the layer takes it.
+        x: the input in a form that the layer takes: ``[T, B, I]``, ``[B, T, I]`` if the layer says so, ``[T,
+            I]`` for one row, or a `PackedSequence`.
+        phrase: the steps of the phrase.
+        hx: the initial states, by default zeros. They count as part of gamma.
+        lengths: ``[B]``, the steps of each row. Both parts are 0 past its end.
+        reset: where rows are reset to their initial states, as for the layer.
 
     Raises:
-        TypeError: `layer` is no gatewise layer over sequences.
-        ValueError: it leaves something to chance, or it has an operation that no rule is known for.
+        TypeError: `layer` is not a gatewise layer over sequences.
+        ValueError: the layer is random (in training mode), or has an operation without a rule.
 
     Example:
         >>> import gatewise, torch
@@ -128,7 +128,7 @@ def decompose(
 
 
 class _Parts(NamedTuple):
-    """A value in its parts; None stands for no constant."""
+    """A value as the sum of its parts. `constant` may be None."""
 
     beta: Tensor
     gamma: Tensor
@@ -143,7 +143,7 @@ class _Parts(NamedTuple):
 def _run(
     layer: nn.Module, x: Tensor | PackedSequence, others: tuple[Any, ...]
 ) -> tuple[list[list[Passage]], Tensor]:
-    """The passages of each layer, and the output ``[T, B, D*H]``."""
+    """Run the layers. Returns the passages of each layer, and the output ``[T, B, D*H]``."""
     if not isinstance(layer, Layer) or not hasattr(layer, "num_layers"):
         kind = type(layer).__name__
         raise TypeError(f"decompose: layer must be a gatewise layer over sequences. Got {kind}.")
@@ -175,7 +175,7 @@ def _walk(passage: Passage, x: _Parts, phrase: range) -> _Parts:
     """The parts of the output ``[T, B, H]`` of one layer in one direction, from those of its input."""
     cell = without_random(passage.cell)
     kept = kept_states(cell)
-    order = sorted(cell.states, key=lambda name: name not in kept)  # what a gate keeps first
+    order = sorted(cell.states, key=lambda name: name not in kept)  # kept states first
     outputs: dict[int, tuple[Tensor, Tensor]] = {}
     initial = [_Parts(torch.zeros_like(state), state, None) for state in passage.initial]
     states = initial
@@ -196,14 +196,14 @@ def _walk(passage: Passage, x: _Parts, phrase: range) -> _Parts:
 
 
 def _evaluate(node: Node, values: dict[Node, _Parts], weights: Weights, reads: bool) -> None:
-    """Add the parts of a node, and of all that it needs, to those that are known."""
+    """Compute the parts of a node, and of all nodes that it needs, and add them to `values`."""
     for inner in topological([node]):
         if inner not in values:
             values[inner] = _value(inner, [values[arg] for arg in inner.args], weights, reads)
 
 
 def _settled(value: _Parts, in_phrase: bool, shape: tuple[int, int]) -> _Parts:
-    """A value whose constant went to the phrase or to the rest."""
+    """The value with its constant moved to beta (in the phrase) or gamma."""
     beta, gamma, constant = value
     if constant is not None:
         beta, gamma = (beta + constant, gamma) if in_phrase else (beta, gamma + constant)
@@ -212,7 +212,7 @@ def _settled(value: _Parts, in_phrase: bool, shape: tuple[int, int]) -> _Parts:
 
 
 def _leaves(cell: Cell, weights: Weights, x: _Parts, states: Sequence[_Parts]) -> dict[Node, _Parts]:
-    """States, vectors and pre-activations in their parts."""
+    """The parts of all leaves: states, vectors and pre-activations."""
     leaf = cell.leaf
     zero = x.beta.new_zeros(())
     leaves = {leaf("state", name): parts for name, parts in zip(cell.states, states, strict=True)}
@@ -242,7 +242,7 @@ def _affine(v: _Parts, weight: Tensor, bias: Tensor | None, names: Sequence[str]
 
 
 def _value(node: Node, args: Sequence[_Parts], weights: Weights, reads: bool) -> _Parts:
-    """A node in its parts, from those of its arguments."""
+    """The parts of a node, from the parts of its arguments."""
     if node.op == "constant":
         zero = weights.weight_ih.new_zeros(())
         return _Parts(zero, zero, weights.weight_ih.new_tensor(node.value))
@@ -298,13 +298,13 @@ def _product(a: _Parts, b: _Parts) -> _Parts:
 
 
 def _read(gate: _Parts, v: _Parts) -> _Parts:
-    """A value times a gate that is not taken apart."""
+    """The product of a value and a gate that is not split."""
     whole = gate.total
     return _Parts(whole * v.beta, whole * v.gamma, None if v.constant is None else whole * v.constant)
 
 
 def _function(f: Callable[[Tensor], Tensor], v: _Parts) -> _Parts:
-    """Each part's mean contribution over the two orders in which they can join the constant."""
+    """A function of a value: the mean contribution of each part over both orders of adding them."""
     k = _constant(v)
     nothing, one, other, all_ = f(k), f(v.beta + k), f(v.gamma + k), f(v.total)
     beta, gamma = (one - nothing + all_ - other) / 2, (other - nothing + all_ - one) / 2
@@ -324,7 +324,7 @@ def _multiplied(v: _Parts, weight: Tensor, bias: Tensor | None) -> _Parts:
 
 
 def _normalised(node: Node, args: Sequence[_Parts]) -> _Parts:
-    """One of the arguments of `norm`, less the means part by part, by a scale that is not taken apart."""
+    """A result of `norm`: minus the mean, part by part, times a scale that is not split."""
 
     def mean(values: Sequence[Tensor]) -> Tensor:
         return torch.stack([value.expand_as(values[0]) for value in values]).mean((0, -1))[..., None]

@@ -1,6 +1,6 @@
-"""A recurrent layer as a dynamical system: where it rests, and how fast nearby states part.
+"""A recurrent layer as a dynamical system: its fixed points, and how fast nearby states diverge.
 
-The state of the system is all states of the cell side by side, ``N`` numbers; F is one step.
+The state of the system is the concatenation of all states of the cell, ``N`` numbers. F is one step.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from gatewise.insight.passage import Passage, rows_at_once
 from gatewise.insight.watch import Values
 
 _TINY = 1e-300
-_STILL, _STUCK = 1e-14, 1e6  # a speed that needs no more steps, a damping that allows none
+_STILL, _STUCK = 1e-14, 1e6  # stop below this speed, or above this damping
 
 
 @final
 @dataclass(frozen=True, repr=False, eq=False)
 class FixedPoints(Finding):
-    """States that a step (almost) does not change, under one constant input.
+    """States that a step does not change (or hardly), under one constant input.
 
     Attributes:
-        layer: its name.
+        layer: the name of the layer.
         points: ``[K, N]``, the states of the cell side by side, slowest first.
-        speeds: ``[K]``, ``|F(s) - s|``, the residual: 0 at a fixed point, small at a slow one.
-        eigenvalues: ``[K, N]``, complex, of the Jacobian there, largest magnitude first.
-        visits: ``[K]``, how many starts ended there.
-        starts: how many there were; those in no point's count did not get slower than asked for.
+        speeds: ``[K]``, the residual ``|F(s) - s|``: 0 at a fixed point, small at a slow point.
+        eigenvalues: ``[K, N]``, complex, of the Jacobian at each point, largest magnitude first.
+        visits: ``[K]``, the number of starts that ended at each point.
+        starts: the number of all starts. Those not counted in `visits` did not reach the tolerance.
     """
 
     layer: str
@@ -42,7 +42,7 @@ class FixedPoints(Finding):
 
     @property
     def stable(self) -> Tensor:
-        """``[K]``: whether nearby states approach it: all eigenvalues inside the unit circle."""
+        """``[K]``: whether a point attracts nearby states: all eigenvalues are inside the unit circle."""
         return self.eigenvalues.abs().amax(1) < 1
 
     def __str__(self) -> str:
@@ -65,22 +65,22 @@ def fixed_points(
     iterations: int = 200,
     seed: int = 0,
 ) -> FixedPoints:
-    """Fixed and slow points of one layer, from many of the states that it visited.
+    """Find fixed and slow points of a layer, starting from states that it visited.
 
-    ``|F(s) - s|^2 / 2`` is minimised from each start by damped Gauss-Newton steps (Levenberg & Marquardt), in
-    float64, all starts at once.
+    From each start, ``|F(s) - s|^2 / 2`` is minimised by damped Gauss-Newton steps (Levenberg-Marquardt), in
+    float64, for all starts at once.
 
     Args:
-        values: of a layer, from `gatewise.watch`: its weights, and the states to start from.
-        x: the constant input ``[I]``; the mean of what the layer was given if left out.
-        starts: how many of the visited states, drawn at random.
-        tolerance: the largest ``|F(s) - s|`` that counts as rest; larger ones admit slow points.
-        apart: two points closer than this (in the largest coordinate) are one.
-        iterations: steps of minimisation.
-        seed: of the draw.
+        values: the recording of a layer from `gatewise.watch`, with its weights and the visited states.
+        x: the constant input ``[I]``; by default the mean of the recorded input.
+        starts: the number of visited states to start from, drawn at random.
+        tolerance: the largest ``|F(s) - s|`` of a result. Larger tolerances admit slow points.
+        apart: points closer than this in every coordinate count as one.
+        iterations: the most steps of minimisation.
+        seed: the seed of the random choice.
 
     Raises:
-        ValueError: a single step was recorded, or the layer leaves something to chance.
+        ValueError: a single step was recorded, or the layer is random (in training mode).
 
     Source: Sussillo & Barak 2013, "Opening the black box". Minimiser: Marquardt 1963.
 
@@ -119,13 +119,13 @@ def fixed_points(
 @final
 @dataclass(frozen=True, repr=False, eq=False)
 class Lyapunov(Finding):
-    """How fast nearby states part, per step, in K directions.
+    """How fast nearby states diverge, per step, in K directions.
 
     Attributes:
-        layer: its name.
+        layer: the name of the layer.
         exponents: ``[B, K]``, natural logarithms per step, largest first; NaN for rows without steps.
-        residual: of the whole spectrum (K = N), the largest difference of its sum and the mean of
-            ``ln |det J|``, relative; NaN for a part of it.
+        residual: for a whole spectrum (K = N), the largest relative difference between its sum and the mean
+            of ``ln |det J|``, which should be equal; NaN for a part of the spectrum.
     """
 
     layer: str
@@ -134,7 +134,7 @@ class Lyapunov(Finding):
 
     @property
     def dimension(self) -> Tensor:
-        """``[B]``: of the attractor, by Kaplan & Yorke 1979; only of a whole spectrum."""
+        """``[B]``: the dimension of the attractor (Kaplan & Yorke 1979). It needs the whole spectrum."""
         sums = self.exponents.cumsum(1)
         whole = (sums >= 0).sum(1)
         last = torch.nn.functional.pad(sums, (1, 0)).gather(1, whole[:, None])[:, 0]
@@ -153,20 +153,21 @@ class Lyapunov(Finding):
 
 
 def lyapunov(values: Values, count: int | None = None, skip: int = 0, seed: int = 0) -> Lyapunov:
-    """The Lyapunov spectrum of a layer along the sequences that it ran over, under their input.
+    """The Lyapunov spectrum of a layer along the sequences that it ran over.
 
-    An orthonormal frame is carried along by the Jacobian of each step and made orthonormal again (QR); the
-    exponents are the mean logarithms of what that takes. Where a row begins, its frame stays as it is.
+    An orthonormal frame is multiplied by the Jacobian of each step and made orthonormal again by a QR
+    decomposition. The exponents are the mean logarithms of the diagonal of R. The first step of a row does
+    not change its frame.
 
     Args:
-        values: of a layer, from `gatewise.watch`.
-        count: K, how many exponents, the largest; all N if left out.
-        skip: steps at the start of the walk that turn the frame but are not counted.
-        seed: of the first frame.
+        values: the recording of a layer from `gatewise.watch`.
+        count: K, the number of (largest) exponents; by default all N.
+        skip: the number of first steps that turn the frame but are not counted.
+        seed: the seed of the first frame.
 
     Raises:
-        ValueError: a single step was recorded, the layer leaves something to chance, or `count` or `skip` is
-            out of range.
+        ValueError: a single step was recorded, the layer is random (in training mode), or `count` or `skip`
+            is out of range.
 
     Source: Benettin et al. 1980; for recurrent networks Engelken, Wolf & Abbott 2023, "Lyapunov spectra of
     chaotic recurrent neural networks".
@@ -230,7 +231,7 @@ class _System:
 
 
 def _minimised(system: _System, states: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Where the minimisation ends from each start, and how fast a step moves it there."""
+    """The result of the minimisation from each start, and its speed."""
     one = torch.eye(states.size(1), dtype=states.dtype)
     damping = torch.ones(len(states), dtype=states.dtype)
     rest = system.rest(states)
@@ -249,7 +250,7 @@ def _minimised(system: _System, states: Tensor, iterations: int) -> tuple[Tensor
 
 
 def _distinct(points: Tensor, apart: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Points that are not within `apart` of an earlier one, their places, and how many each stands for."""
+    """Points that are not within `apart` of an earlier point, their indices, and the size of each cluster."""
     kept: list[int] = []
     counts: list[int] = []
     for place, point in enumerate(points):

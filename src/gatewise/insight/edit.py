@@ -1,4 +1,4 @@
-"""`edit`: a model with other equations here and there: gates held, units silenced, values of another run."""
+"""`edit`: a copy of a model with some values replaced: gates held, units silenced, values of another run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gatewise.nn.modules.recurrent import Recurrent
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
-# A number, what a function of the old value gives, or values, [H] or [T, B, H].
+# A new value: a number, a function of the old value, or values [H] or [T, B, H].
 New: TypeAlias = float | Callable[[Any], Any] | Tensor
 
 
@@ -39,34 +39,34 @@ def edit(
     rows: Which | None = None,
     **names: New,
 ) -> _Model:
-    """A model some values of whose cells are other ones, compiled like any other.
+    """Copy a model, with some values of its cells replaced. The copy is compiled like any other model.
 
-    A value is changed for all that reads it, in the step (an LSTM's `h` reads `c`) and later. Where nothing
-    is edited, and nothing edited has been read, everything stays the same to the bit in the kernels, zeros
-    perhaps for their sign; but a product that `layer_norm` normalises is rounded once more. Values that are
-    one (``h = c``) are edited together; a state that a row begins with is none of them.
+    Everything that reads a replaced value sees the new one, in the same step (an LSTM's `h` reads `c`) and in
+    later ones. Where nothing is edited, and no edited value has been read, the kernels give the same bits as
+    before, up to the sign of zeros; only a product that `layer_norm` normalises is rounded once more. Two
+    names for one value (``h = c``) are edited together. Initial states are not edited.
 
-    The new model has the parameters and buffers of the old one, the same objects: who trains one trains the
-    other. `copy.deepcopy` of it has its own. It has the same `state_dict`, can be watched, edited again and
-    pickled; `gatewise.save` refuses it, as a file has the equations of the cell alone.
+    The new model shares its parameters and buffers with the old one: training one trains the other.
+    `copy.deepcopy` of it has its own. It has the same `state_dict`, and can be watched, edited again and
+    pickled. `gatewise.save` refuses it, as a model file holds only the equations of the cell.
 
     Args:
-        model: any torch module with gatewise layers over sequences in it; it stays as it is.
+        model: any torch module that contains gatewise layers over sequences. It does not change.
         where: the layers, by name or pattern, as in `gatewise.watch`.
-        units: which of the H units, a slice or indices; all if left out.
-        steps: which steps, in the order of time, also in a second direction; from the first of each call.
-            Below zero they count from the end of the input, not of a row.
-        rows: which rows of the batch.
-        names: the new values by name, ``f=1.0``: a number; a function of the old value in the language,
-            ``f=lambda f: 0.5 * f``; or values ``[H]`` or ``[T, B, H]``, those of another run, where what is
-            NaN (past the end of a row) is not edited.
-        new: the same for values that have the name of another argument: ``{"steps": 1.0}``.
+        units: the units to edit, as a slice or indices; by default all.
+        steps: the steps to edit, counted in time (also in the backward direction) from the first step of each
+            call. Negative numbers count from the end of the input, not of a row.
+        rows: the rows of the batch to edit.
+        names: the new values by name, ``f=1.0``. Each is a number; a function of the old value in the
+            language, ``f=lambda f: 0.5 * f``; or values ``[H]`` or ``[T, B, H]``, such as those of another
+            run. Values that are NaN (past the end of a row) are not edited.
+        new: the same, for values whose name is also an argument: ``{"steps": 1.0}``.
 
     Raises:
-        TypeError: `model` is no module, no value is given, or a new value is none of these.
-        ValueError: there is no such layer, value or unit; the layer is a single step; the value is projected;
-            values have another shape or are infinite. When it is called: there is no such step or row, or
-            values were given for another number of them.
+        TypeError: `model` is not a module, no new value is given, or a new value has a wrong type.
+        ValueError: a layer, value or unit does not exist; the layer is a single step; the value is projected;
+            values have a wrong shape or are infinite. When the model is called: a step or row does not exist,
+            or the given values have another number of steps or rows.
         CellError: the function breaks a rule of the language.
 
     Source: interventions by values of another run: Vig et al. 2020, "Investigating gender bias in language
@@ -98,7 +98,8 @@ def edit(
 
 
 def _copied(model: _Model) -> _Model:
-    """The same modules with the same parameters and buffers, so that each can have edits of its own."""
+    """A copy of the modules that shares all parameters and buffers, so that each copy can have its own
+    edits."""
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     with _Computed():
         return copy.deepcopy(model, shared)
@@ -106,9 +107,10 @@ def _copied(model: _Model) -> _Model:
 
 @final
 class _Computed(TorchFunctionMode):
-    """Copies of tensors that were computed are these themselves: torch refuses to copy them.
+    """While active, `deepcopy` shares computed (non-leaf) tensors, which torch refuses to copy.
 
-    Such are the weights that `weight_norm` and pruning compute at each call, or a state that a model keeps.
+    Examples are the weights that `weight_norm` and pruning compute at each call, or a state that a model
+    stores.
     """
 
     def __torch_function__(
@@ -128,7 +130,7 @@ def once_more(
     steps: Which | None = None,
     rows: Which | None = None,
 ) -> Edited:
-    """The edits of a layer, one more among them; arguments and errors as those of `edit`."""
+    """The edits of a layer with one more added. Arguments and errors are as for `edit`."""
     before = module._edits_here.get(layer) or Edited(module._equations())
     cell = before.cell
     if name not in module.cell.values:
@@ -149,7 +151,7 @@ def once_more(
 
 
 def _found(model: nn.Module, where: str | Sequence[str]) -> dict[Layer, list[str]]:
-    """The layers that `where` names, by module."""
+    """The layers that `where` selects, grouped by module."""
     patterns = [where] if isinstance(where, str) else where
     modules = layers_of(model, "edit")
     found: dict[Layer, list[str]] = {}
@@ -170,13 +172,13 @@ def _found(model: nn.Module, where: str | Sequence[str]) -> dict[Layer, list[str
 
 
 def _free_name(cell: Cell) -> str:
-    """A name that no name in the cell has in it."""
+    """A new name that is not part of any name in the cell."""
     taken = " ".join([*cell.values, *cell.states, *(p.name for p in cell.parameters)])
     return next(f"edit_{n}" for n in count() if f"edit_{n}" not in taken)
 
 
 def _node(cell: Cell, name: str, new: New, given: str) -> Node:
-    """The new value as a term."""
+    """The new value as a node."""
     if given:
         return Graph().leaf("gate", given, "x")
     if isinstance(new, FunctionType):
@@ -189,7 +191,7 @@ def _node(cell: Cell, name: str, new: New, given: str) -> Node:
 
 
 def _given(name: str, new: New, H: int) -> Tensor | None:
-    """Values that were given, apart from later changes."""
+    """A copy of the given values, or None if the new value is not a tensor."""
     if not isinstance(new, Tensor):
         return None
     if new.dim() not in (1, 3) or new.size(-1) != H:

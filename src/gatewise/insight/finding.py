@@ -1,4 +1,4 @@
-"""What all analyses give back: arrays with names, and a sentence with numbers."""
+"""The base class of the results of all analyses: named arrays, and a summary in a sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 
 class Finding(ABC):
-    """The result of an analysis; it prints as a sentence, in a session too."""
+    """The result of an analysis. `str` and `repr` give a sentence."""
 
     @abstractmethod
     def __str__(self) -> str: ...

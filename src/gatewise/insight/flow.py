@@ -1,4 +1,4 @@
-"""How derivatives travel through time: of the loss by every state, of every output by every input.
+"""Gradients through time: of the loss by every state, and of every output by every input.
 
 Shapes: ``T`` steps, ``B`` rows, ``H`` units; steps are in the order of time, NaN past the end of a row.
 """
@@ -36,19 +36,20 @@ class Flow(Finding):
     """The gradient of a loss inside one layer.
 
     Attributes:
-        layer: its name.
-        derivatives: by state, ``[T, B, H]``: the loss's derivative by it after each step, through all that it
-            goes into, in this step (c goes into h) and in later ones.
-        partials: by state, ``[T, B, H]``: the same with the other states after the step held as they are, so
-            only through what the step hands on in that state: the way that goes into h is h's.
-        effects: by state, ``[H]``: minus the sum of derivative times state over steps and rows: what the loss
-            would change by, to first order, without the unit.
-        jacobians: ``[T, B]``, the largest singular value of the derivative of all states after a step by all
-            states before it; 0 where a row begins. None if not asked for.
-        weights: by parameter, ``[T]``: the norm of each step's share in the gradient, summed over rows.
-        shares: by parameter, ``[T, ...]``, the shares themselves. None if not asked for.
-        residual: the largest difference of the shares' sum and the gradient that autograd gives, relative to
-            the largest of the gradient, over all parameters.
+        layer: the name of the layer.
+        derivatives: by state, ``[T, B, H]``: the total derivative of the loss by the state after each step,
+            through everything that uses it, in the same step (an LSTM's h uses c) and in later steps.
+        partials: by state, ``[T, B, H]``: the derivative with the other states after the step held fixed, so
+            only through what this state hands to the next step. (The path from c through h counts for h.)
+        effects: by state, ``[H]``: minus the sum of derivative times state over steps and rows. To first
+            order, this is the change of the loss if the unit is removed.
+        jacobians: ``[T, B]``, the largest singular value of the Jacobian of each step (states after by states
+            before), 0 at the first step of a row. None if not asked for.
+        weights: by parameter, ``[T]``: the norm of each step's contribution to the gradient, summed over
+            rows.
+        shares: by parameter, ``[T, ...]``, the contributions themselves. None if not asked for.
+        residual: the largest difference between the sum of the contributions and autograd's gradient, over
+            all parameters, relative to the largest entry of the gradient.
     """
 
     layer: str
@@ -62,7 +63,7 @@ class Flow(Finding):
 
     @property
     def states(self) -> dict[str, Tensor]:
-        """By state, ``[T, B]``: the norm of the derivative."""
+        """The norm of the derivative at each step, ``[T, B]``, by state."""
         return {name: derivative.norm(dim=2) for name, derivative in self.derivatives.items()}
 
     def __str__(self) -> str:
@@ -85,23 +86,23 @@ class Flow(Finding):
 def gradient_flow(
     model: nn.Module, loss: Callable[[], Tensor], jacobians: bool = False, shares: bool = False
 ) -> dict[str, Flow]:
-    """What backpropagation through time carries at each step, layer by layer.
+    """The gradients of backpropagation through time at each step, layer by layer.
 
-    The model is run as it is; what reaches each layer's output is then carried through its steps once more,
-    by the eager interpreter. The model must be in evaluation mode if its cells leave anything to chance.
+    The model runs as usual. Then, for each layer, the gradient of its output is propagated through its steps
+    again by the eager interpreter. If cells are random in training, the model must be in evaluation mode.
 
     Args:
-        model: any torch module with gatewise layers in it.
-        loss: calls the model and gives a number, ``lambda: criterion(model(x), y)``.
-        jacobians: whether to compute them; they cost far more than the rest.
-        shares: whether to keep each step's share of every weight gradient.
+        model: any torch module that contains gatewise layers.
+        loss: calls the model and returns a number, as ``lambda: criterion(model(x), y)``.
+        jacobians: whether to compute `jacobians`, which cost far more than everything else.
+        shares: whether to store each step's contribution to every weight gradient.
 
     Returns:
-        By name of the layer; a layer called twice counts by its last call.
+        The flow by name of the layer. Of a layer called twice, the last call counts.
 
     Raises:
-        TypeError: `model` is no module.
-        ValueError: it has no gatewise layer, or the loss does not depend on any.
+        TypeError: `model` is not a module.
+        ValueError: the model has no gatewise layer, or the loss does not depend on one.
 
     Source: Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent neural networks".
 
@@ -132,10 +133,11 @@ class Connectivity(Finding):
     """How strongly each output depends on each input.
 
     Attributes:
-        steps: the K steps of the output that were asked for.
-        norms: ``[K, T, B]``, the Frobenius norm of the derivative of the output at a step by the input at
-            each of T steps.
-        residual: the derivative along a random direction against a central difference, relative.
+        steps: the K steps of the output.
+        norms: ``[K, T, B]``, the Frobenius norm of the derivative of the output at each of K steps by the
+            input at each of T steps.
+        residual: the relative error of the derivative in a random direction, compared with a central
+            difference.
     """
 
     steps: tuple[int, ...]
@@ -164,20 +166,20 @@ def connectivity(
     steps: Sequence[int] | None = None,
     batch_first: bool = False,
 ) -> Connectivity:
-    """``|d y_t / d x_s|`` for all pairs of steps, or those t that are asked for.
+    """The norms ``|d y_t / d x_s|`` for all input steps s and the output steps t in `steps`.
 
-    The derivatives are exact, by one backward pass for each number of an output step, over the kernels that
-    the model runs in. Rows must not depend on each other (batch statistics), nor on chance: `model.eval()`.
+    The derivatives are exact. They take one backward pass for each number of an output step. Rows must not
+    depend on each other (as through batch statistics), and the model must not be random: `model.eval()`.
 
     Args:
-        function: gives the output ``[T, B, O]`` for the input, ``lambda x: layer(x)[0]``.
-        x: the input ``[T, B, I]``, or ``[T, I]`` and an output ``[T, O]``, for one row; float64 makes the
-            check by differences sharp.
-        steps: of the output; all if left out.
+        function: returns the output ``[T, B, O]`` for the input, as ``lambda x: layer(x)[0]``.
+        x: the input ``[T, B, I]``; or ``[T, I]`` with an output ``[T, O]`` for one row. In float64 the
+            residual is a sharper check.
+        steps: the steps of the output; by default all.
         batch_first: whether input and output are ``[B, T, ...]``.
 
     Raises:
-        ValueError: the output has no steps, or not of as many rows as the input.
+        ValueError: the output has no axis of steps, or another number of rows than the input.
 
     Source: Madsen 2019, "Visualizing memorization in RNNs", Distill.
 
@@ -223,7 +225,7 @@ def _pulled(number: Tensor, x: Tensor) -> Tensor:
 
 
 def _differences(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
-    """The derivative of the output along a direction, by central differences."""
+    """The derivative of the output in a direction, by central differences."""
     h = float(torch.finfo(x.dtype).eps ** (1 / 3))
     with torch.no_grad():
         return (function(x + h * direction) - function(x - h * direction)) / (2 * h)
@@ -231,7 +233,7 @@ def _differences(function: Callable[[Tensor], Tensor], x: Tensor, direction: Ten
 
 @dataclass(frozen=True)
 class _Call:
-    """What a layer did in its last call."""
+    """The record of the last call of a layer."""
 
     recorded: Recorded
     passage: Passage
@@ -243,7 +245,7 @@ class _Call:
 
 
 def _called(model: nn.Module, loss: Callable[[], Tensor]) -> tuple[dict[str, _Call], Tensor]:
-    """The layers in the order in which they ran, and the loss."""
+    """Run the loss. Returns the calls of the layers, in the order in which they ran, and the loss."""
     calls: dict[str, _Call] = {}
 
     def keeper(path: str) -> Callable[[Recorded], None]:
@@ -281,7 +283,7 @@ def _flow(call: _Call, by_results: Sequence[Tensor | None], jacobians: bool, sha
 
 
 def _by_results(call: _Call, passage: Passage, by_results: Sequence[Tensor | None]) -> list[Tensor]:
-    """The loss's derivatives by output ``[T, B, H]`` and final states ``[B, H]``, or zeros."""
+    """The derivatives of the loss by output ``[T, B, H]`` and final states ``[B, H]``; zeros if unused."""
     walk, packing = call.recorded.walk, passage.packing
     assert walk is not None
     full = [
@@ -296,10 +298,10 @@ def _by_results(call: _Call, passage: Passage, by_results: Sequence[Tensor | Non
 
 @lru_cache
 def _with_offsets(cell: Cell) -> Cell:
-    """The cell with a further state for each: an offset to its next value, wherever the step uses that.
+    """The cell with an offset, a new state, added to the next value of each state wherever the step uses it.
 
-    The derivative by an offset that is zero is the whole derivative by the state, also through other states
-    of the same step (of an LSTM's c through its h).
+    The derivative by an offset (which is 0) is the total derivative by the state, including paths through
+    other states of the same step (from an LSTM's c through its h).
     """
     pairs = zip(cell.states, cell.next_states, strict=True)
     offsets = {node: f"offset {name}" for name, node in pairs if node.op != "project"}
@@ -337,8 +339,8 @@ def _by_states(
 def _step_back(
     step: Passage, from_input: Tensor, entering: tuple[Tensor, ...], by_after: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """From what the states after a step are given by others: the derivatives by the states before it, and by
-    those after it."""
+    """One step of backpropagation. From the derivatives by the states after a step that come from elsewhere,
+    it computes the derivatives by the states before it, by those after it, and by the weights."""
     n, offsets = len(entering), step.cell.states[len(entering) :]
     zeros = [entering[-1].new_zeros(len(entering[0]), step.units) for _ in offsets]
     leaves = [state.clone().requires_grad_() for state in (*entering, *zeros)]
@@ -395,7 +397,7 @@ def _stretches(passage: Passage, entering: tuple[Tensor, ...]) -> Tensor:
 
 
 def _residual(call: _Call, sums: Sequence[Tensor], by_results: Sequence[Tensor | None]) -> float:
-    """The shares' sums against the gradient of the layer run once more as it ran, in its own type."""
+    """The relative error of the summed contributions, compared with autograd through a rerun of the layer."""
     walk = call.recorded.walk
     assert walk is not None
     weights = each_weight(lambda weight: weight.detach().clone().requires_grad_(), walk.weights)

@@ -1,11 +1,12 @@
-"""Which states of a cell are kept by a gate, read off its graph.
+"""Finds the states of a cell that are kept by a gate, in its graph.
 
-A state is, where its next value is affine in its own old one: ``s' = k * s + w``, with neither k nor w
-written in s. The LSTM's c: ``k = f``, ``w = i * g``; the GRU's h: ``k = z``, ``w = (1 - z) * n``. That a gate
-sees the old output through its recurrent weights does not count: that is how gates decide.
+A state s is kept by a gate if its next value is affine in s: ``s' = k * s + w``, where neither k nor w
+contains s. For the LSTM's c, ``k = f`` and ``w = i * g``; for the GRU's h, ``k = z`` and ``w = (1 - z) * n``.
+Gates may depend on
+the old output through the recurrent weights: that does not count as containing s.
 
-This is about identities, so it is strict; which biases open such gates (`gatewise.language.gating`) is asked
-of a peephole too, whose gate sees s itself.
+The analyses need this identity exactly. `gatewise.language.gating` is less strict: it also accepts a
+peephole, whose gate contains s.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Kept(NamedTuple):
 
     @property
     def nodes(self) -> dict[str, Node]:
-        """What to compute."""
+        """The nodes of `keep` and `write`, by name."""
         return {"keep": self.keep, "write": self.write}
 
 
@@ -45,7 +46,7 @@ def kept_states(cell: Cell) -> dict[str, Kept]:
     return {kept.state: kept for kept in _kept(cell)}
 
 
-@lru_cache  # the same nodes each time, so that what computes them is compiled once
+@lru_cache  # the same nodes each time, so that their kernel is compiled once
 def _kept(cell: Cell) -> tuple[Kept, ...]:
     names = {node: name for name, node in cell.values.items()}
     graph, found = cell.graph(), []
@@ -59,10 +60,10 @@ def _kept(cell: Cell) -> tuple[Kept, ...]:
 
 
 def kept_state(cell: Cell, state: str | None, who: str) -> Kept:
-    """The kept state called `state`; by default the last one, which in a cell with several is its memory.
+    """The kept state named `state`; by default the last one, which is the memory of a cell with several.
 
     Raises:
-        ValueError: there is none, or none of that name.
+        ValueError: the cell has no kept state, or none with that name.
     """
     found = kept_states(cell)
     if not found:
@@ -72,11 +73,11 @@ def kept_state(cell: Cell, state: str | None, who: str) -> Kept:
     return found[next(reversed(found)) if state is None else state]
 
 
-_Part = Node | None  # None stands for nothing: no such term
+_Part = Node | None  # None: there is no such term
 
 
 def _affine(graph: Graph, value: Node, state: Node) -> tuple[_Part, _Part] | None:
-    """The factor of `state` in `value` and the rest, or None if it is not affine in it."""
+    """The factor of `state` in `value`, and the rest; None if `value` is not affine in `state`."""
     found: dict[Node, tuple[_Part, _Part] | None] = {state: (graph.constant(1), None)}
     for node in topological([value]):
         parts = [part for arg in node.args if (part := found[arg]) is not None]
@@ -130,7 +131,7 @@ def _negative(graph: Graph, node: Node, parts: _Parts) -> tuple[_Part, _Part]:
 
 
 def _choice(graph: Graph, node: Node, parts: _Parts) -> tuple[_Part, _Part] | None:
-    """Of `where`, `dropout` and `zoneout`: the same choice among the factors and among the rests."""
+    """For `where`, `dropout` and `zoneout`: apply the operation to the factors and to the rests."""
     if node.op == "where":
         (in_condition, _), *parts = parts
         if in_condition is not None or node.args[0].op == "constant":

@@ -1,7 +1,7 @@
-"""What a state that a gate keeps remembers, from when, and for how long.
+"""What a gated state remembers, from which step, and for how long.
 
-All of it rests on ``s' = k * s + w`` (`gatewise.insight.keeping`): k keeps, w writes. Shapes: ``T`` steps,
-``B`` rows, ``H`` units; steps are in the order of time, whichever way a layer walks.
+All analyses use ``s' = k * s + w`` (`gatewise.insight.keeping`): k keeps, w writes. Shapes: ``T`` steps,
+``B`` rows, ``H`` units. Steps are in the order of time, also for a backward direction.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ _LOW, _HIGH = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015
 @final
 @dataclass(frozen=True, repr=False, eq=False)
 class Ledger(Finding):
-    """Where each row's final state comes from.
+    """The final state of each row as a sum of the contributions of all steps.
 
     Attributes:
         layer, state, gate: the name of the layer, its state and the gate that keeps it.
-        written: ``[T, B, H]``, what each step wrote times what all later gates kept of it: 0 before the last
+        written: ``[T, B, H]``, what each step wrote, times the product of all later gates: 0 before the last
             reset, NaN past the end of a row.
-        initial: ``[B, H]``, what is left of the initial state.
+        initial: ``[B, H]``, the initial state times the product of all gates.
         total: ``[B, H]``, the final state as the layer computed it; zeros for a row without steps.
-        residual: the largest difference of the sum of the parts and `total`, relative to the largest `total`.
+        residual: the largest difference between the sum of the contributions and `total`, relative to the
+            largest `total`.
     """
 
     layer: str
@@ -45,7 +46,7 @@ class Ledger(Finding):
     residual: float
 
     def shares(self) -> Tensor:
-        """``[T + 1]``: of the initial state, then each step, the part in the sum of all magnitudes."""
+        """``[T + 1]``: the share of the initial state, then of each step, in the sum of all magnitudes."""
         parts = torch.cat([self.initial[None], self.written]).abs().nansum((1, 2))
         return parts / parts.sum()
 
@@ -62,18 +63,18 @@ class Ledger(Finding):
 
 
 def ledger(values: Values, state: str | None = None) -> Ledger:
-    """The final state as the exact sum of each step's writing times what later gates kept.
+    """The final state as the exact sum of what each step wrote, times the product of all later gates.
 
-    ``c_T = sum_t (prod_{s > t} f_s) i_t g_t + (prod_s f_s) c_0`` for the LSTM, and likewise for every state
-    that a gate keeps. It says where the state comes from, not what would have been without a step: the gates
-    themselves depend on earlier steps.
+    ``c_T = sum_t (prod_{s > t} f_s) i_t g_t + (prod_s f_s) c_0`` for the LSTM, and in the same way for
+    every state that a gate keeps. It says where the state comes from, not what it would be without a step,
+    since the gates themselves depend on earlier steps.
 
     Source: the sum is in Murdoch & Szlam 2017, "Automatic rule extraction from long short term memory
     networks".
 
     Args:
-        values: of a layer, from `gatewise.watch`.
-        state: which, if a gate keeps several; by default the last.
+        values: the recording of a layer from `gatewise.watch`.
+        state: the name of a kept state; by default the last one.
 
     Raises:
         ValueError: no gate of the cell keeps a state, or not this one.
@@ -102,15 +103,16 @@ def ledger(values: Values, state: str | None = None) -> Ledger:
 @final
 @dataclass(frozen=True, repr=False, eq=False)
 class HalfLife(Finding):
-    """How many steps a unit needs to forget half.
+    """The half-life of each unit: the number of steps after which half of its state is gone.
 
     Attributes:
         layer, state, gate: the name of the layer, its state and the gate that keeps it.
-        expected: ``[H]``, from the geometric mean k of the gate over all steps: ``ln 0.5 / ln k``; infinite
-            where the gate does not close, NaN where it is NaN at all steps.
-        realised: ``[H]``, the lag at which the mean of ``prod k`` over all stretches of data that long falls
-            below a half, interpolated; infinite where it does not within the data.
-        retention: ``[K, H]``, that mean for lags 0 to K - 1, up to where all units are below a half.
+        expected: ``[H]``, computed from the geometric mean k of the gate over all steps: ``ln 0.5 / ln k``.
+            Infinite if the gate never closes, NaN if it is NaN at all steps.
+        realised: ``[H]``, measured on the data: the interpolated lag at which the mean of ``prod k``, over
+            all stretches of that length, falls below a half. Infinite if it does not within the data.
+        retention: ``[K, H]``, that mean for lags 0 to K - 1, up to the lag at which all units are below a
+            half.
     """
 
     layer: str
@@ -137,12 +139,12 @@ class HalfLife(Finding):
 
 
 def half_life(values: Values | Tensor, state: str | None = None) -> HalfLife:
-    """Half-lives of a state, from its keeping gate and realised on data.
+    """Half-lives of a state, from the mean of its keeping gate and as measured on the data.
 
     Args:
-        values: of a layer, from `gatewise.watch`; or the gate itself ``[T, B, H]``, NaN where a row has no
-            step, of rows that run forward without resets.
-        state: which, if a gate keeps several; by default the last.
+        values: the recording of a layer from `gatewise.watch`; or the values of the gate ``[T, B, H]``, NaN
+            past the end of a row, for rows that run forward without resets.
+        state: the name of a kept state; by default the last one.
 
     Raises:
         ValueError: no gate of the cell keeps a state, or not this one.
@@ -164,12 +166,13 @@ def half_life(values: Values | Tensor, state: str | None = None) -> HalfLife:
 @final
 @dataclass(frozen=True, repr=False, eq=False)
 class TimeScale(Finding):
-    """The memory of each unit in steps.
+    """The time scale of the memory of each unit.
 
     Attributes:
         layer, state, gate: the name of the layer, its state and the gate that keeps it.
-        steps: ``[H]``, in which it falls to 1/e, ``-1 / ln k``, k the geometric mean of the gate.
-        range: ``[H, 2]``, the same from the gate's lowest and highest tenth of values.
+        steps: ``[H]``, the number of steps in which it falls to 1/e: ``-1 / ln k``, where k is the geometric
+            mean of the gate.
+        range: ``[H, 2]``, the same for the 10 % and 90 % quantiles of the gate.
     """
 
     layer: str
@@ -184,9 +187,9 @@ class TimeScale(Finding):
 
 
 def time_scale(values: Values | Tensor, state: str | None = None) -> TimeScale:
-    """The time scale of each unit's memory, from its keeping gate.
+    """The time scale of the memory of each unit, from its keeping gate.
 
-    Arguments and errors are those of `half_life`, which is ``ln 2`` times it.
+    Arguments and errors are those of `half_life`. The half-life is ``ln 2`` times the time scale.
 
     Source: Tallec & Ollivier 2018, "Can recurrent neural networks warp time?": a gate open by k
     keeps for about ``1 / (1 - k)`` steps, which is ``-1 / ln k`` for k near 1.
@@ -206,12 +209,12 @@ def time_scale(values: Values | Tensor, state: str | None = None) -> TimeScale:
 @final
 @dataclass(frozen=True, repr=False, eq=False)
 class Saturation(Finding):
-    """How often gates are all but shut and all but open.
+    """How often gates are nearly closed and nearly open.
 
     Attributes:
-        layer: its name.
-        gates: the G values that are sigmoids.
-        left, right: ``[G, H]``, fractions of all steps at which a gate is below `low`, above `high`.
+        layer: the name of the layer.
+        gates: the names of the G values that are sigmoids.
+        left, right: ``[G, H]``, the fractions of steps at which a gate is below `low`, and above `high`.
         low, high: the limits.
     """
 
@@ -232,12 +235,12 @@ class Saturation(Finding):
 
 
 def saturation(values: Values, low: float = _LOW, high: float = _HIGH) -> Saturation:
-    """Fractions of time that each gate is left- or right-saturated, over all steps and rows.
+    """The fractions of steps at which each gate is left- or right-saturated, over all rows.
 
     Source: Karpathy, Johnson & Fei-Fei 2015, "Visualizing and understanding recurrent networks".
 
     Raises:
-        ValueError: no sigmoid was watched, or no step.
+        ValueError: no sigmoid was watched, or there were no steps.
 
     Example:
         >>> import gatewise, torch
@@ -263,7 +266,8 @@ def saturation(values: Values, low: float = _LOW, high: float = _HIGH) -> Satura
 def _gate(
     values: Values | Tensor, state: str | None, who: str
 ) -> tuple[tuple[str, str, str], Tensor, Tensor]:
-    """Names of layer, state and gate; the gate in the order of the walk; where a row begins."""
+    """The names of layer, state and gate; the gate's values in the order of the walk; the first steps of
+    rows."""
     if isinstance(values, Tensor):
         running = ~values.isnan().any(-1)
         begins = running & ~torch.cat([torch.zeros_like(running[:1]), running[:-1]])
@@ -275,7 +279,7 @@ def _gate(
 
 
 def _kept_later(passage: Passage, keep: Tensor) -> Tensor:
-    """``[T, B, H]``: what of each step's writing is left at the end of its row."""
+    """``[T, B, H]``: the share of what each step wrote that is left at the end of its row."""
     later, left = torch.zeros_like(keep), torch.zeros_like(keep[0])
     for t in reversed(passage.order):
         left = torch.where(passage.ends[t][:, None], 1.0, left)
@@ -287,7 +291,7 @@ def _kept_later(passage: Passage, keep: Tensor) -> Tensor:
 
 
 def _entered(passage: Passage, keep: Tensor, state: str) -> Tensor:
-    """``[T, B, H]``: what the steps at which a row begins kept of its initial state; 0 elsewhere."""
+    """``[T, B, H]``: the initial state times the gate at the first step of a row; 0 at other steps."""
     initial = passage.initial[passage.cell.states.index(state)]
     return torch.where(passage.begins[..., None], keep * initial, 0.0)
 
@@ -297,12 +301,12 @@ def _mean_log(keep: Tensor) -> Tensor:
 
 
 def _halving(log_keep: Tensor) -> Tensor:
-    """Steps in which ``exp(log_keep * steps)`` is a half; infinite where nothing is lost."""
+    """The number of steps after which ``exp(log_keep * steps)`` is a half; infinite if nothing is lost."""
     return torch.where(log_keep >= 0, torch.inf, math.log(0.5) / log_keep)
 
 
 def _retention(keep: Tensor, begins: Tensor) -> Tensor:
-    """``[K, H]``: the mean of ``prod k`` over lags 0, 1, ..., along stretches without a beginning."""
+    """``[K, H]``: the mean of ``prod k`` over lags 0, 1, ..., over stretches in which no row begins."""
     means, product = [torch.ones_like(keep[0, 0])], torch.ones_like(keep)
     for lag in range(1, len(keep)):
         product = product[:-1] * keep[lag:]
@@ -317,7 +321,7 @@ def _retention(keep: Tensor, begins: Tensor) -> Tensor:
 
 
 def _first_below_half(retention: Tensor) -> Tensor:
-    """The lag, interpolated between two on the scale of logarithms."""
+    """The lag at which retention falls below a half, interpolated on a logarithmic scale."""
     below = retention < 0.5
     lag = below.int().argmax(0).clamp_min(1)
     units = torch.arange(retention.size(1))
@@ -328,6 +332,6 @@ def _first_below_half(retention: Tensor) -> Tensor:
 
 
 def _spread(steps: Tensor) -> str:
-    """The median and the middle four fifths."""
+    """The median and the 10 % and 90 % quantiles, in words."""
     low, middle, high = (float(steps.quantile(q, interpolation="nearest")) for q in (0.1, 0.5, 0.9))
     return f"{middle:.1f} ({low:.1f} to {high:.1f} for four units in five)"

@@ -1,6 +1,6 @@
-"""One layer in one direction over a sequence, as it was walked: what the analyses walk again.
+"""A recorded run of one layer in one direction over a sequence, which the analyses can replay.
 
-They do so by the eager interpreter, in float64 where not said otherwise.
+They replay it by the eager interpreter, usually in float64.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _NUMBERS = 1 << 22  # in the Jacobians that are computed at a time
 @final
 @dataclass(frozen=True)
 class Passage:
-    """One scan with all that went into it, time first.
+    """One scan with all its inputs, time first.
 
     Attributes:
-        layer: its name, ``encoder.l0_reverse``.
+        layer: the name of the layer, such as ``encoder.l0_reverse``.
         walk: the cell, the input, the weights and the initial states.
-        found: the final states as the layer computed them, in the order of the walk's rows.
-        packing: how rows of different lengths were packed, if they were.
-        edited: what the walk is widened by, if the layer is edited.
+        found: the final states that the layer computed, in the order of the walk's rows.
+        packing: the packing of rows of different lengths, or None.
+        edited: the additional gates and inputs of an edited layer, or None.
     """
 
     layer: str
@@ -45,7 +45,7 @@ class Passage:
 
     @classmethod
     def of(cls, layer: str, recorded: Recorded) -> Passage:
-        """What a recorder was given, still with its graph of autograd."""
+        """The passage of a recorded run. Its tensors are still part of the autograd graph."""
         walk = recorded.walk
         assert walk is not None
         assert recorded.scanned is not None
@@ -61,14 +61,14 @@ class Passage:
         """A copy in float64, on the CPU.
 
         Raises:
-            ValueError: there is nothing in it.
+            ValueError: the layer ran over no steps.
         """
         if not self.running.any():
             raise ValueError(f"{self.layer!r} was given no steps: there is nothing to explain.")
         return self._copy(lambda tensor: tensor.detach().cpu().double())
 
     def snapshot(self) -> Passage:
-        """A copy apart from the graph and from later changes of the weights."""
+        """A copy that is detached from the autograd graph and from later changes of the weights."""
         return self._copy(lambda tensor: tensor.detach().clone())
 
     def _copy(self, apart: Callable[[Tensor], Tensor]) -> Passage:
@@ -87,28 +87,28 @@ class Passage:
         return self.walk.cell
 
     def values(self, names: Iterable[str]) -> dict[str, Node]:
-        """The values of the layer's cell by name, edited if the layer is."""
+        """The nodes of the layer's values by name; for an edited layer, the edited values."""
         name_of = self.edited.name_of if self.edited else str
         return {name: self.cell.values[name_of(name)] for name in names}
 
     @property
     def steps(self) -> int:
-        """T, how many steps there are."""
+        """T, the number of steps."""
         return self.packing.T if self.packing else self.walk.x.size(0)
 
     @property
     def rows(self) -> int:
-        """B, how many rows, those without steps among them."""
+        """B, the number of rows, including rows without steps."""
         return self.packing.B if self.packing else self.walk.x.size(1)
 
     @property
     def units(self) -> int:
-        """H, how many units."""
+        """H, the number of units."""
         return self.walk.weights.weight_ih.size(0) // len(self.cell.input_gates)
 
     @cached_property
     def order(self) -> list[int]:
-        """The steps as they were walked."""
+        """The steps in the order in which the layer walked them."""
         return list(range(self.steps))[:: -1 if self.walk.reverse else 1]
 
     @cached_property
@@ -120,7 +120,7 @@ class Passage:
 
     @cached_property
     def begins(self) -> Tensor:
-        """``[T, B]``: whether a row enters a step from its initial state."""
+        """``[T, B]``: whether a step starts from the initial state: the first of a row, or a reset."""
         reset = self.walk.reset
         if self.packing and reset is not None:
             reset = self._padded_mask(reset)
@@ -131,7 +131,7 @@ class Passage:
 
     @cached_property
     def ends(self) -> Tensor:
-        """``[T, B]``: whether a step is the last of a row's walk."""
+        """``[T, B]``: whether a step is the last one that the layer walked in its row."""
         running, none = self.running, torch.zeros(1, self.rows, dtype=torch.bool)
         after = torch.cat([none, running[:-1]] if self.walk.reverse else [running[1:], none])
         return running & ~after
@@ -143,7 +143,7 @@ class Passage:
 
     @cached_property
     def initial(self) -> tuple[Tensor, ...]:
-        """The initial states, each ``[B, H]`` (the output ``[B, P]`` under projection)."""
+        """The initial states, each ``[B, H]`` (a projected output ``[B, P]``)."""
         walk = self.walk
         rows = len(self.packing.order) if self.packing else self.rows
         states = walk.states or eager.initial_states(self.cell, walk.x.new_zeros(rows, 0), walk.weights)
@@ -155,7 +155,7 @@ class Passage:
         return self.of_all_rows(self.found)
 
     def of_all_rows(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """States in the order of the walk's rows as ``[B, H]``, zeros for rows without steps."""
+        """States, given in the order of the walk's rows, as ``[B, H]``; zeros for rows without steps."""
         if not self.packing:
             return states
         rows, order = self.rows, self.packing.order
@@ -177,11 +177,11 @@ class Passage:
         return tuple(found[name] for name in self.cell.states)
 
     def entering(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The states as they enter each step, of those after each; zeros where a row does not run."""
+        """The states before each step, from the states after each step; zeros past the end of a row."""
         return tuple(self._entering(*pair) for pair in zip(states, self.initial, strict=True))
 
     def step(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The states of any rows after a step, from its input ``x [B, I]`` and those that enter it."""
+        """The states after a step, from its input ``x [B, I]`` and the states before it."""
         return eager.scan(self.cell, x[None], self.walk.weights, states).states
 
     def jacobian(self, x: Tensor, states: tuple[Tensor, ...]) -> Tensor:
@@ -198,7 +198,7 @@ class Passage:
         return torch.as_tensor(found).transpose(0, 1).contiguous()
 
     def jacobians(self, entering: tuple[Tensor, ...], steps: Sequence[int]) -> Iterator[Tensor]:
-        """``[B, N, N]`` for each of some steps, from the states ``[T, B, H]`` that enter them.
+        """The Jacobian ``[B, N, N]`` of each step in `steps`, from the states ``[T, B, H]`` before each step.
 
         Several steps are computed at a time, as if they were rows.
         """
@@ -210,11 +210,10 @@ class Passage:
             yield from found.view(len(some), self.rows, *found.shape[1:])
 
     def without_random(self, who: str, edited: bool = False) -> Passage:
-        """Itself.
+        """Check that the steps are a deterministic function of their input. Returns the passage itself.
 
         Raises:
-            ValueError: the walk left something to chance, so its steps are no function of their input; or the
-                layer is `edited`, so they are none of the layer's input alone, and that is not allowed.
+            ValueError: the walk was random; or the layer is edited, and `edited` does not allow that.
         """
         if self.walk.chance is not None:
             raise ValueError(f"{who}: {self.layer!r} leaves something to chance. Call model.eval() before.")
@@ -225,7 +224,7 @@ class Passage:
         return self
 
     def own(self, name: str, by_weight: Tensor) -> Tensor:
-        """Of what belongs to each element of a weight of the walk, the part that belongs to the layer's."""
+        """The part of a tensor shaped like a weight of the walk that belongs to the layer's own weight."""
         return self.edited.own(name, by_weight) if self.edited else by_weight
 
     def _entering(self, states: Tensor, initial: Tensor) -> Tensor:
@@ -234,7 +233,7 @@ class Passage:
         return before.masked_fill(~self.running[..., None], 0)
 
     def _one_step_on(self, steps: Tensor, first: Tensor) -> Tensor:
-        """Each step's value at the step that is walked after it, and `first` at the first."""
+        """Values shifted by one step in walking order, with `first` at the first step."""
         pair = [steps[1:], first[None]] if self.walk.reverse else [first[None], steps[:-1]]
         return torch.cat(pair)
 
@@ -245,18 +244,18 @@ class Passage:
 
 
 def rows_at_once(states: Sequence[Tensor]) -> int:
-    """Of how many rows Jacobians are to be computed at a time, to stay within some memory."""
+    """The number of rows whose Jacobians are computed at a time, to limit memory."""
     return max(1, _NUMBERS // sum(state.size(-1) for state in states) ** 2)
 
 
 @lru_cache
 def _with_values(cell: Cell, values: tuple[tuple[str, Node], ...]) -> Cell:
-    """The cell with other values to be watched."""
+    """The cell with other watchable values."""
     return replace(cell, values=dict(values))
 
 
 def each_weight(change: Callable[[Tensor], Tensor], weights: Weights) -> Weights:
-    """Weights with every tensor changed."""
+    """The weights with `change` applied to every tensor."""
     changed = (
         tuple(map(change, w)) if isinstance(w, tuple) else w if w is None else change(w) for w in weights
     )

@@ -1,4 +1,4 @@
-"""Which units of a network matter most."""
+"""Ranks the units of a network by how much they matter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatewise.insight.flow import gradient_flow
 from gatewise.insight.watch import full_name, layers_of, watch
 from gatewise.nn.modules.recurrent import Recurrent
 
-_THE_SAME = 1e-6  # relative to a loss; sums on several threads need not agree to the bit
+_THE_SAME = 1e-6  # relative to the loss; sums on several threads may differ in the last bits
 
 
 @final
@@ -25,9 +25,9 @@ class Ranking(Finding):
     """Units of all layers by how much they matter.
 
     Attributes:
-        by: the measure.
-        scores: by layer, ``[H]``, not negative.
-        order: layer and unit, the one that matters most first.
+        by: the name of the measure.
+        scores: the scores by layer, ``[H]``, not negative.
+        order: pairs of layer and unit, the most important first.
     """
 
     by: str
@@ -54,24 +54,24 @@ def rank_units(
 ) -> Ranking:
     """Rank the units of all gatewise layers that a loss depends on.
 
-    "effect" takes one backward pass and "silenced" a call of the loss for each unit. They differ where the
-    loss is no straight line between a unit as it is and without it: a unit that saturates others has a small
-    slope and may yet be missed; one that others stand in for has a slope and is not; and a loss at its least
-    has no slope at all.
+    "effect" takes one backward pass, "silenced" one call of the loss per unit. They differ where the loss is
+    not linear between the unit as it is and the unit removed. A unit that saturates others has a small slope,
+    yet its removal may matter. A redundant unit has a slope, but its removal does not matter. And at a
+    minimum of the loss all slopes are 0.
 
     Args:
-        model: any torch module with gatewise layers in it.
-        loss: calls the model and gives a number, ``lambda: criterion(model(x), y)``.
-        by: ``"effect"``, how much the loss would change, to first order, without the unit's output at all
-            steps; ``"silenced"``, how much it does change, exactly; or ``"activity"``, the standard deviation
-            of its output over steps and rows.
-        name: with "silenced", another value of the cell than the output, a gate say.
-        value: with "silenced", what it is held at.
+        model: any torch module that contains gatewise layers.
+        loss: calls the model and returns a number, as ``lambda: criterion(model(x), y)``.
+        by: ``"effect"``, the first-order change of the loss if the unit's output is 0 at all steps;
+            ``"silenced"``, the exact change; or ``"activity"``, the standard deviation of its output over
+            steps and rows.
+        name: for "silenced", the value to hold instead of the output, such as a gate.
+        value: for "silenced", the number at which it is held.
 
     Raises:
-        TypeError: `model` is no module.
-        ValueError: it has no gatewise layer, the loss does not depend on any, `by` is none of these, `name`
-            is no value of a layer, or the loss is another one each time.
+        TypeError: `model` is not a module.
+        ValueError: the model has no gatewise layer, the loss does not depend on one, `by` is unknown, no
+            layer has the value `name`, or the loss differs from call to call.
 
     Source: effect: Molchanov et al. 2017, "Pruning convolutional neural networks for resource efficient
     inference", whose criterion is here summed over time.
@@ -114,7 +114,7 @@ def _activities(model: nn.Module, loss: Callable[[], Tensor], *_: object) -> dic
 def _changes(
     model: nn.Module, loss: Callable[[], Tensor], name: str | None, value: float
 ) -> dict[str, Tensor]:
-    """By how much the loss changes when one value of a unit is held, unit by unit."""
+    """The change of the loss when one value of a unit is held, for each unit."""
     with watch(model, names=[]) as seen:
         before = float(loss())
     if not isclose(float(loss()), before, rel_tol=_THE_SAME, abs_tol=_THE_SAME):
@@ -129,7 +129,7 @@ def _changes(
     for who in (who for who in modules if who in seen):
         module, layer = modules[who]
         edited = once_more(module, layer, who, name or module.cell.states[0], value, units=[])
-        units = edited.edits[-1].units  # data, so that the equations are compiled once
+        units = edited.edits[-1].units  # the choice of units is data, so the kernel is compiled once
         changes = []
         with module.editing(layer, edited):
             for unit in range(module.hidden_size):

@@ -1,4 +1,4 @@
-"""What single units stand for: where a set of them is on together, and what signal they follow.
+"""The meaning of single units: where a set of units is on together, and which signal they follow.
 
 Shapes: ``T`` steps, ``B`` rows, ``H`` units; NaN past the end of a row, as `gatewise.watch` gives them.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from gatewise.insight.finding import Finding
 
 _TINY = 1e-300
-_SHOWN = 5  # places in a sentence
+_SHOWN = 5  # most places that are printed
 
 
 @final
@@ -24,10 +24,10 @@ class Place(Finding):
     """A stretch of steps at which units are on together.
 
     Attributes:
-        row, start, stop: where.
-        shared: how many of the wanted units are on throughout.
-        union: how many units are wanted or on throughout.
-        text: the tokens there, if there are any.
+        row, start, stop: the row, and the first step and the end of the stretch.
+        shared: the number of wanted units that are on throughout.
+        union: the number of units that are wanted, or on throughout, or both.
+        text: the tokens of the stretch, if tokens were passed.
     """
 
     row: int
@@ -39,7 +39,7 @@ class Place(Finding):
 
     @property
     def jaccard(self) -> float:
-        """``shared / union``: 1 where exactly the wanted units are on."""
+        """``shared / union``: 1 if exactly the wanted units are on."""
         return self.shared / self.union if self.union else 0.0
 
     def __str__(self) -> str:
@@ -50,13 +50,13 @@ class Place(Finding):
 @final
 @dataclass(frozen=True, repr=False, eq=False)
 class Matches(Finding):
-    """The units that are on in a span, and the other places where they are.
+    """The units that are on throughout a span, and other places where they are on together.
 
     Attributes:
-        span: the place that was asked about.
-        units: ``[K]``, those that are on throughout.
-        threshold: from which value on a unit is on.
-        places: the others, best first: most units shared, fewest besides, longest.
+        span: the queried place.
+        units: ``[K]``, the units that are on throughout it.
+        threshold: a unit is on from this value.
+        places: the other places, best first: most shared units, then fewest additional units, then longest.
     """
 
     span: Place
@@ -90,17 +90,17 @@ def match(
 
     Args:
         states: ``[T, B, H]``, any values of a layer: ``seen["l0"].h``.
-        span: start and stop of the steps asked about.
-        threshold: from which value on a unit is on.
-        row: of the span.
+        span: start and stop of the queried steps.
+        threshold: a unit is on from this value.
+        row: the row of the span.
         off_before: take only units that are off at the step before the span.
         off_after: take only units that are off at the step after it.
-        at_least: how many of the units must be on at each step of a place; all if left out.
-        corpus: values ``[T', B', H]`` to look for other places in; `states` if left out.
-        tokens: words for the steps of each row of what is looked through, ``tokens[row][step]``.
+        at_least: the number of units that must be on at each step of a place; by default all.
+        corpus: values ``[T', B', H]`` in which to search for other places; by default `states`.
+        tokens: words for the steps of each searched row, ``tokens[row][step]``.
 
     Raises:
-        ValueError: the span is empty, outside of the row or past its end.
+        ValueError: the span is empty, or not within the row.
 
     Source: Strobelt et al. 2018, "LSTMVis: a tool for visual analysis of hidden state dynamics in recurrent
     neural networks".
@@ -115,7 +115,7 @@ def match(
         ([0, 1], 'row 0, steps 5 to 7: -d- (2 shared, Jaccard 1.00)')
     """
     start, stop = span
-    on = states >= threshold  # never where it is NaN
+    on = states >= threshold  # false where it is NaN
     if not 0 <= start < stop <= len(states) or states[start:stop, row].isnan().any():
         raise ValueError(
             f"match: span must be a start and a stop within the {len(states)} steps of row {row}. Got {span}."
@@ -138,7 +138,7 @@ def match(
 
 
 def _places(on: Tensor, chosen: Tensor, wanted: int, tokens: Sequence[Sequence[str]] | None) -> list[Place]:
-    """Stretches at each step of which at least so many of the chosen units are on."""
+    """The stretches in which at least `wanted` of the chosen units are on at each step."""
     enough = (on & chosen).sum(-1) >= wanted  # [T, B]
     edge = torch.zeros_like(enough[:1])
     padded = torch.cat([edge, enough, edge]).int()
@@ -160,22 +160,21 @@ def _place(
 
 
 def _joined(tokens: Sequence[str]) -> str:
-    """Characters side by side, words with spaces."""
+    """Tokens as text: characters joined directly, words with spaces."""
     return ("" if all(len(token) == 1 for token in tokens) else " ").join(tokens)
 
 
 @final
 @dataclass(frozen=True, repr=False, eq=False)
 class Probe(Finding):
-    """Whether units follow a signal.
+    """How well units follow a signal.
 
     Attributes:
-        correlation: ``[H]``, Pearson's, of each unit with the signal, over all steps; 0 for a constant unit.
-        weights: ``[H + 1]``, of the linear probe; the last is its intercept.
-        score: R^2 of the probe on steps that it was not fitted to; 0 is no better than the mean there, and it
-            can be negative.
-        control: ``[S]``, the scores of the same probe for the signal shifted in time; minus infinity where a
-            shift leaves nothing to explain.
+        correlation: ``[H]``, the Pearson correlation of each unit with the signal; 0 for a constant unit.
+        weights: ``[H + 1]``, the weights of the linear probe; the last is its intercept.
+        score: R^2 of the probe on held-out steps. 0 is as good as the mean; it can be negative.
+        control: ``[S]``, the scores of probes for the signal shifted in time; minus infinity if the shifted
+            signal does not vary.
     """
 
     correlation: Tensor
@@ -185,7 +184,7 @@ class Probe(Finding):
 
     @property
     def unit(self) -> int:
-        """The unit that follows it best."""
+        """The unit that follows the signal best."""
         return int(self.correlation.abs().argmax())
 
     def __str__(self) -> str:
@@ -208,21 +207,22 @@ def probe(
 ) -> Probe:
     """Does a layer carry a known signal: in one unit, or linearly in all of them?
 
-    The probe is a ridge regression on standardised units, fitted to the first rows (the first steps, if there
-    is one row) and scored on the rest. Neighbouring steps are alike, so a score is only worth something
-    beside those of a control: the same signal shifted in time by a random amount, which keeps its smoothness
-    and loses its place.
+    The probe is a ridge regression on standardised units, fitted to the first rows (or the first steps of a
+    single row) and scored on the others. Neighbouring steps are similar, so a score means little by itself.
+    It
+    must be compared with controls: probes for the same signal shifted in time by a random amount, which is as
+    smooth but no longer aligned.
 
     Args:
-        values: ``[T, B, H]``, of a layer: ``seen["l0"].c``.
-        signal: ``[T, B]``, numbers or truth values; steps where it or a value is NaN are left out.
+        values: ``[T, B, H]``, values of a layer, such as ``seen["l0"].c``.
+        signal: ``[T, B]``, numbers or booleans. Steps at which the signal or a value is NaN are ignored.
         ridge: the penalty, in units of the variance of one unit over one step.
         held_out: the fraction of steps to score on.
-        shifts: S, how many controls.
-        seed: of the shifts.
+        shifts: S, the number of controls.
+        seed: the seed of the random shifts.
 
     Raises:
-        ValueError: shapes that do not fit, or a signal without variance.
+        ValueError: shapes do not fit together, or the signal does not vary.
 
     Source: Alain & Bengio 2016, "Understanding intermediate layers using linear classifier probes"; controls:
     Hewitt & Liang 2019.
@@ -255,7 +255,7 @@ def probe(
 
 
 def _ridge(units: Tensor, target: Tensor, fitted: int, ridge: float) -> tuple[Tensor, float]:
-    """The weights for values as they are, and R^2 on what was not fitted."""
+    """The weights for the values before standardisation, and R^2 on the held-out steps."""
     mean, scale = units[:fitted].mean(0), units[:fitted].std(0).clamp_min(1e-12)
     normal = (units - mean) / scale
     x, y = normal[:fitted], target[:fitted] - target[:fitted].mean()

@@ -1,4 +1,4 @@
-"""`watch`: every named value of every recurrent layer, step by step, as the network computes it."""
+"""`watch`: records every named value of every recurrent layer while the network computes it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @final
 class Values:
-    """What one layer computed in its last call: each name of its cell as an attribute, ``[T, B, H]``.
+    """The values of one layer in its last call: each name of its cell is an attribute, ``[T, B, H]``.
 
-    Pre-activations are called ``i_bar``, gates ``i``, states ``h``; `names` lists them. Past the end of a row
-    they are NaN. Every name works as ``values["h"]``, also one that this class has too (a state called
-    ``names``).
+    Pre-activations have names like ``i_bar``, gates like ``i``, states like ``h``; `names` lists all. Values
+    are NaN past the end of a row. ``values["h"]`` works for every name, even one that this class uses itself
+    (a state named ``names``).
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Values:
 
     @property
     def passage(self) -> Passage:
-        """The input, weights and states that went in.
+        """The recorded run, with its input, weights and states.
 
         Raises:
             ValueError: a single step was recorded.
@@ -95,7 +95,7 @@ class Values:
         return self._values[name]
 
     def __getattr__(self, name: str) -> Tensor:
-        if name.startswith("__"):  # asked by copy and pickle before there are any values
+        if name.startswith("__"):  # copy and pickle ask for these before any values exist
             raise AttributeError(name)
         try:
             return self[name]
@@ -112,7 +112,7 @@ class Values:
 
 @final
 class Seen(Mapping[str, Values]):
-    """What was seen, by layer: ``seen["encoder.l0"].f``. Iterating gives the names of the layers."""
+    """The recorded values by layer: ``seen["encoder.l0"].f``. Iterating gives the names of the layers."""
 
     def __init__(self) -> None:
         self._layers: dict[str, Values] = {}
@@ -144,28 +144,28 @@ def watch(
     dtype: torch.dtype | None = None,
     grad: bool = False,
 ) -> Iterator[Seen]:
-    """Keep the named values of the gatewise layers in `model` while the context is open, in this thread.
+    """Context manager that records the named values of all gatewise layers in `model`, in this thread.
 
-    Layers are called by the path of their module and ``l0``, ``l1``, ...; the second direction of a
-    bidirectional layer ``l0_reverse``. The values come from the same scan as the output, and lie in one piece
-    of memory: of one that is to outlive the others keep a clone. A later call takes the place of an earlier
-    one. Outside the context nothing is kept and nothing is spent. What other threads compute meanwhile is not
-    seen.
+    A layer is named by the path of its module and ``l0``, ``l1``, ...; the second direction of a
+    bidirectional layer is ``l0_reverse``. The values come from the same scan as the output. A later call of a
+    layer replaces the values of an earlier one. All values of a call share one block of memory: clone a value
+    that you want to keep without the others. Outside the context nothing is recorded, at no cost. Calls in
+    other threads are not recorded.
 
     Args:
-        model: any torch module with gatewise layers in it.
-        names: the values to keep, ``["f", "c"]``; all if left out.
-        layers: the layers, by name or pattern, ``"encoder.*"``; all if left out.
-        units: of the last axis of each value, a slice or indices.
-        steps: of the first axis, likewise.
-        device: where the values are put.
-        dtype: their element type.
-        grad: values through which gradients flow to input and weights. They come from a second walk, by the
-            eager interpreter; without it they are detached.
+        model: any torch module that contains gatewise layers.
+        names: the values to record, such as ``["f", "c"]``; by default all.
+        layers: the layers, by name or pattern, such as ``"encoder.*"``; by default all.
+        units: the units to record, as a slice or indices of the last axis.
+        steps: the steps to record, as a slice or indices of the first axis.
+        device: the device of the recorded values.
+        dtype: the element type of the recorded values.
+        grad: whether gradients flow through the values to input and weights. The values then come from a
+            second run by the eager interpreter. Otherwise they are detached.
 
     Raises:
-        TypeError: `model` is no module.
-        ValueError: it has no gatewise layer, or none with such a name or value.
+        TypeError: `model` is not a module.
+        ValueError: the model has no gatewise layer, or a name of a layer or value does not exist.
 
     Example:
         >>> import gatewise, torch
@@ -190,8 +190,8 @@ def layers_of(model: nn.Module, who: str) -> dict[str, Layer]:
     """The gatewise layers in a model, by path.
 
     Raises:
-        TypeError: `model` is no module.
-        ValueError: it has none.
+        TypeError: `model` is not a module.
+        ValueError: the model has no gatewise layer.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"{who}: expected a torch.nn.Module, got {type(model).__name__}")
@@ -225,13 +225,13 @@ class _Chosen:
         return self.layers is None or any(fnmatchcase(layer, pattern) for pattern in self.layers)
 
     def part(self, value: Tensor) -> Tensor:
-        """What is kept of a value ``[T, B, H]``."""
+        """The recorded part of a value ``[T, B, H]``."""
         part = value if self.grad else value.detach()
         part = part if self.steps is None else part[self.steps]
         part = part if self.units is None else part[..., self.units]
         part = part.to(device=self.device, dtype=self.dtype)
         shared = part.numel() < value.numel() and part._is_view()
-        return part.clone() if shared else part  # what is left out goes
+        return part.clone() if shared else part  # so that the memory of the other values is freed
 
 
 def _keeper(seen: Seen, path: str, module: Layer, chosen: _Chosen) -> Callable[[Recorded], None]:
@@ -250,7 +250,7 @@ def _keeper(seen: Seen, path: str, module: Layer, chosen: _Chosen) -> Callable[[
 
 
 def _all_known(found: Mapping[str, Layer], chosen: _Chosen) -> None:
-    """Refuse names of layers and values that there are not."""
+    """Refuse names of layers and values that do not exist."""
     known = [full_name(path, layer) for path, module in found.items() for layer in module._layer_names]
     for pattern in chosen.layers or ():
         if not any(fnmatchcase(name, pattern) for name in known):

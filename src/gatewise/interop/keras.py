@@ -72,10 +72,11 @@ def to_keras(kind: str, state: Mapping[str, Tensor], *, layer: int = 0) -> list[
 
     Args:
         kind: "LSTM", "GRU" or "SimpleRNN".
-        state: the `state_dict` of a gatewise layer of that kind. layer: the number of the layer in it.
+        state: the `state_dict` of a gatewise layer of that kind.
+        layer: the number of the layer in it.
 
-            Raises:
-                ValueError: `kind` is unknown, or `state` has no such layer.
+    Raises:
+        ValueError: `kind` is unknown, or `state` has no such layer.
 
     Example:
         >>> from gatewise import nn

@@ -1,7 +1,7 @@
-"""Pictures for papers and notebooks, each a function from arrays to a figure of matplotlib.
+"""Figures for papers and notebooks: functions from arrays to a matplotlib figure.
 
-Arrays are NumPy's or torch's; no model is needed, and torch need not be installed. What the functions of
-`gatewise` find (`gatewise.ledger` and so on) has the arrays under the names that are asked for here.
+Arrays may be NumPy's or torch's. No model is needed, and torch need not be installed. The results of the
+analyses (`gatewise.ledger` and so on) have attributes with the names of the arguments here.
 
 >>> from gatewise import figures
 >>> figure = figures.draw_words("not bad at all".split(), [-0.4, 0.6, 0.1, 0.1])

@@ -1,4 +1,4 @@
-"""What the pictures are drawn from: arrays of NumPy or torch, held to their shapes."""
+"""Converts the arguments of figures to NumPy arrays, and checks their shapes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers: TypeAlias = NDArray[Any]
-Data: TypeAlias = (
-    Any  # what becomes an array: NumPy's, torch's (on any device, with or without gradient), lists
-)
+Data: TypeAlias = Any  # NumPy arrays, torch tensors (on any device, with or without gradient), lists
 
 
 def as_numbers(data: Data) -> Numbers:
-    """A NumPy array of what is given; floats in double precision.
+    """Convert to a NumPy array; floats become float64.
 
     >>> as_numbers([1, 2.5]).dtype
     dtype('float64')
     """
-    if hasattr(data, "detach"):  # torch's: not imported, it need not be there
+    if hasattr(data, "detach"):  # a torch tensor; torch is not imported, as it may be missing
         data = data.detach().cpu()
         data = (data.double() if data.is_floating_point() else data).numpy()
     array = np.asarray(data)
@@ -28,17 +26,17 @@ def as_numbers(data: Data) -> Numbers:
 
 
 class Shapes:
-    """The sizes that the arrays of one picture have in common, one letter each."""
+    """Checks that the arrays of one figure agree in their sizes, which are named by letters."""
 
     def __init__(self, who: str) -> None:
         self.who = who
         self.sizes: dict[str, int] = {}
 
     def read(self, name: str, data: Data, letters: str, empty: str = "") -> Numbers:
-        """Take an array whose sizes are called `letters`; those in `empty` may be 0.
+        """Check and convert an array whose sizes are named by `letters`. Sizes in `empty` may be 0.
 
         Raises:
-            ValueError: another shape than the letters say, or than earlier arrays had.
+            ValueError: the array has another number of axes, or a size differs from that of an earlier array.
         """
         array = as_numbers(data)
         if array.dtype.kind not in "bifcu":
@@ -53,7 +51,7 @@ class Shapes:
         return array
 
     def of_row(self, values: Numbers, row: int) -> Numbers:
-        """One row of ``values [T, B, ...]``, which must be there and have a step."""
+        """Row `row` of ``values [T, B, ...]``, checked to exist and to have a step."""
         if not 0 <= row < self.sizes["B"]:
             self.fail(f"row must be from 0 to {self.sizes['B'] - 1}. Got {row}")
         if np.isnan(values[:, row]).all():
@@ -61,13 +59,13 @@ class Shapes:
         return values[:, row]
 
     def words(self, name: str, words: Sequence[str] | None, letter: str) -> list[str] | None:
-        """Hold words to one for each of something."""
+        """Check that there is one word for each index of the axis `letter`."""
         if words is not None and len(words) != self.sizes[letter]:
             self.fail(f"{name} must be {self.sizes[letter]}, one for each of {letter}. Got {len(words)}")
         return None if words is None else [str(word) for word in words]
 
     def fail(self, sentence: str) -> NoReturn:
-        """Refuse, in one sentence."""
+        """Raise a ValueError that begins with the name of the function."""
         raise ValueError(f"{self.who}: {sentence}.")
 
     def _wanted(self, letters: str, empty: str) -> str:

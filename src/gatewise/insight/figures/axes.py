@@ -1,4 +1,4 @@
-"""Parts that pictures share: maps of steps by units, axes of steps, words as labels, bars of colours.
+"""Parts shared by several figures: heat maps, axes of steps, words as labels, colour bars.
 
 Shapes: ``T`` steps (columns), ``R`` rows of a map.
 """
@@ -34,19 +34,19 @@ _DECADES = 6  # of a logarithmic map, at most
 
 
 def spread(values: Numbers) -> float:
-    """What is far from zero: the 99th percentile of magnitudes but zeros; 1 if there are no others."""
+    """The scale of values: the 99th percentile of the non-zero magnitudes, or 1 if all are zero."""
     finite = np.abs(values[np.isfinite(values) & (values != 0)])
     return float(np.quantile(finite, 0.99)) if finite.size else 1.0
 
 
 def around_zero(*values: Numbers) -> Normalize:
-    """Colours with zero in the middle."""
+    """A colour normalisation with zero in the middle."""
     most = spread(np.concatenate([array.ravel() for array in values]))
     return Normalize(-most, most)
 
 
 def decades(values: Numbers) -> LogNorm:
-    """Colours on a logarithmic scale up to the largest value."""
+    """A logarithmic colour normalisation up to the largest value."""
     positive = values[np.isfinite(values) & (values > 0)]
     high = float(positive.max()) if positive.size else 1.0
     low = float(positive.min()) if positive.size else 0.1
@@ -56,7 +56,8 @@ def decades(values: Numbers) -> LogNorm:
 def draw_map(
     axes: Axes, values: Numbers, norm: Normalize, colours: str, first_on_top: bool = False, start: int = 0
 ) -> AxesImage:
-    """Draw ``values [T, R]``, from left to right the steps from `start` on; what is NaN stays blank."""
+    """Draw ``values [T, R]`` as a heat map. Steps run from left to right, from `start` on; NaN stays
+    blank."""
     steps, rows = values.shape
     axes.set_facecolor(BLANK)
     axes.grid(False)
@@ -72,7 +73,7 @@ def draw_map(
 
 
 def draw_colours(axes: Axes | Sequence[Axes], image: AxesImage, label: str) -> None:
-    """Draw the scale of a map beside it; arrow heads where values go beyond it."""
+    """Draw the colour bar of a map, with arrow heads if values exceed it."""
     figure = image.figure
     norm = image.norm
     values: Numbers = np.ma.compressed(np.ma.masked_invalid(np.ma.asarray(image.get_array())))
@@ -86,7 +87,7 @@ def draw_colours(axes: Axes | Sequence[Axes], image: AxesImage, label: str) -> N
 
 
 def draw_scale(bar: Colorbar, label: str) -> None:
-    """Number and label a scale of colours."""
+    """Format and label a colour bar."""
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=LABEL)
     bar.set_label(label, fontsize=LABEL)
@@ -102,7 +103,7 @@ def _powers(low: float, high: float) -> LogLocator:
 
 
 def logarithmic(axes: Axes) -> None:
-    """Put values on a logarithmic axis; below two decades with numbers between the powers of ten."""
+    """Make the y axis logarithmic. Below two decades it gets labels between the powers of ten."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(_powers(low, high))
@@ -111,7 +112,7 @@ def logarithmic(axes: Axes) -> None:
 
 
 def draw_bars(axes: Axes, values: Numbers, start: int = 0) -> None:
-    """Draw a value a step from the step `start` on, negative ones in another colour; no words below."""
+    """Draw one bar per step from the step `start` on, negative values in another colour, without labels."""
     edges = np.arange(len(values) + 1) + start - 0.5
     for part, colour in ((values.clip(0), MODEL), (values.clip(None, 0), WARM)):
         if np.any(part):
@@ -122,14 +123,14 @@ def draw_bars(axes: Axes, values: Numbers, start: int = 0) -> None:
 
 
 def count_axis(axes: Axes, name: str, label: str, most: int = TICKS) -> None:
-    """Whole numbers on an axis, a dozen at most."""
+    """Label an axis with at most `most` whole numbers."""
     axis = axes.xaxis if name == "x" else axes.yaxis
     axis.set_major_locator(MaxNLocator(most - 1, integer=True))
     axis.set_label_text(label)
 
 
 def step_axis(axes: Axes, steps: int, words: Sequence[str] | None = None, start: int = 0) -> None:
-    """So many steps from left to right, or their words, as many as have room."""
+    """Label an axis of steps with their numbers, or with as many of their words as fit."""
     axes.set_xlim(start - 0.5, start + steps - 0.5)
     if words is None:
         count_axis(axes, "x", "step")
@@ -137,7 +138,7 @@ def step_axis(axes: Axes, steps: int, words: Sequence[str] | None = None, start:
     shown = [word if len(word) <= _LONG else word[: _LONG - 1] + "…" for word in words]
     figure = axes.get_figure(root=True)
     assert figure is not None
-    room = 0.75 * figure.get_figwidth() * 72 / steps  # points, an axis is wider than this
+    room = 0.75 * figure.get_figwidth() * 72 / steps  # points per step, a lower bound
     flat = room > LABEL and max(text_width(word, LABEL) for word in shown) * 1.1 + 2 <= room
     every = 1 if flat else int(np.ceil(1.3 * LABEL / room))
     axes.set_xticks(
@@ -152,7 +153,7 @@ def step_axis(axes: Axes, steps: int, words: Sequence[str] | None = None, start:
 
 
 def name_axis(axes: Axes, names: Sequence[str] | None, rows: int, label: str) -> None:
-    """Rows by name where there is room for all names, else by number."""
+    """Label rows with their names if all fit, else with numbers."""
     if names is None or rows > 2 * TICKS:
         count_axis(axes, "y", label)
         return
@@ -163,7 +164,7 @@ def name_axis(axes: Axes, names: Sequence[str] | None, rows: int, label: str) ->
 
 
 def percent(share: float) -> str:
-    """A share of 1 in words.
+    """A share of 1 as a percentage.
 
     >>> percent(0.314), percent(0.0004)
     ('31 %', '0.04 %')
@@ -172,5 +173,5 @@ def percent(share: float) -> str:
 
 
 def blanks(values: Numbers) -> str:
-    """A sentence on what is blank in a map, if anything is."""
+    """The note that explains blank cells of a map, or "" if there are none."""
     return " Grey: no step." if np.isnan(values).any() else ""

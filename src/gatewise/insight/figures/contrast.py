@@ -1,4 +1,4 @@
-"""The picture of two recordings of the same input.
+"""The figure that compares two recordings of the same input.
 
 Shapes: ``T`` steps, ``B`` rows, ``H`` units.
 """
@@ -27,19 +27,19 @@ def draw_contrast(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw a value of a layer in two recordings of the same input, and the difference.
+    """Draw a value of a layer in two recordings of the same input, and their difference.
 
     Args:
-        first, second: ``[T, B, H]``, from `gatewise.watch`, of two models or checkpoints; NaN past the end of
-            a row.
-        row: which of the B.
-        value: its name, ``"f"``.
-        names: of the two.
-        words: for each of the T steps; numbers if left out.
-        heading, note: other words than the picture's own.
+        first, second: ``[T, B, H]``, recordings (`gatewise.watch`) of two models or checkpoints; NaN past the
+            end of a row.
+        row: the row to draw.
+        value: the name of the value, such as ``"f"``.
+        names: names for the two recordings.
+        words: labels of the T steps; by default numbers.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit, or no such row.
+        ValueError: shapes do not fit together, or the row does not exist.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Pictures of a layer as a dynamical system.
+"""Figures of a layer as a dynamical system.
 
 Shapes: ``T`` steps, ``B`` rows, ``N`` numbers of a state, ``K`` points or exponents.
 """
@@ -14,7 +14,7 @@ from gatewise.insight.figures.arrays import Data, Numbers, Shapes
 from gatewise.insight.figures.axes import count_axis, percent
 from gatewise.insight.figures.style import FAINT, INK, LABEL, MODEL, SOFT, WARM, page, short_tick, signed
 
-_PATHS = 50  # rows whose way is drawn, at most
+_PATHS = 50  # most rows whose trajectory is drawn
 
 
 def draw_fixed_points(
@@ -25,19 +25,17 @@ def draw_fixed_points(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw where a layer rests among the states that it visited, in the plane in which these vary most.
-
-    The plane is that of the first two principal components of the visited states.
+    """Draw fixed points among the visited states, in the plane of the first two principal components.
 
     Args:
-        points: ``[K, N]``, fixed points (`gatewise.fixed_points`), K may be 0.
-        stable: ``[K]``, whether nearby states approach it.
+        points: ``[K, N]``, fixed points (`gatewise.fixed_points`). K may be 0.
+        stable: ``[K]``, whether each point attracts nearby states.
         states: ``[T, B, N]``, the visited states, all states of the cell side by side, NaN past the end of a
-            row; the ways of the first 50 rows are drawn.
-        heading, note: other words than the picture's own.
+            row. The trajectories of the first 50 rows are drawn.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit, or fewer than two visited states.
+        ValueError: shapes do not fit together, or there are fewer than two visited states.
 
     Example:
         >>> import numpy as np
@@ -86,9 +84,9 @@ def draw_fixed_points(
 
 
 def _components(states: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """The mean ``[N]``, two directions ``[N, 2]`` and their parts in the variance of ``states [M, N]``.
+    """The mean ``[N]``, the first two principal directions ``[N, 2]`` and their shares of the variance.
 
-    The largest entry of a direction is positive; a direction that is not there is zero.
+    The input is ``states [M, N]``. The largest entry of a direction is positive; a missing direction is zero.
     """
     middle = states.mean(0)
     _, sizes, directions = np.linalg.svd(states - middle, full_matrices=False)
@@ -109,11 +107,11 @@ def draw_eigenvalues(
     """Draw the eigenvalues of a step's Jacobian at fixed points, with the unit circle.
 
     Args:
-        eigenvalues: ``[K, N]``, complex, a row a point (``gatewise.fixed_points(...).eigenvalues``).
-        heading, note: other words than the picture's own.
+        eigenvalues: ``[K, N]``, complex, one row per point (``gatewise.fixed_points(...).eigenvalues``).
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: another shape.
+        ValueError: the array has a wrong shape.
 
     Example:
         >>> from gatewise import figures
@@ -157,10 +155,10 @@ def draw_lyapunov(
     Args:
         exponents: ``[B, K]``, natural logarithms per step, largest first (`gatewise.lyapunov`); NaN for rows
             without steps.
-        heading, note: other words than the picture's own.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: another shape.
+        ValueError: the array has a wrong shape.
 
     Example:
         >>> from gatewise import figures
@@ -180,7 +178,7 @@ def draw_lyapunov(
     with page(9.6, 4, heading or said, note or told) as figure:
         axes = figure.subplots()
         at = np.arange(1, len(mean) + 1)
-        drawn = np.where(np.isfinite(values), values, np.nan)  # minus infinity has no place
+        drawn = np.where(np.isfinite(values), values, np.nan)  # minus infinity cannot be drawn
         axes.plot(at, drawn[:_PATHS].T, color=FAINT, linewidth=0.8, rasterized=True)
         axes.plot(
             at,

@@ -1,4 +1,4 @@
-"""Pictures of how derivatives travel through time.
+"""Figures of gradients through time.
 
 Shapes: ``T`` steps, ``B`` rows, ``K`` steps of an output.
 """
@@ -27,8 +27,8 @@ from gatewise.insight.figures.axes import (
 from gatewise.insight.figures.style import COLOURS, FAINT, INK, MODEL, STRENGTH, page, short
 
 DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")  # states, in order
-_DECADES = 24  # that are shown, at most
-_ROWS = 50  # that have a line of their own, at most
+_DECADES = 24  # most decades on the axis
+_ROWS = 50  # most rows with a line of their own
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class FlowPanel:
     """One panel of `draw_flows`.
 
     Attributes:
-        title: what one sees.
-        norms: by network and state, ``[T]`` each: the norm of the gradient at each step.
+        title: the title of the panel.
+        norms: the norm of the gradient at each step, ``[T]``, by (network, state).
     """
 
     title: str
@@ -51,16 +51,16 @@ def draw_flow(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw the norm of a loss's gradient at each step, on a logarithmic scale.
+    """Draw the norm of the gradient of a loss at each step, on a logarithmic scale.
 
     Args:
         norms: by state, ``[T, B]`` each: ``gatewise.gradient_flow(...)["l0"].states``. Steps are in the order
-            of time; zeros, which have no logarithm, and NaN stay blank.
-        words: for each of the T steps; numbers if left out.
-        heading, note: other words than the picture's own.
+            of time. Zeros, which have no logarithm, and NaN stay blank.
+        words: labels of the T steps; by default numbers.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit, or nothing to draw.
+        ValueError: shapes do not fit together, or there is nothing to draw.
 
     Example:
         >>> import numpy as np
@@ -94,15 +94,16 @@ def draw_flow(
 def draw_flows(
     panels: Sequence[Sequence[FlowPanel]], heading: str, note: str, label: str = "steps back from the end"
 ) -> Figure:
-    """Draw gradient flows of several networks in a grid of panels, a colour a network, dashes by state.
+    """Draw gradient flows of several networks in a grid of panels, with one colour per network and one dash
+    pattern per state.
 
     Args:
-        panels: rows of panels, equally many in each; a row shares its axis of norms.
-        heading, note: above all.
-        label: what steps count.
+        panels: rows of equally many panels. The panels of a row share the axis of norms.
+        heading, note: heading and note of the figure.
+        label: the label of the axis of steps.
 
     Raises:
-        ValueError: shapes that do not fit, or rows of different lengths.
+        ValueError: shapes do not fit together, or rows have different lengths.
 
     Example:
         >>> import numpy as np
@@ -138,7 +139,7 @@ def _draw_panel(
 ) -> None:
     for (network, state), values in panel.norms.items():
         norms = Shapes("draw_flows").read(f"norms of {network} by {state}", values, "T")
-        steps = np.flatnonzero(norms > 0)  # a logarithm has no place for the rest
+        steps = np.flatnonzero(norms > 0)  # others have no logarithm
         dashes = DASHES[states[network].index(state) % len(DASHES)]
         axes.plot(steps, norms[steps], dashes, color=colours[network], linewidth=1.6)
     axes.set_title(panel.title)
@@ -148,7 +149,7 @@ def _draw_panel(
 
 
 def _legend(colours: Mapping[str, str], states: Mapping[str, Sequence[str]]) -> list[Line2D]:
-    """A line a network; one a state, of the dashes that it has in the first network that has it."""
+    """Legend entries: one per network, and one per state with the dashes of the first network that has it."""
     named: dict[str, Literal["-", "--", ":", "-."]] = {}
     for names in states.values():
         for place, state in enumerate(names):
@@ -166,16 +167,16 @@ def draw_jacobians(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw by how much each step stretches small differences of the states at most.
+    """Draw the largest factor by which each step stretches small differences between states.
 
     Args:
         stretches: ``[T, B]``, the largest singular value of each step's Jacobian
-            (``gatewise.gradient_flow(..., jacobians=True)["l0"].jacobians``): 0 where a row begins.
-        words: for each of the T steps; numbers if left out.
-        heading, note: other words than the picture's own.
+            (``gatewise.gradient_flow(..., jacobians=True)["l0"].jacobians``), 0 at the first step of a row.
+        words: labels of the T steps; by default numbers.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes do not fit together.
 
     Example:
         >>> import numpy as np
@@ -218,13 +219,13 @@ def draw_connectivity(
 
     Args:
         norms: ``[K, T, B]``, the norm of the derivative of an output by each input (`gatewise.connectivity`).
-        steps: the K steps of the output; 0 to K - 1 if left out.
-        row: which of the B.
-        words: for each of the T steps; numbers if left out.
-        heading, note: other words than the picture's own.
+        steps: the K steps of the output; by default 0 to K - 1.
+        row: the row to draw.
+        words: labels of the T steps; by default numbers.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit, or no such row.
+        ValueError: shapes do not fit together, or the row does not exist.
 
     Example:
         >>> import numpy as np
@@ -254,7 +255,7 @@ def draw_connectivity(
 
 
 def quantiles(values: Numbers) -> Numbers:
-    """``[3, T]``: the lowest tenth, the median and the highest tenth of ``values [T, B]``, NaN left out."""
+    """``[3, T]``: the 10 %, 50 % and 90 % quantiles over the rows of ``values [T, B]``, ignoring NaN."""
     found = np.full((3, len(values)), np.nan)
     known = np.isfinite(values).any(1)
     if known.any():
@@ -264,7 +265,7 @@ def quantiles(values: Numbers) -> Numbers:
 
 
 def _said(flows: Mapping[str, Numbers]) -> str:
-    """How much is left of the gradient at the first step."""
+    """The heading: how much of the gradient reaches the first step."""
     name, values = next(iter(flows.items()))
     middle = quantiles(np.where(values > 0, values, np.nan))[1]
     middle = middle[np.isfinite(middle)]

@@ -1,4 +1,4 @@
-"""Pictures of forecasts, beside what came and what naive rules say.
+"""Figures of forecasts, beside the truth and naive forecasts.
 
 Shapes: ``T`` steps of history, ``K`` steps of a horizon.
 """
@@ -19,8 +19,8 @@ from gatewise.insight.figures.style import INK, MODEL, ShortTicks, style_for
 from gatewise.insight.figures.times import places, sheet, time_axis
 
 RIVALS = (("#D55E00", (0, (1, 1.2))), ("#E69F00", (0, (5, 2))))  # colour and dashes of the naive forecasts
-FAR = 5.0  # errors this many times the model's go on a logarithmic axis
-DECADES = 3  # of that axis, at most
+FAR = 5.0  # if an error is this many times the model's, the axis is logarithmic
+DECADES = 3  # most decades of that axis
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Example:
     """One forecast with its history.
 
     Attributes:
-        title: what one sees.
+        title: the title of the panel.
         past_times, past: the history ``[T]``.
         times, forecast: the forecast ``[K]``. Times are dates (pandas' or NumPy's ``datetime64``) or numbers.
-        truth: what came ``[K]``, or ``None`` if it is still to come.
+        truth: the true values ``[K]``, or None if they are in the future.
         rivals: other forecasts ``[K]`` by name.
     """
 
@@ -54,19 +54,19 @@ def draw_forecasts(
     ahead: Sequence[str],
     errors: Mapping[str, Data],
 ) -> Figure:
-    """Draw the coming forecast, some past ones, and the error by step ahead.
+    """Draw the current forecast, some past forecasts, and the error by step ahead.
 
     Args:
-        heading, note: above all.
-        unit: of the values.
-        coming: the forecast of what is still to come.
-        examples: up to three past ones.
-        error_title: what the errors are.
+        heading, note: heading and note of the figure.
+        unit: the unit of the values.
+        coming: the forecast of the future.
+        examples: up to three past forecasts.
+        error_title: the title of the panel of errors.
         ahead: words for the K steps ahead.
         errors: mean errors ``[K]`` by name, the model's first.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes do not fit together.
     """
     shapes = Shapes("draw_forecasts")
     shapes.sizes["K"] = len(ahead)
@@ -93,7 +93,7 @@ def _draw_example(axes: Axes, example: Example, unit: str) -> None:
     ahead = shapes.read("times", places(example.times), "K")
     half = (ahead[0] - past[-1]) / 2
     axes.axvspan(ahead[0] - half, ahead[-1] + half, color=MODEL, alpha=0.06, linewidth=0)
-    gaps = bool(np.isnan(history).any())  # a value between two gaps makes no line
+    gaps = bool(np.isnan(history).any())  # a value between two gaps has no line, so it gets a marker
     axes.plot(past, history, color=INK, linewidth=1.5, label="measured", marker="." if gaps else "")
     if example.truth is not None:
         came = np.concatenate([history[-1:], shapes.read("truth", example.truth, "K")])
@@ -123,7 +123,7 @@ def _draw_errors(
     shown = _ticks(len(ahead))
     words = [ahead[step - 1] for step in shown]
     units = {word.split()[-1].rstrip("s") for word in words}
-    if len(units) == 1:  # months, say: once below the axis, not at every number
+    if len(units) == 1:  # the unit stands below the axis, not at every number
         axes.set_xlabel(f"{words[-1].partition(' ')[2]} ahead")
         words = [word.split()[0] for word in words]
     axes.set_xticks(shown, words)
@@ -148,11 +148,11 @@ def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
 
 
 def _dot(steps: Numbers) -> str:
-    """A dot where a line would have nothing to join."""
+    """A marker for a line of a single point."""
     return "o" if len(steps) == 1 else ""
 
 
 def _ticks(steps: int) -> list[int]:
-    """Choose about five of the steps ``1 .. steps``, at round numbers of steps."""
+    """About five round numbers among ``1 .. steps``."""
     every = next((n for n in (1, 2, 3, 6, 12, 24, 48, 96) if steps <= 5 * n), steps // 4)
     return sorted({1, *range(every, steps + 1, every)})

@@ -1,4 +1,4 @@
-"""The picture of a layer at work: a series over the values of its gates.
+"""The figure of a layer at work: a series above the values of its gates.
 
 Shapes: ``T`` steps, ``H`` hidden units.
 """
@@ -25,10 +25,10 @@ class Panel:
     """Values of one gate or state.
 
     Attributes:
-        title: what one sees.
+        title: the title of the panel.
         values: ``[T, H]``, NaN where there is no step.
-        low, high: words for the two ends of the colours.
-        signed: whether zero is in the middle (a state) or values run from 0 to 1 (a gate).
+        low, high: labels of the two ends of the colour bar.
+        signed: whether colours have zero in the middle (a state) or run from 0 to 1 (a gate).
     """
 
     title: str
@@ -51,16 +51,16 @@ def draw_gates(
     """Draw a series over the gates of a layer, one map per panel, on one axis of time.
 
     Args:
-        heading, note: above all.
-        label: of the series.
+        heading, note: heading and note of the figure.
+        label: the label of the series.
         times: ``[T]``, dates (pandas' index, NumPy's ``datetime64``) or numbers, evenly spaced.
         values: ``[T]``, the series.
-        panels: the maps.
-        rows: words for some of the H rows, as (row from below, word).
-        rows_label: what a row is.
+        panels: the heat maps.
+        rows: labels of some of the H rows, as (row from below, word).
+        rows_label: the label of the axis of rows.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes do not fit together.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Pictures of which input it was: shares of steps and features, words in colour, a phrase against the rest.
+"""Figures of attributions: shares of steps and features, words in colour, contributions of a phrase.
 
 Shapes: ``T`` steps, ``B`` rows, ``I`` features, ``O`` outputs.
 """
@@ -38,10 +38,10 @@ from gatewise.insight.figures.style import (
     text_width,
 )
 
-_OUTPUTS = 12  # that are shown, at most
-_WORD, _LINE = 12, 24  # of words in colour: their size and that of a line, in points
+_OUTPUTS = 12  # most outputs that are shown
+_WORD, _LINE = 12, 24  # coloured words: font size and line height, in points
 _WIDE = 10.0  # inches
-_ROOM = (_WIDE - 2 * MARGIN) * POINTS  # for a line, in points
+_ROOM = (_WIDE - 2 * MARGIN) * POINTS  # width of a line, in points
 _LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue (ITU-R BT.709)
 
 
@@ -54,17 +54,17 @@ def draw_attribution(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw the share of each step and feature of one row in its score.
+    """Draw how much each step and feature of one row contributed to its score.
 
     Args:
         values: ``[T, B, I]``, the shares (``gatewise.attribute(...).time_first``), NaN past the end of a row.
-        row: which of the B.
-        features: names of the I; numbers if left out.
-        words: for each of the T steps; numbers if left out.
-        heading, note: other words than the picture's own.
+        row: the row to draw.
+        features: names of the I features; by default numbers.
+        words: labels of the T steps; by default numbers.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit, or no such row.
+        ValueError: shapes do not fit together, or the row does not exist.
 
     Example:
         >>> import numpy as np
@@ -103,17 +103,17 @@ def draw_words(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw a text whose words (or characters) are coloured by a number each.
+    """Draw a text whose words (or characters) are coloured by their scores.
 
     Args:
-        words: T of them; if all are single characters they are set side by side.
-        scores: ``[T]``: shares of an attribution summed over features, or the values of one unit. Words whose
-            score is NaN stay without colour.
-        label: what the scores are, with their unit.
-        heading, note: other words than the picture's own.
+        words: the T words. Single characters are drawn without spaces.
+        scores: ``[T]``, such as an attribution summed over features, or the values of one unit. Words whose
+            score is NaN are not coloured.
+        label: the label of the scores, with their unit.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: not one score for each word.
+        ValueError: there is not one score for each word.
 
     Example:
         >>> from gatewise import figures
@@ -155,7 +155,8 @@ def draw_words(
 def _set_in_lines(
     words: Sequence[str], around: float, gap: float
 ) -> tuple[list[tuple[float, float, float]], int]:
-    """Where each word begins, the top of its line and its width, in points; and how many lines there are."""
+    """The position of each word: its left edge, the top of its line and its width, in points. And the number
+    of lines."""
     places: list[tuple[float, float, float]] = []
     x, line = 0.0, 0
     for word in words:
@@ -196,19 +197,20 @@ def draw_decomposition(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw what a phrase contributed to each output of a row, what the rest, and their sum.
+    """Draw the contributions of a phrase and of everything else to each output of a row, and their sum.
 
     Args:
-        beta, gamma: ``[B, O]``, the parts of the phrase and of the rest, from
+        beta, gamma: ``[B, O]``, the contributions of the phrase and of everything else, from
             ``gatewise.decompose(...).through(head)``.
-        row: which of the B.
-        outputs: names of the O; numbers if left out. Of more than 12 those with the largest phrase's part.
-        phrase: its name.
-        label: of the axis, with its unit.
-        heading, note: other words than the picture's own.
+        row: the row to draw.
+        outputs: names of the O outputs; by default numbers. At most 12 are drawn, those with the largest
+            beta.
+        phrase: the name of the phrase.
+        label: the label of the axis, with its unit.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit, or no such row.
+        ValueError: shapes do not fit together, or the row does not exist.
 
     Example:
         >>> from gatewise import figures

@@ -1,4 +1,4 @@
-"""Fonts that have the letters of a text, of those on this machine."""
+"""Finds fonts on this machine that have the characters of a text."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from functools import lru_cache
 from matplotlib.font_manager import FontEntry, fontManager, get_font
 
 FONT = "DejaVu Sans"  # comes with matplotlib
-BOXES = "Last Resort"  # too, and has a box for every letter
+BOXES = "Last Resort"  # comes with matplotlib too, and draws a box for every character
 
 
 def families(*texts: str) -> list[str]:
-    """Give the font of all pictures and, for letters that it lacks, one that has the most of them."""
+    """The default font and, for characters that it lacks, the font that has the most of them."""
     other = _other(_lacking(texts))
     return [FONT, other.name] if other else [FONT]
 
 
 def missing_letters(*texts: str) -> str:
-    """Give the letters that no font of this machine has, as `families` chooses them; boxes stand for these.
+    """The characters that the fonts chosen by `families` lack. They are drawn as boxes.
 
     >>> missing_letters("°C, ä, λ")
     ''
@@ -43,7 +43,7 @@ def _letters(file: str) -> frozenset[str]:
 
 @lru_cache
 def _other(lacking: frozenset[str]) -> FontEntry | None:
-    """The font with the most of the letters, those without serifs first."""
+    """The font with the most of the characters, sans-serif fonts first."""
     best, most = None, 0
     fonts = [entry for entry in fontManager.ttflist if not entry.name.startswith(BOXES)]
     for entry in sorted(fonts, key=_rank) if lacking else []:

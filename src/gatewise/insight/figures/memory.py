@@ -1,4 +1,4 @@
-"""Pictures of what a state remembers: from when, for how long, and whether its gates are at work.
+"""Figures of memory: where a state comes from, how long it lasts, and how often its gates are saturated.
 
 Shapes: ``T`` steps, ``B`` rows, ``H`` units, ``K`` lags, ``G`` gates.
 """
@@ -27,8 +27,8 @@ from gatewise.insight.figures.axes import (
 )
 from gatewise.insight.figures.style import FAINT, INK, LABEL, MODEL, SIGNED, SOFT, STRENGTH, page, short
 
-_AT_LEAST = 0.1  # steps: a half-life shorter than this is drawn there
-_ACROSS = 4  # panels side by side
+_AT_LEAST = 0.1  # steps; shorter half-lives are drawn here
+_ACROSS = 4  # most panels side by side
 
 
 def draw_ledger(
@@ -42,20 +42,19 @@ def draw_ledger(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw the final state of a row as the sum of what each step wrote into it.
+    """Draw the final state of a row as the sum of the contributions of all steps.
 
     Args:
-        written: ``[T, B, H]``, what is left of each step's writing (`gatewise.ledger`), NaN where a row has
-            no step.
+        written: ``[T, B, H]``, the contribution of each step (`gatewise.ledger`), NaN past the end of a row.
         total: ``[B, H]``, the final state.
-        initial: ``[B, H]``, what is left of the initial state; nothing if left out.
-        row: which of the B.
-        state: its name.
-        words: for each of the T steps; numbers if left out.
-        heading, note: other words than the picture's own.
+        initial: ``[B, H]``, the contribution of the initial state; by default it is not drawn.
+        row: the row to draw.
+        state: the name of the state.
+        words: labels of the T steps; by default numbers.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit, or no such row.
+        ValueError: shapes do not fit together, or the row does not exist.
 
     Example:
         >>> import numpy as np
@@ -108,16 +107,17 @@ def draw_half_life(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw how a state fades with the lag, and each unit's half-life.
+    """Draw how a state decays with the lag, and the half-life of each unit.
 
     Args:
-        expected: ``[H]``, half-lives from the gate's mean, in steps (`gatewise.half_life`); may be infinite.
-        realised: ``[H]``, those on the data.
-        retention: ``[K, H]``, the mean share that is kept over lags 0 to K - 1.
-        heading, note: other words than the picture's own.
+        expected: ``[H]``, half-lives in steps from the mean of the gate (`gatewise.half_life`); may be
+            infinite.
+        realised: ``[H]``, half-lives measured on the data.
+        retention: ``[K, H]``, the mean share that remains after lags 0 to K - 1.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes do not fit together.
 
     Example:
         >>> import numpy as np
@@ -165,7 +165,7 @@ def draw_half_life(
 
 
 def _draw_lives(axes: Axes, meant: Numbers, real: Numbers) -> None:
-    """Half-lives in the order given; infinite ones at the upper edge."""
+    """Draw half-lives in the given order, infinite ones at the upper edge."""
     units = np.arange(len(real))
     finite = np.concatenate([meant[np.isfinite(meant)], real[np.isfinite(real)], [1.0]])
     top = 3 * float(finite.max())
@@ -196,7 +196,7 @@ def draw_saturation(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw how often each gate is all but shut and all but open, a dot a unit.
+    """Draw how often each gate is nearly closed and nearly open, one dot per unit.
 
     Source: the picture is that of Karpathy, Johnson & Fei-Fei 2015, "Visualizing and understanding recurrent
     networks".
@@ -204,12 +204,12 @@ def draw_saturation(
     Args:
         left, right: ``[G, H]``, the fractions of steps at which a gate is below `low` and above `high`
             (`gatewise.saturation`).
-        gates: the names of the G.
+        gates: the names of the G gates.
         low, high: the limits.
-        heading, note: other words than the picture's own.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes do not fit together.
 
     Example:
         >>> import numpy as np

@@ -1,7 +1,7 @@
-"""How all pictures look: colours, type, headings, numbers in few digits, files.
+"""The style of all figures: colours, fonts, headings, number formats, and saving files.
 
-Drawn by matplotlib's Agg alone: no window, no global state. Colours are those of Okabe & Ito (2008), which
-colour-blind readers can tell apart, and maps whose lightness rises evenly.
+Figures are drawn by matplotlib's Agg backend, without windows or global state. Colours are those of Okabe &
+Ito (2008), which colour-blind readers can tell apart, and colour maps of evenly rising lightness.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from gatewise.insight.figures.lettering import FONT, families
 
 INK, SOFT, MODEL, WARM, FAINT = "#222222", "#6b6b6b", "#0072B2", "#D55E00", "#bbbbbb"
 COLOURS = (MODEL, WARM, "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # black and yellow left out
-BLANK = "#e4e4e4"  # where a map has no value: zero is nearly white
-GATE, SIGNED, STRENGTH = "viridis", "PuOr", "cividis"  # maps of 0 to 1, around zero, from nothing upwards
-HEADING, NOTE, LABEL = 14, 10, 9  # sizes of type, in points
+BLANK = "#e4e4e4"  # no value in a map; not white, since zero is nearly white
+GATE, SIGNED, STRENGTH = "viridis", "PuOr", "cividis"  # maps for [0, 1], signed, magnitudes
+HEADING, NOTE, LABEL = 14, 10, 9  # font sizes, in points
 STYLE: dict[Any, Any] = {
     "font.family": FONT,
     "font.size": 10,
-    "text.parse_math": False,  # a column may be called "$ per day, $ per hour"
+    "text.parse_math": False,  # column names may contain $ signs
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.titlepad": 8,
@@ -46,8 +46,8 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
 }
-POINTS = 72  # an inch
-MOST_LETTERS = 9  # of a number at a tick
+POINTS = 72  # per inch
+MOST_LETTERS = 9  # most characters of a tick label
 MARGIN = 0.15  # inches, left of the heading and above it
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNDATED: dict[str, dict[str, Any]] = {
@@ -58,17 +58,17 @@ _UNDATED: dict[str, dict[str, Any]] = {
 
 
 def style_for(*texts: str) -> dict[Any, Any]:
-    """Give the style, with fonts that have the letters of these texts."""
+    """The style, with fonts that have the characters of these texts."""
     return {**STYLE, "font.family": families(*texts)}
 
 
 @contextmanager
 def page(width: float, body: float, heading: str, note: str) -> Iterator[Figure]:
-    """A figure to be filled within the context: a heading, a note, and below them so many inches of body.
+    """Context manager for a figure with a heading, a note, and `body` inches below them for the content.
 
-    Then everything is given the place that it needs, and stays there whatever the file's format.
+    At the end of the context the layout is computed and fixed, so that it is the same in all file formats.
     """
-    room = 0.96 * (width - 2 * MARGIN) * POINTS  # dots of a coarse file make words a little wider
+    room = 0.96 * (width - 2 * MARGIN) * POINTS  # words are a little wider at low resolution
     texts: list[tuple[str, int, dict[str, Any]]] = [
         (_broken(heading, room, HEADING, bold=True), HEADING, {"fontweight": "bold"}),
         (_broken(note, room, NOTE), NOTE, {"color": SOFT}),
@@ -95,20 +95,20 @@ def _broken(text: str, room: float, points: float, bold: bool = False) -> str:
 
 
 def _height(text: str, points: float) -> float:
-    """Of some lines with the space below them, in inches."""
+    """The height of a text with the space below it, in inches."""
     return (text.count("\n") + 1) * 1.3 * points / POINTS + 0.05
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: float = 120) -> None:
-    """Write a figure as PNG, SVG or PDF, by the ending of the path; the same figure gives the same bytes.
+    """Write a figure as PNG, SVG or PDF, by the suffix of the path. The same figure gives the same bytes.
 
     Args:
-        figure: any of matplotlib's.
-        path: where to.
-        dpi: dots an inch, of what is dots.
+        figure: a matplotlib figure.
+        path: the file to write.
+        dpi: the resolution of pixels, in dots per inch.
 
     Raises:
-        ValueError: another ending.
+        ValueError: the suffix is unknown.
     """
     ending = Path(path).suffix.lower()
     if ending not in _UNDATED:
@@ -126,7 +126,7 @@ def text_width(text: str, points: float, bold: bool = False) -> float:
 
 
 def wrapped(words: list[str], room: float, points: float, bold: bool = False) -> list[list[str]]:
-    """Break words into lines of at most so many points; a longer word has a line of its own."""
+    """Break words into lines of at most `room` points. A longer word gets a line of its own."""
     lines: list[list[str]] = []
     for word in words:
         if lines and text_width(" ".join([*lines[-1], word]), points, bold) <= room:
@@ -137,7 +137,7 @@ def wrapped(words: list[str], room: float, points: float, bold: bool = False) ->
 
 
 def cut(text: str, room: float, points: float) -> str:
-    """A text, or as much of it as has so many points."""
+    """The beginning of a text that fits into `room` points."""
     if text_width(text, points) <= room:
         return text
     kept = next((n for n in range(len(text) - 1, 0, -1) if text_width(text[:n] + "…", points) <= room), 0)
@@ -145,7 +145,8 @@ def cut(text: str, room: float, points: float) -> str:
 
 
 def short(value: float) -> str:
-    """Give a number in few digits, with commas at the thousands, and M, G, m, µ and so on beyond them.
+    """A number in few digits, with thousands separators, and with M, G, m, µ and so on for large and small
+    ones.
 
     >>> short(0.9341), short(12345.6), short(29478186.0), short(3.5e-7)
     ('0.93', '12,346', '29.5 M', '350.0 n')
@@ -156,18 +157,19 @@ def short(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A number in few digits with a true minus sign, for a sentence."""
+    """A number in few digits with a typographic minus sign, for a sentence."""
     return short(value).replace("-", "\N{MINUS SIGN}")
 
 
 def short_tick(value: float, _: object) -> str:
-    """Give a number of an axis, for a ``FuncFormatter``."""
+    """The label of a tick, for a ``FuncFormatter``."""
     text = str(EngFormatter()(value)) if _is_far(value) else f"{value:,.10g}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
 class ShortTicks(Formatter):
-    """Numbers of an axis in few digits; where that needs many, one in full and the distances of others.
+    """Tick labels in few digits. If that is not enough, one label in full and the others as differences from
+    it.
 
     >>> ShortTicks().format_ticks([0.0, 0.5, 1.0])
     ['0', '0.5', '1']
@@ -176,17 +178,17 @@ class ShortTicks(Formatter):
     """
 
     def __call__(self, value: float, pos: int | None = None) -> str:
-        """Give one number."""
+        """The label of one tick."""
         return short_tick(value, pos)
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """Give the numbers of all ticks."""
+        """The labels of all ticks."""
         words = [short_tick(value, None) for value in values]
         if len({*words}) == len(words) and max(map(len, words), default=0) <= MOST_LETTERS:
             return words
         ends = (min(values), max(values)) if self.axis is None else sorted(self.axis.get_view_interval())
         shown = [value for value in values if ends[0] <= value <= ends[1]] or list(values)
-        base = min(shown, key=lambda value: (float(f"{value:.6g}") != value, value))  # one that is short
+        base = min(shown, key=lambda value: (float(f"{value:.6g}") != value, value))  # a short one
         short = float(f"{base:.6g}") == base
         full = short_tick(base, None) if short else f"{base:,.12g}".replace("-", "\N{MINUS SIGN}")
         return [full if value == base else _added(value - base) for value in values]
@@ -198,7 +200,7 @@ def _added(value: float) -> str:
 
 
 def power_tick(value: float, _: object) -> str:
-    """Give a number of a logarithmic axis, for a ``FuncFormatter``.
+    """The label of a tick on a logarithmic axis, for a ``FuncFormatter``.
 
     >>> power_tick(0.2, None), power_tick(1e-7, None), power_tick(2e5, None)
     ('0.2', '10⁻⁷', '2·10⁵')
@@ -211,5 +213,5 @@ def power_tick(value: float, _: object) -> str:
 
 
 def _is_far(value: float) -> bool:
-    """Say whether a number has too many digits to be written out."""
+    """Whether a number has too many digits to be written out."""
     return value != 0 and not 1e-3 <= abs(value) < 1e6

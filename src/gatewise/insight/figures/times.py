@@ -1,4 +1,4 @@
-"""An axis of times: dates where they are dates, else numbers; and the wide sheet that such pictures have."""
+"""Axes of times (dates or numbers), and the wide sheet for figures over time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ mpl_dates: Any = untyped_dates  # matplotlib ships no types for this module
 
 
 def places(times: Data) -> Numbers:
-    """Where times are on their axis: dates (pandas' index, NumPy's datetime64, datetime) in days.
+    """The positions of times on an axis. Dates (pandas' index, NumPy's datetime64, datetime) become days.
 
     >>> import numpy as np
     >>> places(np.array(["1970-01-02", "1970-01-03"], dtype="datetime64[D]")), places(range(2))
@@ -27,7 +27,7 @@ def places(times: Data) -> Numbers:
 
 
 def time_axis(axes: Axes, times: Data) -> None:
-    """Number the axis of x by dates where the times are dates, else by whole numbers."""
+    """Label the x axis with dates if the times are dates, else with whole numbers."""
     if not _dated(times):
         count_axis(axes, "x", "step")
         return
@@ -38,7 +38,7 @@ def time_axis(axes: Axes, times: Data) -> None:
 
 
 def sheet(size: tuple[float, float], heading: str, note: str) -> Figure:
-    """A wide figure with a heading and a note, whose parts are placed by hand."""
+    """A wide figure with a heading and a note. Its axes are placed by hand."""
     figure = Figure(figsize=size, facecolor="white")
     height = size[1]
     figure.text(0.015, 1 - 0.2 / height, heading, fontsize=16, fontweight="bold", va="top")

@@ -1,4 +1,4 @@
-"""Pictures of what single units stand for: where they are on together, what they follow, which matter.
+"""Figures of single units: where they are on together, which signal they follow, which of them matter.
 
 Shapes: ``T`` steps, ``B`` rows, ``H`` units, ``K`` chosen units, ``P`` places, ``S`` controls.
 """
@@ -30,10 +30,10 @@ from gatewise.insight.figures.style import (
     signed,
 )
 
-_PLACES = 12  # that are shown, at most
-_LONGEST = 60  # steps of a place with its surroundings, at most
+_PLACES = 12  # most places that are shown
+_LONGEST = 60  # most steps of a place with its surroundings
 _WORST = -1.0  # the lowest R^2 of the axis
-_BARS = 12  # units with a bar of their own, at most
+_BARS = 12  # most units with a bar of their own
 
 
 def draw_match(
@@ -47,21 +47,21 @@ def draw_match(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw places at which units are on together, one below the other, the one that was asked about first.
+    """Draw the places at which units are on together, one below the other, the queried span first.
 
     Source: after the matching view of Strobelt et al. 2018, "LSTMVis".
 
     Args:
         states: ``[T, B, H]``, values of a layer, NaN past the end of a row.
-        units: ``[K]``, the chosen ones (``gatewise.match(...).units``).
-        places: ``[P, 3]``, row, start and stop of each; more than 12 are left out.
-        threshold: from which value on a unit is on.
-        around: steps that are shown before and after.
-        tokens: words for the steps of each row, ``tokens[row][step]``, shown if they are short.
-        heading, note: other words than the picture's own.
+        units: ``[K]``, the units (``gatewise.match(...).units``).
+        places: ``[P, 3]``, row, start and stop of each place. At most 12 are drawn.
+        threshold: a unit is on from this value.
+        around: the number of steps to show before and after a place.
+        tokens: words for the steps of each row, ``tokens[row][step]``, drawn if they are short.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit, or a unit or place that is not there.
+        ValueError: shapes do not fit together, or a unit or a place does not exist.
 
     Example:
         >>> import numpy as np
@@ -118,14 +118,14 @@ def _within(places: Numbers, T: int, B: int) -> bool:
 
 
 def _strip(values: Numbers, start: int, width: int) -> Numbers:
-    """So many of the values from a step on, NaN where there is none."""
+    """`width` values from the step `start` on, NaN outside of the array."""
     steps = np.arange(start, start + width)
     there = (steps >= 0) & (steps < len(values))
     return np.where(there, values[np.clip(steps, 0, len(values) - 1)], np.nan)
 
 
 def _write(axes: Axes, words: Sequence[str], start: int, around: int, line: int, strip: Numbers) -> None:
-    """Write words into the cells of a line, as much of each as there is room for."""
+    """Write words into the cells of a line, cut to fit."""
     room = 0.7 * 10 * POINTS / len(strip)
     for place, value in enumerate(strip, -around):
         step = start + place
@@ -144,17 +144,17 @@ def draw_probe(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw how well units follow a signal, beside how well they follow it shifted in time.
+    """Draw how well units follow a signal, compared with the signal shifted in time.
 
     Args:
-        correlation: ``[H]``, of each unit with the signal (`gatewise.probe`).
-        score: R^2 of all units together on steps held out.
-        control: ``[S]``, the same for the signal shifted in time; minus infinity is left out.
-        signal: its name.
-        heading, note: other words than the picture's own.
+        correlation: ``[H]``, the correlation of each unit with the signal (`gatewise.probe`).
+        score: R^2 of all units together on held-out steps.
+        control: ``[S]``, the scores for the signal shifted in time; minus infinity is ignored.
+        signal: the name of the signal.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes do not fit together.
 
     Example:
         >>> from gatewise import figures
@@ -211,15 +211,15 @@ def draw_ranking(
     heading: str | None = None,
     note: str | None = None,
 ) -> Figure:
-    """Draw the units that matter most, and how much the first so many matter together.
+    """Draw the units that matter most, and the cumulative share of the first units.
 
     Args:
         scores: by layer, ``[H]``, not negative (``gatewise.rank_units(...).scores``).
-        by: the measure.
-        heading, note: other words than the picture's own.
+        by: the name of the measure.
+        heading, note: replace the automatic heading and note.
 
     Raises:
-        ValueError: shapes that do not fit, a negative score, or no layer.
+        ValueError: shapes do not fit together, a score is negative, or there is no layer.
 
     Example:
         >>> from gatewise import figures

@@ -1,6 +1,6 @@
-"""One HTML page that shows a recurrent network at work, `gatewise.look`.
+"""`gatewise.look`: one HTML page that shows a recurrent network at work.
 
-`look` runs the model, `layers` and `model` collect what is to be seen, `sample` says how much of it fits,
-`findings` puts it into sentences, `document` writes the page of that: ``page.html`` with its styles and
-scripts, which need nothing else.
+`look` runs the model, `layers` and `run` collect the data, `sample` decides how much of it fits, `findings`
+writes the sentences, and `document` puts the page together: ``page.html`` with its styles and scripts, in one
+file.
 """

@@ -1,5 +1,6 @@
 // Colours that colour-blind readers can tell apart: Okabe & Ito (2008) for lines, cividis (Nunez, Anderton &
-// Renslow 2018) for gates, whose lightness rises evenly; for signed values two of the former, from nothing.
+// Renslow 2018) for gates, whose lightness rises evenly; for signed values two colours of the former, from
+// transparent.
 
 const CIVIDIS = [
   [0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115],

@@ -1,4 +1,4 @@
-// What is chosen, and everything that chooses it. Whoever draws is told by `onChange`.
+// The current choice, and the controls that change it. Drawing functions register with `onChange`.
 
 const view = { layer: layers[0], row: 0, unit: 0, step: 0, value: "", zoom: [0, page.steps], order: "number" };
 const listeners = [];
@@ -47,7 +47,7 @@ function follow() {
   if (view.step >= stop) view.zoom = [view.step + 1 - wide, view.step + 1];
 }
 
-/** Show `wide` steps around the middle, or around the step that is chosen if it is to be seen. */
+/** Show `wide` steps around the middle, or around the chosen step if that is visible. */
 function zoomTo(first, wide) {
   const steps = Math.round(clamp(wide, Math.min(8, page.steps), page.steps));
   const from = Math.round(clamp(first, 0, page.steps - steps));
@@ -168,7 +168,8 @@ function theme() {
   addEventListener("resize", redraw);
 }
 
-/** Let a canvas choose: a click a place, a drag a stretch of steps to zoom to; `words` are for hovering. */
+/** Let a canvas choose: a click chooses a place, a drag zooms to a stretch of steps; `words` gives the text on
+hovering. */
 function pointing(canvas, axisOf, pick, words) {
   let from = null;
   const place = (event) => {

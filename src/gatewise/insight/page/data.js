@@ -1,5 +1,5 @@
-// What Python put into the page: JSON, with arrays of float32 in base64, decoded when first asked for.
-// Steps, rows and units are counted as they are shown; `number` says what they are called.
+// The data that Python put into the page: JSON, with float32 arrays in base64, decoded at first use.
+// Steps, rows and units are indices into the shown part; `number` gives their original numbers.
 
 const page = JSON.parse(document.getElementById("data").textContent);
 

@@ -1,7 +1,7 @@
-"""The page itself: data in a template, with its styles and scripts, in one file.
+"""Puts the page together: data in a template, with styles and scripts, in one file.
 
-Scripts run by their hash alone and nothing is ever fetched: the page's own policy (Content Security Policy
-Level 3) forbids both. What comes from the user is data, never markup.
+The page's Content Security Policy (Level 3) allows only the scripts whose hash it states, and no network
+access. Input of the user is inserted as data, never as markup.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gatewise.language import Cell
 from gatewise.language.writing.mathml import mathml
 
 _HERE = Path(__file__).parent
-# In this order they are one module.
+# Concatenated in this order, they are one module.
 _SCRIPTS = ("data.js", "terms.js", "colours.js", "charts.js", "controls.js", "step.js", "sequence.js",
             "memory.js", "inputs.js", "page.js")  # fmt: skip
 
@@ -29,7 +29,7 @@ _INFINITE = 10**309  # beyond float64
 
 
 def document(title: str, cells: Mapping[str, Cell], data: Mapping[str, Any]) -> str:
-    """The page, of data that is plain JSON and the equations by name."""
+    """The page, from data that is plain JSON, and the equations by name."""
     scripts = "\n".join(_part(name) for name in _SCRIPTS)
     digest = b64encode(sha256(scripts.encode()).digest()).decode("ascii")
     return Template(_part("page.html")).substitute(
@@ -49,13 +49,13 @@ def _equations(name: str, cell: Cell) -> str:
 
 
 def _harmless(data: Mapping[str, Any]) -> str:
-    """JSON that cannot end the element that holds it, whatever text is in it."""
+    """JSON that cannot close the HTML element around it, whatever text it contains."""
     text = json.dumps(_numbers(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _numbers(value: Any) -> Any:
-    """The same data with null for NaN, and for infinities integers that JavaScript reads as such."""
+    """The data with NaN as null, and infinities as huge integers, which JavaScript reads as infinity."""
     if isinstance(value, Mapping):
         return {key: _numbers(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,8 +1,8 @@
-"""Terms of a cell as data that the page computes and writes out: ``["mul", ["v", "f"], ["s", "c"]]``.
+"""Terms of a cell as JSON, which the page evaluates and displays: ``["mul", ["v", "f"], ["s", "c"]]``.
 
-``["v", name]`` is a recorded value at the step, ``["s", name]`` a state as it enters the step,
-``["p", name]`` a learned vector; a number is itself; else an operation of `gatewise.language.graph` with its
-arguments. What sees more than one unit, or a pre-activation, is not written like this: it is recorded.
+``["v", name]`` is a recorded value of the step, ``["s", name]`` a state before the step, ``["p", name]`` a
+learned vector; a number is itself; everything else is an operation of `gatewise.language.graph` with its
+arguments. Operations on several units, and pre-activations, are not written as terms but recorded.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from gatewise.language import Cell
 from gatewise.language.graph import OPERATIONS, RANDOM, Node, topological
 
 Expression: TypeAlias = float | list[Any]
-_MOST_TERMS = 200  # of one expression: more than that nobody reads
+_MOST_TERMS = 200  # most terms of a readable expression
 
 
 def recorded(cell: Cell) -> list[str]:
-    """The values that are shown: all but the pre-activations, which say nothing that their gates do not."""
+    """The names of the values to show: all but the pre-activations, which add nothing to their gates."""
     return [name for name, node in cell.values.items() if node.op != "gate" or name in cell.states]
 
 
 def names_of(cell: Cell) -> dict[Node, str]:
-    """What terms may call by name."""
+    """The nodes that terms refer to by name."""
     return {cell.values[name]: name for name in recorded(cell) if cell.values[name].args}
 
 
 def expression(node: Node, names: Mapping[Node, str], by_name: bool = True) -> Expression | None:
-    """A node by the values that are recorded (`names`); None where they do not give it, or at great length.
+    """A node as a term of recorded values (`names`); None if it needs other values, or is too long.
 
     Example:
         >>> from gatewise import cells
@@ -43,7 +43,7 @@ def expression(node: Node, names: Mapping[Node, str], by_name: bool = True) -> E
 
 
 def _terms(node: Node, names: Mapping[Node, str]) -> int:
-    """How many terms a node is when written out."""
+    """The number of terms of a node when written out."""
     count: dict[Node, int] = {}
     for inner in topological([node]):
         known = inner in names and inner is not node
@@ -75,10 +75,10 @@ def _plainer(term: list[Any]) -> list[Any]:
 
 
 def remembered(cell: Cell) -> dict[str, Kept]:
-    """States whose next value is ``keep * old + write`` as it is written, though gates may see the old one.
+    """States whose next value has the form ``keep * old + write``, even if `keep` or `write` depends on old.
 
-    The memory of an LSTM with peepholes: each step does that sum, but the state is not affine in its old one,
-    so that it has no ledger (`gatewise.insight.keeping`).
+    An example is the memory of an LSTM with peepholes. As the state is not affine in its old value, it has no
+    ledger (`gatewise.insight.keeping`).
 
     Example:
         >>> from gatewise import cells

@@ -1,4 +1,4 @@
-"""What the page says in sentences, each with its numbers, and where it rests on an identity its residual."""
+"""The findings of the page: sentences with numbers, and with a residual where they use an identity."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gatewise.insight.page.layers import Studied
 from gatewise.insight.page.sample import Sample
 from gatewise.insight.units import probe
 
-Naming: TypeAlias = Callable[[int, int], str]  # from a step and a row, what the step is called
+Naming: TypeAlias = Callable[[int, int], str]  # (step, row) -> the name of the step in a sentence
 
-_LARGE = 0.1  # of the largest state, what is worth telling
-_PROBED = 12  # features, at most
+_LARGE = 0.1  # share of the largest state from which a unit is worth a sentence
+_PROBED = 12  # most features that are probed
 
 
 @final
 @dataclass(frozen=True)
 class Sentence:
-    """One finding; where it is about a place, the page can go there."""
+    """One finding. If it is about a step, row or unit, the page links to it."""
 
     text: str
     layer: str = ""
@@ -33,7 +33,7 @@ class Sentence:
     step: int | None = None
 
     def shown(self, sample: Sample) -> dict[str, Any]:
-        """As data, without a place that the page does not show."""
+        """The finding as data, without a link if the page does not show the place."""
         there = (self.row or 0) < sample.rows and sample.first <= (self.step or sample.first) < sample.stop
         return vars(self) if there else {**vars(self), "row": None, "step": None}
 
@@ -45,7 +45,7 @@ def sentences(
     attribution: Attribution | None,
     explained: str,
 ) -> list[Sentence]:
-    """All there is to say, the memories first."""
+    """All findings, those about memory first."""
     found = []
     for layer in layers:
         for state, half in layer.half_lives.items():
@@ -63,7 +63,7 @@ def sentences(
 
 
 def followed(layers: Sequence[Studied], x: Tensor, names: Sequence[str]) -> list[Sentence]:
-    """Which unit follows which feature of the input ``[T, B, I]`` best, by layer."""
+    """For each layer, the unit and the input feature (of ``x [T, B, I]``) that correlate most."""
     found = []
     for layer in layers:
         values = layer.values[layer.cell.states[-1]].double()
@@ -71,7 +71,7 @@ def followed(layers: Sequence[Studied], x: Tensor, names: Sequence[str]) -> list
         for feature, name in enumerate(names[:_PROBED]):
             try:
                 probes.append((name, probe(values, x[..., feature].double(), shifts=1)))
-            except ValueError:  # it does not vary
+            except ValueError:  # the feature does not vary
                 continue
         if probes:
             name, best = max(probes, key=lambda pair: float(pair[1].correlation.abs().max()))
@@ -85,7 +85,7 @@ def followed(layers: Sequence[Studied], x: Tensor, names: Sequence[str]) -> list
 
 
 def _longest(half: HalfLife, steps: int) -> Sentence:
-    """Which unit remembers longest."""
+    """The unit that remembers longest."""
     if half.expected.isnan().all():
         return Sentence(str(half), half.layer)
     never = half.realised.isinf()
@@ -106,7 +106,7 @@ def _longest(half: HalfLife, steps: int) -> Sentence:
 
 
 def _old_writing(ledger: Ledger, layer: Studied, called: Naming, sample: Sample) -> list[Sentence]:
-    """Of the units whose largest part of the final state is one step's writing, the oldest."""
+    """The oldest memory: among units whose final state comes mostly from one step, the earliest step."""
     passage = layer.values.passage
     sizes = ledger.written.abs().nan_to_num()
     large = ledger.total.abs() >= _LARGE * ledger.total.abs().max()
@@ -128,7 +128,7 @@ def _old_writing(ledger: Ledger, layer: Studied, called: Naming, sample: Sample)
 
 
 def _age(order: Sequence[int], ends: Tensor) -> Tensor:
-    """``[T, B]``: how many steps of the walk lie between a step and the end of its row."""
+    """``[T, B]``: the number of steps, in walking order, from a step to the end of its row."""
     place = torch.tensor(order).argsort()[:, None].expand_as(ends)  # of each step in the walk
     last = torch.where(ends, place, 0).amax(0)
     return last - place
@@ -150,7 +150,7 @@ def _inputs(found: Attribution, called: Naming, explained: str) -> Sentence:
 
 
 def _flow(layer: Studied, explained: str) -> str:
-    """How much of a derivative reaches the beginning of the walk."""
+    """How much of the gradient reaches the first walked step."""
     assert layer.flow is not None
     parts, passage = [], layer.values.passage
     walked = [t for t in passage.order if passage.running[t].any()]
@@ -169,7 +169,7 @@ def _flow(layer: Studied, explained: str) -> str:
 
 
 def naming(tokens: Sequence[Sequence[str]] | None, times: Sequence[Sequence[str]] | None) -> Naming:
-    """Steps by their numbers, with their words and times if there are any."""
+    """A function that names steps by number, with their words and times if there are any."""
 
     def called(step: int, row: int) -> str:
         word = "" if tokens is None else f" \u201c{tokens[row][step]}\u201d"

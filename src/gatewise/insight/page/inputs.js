@@ -1,4 +1,4 @@
-// How derivatives travel back through the steps, and which steps and inputs mattered.
+// Gradients through the steps, and which steps and inputs mattered.
 
 function flowSeries() {
   const { layer, row } = view;

@@ -1,6 +1,6 @@
-"""What the page shows of one layer in one direction, as data.
+"""The data of one layer in one direction for the page.
 
-Shapes: ``T`` steps, ``B`` rows, ``H`` units; of each only those that are shown.
+Shapes: ``T`` steps, ``B`` rows, ``H`` units, counting only those that are shown.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from gatewise.language.graph import Node
 @final
 @dataclass(frozen=True)
 class Studied:
-    """A layer, as it was watched, with what was found out about it.
+    """A recorded layer and the results of its analyses.
 
     Attributes:
-        values: what was watched.
-        cell: the equations that ran, with what the layer's options make of them.
-        ledgers, half_lives: by state that a gate keeps.
-        saturation: None where the cell has no sigmoid, or only NaN in them.
-        flow: None where there is no gradient to follow.
+        values: the recording.
+        cell: the equations, including the effect of the layer's options.
+        ledgers, half_lives: by name of the kept state.
+        saturation: None if the cell has no sigmoid, or all of its sigmoids are NaN.
+        flow: None if there is no gradient.
     """
 
     values: Values
@@ -46,7 +46,7 @@ class Studied:
 
     @classmethod
     def of(cls, values: Values) -> Studied:
-        """Find it out."""
+        """Run the analyses on a recording."""
         cell = values.passage.cell
         kept = kept_states(cell)
         gates = [values[name] for name in values.names if values.cell.values[name].op == "sigmoid"]
@@ -60,17 +60,17 @@ class Studied:
 
     @property
     def kept(self) -> dict[str, Kept]:
-        """The states that are kept and written to; those without a ledger only as it is written."""
+        """The kept states by name. Those without a ledger only have the form of a kept state."""
         return remembered(self.cell) | kept_states(self.cell)
 
     @property
     def size(self) -> Size:
-        """What it would put into the page."""
+        """The size of its data."""
         arrays = len(recorded(self.cell)) + len(self._unwritten()) + len(self.ledgers)
         return Size(arrays, self.values.passage.units)
 
     def shown(self, sample: Sample) -> dict[str, Any]:
-        """As data, for the page."""
+        """The data for the page."""
         passage = self.values.passage
         units = self._units(sample.units)
         cut = _Cut(sample, units)
@@ -94,7 +94,7 @@ class Studied:
         }
 
     def _units(self, most: int) -> list[int]:
-        """Those of the H units that are shown: all, or those whose output moves most."""
+        """The units to show: all, or the `most` units whose output varies most."""
         passage = self.values.passage
         if passage.units <= most:
             return list(range(passage.units))
@@ -103,7 +103,7 @@ class Studied:
         return sorted(moves.argsort(descending=True)[:most].tolist())
 
     def _unwritten(self) -> dict[str, Node]:
-        """Terms that the page needs and that recorded values do not give."""
+        """Nodes that the page needs but cannot compute from recorded values, by a label."""
         names, found = names_of(self.cell), {}
         for state, kept in self.kept.items():
             for what, node in kept.nodes.items():
@@ -146,13 +146,13 @@ class Studied:
         }
 
     def _lines(self) -> list[dict[str, Any]]:
-        """The equations that recorded values give."""
+        """The equations that the page can evaluate from recorded values."""
         names = names_of(self.cell)
         written = {name: expression(node, names, by_name=False) for node, name in names.items()}
         return [{"name": name, "term": term} for name, term in written.items() if term is not None]
 
     def _states(self, cut: _Cut) -> dict[str, Any]:
-        """Each row's initial states, and the states before the first step that is shown."""
+        """The initial states of each row, and the states before the first shown step."""
         passage, found = self.values.passage, {}
         for state, initial in zip(self.cell.states, passage.initial, strict=True):
             outside = cut.sample.stop if passage.walk.reverse else cut.sample.first - 1
@@ -177,25 +177,25 @@ class Studied:
 @final
 @dataclass(frozen=True)
 class _Cut:
-    """What is shown of arrays."""
+    """Selects the shown part of arrays."""
 
     sample: Sample
     units: list[int]
 
     def steps(self, values: Tensor) -> Tensor:
-        """Of ``[T, B, ...]``."""
+        """The shown part of ``[T, B, ...]``."""
         return values[self.sample.first : self.sample.stop, : self.sample.rows]
 
     def array(self, values: Tensor) -> Tensor:
-        """Of ``[T, B, H]``."""
+        """The shown part of ``[T, B, H]``."""
         return self.of_units(self.steps(values))
 
     def rows(self, values: Tensor) -> Tensor:
-        """Of ``[B, H]``."""
+        """The shown part of ``[B, H]``."""
         return self.of_units(values[: self.sample.rows])
 
     def of_units(self, values: Tensor) -> Tensor:
-        """Of ``[..., H]``; of a projected output ``[..., P]`` the first."""
+        """The shown part of ``[..., H]``; for a projected output ``[..., P]``, the first units."""
         chosen = [unit for unit in self.units if unit < values.size(-1)]
         return values[..., chosen]
 
@@ -217,7 +217,7 @@ def _value(name: str, values: Tensor, cell: Cell, cut: _Cut) -> dict[str, Any]:
 
 
 def studied(seen: Mapping[str, Values], steps: int, rows: int) -> tuple[list[Studied], list[str]]:
-    """The layers that can be shown, and the names of those that cannot: they walk another sequence."""
+    """The layers to show, and the names of others, which ran over sequences of another length."""
     found, others = [], []
     for name, values in seen.items():
         shape = values[values.cell.states[0]].shape[:2]

@@ -1,4 +1,4 @@
-"""`look`: a recurrent network at work, as one HTML page that needs no network."""
+"""`look`: shows a recurrent network at work, as one HTML page that works offline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gatewise.insight.page.sample import MOST_FEATURES, Sample, Size, fitting
 from gatewise.insight.watch import watch
 from gatewise.language import Cell
 
-_POINTS, _NEAR = (50, 300), 0.01  # of integrated gradients, and how near they are to be
+_POINTS, _NEAR = (50, 300), 0.01  # points of integrated gradients (two tries), residual to reach
 
 Words = Sequence[Sequence[str]]
 
@@ -33,10 +33,10 @@ class Look(Finding):
     """A page that was written.
 
     Attributes:
-        path: where.
-        megabytes: its size.
-        findings: what it says, sentence by sentence.
-        notes: what it leaves out.
+        path: the file.
+        megabytes: the size of the file.
+        findings: the findings, sentence by sentence.
+        notes: what the page does not show.
     """
 
     path: Path
@@ -65,35 +65,35 @@ def look(
     title: str | None = None,
     megabytes: float = 10.0,
 ) -> Look:
-    """Write a page that shows every gate of a model at every step, and what it remembers, and why.
+    """Write an HTML page that shows every gate of a model at every step, and what it remembers.
 
-    One file, which opens without a network: the equations; each step as it forgets, writes and speaks; all
-    values of all layers; half-lives, ledgers, saturation; how derivatives travel; which inputs mattered; and
-    findings in sentences. The model is run in evaluation mode and left as it was.
+    The page is one file that works offline. It shows the equations; what each step forgets, writes and
+    outputs; all values of all layers; half-lives, ledgers and saturation; gradients through time; which
+    inputs mattered; and findings in sentences. The model runs in evaluation mode and is not changed.
 
     Args:
-        model: any torch module with gatewise layers in it.
+        model: any torch module that contains gatewise layers.
         x: the input ``[T, B, I]``, or ``[T, I]`` for one row; token ids ``[T, B]`` if they are integers.
-            Batch first where the layers are. Also a `PackedSequence`; and a tuple or a dict of all that the
-            model is called with, ``(ids, lengths)``, of which the sequence is the first tensor of the most
-            dimensions.
-        path: of the page; what is there is replaced.
-        lengths: ``[B]``, the steps of each row, given to the model: ``model(x, lengths=lengths)``. If left
-            out, they are those that the first layer is told.
-        batch_first: whether `x` is ``[B, T, ...]``; as the first gatewise layer if left out.
-        call: runs the model another way, ``lambda x: model(x, masks)``.
-        output: of what the model gives, one number a row ``[B]``, which the page explains:
+            Batch first if the layers are. It may also be a `PackedSequence`, or a tuple or dict of all
+            arguments of the model, such as ``(ids, lengths)``; the sequence is then the first of the tensors
+            with the most dimensions.
+        path: the file to write. An existing file is replaced.
+        lengths: ``[B]``, the steps of each row, passed to the model as ``model(x, lengths=lengths)``. By
+            default, the lengths that the first layer gets.
+        batch_first: whether `x` is ``[B, T, ...]``; by default as in the first gatewise layer.
+        call: calls the model in another way, as ``lambda x: model(x, masks)``.
+        output: takes the result of the model and returns the number to explain for each row, ``[B]``, as
             ``lambda scores: scores[:, 3]``. By default the sum of squares of the last output.
-        output_name: of that number, in the sentences of the page.
-        tokens: the words of each row, ``tokens[row][step]``, strings or lists of them.
-        times: names of the steps of each row, likewise; dates, say.
-        feature_names: of the I inputs.
-        title: of the page.
-        megabytes: the size of the page, at most. What does not fit is left out, and the page says so.
+        output_name: the name of that number in the sentences of the page.
+        tokens: the words of each row, ``tokens[row][step]``: strings, or lists of strings.
+        times: names of the steps of each row, such as dates.
+        feature_names: the names of the I inputs.
+        title: the title of the page.
+        megabytes: the largest size of the page. What does not fit is omitted, and the page says so.
 
     Raises:
-        TypeError: `model` is no module, or there is no tensor in `x`.
-        ValueError: the model has no gatewise layer, none ran over the steps of `x`, or an argument has the
+        TypeError: `model` is not a module, or there is no tensor in `x`.
+        ValueError: the model has no gatewise layer, no layer ran over the steps of `x`, or an argument has a
             wrong shape.
 
     Example:
@@ -144,7 +144,7 @@ def look(
 
 
 def _equations(layers: Sequence[Studied]) -> dict[str, Cell]:
-    """The cells that are not the same, each by a name of its own."""
+    """The distinct cells, each under a unique name."""
     cells = {layer.cell.signature(): layer.cell for layer in layers}.values()
     names = [cell.name for cell in cells]
     return {
@@ -173,7 +173,7 @@ def _not_numbers(run: Run) -> Iterator[str]:
 
 
 def _lengths(layers: Sequence[Studied]) -> list[int] | None:
-    """The steps of each row, as the first layer walked them; None if all have all steps."""
+    """The lengths of the rows in the first layer; None if all rows have all steps."""
     running = layers[0].values.passage.running
     return None if bool(running.all()) else running.sum(0).tolist()
 
@@ -196,7 +196,7 @@ def _with_flow(run: Run, layers: list[Studied], notes: list[str]) -> list[Studie
 
 
 def _attribution(run: Run, notes: list[str]) -> Attribution | None:
-    """What is attributed to each step, time first; at more points where few do not add up."""
+    """The attribution to each step, time first. It is repeated with more points if the residual is large."""
     try:
         score, given, rows_first = run.explained()
         for points in _POINTS:
@@ -210,7 +210,7 @@ def _attribution(run: Run, notes: list[str]) -> Attribution | None:
 
 
 def _features(run: Run, names: Sequence[str] | None) -> list[str]:
-    """The names of the features that are shown."""
+    """The names of the shown features."""
     if not run.x.is_floating_point():
         return []
     width = run.x.size(2)
@@ -238,7 +238,7 @@ def _shares(found: Attribution, features: list[str], sample: Sample) -> dict[str
 
 
 def _left_out(run: Run, layers: Sequence[Studied], sample: Sample, names: Sequence[str] | None) -> list[str]:
-    """What is not shown, in sentences."""
+    """Sentences on what the page does not show."""
     found = []
     if sample.rows < run.rows:
         found.append(f"Shown are the first {sample.rows} of {run.rows} rows.")

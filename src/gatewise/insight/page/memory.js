@@ -1,4 +1,4 @@
-// What is in a memory at the end, when it was written, how long units remember, how gates are used.
+// The content of the memory at the end, when it was written, half-lives of units, saturation of gates.
 
 const PARTS = 6;
 

@@ -1,4 +1,4 @@
-// The page comes together.
+// Puts the page together.
 
 function facts() {
   const cells = [...new Set(layers.map((layer) => layer.equations))].join(", ");

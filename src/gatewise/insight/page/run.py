@@ -1,4 +1,4 @@
-"""How `look` runs a model: as it is used, and as a function from an input to one number a row."""
+"""Runs a model for `look`: as usual, and as a function from the input to one number per row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gatewise.nn.walk.packing import Packing, like
 
 SQUARES = "the sum of squares of the last output"
 
-# A sequence, alone, packed, or among what a model is called with.
+# A sequence: a tensor, packed, or among the arguments of a model.
 Inputs: TypeAlias = Tensor | PackedSequence | Sequence[Any] | Mapping[str, Any]
 
 
@@ -28,12 +28,13 @@ class Run:
     """A model with its input.
 
     Attributes:
-        model: in evaluation mode.
-        x: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`; of token ids ``[T, B]``, ``[B, T]``.
+        model: the model, in evaluation mode.
+        x: ``[T, B, I]``, or ``[B, T, I]`` with `batch_first`; token ids ``[T, B]`` or ``[B, T]``.
         lengths: ``[B]``, the steps of each row, if they differ and are known.
-        batch_first: which of the two.
-        call: runs the model on an input.
-        output: of what `call` gives, one number a row, ``[B]``; `squares_of_last` if there is none.
+        batch_first: whether the batch is the first axis of `x`.
+        call: calls the model with an input.
+        output: takes the result of `call` and returns one number per row, ``[B]``. By default
+            `squares_of_last`.
     """
 
     model: nn.Module
@@ -54,7 +55,7 @@ class Run:
         return self.x.size(0 if self.batch_first else 1)
 
     def score(self, x: Tensor) -> Tensor:
-        """One number a row, ``[B]``."""
+        """The number to explain for each row, ``[B]``."""
         returned = self.call(x)
         if self.output is None:
             return squares_of_last(returned, self.lengths, self.batch_first)
@@ -63,10 +64,10 @@ class Run:
     def explained(self) -> tuple[Callable[[Tensor], Tensor], Tensor, bool]:
         """What to attribute the score to: a function of a tensor, that tensor, and whether it is batch-first.
 
-        That is the input; of token ids what they become on their way into the first recurrent layer.
+        The tensor is the input. For token ids it is the input of the first recurrent layer, their embedding.
 
         Raises:
-            ValueError: the first layer is given no batch.
+            ValueError: the first layer gets an input without a batch axis.
         """
         if self.x.is_floating_point():
             return self.score, self.x, self.batch_first
@@ -83,7 +84,7 @@ class Run:
         return score, vectors.detach(), not packing and bool(getattr(layer, "batch_first", False))
 
     def _first_input(self) -> tuple[Layer, Any]:
-        """The recurrent layer that runs first, and what it is given."""
+        """The recurrent layer that runs first, and its input."""
         found: list[tuple[Layer, Any]] = []
 
         def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -109,7 +110,7 @@ def run_of(
     call: Callable[[Tensor], Any] | None,
     output: Callable[[Any], Tensor] | None,
 ) -> Run:
-    """The arguments of `look`, checked; an input without a batch becomes one row."""
+    """Check the arguments of `look`. An input without a batch axis becomes a batch of one."""
     first = next(iter(layers_of(model, "look").values()))
     rows_first = bool(getattr(first, "batch_first", False)) if batch_first is None else batch_first
     x, called = _sequence(model, x, rows_first)
@@ -129,7 +130,7 @@ def run_of(
 
 
 def _sequence(model: nn.Module, x: Inputs, batch_first: bool) -> tuple[Tensor, Callable[..., Any]]:
-    """The sequence among what a model is called with, and the call with another one in its place."""
+    """The sequence among the arguments of a model, and a function that calls the model with another one."""
     if isinstance(x, Tensor):
         return x, model
     if isinstance(x, PackedSequence):
@@ -144,7 +145,7 @@ def _sequence(model: nn.Module, x: Inputs, batch_first: bool) -> tuple[Tensor, C
     tensors = {place: value for place, value in inputs.items() if isinstance(value, Tensor)}
     if not tensors:
         raise TypeError("look: x has no tensor in it.")
-    sequence = max(tensors, key=lambda place: tensors[place].dim())  # the first of the most dimensions
+    sequence = max(tensors, key=lambda place: tensors[place].dim())  # the first with the most dimensions
 
     def call(other: Tensor, **more: Any) -> Any:
         values = {**inputs, sequence: other}
@@ -157,7 +158,7 @@ def _sequence(model: nn.Module, x: Inputs, batch_first: bool) -> tuple[Tensor, C
 
 
 def _accepts(model: nn.Module, *args: Any, **kwargs: Any) -> bool:
-    """Whether a model takes these as arguments of their own, and not as one."""
+    """Whether a model can be called with these arguments."""
     try:
         inspect.signature(model.forward).bind(*args, **kwargs)
     except TypeError:
@@ -167,7 +168,7 @@ def _accepts(model: nn.Module, *args: Any, **kwargs: Any) -> bool:
 
 @contextmanager
 def _given(layer: Layer, new: Any) -> Iterator[None]:
-    """The layer is given this and not what it is called with."""
+    """Context manager in which the layer gets `new` instead of its input."""
 
     def replace(
         module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -183,7 +184,7 @@ def _given(layer: Layer, new: Any) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode, and afterwards each module as it was."""
+    """Context manager for evaluation mode. Afterwards each module is in its old mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -194,7 +195,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def squares_of_last(returned: Any, lengths: Sequence[int] | None, batch_first: bool) -> Tensor:
-    """The sum of squares of what a model gives for each row, at its last step if it gives steps."""
+    """The sum of squares of a model's output for each row; of an output with steps, at the last step."""
     found = _first(returned)
     if isinstance(found, PackedSequence):
         (found, ends), batch_first = pad_packed_sequence(found), False

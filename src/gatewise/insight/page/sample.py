@@ -1,4 +1,4 @@
-"""How much of a recording fits into a page: of its rows, steps and units."""
+"""Decides how many rows, steps and units of a recording fit into a page."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 MOST_ROWS, LEAST_STEPS, LEAST_UNITS = 8, 400, 32
 MOST_FEATURES = 24
-_BYTES = 4 * 4 / 3  # of a number, as float32 in base64
-_FRAME = 0.25  # megabytes of the page without numbers, with some text
+_BYTES = 4 * 4 / 3  # bytes of a number, as float32 in base64
+_FRAME = 0.25  # megabytes of the page without data
 
 
 class Size(NamedTuple):
-    """What one layer would put into the page: arrays ``[T, B, H]``."""
+    """The size of the data of one layer: the number of arrays ``[T, B, H]``, and H."""
 
     arrays: int
     units: int
@@ -21,7 +21,7 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """What is shown: the first `rows`, the steps from `first` to before `stop`, `units` of each layer."""
+    """The shown part: the first `rows` rows, steps ``first .. stop - 1``, and `units` units of each layer."""
 
     rows: int
     first: int
@@ -35,12 +35,13 @@ class Sample:
 
 
 def fitting(sizes: Sequence[Size], steps: int, ends: Sequence[int], megabytes: float) -> Sample:
-    """Choose what fits: fewer rows first, then the last steps of one row, fewer units, fewer steps still.
+    """Choose what fits. It reduces the rows first, then shows the last steps of one row, then fewer units,
+    then still fewer steps.
 
-    `ends` are the steps of each row, of `steps` that there are.
+    `steps` is the number of steps of the input, `ends` that of each row.
 
     Raises:
-        ValueError: the page has no room at all.
+        ValueError: not even one step fits.
 
     >>> fitting([Size(7, 128), Size(7, 128)], 500, [500] * 64, 10)
     Sample(rows=2, first=0, stop=500, units=128)
@@ -49,7 +50,7 @@ def fitting(sizes: Sequence[Size], steps: int, ends: Sequence[int], megabytes: f
     widest = max(size.units for size in sizes)
 
     def numbers(units: int) -> int:
-        """In one row at one step."""
+        """The number of numbers in one row at one step."""
         return sum(size.arrays * min(size.units, units) for size in sizes)
 
     fits = min(len(ends), MOST_ROWS, room // (steps * numbers(widest)))

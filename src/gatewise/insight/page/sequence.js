@@ -188,9 +188,11 @@ function role(layer, called) {
     if (called === state) return `${called} is the memory: what is kept of it and what is written, added.`;
     if (label(keep) === called) return `${called} decides how much of the old ${state} is kept: 1 keeps all, 0 forgets all.`;
     const { gates, content } = factors(spelled(write, layer), layer);
-    if (label(keep) === `1 ${MINUS} ${called}`) return `${called} decides how much is written to ${state} anew; the rest of the old ${state} is kept.`;
+    if (label(keep) === `1 ${MINUS} ${called}`) return `${called} decides how much of ${state} is overwritten; the
+    rest of the old ${state} is kept.`;
     if (gates.some((gate) => label(gate) === called)) return `${called} decides how much is written to ${state}.`;
-    if (gates.some((gate) => label(gate) === `1 ${MINUS} ${called}`)) return `${called} keeps; what it does not keep is written anew.`;
+    if (gates.some((gate) => label(gate) === `1 ${MINUS} ${called}`)) return `${called} decides how much is kept; the
+    rest is overwritten.`;
     if (content !== undefined && label(content) === called) return `${called} is what is proposed to be written to ${state}.`;
   }
   const said = layer.output.term && factors(layer.output.term, layer);

@@ -123,7 +123,7 @@ function speakCard(step, layer, most, number) {
     const out = { label: layer.output.state, value: step.output };
     const sentence = same
       ? `It says what it remembers: ${short(step.output)}.`
-      : `It says ${short(step.output)}, computed anew from input and output.`;
+      : `It says ${short(step.output)}, computed from the input and the previous output.`;
     const picture = flow({ label: same ? `new ${memory}` : layer.output.state, value: step.output }, [], out, most, "var(--speak)");
     return card(number, "Speak", "speak", picture, `${layer.output.state} = ${short(step.output)}`, sentence);
   }
@@ -197,7 +197,7 @@ function showNumbers() {
   const lines = layer.lines.map(({ name: called, term }) =>
     element("p", {}, `${called} = ${label(term)} = ${filled(term, ...place)} = ${short(compute(term, ...place))}`),
   );
-  byId("lines").replaceChildren(...(lines.length ? lines : ["None of them is of values of this unit alone."]));
+  byId("lines").replaceChildren(...(lines.length ? lines : ["No equation uses only values of this unit."]));
 }
 
 /** Of all units: what is kept, written, remembered and said. */

@@ -1,4 +1,4 @@
-// Terms of the cell, as Python wrote them (expressions.py): computed, labelled, taken apart.
+// Evaluates, labels and analyses terms of the cell in the form of expressions.py.
 
 const OPERATIONS = {
   add: (a, b) => a + b,
@@ -19,7 +19,7 @@ const OPERATIONS = {
   less: (a, b) => a < b,
   less_equal: (a, b) => a <= b,
   where: (condition, a, b) => (condition ? a : b),
-  // Outside of training, what is to be expected of chance.
+  // In evaluation mode dropout does nothing, and zoneout has its expected value.
   dropout: (a) => a,
   zoneout: (old, fresh, rate) => rate * old + (1 - rate) * fresh,
 };
