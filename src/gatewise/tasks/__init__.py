@@ -1,6 +1,6 @@
-"""Whole jobs: series in, trained and tested models out.
+"""Complete tasks: forecasting of time series, and synthetic tasks that compare cells.
 
-What needs torch is imported when it is first used.
+Modules that need torch are imported at first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a series becomes before a network sees it. Everything learnt here is learnt from the training part."""
+"""Turns a series into the inputs of a network. All statistics come from the training part alone."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 from gatewise.tasks.naive import Numbers, hold, varies
 from gatewise.tasks.series import TimeSeries
 
-FAR = 1e12  # standard deviations from the mean that a value may lie
+FAR = 1e12  # most standard deviations that a value may lie from the mean
 
 
 @dataclass(frozen=True)
 class Encoding:
     """Scalers, masks and seasons of a series with target and past inputs.
 
-    The inputs ``[N, I]`` of the network are, in this order: every column scaled, with its last known value in
-    the place of missing ones; whether the value was observed, for columns that had missing ones; the
-    change of the target over one season; the phase within each season, as two sines and two cosines.
+    The inputs ``[N, I]`` of the network are, in this order: every column, scaled, with missing values
+    replaced by the last known one; a mask of the observed values, for columns with missing ones; the change
+    of the target over one season; the phase within each season, as two sines and two cosines.
 
     Attributes:
         columns: the columns used, the target first. Columns that never change in training are not used.
         mean: the mean of each column.
         scale: the standard deviation of each column.
-        masked: the columns that come with a mask; of those missing in the same steps, the first.
+        masked: the columns that have a mask. Columns with the same missing steps share that of the first.
         season: the season, in steps (1: none).
         change_scale: the standard deviation of the scaled target's change over one season.
         phases: the seasons whose phase is an input, in steps.
@@ -41,12 +41,12 @@ class Encoding:
 
     @classmethod
     def fit(cls, train: TimeSeries, season: int, phases: tuple[int, ...]) -> Encoding:
-        """Learn the scalers of the training part, whose target must not be constant."""
+        """Compute means and scales from the training part. Its target must not be constant."""
         frame = train.frame
         others = [n for n in frame.columns if n != train.target and varies(frame[n].to_numpy(np.float64))]
         columns = [train.target, *others]
         chosen = frame[columns]
-        masks: dict[bytes, str] = {}  # of columns missing in the same steps, the first
+        masks: dict[bytes, str] = {}  # missing steps -> the first column with them
         for name in columns:
             if (missing := chosen[name].isna().to_numpy()).any():
                 masks.setdefault(np.packbits(missing).tobytes(), name)
@@ -78,15 +78,16 @@ class Encoding:
         return (values - self.mean[0]) / self.scale[0]
 
     def unscaled(self, values: Numbers) -> Numbers:
-        """Bring scaled values back to the target's unit."""
+        """Convert scaled values back to the unit of the target."""
         return values * self.scale[0] + self.mean[0]
 
     def held_target(self, series: TimeSeries) -> Numbers:
-        """Give the scaled target ``[N]``, missing values held at the last known one, 0 before the first."""
+        """The scaled target ``[N]``, with missing values replaced by the last known one (0 before the
+        first)."""
         return np.nan_to_num(hold(self.scaled(series.values)), nan=0.0)
 
     def inputs(self, series: TimeSeries) -> NDArray[np.float32]:
-        """Give the inputs ``[N, I]``. A row depends on its own step and earlier ones alone."""
+        """The inputs ``[N, I]``. Each row depends only on its own step and earlier ones."""
         frame = series.frame[list(self.columns)]
         scaled = frame.sub(np.array(self.mean)).div(np.array(self.scale))
         for name in scaled.columns[(scaled.abs() > FAR).any()]:
@@ -105,7 +106,7 @@ class Encoding:
 
 
 def _phase(series: TimeSeries, season: int) -> Numbers:
-    """Give where each step lies within the season: two sines and two cosines of its angle, ``[N, 4]``."""
+    """The phase of each step within the season: two sines and two cosines, ``[N, 4]``."""
     position = np.rint(series.clock.exact(series.times))
     angle = 2 * np.pi * (position % season) / season
     return np.column_stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)])

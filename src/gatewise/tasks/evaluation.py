@@ -1,4 +1,4 @@
-"""Forecasts made at many origins, held against what came and against the naive forecasts."""
+"""Back-tests: forecasts made at many origins, compared with the truth and with naive forecasts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODEL, PERSISTENCE, SEASONAL = "model", "persistence", "seasonal naive"
 
 
 def forecast_label(name: str, season: str) -> str:
-    """Give a forecast's name as people read it; ``season`` is the season in words."""
+    """The name of a forecast for people to read; `season` is the season in words."""
     return {MODEL: "forecast", SEASONAL: f"{SEASONAL} ({season})"}.get(name, name)
 
 
@@ -23,11 +23,11 @@ class Evaluation:
     """A back-test. ``S`` origins, ``K`` steps of the horizon.
 
     Attributes:
-        origins: the step of each origin ``[S]``; its forecast knows all up to and with that step.
-        times: the time of each origin ``[S]``.
-        truth: what came, ``[S, K]`` in the target's unit, NaN where it is not known.
-        forecasts: ``[S, K]`` by name: the model, persistence, the seasonal naive one if there is a season.
-        scale: the unit of MASE: the mean absolute one-season change in training.
+        origins: ``[S]``, the step of each origin, the last step that its forecast knows.
+        times: ``[S]``, the time of each origin.
+        truth: ``[S, K]``, the true values in the unit of the target, NaN where unknown.
+        forecasts: ``[S, K]`` by name: the model, persistence, and seasonal naive if there is a season.
+        scale: the unit of MASE: the mean absolute change over one season in training.
     """
 
     origins: Whole
@@ -37,11 +37,11 @@ class Evaluation:
     scale: float
 
     def overall(self) -> dict[str, dict[str, float | None]]:
-        """Give MAE, RMSE and MASE of every forecast, over all origins and steps."""
+        """MAE, RMSE and MASE of every forecast, over all origins and steps."""
         return {name: errors(made, self.truth, self.scale) for name, made in self.forecasts.items()}
 
     def by_step(self) -> list[dict[str, Any]]:
-        """Give MAE, RMSE and MASE of every forecast, for each step ahead."""
+        """MAE, RMSE and MASE of every forecast, for each step ahead."""
         return [
             {"step": k + 1}
             | {
@@ -52,13 +52,14 @@ class Evaluation:
         ]
 
     def skill(self) -> float:
-        """Give 1 less the model's MAE over that of the best naive forecast: 1 is perfect, 0 is no better."""
+        """1 minus the ratio of the model's MAE to that of the best naive forecast: 1 is perfect, 0 no
+        better."""
         mae = {name: all_["mae"] or 0.0 for name, all_ in self.overall().items()}
         best = min(error for name, error in mae.items() if name != MODEL)
         return 1.0 - mae[MODEL] / best if best > 0 else float("nan")
 
     def ranked(self) -> Whole:
-        """Give the rows ``0 .. S - 1`` whose truth is at least half known, the best forecast first."""
+        """The origins (as indices) whose truth is at least half known, the best forecast first."""
         known = np.isfinite(self.truth).sum(axis=1)
         missed = np.nansum(np.abs(self.forecasts[MODEL] - self.truth), axis=1) / np.maximum(known, 1)
         enough = 2 * known >= self.truth.shape[1]

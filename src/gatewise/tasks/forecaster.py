@@ -1,4 +1,4 @@
-"""`Forecaster`: fit, predict, score, save and load, in the manner of scikit-learn."""
+"""`Forecaster`: fit, predict, score, save and load, with the interface of scikit-learn."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from gatewise.tasks.training import Epoch
 
 ABBREVIATIONS = ("lstm", "gru", "rnn")
-MOST_TESTED = 4096  # origins in a back-test
-MOST_COMPARED = 4_000_000  # values that are forecast in it
+MOST_TESTED = 4096  # most origins in a back-test
+MOST_COMPARED = 4_000_000  # most forecast values in a back-test
 MOST_HORIZON = 10_000  # steps
 
 
 class Forecaster:
     """Forecasts the next ``horizon`` steps of one column from the past of all columns.
 
-    A recurrent network reads the last ``history`` steps and says, for each step ahead, what persistence and
-    the seasonal naive forecast miss. It learns from the first part of the series it is given and stops when
-    the last 15 % of it (the validation part, never learnt from) are forecast no better.
+    A recurrent network reads the last ``history`` steps and predicts, for each step ahead, the difference to
+    the persistence and seasonal naive forecasts. It trains on the first part of the series, and stops when
+    the forecasts of the last 15 % (the validation part, which is not trained on) no longer improve.
 
     Args:
         horizon: steps ahead to forecast.
@@ -44,21 +44,21 @@ class Forecaster:
         hidden_size: hidden units in each layer.
         num_layers: recurrent layers.
         history: steps that the network reads before a forecast; chosen from season and horizon by default.
-        season: steps in a season; by default the one that repeats best among those the clock suggests.
+        season: steps in a season; by default the best repeating one among those that the clock suggests.
         dropout: share of the network's outputs that is dropped in training.
-        learning_rate: the largest learning rate of the cycle.
+        learning_rate: the largest learning rate of the one-cycle schedule.
         batch_size: windows in a batch.
-        max_epochs: passes of training, at most.
-        patience: passes without a better validation error after which training stops.
-        seed: the same seed gives the same forecaster on the same machine.
+        max_epochs: the most epochs of training.
+        patience: epochs without a better validation error after which training stops.
+        seed: the random seed. The same seed gives the same forecaster on the same machine.
 
     Attributes:
-        prepared_: scalers, masks, season, history and clock, learnt from the training part alone.
+        prepared_: scalers, masks, season, history and clock, computed from the training part alone.
         network_: the trained network.
         epochs_, best_epoch_: epochs trained, and the one whose weights are kept.
         validation_error_: MAE in the validation part, in the target's unit.
-        metrics_: what was measured, to be kept in the file; empty after ``fit``.
-        interrupted_: whether Ctrl-C ended training; the weights are then the best until that moment.
+        metrics_: metrics to store in the file; empty after ``fit``.
+        interrupted_: whether Ctrl-C stopped training. The weights are then the best so far.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -101,12 +101,12 @@ class Forecaster:
 
     @property
     def equations(self) -> Cell:
-        """The cell itself, also where it was given by name."""
+        """The cell, also if it was given by name."""
         return self.cell if isinstance(self.cell, Cell) else CELLS[self.cell]
 
     @property
     def cell_name(self) -> str:
-        """What the cell is called in print: ``"LSTM"``, or its name as it is."""
+        """The name of the cell for people to read: ``"LSTM"``, or its own name."""
         name = self.equations.name
         return name.upper() if self.cell in ABBREVIATIONS else name
 
@@ -114,14 +114,14 @@ class Forecaster:
         return f"Forecaster({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Give the arguments this forecaster was made with; `deep` is there for scikit-learn's sake."""
+        """The arguments of this forecaster; `deep` is ignored, but scikit-learn passes it."""
         return {name: value for name, value in vars(self).items() if not name.endswith("_")}
 
     def set_params(self, **params: Any) -> Forecaster:
-        """Change arguments by name, as scikit-learn does; `fit` reads them.
+        """Change arguments by name, as in scikit-learn. They take effect in `fit`.
 
         Raises:
-            ValueError: there is no such argument.
+            ValueError: an argument does not exist.
         """
         for name, value in params.items():
             if name not in self.get_params():
@@ -132,10 +132,14 @@ class Forecaster:
         return self
 
     def fit(self, series: TimeSeries, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> Forecaster:
-        """Learn from a series; ``on_epoch`` is told how each epoch went.
+        """Train on a series. `on_epoch` is called after each epoch.
 
-        Raises ``SeriesError`` if the series is too short or its training part constant, ``ValueError`` for a
-        parameter out of range. Ctrl-C keeps the best epoch; before there is one, ``KeyboardInterrupt``.
+        Ctrl-C stops training and keeps the weights of the best epoch.
+
+        Raises:
+            SeriesError: the series is too short, or its training part is constant.
+            ValueError: a parameter is out of range.
+            KeyboardInterrupt: Ctrl-C before the end of the first epoch.
         """
         with needed_by("Forecaster.fit"):
             from gatewise.tasks.training import Settings, train  # Lightning takes two seconds to import
@@ -155,21 +159,24 @@ class Forecaster:
         return self
 
     def predict(self, series: TimeSeries) -> pd.Series[float]:
-        """Forecast the `horizon` steps after the last one of a series with the same columns and step.
+        """Forecast the `horizon` steps after the end of a series with the same columns and step.
 
-        Raises `ValueError` if a column is missing, the step differs, or the series is shorter than
-        `prepared_.need`.
+        Raises:
+            ValueError: a column is missing, the step differs, or the series is shorter than `prepared_.need`.
         """
         self._check_series(series, self.prepared_.need if hasattr(self, "prepared_") else 0)
         made = self._forecast(series, np.array([len(series) - 1]))
         return pd.Series(made[0], index=series.future(self.horizon), name=series.target)
 
     def backtest(self, series: TimeSeries, first: int | None = None) -> Evaluation:
-        """Forecast the steps from `first` on (default: all that have enough history) at every origin.
+        """Forecast at every origin, and compare with the truth and with naive forecasts.
 
-        Each forecast knows the series up to its origin and nothing later, and is held against what came and
-        against the naive forecasts. Of more than 4,096 origins an even choice is made, of fewer if the
-        horizon is long. Raises `ValueError` as `predict` does.
+        A forecast uses the series up to its origin only. The forecast steps begin at `first`, by default the
+        first with enough history. Of more than 4,096 origins (fewer for a long horizon) evenly spaced ones
+        are chosen.
+
+        Raises:
+            ValueError: as in `predict`.
         """
         self._check_fitted()
         first = max(first or 0, self.prepared_.need)
@@ -192,11 +199,11 @@ class Forecaster:
         return Evaluation(origins, series.times[origins], truth, forecasts, self.prepared_.scale)
 
     def score(self, series: TimeSeries) -> float:
-        """Give the skill over a series: 1 is perfect, 0 no better than the best naive forecast."""
+        """The skill on a series: 1 is perfect, 0 no better than the best naive forecast."""
         return self.backtest(series).skill()
 
     def watch(self, series: TimeSeries, steps: int) -> dict[str, NDArray[np.float32]]:
-        """Give every value of the first layer's cell over the last ``steps`` steps, each ``[T, H]``."""
+        """Every value of the first layer's cell over the last `steps` steps, each ``[T, H]``."""
         self._check_fitted()
         self._check_series(series, steps + self.prepared_.need)
         inputs = torch.from_numpy(self.prepared_.encoding.inputs(series))[
@@ -208,20 +215,22 @@ class Forecaster:
         return {name: getattr(layer, name)[-steps:, 0].numpy() for name in layer.names}
 
     def save(self, path: str | Path) -> None:
-        """Write the forecaster as one ``.safetensors`` file, whole or not at all."""
+        """Write the forecaster to a ``.safetensors`` file. An existing file is replaced only by a complete
+        one."""
         self._check_fitted()
         save_forecaster(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Forecaster:
-        """Read a forecaster from a file that ``save`` wrote. Nothing in the file is executed.
+        """Read a forecaster from a file that `save` wrote. Nothing in the file is executed.
 
-        Raises ``ModelFileError`` for a file that is damaged, foreign, or not a forecaster's.
+        Raises:
+            ModelFileError: the file is damaged, not gatewise's, or not a forecaster.
         """
         return load_forecaster(cls, Path(path))
 
     def build(self) -> ForecastNetwork:
-        """Build the untrained network that the parameters and the preparation ask for."""
+        """Build the untrained network for the parameters and the preparation."""
         input_size = self.prepared_.encoding.input_size
         return ForecastNetwork(
             self.equations, input_size, self.hidden_size, self.num_layers, self.horizon, self.dropout
@@ -238,7 +247,7 @@ class Forecaster:
         return self.prepared_.encoding.unscaled(torch.cat(made).double().numpy())
 
     def check_parameters(self) -> None:
-        """Raise ``ValueError`` for the first parameter that is out of range."""
+        """Raise a ValueError for the first parameter that is out of range."""
         least = dict.fromkeys(
             ("horizon", "hidden_size", "num_layers", "batch_size", "max_epochs", "patience"), 1
         )

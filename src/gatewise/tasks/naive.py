@@ -1,7 +1,7 @@
-"""The forecasts that cost nothing, and the errors by which a forecast is judged.
+"""Naive forecasts, and the error measures.
 
-Shapes: ``N`` steps of the series, ``S`` origins (a forecast is made at each, knowing all up to and with it),
-``K`` steps of the horizon. Step ``k`` of a forecast at origin ``t`` is for step ``t + k``, ``k = 1 .. K``.
+Shapes: ``N`` steps of the series, ``S`` origins (the last step that a forecast knows), ``K`` steps of the
+horizon. Step ``k`` of a forecast at origin ``t`` is for step ``t + k``, ``k = 1 .. K``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
-CONSTANT = 1e-12  # of its level: what differs by less is a constant with rounding
-LEAST_SPREAD = 1e-100  # its square is still a number
+CONSTANT = 1e-12  # relative to the level; smaller differences are rounding errors of a constant
+LEAST_SPREAD = 1e-100  # its square does not underflow
 
 
 def hold(values: Numbers) -> Numbers:
-    """Carry the last known value over missing ones, ``[N] -> [N]``; NaN before the first known one.
+    """Replace missing values by the last known one, ``[N] -> [N]``; NaN before the first known one.
 
     >>> hold(np.array([np.nan, 1.0, np.nan, 3.0]))
     array([nan,  1.,  1.,  3.])
@@ -28,7 +28,7 @@ def hold(values: Numbers) -> Numbers:
 
 
 def varies(values: Numbers) -> bool:
-    """Say whether known values differ by more than rounding, for their level, and by enough to be scaled.
+    """Whether the known values differ by more than rounding, and by enough to be scaled.
 
     >>> varies(np.array([14.62, np.nan, 14.62])), varies(np.array([3e8, 3e8 + 1]))
     (False, True)
@@ -41,20 +41,20 @@ def varies(values: Numbers) -> bool:
 
 
 def future(origins: Whole, horizon: int) -> Whole:
-    """Give the steps that forecasts at the origins are for, ``[...] -> [..., K]``."""
+    """The steps that are forecast at each origin, ``[...] -> [..., K]``."""
     return origins[..., None] + np.arange(1, horizon + 1)
 
 
 def persistence(held: Numbers, origins: Whole, horizon: int) -> Numbers:
-    """Forecast that nothing changes: the last known value, ``[..., K]``. ``held`` is from ``hold``."""
+    """The persistence forecast, the last known value: ``[..., K]``. `held` is a result of `hold`."""
     return np.repeat(held[origins][..., None], horizon, axis=-1)
 
 
 def seasonal_naive(held: Numbers, origins: Whole, horizon: int, season: int) -> Numbers:
-    """Forecast the last season again: the value ``season`` steps before, ``[..., K]``.
+    """The seasonal naive forecast, the value one season before: ``[..., K]``.
 
-    Past one season ahead the same season repeats. Origins within the first season, which have none to
-    repeat, get the first value. With ``season`` 1 this is persistence.
+    Beyond one season ahead the last season repeats. Origins within the first season get the first value. With
+    a season of 1 step it is persistence.
     """
     ahead = np.arange(1, horizon + 1)
     back = season * ((ahead - 1) // season + 1)
@@ -63,16 +63,16 @@ def seasonal_naive(held: Numbers, origins: Whole, horizon: int, season: int) -> 
 
 
 def seasonal_scale(values: Numbers, season: int) -> float:
-    """Give the mean absolute one-season change within ``values``, the unit of MASE.
+    """The mean absolute change over one season, the unit of MASE. NaN if no such change is known.
 
-    Hyndman & Koehler (2006), "Another look at measures of forecast accuracy". NaN if there is no such pair.
+    Source: Hyndman & Koehler 2006, "Another look at measures of forecast accuracy".
     """
     changes = np.abs(values[season:] - values[:-season])
     return float(np.nanmean(changes)) if np.isfinite(changes).any() else float("nan")
 
 
 def errors(forecast: Numbers, truth: Numbers, scale: float) -> dict[str, float | None]:
-    """Give MAE, RMSE and MASE over every known true value; ``None`` where there is nothing to divide by.
+    """MAE, RMSE and MASE over all known true values; None for a division by zero.
 
     >>> errors(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, np.nan]), scale=2.0)
     {'mae': 1.0, 'rmse': 1.4142135623730951, 'mase': 0.5}

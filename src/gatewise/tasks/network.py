@@ -1,4 +1,4 @@
-"""The forecasting network, and the batches it is fed.
+"""The forecasting network, and its batches.
 
 Shapes: ``T`` steps of history, ``B`` windows, ``I`` inputs, ``H`` hidden units, ``S`` forecasts per window
 (one at each of its last ``S`` steps), ``K`` steps of the horizon. Time first.
@@ -21,17 +21,17 @@ from gatewise.tasks.encoding import Encoding
 from gatewise.tasks.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.tasks.series import TimeSeries
 
-# Those that are called by name; a projected output would need a width.
+# The cells that can be chosen by name. Cells with a projected output would need a width.
 CELLS: dict[str, Cell] = {n: vars(cells)[n] for n in cells.__all__ if not vars(cells)[n].projects}
 
-MOST_FORECAST = 4_000_000  # values that a batch of training forecasts
+MOST_FORECAST = 4_000_000  # most values that a training batch forecasts
 
 
 class Batch(NamedTuple):
     """Windows of a series, in scaled units.
 
-    ``inputs [T, B, I]``; ``last [S, B]`` the last known target; ``seasonal [S, B, K]`` the seasonal naive
-    forecast; ``truth [S, B, K]`` what came, NaN where it is not known.
+    ``inputs [T, B, I]``; ``last [S, B]``, the last known target; ``seasonal [S, B, K]``, the seasonal naive
+    forecast; ``truth [S, B, K]``, the true values, NaN where unknown.
     """
 
     inputs: Tensor
@@ -41,11 +41,12 @@ class Batch(NamedTuple):
 
 
 class ForecastNetwork(nn.Module):
-    """A recurrent network that says what the naive forecasts miss.
+    """A recurrent network that corrects the naive forecasts.
 
-    At every step, for each of the ``K`` steps ahead: the last known value, moved by a learnt share towards
-    the seasonal naive forecast, plus a linear map of the network's output. Both parts start at zero, so the
-    untrained network is the persistence forecast. (A recurrent part beside a linear one: Lai et al. 2018.)
+    The forecast for each of the ``K`` steps ahead is the last known value, moved by a learned share towards
+    the seasonal naive forecast, plus a linear map of the network's output. The shares and the map start at
+    zero, so the untrained network is the persistence forecast. (A recurrent part beside a linear one: Lai et
+    al. 2018.)
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class ForecastNetwork(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, inputs: Tensor, last: Tensor, seasonal: Tensor) -> Tensor:
-        """Forecast at the last ``S`` steps of each window, ``[S, B, K]`` in scaled units."""
+        """The forecasts at the last ``S`` steps of each window, ``[S, B, K]`` in scaled units."""
         output = self.recurrent(inputs)[0][-len(last) :]
         level = last[..., None]
         forecast: Tensor = level + self.share * (seasonal - level) + self.head(self.dropout(output))
@@ -70,7 +71,8 @@ class ForecastNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Windows:
-    """All windows of a series: ``inputs [N, I]``, scaled target ``truth [N]``, without NaN ``held [N]``."""
+    """All windows of a series: ``inputs [N, I]``, the scaled target ``truth [N]``, and ``held [N]``, the
+    target with missing values replaced."""
 
     inputs: Tensor
     truth: Tensor
@@ -87,7 +89,7 @@ class Windows:
         return cls(torch.from_numpy(encoding.inputs(series)), truth, held, horizon, encoding.season, history)
 
     def batch(self, ends: Whole, forecasts: int = 1) -> Batch:
-        """Give the windows that end at ``ends [B]``, with forecasts at their last ``forecasts`` steps."""
+        """The windows that end at ``ends [B]``, with forecasts at their last `forecasts` steps."""
         steps = ends + np.arange(1 - self.history, 1)[:, None]
         origins = steps[-forecasts:]
         seasonal = seasonal_naive(self.held, origins, self.horizon, self.season)
@@ -100,7 +102,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class RandomBatches:
-    """One epoch of training: windows at random places, in whole batches, anew at every pass."""
+    """An epoch of training: windows at random positions, in whole batches. Each iteration draws new ones."""
 
     windows: Windows
     first: int
@@ -114,7 +116,7 @@ class RandomBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         most = max(MOST_FORECAST // (self.batch_size * self.windows.horizon), 1)
-        forecasts = min(self.windows.history - self.windows.history // 4, most)  # the first quarter warms up
+        forecasts = min(self.windows.history - self.windows.history // 4, most)  # none in the first quarter
         for _ in range(len(self)):
             ends = self.generator.integers(self.first, self.stop, size=self.batch_size)
             yield self.windows.batch(ends, forecasts)
@@ -122,7 +124,7 @@ class RandomBatches:
 
 @dataclass(frozen=True)
 class OrderedBatches:
-    """Forecasts at given origins, one after the other, in order."""
+    """Batches of forecasts at given origins, in order."""
 
     windows: Windows
     origins: Whole

@@ -17,7 +17,7 @@ from gatewise.tasks.series import TimeSeries
 
 
 class _Words(NamedTuple):
-    """How a value of a cell is shown: title, words for the ends of its colours, whether it has a sign."""
+    """How a value of a cell is drawn: title, labels for the ends of the colours, whether it is signed."""
 
     title: str
     low: str
@@ -39,7 +39,7 @@ SHOWN = {
     },
     "rnn": {"h": _Words("State h (a plain recurrent network has no gates)", "", "", signed=True)},
 }
-MOST_GATES, MOST_STATES = 4, 2  # of any other cell
+MOST_GATES, MOST_STATES = 4, 2  # most that are drawn of any other cell
 KEEPS = {"lstm": "f", "gru": "z"}  # the gate that says how much of the state stays
 
 
@@ -98,7 +98,7 @@ def gate_picture(forecaster: Forecaster, series: TimeSeries) -> Figure:
 
 
 def _shown(forecaster: Forecaster) -> dict[str, _Words]:
-    """The values to show; of a cell without words for them some gates (what a sigmoid opens) and states."""
+    """The values to draw. For cells not in the table: some gates (values of a sigmoid) and states."""
     if isinstance(forecaster.cell, str) and forecaster.cell in SHOWN:
         return SHOWN[forecaster.cell]
     cell = forecaster.equations
@@ -149,7 +149,7 @@ def _label(name: str, forecaster: Forecaster, series: TimeSeries) -> str:
 def _memory(
     forecaster: Forecaster, values: dict[str, NDArray[np.float32]], series: TimeSeries
 ) -> tuple[NDArray[np.int64], list[tuple[int, str]], str]:
-    """Order the units by how long they remember; give words for some rows, and for all."""
+    """Order the units by their half-life. Returns the order, labels of some rows, and the axis label."""
     gate = KEEPS.get(forecaster.cell) if isinstance(forecaster.cell, str) else None
     if gate is None:
         return np.argsort(values[forecaster.equations.states[0]].mean(axis=0)), [], "units, by mean"
@@ -161,5 +161,5 @@ def _memory(
 
 
 def _half_life(log_kept: float, series: TimeSeries) -> str:
-    """Give the time in which half of a memory is gone if every step keeps ``exp(log_kept)`` of it."""
+    """The half-life, in words, of a memory of which every step keeps ``exp(log_kept)``."""
     return series.clock.span(float(np.log(0.5) / log_kept))

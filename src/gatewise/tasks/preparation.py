@@ -1,4 +1,4 @@
-"""What a forecaster works out before it trains: season, history and scalers, from the training part alone."""
+"""Preparation before training: season, history and scalers, from the training part alone."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gatewise.tasks.parts import spread
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.series.clock import Clock
 
-LEAST_HISTORY, MOST_HISTORY = 32, 168  # steps the network reads, unless told or short of rows
+LEAST_HISTORY, MOST_HISTORY = 32, 168  # limits of the default history, in steps
 LEAST_WINDOWS, MOST_WINDOWS = 64, 512  # windows in an epoch
-MOST_CHECKED = 1024  # origins in the validation part that are looked at after each epoch
+MOST_CHECKED = 1024  # most validation origins that are checked after each epoch
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Everything but the weights that a forecast needs.
+    """Everything that a forecast needs besides the weights.
 
     Attributes:
         encoding: scalers, masks and season.
         history: steps that the network reads before a forecast.
-        scale: the mean absolute one-season change in training, the unit of MASE; NaN if it is not known.
+        scale: the unit of MASE, the mean absolute change over one season in training; NaN if unknown.
         clock: the step of the series.
     """
 
@@ -36,7 +36,7 @@ class Preparation:
 
     @property
     def need(self) -> int:
-        """The fewest rows that a forecast reads: the history, and one season before its first step."""
+        """The fewest rows that a forecast needs: the history, and one season before its first step."""
         return self.history + self.encoding.season
 
     def windows(self, series: TimeSeries, horizon: int) -> Windows:
@@ -44,14 +44,15 @@ class Preparation:
         return Windows.of(series, self.encoding, horizon, self.history)
 
     def training(self, windows: Windows, rows: int, batch_size: int, seed: int) -> RandomBatches:
-        """Give the training windows: what they forecast lies in the training part, past its first season."""
+        """The training windows. The steps that they forecast lie in the training part, after its first
+        season."""
         stop = rows - windows.horizon
         first = self.need - 1
         count = min(max(rows // 4, LEAST_WINDOWS), MOST_WINDOWS)
         return RandomBatches(windows, first, stop, count, batch_size, np.random.default_rng(seed))
 
     def validation(self, windows: Windows, rows: int) -> OrderedBatches:
-        """Give the validation windows: what they forecast lies past the training part."""
+        """The validation windows. The steps that they forecast lie after the training part."""
         stop = len(windows.truth) - windows.horizon
         return OrderedBatches(windows, spread(rows - 1, stop, MOST_CHECKED, self.encoding.season))
 
@@ -59,7 +60,7 @@ class Preparation:
 def prepare(
     series: TimeSeries, rows: int, horizon: int, season: int | None, history: int | None
 ) -> Preparation:
-    """Learn from the first ``rows`` rows; ``season`` and ``history`` are chosen where they are ``None``."""
+    """Prepare from the first `rows` rows. If `season` or `history` is None, it is chosen automatically."""
     train, known = series.head(rows), series.clock.seasons()
     origins = rows - horizon
     if season is None:
@@ -76,7 +77,7 @@ def prepare(
 
 
 def best_season(train: Numbers, candidates: tuple[int, ...]) -> int:
-    """Choose the season whose naive forecast errs least in training; else 1."""
+    """The season whose naive forecast has the smallest error in training, or 1."""
     scales = {m: seasonal_scale(train, m) for m in candidates}
     known = {m: scale for m, scale in scales.items() if np.isfinite(scale)}
     return min(known, key=lambda m: known[m], default=1)

@@ -1,4 +1,5 @@
-"""The run folder: the model, its metrics, the forecast and two pictures, all of it or nothing."""
+"""The run folder: the model, its metrics, the forecast and two pictures. It is written completely or not at
+all."""
 
 from __future__ import annotations
 
@@ -26,14 +27,14 @@ FILES = {
 
 
 class FolderError(ValueError):
-    """A run folder that cannot be made, in one sentence."""
+    """Raised if a run folder cannot be created. The message is one sentence."""
 
 
 class NewFolder:
-    """A folder that appears only when all of it is written: hidden until the block ends well, gone if not.
+    """Context manager for a new folder, which is hidden until the block ends, and removed if the block fails.
 
-    ``name`` is asked for the folder's name at the start, so that a bad one is found before the work is done,
-    and again at the end, until a name is free. Folders of other processes are never touched.
+    `name` returns the name of the folder. It is called at the start, so that a bad name is found before the
+    work, and again at the end until a name is free. Folders of other processes are never touched.
 
     Attributes:
         writing: where to write, inside the block.
@@ -47,7 +48,7 @@ class NewFolder:
         self._name = name
         self.path = name()
         self.writing = files.part_of(self.path)
-        self._above: list[Path] = []  # the folders above it that this process has made, the deepest last
+        self._above: list[Path] = []  # parent folders that this process created, the deepest last
 
     def __enter__(self) -> NewFolder:
         try:
@@ -86,7 +87,7 @@ class NewFolder:
                     raise
 
     def _remove(self) -> None:
-        """Remove what is left of the hidden folder, and the folders above it that are ours and empty."""
+        """Remove the hidden folder, and the empty parent folders that this process created."""
         try:
             shutil.rmtree(self.writing, ignore_errors=True)
         finally:  # also when a second Ctrl-C comes
@@ -100,20 +101,20 @@ class NewFolder:
 
 
 def given_name(folder: Path) -> Path:
-    """Give back a name that is not taken; ``FolderError`` if it is."""
+    """The name itself if it is free; else raise a FolderError."""
     if folder.exists() or folder.is_symlink():
         raise FolderError(f"{folder}: the folder exists already; give --out a new name.")
     return folder
 
 
 def free_name(stem: str) -> Path:
-    """Give the first of ``runs/stem``, ``runs/stem-2``, ``runs/stem-3`` and so on that is not taken."""
+    """The first free name of ``runs/stem``, ``runs/stem-2``, ``runs/stem-3`` and so on."""
     names = (Path("runs") / (stem if number == 1 else f"{stem}-{number}") for number in count(1))
     return next(name for name in names if not name.exists() and not name.is_symlink())
 
 
 def write_run(folder: Path, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> None:
-    """Write everything that a run leaves."""
+    """Write all files of a run."""
     from gatewise.insight.figures import save_figure
     from gatewise.tasks.pictures import forecast_picture, gate_picture
 
@@ -128,7 +129,7 @@ def write_run(folder: Path, forecaster: Forecaster, series: TimeSeries, tested: 
 
 
 def metrics(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> dict[str, Any]:
-    """Describe a run as plain data. Nothing in it depends on the clock on the wall."""
+    """A run as JSON data. It does not contain the current time, so equal runs give equal files."""
     encoding, clock = forecaster.prepared_.encoding, series.clock
     return {
         "gatewise": gatewise.__version__,

@@ -1,4 +1,4 @@
-"""A fitted `Forecaster` as a model file, and back."""
+"""Writes a fitted `Forecaster` to a model file, and reads it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from gatewise.tasks.forecaster import Forecaster
 
 TASK = "forecast"
-RECURRENT = "recurrent."  # what the names of the layers' tensors begin with
-_SMALLEST, _LARGEST = 1e-300, 1e300  # that can still be divided by
+RECURRENT = "recurrent."  # prefix of the tensors of the recurrent layers
+_SMALLEST, _LARGEST = 1e-300, 1e300  # limits of numbers that are safe to divide by
 
 
 def save_forecaster(forecaster: Forecaster, path: Path) -> None:
-    """Write a fitted forecaster: parameters, preparation and metrics in the header, weights as tensors."""
+    """Write a forecaster: parameters, preparation and metrics in the header, weights as tensors."""
     prepared = forecaster.prepared_
     recurrent = forecaster.network_.recurrent
     header = {
@@ -44,9 +44,9 @@ def save_forecaster(forecaster: Forecaster, path: Path) -> None:
 
 
 def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
-    """Read a forecaster; ``ModelFileError`` if the file does not describe one."""
+    """Read a forecaster. Raises a ModelFileError if the file does not hold one."""
     file = read_model(path, TASK)
-    stored = stored_layers(file) if file.format > 1 else None  # format 1 had the name of a cell alone
+    stored = stored_layers(file) if file.format > 1 else None  # format 1 has only the name of the cell
     try:
         forecaster = kind(**_parameters(file.header["parameters"], stored))
         forecaster.check_parameters()
@@ -61,7 +61,8 @@ def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
 
 
 def _parameters(parameters: dict[str, Any], stored: StoredLayers | None) -> dict[str, Any]:
-    """The arguments of a forecaster; its cell by name where the file has the equations of that name."""
+    """The arguments of a forecaster. Its cell is a name if the equations in the file are those of that
+    name."""
     known = CELLS.get(parameters["cell"])
     if stored is None or (known and same(known, stored.cell)):
         return parameters
@@ -69,7 +70,7 @@ def _parameters(parameters: dict[str, Any], stored: StoredLayers | None) -> dict
 
 
 def _network(forecaster: Forecaster, tensors: Tensors) -> ForecastNetwork:
-    """Build the network around the tensors; it takes no memory before their shapes are known to fit."""
+    """Build the network from the tensors. No memory is allocated before their shapes are checked."""
     if forecaster.num_layers > len(tensors):
         raise ValueError(f"{forecaster.num_layers} layers but {len(tensors)} tensors")
     with torch.device("meta"):
@@ -107,7 +108,7 @@ def _strings(values: Any) -> tuple[str, ...]:
     for value in _list(values):
         if not isinstance(value, str):
             raise ValueError(f"expected a name. Got {value!r:.60}")
-        value.encode("utf-8")  # a name that can be written down, or a ValueError
+        value.encode("utf-8")  # raises a ValueError for a name that cannot be encoded
     if len(set(values)) < len(values):
         raise ValueError(f"expected names that differ. Got {values!r:.60}")
     return tuple(values)
@@ -134,7 +135,7 @@ def _whole(value: Any) -> int:
 
 
 def _small(clock: Any) -> Any:
-    """What describes a clock, provided that times can be computed with its whole numbers."""
+    """The description of a clock, with its integers checked to be small enough for computing with times."""
     if isinstance(clock, dict):
         for value in clock.values():
             if type(value) is int and abs(value) >= 2**62:

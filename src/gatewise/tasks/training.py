@@ -1,4 +1,4 @@
-"""Training of a forecasting network by Lightning: quiet, seeded, stopped early, its best weights kept."""
+"""Trains a forecasting network with Lightning, with early stopping."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from torch import Tensor
 
 from gatewise.tasks.network import Batch, ForecastNetwork, OrderedBatches, RandomBatches
 
-SHARE_RATE = 10.0  # the naive shares learn this many times faster: they must cover the way from 0 to 1
+SHARE_RATE = 10.0  # factor for the learning rate of the naive shares, which must get from 0 to 1
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """Where training stands after an epoch; ``error`` and ``best`` are validation MAE in scaled units."""
+    """The progress after an epoch. `error` and `best` are validation MAE in scaled units."""
 
     number: int
     most: int
@@ -34,7 +34,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. ``patience`` is the number of epochs without a better one after which to stop."""
+    """Settings for training. `patience`: epochs without improvement after which to stop."""
 
     learning_rate: float
     max_epochs: int
@@ -44,7 +44,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training went: epochs done, the best one, its validation error, whether Ctrl-C ended it."""
+    """The result of training: epochs done, the best epoch, its validation error, whether Ctrl-C stopped
+    it."""
 
     epochs: int
     best_epoch: int
@@ -59,10 +60,13 @@ def train(
     settings: Settings,
     on_epoch: Callable[[Epoch], None],
 ) -> tuple[ForecastNetwork, Outcome]:
-    """Build a network and train it; give it back with the weights that were best on ``check``.
+    """Build and train a network. It is returned with the weights of the best epoch on `check`.
 
-    Ctrl-C stops after the batch at hand and keeps the best weights so far. If no epoch was finished yet, or
-    at a second Ctrl-C, ``KeyboardInterrupt`` is raised. ``FloatingPointError`` says that training diverged.
+    Ctrl-C stops after the current batch and keeps the best weights so far.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before the end of the first epoch, or a second Ctrl-C.
+        FloatingPointError: training diverged.
     """
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(settings.seed)
@@ -100,7 +104,7 @@ def _run(
 ) -> None:
     try:
         trainer.fit(module, batches, check)
-    except SystemExit:  # so Lightning ends at a second Ctrl-C
+    except SystemExit:  # Lightning exits like this at a second Ctrl-C
         if not interrupted.is_set():
             raise
         raise KeyboardInterrupt from None
@@ -141,7 +145,7 @@ class _Training(LightningModule):
 
 
 class _Keeper(Callback):
-    """Keeps the weights of the best whole epoch, and tells how each epoch went."""
+    """Stores the weights of the best complete epoch, and reports each epoch."""
 
     def __init__(self, on_epoch: Callable[[Epoch], None]) -> None:
         self.on_epoch = on_epoch
@@ -152,7 +156,7 @@ class _Keeper(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, _Training)
-        if trainer.should_stop:  # Ctrl-C: this epoch is not whole
+        if trainer.should_stop:  # Ctrl-C: this epoch is incomplete
             return
         error = float(trainer.callback_metrics["error"])
         self.epochs += 1
@@ -175,7 +179,7 @@ class _Keeper(Callback):
 
 @contextmanager
 def _stop_on_interrupt(trainer: Trainer) -> Iterator[threading.Event]:
-    """Make the first Ctrl-C end training in good order; a second one does what it always does."""
+    """Context manager: the first Ctrl-C stops training in order, a second one interrupts as usual."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
@@ -195,7 +199,7 @@ def _stop_on_interrupt(trainer: Trainer) -> Iterator[threading.Event]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Lightning's notices and its advice on loaders, and leave loggers and filters as they were."""
+    """Context manager that silences Lightning's messages, and restores loggers and filters afterwards."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,6 +1,10 @@
-"""What a file or a frame holds, on a regular clock. Every reading is decided by all values, or refused.
+"""Reads a file or a frame as a series on a regular clock.
 
-`content` (bytes) < `delimited` (fields) < `table` (columns) < `columns`, `stamps`, `grid` < `series`.
+How numbers and times are to be read is decided by all values of a column. If several ways are possible, the
+file is refused with a message that names the option to set.
+
+Modules from low to high: `content` (bytes), `delimited` (fields), `table` (columns), `columns`, `stamps` and
+`grid`, `series`.
 """
 
 from gatewise.tasks.series.errors import SeriesError

@@ -1,7 +1,7 @@
-"""The regular clock of a series: its step, its positions, and the seasons its step suggests.
+"""The regular clock of a series: its step, and the seasons that the step suggests.
 
-A clock turns times into whole positions and back. There are four kinds: steps of a fixed length, steps of
-whole months, the days of a week on which something happens, and row numbers where there are no times.
+A clock converts times to integer positions and back. There are four kinds: steps of a fixed length, steps of
+whole months, some days of the week, and row numbers for series without times.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SECOND, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000  # microseconds
 DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
 UNITS = ((HOUR, "h"), (MINUTE, "min"), (SECOND, "s"), (1000, "ms"), (1, "µs"))
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-LAST = 31  # as a day of the month
+LAST = 31  # stands for the last day of the month
 
 
 class Clock(ABC):
-    """What all kinds of clock do. Positions count whole steps from one fixed origin.
+    """The base class of clocks. Positions count steps from a fixed origin.
 
     Attributes:
         zone: the time zone of the times; `None` if they have none.
@@ -38,7 +38,7 @@ class Clock(ABC):
 
     @abstractmethod
     def exact(self, times: pd.Index[Any]) -> Numbers:
-        """Give the position of every time, as a real number: whole where the time is on the grid."""
+        """The position of every time as a real number, an integer for times on the grid."""
 
     @abstractmethod
     def times(self, positions: Positions) -> pd.Index[Any]:
@@ -46,18 +46,18 @@ class Clock(ABC):
 
     @abstractmethod
     def seasons(self) -> tuple[int, ...]:
-        """Give the seasons, in steps, that a series with this step may have, shortest first."""
+        """The seasons, in steps, that a series with this step may have, shortest first."""
 
     @abstractmethod
     def span(self, steps: float) -> str:
-        """Give the length of so many steps in words, such as `"24 h"`."""
+        """The length of `steps` steps in words, such as ``"24 h"``."""
 
     @abstractmethod
     def label(self, time: Any) -> str:
-        """Give a time in words, as exactly as this clock needs it."""
+        """A time in words, with the precision that this clock needs."""
 
     def grid(self) -> str:
-        """Give the step in words, with what else there is to say about the grid."""
+        """The step in words, with further properties of the grid."""
         return self.span(1)
 
 
@@ -77,7 +77,7 @@ class ZonedClock(Clock):
 
     @property
     def local(self) -> bool:
-        """Whether steps are regular on the clock on the wall, rather than in time that has passed."""
+        """Whether steps are regular in local (wall-clock) time, not in elapsed time."""
         return True
 
     def exact(self, times: pd.Index[Any]) -> Numbers:
@@ -94,7 +94,7 @@ class ZonedClock(Clock):
             return dates
         if not self.local:
             return dates.tz_localize("UTC").tz_convert(self.zone)
-        first = np.ones(len(dates), bool)  # of the two hours when clocks are set back
+        first = np.ones(len(dates), bool)  # when clocks are set back, take the first of the two hours
         return dates.tz_localize(self.zone, ambiguous=first, nonexistent="shift_forward")
 
     def label(self, time: Any) -> str:
@@ -115,14 +115,14 @@ class ZonedClock(Clock):
 class FixedClock(ZonedClock):
     """Steps of `step` microseconds; position 0 is `offset` microseconds after 1970-01-01.
 
-    `wall`: the steps are regular on the clock on the wall, as those of days are.
+    `wall`: the steps are regular in local (wall-clock) time, as days are.
     """
 
     wall: bool = False
 
     @property
     def local(self) -> bool:
-        """Whether steps are regular on the clock on the wall."""
+        """Whether steps are regular in local (wall-clock) time."""
         return self.wall
 
     def _positions(self, dates: pd.DatetimeIndex) -> Numbers:
@@ -154,8 +154,8 @@ class FixedClock(ZonedClock):
 class MonthClock(ZonedClock):
     """Steps of `step` months from `offset` months after 1970-01 on.
 
-    `day`: the day of the month (31: the last). `time`: the time of day, in microseconds. `business`: a day
-    that falls on a weekend moves into the month, to Monday; the last one to Friday.
+    `day`: the day of the month (31: the last). `time`: the time of day, in microseconds. `business`: a day on
+    a weekend is moved to Monday, or to Friday if it is the last day of the month.
     """
 
     day: int = 1
@@ -199,7 +199,8 @@ class MonthClock(ZonedClock):
 
 @dataclass(frozen=True)
 class WeekdayClock(ZonedClock):
-    """The days of `week`, seven digits from Monday on, 1 for one that counts; `time` microseconds into it."""
+    """Some days of the week: `week` has seven digits from Monday on, 1 for a day that counts. `time` is the
+    time of day, in microseconds."""
 
     week: str = "1111100"
     time: int = 0
@@ -234,7 +235,7 @@ class WeekdayClock(ZonedClock):
 
 @dataclass(frozen=True)
 class RowClock(Clock):
-    """Row numbers, from 1, in the place of times."""
+    """Row numbers, from 1, instead of times."""
 
     def exact(self, times: pd.Index[Any]) -> Numbers:
         """Give the number of the row."""
@@ -245,7 +246,7 @@ class RowClock(Clock):
         return pd.Index(positions, name="row")
 
     def seasons(self) -> tuple[int, ...]:
-        """Know of no season."""
+        """No seasons."""
         return ()
 
     def span(self, steps: float) -> str:
@@ -269,7 +270,7 @@ def clock_to_dict(clock: Clock) -> dict[str, Any]:
 
 
 def clock_from_dict(data: Any) -> Clock:
-    """Build a clock from what `clock_to_dict` gave; `ValueError` if it is anything else."""
+    """Build a clock from a result of `clock_to_dict`. Raises a ValueError for anything else."""
     kind = KINDS.get(str(data.get("kind"))) if isinstance(data, dict) else None
     if kind is None:
         raise ValueError(f"clock: expected the step of a series. Got {data!r:.200}")

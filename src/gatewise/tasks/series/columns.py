@@ -1,4 +1,4 @@
-"""Which columns of a table are the time, the target and the past inputs."""
+"""Chooses the columns of a table that are the time, the target and the past inputs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gatewise.tasks.series.inference import breaks
 from gatewise.tasks.series.table import Table
 from gatewise.tasks.series.times import TimeError, parse_clock, parse_times, readable
 
-NONE = "none"  # in the place of a column of times: rows are numbered
+NONE = "none"  # instead of the name of a column of times: number the rows
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a table are: `time` is empty where rows are numbered."""
+    """The roles of the columns of a table. `time` is empty if rows are numbered."""
 
     time: tuple[str, ...]
     target: str
@@ -28,10 +28,11 @@ class Columns:
 
 
 def choose(table: Table, target: str | None, time: str | Sequence[str] | None) -> Columns:
-    """Choose what is not named: the one column of times, the one of numbers, all others of numbers as inputs.
+    """Choose the columns that are not named: the only column of times, the only column of numbers as the
+    target, all other columns of numbers as inputs.
 
     Raises:
-        SeriesError: a name is no column's, or there is more than one choice.
+        SeriesError: a named column does not exist, or there are several candidates.
     """
     times = _named(table, time) if time else _found(table, target)
     target = _target(table, times) if target is None else target
@@ -62,7 +63,8 @@ def _inputs(table: Table, wanted: Sequence[str]) -> list[str]:
 
 
 def _found(table: Table, target: str | None) -> tuple[str, ...]:
-    """The one column of times, with the time of day if that has a column of its own; none if rows count."""
+    """The only column of times, and the column of times of day if there is one; nothing to number the
+    rows."""
     names = [name for name in table.names if name != target and _holds_times(table, name)]
     if not names:
         names = [name for name in table.names if name != target and _counts_time(table, name)]
@@ -83,7 +85,7 @@ def _holds_times(table: Table, name: str) -> bool:
 
 
 def _counts_time(table: Table, name: str) -> bool:
-    """Whether a column of whole numbers, such as 2024013112, rises step by step and can be read as times."""
+    """Whether a column of integers such as 2024013112 increases regularly and can be read as times."""
     values = table.column(name)
     text = values.astype("string").str.strip()
     if values.isna().any() or not text.str.fullmatch(r"[0-9]{4,19}").all():
@@ -97,7 +99,7 @@ def _counts_time(table: Table, name: str) -> bool:
 
 
 def _of_day(table: Table, time: str) -> list[str]:
-    """The column of times of day, such as 17:24, if the times are days that come more than once."""
+    """The column of times of day, such as 17:24, if the column of times has repeated days."""
     days = table.column(time)
     if not days.duplicated().any():
         return []
@@ -108,7 +110,7 @@ def _of_day(table: Table, time: str) -> list[str]:
 
 
 def _refuse_without_times(table: Table) -> None:
-    """Raise if the rows are whole series, or if times seem to be there in a form that is not read."""
+    """Raise if each row seems to be a series, or if there seem to be times in an unknown format."""
     numeric = [name for name in table.names if _usable(table, name)]
     words = [name for name in table.names if table.is_words(name)]
     if len(numeric) > max(len(table.frame), 12) and words:
@@ -129,7 +131,7 @@ def _target(table: Table, times: tuple[str, ...]) -> str:
 
 
 def _usable(table: Table, name: str) -> bool:
-    """Say whether a column can be a past input: it has a name, values, and not words."""
+    """Whether a column can be a past input: it has a name, it is not empty, and it does not hold words."""
     return not (name.startswith(NAMELESS) or table.is_empty(name) or table.is_words(name))
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a file, unpacked and decoded, with limits before any work."""
+"""Reads the bytes of a file, unpacks and decodes them, with limits on their size."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 from gatewise import files
 from gatewise.tasks.series.errors import SeriesError
 
-MOST_BYTES = 1 << 29  # of a file, and of what is unpacked from it
+MOST_BYTES = 1 << 29  # limit for the file, and for its unpacked content
 
 _UNPACKERS: dict[bytes, Callable[[io.BytesIO], Any]] = {
     b"\x1f\x8b": lambda content: gzip.GzipFile(fileobj=content),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
-_MARKS = {  # UTF-32 first: its little-endian mark begins with that of UTF-16
+_MARKS = {  # UTF-32 before UTF-16, whose little-endian mark is its prefix
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -41,7 +41,7 @@ def read_content(path: Path) -> bytes:
     """Read a file of at most `MOST_BYTES`, unpacked if it is gzip, bzip2, xz or a zip of one file.
 
     Raises:
-        SeriesError: there is no such file, it is no ordinary file, too large, empty or damaged.
+        SeriesError: the file does not exist, is not a regular file, or is too large, empty or damaged.
     """
     try:
         with files.open_to_read(path) as file:
@@ -62,7 +62,7 @@ def _limited(path: Path, content: bytes) -> bytes:
 
 
 def _unpacked(path: Path, content: bytes) -> bytes:
-    """Unpack what is packed, as far as the limit goes."""
+    """Unpack compressed content, up to the limit."""
     foreign = next((words for magic, words in _FOREIGN.items() if content.startswith(magic)), None)
     if foreign is not None:
         raise SeriesError(path, foreign)
@@ -88,10 +88,10 @@ def _of_zip(path: Path, content: bytes) -> bytes:
 
 
 def decoded(path: Path, content: bytes, encoding: str | None) -> str:
-    """Give the text of a file: UTF-8, or what its byte order mark or `encoding` says.
+    """The text of a file, by default UTF-8; `encoding` or a byte order mark may say otherwise.
 
     Raises:
-        SeriesError: the bytes are no such text.
+        SeriesError: the bytes are not valid in this encoding.
     """
     known = encoding or next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
     try:

@@ -1,4 +1,4 @@
-"""Text with separated fields (CSV and its relatives) as a frame of texts."""
+"""Parses delimited text (CSV and similar) into a frame of texts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pandas as pd
 from gatewise.tasks.series.errors import SeriesError
 
 NAMELESS = "(no name, column"
-SEPARATORS = "\t;|,"  # the first that cuts all lines into equally many fields; a comma may be a decimal one
-LOOKED_AT = 50  # lines by which the separator is chosen
+SEPARATORS = "\t;|,"  # tried in this order; the comma last, as it may be the decimal mark
+LOOKED_AT = 50  # lines that are used to choose the separator
 MOST_COLUMNS = 4096
 
 
 def parse_delimited(path: Path, text: str, skip: int | None) -> tuple[pd.DataFrame, str, list[str]]:
-    """Give the rows as texts under the names of the header, the separator, and what was passed over.
+    """Parse the text. Returns a frame of texts, the separator, and notes on skipped lines.
 
-    The index counts the rows under the header, from 1.
+    The index counts the rows under the header from 1.
 
     Raises:
-        SeriesError: the lines make no table.
+        SeriesError: the lines are not a table.
     """
     text, notes = _without_preamble(path, text.lstrip("\r\n"), skip)
     text, separator = _separator(text)
@@ -41,7 +41,7 @@ def parse_delimited(path: Path, text: str, skip: int | None) -> tuple[pd.DataFra
 
 
 def _without_preamble(path: Path, text: str, skip: int | None) -> tuple[str, list[str]]:
-    """Leave out the lines above the header: so many, or those that begin with # and are no header."""
+    """Skip the lines above the header: `skip` lines, or else the comments, which begin with #."""
     if skip is not None:
         lines = text.split("\n", skip)
         if len(lines) <= skip:
@@ -61,7 +61,7 @@ def _comments(lines: int) -> list[str]:
 
 
 def _is_header(line: str, below: str) -> bool:
-    """Whether a line that begins with # has as many fields as the values below it."""
+    """Whether a line that begins with # is the header: it has as many fields as the line below it."""
     starts = below.lstrip(" \"'+-")[:1].isdigit()
     return starts and any(line.count(mark) == below.count(mark) > 0 for mark in SEPARATORS)
 
@@ -84,13 +84,13 @@ def _fields(sample: list[str], separator: str) -> list[int]:
 
 
 def _commonest(counts: list[int]) -> tuple[int, int]:
-    """The commonest number of fields above 1, and how often it is found."""
+    """The most common number of fields above 1, and how often it occurs."""
     several = Counter(count for count in counts if count > 1)
     return several.most_common(1)[0] if several else (1, 0)
 
 
 def _parsed(path: Path, text: str, separator: str) -> pd.DataFrame:
-    """Read all lines as text, the header as line 0, so that the row of data k is line k."""
+    """Read all lines as text. The header is line 0, so data row k is line k."""
     try:
         return pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, skip_blank_lines=False)
     except pd.errors.ParserError as error:
@@ -106,7 +106,8 @@ def _parsed(path: Path, text: str, separator: str) -> pd.DataFrame:
 
 
 def _preamble_hint(text: str, separator: str) -> str:
-    """Name the option, if the first line with as many fields as most is not the first line."""
+    """A hint at --skip-rows, if the first line with the most common number of fields is not the first
+    line."""
     counts = [len(row) for row in csv.reader(text[:100_000].splitlines()[:LOOKED_AT], delimiter=separator)]
     most = _commonest(counts)[0]
     above = next((number for number, count in enumerate(counts) if count == most), 0)
@@ -114,6 +115,6 @@ def _preamble_hint(text: str, separator: str) -> str:
 
 
 def _names(header: list[str], columns: int) -> list[str]:
-    """Give the names in a header; a column without one is named by its place."""
+    """The names in a header. A column without a name gets one from its position."""
     names = [name.strip() for name in header] + [""] * (columns - len(header))
     return [name or f"{NAMELESS} {place})" for place, name in enumerate(names, start=1)]

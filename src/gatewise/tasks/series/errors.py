@@ -1,4 +1,4 @@
-"""The error that a bad file raises, in one form: which file, which column, which row, what is wrong."""
+"""The error for bad files. Its message names the file, the column, the row and the problem."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from gatewise import files
 
 
 class SeriesError(ValueError):
-    """A file that holds no usable series. The message is one sentence for its owner, without a traceback.
+    """Raised for a file without a usable series. The message is one sentence for the owner of the file.
 
-    `row` counts the rows of data from 1, so row 1 is the one under the header. Control characters that come
-    from the file are escaped.
+    `row` counts the rows of data from 1: row 1 is below the header. Control characters are escaped.
 
     >>> print(SeriesError("shop.csv", "'many' is not a number", column="sold", row=7))
     shop.csv, column 'sold', row 7: 'many' is not a number.
@@ -29,12 +28,12 @@ class SeriesError(ValueError):
 
 
 def quoted(value: object, most: int = 40) -> str:
-    """Give a value of a file in quotes, shortened."""
+    """A value of a file in quotes, shortened."""
     text = str(value)
     return repr(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def listed(names: list[str], most: int = 12) -> str:
-    """Give names in quotes, the first of them if they are many."""
+    """Names in quotes; of many names only the first."""
     shown = ", ".join(quoted(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"

@@ -1,4 +1,4 @@
-"""Rows at whatever times a file has them, put on a regular grid."""
+"""Puts the rows of a file on a regular grid of times."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gatewise.tasks.series.errors import listed, quoted
 from gatewise.tasks.series.inference import Fit, best_fit
 from gatewise.tasks.series.table import Table
 
-MOST_GAPS = 10  # a grid may have this many times as many steps as there are rows
+MOST_GAPS = 10  # most steps of the grid per row
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Columns on a regular clock. `rows`: the row of the file behind each step, 0 where there is none."""
+    """Columns on a regular clock. `rows`: the row of the file for each step, 0 for a missing step."""
 
     frame: pd.DataFrame
     clock: Clock
@@ -30,10 +30,10 @@ class Grid:
 
 
 def regular(table: Table, frame: pd.DataFrame, time: Sequence[str]) -> Grid:
-    """Put rows, indexed by their times, on a grid; the steps that were missing become rows of NaN.
+    """Put rows, indexed by their times, on a grid. Missing steps become rows of NaN.
 
     Raises:
-        SeriesError: two rows have one time, or the times follow no step.
+        SeriesError: two rows have the same time, or the times have no regular step.
     """
     order = np.argsort(frame.index, kind="stable")
     rows, frame = table.frame.index.to_numpy()[order], frame.iloc[order]
@@ -89,7 +89,7 @@ def _resampled(table: Table, rows: Rows, frame: pd.DataFrame, time: str) -> tupl
 def _distinct(
     table: Table, rows: Rows, frame: pd.DataFrame, time: Sequence[str]
 ) -> tuple[Rows, pd.DataFrame]:
-    """Leave one row for each time: equal rows are one; others are refused, or what `repeated` says."""
+    """Reduce to one row per time. Equal rows are merged; others are refused, or merged as `repeated` says."""
     shared = np.asarray(frame.index.duplicated(keep=False))
     if not shared.any():
         return rows, frame
@@ -120,7 +120,7 @@ def _repeated(table: Table, rows: Rows, frame: pd.DataFrame, time: Sequence[str]
 
 
 def _remedy(table: Table, rows: Rows, times: pd.DatetimeIndex, time: Sequence[str]) -> str:
-    """What may be behind times that come twice, and the option for it."""
+    """A guess at why times repeat, and the option that helps."""
     again = times[np.asarray(times.duplicated())]
     days = bool((microseconds(times.tz_localize(None)) % DAY == 0).all())
     for name in (name for name in table.names if name not in time):

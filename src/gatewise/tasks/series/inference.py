@@ -1,4 +1,4 @@
-"""Which clock a column of times follows."""
+"""Infers the clock that a column of times follows."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from gatewise.tasks.series.clock import (
     months,
 )
 
-SNAP = 0.1  # a time may lie this fraction of a step off its grid
-WEEKS, FULL = 4, 0.8  # a weekday that never occurs in so many weeks, so full, does not belong to the grid
+SNAP = 0.1  # tolerance of a time, in steps
+WEEKS, FULL = 4, 0.8  # a weekday missing in this many weeks, this full, is not on the grid
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a clock suits times: the step nearest to each, and which are off.
+    """How well a clock fits times.
 
     Attributes:
         clock: the clock.
-        positions: of the nearest step.
-        off: true for a time that is not near a step, or shares one with the time before.
-        away: the mean distance from the step, in steps.
+        positions: the position of the step nearest to each time.
+        off: true for a time that is not near a step, or shares a step with the time before.
+        away: the mean distance of times from their steps, in steps.
     """
 
     clock: Clock
@@ -54,22 +54,22 @@ class Fit:
 
     @property
     def gaps(self) -> int:
-        """The steps that have no time."""
+        """The number of steps without a time."""
         return int(self.positions[-1] - self.positions[0] + 1 - len(self.positions))
 
     def key(self) -> tuple[int, int, float]:
-        """What is better is smaller."""
+        """The sort key of fits: a better fit has a smaller key."""
         return int(self.off.sum()), self.gaps, round(self.away, 9)
 
 
 def infer_clock(times: pd.DatetimeIndex) -> Clock | None:
-    """Infer the clock of sorted, distinct times; `None` if none suits at least half of them."""
+    """Infer the clock of sorted, distinct times. None if no clock fits at least half of them."""
     fit = best_fit(times)
     return fit.clock if fit else None
 
 
 def best_fit(times: pd.DatetimeIndex) -> Fit | None:
-    """Give the clock that leaves the fewest times off, then the fewest gaps; it must suit half of them."""
+    """The best fit: fewest times off the grid, then fewest gaps. None if over half of the times are off."""
     zone = None if times.tz is None else str(times.tz)
     wall = times.tz_localize(None)
     clocks: list[Clock] = [*_month_clocks(wall, zone), *_week_clocks(wall, zone)]
@@ -83,7 +83,7 @@ def best_fit(times: pd.DatetimeIndex) -> Fit | None:
 
 
 def _month_clocks(times: pd.DatetimeIndex, zone: str | None) -> Iterator[MonthClock]:
-    """Clocks of months, if no month has two times: on one day, on the last, or on a business day."""
+    """Monthly clocks, if no month has two times: on one day, on the last day, or on a business day."""
     numbers = months(times)
     if len(times) < 2 or np.diff(numbers).min() < 1:
         return
@@ -95,7 +95,7 @@ def _month_clocks(times: pd.DatetimeIndex, zone: str | None) -> Iterator[MonthCl
 
 
 def _week_clocks(times: pd.DatetimeIndex, zone: str | None) -> Iterator[WeekdayClock]:
-    """A clock of some days of the week, if the others never occur."""
+    """A clock of some days of the week, if other days never occur."""
     used = set(times.day_of_week)
     long = (times[-1] - times[0]).days >= 7 * WEEKS and len(times) >= 2 * WEEKS
     of_day = microseconds(times) % DAY
@@ -107,7 +107,7 @@ def _week_clocks(times: pd.DatetimeIndex, zone: str | None) -> Iterator[WeekdayC
 
 
 def _fixed_clocks(times: pd.DatetimeIndex, zone: str | None, wall: bool) -> list[FixedClock]:
-    """The clock of the commonest step, and the one that runs closest to all times."""
+    """The clock of the most common step, and the one with the best straight-line fit to all times."""
     stamps = microseconds(times)
     if len(stamps) < 2:
         return []
@@ -117,7 +117,7 @@ def _fixed_clocks(times: pd.DatetimeIndex, zone: str | None, wall: bool) -> list
 
 
 def _drifting(stamps: Positions, zone: str | None, wall: bool) -> Iterator[FixedClock]:
-    """The straight line through times that are measured, or rounded, and the round step next to it."""
+    """Clocks for measured or rounded times: a straight-line fit, and the nearest round step."""
     middle = float(np.median(np.diff(stamps)))
     places = np.concatenate([[0.0], np.cumsum(np.maximum(np.rint(np.diff(stamps) / middle), 1))])
     since = (stamps - stamps[0]).astype(np.float64)
@@ -130,7 +130,7 @@ def _drifting(stamps: Positions, zone: str | None, wall: bool) -> Iterator[Fixed
 
 
 def _round(step: float, steps: float) -> Iterator[float]:
-    """The roundest step that a series of so many steps cannot tell from this one, and the step itself."""
+    """The roundest step that is indistinguishable from this one over `steps` steps, and the step itself."""
     for unit in (DAY, HOUR, MINUTE, SECOND, SECOND // 10, SECOND // 100, 1000, 1):
         near = round(step / unit) * unit
         if near > 0 and abs(near - step) * steps <= SNAP * step:
@@ -141,19 +141,19 @@ def _round(step: float, steps: float) -> Iterator[float]:
 
 
 def _mode(values: Positions) -> int:
-    """The commonest value."""
+    """The most common value."""
     found, counts = np.unique(values, return_counts=True)
     return int(found[counts.argmax()])
 
 
 def _commonest(steps: Positions) -> int:
-    """The commonest step, 0 if it is not that of at least half."""
+    """The most common step, or 0 if less than half of the steps are equal to it."""
     best = _mode(steps)
     return best if 2 * int((steps == best).sum()) >= len(steps) else 0
 
 
 def breaks(times: pd.DatetimeIndex) -> float:
-    """Count the steps that differ from one regular step; infinity if there is none."""
+    """The number of steps that differ from the regular step; infinity if there is no regular step."""
     fit = best_fit(times) if len(times) > 2 else None
     if fit is None:
         return 0.0 if len(times) <= 2 else float("inf")

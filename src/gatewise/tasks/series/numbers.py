@@ -1,4 +1,4 @@
-"""How numbers are written: decimal mark, thousands, percent signs, marks of missing values."""
+"""Number formats: decimal mark, thousands separator, percent signs, marks of missing values."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
-Text = pd.Series  # of str, missing values as NaN
+Text = pd.Series  # a column of str, missing values as NaN
 
-SIGNS = "%‰€$£¥"  # that may stand at every value of a column
+SIGNS = "%‰€$£¥"  # signs that may stand at every value of a column
 BLANK = "[-?*./\u2013\u2014…#_]{1,8}"  # a value of only these characters is missing
-ENDS = 1000  # values at each end of a column that rule out most ways of writing
+ENDS = 1000  # values at each end of a column that are checked first, to rule out formats
 NAMES = {".": "point", ",": "comma", " ": "space", "'": "apostrophe"}
 _ESCAPED = {".": r"\.", ",": ",", " ": " ", "'": "'", "": ""}
 
 
 @dataclass(frozen=True)
 class NumberForm:
-    """A way to write numbers: its decimal mark, and the mark between groups of thousands, if any."""
+    """A number format: the decimal mark, and the thousands separator if there is one."""
 
     decimal: str = "."
     thousands: str = ""
@@ -35,17 +35,17 @@ class NumberForm:
 
     @property
     def pattern(self) -> str:
-        """A regular expression of all numbers written like this."""
+        """A regular expression for numbers in this format."""
         mark, group = _ESCAPED[self.decimal], _ESCAPED[self.thousands]
         whole = rf"(?:[0-9]+|[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+)" if group else r"[0-9]+"
         return rf"[+-]?(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
     def matches(self, text: Text) -> NDArray[np.bool_]:
-        """Say which values are numbers written like this."""
+        """A mask of the values that are numbers in this format."""
         return np.asarray(text.str.fullmatch(self.pattern).fillna(False), bool)
 
     def read(self, text: Text) -> Numbers:
-        """Read a column; what is no number written like this is NaN."""
+        """Read a column. Values that are not in this format become NaN."""
         plain = text.where(self.matches(text))
         if self.thousands:
             plain = plain.str.replace(self.thousands, "", regex=False)
@@ -55,7 +55,8 @@ class NumberForm:
         return np.asarray(numbers.to_numpy(zero_copy_only=False), np.float64)
 
     def plausible(self, text: Text) -> bool:
-        """Say whether one writer would write so: all thousands marked, zeros at the end of all or none."""
+        """Whether the format looks consistent: all thousands are marked, trailing zeros everywhere or
+        nowhere."""
         mark = _ESCAPED[self.decimal]
         if self.thousands and text.str.fullmatch(rf"[+-]?[0-9]{{4,}}(?:{mark}[0-9]*)?").any():
             return False
@@ -69,9 +70,9 @@ class NumberForm:
 
 
 class Tidied(NamedTuple):
-    """A column of text without blanks around its values, the sign at all of them, and marks of missing ones.
+    """A column of text, stripped of spaces, of a sign at all values, and of marks of missing values.
 
-    `sign` and `blanks` are what was taken away: a percent sign, say, and `"?"`.
+    `sign` and `blanks` are what was removed, such as a percent sign and ``"?"``.
     """
 
     text: Text
@@ -96,7 +97,7 @@ def tidied(text: Text) -> Tidied:
 
 
 class TwoReadingsError(ValueError):
-    """A column whose numbers can be read in two ways; `column`, a `value` and the two `forms`."""
+    """Raised if the numbers of `column`, such as `value`, can be read in two `forms`."""
 
     def __init__(self, column: str, value: str, forms: list[NumberForm]) -> None:
         self.column = column
@@ -106,12 +107,12 @@ class TwoReadingsError(ValueError):
 
 
 def decide(columns: Mapping[str, Text], allowed: list[NumberForm], separator: str) -> NumberForm:
-    """Decide how the numbers of all columns are written. One way must suit all of them.
+    """Decide the number format, which must be the same for all columns.
 
-    Of several ways that suit and differ, the one is taken that a single writer would have used.
+    If several formats fit and give different numbers, only consistent ones (`plausible`) count.
 
     Raises:
-        TwoReadingsError: more than one is left.
+        TwoReadingsError: several formats are left.
     """
     known = {name: text.dropna() for name, text in columns.items()}
     numeric = {name: text for name, text in known.items() if _look_like_numbers(text)}
@@ -126,7 +127,7 @@ def decide(columns: Mapping[str, Text], allowed: list[NumberForm], separator: st
     if len(forms) > 1:
         marked = [text for text in numeric.values() if _has(text, "[0-9][., '][0-9]")]
         forms = [form for form in forms if all(map(form.plausible, marked))] or forms
-    # Between commas nobody writes German thousands, and between semicolons nobody English ones.
+    # Comma-separated files do not use German thousands, nor semicolon-separated files English ones.
     foreign = {",": ".", ";": ","}.get(separator)
     forms = [form for form in forms if form.thousands != foreign] or forms if len(forms) > 1 else forms
     if len(forms) > 1:
@@ -135,7 +136,7 @@ def decide(columns: Mapping[str, Text], allowed: list[NumberForm], separator: st
 
 
 def _look_like_numbers(text: Text) -> bool:
-    """Whether at least half of the first and last values begin like numbers and have no letters but e."""
+    """Whether at least half of the first and last values start like numbers, without letters except e."""
     ends = pd.concat([text.iloc[:ENDS], text.iloc[-ENDS:]])
     return bool(len(ends)) and bool(
         ends.str.fullmatch(r"[-+.,]?[0-9][0-9., ']*(?:[eE][-+]?[0-9]+)?").mean() >= 0.5
@@ -147,13 +148,13 @@ def _has(text: Text, pattern: str) -> bool:
 
 
 def _suited(text: Text, forms: list[NumberForm]) -> list[NumberForm]:
-    """The ways that read the most values; a value that none reads is no number."""
+    """The formats that can read the most values."""
     read = {form: int(form.matches(text).sum()) for form in forms}
     return [form for form in forms if read[form] == max(read.values())]
 
 
 def _distinct(text: Text, forms: list[NumberForm]) -> list[NumberForm]:
-    """The ways that give different numbers, the first of those that give the same."""
+    """Formats that give different numbers; of formats with the same numbers, the first."""
     kept: dict[bytes, NumberForm] = {}
     for form in forms:
         kept.setdefault(form.read(text).tobytes(), form)

@@ -1,4 +1,4 @@
-"""How a table is read where its own values do not decide it."""
+"""Options for reading a table, for what its values do not decide."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ REPEATED = ("first", "last", "mean", "sum")
 
 @dataclass(frozen=True)
 class Reading:
-    """Answers to what a file may leave open. What is `None` is decided by the file's own values, or refused.
+    """Options for what a file may leave open. None means: decided by the values of the file, or refused.
 
     Attributes:
         time_format: how times are written: a pattern such as `"%d.%m.%Y %H:%M"`, or `"excel"` (days since
             1899-12-30), `"unix"` (seconds since 1970), `"unix-ms"`, `"unix-us"`, `"unix-ns"`.
-        zone: where the clock of the times stands, such as `"Europe/Berlin"`. Times that carry an offset are
-            converted to it.
-        repeated: what becomes of rows with the same time: `"first"`, `"last"`, `"mean"` or `"sum"`.
-        resample: a step such as `"1h"` or `"15min"`; each one gets the mean of its rows.
+        zone: the time zone of the times, such as ``"Europe/Berlin"``. Times with an offset are converted to
+            it.
+        repeated: how to merge rows with the same time: ``"first"``, ``"last"``, ``"mean"`` or ``"sum"``.
+        resample: a step such as ``"1h"`` or ``"15min"``. Each step becomes the mean of its rows.
         inputs: the columns that are past inputs, instead of all columns of numbers.
         where: `"COLUMN=VALUE"`; only rows with that value are read.
         missing: texts or numbers that mark a missing value, beside the usual ones.
         decimal: the decimal mark, `"."` or `","`.
         thousands: the mark between groups of thousands, or `""` for none.
-        encoding: of the text, such as `"cp1252"`.
-        skip_rows: lines above the header.
+        encoding: the text encoding, such as ``"cp1252"``.
+        skip_rows: the number of lines above the header.
 
     Raises:
-        ValueError: a value that is none of these.
+        ValueError: an option has an invalid value.
     """
 
     time_format: str | None = None
@@ -77,7 +77,7 @@ def _is_format(text: str) -> bool:
 
 
 def is_zone(name: str) -> bool:
-    """Say whether a text names a time zone that this machine knows."""
+    """Whether a text is the name of a time zone that this machine knows."""
     try:
         pd.Timestamp(0).tz_localize(name)
     except (KeyError, ValueError, OSError, TypeError):

@@ -1,4 +1,4 @@
-"""A series on a regular clock, ready to be learned from, and the reader that makes one of a table."""
+"""A series on a regular clock, and the function that reads it from a file."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class TimeSeries:
 
     Attributes:
         name: where the series comes from, for messages.
-        frame: float64 `[N steps, columns]` with regular times as index, in the zone of the input if it has
-            one; row numbers where there are no times. Missing values are NaN.
+        frame: float64 ``[N steps, columns]``. The index holds regular times, in the time zone of the input if
+            it has one, or row numbers if there are no times. Missing values are NaN.
         target: the column to forecast. The others are past inputs.
-        clock: the step of the index.
-        rows: the row of the file behind each step `[N]`, 0 for a step that is not in it.
-        left_out: columns of the file that are not used (words, no values).
-        notes: what was decided while reading, in words.
+        clock: the clock of the index.
+        rows: ``[N]``, the row of the file for each step, 0 for a step that is missing in the file.
+        left_out: columns of the file that are not used (words, or no values).
+        notes: decisions made while reading, in words.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -55,7 +55,7 @@ class TimeSeries:
     def of(
         cls, table: Table, target: str | None = None, time: str | Sequence[str] | None = None
     ) -> TimeSeries:
-        """Make a series of a table; what is not named is chosen, as `read_series` says."""
+        """Make a series from a table. Columns that are not named are chosen as in `read_series`."""
         if table.reading.where:
             table = table.rows_where(table.reading.where)
         chosen = choose(table, target, time)
@@ -67,9 +67,10 @@ class TimeSeries:
     def from_frame(
         cls, frame: pd.DataFrame, target: str, name: str = "the frame", reading: Reading | None = None
     ) -> TimeSeries:
-        """Make a series of a frame whose index holds times; a frame is read as a file is.
+        """Make a series from a frame whose index holds times. A frame is read like a file.
 
-        Raises `SeriesError` as `read_series` does.
+        Raises:
+            SeriesError: as in `read_series`.
         """
         if not isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
             raise TypeError(
@@ -97,7 +98,7 @@ class TimeSeries:
 
     @property
     def unit(self) -> str:
-        """The unit that the target's name gives in brackets, as in `"temperature (°C)"`; else empty."""
+        """The unit in brackets in the name of the target, as in ``"temperature (°C)"``; else ""."""
         found = re.search(r"[(\[]([^()\[\]]+)[)\]]\s*$", self.target)
         return found.group(1) if found else ""
 
@@ -115,7 +116,7 @@ class TimeSeries:
         return self.clock.times(np.arange(last + 1, last + 1 + steps))
 
     def error(self, problem: str, first: int, stop: int | None = None) -> SeriesError:
-        """Build the error that names the first row of the file in the steps `first .. stop - 1`."""
+        """An error that names the first row of the file in the steps ``first .. stop - 1``."""
         rows = self.rows[first:stop]
         row = int(rows[rows > 0][0]) if (rows > 0).any() else None
         return SeriesError(self.name, problem, column=self.target, row=row)
@@ -129,13 +130,13 @@ def read_series(
 ) -> TimeSeries:
     """Read a series from a CSV or Parquet file.
 
-    Without `time` the one column of times is used, without `target` the one column of numbers; more than one
-    is an error that lists them. `time` may name several columns (a day and a time of day), or be `"none"`:
-    then rows are numbered, as they are in a file without times. Rows may come in any order and leave gaps.
-    What the values of a file do not decide, `reading` does.
+    By default, `time` is the only column of times, and `target` the only column of numbers. If there are
+    several, the error lists them. `time` may name several columns (a day and a time of day), or be
+    ``"none"``: then rows are numbered, as in a file without times. Rows may come in any order and have gaps.
+    `reading` holds options for what the values of the file do not decide.
 
     Raises:
-        SeriesError: one sentence that names the file, the column and the row, and what to do.
+        SeriesError: the file holds no usable series. The message names file, column and row, and a remedy.
     """
     return TimeSeries.of(read_table(path, reading), target, time)
 

@@ -1,4 +1,4 @@
-"""The times of the rows: from one column or several, in their zone."""
+"""Reads the times of the rows from one or several columns."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ COMPONENTS = ("year", "month", "day", "hour", "minute", "second")
 
 
 def read_times(table: Table, names: Sequence[str]) -> pd.DatetimeIndex:
-    """Give the time of every row, in the order of the rows.
+    """The time of every row, in the order of the rows.
 
-    Several columns are joined: a day and a time of day, or year, month, day, hour, minute and second as whole
-    numbers. The zone is that of the times, or the one that the reading asks for.
+    Several columns are combined: a day and a time of day, or year, month, day, hour, minute and second as
+    integers. The time zone is that of the times, or that of the reading options.
 
     Raises:
-        SeriesError: a time is missing, unreadable, in two ways readable, or not on the clock of the zone.
+        SeriesError: a time is missing, unreadable or ambiguous, or does not exist in the time zone.
     """
     for name in names:
         table.refuse(name, np.asarray(table.column(name).isna()), "the time is missing")
@@ -102,6 +102,7 @@ def _zoned(table: Table, name: str, times: pd.DatetimeIndex, mixed: bool) -> pd.
 
 
 def _first_of_two(times: pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Of an hour that comes twice when clocks are set back, the first one comes first, in a file in order."""
+    """For an hour that occurs twice when clocks are set back: whether each time is the first of the two, as
+    told by the order of the rows."""
     falling = len(times) > 1 and times[-1] < times[0]
     return ~np.asarray(times.duplicated(keep="last" if falling else "first"))

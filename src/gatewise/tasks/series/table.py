@@ -1,6 +1,6 @@
 """A table: the columns of a CSV or Parquet file, or of a frame, as numbers and as texts.
 
-Rows are counted from 1 under the header, and every complaint names the file, the column and the row.
+Rows are counted from 1 below the header. Every error names the file, the column and the row.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from gatewise.tasks.series.numbers import NumberForm, Numbers, Tidied, TwoReadin
 from gatewise.tasks.series.reading import Reading
 
 MOST_VALUES = 100_000_000  # rows times columns
-LARGEST = 1e100  # of a number; squares of it are still numbers
-MARK = 12  # characters of a mark for missing values, at most
-LEAST_REPEATED, LEAST_OTHERS = 3, 10  # rows with a number that may mark missing ones; other numbers beside it
+LARGEST = 1e100  # largest magnitude; its square does not overflow
+MARK = 12  # most characters of a mark for missing values
+LEAST_REPEATED, LEAST_OTHERS = 3, 10  # a likely mark: fewest rows with it, fewest others
 
 
 @dataclass(frozen=True)
 class Table:
-    """The columns of a file. `frame` is indexed by row number; text is still text.
+    """The columns of a file. `frame` is indexed by row number, and columns of text are not converted.
 
     Attributes:
         file: where the table comes from, for messages.
-        frame: the columns, under names that differ.
-        reading: the answers to what the file leaves open.
-        separator: what is between the fields of a text file; empty for others.
-        notes: what was decided while reading, in words.
+        frame: the columns, with unique names.
+        reading: the options for what the file leaves open.
+        separator: the field separator of a text file; empty for other files.
+        notes: decisions made while reading, in words.
     """
 
     file: str
@@ -48,7 +48,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
     def error(self, problem: str, column: str | None = None, row: int | None = None) -> SeriesError:
-        """Build the error that names this file."""
+        """An error that names this file."""
         return SeriesError(self.file, problem, column=column, row=row)
 
     def column(self, name: str) -> pd.Series[Any]:
@@ -64,7 +64,7 @@ class Table:
 
     @cached_property
     def form(self) -> NumberForm:
-        """How the numbers are written, decided by all columns together."""
+        """The number format, decided by all columns together."""
         given = self.reading
         forms = [
             NumberForm(decimal, thousands)
@@ -83,7 +83,7 @@ class Table:
         return form
 
     def is_words(self, name: str) -> bool:
-        """Say whether a column holds words: fewer than half of its values are numbers."""
+        """Whether a column holds words: fewer than half of its values are numbers."""
         values = self.column(name)
         if name not in self._words:
             if name in self._texts:
@@ -94,12 +94,13 @@ class Table:
         return self._words[name]
 
     def is_empty(self, name: str) -> bool:
-        """Say whether a column has no values."""
+        """Whether a column has no values."""
         values = self._texts[name].text if name in self._texts else self.column(name)
         return not values.notna().any()
 
     def numbers(self, name: str) -> Numbers:
-        """Give a column as float64, missing values as NaN; text, and numbers beyond `LARGEST`, raise."""
+        """A column as float64, missing values as NaN. Text, and numbers beyond `LARGEST`, raise a
+        SeriesError."""
         values = self.column(name)
         if name in self._texts:
             tidy = self._texts[name]
@@ -117,7 +118,7 @@ class Table:
         return self._without_marks(name, numbers)
 
     def refuse(self, name: str, bad: NDArray[np.bool_], problem: str) -> None:
-        """Raise the error of the first row that is bad; the problem may have its value in it."""
+        """Raise an error for the first row in the mask `bad`. ``{}`` in the problem stands for its value."""
         if bad.any():
             place = int(np.argmax(bad))
             value = str(self.frame[name].iloc[place])
@@ -128,9 +129,9 @@ class Table:
             raise self.error(problem.replace("{}", quoted(value)), name, int(self.frame.index[place]))
 
     def rows_where(self, condition: str) -> Table:
-        """Give the rows that `"COLUMN=VALUE"` asks for."""
+        """The rows that fulfil ``"COLUMN=VALUE"``."""
         name, _, value = condition.partition("=")
-        while name not in self.frame.columns and "=" in value:  # a name may have the sign too
+        while name not in self.frame.columns and "=" in value:  # a name may contain = too
             more, _, value = value.partition("=")
             name = f"{name}={more}"
         found = self.frame[self.column(name).astype("string").str.strip().fillna("") == value.strip()]
@@ -146,7 +147,7 @@ class Table:
 
     @cached_property
     def _texts(self) -> dict[str, Tidied]:
-        """All columns of text, tidied, without the values that mark a missing one."""
+        """All columns of text, tidied, with marks of missing values removed."""
         texts = {}
         for name in self.names:
             values = self.frame[name]
@@ -163,7 +164,8 @@ class Table:
             self.notes.append(f"{listed(list(tidy.blanks), 3)} in {quoted(name)} as missing")
 
     def _without_marks(self, name: str, numbers: Numbers) -> Numbers:
-        """Take out numbers that `missing` names; without it, refuse one that stands far from all others."""
+        """Remove numbers that mark missing values. If `missing` is not set, refuse a number that looks like
+        one."""
         if self.reading.missing is not None:
             marks = [float(mark) for mark in self.reading.missing if _is_float(mark)]
             found = np.isin(numbers, marks)
@@ -188,7 +190,8 @@ class Table:
 def read_table(path: str | Path, reading: Reading | None = None) -> Table:
     """Read a CSV or Parquet file.
 
-    Raises `SeriesError` if the file is missing, too large, empty, not text, ragged, or without rows.
+    Raises:
+        SeriesError: the file does not exist, is too large, empty, not text, ragged, or without rows.
     """
     path, reading = Path(path), reading or Reading()
     content = read_content(path)
@@ -200,16 +203,17 @@ def read_table(path: str | Path, reading: Reading | None = None) -> Table:
 
 
 def table_of(frame: pd.DataFrame, name: str, reading: Reading) -> Table:
-    """Make a table of a frame, whatever its names are; its rows are counted from 1.
+    """Make a table from a frame with any names. Its rows are counted from 1.
 
-    Raises `SeriesError` as `read_table` does.
+    Raises:
+        SeriesError: as in `read_table`.
     """
     named = frame.set_axis([str(column) for column in frame.columns], axis="columns")
     return _checked(Table(name, named.set_axis(range(1, len(named) + 1)), reading))
 
 
 def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
-    """Read it without what pandas wrote beside the columns, but for the name of an index."""
+    """Read a Parquet file, ignoring pandas' metadata except for the name of the index."""
     try:
         file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
         rows, columns = file.metadata.num_rows, file.metadata.num_columns
@@ -221,7 +225,7 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
         frame = arrow.to_pandas(ignore_metadata=True)
     except SeriesError:
         raise
-    except Exception as error:  # a damaged file can end in any error of the library
+    except Exception as error:  # a damaged file can cause any exception of the library
         raise SeriesError(path, "the file is not a readable Parquet file") from error
     names = ["index" if name == "__index_level_0__" else str(name) for name in frame.columns]
     return pd.DataFrame(frame.set_axis(names, axis="columns"))
@@ -255,7 +259,7 @@ def _is_float(text: str) -> bool:
 
 
 def _likely_mark(numbers: Numbers) -> float | None:
-    """Give a number that looks like a mark for missing values: -200, -999, 9999 far from all others."""
+    """A number that looks like a mark of missing values, such as -200, -999 or 9999 far from all others."""
     known = numbers[~np.isnan(numbers)]
     if len(known) <= LEAST_OTHERS:
         return None

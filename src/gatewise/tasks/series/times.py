@@ -1,6 +1,6 @@
-"""Columns read as times. What two forms can read is decided by all values of the column, or refused.
+"""Reads columns as times. If two formats can read a column, all of its values decide, or it is refused.
 
-Times come back as an index in the order of the rows, with a time zone if the column has one.
+Times are returned as an index in the order of the rows, with a time zone if the column has one.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from gatewise.tasks.series.errors import quoted
 from gatewise.tasks.series.inference import breaks
 from gatewise.tasks.series.reading import NAMED_FORMATS
 
-Stamps = pd.Series  # of datetime64[us], NaT where a value is no time
+Stamps = pd.Series  # a column of datetime64[us], NaT for values that are not times
 
 DAYS = ["%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d/%m/%y", "%m/%d/%y", "%y/%m/%d"]
 DAYS += ["%d/%b/%Y", "%d/%b/%y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%Y %b %d", "%a %d %b %Y"]
 DAYS += ["%b %Y", "%B %Y", "%b/%Y", "%b/%y", "%m/%Y", "%Y/%m", "%Y%m%d"]
-COMPACT = {  # times written as whole numbers, by their length
+COMPACT = {  # formats of times written as integers, by their length
     4: ["%Y"], 6: ["%Y%m", "%y%m%d"], 7: ["%Y%j"], 8: ["%Y%m%d", "%d%m%Y", "%m%d%Y"],
     10: ["%Y%m%d%H"], 12: ["%Y%m%d%H%M"], 14: ["%Y%m%d%H%M%S"],
 }  # fmt: skip
-YEARS = (1600, 2200)  # of times written as whole numbers
-NEAR = (1, 9000)  # of all times
+YEARS = (1600, 2200)  # range of years in times written as integers
+NEAR = (1, 9000)  # range of years of all times
 UNIX = {"unix": 1, "unix-ms": 1000, "unix-us": 10**6, "unix-ns": 10**9}  # ticks a second
-UNIX_FROM, UNIX_TO = 10**8, 42 * 10**8  # seconds that are taken for a time: 1973 to 2103
-EXCEL_FROM, EXCEL_TO = 20_000, 80_000  # days that are taken for a time: 1954 to 2119
+UNIX_FROM, UNIX_TO = 10**8, 42 * 10**8  # seconds that are read as a time: 1973 to 2103
+EXCEL_FROM, EXCEL_TO = 20_000, 80_000  # days that are read as a time: 1954 to 2119
 EXCEL_START = pd.Timestamp("1899-12-30")
 QUARTER = r"(?:([0-9]{4})[\s-]*[QqKk]([1-4])|[QqKk]([1-4])[\s/-]*([0-9]{4}))"
 WEEK = r"([0-9]{4})-?[Ww]([0-9]{2})(?:-?([1-7]))?"
@@ -43,7 +43,7 @@ INTERVAL = r"^(.*[0-9]\S*)\s+[-\u2013]\s+\S.*[0-9].*$|^([^/]*T[^/]*)/[^/]*T[^/]*
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to read a column: its name, what it gives, and whether the values have different offsets."""
+    """One way to read a column: its format, the times, and whether they have different UTC offsets."""
 
     form: str
     times: Stamps
@@ -56,7 +56,7 @@ class Candidate:
 
 
 class TimeError(ValueError):
-    """A column that cannot be read as times: the problem, and the place of the value, counted from 0."""
+    """Raised for a column that cannot be read as times: the problem, and the index of the value."""
 
     def __init__(self, problem: str, place: int | None = None) -> None:
         self.problem = problem
@@ -67,12 +67,12 @@ class TimeError(ValueError):
 def parse_times(
     values: pd.Series[Any], form: str | None = None, of_day: pd.Series[pd.Timedelta] | None = None
 ) -> Candidate:
-    """Read a column without missing values; times with different offsets come back in UTC.
+    """Read a column without missing values. Times with different UTC offsets are converted to UTC.
 
-    `form` is the answer to `--time-format`; `of_day` is added to the times.
+    `form` is the value of ``--time-format``; `of_day` is added to the times.
 
     Raises:
-        TimeError: a value is no time, or two forms read all values and give different times.
+        TimeError: a value is not a time, or two formats read all values and give different times.
     """
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         text, candidates = values, [Candidate("", _near(values))]
@@ -87,14 +87,15 @@ def parse_times(
 
 
 def readable(values: pd.Series[Any], form: str | None = None) -> bool:
-    """Judge by a few values alone whether a column holds times, so that a bad one is named as a bad time."""
+    """Whether a column seems to hold times, judged by a few values, so that a bad value gets a clear
+    error."""
     few = _beginnings(_as_text(values[values.notna()].iloc[:3]))
     candidates = [_given(few, form)] if form else _candidates(few)
     return any(candidate.times.notna().any() for candidate in candidates)
 
 
 def parse_clock(values: pd.Series[Any]) -> pd.Series[pd.Timedelta]:
-    """Read a column of times of day: 17:24, 5:24 PM, the hours 0 to 24, or 0 to 2400; NaT for others."""
+    """Read a column of times of day: 17:24, 5:24 PM, hours 0 to 24, or 0 to 2400. NaT for other values."""
     text = _as_text(values)
     if text.str.fullmatch(r"[0-9]{1,4}").all():
         number = text.astype(np.int64)
@@ -105,10 +106,10 @@ def parse_clock(values: pd.Series[Any]) -> pd.Series[pd.Timedelta]:
 
 
 def decide(text: pd.Series[str], candidates: list[Candidate]) -> Candidate:
-    """Choose the one reading: the one that suits all values; of several, the one with regular steps.
+    """Choose the candidate that reads all values; of several, the one with regular steps.
 
     Raises:
-        TimeError: none suits, or several do.
+        TimeError: no candidate fits, or several do.
     """
     whole: list[Candidate] = []
     for candidate in candidates:
@@ -128,14 +129,14 @@ def decide(text: pd.Series[str], candidates: list[Candidate]) -> Candidate:
 
 
 def _is_ordered(candidate: Candidate) -> bool:
-    """Whether the times, each once, come in order, and follow a step."""
+    """Whether the distinct times are in order and follow a regular step."""
     index = pd.DatetimeIndex(candidate.times.drop_duplicates())
     ordered = index.is_monotonic_increasing or index.is_monotonic_decreasing
     return ordered and breaks(index.sort_values()) < float("inf")
 
 
 def _is_regular(candidate: Candidate) -> bool:
-    """Whether the times, each once, come in order and without a gap."""
+    """Whether the distinct times are in order and without gaps."""
     return (
         _is_ordered(candidate)
         and breaks(pd.DatetimeIndex(candidate.times.drop_duplicates()).sort_values()) == 0
@@ -150,7 +151,7 @@ def _unread(text: pd.Series[str], candidates: list[Candidate]) -> TimeError:
 
 
 def _near(values: pd.Series[Any]) -> Stamps:
-    """Give times in microseconds; pandas and Python cannot print those of other epochs."""
+    """The times in microseconds, refused if they are too far from today for Python to print."""
     years = pd.DatetimeIndex(values).asi8 // _ticks(values) // 31_556_952 + 1970
     far = (years < NEAR[0]) | (years > NEAR[1])
     if far.any():
@@ -160,7 +161,7 @@ def _near(values: pd.Series[Any]) -> Stamps:
 
 
 def _ticks(values: pd.Series[Any]) -> int:
-    """The ticks a second of a column of times."""
+    """The ticks per second of a column of times."""
     return {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[pd.DatetimeIndex(values).unit]
 
 
@@ -176,8 +177,8 @@ def _as_text(values: pd.Series[Any]) -> pd.Series[str]:
 
 
 def _beginnings(text: pd.Series[str]) -> pd.Series[str]:
-    """Of intervals, such as 01.01.2020 00:00 - 01.01.2020 01:00, the beginnings."""
-    text = text.where(text.str.contains("[0-9]", regex=True), "?")  # for pandas, now and today are times
+    """The beginnings of intervals such as 01.01.2020 00:00 - 01.01.2020 01:00."""
+    text = text.where(text.str.contains("[0-9]", regex=True), "?")  # pandas reads "now" and "today" as times
     if not text.iloc[:3].str.match(INTERVAL).any():
         return text
     began = text.str.extract(INTERVAL)
@@ -206,13 +207,13 @@ def _given(text: pd.Series[str], form: str) -> Candidate:
 def _by_pattern(text: pd.Series[str], pattern: str) -> Candidate:
     try:
         times, mixed = pd.to_datetime(text, format=pattern, errors="coerce"), False
-    except ValueError:  # offsets that differ, as on both sides of a change of clocks
+    except ValueError:  # different UTC offsets, as before and after a change of clocks
         times, mixed = pd.to_datetime(text, format=pattern, errors="coerce", utc=True), True
     return Candidate(pattern, times.dt.as_unit("us"), mixed)
 
 
 def _from_digits(text: pd.Series[str]) -> Iterator[Candidate]:
-    """Years, months, days or hours written as whole numbers; Unix times; the days of Excel."""
+    """Years, months, days or hours written as integers; Unix times; Excel's days."""
     numbers = text.where(text.str.len() <= 19).astype("Float64").astype(np.float64)
     for unit, ticks in UNIX.items():
         if numbers.between(UNIX_FROM * ticks, UNIX_TO * ticks).all():
@@ -227,7 +228,7 @@ def _from_digits(text: pd.Series[str]) -> Iterator[Candidate]:
 
 
 def _from_fractions(text: pd.Series[str]) -> Iterator[Candidate]:
-    """Days of Excel and Unix times that have a fraction."""
+    """Excel's days and Unix times with a fraction."""
     numbers = pd.to_numeric(text.str.replace(",", ".", regex=False), errors="coerce")
     for unit, ticks in UNIX.items():
         if numbers.between(UNIX_FROM * ticks, UNIX_TO * ticks).all():
@@ -237,7 +238,7 @@ def _from_fractions(text: pd.Series[str]) -> Iterator[Candidate]:
 
 
 def _unix(numbers: pd.Series[Any], ticks: int) -> Stamps:
-    """Seconds since 1970, or parts of them; whole numbers without loss."""
+    """Seconds since 1970, or fractions of them; integers without loss."""
     if pd.api.types.is_integer_dtype(numbers.dtype):
         whole = numbers * (10**6 // ticks) if ticks <= 10**6 else numbers // (ticks // 10**6)
     else:
@@ -247,7 +248,7 @@ def _unix(numbers: pd.Series[Any], ticks: int) -> Stamps:
 
 
 def _excel(numbers: pd.Series[float]) -> Stamps:
-    """Days since 1899-12-30; a fraction is good to the millisecond."""
+    """Days since 1899-12-30; fractions are precise to a millisecond."""
     known = numbers.where(numbers.between(0, 2_958_465))
     return EXCEL_START.as_unit("us") + pd.to_timedelta(
         (known * 86_400_000).round() * 1000, unit="us"
@@ -255,7 +256,8 @@ def _excel(numbers: pd.Series[float]) -> Stamps:
 
 
 def _from_parts(text: pd.Series[str]) -> Iterator[Candidate]:
-    """A day in one of many forms, and a time of day; quarters; what ISO 8601 leaves unread."""
+    """A day in one of many formats with a time of day; quarters; times that the ISO 8601 parser does not
+    read."""
     zone = text.str.extract(rf"[0-9]\s*{ZONE}$")[0]
     zoned = len(zone) > 0 and bool(zone.notna().all()) and bool(text.str.contains(r"[0-9][:.][0-9]").all())
     if zoned:
@@ -272,7 +274,7 @@ def _from_parts(text: pd.Series[str]) -> Iterator[Candidate]:
 
 
 def _spelled(form: str, whole: str, parts: pd.Series[Any]) -> str:
-    """The pattern of a value whose day is in some form, with the marks between its numbers as written."""
+    """The pattern of a value with a day in format `form`, with its separators as written."""
     day, clock = str(parts[0]), parts[1]
     mark = re.search(r"\w([./-])\w", day)
     form = form.replace("/", mark[1]) if mark else form
@@ -284,7 +286,7 @@ def _spelled(form: str, whole: str, parts: pd.Series[Any]) -> str:
 
 
 def _days(days: pd.Series[str]) -> Iterator[tuple[str, Stamps]]:
-    """All forms of a day that suit one of about twenty of them."""
+    """All formats of a day that read at least one of some twenty sample values."""
     if days.str.fullmatch(WEEK).all():
         weeks = (
             days.str.upper().str.replace(WEEK, r"\1-W\2-\3", regex=True).str.replace("-$", "-1", regex=True)
@@ -307,7 +309,7 @@ def _days(days: pd.Series[str]) -> Iterator[tuple[str, Stamps]]:
 
 
 def _of_day(parts: pd.DataFrame) -> pd.Series[pd.Timedelta]:
-    """Hours, minutes, seconds, their fraction, A or P of a twelve-hour clock, as a length; NaT for none."""
+    """The time of day from hours, minutes, seconds, fraction, and A or P (AM or PM); NaT if invalid."""
     hours, minutes, seconds = (parts[k].fillna("0").astype(np.int64) for k in range(3))
     fraction = parts[3].fillna("0").str.ljust(6, "0").str[:6].astype(np.int64)
     half = parts[4].str.upper()
@@ -320,7 +322,7 @@ def _of_day(parts: pd.DataFrame) -> pd.Series[pd.Timedelta]:
 
 
 def _in_zone(found: Candidate, zone: pd.Series[str]) -> Candidate:
-    """Put their offset to times that have one; in UTC, if they have several."""
+    """Apply the UTC offsets of times; with several different offsets the result is in UTC."""
     utc = {"Z": "+0000", "UTC": "+0000", "GMT": "+0000", "-0000": "+0000"}
     offsets = zone.str.replace(":", "", regex=False).replace(utc)
     if offsets.nunique() == 1:

@@ -13,7 +13,8 @@ HORIZON = 24
 
 
 def weather(target: str = TARGET) -> TimeSeries:
-    """Read it: 8,730 hours of 2013 with real gaps. Source and licence are in ``gatewise/data/README.md``.
+    """Read the series: 8,730 hours of 2013, with real gaps. For source and licence see
+    ``gatewise/data/README.md``.
 
     >>> len(weather())
     8730

@@ -1,4 +1,4 @@
-"""Tasks that are drawn, not measured, to compare recurrent cells by: who keeps the long past, and who not.
+"""Synthetic tasks with random sequences, which compare how far back recurrent cells can remember.
 
 The tasks need NumPy alone; training them needs torch.
 """

@@ -1,4 +1,4 @@
-"""Two numbers among many: the adding and the multiplication problem, and parity."""
+"""The adding problem, the multiplication problem, and parity."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def adding(generator: np.random.Generator, rows: int, length: int) -> Sequences:
 
     A row has between T and T + T/10 steps. Each is a pair: a value, uniform in [-1, 1], and a marker. The
     marker is 1 for one of the first ten pairs (of value X1) and for one of the first T/2 - 1 pairs that are
-    still unmarked (X2), each chosen evenly; -1 for the first and the last pair; else 0. After the last pair
-    the target is 0.5 + (X1 + X2) / 4. A row is right if the answer is off by less than 0.04.
+    still unmarked (X2), both chosen uniformly; -1 for the first and the last pair; else 0. After the last
+    pair the target is 0.5 + (X1 + X2) / 4. A row is right if the answer is off by less than 0.04.
 
-    Where the first pair is chosen the paper sets X1 to zero. Our reading: its marker stays -1 and its value
-    becomes 0, and likewise if it is chosen as the second. T/2 is rounded down, and T/10 too.
+    Where the first pair is chosen the paper sets X1 to zero. Our interpretation: its marker stays
+    -1 and its value becomes 0, also if it is chosen as the second. T/2 and T/10 are rounded down.
 
-    Martens & Sutskever 2011, section 4.1, take up the same problem.
+    Martens & Sutskever 2011, section 4.1, use the same problem.
     """
     input, first, second, lengths = _marked(generator, rows, length, low=-1.0, neutral=0.0)
     return asked_last(input, lengths, (0.5 + (first + second) / 4)[:, None])
@@ -50,9 +50,10 @@ def multiplication(generator: np.random.Generator, rows: int, length: int) -> Se
 def parity(generator: np.random.Generator, rows: int, length: int) -> Sequences:
     """Draw the parity problem of Bengio, Simard & Frasconi 1994, without noise in the input.
 
-    A row has between T and T + T/10 steps (our choice; the paper: 25 to 50 steps). Each is 1 or -1, evenly.
-    After the last the class is 1 if the number of 1's is odd, else 0. A row is right if its class is the more
-    probable one. Nothing is said of the parity on the way, which would make the problem an easy one.
+    A row has between T and T + T/10 steps (our choice; the paper: 25 to 50 steps). Each is 1 or -1 with equal
+    probability. After the last the class is 1 if the number of 1's is odd, else 0. A row is right if its
+    class is the more probable one. The parity of the steps before is not part of the target; with it the
+    problem would be easy.
     """
     lengths = ragged(generator, rows, length)
     bits = generator.integers(0, 2, size=(int(lengths.max()), rows))
@@ -64,12 +65,13 @@ def parity(generator: np.random.Generator, rows: int, length: int) -> Sequences:
 def _marked(
     generator: np.random.Generator, rows: int, length: int, low: float, neutral: float
 ) -> tuple[Numbers, Numbers, Numbers, Integers]:
-    """Draw pairs ``[T, B, 2]``, two of them marked; give them with X1 ``[B]``, X2 ``[B]`` and the lengths."""
+    """Draw pairs ``[T, B, 2]``, two of them marked. Returns them with X1 ``[B]``, X2 ``[B]`` and the
+    lengths."""
     lengths = ragged(generator, rows, length)
     values = generator.uniform(low, 1.0, size=(int(lengths.max()), rows)).astype(np.float32)
     first = generator.integers(FIRST, size=rows)
     second = generator.integers(length // 2 - 1, size=rows)
-    second += second >= first  # the one that is marked already is left out
+    second += second >= first  # skip the one that is already marked
     row = np.arange(rows)
     markers = np.zeros_like(values)
     markers[first, row] = markers[second, row] = 1

@@ -1,4 +1,4 @@
-"""Gradient flow: how much of an error at the end of a sequence reaches the states before it."""
+"""Gradient flow: how much of the gradient at the end of a sequence reaches earlier states."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Norms = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Flow:
-    """Norms of the gradient of the last step's loss by the states ``k`` steps before it, ``k = 0 .. K - 1``.
+    """Norms of the gradient of the last step's loss by the states ``k = 0 .. K - 1`` steps before it.
 
     Attributes:
-        states: for each state of the cell, by name, the median over rows of the norm over units, ``[K]``.
-        whole: the same, of all states of a row together.
+        states: by state of the cell, ``[K]``: the norm over units, median over rows.
+        whole: ``[K]``, the same for all states together.
     """
 
     states: dict[str, Norms]
@@ -31,9 +31,9 @@ class Flow:
 
     @property
     def kept(self) -> float:
-        """The share of the gradient that is kept from one step to the one before it: the geometric mean.
+        """The mean factor (geometric mean) by which the norm changes from one step to the step before it.
 
-        NaN where nothing can be said: a gradient of zero, or no step before the last.
+        NaN if the gradient is zero, or there is only one step.
         """
         if len(self.whole) < 2 or not (self.whole[0] > 0 and self.whole[-1] > 0):
             return float("nan")
@@ -41,11 +41,11 @@ class Flow:
 
 
 def gradient_flow(network: Network, task: Task, rows: Sequences) -> Flow:
-    """Measure it, in double precision, as far back as the shortest row goes.
+    """Measure the gradient flow, in float64, as far back as the shortest row goes.
 
-    The gradients are the `partials` of `gatewise.gradient_flow`: that by ``h_t`` is along all ways that leave
-    through ``h_t``, that by ``c_t`` along all that leave through ``c_t``. So an LSTM's last ``c`` has none,
-    as the readout sees ``h`` alone.
+    The gradients are the `partials` of `gatewise.gradient_flow`: the gradient by ``h_t`` counts paths that
+    leave the step through ``h_t``, the one by ``c_t`` those that leave through ``c_t``. So it is 0 for an
+    LSTM's last ``c``, since the readout sees only ``h``.
     """
     network = deepcopy(network).double().eval()
     lengths, row = torch.from_numpy(rows.lengths), torch.arange(len(rows.lengths))

@@ -1,4 +1,4 @@
-"""Keeping symbols for a long time: memorisation, and one symbol behind many others."""
+"""Remembering symbols for a long time: the memorisation problem, and the long lag problem."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def memorisation(
 ) -> Sequences:
     """Draw the noiseless memorisation problem of Martens & Sutskever 2011, section 4.1.
 
-    A row shows some symbols, then T steps of a constant input, the last of which is a cue, then as many
-    constant steps as there were symbols. The target is constant too until the cue is past, and then the
-    symbols, in their order. The 5-bit problem has 5 symbols of an alphabet of 2, which makes 32 rows in all;
-    the 20-bit problem has 10 symbols of an alphabet of 5.
+    A row has some symbols, then T steps of a constant input, of which the last is a cue, then as many
+    constant steps as there were symbols. The target is a constant up to the cue, and then the symbols in
+    their order. The 5-bit problem has 5 symbols of an alphabet of 2, which makes 32 rows in all; the 20-bit
+    problem has 10 symbols of an alphabet of 5.
 
-    Our reading of the steps, after Jaeger 2012 ("Long short-term memory in echo state networks: details of a
-    simulation study"): T + 10 or T + 20 of them. Our choices: one input each for the symbols, the constant
-    and the cue; one class each for the symbols and the constant; a row is right if the most probable class is
-    right after each of its steps.
+    Our interpretation of the steps, after Jaeger 2012 ("Long short-term memory in echo state networks:
+    details of a simulation study"): T + 10 or T + 20 of them. Our choices: one input each for the symbols,
+    the constant and the cue; one class each for the symbols and the constant; a row is right if the most
+    probable class is right after each of its steps.
     """
     shown = generator.integers(alphabet, size=(symbols, rows))
     blank, cue = alphabet, alphabet + 1
@@ -38,13 +38,13 @@ def memorisation(
 def long_lag(generator: np.random.Generator, rows: int, length: int) -> Sequences:
     """Draw the long time lag without local regularities of Hochreiter & Schmidhuber 1997, 5.2 (task 2b).
 
-    There are p + 1 symbols: x, y and p - 1 others; here p = T. A row begins with x or y, drawn evenly, goes
-    on with p - 1 of the others, drawn evenly, and ends with the symbol it began with. After every symbol but
-    the last the next one is asked, though only the last can be known. So T symbols are read, one of T + 1
-    inputs each, and T are asked.
+    There are p + 1 symbols: x, y and p - 1 others; here p = T. A row starts with x or y, then has p - 1 of
+    the others, and ends with its first symbol again, all drawn uniformly. After every symbol except the last,
+    the target is the next symbol, though only the last can be known. So a row has T inputs (one of T + 1
+    symbols each) and T targets.
 
-    Our choice of a criterion, the paper's of task 2a: a row is right if, where the last symbol is asked,
-    every output is off by less than 0.25.
+    Our criterion, from the paper's task 2a: a row is right if every output for the last symbol is off by less
+    than 0.25.
     """
     symbols = generator.integers(2, length + 1, size=(length + 1, rows))
     symbols[0] = symbols[-1] = generator.integers(2, size=rows)

@@ -1,4 +1,4 @@
-"""The network that is trained on a synthetic task: one recurrent layer of any cell, and a linear readout."""
+"""The network for synthetic tasks: one recurrent layer of any cell, and a linear readout."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _LOSSES: dict[Loss, _Measure] = {Loss.VALUE: F.mse_loss, Loss.CLASS: F.cross_ent
 class Network(nn.Module):
     """One layer of H units over the input, and O linear outputs of its state after each step.
 
-    All weights begin as torch's do. `biases` are added to those of the gates that have such a name: a forget
-    gate ``f`` begins open with a few units of bias (Gers, Schmidhuber & Cummins 2000), else half open.
+    Weights are initialised as in torch. `biases` are added to the biases of the gates of that name. A forget
+    gate ``f`` starts open with a bias of a few units (Gers, Schmidhuber & Cummins 2000), else half open.
     """
 
     def __init__(
@@ -37,18 +37,18 @@ class Network(nn.Module):
 
     @property
     def parameters_count(self) -> int:
-        """How many numbers are learnt."""
+        """The number of learned numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def loss(self, task: Task, rows: Sequences) -> Tensor:
-        """The mean loss over all answers that are asked."""
+        """The mean loss over all steps with a target."""
         asked = torch.from_numpy(rows.asked)
         states, _ = self.layer(torch.from_numpy(rows.input), lengths=torch.from_numpy(rows.lengths))
         return _LOSSES[task.loss](self.readout(states[asked]), torch.from_numpy(rows.target)[asked])
 
     @torch.no_grad()
     def right(self, task: Task, rows: Sequences) -> float:
-        """The share of rows that are right."""
+        """The share of rows whose answers are right."""
         states, _ = self.layer(torch.from_numpy(rows.input), lengths=torch.from_numpy(rows.lengths))
         outputs = self.readout(states)
         answers: Numbers = (outputs.softmax(-1) if task.loss is Loss.CLASS else outputs).numpy()
@@ -56,5 +56,5 @@ class Network(nn.Module):
 
 
 def loss_at_the_end(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The sum over rows of each one's own loss; ``[B, O]`` both."""
+    """The sum of the losses of all rows, from outputs and targets ``[B, O]``."""
     return _LOSSES[task.loss](outputs, targets) * len(outputs)

@@ -1,4 +1,4 @@
-"""Temporal order: which of two symbols came first, at places far apart."""
+"""Temporal order: the order of two or three symbols at distant positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatewise.tasks.synthetic.task import Loss, Sequences, Task, asked_last, one
 SYMBOLS = "abcdXYEB"
 _X, _E, _B = (SYMBOLS.index(symbol) for symbol in "XEB")
 NOISE = 4  # a, b, c and d
-# The places of X or Y, counted from 1, in hundredths of T.
+# The ranges of the positions of X or Y, counted from 1, in hundredths of T.
 TWO = ((10, 20), (50, 60))
 THREE = ((10, 20), (33, 43), (66, 76))
 
@@ -21,14 +21,15 @@ def temporal_order(
 ) -> Sequences:
     """Draw the temporal order problem of Hochreiter & Schmidhuber 1997, section 5.6 (tasks 6a and 6b).
 
-    A row has between T and T + T/10 symbols, each one of 8 inputs: it begins with E, ends with B, and is
-    made of a, b, c and d, drawn evenly, but for two (6a) or three (6b) places with X or Y, drawn evenly. With
-    T = 100 the places are drawn from 10 to 20 and 50 to 60 (6a), or 10 to 20, 33 to 43 and 66 to 76 (6b),
-    both ends included. After the B the class is asked: XX, XY, YX, YY (the paper's Q, R, S, U), or XXX, XXY,
-    XYX, XYY, YXX, YXY, YYX, YYY (Q, R, S, U, V, A, B, C). A row is right if every output is off by less
-    than 0.3.
+    A row has between T and T + T/10 symbols, each one of 8 inputs: it begins with E, ends with B, and is made
+    of a, b, c and d, drawn evenly, but for two (6a) or three (6b) places with X or Y, drawn evenly. With T =
+    100 the places are drawn from 10 to 20 and 50 to 60 (6a), or 10 to 20, 33 to 43 and 66 to 76 (6b), both
+    ends included. After the B the target is the class: XX, XY, YX, YY (the paper's Q, R, S, U), or XXX, XXY,
+    XYX, XYY, YXX, YXY, YYX, YYY (Q, R, S, U, V, A, B, C). A row is right if every output is off by less than
+    0.3.
 
-    Our reading: places are counted from 1, the place of E. Our choice for other T, after Martens & Sutskever
+    Our interpretation: positions are counted from 1, the position of E. Our choice for other T, after Martens
+    & Sutskever
     2011: everything is scaled by T / 100, rounded down.
     """
     lengths = ragged(generator, rows, length)

@@ -1,4 +1,4 @@
-"""The picture of a comparison: gradient flow at the start and at the end of training, one row per length."""
+"""The picture of a comparison: gradient flow before and after training, one row of panels per length."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def draw_flow(heading: str, runs: Sequence[Run]) -> Figure:
 
 
 def _medians(flows: Sequence[tuple[str, Flow]]) -> dict[tuple[str, str], NDArray[np.float64]]:
-    """By cell and state, over those flows of the cell that are numbers."""
+    """The median flow by cell and state, ignoring flows with NaN."""
     finite: dict[str, list[Flow]] = {}
     for cell, flow in flows:
         if np.isfinite(flow.whole).all():

@@ -1,4 +1,4 @@
-"""The embedded Reber grammar: strings whose last symbol but one was told by the second."""
+"""The embedded Reber grammar: the second symbol of a string determines its last but one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from gatewise.tasks.synthetic.task import Flags, Integers, Loss, Numbers, Sequences, Task, one_hot
 
 SYMBOLS = "BTSXPVE"
-# Of each node of the Reber grammar, the arcs: symbol and next node.
+# The arcs of each node of the Reber grammar: (symbol, next node).
 _INNER = (
     (("B", 1),),
     (("T", 2), ("P", 3)),
@@ -17,15 +17,15 @@ _INNER = (
     (("P", 4), ("V", 6)),
     (("E", 7),),
 )
-_LEAVING = (4, 5)  # whose last arcs end the loops
+_LEAVING = (4, 5)  # nodes whose last arc leaves a loop
 _START, _FORK, _LAST, _END = range(4)
 
 
 def _embedded() -> tuple[Integers, Integers, Integers]:
-    """Give two arcs of each node (twice the same if it has one), their symbols and next nodes; and the exits.
+    """The symbols and the next nodes of the two arcs of each node (a single arc twice), and the exit nodes.
 
-    ``[nodes, 2]`` each, and ``[4]``. Each of the two branches is a Reber grammar of its own, between its
-    letter and the same letter again.
+    The shapes are ``[nodes, 2]``, ``[nodes, 2]`` and ``[4]``. Each of the two branches is a Reber grammar
+    between two equal letters, T or P.
     """
     arcs: list[tuple[tuple[str, int], ...]] = [(("B", _FORK),), (), (("E", _END),), (("E", _END),)]
     exits: list[int] = []
@@ -47,16 +47,16 @@ LEGAL = np.maximum(one_hot(_ARCS[:, 0], len(SYMBOLS)), one_hot(_ARCS[:, 1], len(
 def reber(generator: np.random.Generator, rows: int, length: int) -> Sequences:
     """Draw strings of the embedded Reber grammar (Hochreiter & Schmidhuber 1997, section 5.1, experiment 1).
 
-    A string is B, T or P, a string of the Reber grammar, the same letter T or P again, E; where two symbols
-    may come, each comes half of the time. Strings have 9 symbols or more, 12 on average. After every symbol
-    but the last E the next one is asked. A row is right if, after each of its symbols, those that may come
-    next are the most active outputs (one, or both of two). The inputs are 7, in the order B T S X P V E.
+    A string is B, then T or P, a string of the Reber grammar, the same letter T or P again, E. If two symbols
+    are possible, each has probability 1/2. Strings have 9 symbols or more, 12 on average. After every symbol
+    except the last E, the target is the next symbol. A row is right if after each symbol the possible next
+    symbols (one or two) are the most active outputs. The 7 inputs are in the order B T S X P V E.
 
     The paper trains on 256 strings and tests on 256 others; here every string is new.
 
-    The grammar has no length. Our choice: T is the mean length. At the two nodes of each branch at which the
-    loops can be left, they are left with probability q = 2 / (T - 8), so that the mean of 8 + 2 / q is T: the
-    grammar of the paper at T = 12, longer loops beyond.
+    The paper's task has no length. Our choice: T is the mean length. In each branch, two nodes can leave a
+    loop; they do so with probability q = 2 / (T - 8). So the mean length 8 + 2 / q is T: for T = 12 it is the
+    paper's grammar, for larger T loops are longer.
     """
     leave = 2 / (length - 8)
     second = np.full(len(_ARCS), 0.5)  # the probability of the second arc
@@ -75,7 +75,7 @@ def reber(generator: np.random.Generator, rows: int, length: int) -> Sequences:
 
 
 def legal(rows: Sequences) -> Flags:
-    """Give ``[T, B, 7]``: which symbols may come next, after each step."""
+    """``[T, B, 7]``: the symbols that are possible after each step."""
     node = np.full(len(rows.lengths), _START)
     allowed = np.zeros(rows.target.shape, dtype=np.bool_)
     for t, asked in enumerate(rows.asked):
@@ -86,7 +86,7 @@ def legal(rows: Sequences) -> Flags:
 
 
 def _most_active(answer: Numbers, rows: Sequences) -> Flags:
-    """Whether, after each step, no symbol that may not come is as active as one that may."""
+    """Whether after each step every possible symbol is more active than every impossible one."""
     allowed = legal(rows)
     least = np.where(allowed, answer, np.inf).min(axis=-1)
     most = np.where(allowed, -np.inf, answer).max(axis=-1)

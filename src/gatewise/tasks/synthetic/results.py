@@ -1,4 +1,4 @@
-"""What a comparison leaves: its figures as JSON, the gradient flow as CSV and as a picture."""
+"""The files of a comparison: results as JSON, the gradient flow as CSV and as a picture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _FLOWS = {"before": "start", "after": "end"}
 class Summary(NamedTuple):
     """The runs of one cell at one length, over seeds.
 
-    `sequences` is the median of those that learned, None if none did; the others are medians of all.
+    `sequences` is the median over the runs that learned the task, None if none did. The others are medians
+    over all runs.
     """
 
     cell: str
@@ -45,7 +46,7 @@ class Summary(NamedTuple):
 
 
 def summaries(runs: Sequence[Run]) -> list[Summary]:
-    """Sum up, in the order of the runs."""
+    """The summaries of all cells and lengths, in the order of the runs."""
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.cell, run.length), []).append(run)
@@ -70,14 +71,14 @@ def _summary(runs: list[Run]) -> Summary:
 
 
 def _median(values: Sequence[float]) -> float:
-    """The median of the numbers among them, NaN if there is none."""
+    """The median, ignoring NaN; NaN if there are no numbers."""
     return median([value for value in values if not math.isnan(value)] or [math.nan])
 
 
 def write_results(
     folder: Path, task: Task, settings: Settings, runs: Sequence[Run], *, interrupted: bool
 ) -> None:
-    """Write everything that a comparison leaves."""
+    """Write all files of a comparison."""
     text = json.dumps(results(task, settings, runs, interrupted=interrupted), indent=2, allow_nan=False)
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")
     with (folder / "gradient_flow.csv").open("w", encoding="utf-8", newline="") as file:
@@ -86,7 +87,7 @@ def write_results(
 
 
 def results(task: Task, settings: Settings, runs: Sequence[Run], *, interrupted: bool) -> dict[str, Any]:
-    """Describe a comparison as plain data; None stands for what is not a number."""
+    """A comparison as JSON data, with None for NaN."""
     return {
         "gatewise": gatewise.__version__,
         "task": {"name": task.name, "title": task.title, "loss": task.loss.value},
@@ -102,7 +103,7 @@ def results(task: Task, settings: Settings, runs: Sequence[Run], *, interrupted:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    """A run without its curves: of these, what is kept a step."""
+    """A run as JSON data. Of the gradient flow it has only the mean factor per step (`Flow.kept`)."""
     kept = {f"kept_{when}": getattr(run, name).kept for when, name in _FLOWS.items()}
     return {name: value for name, value in vars(run).items() if name not in _FLOWS.values()} | kept
 

@@ -1,4 +1,4 @@
-"""What a synthetic task is: sequences that are drawn, what is asked of each, and when an answer is right.
+"""Synthetic tasks: random sequences, targets, and the criterion for right answers.
 
 Shapes: ``T`` steps, ``B`` rows, ``I`` inputs, ``O`` outputs. Steps are counted from 0, as arrays are.
 """
@@ -19,7 +19,7 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 
 class Loss(Enum):
-    """What training makes small; of a ``CLASS`` the answers are probabilities, of a ``VALUE`` themselves."""
+    """The loss: cross entropy for a ``CLASS`` (answers are probabilities), squared error for a ``VALUE``."""
 
     VALUE = "squared error"
     CLASS = "cross-entropy"
@@ -32,8 +32,8 @@ class Sequences:
     Attributes:
         input: ``[T, B, I]``, zero past the end of a row.
         lengths: ``[B]``, the steps of each row.
-        target: ``[T, B, O]``, the value or the one-hot class; zero where nothing is asked.
-        asked: ``[T, B]``, the steps after which an answer is asked.
+        target: ``[T, B, O]``, the value or the one-hot class; zero at steps without a target.
+        asked: ``[T, B]``, the mask of the steps with a target.
     """
 
     input: Numbers
@@ -42,9 +42,9 @@ class Sequences:
     asked: Flags
 
 
-# From a generator, rows B and length T, the sequences.
+# (generator, rows B, length T) -> sequences
 Draw: TypeAlias = Callable[[np.random.Generator, int, int], Sequences]
-# From answers [T, B, O], whether each row is right, [B].
+# (answers [T, B, O], sequences) -> whether each row is right, [B]
 Judge: TypeAlias = Callable[[Numbers, Sequences], Flags]
 
 
@@ -53,13 +53,13 @@ class Task:
     """A synthetic task.
 
     Attributes:
-        name: on the command line.
-        title: in a sentence, with what a length means and when a row is right.
-        loss: what training makes small.
-        draw: ``(generator, B, T) -> Sequences``; its docstring says every detail.
+        name: the name on the command line.
+        title: a sentence that says what a length means and when a row is right.
+        loss: the training loss.
+        draw: ``(generator, B, T) -> Sequences``; its docstring has the details.
         right: ``(answers [T, B, O], sequences) -> [B]``, the criterion.
-        shortest: the least length.
-        lengths: those that are compared unless told.
+        shortest: the smallest length.
+        lengths: the default lengths of a comparison.
 
     Example:
         >>> import numpy as np
@@ -80,28 +80,28 @@ class Task:
     lengths: tuple[int, ...]
 
     def sequences(self, generator: np.random.Generator, rows: int, length: int) -> Sequences:
-        """Draw rows; the same state of the generator gives the same rows. Raises as `check`."""
+        """Draw rows. The same state of the generator gives the same rows. Raises as `check`."""
         self.check(length)
         return self.draw(generator, rows, length)
 
     def check(self, length: int) -> None:
-        """Raise ``ValueError`` if a length is too short for the task."""
+        """Raise a ValueError if a length is too short for the task."""
         if length < self.shortest:
             raise ValueError(f"length: {self.name} needs at least {self.shortest} steps. Got {length}.")
 
 
 def ragged(generator: np.random.Generator, rows: int, length: int) -> Integers:
-    """Draw lengths between T and T + T / 10, as Hochreiter & Schmidhuber 1997 in sections 5.4 to 5.6."""
+    """Draw lengths from T to T + T / 10, as in sections 5.4 to 5.6 of Hochreiter & Schmidhuber 1997."""
     return generator.integers(length, length + length // 10, size=rows, endpoint=True)
 
 
 def one_hot(classes: Integers, width: int) -> Numbers:
-    """Give ``[..., width]`` of zeros, with a one at each class."""
+    """One-hot vectors ``[..., width]`` of classes."""
     return np.eye(width, dtype=np.float32)[classes]
 
 
 def asked_last(input: Numbers, lengths: Integers, answer: NDArray[np.floating]) -> Sequences:
-    """Give sequences whose ``answer [B, O]`` is asked after the last step of each row, the rest zeroed."""
+    """Sequences whose target is ``answer [B, O]`` after the last step of each row. The padding becomes 0."""
     steps = np.arange(len(input))[:, None]
     asked, inside = steps == lengths - 1, steps < lengths
     target = asked[:, :, None] * answer.astype(np.float32)
@@ -109,7 +109,7 @@ def asked_last(input: Numbers, lengths: Integers, answer: NDArray[np.floating]) 
 
 
 def within(error: float) -> Judge:
-    """Give the criterion that every output is nearer to its target than ``error``, wherever asked."""
+    """The criterion that every output is within `error` of its target."""
 
     def right(answer: Numbers, rows: Sequences) -> Flags:
         near = (np.abs(answer - rows.target) < error).all(axis=-1)
@@ -119,6 +119,6 @@ def within(error: float) -> Judge:
 
 
 def most_probable(answer: Numbers, rows: Sequences) -> Flags:
-    """Give the criterion that the class is the most probable one, wherever asked."""
+    """The criterion that the right class is the most probable one at every step with a target."""
     same = answer.argmax(axis=-1) == rows.target.argmax(axis=-1)
     return np.asarray((same | ~rows.asked).all(axis=0))

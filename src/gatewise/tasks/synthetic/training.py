@@ -1,4 +1,4 @@
-"""Training of one cell on one task at one length from one seed, until it is learned or time is up."""
+"""Trains one cell on one task, with one length and one seed, until it is learned or a limit is reached."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from gatewise.tasks.synthetic.network import Network
 from gatewise.tasks.synthetic.task import Task
 
 LEARNED = 0.99  # the share of test sequences that must be right
-CHECKED = 256  # sequences of a check, which says whether a test is worth its time
-TESTED = 10 * CHECKED  # sequences of the test, as many as in Hochreiter & Schmidhuber 1997
+CHECKED = 256  # sequences in a check, which decides whether to run the test
+TESTED = 10 * CHECKED  # sequences in the test, as in Hochreiter & Schmidhuber 1997
 EVERY = 1000  # sequences between two checks
 FLOWING = 32  # sequences over which the gradient flow is measured
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train, by Adam (Kingma & Ba 2015).
+    """Settings for training with Adam (Kingma & Ba 2015).
 
     Attributes:
-        hidden_size: H, the units.
-        most: sequences at most, rounded up to whole batches.
-        batch: B, the rows of a batch.
-        learning_rate: Adam's, held all the way.
-        clip: the norm above which a gradient is scaled down to it (Pascanu, Mikolov & Bengio 2013).
-        biases: what is added to the first biases of gates, by name.
+        hidden_size: H, the number of units.
+        most: the most sequences to train on, rounded up to whole batches.
+        batch: B, the number of rows in a batch.
+        learning_rate: the constant learning rate of Adam.
+        clip: the norm to which larger gradients are scaled down (Pascanu, Mikolov & Bengio 2013).
+        biases: numbers added to the initial biases of gates, by name.
     """
 
     hidden_size: int = 32
@@ -47,7 +47,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Check:
-    """Where training stands at a check: sequences so far, and the share of those checked that are right."""
+    """The progress at a check: the sequences so far, and the share of checked sequences that are right."""
 
     sequences: int
     right: float
@@ -55,17 +55,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it.
+    """The result of a training run.
 
     Attributes:
-        cell: its name.
-        length, seed: what was trained.
-        parameters: how many numbers were learnt.
+        cell: the name of the cell.
+        length, seed: the length and the seed.
+        parameters: the number of learned numbers.
         learned: whether 99 % of the last test were right.
-        sequences: on how many it was trained.
-        right: the share of the last test, 2,560 new sequences, that is right.
-        diverged: whether the loss ceased to be a number, which ends training.
-        seconds: that training, checks and tests took.
+        sequences: the number of training sequences.
+        right: the share of right answers in the last test, of 2,560 new sequences.
+        diverged: whether the loss became NaN or infinite, which ends training.
+        seconds: the duration of training, checks and tests.
         start, end: the gradient flow before and after training.
     """
 
@@ -85,10 +85,11 @@ class Run:
 def train(
     task: Task, cell: Cell, length: int, seed: int, settings: Settings, on_check: Callable[[Check], None]
 ) -> Run:
-    """Train a new network. The same arguments give the same weights; and each cell sees the same sequences.
+    """Train a new network. The same arguments give the same weights, and all cells get the same sequences.
 
-    Every 1,000 sequences 256 new ones are checked. If 99 % of them are right, 2,560 new ones are tested, and
-    if 99 % of those are right too, the task is learned. No sequence is drawn for two purposes.
+    After every 1,000 sequences there is a check of 256 new ones. If 99 % of them are right, there is a test
+    of 2,560 new ones. If 99 % of these are right too, the task is learned. Training, checks and tests never
+    share sequences.
 
     Raises:
         ValueError: the length is too short for the task.
@@ -99,7 +100,7 @@ def train(
 
 
 class _Training:
-    """A network in training, with the generators from which its sequences come."""
+    """A network in training, with its random generators."""
 
     def __init__(self, task: Task, cell: Cell, length: int, seed: int, settings: Settings) -> None:
         self.task, self.cell, self.length, self.seed, self.settings = task, cell, length, seed, settings
@@ -128,7 +129,7 @@ class _Training:
         )  # fmt: skip
 
     def _step(self) -> bool:
-        """Whether a step was taken: not if the loss or its gradient is no number."""
+        """Take a training step. Returns false if the loss or its gradient is not finite."""
         rows = self.task.sequences(self.generators["train"], self.settings.batch, self.length)
         self.network.train()
         loss = self.network.loss(self.task, rows)
@@ -141,7 +142,7 @@ class _Training:
         return True
 
     def _right(self, purpose: str, rows: int) -> float:
-        """The share of new rows that are right, drawn in parts to stay in little memory."""
+        """The share of new rows that are right. They are drawn in parts to save memory."""
         self.network.eval()
         draw = partial(self.task.sequences, self.generators[purpose], CHECKED, self.length)
         return fmean(self.network.right(self.task, draw()) for _ in range(rows // CHECKED))
