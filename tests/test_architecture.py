@@ -224,3 +224,18 @@ def test_the_package_is_a_command() -> None:
 def test_an_unknown_name_of_the_package() -> None:
     with pytest.raises(AttributeError, match="module 'gatewise' has no attribute 'lstm'"):
         gatewise.lstm  # noqa: B018
+
+
+CODE = re.compile(r"```.*?```|`[^`\n]*`(?!\])", re.DOTALL)
+
+
+def test_links_of_the_pages_lead_somewhere() -> None:
+    pages = [*(ROOT.parents[1] / "docs").glob("*.md"), *ROOT.parents[1].glob("*.md")]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\(([^)#\s]+)", CODE.sub("", page.read_text(encoding="utf-8")))
+        if "://" not in link
+    ]
+    assert len(links) > 20
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
