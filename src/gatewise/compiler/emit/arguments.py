@@ -29,7 +29,7 @@ class Arguments:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = tuple(names)
-        self._place = {name: n for n, name in enumerate(self.names)}
+        self.place = {name: n for n, name in enumerate(self.names)}
         self._array: Any = c_int64 * len(self.names)
         self._struct = Struct(f"{len(self.names)}q")
 
@@ -41,7 +41,7 @@ class Arguments:
         """
         if isinstance(values, Blank):
             return Blank(values)
-        unknown = values.keys() - self._place.keys()
+        unknown = values.keys() - self.place.keys()
         if unknown:
             raise KeyError(f"unknown field: {', '.join(sorted(unknown))}")
         return Blank((name, values.get(name, 0)) for name in self.names)
@@ -63,14 +63,19 @@ class Arguments:
 
     def _refuse(self, blank: Blank) -> NoReturn:
         """Say what is wrong with fields that cannot be packed."""
-        if blank.keys() != self._place.keys():
-            raise KeyError(f"unknown field: {', '.join(sorted(blank.keys() ^ self._place.keys()))}") from None
+        if blank.keys() != self.place.keys():
+            raise KeyError(f"unknown field: {', '.join(sorted(blank.keys() ^ self.place.keys()))}") from None
         wrong = next(name for name, value in blank.items() if not _fits(value))
         raise ValueError(f"{wrong} must be an integer of 64 bits. Got {blank[wrong]!r}.") from None
 
+    def copied(self, filled: bytes) -> Array[c_int64]:
+        """A new array with the values of one that `fill` gave."""
+        copy: Array[c_int64] = self._array.from_buffer_copy(filled)
+        return copy
+
     def read(self, code: Code, array: Value) -> Fields:
         """The fields, to be read by the code of the called function."""
-        return Fields(code, array, self._place)
+        return Fields(code, array, self.place)
 
     def make(self, code: Code) -> Frame:
         """A new array on the stack for a call that `code` makes."""
@@ -78,7 +83,7 @@ class Arguments:
 
     def frame(self, code: Code, array: Value) -> Frame:
         """The fields of an existing array, to be set."""
-        return Frame(code, array, self._place)
+        return Frame(code, array, self.place)
 
 
 def _fits(value: object) -> bool:
@@ -92,12 +97,12 @@ class Frame:
     def __init__(self, code: Code, array: Value, place: Mapping[str, int]) -> None:
         self.array = array
         self._code = code
-        self._place = place
+        self.place = place
 
     def set(self, **values: Value) -> None:
         """Set fields to integers or addresses."""
         for name, value in values.items():
-            at = self._code.b.gep(self.array, [i64(self._place[name])], source_etype=I64)
+            at = self._code.b.gep(self.array, [i64(self.place[name])], source_etype=I64)
             self._code.b.store(value, at)
 
 
@@ -108,7 +113,7 @@ class Fields:
     def __init__(self, code: Code, array: Value, place: Mapping[str, int]) -> None:
         self._code = code
         self.array = array
-        self._place = place
+        self.place = place
         self._loaded: dict[tuple[str, Any], Value] = {}
 
     def __getitem__(self, name: str) -> Value:
@@ -123,6 +128,6 @@ class Fields:
         if (name, kind) not in self._loaded:
             b = self._code.b
             with b.goto_entry_block():
-                at = b.gep(self.array, [i64(self._place[name])], source_etype=I64)
+                at = b.gep(self.array, [i64(self.place[name])], source_etype=I64)
                 self._loaded[name, kind] = b.load(at, typ=kind)
         return self._loaded[name, kind]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from ctypes import Array
 from typing import Any, NamedTuple, Protocol, final
 
 from gatewise.compiler.emit import entry
@@ -56,12 +57,21 @@ class Program:
 
     def __call__(self, threads: int, fields: Mapping[str, int]) -> None:
         """Run on this number of threads."""
-        team = openmp() if threads > 1 else None
-        if team is not None:
+        team = self.team(threads)
+        if team:
             fields = self.arguments.blank(fields)
-            fields.update(threads=threads, **team._asdict())
-        array = self.arguments.fill(fields)
-        if threads == 1 or team is not None:
+            fields.update(team)
+        self.run(self.arguments.fill(fields), threads)
+
+    @staticmethod
+    def team(threads: int) -> dict[str, int]:
+        """The fields for a team of OpenMP threads; none for one thread, and where there is no OpenMP."""
+        team = openmp() if threads > 1 else None
+        return {} if team is None else {"threads": threads, **team._asdict()}
+
+    def run(self, array: Array[ctypes.c_int64], threads: int) -> None:
+        """Run on this number of threads; `array` has the fields of their `team`."""
+        if threads == 1 or openmp() is not None:
             self._run(ctypes.addressof(array))
             return
         self.prepare(ctypes.addressof(array))

@@ -114,7 +114,7 @@ def _cores() -> int:
 def _on_checkpoint(called: Called) -> str:
     call, plan = called.call, called.call.kernels.plan
     gates = plan.gates * call.units + len(plan.forward.means) if plan.keeps else 0
-    own_output = 0 if call.shows_state else call.outputs
+    own_output = 0 if call.inner else call.outputs
     row = gates + own_output + (len(call.cell.states) - 1) * call.units
     kept = row * call.dtype.itemsize * call.places
     steps = getattr(called.module, "checkpoint", 0)

@@ -17,6 +17,7 @@ from gatewise.nn.kernels.call import Call
 from gatewise.nn.kernels.layout import Key, Parts, Way
 from gatewise.nn.kernels.problem import Problem
 from gatewise.nn.kernels.scratch import in_rows
+from gatewise.nn.kernels.weight_sums import bias_gradients
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.packed_steps import Table
 
@@ -53,7 +54,7 @@ class Backward(Problem):
         in_place: bool = True,
     ) -> None:
         # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
-        in_place = in_place and not _graph_is_kept()
+        in_place = in_place and not graph_is_kept()
         super().__init__(call, tensors, in_place, needed[0])
         self.needed = needed
         self.gates, means, *state_steps = tape
@@ -118,7 +119,12 @@ class Backward(Problem):
 
     def gradients(self) -> Iterator[Tensor | None]:
         """By each tensor of the call, None where it is not needed."""
-        found = [self.dx, *self._by_weights(), *self._by_biases(), *self._by_vectors()]
+        found = [
+            self.dx,
+            *self._by_weights(),
+            *bias_gradients(self.cell.plan, self.sums, self.H, self.call.biased),
+            *self._by_vectors(),
+        ]
         found += [*self._by_products(), *self._by_states()]
         return (gradient if need else None for gradient, need in zip(found, self.needed, strict=True))
 
@@ -281,25 +287,6 @@ class Backward(Problem):
                 found[n] = by_vector.clone()  # of its own: torch may add to it in place
         return found
 
-    def _by_biases(self) -> list[Tensor]:
-        if not self.call.biased:
-            return []
-        plan = self.cell.plan
-        by_ih = self._by_bias(plan.rows_ih, 0)
-        by_hh = self._by_bias(plan.rows_hh, self.slots - len(plan.rows_hh))
-        return [by_ih, by_hh.clone() if by_hh is by_ih else by_hh]
-
-    def _by_bias(self, rows: Sequence[int], first: int) -> Tensor:
-        """The sums of some consecutive slots, in the order of their blocks of rows."""
-        ordered = list(range(len(rows)))
-        if rows == ordered and len(rows) * self.H == len(self.sums):
-            return self.sums
-        own = self.sums[first * self.H : (first + len(rows)) * self.H]
-        if rows == ordered:
-            return own.clone()  # of its own: torch may add to it in place
-        blocks = own.view(-1, self.H)
-        return torch.cat([blocks[rows.index(row)] for row in ordered])
-
 
 def addresses(rows: Tensor, *places: Table) -> Table:
     """Where the rows of the last axis at some places lie; a single row stands for all of them."""
@@ -309,7 +296,7 @@ def addresses(rows: Tensor, *places: Table) -> Table:
     return found
 
 
-def _graph_is_kept() -> bool:
+def graph_is_kept() -> bool:
     """Whether the running backward pass leaves its graph usable; True where torch does not tell."""
     ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
     return True if ask is None else bool(ask())

@@ -108,16 +108,16 @@ class Forward(Problem):
     def _facts(self, tensors: Sequence[Tensor]) -> KernelCall:
         """What listeners are told; `tensors` as they came."""
         call, sizes = self.call, self.layout.sizes
-        shows_state = self.output is self.state_steps[0]
-        states = self.state_steps[1:] if shows_state else self.state_steps
+        beside_output = [steps for steps in self.state_steps if steps is not self.output]
         return KernelCall(
             cell=call.cell, kernels=self.cell, weight_ih=tensors[1], dtype=self.x.dtype,
             steps=sizes.T, rows=sizes.B, inputs=sizes.I, units=sizes.H, outputs=sizes.P,
             places=self.x.numel() // sizes.I, packed=call.batch_sizes is not None,
             team=self.team, chunk=self.chunk,
             copied=tuple(self._copied(tensors)), wants_gradient=any(t.requires_grad for t in tensors),
-            recorded=len(call.record), shows_state=shows_state,
-            kept_gates=self.gates.nbytes + self.means.nbytes, kept_states=sum(s.nbytes for s in states),
+            recorded=len(call.record), inner=call.inner,
+            kept_gates=self.gates.nbytes + self.means.nbytes,
+            kept_states=sum(steps.nbytes for steps in beside_output),
             kept_segments=sum(s.nbytes for s in (*self.states, *self.passed)),
         )  # fmt: skip
 

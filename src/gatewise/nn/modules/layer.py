@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from gatewise.compiler.run.threads import available
 from gatewise.language import Cell
-from gatewise.language.rewrites import with_options
+from gatewise.language.rewrites import with_options, without_random
+from gatewise.nn.kernels.plain import Plain, Results, prepare
 from gatewise.nn.modules import checks
 from gatewise.nn.modules.edited import Edited
 from gatewise.nn.walk import under_compile
 from gatewise.nn.walk.listening import here
+from gatewise.nn.walk.obstacles import unseen
 from gatewise.nn.walk.packing import Packing
 from gatewise.nn.walk.random import Chance, drawn
 from gatewise.nn.walk.walk import Scanned, Walk, Weights
@@ -62,6 +65,7 @@ class _InThread(threading.local):
         return _InThread, ()
 
 
+_MOST_PLAIN = 16  # shapes for which a module prepares
 _NOTHING = _InThread()  # of layers that are not watched; never changed
 
 
@@ -147,6 +151,55 @@ class Layer(nn.Module):
             get("bias_linear") if self.cell.linears and self.bias else None,
         )
 
+    def _plain_call(self, x: object, hx: object) -> Sequence[Tensor] | None:
+        """The results of a call that was prepared for; None for any other one."""
+        known = self.__dict__.get("_plain")
+        if not known or type(x) is not Tensor or not self._is_left_alone or not _nobody_is_around():
+            return None
+        plain: Plain | None = known.get((x.shape, hx is None, available(torch.get_num_threads())))
+        if plain is None:
+            return None
+        states: Any = () if hx is None else hx if plain.several else (hx,)
+        if type(states) not in (tuple, list):
+            return None
+        return plain(x, states, self._parameters)
+
+    def _prepare_plain_call(
+        self, suffix: str, x: Tensor, states: Sequence[Tensor], results: Results, batch_first: bool = False
+    ) -> None:
+        """Prepare for more calls like this one, if it was plain."""
+        if not self._is_left_alone or self._edits or not _nobody_is_around():
+            return
+        equations = self._equations()
+        if self.training and equations.is_random:
+            return
+        names = [self._renamed.get(name + suffix, name + suffix) for name in self._weight_names]
+        plain = prepare(without_random(equations), x, states, self._parameters, names, results, batch_first)
+        if plain is not None:
+            known = self.__dict__.setdefault("_plain", {})
+            if len(known) >= _MOST_PLAIN:
+                known.clear()
+            known[x.shape, not states, available(torch.get_num_threads())] = plain
+
+    @property
+    def _weight_names(self) -> list[str]:
+        """The names of the weights of a scan without its suffix, in the order of `Weights.flat`."""
+        cell, biased = self.cell, self.bias
+        names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if biased else []), *cell.vectors]
+        names += ["weight_hr"] if self.proj_size else []
+        names += ["weight_linear"] if cell.linears else []
+        return names + (["bias_linear"] if cell.linears and biased else [])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__.pop("_plain", None)  # what was prepared may depend on it
+        super().__setattr__(name, value)
+
+    @property
+    def _is_left_alone(self) -> bool:
+        """Whether nobody records or edits what it computes."""
+        local = self._in_thread
+        return local is _NOTHING or not (local.recorders or local.edits)
+
     @contextmanager
     def recording(self, recorder: Recorder, names: Collection[str] | None = None) -> Iterator[None]:
         """Hand every scan of this thread to `recorder` while the context is open, with the values in `names`.
@@ -230,7 +283,7 @@ class Layer(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle is not being watched."""
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {name: value for name, value in state.items() if name != "_in_thread"}
+        return {name: value for name, value in state.items() if name not in ("_in_thread", "_plain")}
 
     def __prepare_scriptable__(self) -> NoReturn:
         """Called by `torch.jit.script`, which compiles no autograd functions.
@@ -243,3 +296,8 @@ class Layer(nn.Module):
             "torch.export.export, gatewise.save or gatewise.export_onnx, or load the weights into a layer of "
             "torch.nn."
         )
+
+
+def _nobody_is_around() -> bool:
+    """Whether no tracer, transform, autocast or listener is at work."""
+    return unseen() and not here.listeners and not torch._C._is_any_autocast_enabled()

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewise.language import Cell
 from gatewise.language.names import initial
 from gatewise.nn.checkpoint import scan_in_segments
+from gatewise.nn.kernels.plain import Results
 from gatewise.nn.modules import checks, initialisation
 from gatewise.nn.modules.autocast import in_type_of, without_autocast
 from gatewise.nn.modules.layer import Hidden, Layer
@@ -222,6 +223,10 @@ class Recurrent(Layer):
         reset: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Hidden]:
         """Run the layers over a sequence; shapes as in the class."""
+        if not torch.compiler.is_compiling() and lengths is None and reset is None:
+            results = self._plain_call(input, hx)
+            if results is not None:
+                return results[0], self._taken(tuple(results[1:]))
         exporting = under_compile.is_exporting()
         if exporting:
             checks.can_be_exported(input)
@@ -231,9 +236,10 @@ class Recurrent(Layer):
         if isinstance(input, PackedSequence):
             checks.alone(lengths, reset)
             return self._over_packed(input, hx)
+        x, given = input, self._given(hx)
         batched = checks.is_batched(type(self).__name__, input)
         batch_axis = 0 if self.batch_first else 1
-        states = self._given(hx)
+        states = given
         checks.state_dimensions(self.cell, states, batched)
         if reset is not None:
             checks.reset_mask(reset, input)
@@ -254,7 +260,16 @@ class Recurrent(Layer):
         output, finals = self._run(input, states, packing, reset, rows)
         if not batched:
             output, finals = output.squeeze(batch_axis), tuple(state.squeeze(1) for state in finals)
+        if self._is_single and lengths is None and reset is None and not torch.compiler.is_compiling():
+            self._prepare_plain_call("_l0", x, given, Results(output, finals), self.batch_first)
         return output, self._taken(finals)
+
+    @property
+    def _is_single(self) -> bool:
+        """Whether a call is one scan, with nothing around it."""
+        drops = self.training and self.weight_drop
+        learned = self.learn_initial_state or self.checkpoint
+        return self.num_layers == 1 and not (self.bidirectional or learned or drops)
 
     def _over_packed(self, packed: PackedSequence, hx: Hidden | None) -> tuple[PackedSequence, Hidden]:
         checks.is_packed(packed.data)
@@ -298,7 +313,7 @@ class Recurrent(Layer):
         if padded and self.batch_first and torch.is_grad_enabled() and not written_down:
             # Backward reads a copy, as in torch, whose users change such an input in place: x += layer(x)[0].
             if not torch.compiler.is_compiling():
-                is_stored(x)  # torch's clone does not ask, and the process would end
+                is_stored(x)  # raises before torch's clone reads past the end of its memory
             x = x.clone()
         ways = [self._way(packing, padded, reset, reverse) for reverse in directions]
         if lengths is not None:

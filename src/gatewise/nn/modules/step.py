@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gatewise import cells
 from gatewise.language import Cell
+from gatewise.nn.kernels.plain import Results
 from gatewise.nn.modules import checks, initialisation
 from gatewise.nn.modules.autocast import in_type_of, without_autocast
 from gatewise.nn.modules.layer import Hidden, Layer
@@ -75,14 +76,21 @@ class Step(Layer):
 
     def forward(self, input: Tensor, hx: Hidden | None = None) -> Hidden:
         """The next states; shapes as in the class."""
+        if not torch.compiler.is_compiling():
+            finals = self._plain_call(input, hx)
+            if finals is not None:
+                return finals[0] if len(finals) == 1 else tuple(finals)
         states = self._given(hx)
         checks.step_dimensions(type(self).__name__, input, states)
+        x, given = input, states
         batched = input.dim() == 2
         if not batched:
-            input, states = input.unsqueeze(0), tuple(state.unsqueeze(0) for state in states)
-        finals = self._run(input, states)
+            x, given = input.unsqueeze(0), tuple(state.unsqueeze(0) for state in states)
+        finals = self._run(x, given)
         if not batched:
             finals = tuple(state.squeeze(0) for state in finals)
+        if not torch.compiler.is_compiling():
+            self._prepare_plain_call("", input, states, Results(None, finals))
         return finals[0] if len(finals) == 1 else finals
 
     def _given(self, hx: Hidden | None) -> tuple[Tensor, ...]:

@@ -126,7 +126,7 @@ def swap_back(module: nn.Module) -> None:
     """Undo `swap`."""
     assert isinstance(module, Layer)
     module.__class__ = _restored(type(module))
-    for name in ("_in_thread", "_edits"):  # left by those who watched
+    for name in ("_in_thread", "_edits", "_plain"):  # left by those who watched
         vars(module).pop(name, None)
 
 

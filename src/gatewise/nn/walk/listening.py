@@ -37,7 +37,7 @@ class KernelCall(NamedTuple):
             and states if not all of their memory is.
         wants_gradient: whether an argument does.
         recorded: how many values are recorded at each step.
-        shows_state: whether the output that is handed out is also what backward reads.
+        inner: whether the output is read by gatewise alone, so that backward needs no copy of it.
         kept_gates, kept_states, kept_segments: bytes that are kept for backward: of the gates, of states
             beside the output, and of the states between segments.
     """
@@ -58,7 +58,7 @@ class KernelCall(NamedTuple):
     copied: tuple[str, ...]
     wants_gradient: bool
     recorded: int
-    shows_state: bool
+    inner: bool
     kept_gates: int
     kept_states: int
     kept_segments: int

@@ -15,7 +15,7 @@ from gatewise.nn.walk.storage import is_stored
 from gatewise.nn.walk.under_compile import constant
 
 COMPILED = {torch.float32: "float32", torch.float64: "float64"}
-_PLAIN = {Tensor, torch.nn.Parameter}
+PLAIN = {Tensor, torch.nn.Parameter}
 _INSTEAD = {"vmap": "call the layer outside of it, on one batch", "grad": "use torch.autograd.grad"}
 
 
@@ -36,6 +36,16 @@ WATCHED = Obstacle(
     "a dispatch mode of torch watches, and its rows are packed",
     "call the layer outside of it, or pad the rows",
 )
+
+
+def unseen() -> bool:
+    """Whether no tracer, transform, dispatch mode or forward-mode differentiation is at work."""
+    return (
+        _get_tracing_state() is None
+        and peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
+        and not _len_torch_dispatch_stack()
+    )
 
 
 def serves(tensors: Sequence[Tensor]) -> bool:
@@ -61,7 +71,7 @@ def readable(tensors: Sequence[Tensor]) -> bool:
     if dtype not in COMPILED:
         return False
     for tensor in tensors:
-        if type(tensor) not in _PLAIN or not tensor.is_cpu or not is_stored(tensor):
+        if type(tensor) not in PLAIN or not tensor.is_cpu or not is_stored(tensor):
             return False
         if tensor.dtype is not dtype and tensor.dtype is not torch.bool:  # a mask
             return False
@@ -85,8 +95,8 @@ def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
         yield Obstacle(f"its tensors are {_listed(types)}", remedy, torch_serves=len(types) == 1)
     # torch.export without Dynamo traces with subclasses of its own.
     exporting = torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
-    if not exporting and not {type(t) for t in tensors} <= _PLAIN:
-        kinds = _listed(type(t).__name__ for t in tensors if type(t) not in _PLAIN)
+    if not exporting and not {type(t) for t in tensors} <= PLAIN:
+        kinds = _listed(type(t).__name__ for t in tensors if type(t) not in PLAIN)
         yield Obstacle(f"its tensors are of a subclass ({kinds})", "pass plain tensors")
     around = transform()
     if traced():
@@ -96,7 +106,7 @@ def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
         remedy = _INSTEAD.get(around, "call the layer outside of it")
         yield Obstacle(f"a transform of torch.func is around it ({around})", remedy)
     elif not torch.compiler.is_compiling() and not all(
-        is_stored(t) for t in tensors if type(t) in _PLAIN and t.is_cpu
+        is_stored(t) for t in tensors if type(t) in PLAIN and t.is_cpu
     ):
         yield Obstacle("a tensor has no memory of its own", "pass plain tensors")
     if _differentiates_forwards():

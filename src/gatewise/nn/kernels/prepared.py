@@ -1,0 +1,63 @@
+"""The fields of a kernel's call, filled in once but for the addresses of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ctypes import Array, c_int64
+from typing import final
+
+from torch import Tensor
+
+from gatewise.compiler.run.program import Program
+from gatewise.nn.kernels.scratch import scratch
+
+_MOST = 16  # threads whose scratch memory is remembered
+
+
+@final
+class Prepared:
+    """A call of a kernel that is made many times, each time with other tensors.
+
+    Args:
+        program: the kernel.
+        fields: its fields, without addresses.
+        arrays: where arrays lie in scratch memory, in bytes.
+        room: how many elements of scratch memory they need.
+        threads: on how many the kernel runs.
+
+    Attributes:
+        place: where in the array of fields each one is.
+    """
+
+    def __init__(
+        self, program: Program, fields: Mapping[str, int], arrays: Mapping[str, int], room: int, threads: int
+    ) -> None:
+        self.place = program.arguments.place
+        self._program, self._fields, self._arrays, self._room = program, fields, arrays, room
+        self._threads = threads
+        self._filled: dict[int, bytes] = {}  # by the address of the scratch memory, which is a thread's own
+
+    def array(self, like: Tensor) -> tuple[Array[c_int64], Tensor]:
+        """A new array of the fields, without the addresses of tensors, and its scratch memory.
+
+        The memory is to be kept until the call is done.
+        """
+        memory = scratch(self._room, like)
+        return self._program.arguments.copied(
+            self._filled.get(memory.data_ptr()) or self._fill(memory)
+        ), memory
+
+    def _fill(self, memory: Tensor) -> bytes:
+        at = memory.data_ptr()
+        arrays = {name: at + place for name, place in self._arrays.items()}
+        fields = self._program.arguments.blank(
+            {**self._fields, **arrays, **self._program.team(self._threads)}
+        )
+        if len(self._filled) >= _MOST:
+            self._filled.clear()
+        filled = self._filled[at] = bytes(self._program.arguments.fill(fields))
+        return filled
+
+    def run(self, array: Array[c_int64]) -> None:
+        """Run the kernel on an array that is complete."""
+        self._program.run(array, self._threads)
