@@ -19,7 +19,7 @@ from gatewise.nn.modules.autocast import in_type_of, without_autocast
 from gatewise.nn.modules.layer import Hidden, Layer
 from gatewise.nn.scan import overlaps, scan_stack, scan_together
 from gatewise.nn.walk import under_compile
-from gatewise.nn.walk.obstacles import traced
+from gatewise.nn.walk.obstacles import PLAIN, traced
 from gatewise.nn.walk.packing import Packing, like
 from gatewise.nn.walk.rows import row_lengths, shape_of_lengths
 from gatewise.nn.walk.storage import is_stored
@@ -312,7 +312,7 @@ class Recurrent(Layer):
         written_down = under_compile.is_exporting() or traced()
         if padded and self.batch_first and torch.is_grad_enabled() and not written_down:
             # Backward reads a copy, as in torch, whose users change such an input in place: x += layer(x)[0].
-            if not torch.compiler.is_compiling():
+            if type(x) in PLAIN and not torch.compiler.is_compiling():
                 is_stored(x)  # raises before torch's clone reads past the end of its memory
             x = x.clone()
         ways = [self._way(packing, padded, reset, reverse) for reverse in directions]
