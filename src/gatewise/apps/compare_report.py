@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from gatewise.tasks.synthetic.training import Run
 
 MEANING = (
-    "Learned: seeds for which 99 % of 2,560 new sequences are right. Sequences: to learn, the median of "
-    "those that did. Kept: of the gradient of the last step's loss by the states, from each step to the one "
-    "before it; before training, and trained. All else: medians over seeds."
+    "Learned: seeds for which 99 % of 2,560 new sequences are right. Sequences: the median number that "
+    "these seeds needed. Kept, trained: the factor by which the gradient of the last step's loss by the "
+    "states changes from one step to the step before it, before and after training. All others: medians "
+    "over seeds."
 )
 
 

@@ -9,8 +9,7 @@ from typing import Any, TextIO
 
 
 class Output:
-    """A text stream. After a failed write nothing more is written. Characters it cannot encode are
-    escaped."""
+    """A text stream that escapes what it cannot encode, and writes nothing more after a failed write."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream: Any = stream

@@ -1,8 +1,8 @@
-"""Attribution: how much each input contributed to a number. By saliency, input times gradient, integrated
-gradients, or occlusion.
+"""Attribution: how much each input contributed to a number.
 
-All work on any function of torch tensors. Through gatewise layers the gradients come from the compiled
-kernels, also in evaluation mode. Shapes: ``T`` steps, ``B`` rows, ``I`` features.
+The methods are saliency, input times gradient, integrated gradients and occlusion. All work on any function
+of torch tensors. Through gatewise layers the gradients come from the compiled kernels, also in evaluation
+mode. Shapes: ``T`` steps, ``B`` rows, ``I`` features.
 """
 
 from __future__ import annotations

@@ -98,8 +98,7 @@ def edit(
 
 
 def _copied(model: _Model) -> _Model:
-    """A copy of the modules that shares all parameters and buffers, so that each copy can have its own
-    edits."""
+    """A copy of the modules that has its own edits, and shares all parameters and buffers."""
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     with _Computed():
         return copy.deepcopy(model, shared)

@@ -318,8 +318,10 @@ def _with_offsets(cell: Cell) -> Cell:
 def _by_states(
     passage: Passage, entering: tuple[Tensor, ...], by_output: Tensor, by_finals: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The loss's derivatives by the states after each step, ``[T, B, H]`` for each state: the whole ones, and
-    those with the other states held. Zeros where a row does not run."""
+    """The derivatives of the loss by the states after each step, ``[T, B, H]`` for each state.
+
+    Returns the total ones, and those with the other states held fixed. They are 0 past the end of a row.
+    """
     walk = passage.walk
     step = replace(passage, walk=walk._replace(cell=without_random(_with_offsets(passage.cell))))
     from_input = F.linear(passage.x, walk.weights.weight_ih, walk.weights.bias_ih)
@@ -339,8 +341,11 @@ def _by_states(
 def _step_back(
     step: Passage, from_input: Tensor, entering: tuple[Tensor, ...], by_after: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """One step of backpropagation. From the derivatives by the states after a step that come from elsewhere,
-    it computes the derivatives by the states before it, by those after it, and by the weights."""
+    """One step of backpropagation.
+
+    From the derivatives by the states after a step that come from elsewhere, it computes the derivatives by
+    the states before it, by those after it, and by the weights.
+    """
     n, offsets = len(entering), step.cell.states[len(entering) :]
     zeros = [entering[-1].new_zeros(len(entering[0]), step.units) for _ in offsets]
     leaves = [state.clone().requires_grad_() for state in (*entering, *zeros)]
@@ -354,8 +359,10 @@ def _step_back(
 def _by_weights(
     passage: Passage, entering: tuple[Tensor, ...], carried: Sequence[Tensor], keep: bool
 ) -> tuple[list[Tensor], dict[str, Tensor], dict[str, Tensor] | None]:
-    """The shares of steps in the derivatives by the weights, several steps at a time, of what the states
-    after each step are given by others: their sums, their norms, and if they are to be kept, the shares."""
+    """The contribution of each step to the gradients of the weights, computed several steps at a time.
+
+    Returns their sums, their norms, and the contributions themselves if asked for.
+    """
     weights = _parameters(passage)
     sums = [torch.zeros_like(weight) for weight in weights.values()]
     norms: dict[str, list[Tensor]] = {name: [] for name in weights}

@@ -2,8 +2,7 @@
 
 A state s is kept by a gate if its next value is affine in s: ``s' = k * s + w``, where neither k nor w
 contains s. For the LSTM's c, ``k = f`` and ``w = i * g``; for the GRU's h, ``k = z`` and ``w = (1 - z) * n``.
-Gates may depend on
-the old output through the recurrent weights: that does not count as containing s.
+Gates may depend on the old output through the recurrent weights: that does not count as containing s.
 
 The analyses need this identity exactly. `gatewise.language.gating` is less strict: it also accepts a
 peephole, whose gate contains s.

@@ -266,8 +266,7 @@ def saturation(values: Values, low: float = _LOW, high: float = _HIGH) -> Satura
 def _gate(
     values: Values | Tensor, state: str | None, who: str
 ) -> tuple[tuple[str, str, str], Tensor, Tensor]:
-    """The names of layer, state and gate; the gate's values in the order of the walk; the first steps of
-    rows."""
+    """The names of layer, state and gate; the gate in walking order; the mask of the first steps of rows."""
     if isinstance(values, Tensor):
         running = ~values.isnan().any(-1)
         begins = running & ~torch.cat([torch.zeros_like(running[:1]), running[:-1]])

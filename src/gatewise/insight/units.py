@@ -209,9 +209,8 @@ def probe(
 
     The probe is a ridge regression on standardised units, fitted to the first rows (or the first steps of a
     single row) and scored on the others. Neighbouring steps are similar, so a score means little by itself.
-    It
-    must be compared with controls: probes for the same signal shifted in time by a random amount, which is as
-    smooth but no longer aligned.
+    It must be compared with controls: probes for the same signal shifted in time by a random amount, which is
+    as smooth but no longer aligned.
 
     Args:
         values: ``[T, B, H]``, values of a layer, such as ``seen["l0"].c``.

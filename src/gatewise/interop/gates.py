@@ -13,8 +13,7 @@ from gatewise.nn.walk.walk import Weights
 
 
 class Stacked(NamedTuple):
-    """Weights with the gates stacked along the rows: W ``[G*H, I]``, R ``[G*H, H]``, b_x and b_h
-    ``[G*H]``."""
+    """Weights with stacked gates: W ``[G*H, I]``, R ``[G*H, H]``, b_x and b_h ``[G*H]``."""
 
     W: Tensor
     R: Tensor
@@ -25,8 +24,7 @@ class Stacked(NamedTuple):
 def from_order(
     cell: Cell, order: Sequence[str], stacked: Stacked, vectors: Mapping[str, Tensor] | None = None
 ) -> Weights:
-    """The weights of `cell`, from weights whose gates are in `order`. Gates that the cell does not have are
-    dropped.
+    """The weights of `cell`, from weights with gates in `order`. Gates that the cell lacks are dropped.
 
     If the cell resets the state before the product, the recurrent rows of the candidate become the weights of
     that product (a `linear`).

@@ -116,8 +116,7 @@ def from_form(form: Any) -> Cell:
 
 
 def same(one: Cell, other: Cell) -> bool:
-    """Whether two cells have the same equations with the same names in them. The cells' own names may
-    differ."""
+    """Whether two cells have the same equations, with the same names except for those of the cells."""
     return {**to_form(one), "name": ""} == {**to_form(other), "name": ""}
 
 

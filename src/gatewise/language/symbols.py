@@ -38,8 +38,7 @@ class Trace:
         self._count: Counter[str] = Counter()
 
     def fail(self, what: str, remedy: str, line: int | None = None) -> NoReturn:
-        """Raise a `CellError` for `line`, by default the line that is running, or the return if it has
-        run."""
+        """Raise a `CellError` for `line`, by default the running line, or the return after the run."""
         where = f"{self.code.co_filename}:{line or self.running_line()}"
         raise CellError(f"{where}: cell {self.name!r}: {what}. {remedy}") from None
 

@@ -18,8 +18,7 @@ from gatewise.runtime.stack import Stack
 
 @final
 class Call:
-    """A prepared call of the kernel, made by `run`. The caller keeps the memory alive that fields point
-    to."""
+    """A prepared call of the kernel; `run` makes it. The caller keeps the memory of its fields alive."""
 
     def __init__(self, program: Program, fields: Mapping[str, int]) -> None:
         self._fields = program.arguments.fill(fields)

@@ -3,8 +3,7 @@
 The file is plain data, and reading it executes nothing. Its ``__metadata__`` has one entry, ``gatewise``: a
 JSON object with ``format`` (the version of this layout, an integer), ``version`` (of the gatewise that wrote
 it), ``task`` (the kind of model) and what that kind needs; ``docs/format.md`` specifies it. Everything else
-is
-defined by safetensors: https://github.com/huggingface/safetensors#format.
+is defined by safetensors: https://github.com/huggingface/safetensors#format.
 """
 
 from __future__ import annotations

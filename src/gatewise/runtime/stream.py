@@ -222,10 +222,9 @@ class Stream:
         write_model(path, _TASK, self._described(), self._now())
 
     def load_state(self, path: str | Path) -> None:
-        """Continue from a state that `save_state` wrote. Equations and sizes must be the same, weights need
-        not.
+        """Continue from a state that `save_state` wrote.
 
-        Nothing in the file is executed.
+        Equations and sizes must be the same; weights may differ. Nothing in the file is executed.
 
         Raises:
             ModelFileError: the file is not a state, or one of other equations, options, sizes or type. The

@@ -82,8 +82,7 @@ class Encoding:
         return values * self.scale[0] + self.mean[0]
 
     def held_target(self, series: TimeSeries) -> Numbers:
-        """The scaled target ``[N]``, with missing values replaced by the last known one (0 before the
-        first)."""
+        """The scaled target ``[N]``, missing values replaced by the last known one (0 before the first)."""
         return np.nan_to_num(hold(self.scaled(series.values)), nan=0.0)
 
     def inputs(self, series: TimeSeries) -> NDArray[np.float32]:

@@ -52,8 +52,7 @@ class Evaluation:
         ]
 
     def skill(self) -> float:
-        """1 minus the ratio of the model's MAE to that of the best naive forecast: 1 is perfect, 0 no
-        better."""
+        """1 - (MAE of the model) / (MAE of the best naive forecast): 1 is perfect, 0 is no better."""
         mae = {name: all_["mae"] or 0.0 for name, all_ in self.overall().items()}
         best = min(error for name, error in mae.items() if name != MODEL)
         return 1.0 - mae[MODEL] / best if best > 0 else float("nan")

@@ -215,8 +215,7 @@ class Forecaster:
         return {name: getattr(layer, name)[-steps:, 0].numpy() for name in layer.names}
 
     def save(self, path: str | Path) -> None:
-        """Write the forecaster to a ``.safetensors`` file. An existing file is replaced only by a complete
-        one."""
+        """Write the forecaster to a ``.safetensors`` file, completely or not at all."""
         self._check_fitted()
         save_forecaster(self, Path(path))
 

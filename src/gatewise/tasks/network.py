@@ -71,8 +71,7 @@ class ForecastNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Windows:
-    """All windows of a series: ``inputs [N, I]``, the scaled target ``truth [N]``, and ``held [N]``, the
-    target with missing values replaced."""
+    """All windows of a series: ``inputs [N, I]``, scaled target ``truth [N]``, without gaps ``held [N]``."""
 
     inputs: Tensor
     truth: Tensor

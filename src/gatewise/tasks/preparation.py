@@ -44,8 +44,7 @@ class Preparation:
         return Windows.of(series, self.encoding, horizon, self.history)
 
     def training(self, windows: Windows, rows: int, batch_size: int, seed: int) -> RandomBatches:
-        """The training windows. The steps that they forecast lie in the training part, after its first
-        season."""
+        """The training windows, whose forecasts lie in the training part, after its first season."""
         stop = rows - windows.horizon
         first = self.need - 1
         count = min(max(rows // 4, LEAST_WINDOWS), MOST_WINDOWS)

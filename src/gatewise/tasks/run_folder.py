@@ -1,5 +1,4 @@
-"""The run folder: the model, its metrics, the forecast and two pictures. It is written completely or not at
-all."""
+"""The run folder: model, metrics, forecast and two pictures, written completely or not at all."""
 
 from __future__ import annotations
 

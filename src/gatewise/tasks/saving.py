@@ -61,8 +61,7 @@ def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
 
 
 def _parameters(parameters: dict[str, Any], stored: StoredLayers | None) -> dict[str, Any]:
-    """The arguments of a forecaster. Its cell is a name if the equations in the file are those of that
-    name."""
+    """The arguments of a forecaster. Its cell is a name if the file has the equations of that name."""
     known = CELLS.get(parameters["cell"])
     if stored is None or (known and same(known, stored.cell)):
         return parameters

@@ -44,8 +44,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of training: epochs done, the best epoch, its validation error, whether Ctrl-C stopped
-    it."""
+    """The result of training: epochs done, the best epoch, its validation error, whether Ctrl-C came."""
 
     epochs: int
     best_epoch: int

@@ -56,8 +56,7 @@ def decades(values: Numbers) -> LogNorm:
 def draw_map(
     axes: Axes, values: Numbers, norm: Normalize, colours: str, first_on_top: bool = False, start: int = 0
 ) -> AxesImage:
-    """Draw ``values [T, R]`` as a heat map. Steps run from left to right, from `start` on; NaN stays
-    blank."""
+    """Draw ``values [T, R]`` as a heat map, with steps from left to right from `start` on, and NaN blank."""
     steps, rows = values.shape
     axes.set_facecolor(BLANK)
     axes.grid(False)

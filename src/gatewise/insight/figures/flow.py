@@ -74,8 +74,8 @@ def draw_flow(
     if not flows:
         shapes.fail("norms must have a state at least. Got none")
     rows = shapes.sizes["B"]
-    told = "Norm of the loss's derivative by what stands after each step"
-    several = f"; the median of {rows} rows, and the middle four fifths of them." if rows > 1 else "."
+    told = "Norm of the gradient of the loss by the states after each step"
+    several = f": the median of {rows} rows, and the range of the middle 80 %." if rows > 1 else "."
     with page(9.5, 3.8, heading or _said(flows), note or told + several) as figure:
         axes = figure.subplots()
         for (name, values), colour in zip(flows.items(), _cycle(len(flows)), strict=True):
@@ -94,8 +94,7 @@ def draw_flow(
 def draw_flows(
     panels: Sequence[Sequence[FlowPanel]], heading: str, note: str, label: str = "steps back from the end"
 ) -> Figure:
-    """Draw gradient flows of several networks in a grid of panels, with one colour per network and one dash
-    pattern per state.
+    """Draw gradient flows in a grid of panels, with a colour for each network and dashes for each state.
 
     Args:
         panels: rows of equally many panels. The panels of a row share the axis of norms.

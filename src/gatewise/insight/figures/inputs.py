@@ -155,8 +155,7 @@ def draw_words(
 def _set_in_lines(
     words: Sequence[str], around: float, gap: float
 ) -> tuple[list[tuple[float, float, float]], int]:
-    """The position of each word: its left edge, the top of its line and its width, in points. And the number
-    of lines."""
+    """The left edge, top and width of each word, in points, and the number of lines."""
     places: list[tuple[float, float, float]] = []
     x, line = 0.0, 0
     for word in words:

@@ -145,8 +145,7 @@ def cut(text: str, room: float, points: float) -> str:
 
 
 def short(value: float) -> str:
-    """A number in few digits, with thousands separators, and with M, G, m, µ and so on for large and small
-    ones.
+    """A number in few digits, with thousands separators, or with M, G, m, µ and so on.
 
     >>> short(0.9341), short(12345.6), short(29478186.0), short(3.5e-7)
     ('0.93', '12,346', '29.5 M', '350.0 n')
@@ -168,8 +167,7 @@ def short_tick(value: float, _: object) -> str:
 
 
 class ShortTicks(Formatter):
-    """Tick labels in few digits. If that is not enough, one label in full and the others as differences from
-    it.
+    """Tick labels in few digits; if need be, one label in full and the others as differences from it.
 
     >>> ShortTicks().format_ticks([0.0, 0.5, 1.0])
     ['0', '0.5', '1']

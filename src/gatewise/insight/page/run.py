@@ -75,7 +75,7 @@ class Run:
         packing = Packing.of(given) if isinstance(given, PackedSequence) else None
         vectors = packing.pad(given.data, False) if packing else given
         if vectors.dim() != 3:
-            raise ValueError("the first recurrent layer is given no batch")
+            raise ValueError("the first recurrent layer got an input without a batch axis")
 
         def score(vectors: Tensor) -> Tensor:
             with _given(layer, like(given, packing.pack(vectors, False)) if packing else vectors):

@@ -30,15 +30,15 @@ class Sample:
 
     @property
     def steps(self) -> int:
-        """How many."""
+        """The number of shown steps."""
         return self.stop - self.first
 
 
 def fitting(sizes: Sequence[Size], steps: int, ends: Sequence[int], megabytes: float) -> Sample:
-    """Choose what fits. It reduces the rows first, then shows the last steps of one row, then fewer units,
-    then still fewer steps.
+    """Choose what fits into a page.
 
-    `steps` is the number of steps of the input, `ends` that of each row.
+    It reduces the rows first, then the steps to the last ones of one row, then the units, then the steps
+    again. `steps` is the number of steps of the input, `ends` that of each row.
 
     Raises:
         ValueError: not even one step fits.

@@ -14,8 +14,7 @@ if find_spec("onnx") is None:
 
 
 class OnnxError(ValueError):
-    """Raised for a damaged or unsupported file, and for an export that does not compute what the module
-    does."""
+    """Raised for a damaged or unsupported file, and for an export that computes something else."""
 
     def __init__(self, message: str) -> None:
         super().__init__(files.escaped(" ".join(message.split())))

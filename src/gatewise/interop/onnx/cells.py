@@ -2,9 +2,8 @@
 """The recurrent operators of ONNX as cells, one for each combination of their attributes.
 
 The equations are those of the standard, version 22 of RNN, GRU and LSTM. Where it leaves a choice, they
-follow
-ONNX Runtime: `clip` bounds the argument of every activation except the last one of an LSTM, whose argument is
-the cell state.
+follow ONNX Runtime: `clip` bounds the argument of every activation except the last one of an LSTM, whose
+argument is the cell state.
 """
 
 from __future__ import annotations

@@ -30,8 +30,7 @@ _ROOM, _GROWTH = 2**28, 32
 
 
 class OnnxModule(nn.Module):
-    """The network of an ONNX file. It is called with the inputs of the file and returns its outputs, in
-    order.
+    """The network of an ONNX file: a function of its inputs, in order, that returns its outputs.
 
     A single output is returned as a tensor, several as a tuple.
 

@@ -138,8 +138,7 @@ def _applied(root: Node, hole: Node) -> Node:
 
 
 def _usual(node: Node) -> Node:
-    """Canonical form: ``maximum(x, 0)`` for ``relu(x)``, ``x * 0.5`` for ``x / 2``, ``x + -1`` for ``x -
-    1``."""
+    """Canonical form: ``relu(x)`` as ``maximum(x, 0)``, ``x / 2`` as ``x * 0.5``, ``x - 1`` as ``x + -1``."""
     if node.op == "relu":
         return Node("maximum", (*node.args, Node("constant")))
     if node.op in ("sub", "div") and node.args[1].op == "constant" and node.args[1].value:

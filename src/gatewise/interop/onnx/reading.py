@@ -46,7 +46,7 @@ def as_floats(node: Node, constants: Mapping[str, Tensor]) -> tuple[Node, Mappin
 
 
 def _floats(found: Mapping[str, Tensor], name: str) -> Tensor:
-    """``W [D, I, 4*H]`` with scales and zero points ``[D]`` or ``[D, 4*H]`` as ``[D, 4*H, I]``."""
+    """Integer weights ``[D, I, 4*H]``, with scales and zero points, as floating-point ``[D, 4*H, I]``."""
     scale, zero = (found[f"{name}_{kind}"] for kind in ("scale", "zero_point"))
     scale, zero = (x.reshape(len(x), 1, -1) for x in (scale, zero))
     return ((found[name].to(scale.dtype) - zero.to(scale.dtype)) * scale).mT

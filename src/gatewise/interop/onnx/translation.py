@@ -26,7 +26,7 @@ from gatewise.nn.walk.walk import Weights
 
 
 class _Scan(NamedTuple):
-    """A call and its tensors: ``x [T, B, I]``, `states` each ``[B, H]`` (empty for zeros), ``lengths
+    """A call and its tensors: ``x [T, B, I]``, `states` ``[B, H]`` each, or none for zeros, ``lengths
     [B]``."""
 
     call: Call

@@ -15,8 +15,7 @@ from gatewise.nn.walk.walk import Weights
 
 
 class Packed(NamedTuple):
-    """``W [G*H, I]``, ``R [G*H, H]``, ``B [2*G*H]``, ``P [3*H]``, with the gates in the order of the
-    standard."""
+    """``W [G*H, I]``, ``R [G*H, H]``, ``B [2*G*H]``, ``P [3*H]``, with gates in the standard's order."""
 
     W: Tensor
     R: Tensor
@@ -25,8 +24,7 @@ class Packed(NamedTuple):
 
 
 def packed(variant: Variant, names: Mapping[str, str], cell: Cell, weights: Weights) -> Packed:
-    """The weights of `cell` in the layout of the operator `variant`; `names` maps its parameters to the
-    cell's.
+    """The weights of `cell` in the layout of `variant`. `names` maps the operator's parameters to the cell's.
 
     Blocks that the operator does not use (the forget gate if it is coupled to the input gate) are zeros.
     """

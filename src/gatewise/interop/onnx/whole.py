@@ -132,8 +132,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _check(model: bytes, proto: ModelProto, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Compare file and module for the example inputs, and for inputs of other sizes that the module
-    accepts."""
+    """Compare file and module for the example inputs, and for other sizes that the module accepts."""
     leaves, form = pytree.tree_flatten(inputs)
     given = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     axes = _axes(proto, given)

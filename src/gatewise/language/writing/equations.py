@@ -160,8 +160,7 @@ def number(value: float) -> str:
 
 
 def letter_and_index(vector: str) -> tuple[str, str]:
-    """Split a vector's name: ``p_i`` into ``p`` and ``i``. Gains and biases of norms become gamma and
-    beta."""
+    """Split a vector's name, ``p_i`` into ``p`` and ``i``. Gains and biases of norms become gamma, beta."""
     base, _, index = vector.rpartition("_")
     base = {"norm_gain": "gamma", "norm_bias": "beta"}.get(base, base)
     return (base, index) if index and (len(base) == 1 or base in GREEK) else (vector, "")

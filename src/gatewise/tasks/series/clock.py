@@ -199,8 +199,8 @@ class MonthClock(ZonedClock):
 
 @dataclass(frozen=True)
 class WeekdayClock(ZonedClock):
-    """Some days of the week: `week` has seven digits from Monday on, 1 for a day that counts. `time` is the
-    time of day, in microseconds."""
+    """Some days of the week: `week` has a digit for each from Monday on, 1 if it counts; `time` of day in
+    us."""
 
     week: str = "1111100"
     time: int = 0

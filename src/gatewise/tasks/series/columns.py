@@ -28,8 +28,7 @@ class Columns:
 
 
 def choose(table: Table, target: str | None, time: str | Sequence[str] | None) -> Columns:
-    """Choose the columns that are not named: the only column of times, the only column of numbers as the
-    target, all other columns of numbers as inputs.
+    """Choose columns: by default the only one of times, the only one of numbers, all other numbers as inputs.
 
     Raises:
         SeriesError: a named column does not exist, or there are several candidates.
@@ -63,8 +62,7 @@ def _inputs(table: Table, wanted: Sequence[str]) -> list[str]:
 
 
 def _found(table: Table, target: str | None) -> tuple[str, ...]:
-    """The only column of times, and the column of times of day if there is one; nothing to number the
-    rows."""
+    """The only column of times, with that of times of day if there is one; empty to number the rows."""
     names = [name for name in table.names if name != target and _holds_times(table, name)]
     if not names:
         names = [name for name in table.names if name != target and _counts_time(table, name)]

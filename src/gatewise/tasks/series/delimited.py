@@ -106,8 +106,7 @@ def _parsed(path: Path, text: str, separator: str) -> pd.DataFrame:
 
 
 def _preamble_hint(text: str, separator: str) -> str:
-    """A hint at --skip-rows, if the first line with the most common number of fields is not the first
-    line."""
+    """A hint at --skip-rows, if the first line has another number of fields than most lines."""
     counts = [len(row) for row in csv.reader(text[:100_000].splitlines()[:LOOKED_AT], delimiter=separator)]
     most = _commonest(counts)[0]
     above = next((number for number, count in enumerate(counts) if count == most), 0)

@@ -55,8 +55,8 @@ class NumberForm:
         return np.asarray(numbers.to_numpy(zero_copy_only=False), np.float64)
 
     def plausible(self, text: Text) -> bool:
-        """Whether the format looks consistent: all thousands are marked, trailing zeros everywhere or
-        nowhere."""
+        """Whether a format is consistent: all thousands are marked, trailing zeros are always or never
+        there."""
         mark = _ESCAPED[self.decimal]
         if self.thousands and text.str.fullmatch(rf"[+-]?[0-9]{{4,}}(?:{mark}[0-9]*)?").any():
             return False

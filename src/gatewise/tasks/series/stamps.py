@@ -102,7 +102,6 @@ def _zoned(table: Table, name: str, times: pd.DatetimeIndex, mixed: bool) -> pd.
 
 
 def _first_of_two(times: pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """For an hour that occurs twice when clocks are set back: whether each time is the first of the two, as
-    told by the order of the rows."""
+    """For hours that occur twice when clocks are set back: the mask of the first ones, by order of rows."""
     falling = len(times) > 1 and times[-1] < times[0]
     return ~np.asarray(times.duplicated(keep="last" if falling else "first"))

@@ -99,8 +99,7 @@ class Table:
         return not values.notna().any()
 
     def numbers(self, name: str) -> Numbers:
-        """A column as float64, missing values as NaN. Text, and numbers beyond `LARGEST`, raise a
-        SeriesError."""
+        """A column as float64, missing values as NaN. Text, or a number beyond `LARGEST`, is an error."""
         values = self.column(name)
         if name in self._texts:
             tidy = self._texts[name]
@@ -164,8 +163,7 @@ class Table:
             self.notes.append(f"{listed(list(tidy.blanks), 3)} in {quoted(name)} as missing")
 
     def _without_marks(self, name: str, numbers: Numbers) -> Numbers:
-        """Remove numbers that mark missing values. If `missing` is not set, refuse a number that looks like
-        one."""
+        """Remove numbers that mark missing values. Unless `missing` is set, refuse a likely mark."""
         if self.reading.missing is not None:
             marks = [float(mark) for mark in self.reading.missing if _is_float(mark)]
             found = np.isin(numbers, marks)

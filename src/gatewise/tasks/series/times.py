@@ -87,8 +87,7 @@ def parse_times(
 
 
 def readable(values: pd.Series[Any], form: str | None = None) -> bool:
-    """Whether a column seems to hold times, judged by a few values, so that a bad value gets a clear
-    error."""
+    """Whether a column seems to hold times, by a few values, so that a bad value gets a clear error."""
     few = _beginnings(_as_text(values[values.notna()].iloc[:3]))
     candidates = [_given(few, form)] if form else _candidates(few)
     return any(candidate.times.notna().any() for candidate in candidates)
@@ -256,8 +255,7 @@ def _excel(numbers: pd.Series[float]) -> Stamps:
 
 
 def _from_parts(text: pd.Series[str]) -> Iterator[Candidate]:
-    """A day in one of many formats with a time of day; quarters; times that the ISO 8601 parser does not
-    read."""
+    """A day in one of many formats with a time of day; quarters; times that are not quite ISO 8601."""
     zone = text.str.extract(rf"[0-9]\s*{ZONE}$")[0]
     zoned = len(zone) > 0 and bool(zone.notna().all()) and bool(text.str.contains(r"[0-9][:.][0-9]").all())
     if zoned:

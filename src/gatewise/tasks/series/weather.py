@@ -13,8 +13,7 @@ HORIZON = 24
 
 
 def weather(target: str = TARGET) -> TimeSeries:
-    """Read the series: 8,730 hours of 2013, with real gaps. For source and licence see
-    ``gatewise/data/README.md``.
+    """Read 8,730 hours of 2013, with real gaps. Source and licence: ``gatewise/data/README.md``.
 
     >>> len(weather())
     8730

@@ -65,8 +65,7 @@ def parity(generator: np.random.Generator, rows: int, length: int) -> Sequences:
 def _marked(
     generator: np.random.Generator, rows: int, length: int, low: float, neutral: float
 ) -> tuple[Numbers, Numbers, Numbers, Integers]:
-    """Draw pairs ``[T, B, 2]``, two of them marked. Returns them with X1 ``[B]``, X2 ``[B]`` and the
-    lengths."""
+    """Draw pairs ``[T, B, 2]`` with two marked ones. Returns them, X1 ``[B]``, X2 ``[B]`` and the lengths."""
     lengths = ragged(generator, rows, length)
     values = generator.uniform(low, 1.0, size=(int(lengths.max()), rows)).astype(np.float32)
     first = generator.integers(FIRST, size=rows)

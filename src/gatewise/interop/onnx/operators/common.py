@@ -24,7 +24,7 @@ def of(function: Function) -> Operator:
 
 
 def with_numbers(function: Function, **defaults: float) -> Operator:
-    """An operator that passes the attributes named in `defaults` to the function as keywords."""
+    """An operator whose attributes, named in `defaults`, are further arguments of the function."""
 
     def operator(node: Node, *inputs: Tensor | None) -> Tensor:
         return function(*inputs, *(node.get(name, value) for name, value in defaults.items()))

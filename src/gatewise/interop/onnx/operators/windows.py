@@ -55,8 +55,7 @@ def window_of(node: Node, x: Tensor, sizes: list[int]) -> Window:
 
 
 def _same(window: Window, places: list[int], upper: bool) -> Window:
-    """The window with the padding of ``SAME_UPPER`` or ``SAME_LOWER``: an odd rest goes to the end or
-    start."""
+    """The window with the padding of ``SAME_UPPER`` (an odd rest at the end) or ``SAME_LOWER``."""
     missing = [
         max((-(-n // step) - 1) * step + extent - n, 0)
         for n, step, extent in zip(places, window.strides, window.extents, strict=True)
