@@ -95,7 +95,7 @@ def test_a_growing_direction_is_told_and_has_its_dimension() -> None:
     assert found.exponents[0].tolist() == pytest.approx([math.log(1.2), math.log(0.5)], abs=0.05)
     first, second = found.exponents[0].tolist()
     assert float(found.dimension) == pytest.approx(1 + first / -second)
-    assert "so nearby states part; 1 of 2 are positive" in str(found)
+    assert "so nearby states diverge; 1 of 2 are positive" in str(found)
 
 
 def test_a_unit_that_is_off_has_no_slope() -> None:

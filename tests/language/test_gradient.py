@@ -135,7 +135,7 @@ def test_a_leaf_that_is_an_output_passes_its_seed_on() -> None:
     compare(graph, [x, graph.node("exp", x)], {x: torch.randn(50, dtype=torch.float64)})
 
 
-def test_the_gradient_computes_no_activation_anew() -> None:
+def test_the_gradient_computes_no_activation_twice() -> None:
     graph = cells.lstm.graph()
     seeds = {node: graph.leaf("seed", name) for name, node in zip("hc", cells.lstm.next_states, strict=True)}
     derivatives = gradient(graph, seeds)

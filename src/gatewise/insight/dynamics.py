@@ -144,7 +144,7 @@ class Lyapunov(Finding):
     def __str__(self) -> str:
         mean = self.exponents.nanmean(0)
         first = float(mean[0])
-        verb = "part" if first > 0 else "approach each other"
+        verb = "diverge" if first > 0 else "approach each other"
         checked = "" if self.residual != self.residual else f" (sum against ln |det J|: {self.residual:.1e})"
         return (
             f"{self.layer}: the largest Lyapunov exponent is {first:+.4f} per step, so nearby states {verb}; "

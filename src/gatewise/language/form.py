@@ -109,7 +109,7 @@ def from_form(form: Any) -> Cell:
     after = items(parts["next_states"], "next_states", len(states), len(states))
     next_states = tuple(_at(nodes, place, "next_states") for place in after)
     values, seen = _values(parts["values"], nodes), _at(nodes, parts["seen"], "seen")
-    # Cells are pickled by module and name if that name holds them: no name in this module does.
+    # The module of the cell is this one, where no name holds a cell: so it is pickled by its form.
     cell = Cell(Origin(name, name, __name__), states, parameters, next_states, values, seen)
     form_rules.check(cell, nodes)
     return cell

@@ -59,9 +59,7 @@ def draw_fixed_points(
         if len(kind)
         else "No fixed point was found among the states"
     )
-    told = (
-        "Thin lines: the ways of rows through the states. Axes: the two directions in which these vary most."
-    )
+    told = "Thin lines: trajectories of rows. Axes: the two directions in which the states vary most."
     with page(8, 5.6, heading or said, note or told) as figure:
         axes = figure.subplots()
         for line in axes.plot(
@@ -164,7 +162,7 @@ def draw_lyapunov(
         >>> from gatewise import figures
         >>> figure = figures.draw_lyapunov([[0.1, -0.2, -1.0], [0.1, -0.3, -1.1]])
         >>> figure.texts[0].get_text()
-        'Nearby states part: the largest exponent is 0.1 per step'
+        'Nearby states diverge: the largest exponent is 0.1 per step'
     """
     shapes = Shapes("draw_lyapunov")
     values = shapes.read("exponents", exponents, "BK")
@@ -172,7 +170,7 @@ def draw_lyapunov(
     if not len(values):
         shapes.fail("exponents must have a row of numbers. Got NaN in all")
     mean = values.mean(0)
-    verb = "part" if mean[0] > 0 else "approach each other"
+    verb = "diverge" if mean[0] > 0 else "approach each other"
     said = f"Nearby states {verb}: the largest exponent is {signed(mean[0])} per step"
     told = f"{int((mean > 0).sum())} of {len(mean)} are positive. Above 0 differences grow. Thin lines: rows."
     with page(9.6, 4, heading or said, note or told) as figure:

@@ -80,7 +80,7 @@ def draw_ledger(
     most = int(np.nanargmax(shares))
     who = "the initial state" if most + start < 0 else f"step {most + start}"
     said = f"The largest part of the final {state} of row {row}, {percent(shares[most])}, comes from {who}"
-    told = "What is left of each step's writing; the columns add up to the final state, unit by unit."
+    told = "What is left of what each step wrote. The columns add up to the final state, unit by unit."
     with page(11, 5.3, heading or said, note or told + note_on) as figure:
         grid = figure.add_gridspec(2, 2, width_ratios=(34, 8), height_ratios=(1, 2.4))
         bars, map_ = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])

@@ -42,7 +42,7 @@ class Clock(ABC):
 
     @abstractmethod
     def times(self, positions: Positions) -> pd.Index[Any]:
-        """Give the time at every position."""
+        """The time at every position."""
 
     @abstractmethod
     def seasons(self) -> tuple[int, ...]:
@@ -81,14 +81,14 @@ class ZonedClock(Clock):
         return True
 
     def exact(self, times: pd.Index[Any]) -> Numbers:
-        """Give the position of every time, as a real number."""
+        """The position of every time, as a real number."""
         dates = pd.DatetimeIndex(times)
         if dates.tz is not None:
             dates = dates.tz_convert(self.zone if self.local else "UTC").tz_localize(None)
         return self._positions(dates)
 
     def times(self, positions: Positions) -> pd.DatetimeIndex:
-        """Give the time at every position, in the zone of the clock."""
+        """The time at every position, in the time zone of the clock."""
         dates = self._dates(positions)
         if self.zone is None:
             return dates
@@ -98,7 +98,7 @@ class ZonedClock(Clock):
         return dates.tz_localize(self.zone, ambiguous=first, nonexistent="shift_forward")
 
     def label(self, time: Any) -> str:
-        """Give a time as a date, with the time of day unless all are at midnight."""
+        """A time as a date, with the time of day unless all times are at midnight."""
         if time == time.normalize() and self.span(1).split()[1] not in {name for _, name in UNITS}:
             return f"{time:%Y-%m-%d}"
         whole = f"{time:%Y-%m-%d %H:%M}"
@@ -140,7 +140,7 @@ class FixedClock(ZonedClock):
         return tuple(int(p // self.step) for p in periods if p % self.step == 0 and p > self.step)
 
     def span(self, steps: float) -> str:
-        """Give the length of so many steps in the largest fitting unit; hours up to three days."""
+        """The length of `steps` steps in the largest fitting unit, in hours up to three days."""
         length = steps * self.step
         if self.step % WEEK == 0:
             return count(length / WEEK, "weeks")
@@ -182,16 +182,16 @@ class MonthClock(ZonedClock):
         return days + pd.Timedelta(self.time, unit="us")
 
     def seasons(self) -> tuple[int, ...]:
-        """Give the year, in steps, or nothing for a yearly series."""
+        """A year in steps; nothing for a yearly series."""
         return (int(12 // self.step),) if 12 % self.step == 0 and self.step < 12 else ()
 
     def span(self, steps: float) -> str:
-        """Give the length of so many steps, in months, or in years for a yearly series."""
+        """The length of `steps` steps in months, or in years for a yearly series."""
         years = self.step % 12 == 0
         return count(steps * self.step / (12 if years else 1), "years" if years else "months")
 
     def grid(self) -> str:
-        """Say on which day of the month."""
+        """The step, and the day of the month."""
         kind = "business day" if self.business else "day"
         day = f"the last {kind}" if self.day == LAST else f"{kind} {self.day}"
         return self.span(1) if (self.day, self.business) == (1, False) else f"{self.span(1)} ({day})"
@@ -219,16 +219,16 @@ class WeekdayClock(ZonedClock):
         return pd.DatetimeIndex(days.astype("datetime64[us]")) + pd.Timedelta(self.time, unit="us")
 
     def seasons(self) -> tuple[int, ...]:
-        """Give a week and a year."""
+        """A week and a year, in steps."""
         days = self.week.count("1")
         return (days, 52 * days)
 
     def span(self, steps: float) -> str:
-        """Give so many days that count."""
+        """The number of days that count."""
         return count(steps, "business days" if self.week == "1111100" else "open days")
 
     def grid(self) -> str:
-        """Say which days of the week."""
+        """The step, and the days of the week."""
         days = [name for name, digit in zip(WEEKDAYS, self.week, strict=True) if digit == "1"]
         return f"1 {'business' if self.week == '1111100' else 'open'} day ({', '.join(days)})"
 
@@ -238,11 +238,11 @@ class RowClock(Clock):
     """Row numbers, from 1, instead of times."""
 
     def exact(self, times: pd.Index[Any]) -> Numbers:
-        """Give the number of the row."""
+        """The number of the row."""
         return np.asarray(times, np.float64)
 
     def times(self, positions: Positions) -> pd.Index[Any]:
-        """Give the number of the row."""
+        """The number of the row."""
         return pd.Index(positions, name="row")
 
     def seasons(self) -> tuple[int, ...]:
@@ -250,11 +250,11 @@ class RowClock(Clock):
         return ()
 
     def span(self, steps: float) -> str:
-        """Give so many rows."""
+        """The number of rows."""
         return count(steps, "rows")
 
     def label(self, time: Any) -> str:
-        """Give the row in words."""
+        """The row in words."""
         return f"row {time}"
 
 
@@ -303,16 +303,16 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
 
 
 def microseconds(times: pd.DatetimeIndex) -> Positions:
-    """Give times without a zone as microseconds after 1970-01-01."""
+    """Times without a time zone as microseconds after 1970-01-01."""
     return np.asarray(times.to_numpy().astype("datetime64[us]").astype(np.int64))
 
 
 def months(times: pd.DatetimeIndex) -> Positions:
-    """Give the months of times without a zone, counted from 1970-01 on."""
+    """The months of times without a time zone, counted from 1970-01 on."""
     return np.asarray(times.to_numpy().astype("datetime64[M]").astype(np.int64))
 
 
 def count(number: float, units: str) -> str:
-    """Give a number of units in words."""
+    """A number of units in words."""
     single = units.endswith("s") and len(units) > 2
     return f"{number:.3g} {units.removesuffix('s') if number == 1 and single else units}"

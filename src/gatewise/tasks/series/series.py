@@ -103,15 +103,15 @@ class TimeSeries:
         return found.group(1) if found else ""
 
     def when(self, step: int) -> str:
-        """Give the time of a step in words."""
+        """The time of a step in words."""
         return self.clock.label(self.times[step])
 
     def head(self, steps: int) -> TimeSeries:
-        """Give the first `steps` steps as a series."""
+        """The first `steps` steps as a series."""
         return replace(self, frame=self.frame.iloc[:steps], rows=self.rows[:steps])
 
     def future(self, steps: int) -> pd.Index[Any]:
-        """Give the times of the `steps` steps after the last one."""
+        """The times of the `steps` steps after the last one."""
         last = int(np.rint(self.clock.exact(self.times[-1:]))[0])
         return self.clock.times(np.arange(last + 1, last + 1 + steps))
 

@@ -52,7 +52,7 @@ class Table:
         return SeriesError(self.file, problem, column=column, row=row)
 
     def column(self, name: str) -> pd.Series[Any]:
-        """Give a column by name."""
+        """A column by name."""
         if name not in self.frame.columns:
             raise self.error(f"there is no column {quoted(name)}; the columns are {listed(self.names)}")
         return self.frame[name]

@@ -21,16 +21,15 @@ def temporal_order(
 ) -> Sequences:
     """Draw the temporal order problem of Hochreiter & Schmidhuber 1997, section 5.6 (tasks 6a and 6b).
 
-    A row has between T and T + T/10 symbols, each one of 8 inputs: it begins with E, ends with B, and is made
-    of a, b, c and d, drawn evenly, but for two (6a) or three (6b) places with X or Y, drawn evenly. With T =
-    100 the places are drawn from 10 to 20 and 50 to 60 (6a), or 10 to 20, 33 to 43 and 66 to 76 (6b), both
-    ends included. After the B the target is the class: XX, XY, YX, YY (the paper's Q, R, S, U), or XXX, XXY,
-    XYX, XYY, YXX, YXY, YYX, YYY (Q, R, S, U, V, A, B, C). A row is right if every output is off by less than
-    0.3.
+    A row has between T and T + T/10 symbols, each one of 8 inputs. It starts with E and ends with B. Between
+    them are the symbols a, b, c and d at random, except at two (6a) or three (6b) positions, which have X or
+    Y at random. With T = 100 these positions are drawn from 10 to 20 and 50 to 60 (6a), or from 10 to 20, 33
+    to 43 and 66 to 76 (6b), both ends included. After the B the target is the class: XX, XY, YX, YY (the
+    paper's Q, R, S, U), or XXX, XXY, XYX, XYY, YXX, YXY, YYX, YYY (Q, R, S, U, V, A, B, C). A row is right if
+    every output is off by less than 0.3.
 
     Our interpretation: positions are counted from 1, the position of E. Our choice for other T, after Martens
-    & Sutskever
-    2011: everything is scaled by T / 100, rounded down.
+    & Sutskever 2011: everything is scaled by T / 100, rounded down.
     """
     lengths = ragged(generator, rows, length)
     symbols = generator.integers(NOISE, size=(int(lengths.max()), rows))
