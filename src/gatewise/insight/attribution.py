@@ -33,10 +33,10 @@ class Attribution(Finding):
         values: ``[T, B, I]`` (``[B, T, I]`` with `batch_first`), NaN past the end of a row.
         states: the shares of the other arguments, such as the initial states, in the shapes of these.
         scores: ``[B]``, the numbers that were explained.
-        residual: how far the shares of a row are from adding up to its score minus the score of the baseline:
-            the largest error, relative to the largest such difference of scores. For integrated gradients it
-            goes to 0 with more points. For the other methods it says how far the scores are from additive;
-            for saliency it is NaN, as slopes are not shares.
+        residual: the shares of a row should add up to its score minus the score of the baseline. This is the
+            largest error of that sum, relative to the largest such difference of scores. For integrated
+            gradients it goes to 0 with more points. For the other methods it says how far the scores are from
+            additive; for saliency it is NaN, as slopes are not shares.
     """
 
     method: str

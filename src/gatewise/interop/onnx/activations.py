@@ -72,7 +72,7 @@ _NEUTRAL = {"Affine": (1.0, 0.0), "Elu": (1.0,), "HardSigmoid": (1.0, 0.0), "Sca
 
 @cache
 def ways_to_write() -> tuple[Written, ...]:
-    """All known ways to write all activations: those without numbers first, those that match almost anything last."""
+    """All known ways to write all activations: those without numbers first, catch-alls last."""
     found: dict[str, Written] = {}
     for name, compute in sorted(_WAYS, key=lambda way: (way[0] == "Affine", len(_FORMS[way[0]].defaults))):
         places = ("alpha", "beta")[: len(_FORMS[name].defaults)]

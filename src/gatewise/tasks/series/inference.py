@@ -24,7 +24,8 @@ from gatewise.tasks.series.clock import (
 )
 
 SNAP = 0.1  # tolerance of a time, in steps
-WEEKS, FULL = 4, 0.8  # a weekday missing in this many weeks, this full, is not on the grid
+# A weekday that never occurs is not on the grid, if there are WEEKS weeks with FULL of the other days.
+WEEKS, FULL = 4, 0.8
 
 
 @dataclass(frozen=True)
