@@ -230,7 +230,7 @@ def draw_decomposition(
         if len(shown) < len(names)
         else ""
     )
-    told = "The part of the phrase alone, and that of everything else. Mark: their sum, the output minus its bias."
+    told = "The part of the phrase, and that of everything else. Mark: their sum, the output minus its bias."
     with page(9, 1.2 + 0.42 * len(shown), heading or said, note or told + left_out) as figure:
         axes = figure.subplots()
         at = np.arange(len(shown))
