@@ -225,7 +225,7 @@ def test_what_a_file_cannot_hold_is_named(tmp_path: Path) -> None:
     gatewise.save(nn.ModuleDict({"encoder": nn.Sequential(nn.Tanh(), Tagger())}), path)
     with pytest.raises(ModelFileError, match=r"encoder\.1: Tagger is not among the modules .* into=model"):
         gatewise.load(path)
-    with pytest.raises(ModelFileError, match="the file is a whole torch module"):
+    with pytest.raises(ModelFileError, match="the file holds a whole torch module"):
         Stream.load(path)
     path.unlink()
     with pytest.raises(TypeError, match=r"0\.weight must be of a type .* Got torch\.bfloat16"):
