@@ -1,4 +1,4 @@
-"""`gatewise forecast` as its users call it: in a process of its own, but for most of what it refuses."""
+"""`gatewise forecast` as its users call it: in a process of its own where that can make a difference."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import chdir
 from math import sin
 from pathlib import Path
 
@@ -39,10 +40,10 @@ def forecast(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def refused(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+def forecast_here(*arguments: str, cwd: Path) -> Result:
     """The command in this process, where nothing has to be imported again."""
-    monkeypatch.chdir(folder)
-    return CliRunner().invoke(app, ["forecast", *arguments], env={"COLUMNS": "100"})
+    with chdir(cwd):
+        return CliRunner().invoke(app, ["forecast", *arguments], env={"COLUMNS": "100"})
 
 
 def table(folder: Path, *, header: str = "time,y,x", **rows: str) -> Path:
@@ -101,8 +102,8 @@ def test_the_same_seed_gives_the_same_files_and_a_second_run_a_new_folder(
     run: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, _ = run
-    again = forecast("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=folder)
-    assert again.returncode == 0
+    again = forecast_here("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=folder)
+    assert again.exit_code == 0
     for name in FILES:
         one, two = (folder / "runs" / run / name for run in ("shop-lstm", "shop-lstm-2"))
         assert one.read_bytes() == two.read_bytes()
@@ -114,8 +115,8 @@ def test_the_held_out_end_changes_neither_the_model_nor_its_scalers(
     folder, _ = run
     rows = {f"r{row}": f"{TIMES[row - 1]},{row},{-row}" for row in range(240 - 36 + 1, 241)}
     table(tmp_path, **rows)
-    done = forecast("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=tmp_path)
-    assert done.returncode == 0
+    done = forecast_here("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=tmp_path)
+    assert done.exit_code == 0
     one, two = (Forecaster.load(at / "runs/shop-lstm/model.safetensors") for at in (folder, tmp_path))
     assert one.prepared_ == two.prepared_
     weights = two.network_.state_dict()
@@ -127,8 +128,8 @@ def test_parquet_another_cell_and_a_folder_of_ones_own(tmp_path: Path) -> None:
     days = pd.date_range("2023-01-01", periods=150, freq="D")
     frame = pd.DataFrame({"sold": [day % 7 + day / 50 for day in range(150)], "kind": "shoe"}, index=days)
     frame.rename_axis("day").to_parquet(tmp_path / "shop.parquet")
-    done = forecast("shop.parquet", "--cell", "gru", "--out", "deep/mine", *SMALL, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = forecast_here("shop.parquet", "--cell", "gru", "--out", "deep/mine", *SMALL, cwd=tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "")
     assert {path.name for path in (tmp_path / "deep" / "mine").iterdir()} == set(FILES)
     assert "7 days ahead" in done.stdout
     assert "kind" in done.stdout
@@ -160,8 +161,8 @@ def test_output_that_is_closed_or_knows_few_letters_loses_nothing(tmp_path: Path
 def test_what_was_read_is_printed_and_zones_are_kept(tmp_path: Path) -> None:
     lines = [f"{time}+03:00;{5 * sin(k / 4) + k % 3:.2f}".replace(".", ",") for k, time in enumerate(TIMES)]
     (tmp_path / "shop.csv").write_text("\n".join(["t;y", *lines]) + "\n", encoding="utf-8")
-    done = forecast("shop.csv", "--missing=-9", "--horizon", "6", *SMALL, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = forecast_here("shop.csv", "--missing=-9", "--horizon", "6", *SMALL, cwd=tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "")
     assert "numbers with decimal comma" in done.stdout
     assert "UTC+03:00" in done.stdout
     assert "--on shop.csv --missing=-9" in done.stdout
@@ -183,8 +184,8 @@ def test_a_cell_from_a_file_of_ones_own(tmp_path: Path) -> None:
     table(tmp_path)
     (tmp_path / "my_cells.py").write_text(OWN, encoding="utf-8")
     chosen = ["--target", "y", "--horizon", "6", "--cell", "my_cells.py:minimal"]
-    done = forecast("shop.csv", *chosen, *SMALL, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = forecast_here("shop.csv", *chosen, *SMALL, cwd=tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "")
     assert "minimal with 8 units" in done.stdout
     assert {path.name for path in (tmp_path / "runs" / "shop-minimal").iterdir()} == set(FILES)
     (tmp_path / "my_cells.py").unlink()  # the model carries its equations
@@ -213,10 +214,10 @@ def test_a_cell_from_a_file_of_ones_own(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_without_the_cell_is_explained_in_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, content: str, sentence: str
+    tmp_path: Path, choice: str, content: str, sentence: str
 ) -> None:
     (tmp_path / "my_cells.py").write_text(content, encoding="utf-8")
-    done = refused(tmp_path, monkeypatch, "--cell", choice)
+    done = forecast_here("--cell", choice, cwd=tmp_path)
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"Error: --cell: {sentence}\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"my_cells.py", "__pycache__"}
 
@@ -274,12 +275,10 @@ BAD: dict[str, tuple[dict[str, str], list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_explained_in_one_sentence_and_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_bad_input_is_explained_in_one_sentence_and_nothing_is_written(tmp_path: Path, name: str) -> None:
     rows, arguments, sentence = BAD[name]
     table(tmp_path, **rows)
-    done = refused(tmp_path, monkeypatch, "shop.csv", "--target", "y", *arguments)
+    done = forecast_here("shop.csv", "--target", "y", *arguments, cwd=tmp_path)
     assert done.exit_code == 2
     assert done.stderr.startswith(f"Error: shop.csv{sentence}")
     assert done.stderr.count("\n") == 1
@@ -311,10 +310,10 @@ def test_bad_input_ends_the_process_with_one_sentence_and_status_2(tmp_path: Pat
     ],
 )
 def test_bad_arguments_are_explained_in_one_sentence_and_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+    tmp_path: Path, arguments: list[str], sentence: str
 ) -> None:
     table(tmp_path)
-    done = refused(tmp_path, monkeypatch, "shop.csv", *arguments)
+    done = forecast_here("shop.csv", *arguments, cwd=tmp_path)
     assert (done.exit_code, done.stderr) == (2, f"Error: {sentence}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
 
@@ -333,11 +332,11 @@ def test_bad_arguments_are_explained_in_one_sentence_and_nothing_is_written(
     ],
 )
 def test_an_unreadable_file_is_explained_in_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, sentence: str
+    tmp_path: Path, content: bytes | None, sentence: str
 ) -> None:
     if content is not None:
         (tmp_path / "shop.csv").write_bytes(content)
-    done = refused(tmp_path, monkeypatch, "shop.csv", "--target", "y")
+    done = forecast_here("shop.csv", "--target", "y", cwd=tmp_path)
     assert (done.exit_code, done.stderr) == (2, f"Error: {sentence}\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"shop.csv"}
 

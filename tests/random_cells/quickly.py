@@ -12,24 +12,33 @@ from unittest import mock
 
 from llvmlite import binding as llvm
 
+from gatewise.compiler.run import cache, program
 from gatewise.compiler.run.host import host
 from gatewise.compiler.run.machine import Loaded
 
 
 @contextmanager
-def compiling_quickly() -> Iterator[None]:
-    """While it is open, kernels are made in this way, and not kept on disk."""
+def compiling_quickly(kept: bool = False) -> Iterator[None]:
+    """While it is open, kernels are made in this way; `kept` on disk apart from all others, or not."""
     here = host()
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=here.cpu, features=here.features, opt=0, reloc="pic", codemodel="jitdefault", jit=True
     )
 
     def made(key: str, write: Callable[[], str], functions: list[str]) -> Loaded:
-        return Loaded(bytes(machine.emit_object(llvm.parse_assembly(write()))), functions)
+        name = cache.digest("quickly", cache.WRITER, key, here.cpu, here.features)
+        image = cache.get(name) if kept else None
+        if image is None:
+            image = bytes(machine.emit_object(llvm.parse_assembly(write())))
+            if kept:
+                cache.put(name, image)
+        return Loaded(image, functions)
 
     few = replace(here, vector_bits=128, registers=4)
     with (
         mock.patch("gatewise.compiler.run.program.host", return_value=few),
         mock.patch("gatewise.compiler.run.machine._load", made),
     ):
+        program._compiled.cache_clear()
         yield
+    program._compiled.cache_clear()

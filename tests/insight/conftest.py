@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.random_cells.quickly import compiling_quickly
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Edited cells that run over few steps need right kernels, not fast ones; pages have long sequences."""
+    here = request.path.parent == Path(__file__).parent
+    with compiling_quickly(kept=True) if here else nullcontext():
+        yield
