@@ -141,7 +141,8 @@ def reduced(m: Maker, x: str) -> str:
     operator = m.one(*REDUCTIONS)
     since = 13 if operator == "ReduceSum" else 18
     whole = m.listed(operator, x, since, "axes", m.one(1, 2, -1), keepdims=1)
-    return m.put(m.one("Sub", "Mul", "Max"), x, whole)
+    broadcasting = ("Sub", "Mul", "Max") if m.opset >= 8 else ("Sub", "Mul")  # Max since operator set 8
+    return m.put(m.one(*broadcasting), x, whole)
 
 
 def chosen(m: Maker, x: str) -> str:
