@@ -1,1 +1,1 @@
-"""Side by side with peers, in one run: ``python -m benchmarks``."""
+"""Comparison with other libraries, in one run: ``python -m benchmarks``."""

@@ -1,4 +1,4 @@
-"""Our layers beside torch's and, for inference, ONNX Runtime's.
+"""gatewise's layers compared with torch's and, for inference, with ONNX Runtime's.
 
 Medians over interleaved rounds, and our share of the peak that the machine reaches in the same rounds.
 Nothing is timed before outputs, final states and gradients have been compared with torch's.

@@ -1,4 +1,4 @@
-"""What must hold before anything is timed: our numbers are torch's."""
+"""A check before any timing: gatewise computes the same numbers as torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.layers import KINDS, Shape, inference, pair, stream
 
 # Ragged; enough work for threads that divide the rows; and for threads that divide the units.
 SHAPES = (Shape(5, 9, 7, 37), Shape(33, 17, 24, 61), Shape(1, 20, 65, 250))
-_CLOSE = 1e-5  # of the largest value: what the roundings of these sums leave, several times over
+_CLOSE = 1e-5  # relative to the largest value: several times the rounding error of these sums
 
 
 class WrongResultError(Exception):
-    """A contender does not compute what torch computes."""
+    """Raised if a contender does not compute the same as torch."""
 
 
 def check(kind: str, shapes: Sequence[Shape] = SHAPES) -> None:

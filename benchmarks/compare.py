@@ -1,4 +1,4 @@
-"""Our layers beside their peers, one result for each cell, mode, shape and number of threads."""
+"""Measures gatewise's layers and their peers: one result for each cell, mode, shape and number of threads."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Result:
 
     @property
     def operations(self) -> float:
-        """Of the products of a call."""
+        """The operations of the products of a call."""
         return self.shape.operations(self.cell, self.mode)
 
     @property
     def rate(self) -> float:
-        """Our operations a second."""
+        """gatewise's operations per second."""
         return self.operations / self.seconds[OURS]
 
     @property

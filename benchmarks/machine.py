@@ -1,4 +1,4 @@
-"""Where and with what the figures were measured."""
+"""The machine and the versions that the figures were measured with."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The one we are on."""
+    """The name of this processor."""
     versions = {"Python": platform.python_version(), "gatewise": __version__}
     versions |= {name: number for name in _PACKAGES if (number := _version(name))}
     return Machine(f"{_processor()} ({host().cpu})", os.cpu_count() or 1, versions)
 
 
 def _processor() -> str:
-    """As Linux calls it; elsewhere as Python does."""
+    """The name that Linux gives, or else Python."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

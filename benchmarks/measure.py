@@ -1,4 +1,4 @@
-"""Timing of contenders in turn, so that a machine that drifts drifts for all of them."""
+"""Times contenders in turn, so that changes of the machine's speed affect all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 Run = Callable[[], object]
 Times = dict[str, list[float]]
 
-_REST = 0.05  # seconds, until the waiting threads of the one before have stopped to spin
+_REST = 0.05  # seconds, until the threads of the contender before have stopped spinning
 
 
 def interleaved(
@@ -30,7 +30,7 @@ def interleaved(
 
 
 def _calls(run: Run, seconds: float) -> int:
-    """How many calls fill the time, after one to warm up."""
+    """The number of calls that fill the time, after one for warming up."""
     run()
     start = time.perf_counter()
     run()
@@ -55,10 +55,10 @@ def _after(before: Run, run: Run) -> float:
 
 
 def medians(times: Times) -> dict[str, float]:
-    """The middle one of each contender."""
+    """The median of each contender."""
     return {name: statistics.median(rounds) for name, rounds in times.items()}
 
 
 def ratio(times: Times, ours: str, peer: str) -> float:
-    """How many times as fast as the peer we are: the median over rounds."""
+    """How many times as fast as the peer gatewise is: the median over rounds."""
     return statistics.median(p / o for o, p in zip(times[ours], times[peer], strict=True))

@@ -17,7 +17,7 @@ _ORDER = {"lstm": [0, 3, 1, 2], "gru": [1, 0, 2], "rnn": [0]}  # torch's gates a
 
 
 def missing() -> list[str]:
-    """The packages that would have to be installed."""
+    """The missing packages."""
     return [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
 
 

@@ -1,4 +1,4 @@
-"""The most one core can do: chains of fused multiply-adds in registers, with no memory to wait for."""
+"""The peak of one core: chains of fused multiply-adds in registers, without memory accesses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Peak:
         text = _module(width, chains)
         self.operations = 2.0 * _PASSES * chains * width
         self._memory = np.full(2 * width, 0.5, np.float32)  # sums near 1, whatever the number of passes
-        self._loaded = machine.load(text, lambda: text, ["run"])  # stays in memory while it is held
+        self._loaded = machine.load(text, lambda: text, ["run"])  # the code is freed with its last reference
         self._function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self._loaded.address["run"])
 
     def run(self) -> None:
@@ -49,7 +49,7 @@ def _module(width: int, chains: int) -> str:
         for place in sums:
             code.b.store(code.fma(a, code.b.load(place, typ=code.vector), b), place)
     total = code.constant(0)
-    for place in sums:  # a result that is not used would not be computed
+    for place in sums:  # unused results would be optimised away
         total = code.b.fadd(total, code.b.load(place, typ=code.vector))
     code.store(code.b.fmul(total, code.constant(0.5 / chains)), memory)
     code.b.ret_void()

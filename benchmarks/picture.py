@@ -1,4 +1,4 @@
-"""Results as a picture: the time of a step against its floor."""
+"""Results as a picture: the time of a step compared with its lower bound."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def picture(results: Sequence[Result], machine: Machine) -> Figure:
 
 
 def _of(results: Sequence[Result], mode: str, cell: str) -> list[Result]:
-    """Those of a panel, the threads of a shape one below another."""
+    """The results of a panel, ordered by shape, then threads."""
     chosen = [result for result in results if (result.mode, result.cell) == (mode, cell)]
     shapes = list(dict.fromkeys(result.shape for result in chosen))
     return sorted(chosen, key=lambda result: (shapes.index(result.shape), result.threads))

@@ -19,12 +19,12 @@ from benchmarks.machine import Machine
 
 
 def title(cell: str, mode: str, threads: int | None = None) -> str:
-    """As "LSTM inference, 2 threads"."""
+    """A title such as "LSTM inference, 2 threads"."""
     return f"{KINDS[cell]} {mode}" + ("" if threads is None else f", {plural(threads, 'thread')}")
 
 
 def plural(count: int, noun: str) -> str:
-    """As "2 threads"."""
+    """A text such as "2 threads"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
@@ -58,12 +58,12 @@ def _caption(results: Sequence[Result], machine: Machine) -> str:
 
 
 def digits(value: float) -> str:
-    """Three digits, or all before the point."""
+    """A number with three digits, or with all digits before the point."""
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def left_out() -> str:
-    """Why a peer has no column."""
+    """The reason why a peer has no column."""
     return f"Without {onnx_layer.NAME}: {' and '.join(onnx_layer.missing())} not installed."
 
 
@@ -73,7 +73,7 @@ def core_peak(results: Sequence[Result]) -> float:
 
 
 def document(results: Sequence[Result]) -> dict[str, Any]:
-    """What was measured: times in seconds, rates in operations a second."""
+    """The measurements as data: times in seconds, rates in operations per second."""
     return {
         "peak": core_peak(results),
         "left_out": left_out() if onnx_layer.missing() else None,
@@ -86,7 +86,7 @@ def document(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def write_json(file: Path, machine: Machine, **found: object) -> None:
-    """What was found, with where and when."""
+    """The results with machine, versions and date."""
     date = datetime.now(UTC).isoformat(timespec="seconds")
     document = {"date": date, "machine": asdict(machine), **found}
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Millions of calls from several threads: results stay right, memory stays where it is.
+"""Millions of calls from several threads: results stay correct, memory does not grow.
 
 Each thread calls layers of random cells, sizes, types and forms of input, in training and in inference: some
 for as long as it lives, others for a round; and now and then cells that nobody has seen. Some results are
@@ -43,7 +43,7 @@ _MOST_MODULES = 2 * 128 + 8  # forward and backward of the cells that are rememb
 
 @dataclass(frozen=True)
 class Sample:
-    """The state of the process: after so many seconds, calls and new cells, its megabytes and modules."""
+    """A sample: seconds, calls, new cells, megabytes and compiled modules so far."""
 
     seconds: float
     calls: int
@@ -58,7 +58,7 @@ class Sample:
 
 @dataclass
 class Outcome:
-    """What a soak has seen."""
+    """The result of a soak test."""
 
     samples: list[Sample] = field(default_factory=list)
     calls: int = 0
@@ -68,7 +68,7 @@ class Outcome:
 
     @property
     def growth(self) -> float:
-        """Megabytes from the second to the last quarter of the samples."""
+        """The growth in megabytes from the second to the last quarter of the samples."""
         return self._growth(lambda sample: sample.megabytes)
 
     @property

@@ -1,4 +1,4 @@
-"""What the first call costs: compiling, or loading what another process compiled, and the import."""
+"""The cost of the first call: compiling, or loading kernels from the cache, and the import."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _first_step(cell: str, folder: str) -> Any:
 
 
 def first_step(cell: str) -> dict[str, float]:
-    """Milliseconds of the first step, and how many objects the calls after it add to the cache."""
+    """The milliseconds of the first step, and the number of objects that later calls add to the cache."""
     layer = getattr(gatewise.nn, KINDS[cell])
     x = torch.randn(3, 2, 3)
     prepared("training", torch.nn.RNN(3, 5), x)()  # torch's own first backward imports for 0.3 s

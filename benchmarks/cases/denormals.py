@@ -1,4 +1,4 @@
-"""States that fade into denormal numbers, with which processors compute slowly, beside ordinary ones."""
+"""States that decay to denormal numbers, which are slow on many processors, compared with normal ones."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _fade(layer: nn.Module) -> None:
-    """Without input a state shrinks to 0.73 of itself each step, so rounding never lets it reach zero."""
+    """Without input a state shrinks by a factor of 0.73 at each step, but rounding never lets it reach 0."""
     with torch.no_grad():
-        layer.get_parameter("weight_hh_l0").mul_(0.01)  # far too small to keep it up
+        layer.get_parameter("weight_hh_l0").mul_(0.01)  # too small to sustain the state
         for name in ("bias_ih_l0", "bias_hh_l0"):
             layer.get_parameter(name).zero_()
         gates = layer.get_parameter("bias_ih_l0").view(4, -1)
@@ -51,7 +51,7 @@ def _fade(layer: nn.Module) -> None:
 
 
 def _only(step: int, sequence: Tensor) -> Tensor:
-    """Zero but for one step."""
+    """Zero except at one step."""
     alone = torch.zeros_like(sequence)
     alone[step] = sequence[step]
     return alone
@@ -62,7 +62,7 @@ def _call(mode: str, layer: nn.Module, x: Tensor, by_output: Tensor) -> Run:
 
 
 def _flushing(run: Run) -> Run:
-    """With torch's own remedy, on the calling thread and those it starts."""
+    """Context manager: flush-to-zero by torch, on the calling thread and the threads that it starts."""
 
     def call() -> object:
         torch.set_flush_denormal(True)

@@ -1,4 +1,4 @@
-"""What a case is told, and what it finds."""
+"""The settings and the results of a case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TINY = Shape(B=3, T=7, I=5, H=9)
 
 
 class Settings(NamedTuple):
-    """How long to measure, on how many threads; `tiny` only shows that the cases run."""
+    """How long to measure, and on how many threads; `tiny` only checks that the cases run."""
 
     rounds: int
     seconds: float
@@ -24,13 +24,13 @@ class Settings(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where a figure is to lie."""
+    """The range in which a figure should be."""
 
     bound: float
     at_least: bool = False
 
     def met_by(self, figure: float) -> bool:
-        """Whether it does."""
+        """Whether a figure is in the range."""
         return figure >= self.bound if self.at_least else figure <= self.bound
 
 
@@ -46,7 +46,7 @@ class Finding:
 
     @property
     def met(self) -> bool:
-        """Whether the figure is where it is to lie."""
+        """Whether the figure meets its target."""
         return self.target.met_by(self.figure)
 
     def document(self) -> dict[str, Any]:

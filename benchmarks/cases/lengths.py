@@ -1,4 +1,4 @@
-"""Rows of different lengths: what a useful step costs, beside padded data whose rows are all full."""
+"""Rows of different lengths: the cost of a useful step, compared with padded data."""
 
 from __future__ import annotations
 

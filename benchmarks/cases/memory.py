@@ -1,4 +1,4 @@
-"""The memory that a training step takes beyond what is there before it, each in a process of its own."""
+"""The additional memory of a training step, each measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROCESS = Path("/proc/self")
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Beside torch; and a long sequence with checkpoints, under a gigabyte."""
+    """Compared with torch; and a long sequence with checkpoints, under a gigabyte."""
     for shape in dict.fromkeys(map(settings.shape, _SHAPES)):
         ours, theirs = (_megabytes(module, shape) for module in ("gatewise.nn", "torch.nn"))
         yield Finding(f"LSTM training {shape}", ours, "MB", Target(theirs), {"torch": theirs})
@@ -35,11 +35,11 @@ def _megabytes(module: str, shape: Shape, **arguments: int) -> float:
 
 
 def training_step(module: str, shape: tuple[int, int, int, int], **arguments: int) -> int:
-    """Bytes at the highest beyond those before, for the LSTM of `module`, all gradients but the input's."""
+    """The peak memory of a training step minus the memory before it, for the LSTM of `module`, in bytes."""
     (B, T, I, H), LSTM = shape, import_module(module).LSTM
-    training(LSTM(3, 5), torch.randn(2, 2, 3))()  # what is loaded once is not counted
+    training(LSTM(3, 5), torch.randn(2, 2, 3))()  # loads everything that is loaded once
     layer, x = LSTM(I, H, **arguments), torch.randn(T, B, I)
-    (_PROCESS / "clear_refs").write_text("5")  # forget the highest until now: see proc(5)
+    (_PROCESS / "clear_refs").write_text("5")  # reset the peak: see proc(5)
     before = _highest()
     layer(x)[0].sum().backward()
     return _highest() - before

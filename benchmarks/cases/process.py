@@ -13,7 +13,7 @@ _ROOT = Path(__file__).parents[2]  # from where `benchmarks` can be imported
 
 
 def fresh(code: str, **environment: str) -> Any:
-    """What `code` prints, as JSON, with `environment` beside ours.
+    """The JSON that `code` prints, run with `environment` in addition to the current one.
 
     Raises:
         subprocess.CalledProcessError: it failed; what it said went to our standard error.

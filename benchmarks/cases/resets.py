@@ -1,4 +1,4 @@
-"""Episodes that end inside a sequence: what a mask of resets costs."""
+"""Episodes that end inside a sequence: the cost of a mask of resets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST = 1.08
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """With resets beside the same call without, and beside a loop that resets by itself."""
+    """With resets, compared with the same call without, and with a loop in Python that resets."""
     shape = settings.shape(_SHAPE)
     ours, theirs, x = pair("lstm", shape)
     reset = torch.rand(shape.T, shape.B, generator=torch.Generator().manual_seed(0)) < _RESETS
@@ -37,7 +37,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 class Loop(nn.LSTM):
-    """torch's LSTM step by step, its states zero where ``reset [T, B]`` says so."""
+    """torch's LSTM step by step, with states set to 0 where ``reset [T, B]`` is true."""
 
     def __init__(self, layer: nn.Module, shape: Shape, reset: Tensor) -> None:
         super().__init__(shape.I, shape.H)

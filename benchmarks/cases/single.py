@@ -1,4 +1,4 @@
-"""Single steps of the `*Cell` modules, in a loop that somebody else writes."""
+"""Single steps of the `*Cell` modules, in a loop in Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHAPES = [Shape(1, 1, 64, 64), Shape(8, 1, 128, 128), Shape(32, 1, 128, 128), S
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Each kind beside torch's; how many times as fast ours is."""
+    """Each kind compared with torch's: the ratio of the times."""
     for kind in KINDS.values():
         for shape in dict.fromkeys(map(settings.shape, _SHAPES)):
             ours, theirs = (

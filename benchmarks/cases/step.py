@@ -1,4 +1,4 @@
-"""One step at a time from Python, as a stream of observations comes in."""
+"""One step at a time from Python, as for a stream of observations."""
 
 from __future__ import annotations
 

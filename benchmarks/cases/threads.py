@@ -1,4 +1,4 @@
-"""Two threads beside one, and beside what a large product of torch gains from the second core."""
+"""Two threads compared with one, and with the gain of a large torch product from the second core."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHARE = 0.95  # of the gain of torch.mm does too, where the second core has mor
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Idle, and right after a torch operation, whose threads may still spin."""
+    """Idle, and right after a torch operation whose threads may still be spinning."""
     worth = [shape for shape in SHAPES if shape.B >= 16 or shape.H >= 256]
     a = torch.randn(2 * (16 if settings.tiny else 1024,))
     b = torch.randn(2 * (16 if settings.tiny else 512,))
