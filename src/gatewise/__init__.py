@@ -43,6 +43,7 @@ _LAZY = {
         "gatewise.nn.explain.explain": "explain",
         "gatewise.nn.explain.strict": "strict",
         "gatewise.nn.modules.files": "load save",
+        "gatewise.nn.modules.freezing": "freeze unfreeze",
         "gatewise.interop.onnx.export": "export_onnx",
         "gatewise.interop.onnx.load": "import_onnx",
         "gatewise.insight.watch": "watch",
@@ -102,6 +103,8 @@ if TYPE_CHECKING:  # the same names for type checkers
     from gatewise.nn.modules.accelerate import accelerate as accelerate
     from gatewise.nn.modules.files import load as load
     from gatewise.nn.modules.files import save as save
+    from gatewise.nn.modules.freezing import freeze as freeze
+    from gatewise.nn.modules.freezing import unfreeze as unfreeze
 
 
 def __getattr__(name: str) -> Any:

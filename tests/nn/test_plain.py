@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -17,6 +18,7 @@ from torch import Tensor
 import gatewise
 from gatewise import cells
 from gatewise.nn.kernels.plain import Plain
+from gatewise.nn.kernels.prepared import Prepared
 from gatewise.nn.modules.layer import Layer
 
 CELLS = ["lstm", "gru", "rnn", "rnn_relu", "min_gru", "ugrnn", "lstm_peephole", "lstm_layer_norm"]
@@ -180,3 +182,62 @@ def test_gradients_of_gradients_and_batches_of_them() -> None:
     jacobian: Any = torch.autograd.functional.jacobian
     one_by_one = jacobian(lambda x: layer(x)[0], x)
     assert torch.allclose(jacobian(lambda x: layer(x)[0], x, vectorize=True), one_by_one)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(modules())
+def test_frozen_weights_give_the_same_bits(call: tuple[Any, Tensor, Any]) -> None:
+    module, x, hx = call
+
+    def results() -> list[Tensor]:
+        with torch.no_grad():
+            return torch.utils._pytree.tree_leaves(module(x, hx))
+
+    expected = results()
+    assert gatewise.freeze(module) is module
+    for _ in range(3):
+        assert all(map(torch.equal, results(), expected))
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.mul_(0.5)
+    changed = results()
+    gatewise.unfreeze(module)
+    assert all(map(torch.equal, changed, results()))
+
+
+def test_a_frozen_model_is_packed_once_and_after_a_change() -> None:
+    layer, x = gatewise.freeze(gatewise.nn.LSTM(3, 5)), torch.randn(2, 1, 3)
+    with mock.patch.object(Prepared, "pack", autospec=True, side_effect=Prepared.pack) as packed:
+        with torch.no_grad():
+            for _ in range(4):
+                layer(x)
+        assert packed.call_count == 1
+        optimiser = torch.optim.SGD(layer.parameters(), 0.1)
+        layer(x)[0].sum().backward()  # a call with a gradient packs for itself
+        optimiser.step()
+        with torch.no_grad():
+            found = [layer(x)[0] for _ in range(3)][-1]
+    assert packed.call_count == 2
+    assert torch.equal(found, gatewise.unfreeze(layer)(x)[0])
+    other = gatewise.nn.LSTM(3, 5)
+    gatewise.freeze(layer).load_state_dict(other.state_dict())
+    with torch.no_grad():
+        assert all(torch.equal(layer(x)[0], other(x)[0]) for _ in range(3))
+
+
+def test_what_is_no_module_is_not_frozen() -> None:
+    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module\. Got dict\."):
+        gatewise.freeze({})  # type: ignore[type-var]
+
+
+def test_threads_share_a_frozen_layer() -> None:
+    layer, x = gatewise.freeze(gatewise.nn.GRU(3, 40)), torch.randn(50, 1, 3)
+    with torch.no_grad():
+        expected = layer(x)[0]
+
+    def call(_: int) -> bool:
+        with torch.no_grad():
+            return all(torch.equal(layer(x)[0], expected) for _ in range(50))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(call, range(8)))

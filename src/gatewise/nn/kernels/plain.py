@@ -7,7 +7,9 @@ it, and runs. Kernels and bits are those of `gatewise.nn.kernels.autograd`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from ctypes import Array, c_int64
 from math import prod
 from typing import Any, NamedTuple, TypeAlias, final
 
@@ -117,6 +119,7 @@ class Plain:
         given = [shapes.x, *shapes.weights.values(), *shapes.states[: len(shapes.states) * call.given]]
         self.expected = [(shape, prod(shape) * dtype.itemsize) for shape in given]
         self._tape = _tape_of(call, sizes, kernels)
+        self._in_thread = threading.local()
         self._forwards: dict[bool, tuple[Prepared, _Places]] = {}
         self._backwards: dict[tuple[bool, bool], tuple[Prepared, _BackwardPlaces]] = {}
         self._results = ([] if shapes.output is None else [shapes.output]) + list(shapes.states)
@@ -126,19 +129,23 @@ class Plain:
         self._trains = not (cell.vectors or cell.linears or cell.projects or cell.seen.op != "state")
 
     def __call__(
-        self, x: Tensor, states: Sequence[Tensor], parameters: Mapping[str, Tensor | None]
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        parameters: Mapping[str, Tensor | None],
+        frozen: bool = False,
     ) -> Sequence[Tensor] | None:
         """The output, unless the call is a single step, and the final states.
 
         None unless all tensors are as they were prepared for, and where a gradient is wanted by more than the
-        weights of gates.
+        weights of gates. Where none is wanted, weights that are `frozen` stay packed from call to call.
         """
         tensors: list[Any] = [x, *map(parameters.get, self.shapes.weights), *states]
         addresses = self.addresses(tensors, self.expected)
         if addresses is None:
             return None
         if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
-            return self.forward(x, addresses, None)
+            return self.forward(x, addresses, None, tensors if frozen else None)
         if not self._trains:
             return None
         if self.call.batch_first:
@@ -221,10 +228,25 @@ class Plain:
         except RuntimeError:  # of what is no plain tensor any more
             return False
 
-    def forward(self, x: Tensor, addresses: Sequence[int], tape: Tensor | None) -> list[Tensor]:
-        """Run the forward kernel on the tensors at `addresses`; what backward reads goes to `tape`."""
+    def forward(
+        self,
+        x: Tensor,
+        addresses: Sequence[int],
+        tape: Tensor | None,
+        frozen: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
+        """Run the forward kernel on the tensors at `addresses`; what backward reads goes to `tape`.
+
+        `frozen` are these tensors, where the weights stay packed from call to call.
+        """
         prepared, places = self._forwards.get(tape is not None) or self._prepare_forward(tape is not None)
-        array, memory = prepared.array(x)
+        packed = (
+            None if frozen is None or not prepared.is_alone else self._packed(prepared, addresses, frozen)
+        )
+        if packed is None:
+            array, memory = prepared.array(x)
+        else:
+            array, memory = prepared.array_on(packed.memory), packed.memory
         for place, address in zip(places.given, addresses, strict=True):
             if place is not None:
                 array[place] = address
@@ -243,9 +265,25 @@ class Plain:
             output = x.new_empty(*self.shapes.output)
             array[places.shown if tape is not None else places.kept[0]] = output.data_ptr()
             results.insert(0, output)
-        prepared.run(array)
+        if packed is None:
+            prepared.run(array)
+        else:
+            packed.run(prepared, array)
         del memory
         return results
+
+    def _packed(
+        self, prepared: Prepared, addresses: Sequence[int], tensors: Sequence[Tensor]
+    ) -> _Packed | None:
+        """The packed weights of this thread; None for tensors that count no versions."""
+        n = 1 + len(self.shapes.weights)
+        if any(tensor.is_inference() for tensor in tensors[1:n]):
+            return None
+        packed: _Packed | None = getattr(self._in_thread, "packed", None)
+        if packed is None:
+            packed = self._in_thread.packed = _Packed(prepared.own_memory(tensors[0]))
+        packed.wanted = [*addresses[1:n], *(tensor._version for tensor in tensors[1:n])]
+        return packed
 
     def _prepare_forward(self, keep: bool) -> tuple[Prepared, _Places]:
         found = layout(self._kernels, self._key._replace(options=(keep,)), Forward.find)
@@ -353,6 +391,29 @@ class Plain:
         output, *finals = again(self.call, [x, *tensors[1:n], *states])
         results = [final.view(shape) for final, shape in zip(finals, self.shapes.states, strict=True)]
         return results if self.shapes.output is None else [output.view(self.shapes.output), *results]
+
+
+@final
+class _Packed:
+    """Weights of one thread that stay packed, in scratch memory of their own.
+
+    Attributes:
+        memory: the scratch memory.
+        wanted: addresses and versions of the weights of the next call.
+    """
+
+    def __init__(self, memory: Tensor) -> None:
+        self.memory = memory
+        self.wanted: list[int] = []
+        self._there: list[int] = []  # those of the weights that are packed
+
+    def run(self, prepared: Prepared, array: Array[c_int64]) -> None:
+        """Run a call, after packing weights that have changed."""
+        if self._there != self.wanted:
+            self._there = []
+            prepared.pack(array)
+            self._there = self.wanted
+        prepared.run_packed(array)
 
 
 class _Places(NamedTuple):

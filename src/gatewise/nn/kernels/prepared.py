@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ctypes import Array, c_int64
+from ctypes import Array, addressof, c_int64
 from typing import final
 
+import torch
 from torch import Tensor
 
 from gatewise.compiler.run.program import Program
@@ -43,9 +44,11 @@ class Prepared:
         The memory is to be kept until the call is done.
         """
         memory = scratch(self._room, like)
-        return self._program.arguments.copied(
-            self._filled.get(memory.data_ptr()) or self._fill(memory)
-        ), memory
+        return self.array_on(memory), memory
+
+    def array_on(self, memory: Tensor) -> Array[c_int64]:
+        """A new array of the fields, whose scratch memory is `memory`."""
+        return self._program.arguments.copied(self._filled.get(memory.data_ptr()) or self._fill(memory))
 
     def _fill(self, memory: Tensor) -> bytes:
         at = memory.data_ptr()
@@ -61,3 +64,20 @@ class Prepared:
     def run(self, array: Array[c_int64]) -> None:
         """Run the kernel on an array that is complete."""
         self._program.run(array, self._threads)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the kernel runs on one thread."""
+        return self._threads == 1
+
+    def own_memory(self, like: Tensor) -> Tensor:
+        """Scratch memory for one call and its repetitions."""
+        return torch.empty(self._room, dtype=like.dtype, device="cpu")
+
+    def pack(self, array: Array[c_int64]) -> None:
+        """Pack the weights into the scratch memory of an array that is complete."""
+        self._program.prepare(addressof(array))
+
+    def run_packed(self, array: Array[c_int64]) -> None:
+        """Run the kernel, on one thread, on weights that `pack` has packed."""
+        self._program.part(addressof(array), 0, 1)

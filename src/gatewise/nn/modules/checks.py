@@ -74,7 +74,7 @@ def _projection(cell: Cell, hidden_size: int, proj_size: int) -> None:
         raise ValueError(f"proj_size must be given for cell {cell.name!r}, whose output is projected.")
     if proj_size and cell.reads_output:
         raise ValueError(
-            f"proj_size must be 0 for cell {cell.name!r}: its body computes with its output "
+            f"proj_size must be 0 for cell {cell.name!r}: its body uses its output "
             f"{cell.states[0]!r}, which would be {proj_size} wide beside gates {hidden_size} wide. "
             f"Got {proj_size}."
         )

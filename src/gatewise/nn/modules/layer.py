@@ -81,6 +81,7 @@ class Layer(nn.Module):
     zoneout: tuple[float, ...] = ()
     recurrent_dropout = 0.0
     _in_thread = _NOTHING
+    _frozen = False  # whether weights stay packed between calls (see `freezing`)
     _edits: Mapping[str, Edited] = {}  # by layer, "l0" or "l0_reverse"
     _renamed: Mapping[str, str] = {}  # parameters under other names than those of `_register`
 
@@ -162,7 +163,7 @@ class Layer(nn.Module):
         states: Any = () if hx is None else hx if plain.several else (hx,)
         if type(states) not in (tuple, list):
             return None
-        return plain(x, states, self._parameters)
+        return plain(x, states, self._parameters, self._frozen)
 
     def _prepare_plain_call(
         self, suffix: str, x: Tensor, states: Sequence[Tensor], results: Results, batch_first: bool = False
