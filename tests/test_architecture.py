@@ -201,7 +201,7 @@ def test_all_public_names_are_listed_before_they_are_imported() -> None:
     assert namespace.keys() >= set(gatewise.__all__)
 
 
-def test_type_checkers_are_told_the_same_names() -> None:
+def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(gatewise.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     told = {

@@ -395,7 +395,7 @@ def test_a_signal_from_outside_during_training_stops_it_in_good_order(tmp_path: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_run_that_is_told_to_end_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_terminated_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     table(tmp_path)
     status, said, complaints = signalled(number, *LONG, cwd=tmp_path)
     assert (status, complaints) == (128 + number, "")

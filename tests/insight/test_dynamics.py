@@ -88,7 +88,7 @@ def test_the_exponents_of_a_linear_map_are_the_logarithms_of_its_singular_direct
     assert (found.dimension == 0).all()
 
 
-def test_a_growing_direction_is_told_and_has_its_dimension() -> None:
+def test_a_growing_direction_is_reported_with_the_dimension() -> None:
     layer = elman(torch.diag(torch.tensor([1.2, 0.5])))
     hx = 1e-15 * torch.ones(1, 1, 2, dtype=torch.float64)
     found = gatewise.lyapunov(seen_by(layer, torch.zeros(60, 1, 1, dtype=torch.float64), hx)["l0"])

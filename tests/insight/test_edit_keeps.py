@@ -26,7 +26,7 @@ def same(a: Tensor, b: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("of", [cells.lstm, cells.gru, leaky, products], ids=name)
-def test_what_is_not_edited_nor_influenced_stays_the_same_to_the_bit(of: Cell) -> None:
+def test_values_that_are_neither_edited_nor_influenced_keep_their_bits(of: Cell) -> None:
     layer, x, given = layer_of(of), sequence(), torch.randn(H)
     before = seen_by(layer, x, **calls()["both"])["l0"]
     for value in of.values:
@@ -44,7 +44,7 @@ def test_what_is_not_edited_nor_influenced_stays_the_same_to_the_bit(of: Cell) -
 
 
 @pytest.mark.parametrize("value", ["keep", "write", "leak"])
-def test_a_product_that_a_sum_takes_in_is_not_rounded_otherwise(value: str) -> None:
+def test_a_product_fused_into_a_sum_is_rounded_as_before(value: str) -> None:
     layer, x = layer_of(products), sequence()
     new: Any = {value: 3.0}
     before, edited = seen_by(layer, x)["l0"], gatewise.edit(layer, "l0", rows=[1], **new)
@@ -82,7 +82,7 @@ def test_a_run_patched_into_itself_is_itself(of: Cell) -> None:
     assert bool((h[3:, 0] != 0).all())
 
 
-def test_one_value_for_each_unit_is_put_in_where_it_is_not_nan() -> None:
+def test_one_value_per_unit_replaces_the_old_one_where_it_is_not_nan() -> None:
     layer, x = layer_of(cells.gru), sequence()
     before = seen_by(layer, x)["l0"]
     edited = gatewise.edit(layer, "l0", h=torch.tensor([0.5, torch.nan, -0.5, torch.nan]), steps=[2])

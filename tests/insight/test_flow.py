@@ -126,7 +126,7 @@ def test_steps_past_the_end_are_nan_and_unused_layers_are_left_out() -> None:
             assert norms[:length, row].isfinite().all()
 
 
-def test_a_vanishing_gradient_is_told() -> None:
+def test_a_vanishing_gradient_is_reported() -> None:
     layer = layer_of(cells.rnn)
     with torch.no_grad():
         layer.weight_hh_l0.copy_(0.1 * torch.eye(H))

@@ -200,7 +200,7 @@ def test_a_part_of_the_values_does_not_hold_the_whole_in_memory() -> None:
     assert seen["l0"].f.untyped_storage().nbytes() == 4 * B * 2
 
 
-def test_kernels_record_only_what_somebody_wants() -> None:
+def test_kernels_record_only_requested_values() -> None:
     layer = ours.LSTM(I, H)
     with gatewise.watch(layer, ["f"]), gatewise.watch(layer, ["c"]):
         assert list(layer._names_to_record) == ["f", "c"]

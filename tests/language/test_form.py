@@ -108,7 +108,7 @@ def test_a_cell_that_its_module_has_is_pickled_by_its_name() -> None:
     assert pickle.loads(pickle.dumps(cells.lstm)) is cells.lstm
 
 
-def test_a_name_is_a_label_that_nobody_looks_for() -> None:
+def test_a_name_is_a_label_and_is_not_looked_up() -> None:
     form = to_form(cells.rnn) | {"name": "os.system('x') \" é"}
     back = from_form(form)
     assert back.name == form["name"]

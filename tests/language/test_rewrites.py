@@ -66,7 +66,7 @@ def ops(of: Cell) -> list[str]:
     return [node.op for node in topological([*of.next_states, *of.values.values(), of.seen])]
 
 
-def test_outside_of_training_dropout_is_nothing_and_zoneout_the_mean() -> None:
+def test_in_evaluation_mode_dropout_is_nothing_and_zoneout_the_mean() -> None:
     certain = without_random(dicey)
     assert not RANDOM & {*ops(certain)}
     assert not certain.is_random
@@ -87,7 +87,7 @@ def test_a_cell_without_chance_is_itself() -> None:
         assert without_random(of) is of
 
 
-def test_dropout_alone_leaves_the_equations_that_it_is_put_into() -> None:
+def test_adding_dropout_changes_nothing_else_in_the_equations() -> None:
     @cell
     def dropped(h, *, a):
         return dropout(tanh(dropout(a, 0.5)), 0.25) + h
@@ -178,7 +178,7 @@ def summed(h, *, a, b):
 
 
 @pytest.mark.parametrize("value", ["a_bar", "product", "h"])
-def test_an_edited_value_is_another_one_for_all_that_read_it_where_the_mask_is_set(value: str) -> None:
+def test_an_edited_value_is_replaced_for_all_readers_where_the_mask_is_set(value: str) -> None:
     new = of_value(summed, value, lambda old: 2 * old - 1)
     other = edited(summed, value, new, "mask")
     leaves = leaves_of(other)

@@ -49,7 +49,7 @@ def test_a_stream_of_a_file_is_the_stream_of_its_weights(tmp_path: Path, example
     assert loaded.cell.signature() == example.cell.signature()
 
 
-def test_the_rest_of_a_file_is_left_aside_and_the_type_can_be_chosen(tmp_path: Path) -> None:
+def test_the_rest_of_a_file_is_ignored_and_the_type_can_be_chosen(tmp_path: Path) -> None:
     weights = stack(peephole, L, I, H, "float32")
     entry = described(peephole, options(), "net.rnn.")
     tensors = {f"net.rnn.{name}": array for name, array in weights.items()} | {"head": np.zeros(3)}
@@ -115,7 +115,7 @@ def test_other_files_and_rows_are_refused(tmp_path: Path) -> None:
         Stream.load(tmp_path / "none")
 
 
-def test_a_vector_that_bears_the_name_of_a_weight_is_refused(tmp_path: Path) -> None:
+def test_a_vector_with_the_name_of_a_weight_is_refused(tmp_path: Path) -> None:
     entry = described(peephole, options())
     text = json.dumps({"format": 2, "task": "layers", **entry}).replace('"v"', '"bias_ih"')
     save_file(stack(peephole, L, I, H), tmp_path / "m", metadata={"gatewise": text})
@@ -129,7 +129,7 @@ def bearing(h, *, a, initial_h: Vector):
     return tanh(a) * initial_h
 
 
-def test_a_vector_is_not_taken_for_the_initial_state_whose_name_it_bears(tmp_path: Path) -> None:
+def test_a_vector_with_the_name_of_an_initial_state_stays_a_vector(tmp_path: Path) -> None:
     weights = stack(bearing, 1, I, H)
     stream, x = Stream.load(written(tmp_path / "m", bearing, weights, num_layers=1)), sequence(1, 1, I)[0]
     assert not stream.state["h"].any()

@@ -79,7 +79,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         ({"gatewise": '{"format": 1}'}, "task must be 'forecast'. Got None"),
     ],
 )
-def test_a_foreign_header_is_refused_with_a_reason(
+def test_a_header_not_written_by_gatewise_is_refused_with_a_reason(
     tmp_path: Path, metadata: dict[str, str] | None, message: str
 ) -> None:
     save_file(TENSORS, tmp_path / "m", metadata=metadata)
@@ -148,7 +148,7 @@ def test_the_file_that_the_damaged_ones_were_made_from_is_whole(tmp_path: Path) 
     assert read_model(tmp_path / "m", "forecast").tensors["w"].tolist() == [0.0, 0.0]
 
 
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_raise_different_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_model(tmp_path / "m", "forecast")
     with pytest.raises(ModelFileError, match=r"expected a file\. Got a folder"):

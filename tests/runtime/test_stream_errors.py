@@ -68,7 +68,7 @@ def test_one_row_has_two_shapes() -> None:
         (np.broadcast_to(0.0, (2, 6)), ValueError, "destination is read-only"),
     ],
 )
-def test_an_output_that_cannot_be_filled_takes_no_step(
+def test_a_step_with_a_bad_out_does_not_change_the_state(
     out: Any, error: type[Exception], message: str
 ) -> None:
     stream = Stream(cells.lstm, stack(cells.lstm, 1, 5, 6), batch=2)

@@ -17,7 +17,7 @@ def test_letters_of_the_west_need_no_other_font() -> None:
     assert style_for("load")["font.family"] == ["DejaVu Sans"]
 
 
-def test_letters_that_no_font_has_are_told_and_drawn_without_a_warning(tmp_path: Path) -> None:
+def test_letters_without_a_font_are_listed_and_drawn_without_a_warning(tmp_path: Path) -> None:
     assert lettering.missing_letters(f"a{NOBODYS}b") == NOBODYS
     figure = Figure()
     figure.text(0.5, 0.5, NOBODYS)
@@ -51,5 +51,5 @@ def test_the_font_with_the_most_of_the_letters_is_taken(monkeypatch: pytest.Monk
         ([1e9 + 0.5, 1e9 + 1, 1e9 + 1.5], ["1,000,000,000.5", "+0.5", "+1"]),
     ],
 )
-def test_ticks_far_from_zero_are_told_apart(values: list[float], words: list[str]) -> None:
+def test_ticks_far_from_zero_have_different_labels(values: list[float], words: list[str]) -> None:
     assert ShortTicks().format_ticks(values) == words

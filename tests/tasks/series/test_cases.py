@@ -211,7 +211,7 @@ def test_days_of_excel(tmp_path: Path) -> None:
     holds(read_series(write(tmp_path, rows(hours, comma(), ";", "t;y")), time="t"), HOURS)
 
 
-def test_hours_that_seconds_since_1970_could_be_are_decided_by_their_step_and_said(tmp_path: Path) -> None:
+def test_numbers_that_are_hours_or_unix_seconds_are_decided_by_their_step(tmp_path: Path) -> None:
     series = read_series(write(tmp_path, rows(text(HOURS, "%Y%m%d%H"))))
     holds(series, HOURS)
     assert series.notes == ("times in 't' as %Y%m%d%H ('2023010100' is 2023-01-01 00:00:00)",)
@@ -263,7 +263,7 @@ def test_times_keep_their_offset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("freq", ["h", "D", "MS", "12h", "B"])
-def test_a_zone_is_kept_and_steps_are_regular_where_people_live(freq: str) -> None:
+def test_a_time_zone_is_kept_and_steps_are_regular_in_local_time(freq: str) -> None:
     times = pd.date_range("2022-01-01", periods=400, freq=freq, tz="Europe/Berlin")
     values = np.arange(400.0) % 11
     series = TimeSeries.from_frame(pd.DataFrame({"y": values}, index=times), "y")
@@ -399,7 +399,7 @@ def test_rows_with_one_time(tmp_path: Path, how: str, value: float) -> None:
     assert read_series(path, reading=Reading(repeated=how)).values[29] == value
 
 
-def test_several_series_in_one_file_are_told_apart(tmp_path: Path) -> None:
+def test_several_series_in_one_file_are_recognised(tmp_path: Path) -> None:
     lines = [
         f"{store},{day:%Y-%m-%d},{value}" for store in "AB" for day, value in zip(DAYS, VALUES, strict=True)
     ]

@@ -102,7 +102,7 @@ def test_half_of_all_bits_are_set_and_half_of_all_rows_are_odd() -> None:
     assert is_share(float(rows.target[..., 1].sum() / ROWS), 0.5)
 
 
-def test_who_always_says_one_half_is_right_as_often_as_the_triangle_says() -> None:
+def test_answering_one_half_is_right_as_often_as_the_triangle_distribution_says() -> None:
     """X1 + X2 is within 0.16 of 0: 1 - 0.92^2 of the triangle over [-2, 2]; 0.16 where only one counts."""
     rows = drawn("adding")
     only_one = 1 / 10 + 9 / 10 / (T // 2 - 1)
