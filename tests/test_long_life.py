@@ -19,27 +19,24 @@ from gatewise.compiler.emit import entry
 from gatewise.compiler.run import machine, program
 from gatewise.compiler.run.machine import loaded_modules
 from gatewise.compiler.run.program import compiled
+from tests.selection import with_rest
 
 
-def test_calls_of_four_threads_are_right_and_leave_no_memory_behind() -> None:
+@pytest.mark.parametrize(
+    ("calls", "variety", "new"), with_rest([(1200, 6, 3), (4000, 20, 5)], lambda calls, *_: calls == 1200)
+)
+def test_calls_of_four_threads_are_right_and_leave_no_memory_behind(
+    calls: int, variety: int, new: int
+) -> None:
     """In a process of its own: what tests before it have freed would come and go with what it needs."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.soak",
-        "--calls",
-        "4000",
-        "--variety",
-        "20",
-        "--interval",
-        "0.4",
-    ]
+    numbers = ["--calls", str(calls), "--variety", str(variety), "--interval", "0.4"]
+    command = [sys.executable, "-m", "benchmarks.soak", *numbers]
     run = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    done = re.search(r"(\d+) calls, (\d+) checked, (\d+) new cells", run.stdout)
-    assert done
-    calls, checked, cells = map(int, done.groups())
-    assert (calls >= 4000, checked >= 400, cells >= 5) == (True, True, True)
+    found = re.search(r"(\d+) calls, (\d+) checked, (\d+) new cells", run.stdout)
+    assert found
+    done, checked, cells = map(int, found.groups())
+    assert (done >= calls, checked >= calls // 10, cells >= new) == (True, True, True)
 
 
 @pytest.mark.parametrize(("lost", "grown"), [(0.0, False), (0.5, True)])
