@@ -228,7 +228,7 @@ def test_what_edit_refuses(
 
 
 def test_edit_is_of_models() -> None:
-    with pytest.raises(TypeError, match=r"edit: expected a torch\.nn\.Module, got str"):
+    with pytest.raises(TypeError, match=r"edit: model must be a torch\.nn\.Module. Got str"):
         gatewise.edit("model", "l0", f=1.0)  # type: ignore[type-var]
     with pytest.raises(ValueError, match="edit: the model has no recurrent layer of gatewise"):
         gatewise.edit(nn.Linear(2, 2), "l0", f=1.0)

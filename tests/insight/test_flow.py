@@ -144,7 +144,7 @@ def test_what_gradient_flow_refuses() -> None:
     layer = layer_of(cells.rnn)
     with pytest.raises(ValueError, match="the loss does not depend on a parameter"):
         gatewise.gradient_flow(layer, lambda: torch.ones(()))
-    with pytest.raises(TypeError, match=r"gradient_flow: expected a torch\.nn\.Module, got int"):
+    with pytest.raises(TypeError, match=r"gradient_flow: model must be a torch\.nn\.Module. Got int"):
         gatewise.gradient_flow(1, lambda: torch.ones(()))  # type: ignore[arg-type]
 
 

@@ -213,5 +213,5 @@ def test_the_report_of_a_model_without_recurrent_modules() -> None:
 
 @pytest.mark.parametrize("call", [accelerate, accelerate.undo, accelerate.report])
 def test_only_modules_are_taken(call: Callable[[Any], object]) -> None:
-    with pytest.raises(TypeError, match=r"accelerate.*: expected a torch\.nn\.Module, got dict"):
+    with pytest.raises(TypeError, match=r"accelerate.*: model must be a torch\.nn\.Module. Got dict"):
         call({})

@@ -352,7 +352,7 @@ def test_an_error_of_the_model_comes_through_and_ends_the_listening() -> None:
 
 
 def test_the_wrong_thing_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"explain: expected a torch.nn.Module, got function"):
+    with pytest.raises(TypeError, match=r"explain: model must be a torch.nn.Module. Got function"):
         gatewise.explain(lambda x: x, sequence())  # type: ignore[arg-type]
     with pytest.raises(KeyError, match=r"no layer 'l1' was explained. Explained: l0"):
         gatewise.explain(layer(), sequence())["l1"]

@@ -194,7 +194,7 @@ def layers_of(model: nn.Module, who: str) -> dict[str, Layer]:
         ValueError: the model has no gatewise layer.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{who}: expected a torch.nn.Module, got {type(model).__name__}")
+        raise TypeError(f"{who}: model must be a torch.nn.Module. Got {type(model).__name__}.")
     found = {path: module for path, module in model.named_modules() if isinstance(module, Layer)}
     if not found:
         raise ValueError(f"{who}: {_nothing_to_watch(model)}")

@@ -385,7 +385,7 @@ THEIRS = "the recurrent layers are torch's (the model itself); gatewise.accelera
         ({"x": torch.zeros(0, 2, 3)}, ValueError, f"{IDS} [0, 2, 3]."),
         ({"model": nn.Linear(3, 3)}, ValueError, "the model has no recurrent layer of gatewise"),
         ({"model": nn.LSTM(3, 3)}, ValueError, THEIRS),
-        ({"model": "lstm"}, TypeError, "expected a torch.nn.Module, got str"),
+        ({"model": "lstm"}, TypeError, "model must be a torch.nn.Module. Got str."),
         ({"lengths": [5]}, ValueError, f"{ROWS} [5]."),
         ({"lengths": [0, 0]}, ValueError, f"{ROWS} [0, 0]."),
         ({"lengths": [6, 1]}, ValueError, f"{ROWS} [6, 1]."),

@@ -64,7 +64,7 @@ def explain(module: nn.Module, /, *inputs: Any, **kwargs: Any) -> Explanation:
         'its tensors are torch.bfloat16'
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"explain: expected a torch.nn.Module, got {type(module).__name__}")
+        raise TypeError(f"explain: model must be a torch.nn.Module. Got {type(module).__name__}.")
     notes, theirs = Notes(module), Theirs(module)
     with listening(notes), theirs.heard(), _uncompiled():
         module(*inputs, **kwargs)

@@ -117,7 +117,7 @@ accelerate = Accelerate()
 
 def _check(model: object, who: str) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{who}: expected a torch.nn.Module, got {type(model).__name__}")
+        raise TypeError(f"{who}: model must be a torch.nn.Module. Got {type(model).__name__}.")
 
 
 def _row(path: str, module: nn.Module) -> Row:
