@@ -168,8 +168,8 @@ def test_what_was_seen_prints() -> None:
 def test_a_model_that_cannot_be_watched() -> None:
     with (
         pytest.raises(TypeError, match=r"watch: model must be a torch\.nn\.Module. Got list"),
-        gatewise.watch([]),
-    ):  # type: ignore[arg-type]
+        gatewise.watch([]),  # type: ignore[arg-type]
+    ):
         pass
     with pytest.raises(ValueError, match="no recurrent layer of gatewise"), gatewise.watch(nn.Linear(1, 1)):
         pass
