@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
@@ -107,6 +108,16 @@ def test_the_same_seed_gives_the_same_files_and_a_second_run_a_new_folder(
     for name in FILES:
         one, two = (folder / "runs" / run / name for run in ("shop-lstm", "shop-lstm-2"))
         assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_number_of_threads_is_given_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", wanted.append)
+    table(tmp_path)
+    shop = ("shop.csv", "--target", "y", "--horizon", "6", *SMALL)
+    assert forecast_here(*shop, "--threads", "2", cwd=tmp_path).exit_code == 0
+    assert wanted == [2]
+    assert forecast_here(*shop, "--threads", "0", cwd=tmp_path).exit_code == 2
 
 
 def test_the_held_out_end_changes_neither_the_model_nor_its_scalers(

@@ -51,6 +51,9 @@ def forecast(
     hidden_size: Annotated[int, typer.Option(min=1, max=4096, help="Hidden units.")] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs at most; training stops early by itself.")] = 30,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same result.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Threads. (default: as many as torch takes)")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="New folder for the results. (default: runs/NAME-CELL)")
     ] = None,
@@ -65,7 +68,7 @@ def forecast(
     from gatewise.apps.forecast import Request, run
 
     raise typer.Exit(
-        run(Request(file, target, reading, horizon, season, cell, hidden_size, epochs, seed, out))
+        run(Request(file, target, reading, horizon, season, cell, hidden_size, epochs, seed, threads, out))
     )
 
 

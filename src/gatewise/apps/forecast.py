@@ -35,6 +35,7 @@ class Request:
     hidden_size: int
     epochs: int
     seed: int
+    threads: int | None
     out: Path | None
 
 
@@ -52,9 +53,13 @@ def _run(request: Request, console: Console) -> int:
 
     rows = untested_rows(series, horizon)
 
+    import torch
+
     from gatewise.tasks.forecaster import Forecaster
     from gatewise.tasks.run_folder import NewFolder, free_name, given_name, write_run
 
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
     forecaster = Forecaster(
         horizon,
         cell=cell,

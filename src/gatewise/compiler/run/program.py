@@ -21,6 +21,7 @@ from gatewise.compiler.kernels.forward import ForwardKernel
 from gatewise.compiler.kernels.weight_gradients import WeightGradientKernel
 from gatewise.compiler.plan.plan import plan
 from gatewise.compiler.run import machine
+from gatewise.compiler.run.crowding import crowding
 from gatewise.compiler.run.host import host
 from gatewise.compiler.run.pool import run_parts
 from gatewise.compiler.run.threads import available, openmp
@@ -70,12 +71,22 @@ class Program:
         return {} if team is None else {"threads": threads, **team._asdict()}
 
     def run(self, array: Array[ctypes.c_int64], threads: int) -> None:
-        """Run on this number of threads; `array` has the fields of their `team`."""
-        if threads == 1 or openmp() is not None:
+        """Run on this number of threads, or on one if the cores are crowded.
+
+        `array` has the fields of their `team`.
+        """
+        if threads > 1 and crowding:
+            array[self.arguments.place["threads"]] = threads = 1
+        if threads == 1:
             self._run(ctypes.addressof(array))
             return
-        self.prepare(ctypes.addressof(array))
-        run_parts(self._part, ctypes.addressof(array), threads)
+        clocks = crowding.start()
+        if openmp() is not None:
+            self._run(ctypes.addressof(array))
+        else:
+            self.prepare(ctypes.addressof(array))
+            run_parts(self._part, ctypes.addressof(array), threads)
+        crowding.end(threads, clocks)
 
     def side_by_side(self, threads: int, calls: Sequence[Mapping[str, int]]) -> None:
         """Run several calls at the same time, each on one thread; in turn if there is no OpenMP.
@@ -89,13 +100,15 @@ class Program:
         for blank in blanks:
             blank.update(waiting)
         arrays = [self.arguments.fill(blank) for blank in blanks]
-        if team is None:
+        if team is None or crowding:
             for array in arrays:
                 self._run(ctypes.addressof(array))
             return
+        clocks = crowding.start()
         head = entry.MANY.fill({**functions, "threads": threads, "count": len(arrays)})
         listed = (ctypes.c_int64 * (len(head) + len(arrays)))(*head, *map(ctypes.addressof, arrays))
         self._many(ctypes.addressof(listed))
+        crowding.end(threads, clocks)
 
 
 class Kernel(Protocol):
