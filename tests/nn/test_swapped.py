@@ -24,7 +24,7 @@ from gatewise import nn as ours
 
 I, H, T, B = 3, 4, 5, 2
 LAYERS = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
-CELLS = {"LSTMCell": nn.LSTMCell, "GRUCell": nn.GRUCell, "RNNCell": nn.RNNCell}
+CELLS = {"LSTMCell": nn.LSTMCell, "GRUCell": nn.GRUCell}
 
 
 class HandlesLengths(ABC, nn.RNNBase):

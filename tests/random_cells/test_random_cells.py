@@ -14,7 +14,6 @@ from gatewise import CellError
 from tests.random_cells.comparing import Setting, differences, drawn_settings, slope_differs
 from tests.random_cells.drawing import Drawn, drawn_cells
 from tests.random_cells.quickly import compiling_quickly
-from tests.selection import with_rest
 
 SLOW = list(HealthCheck)
 Test = Callable[..., Any]
@@ -27,7 +26,7 @@ def drawn(examples: int, number: int) -> Callable[[Test], Test]:
     return lambda test: seed(number)(some(test))
 
 
-@pytest.mark.parametrize("number", with_rest(range(8), lambda number: number < 2))
+@pytest.mark.parametrize("number", range(8))
 def test_a_random_cell_computes_what_its_text_says(number: int) -> None:
     """Values, states and every gradient: padded, packed, reset, in segments, reversed, on two threads."""
 
@@ -40,7 +39,7 @@ def test_a_random_cell_computes_what_its_text_says(number: int) -> None:
         holds()
 
 
-@pytest.mark.parametrize("number", with_rest(range(100, 105), lambda number: number == 100))
+@pytest.mark.parametrize("number", range(100, 105))
 def test_so_does_one_compiled_as_users_have_it(number: int) -> None:
     @drawn(CELLS // 25, number)
     @given(drawn_cells(), drawn_settings())

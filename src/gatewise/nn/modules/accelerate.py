@@ -57,8 +57,8 @@ class Accelerate:
 
         A module is left as it is where the swap could change what it does (a subclass that computes by
         itself, a `forward` that was replaced), and where no kernel is compiled for it (weights off the CPU or
-        neither float32 nor float64); `report` says which and why. Single steps gain with many rows only:
-        `LSTMCell` from some 32 rows of 128 units on; with fewer, torch's take less time.
+        neither float32 nor float64), and `RNNCell`, which torch trains in less time; `report` says which and
+        why.
 
         Raises:
             TypeError: `model` is no module.

@@ -21,7 +21,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from gatewise import cells
 from gatewise.language import Cell
 from gatewise.nn.modules.layer import Layer
-from gatewise.nn.modules.step import GRUCell, LSTMCell, RNNCell
+from gatewise.nn.modules.step import GRUCell, LSTMCell
 from gatewise.nn.modules.torch_names import GRU, LSTM, RNN, RNN_CELLS
 from gatewise.nn.walk import under_compile
 
@@ -29,7 +29,6 @@ OURS: dict[type[nn.Module], type[Layer]] = {
     nn.RNN: RNN,
     nn.LSTM: LSTM,
     nn.GRU: GRU,
-    nn.RNNCell: RNNCell,
     nn.LSTMCell: LSTMCell,
     nn.GRUCell: GRUCell,
 }
@@ -186,15 +185,10 @@ def _cell_of_rnn(layer: nn.RNN) -> Cell:
     return RNN_CELLS["relu" if layer.mode == "RNN_RELU" else "tanh"]
 
 
-def _cell_of_step(step: nn.RNNCell) -> Cell:
-    return RNN_CELLS.get(step.nonlinearity, cells.rnn)
-
-
 _CELLS: dict[type[nn.Module], Cell | property] = {
     nn.RNN: property(_cell_of_rnn),
     nn.LSTM: cells.lstm,
     nn.GRU: cells.gru,
-    nn.RNNCell: property(_cell_of_step),
     nn.LSTMCell: cells.lstm,
     nn.GRUCell: cells.gru,
 }
