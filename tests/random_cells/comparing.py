@@ -219,6 +219,8 @@ def _results(layer: Recurrent, call: Call, s: Setting) -> dict[str, Tensor]:
     x = call.x.detach().to(s.dtype).requires_grad_()
     states = [state.detach().to(s.dtype).requires_grad_() for state in call.states or ()]
     hx: Any = (tuple(states) if len(states) > 1 else states[0]) if states else None
+    with torch.no_grad():  # so that the next call of these shapes is prepared
+        layer(turned(x), hx, lengths=call.lengths, reset=turned(call.reset))
     torch.manual_seed(11)
     seen: Any = {}
     if s.watched:
