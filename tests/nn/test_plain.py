@@ -17,7 +17,7 @@ from torch import Tensor
 
 import gatewise
 from gatewise import cells
-from gatewise.nn.kernels.plain import Plain
+from gatewise.nn.kernels.plain import Plain, prepare
 from gatewise.nn.kernels.prepared import Prepared
 from gatewise.nn.modules.layer import Layer
 
@@ -136,6 +136,25 @@ def test_weights_that_are_others_are_seen() -> None:
     layer.weight_hh_l0.data = other.weight_hh_l0.data.double()
     with pytest.raises(RuntimeError):
         layer(x)
+
+
+def preparations(module: Any, *inputs: Tensor) -> int:
+    """How many of four calls, one for each input, prepare."""
+    with mock.patch("gatewise.nn.modules.layer.prepare", side_effect=prepare) as called:
+        for x in inputs:
+            module(x)
+        return sum(1 for call in called.call_args_list if prepare(*call.args) is not None)
+
+
+def test_a_call_is_prepared_once() -> None:
+    x = torch.randn(4, 2, 3)
+    assert preparations(gatewise.nn.GRU(3, 5), x, x, x, x) == 1
+    assert preparations(gatewise.nn.Recurrent(cells.lstm_layer_norm, 3, 5), x, x, x, x) == 1
+    turned = x.transpose(0, 1).contiguous().transpose(0, 1)
+    assert preparations(gatewise.nn.GRU(3, 5), turned, turned, x, x) == 1
+    layer = gatewise.nn.GRU(3, 5)
+    assert preparations(layer, x) == 1
+    assert preparations(layer.double(), x.double(), x.double()) == 1
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

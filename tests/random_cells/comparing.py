@@ -256,7 +256,8 @@ def _difference(value: Tensor, expected: Tensor, moved: list[Tensor], dtype: tor
     small = 2000 * ROUNDING[dtype] * (1 + size)
     close = (value - expected).abs() <= small + 100 * spread
     same = torch.where(finite, close, (value.isnan() & expected.isnan()) | (value == expected))
-    huge = expected.abs() > torch.finfo(dtype).max / 1e4  # float32 overflows where float64 does not
+    # Where float32 may overflow, and float64 does not.
+    huge = expected.abs() + spread > torch.finfo(dtype).max / 1e4
     wrong = ~same & certain & ~huge
     if not wrong.any():
         return None

@@ -66,10 +66,12 @@ def prepare(
     batch_first: bool,
 ) -> Plain | None:
     """The plain calls like one that went well; None if that was not plain."""
-    weights = {name: parameters.get(name) for name in names}
-    shapes = {name: weight.shape for name, weight in weights.items() if weight is not None}
-    if len(shapes) < len(names) or x.dtype not in COMPILED or not x.numel():
+    weights = {name: weight for name in names if (weight := parameters.get(name)) is not None}
+    given = [x, *weights.values(), *states]
+    whole = all(type(t) in PLAIN and t.is_cpu and t.is_contiguous() for t in given)
+    if not whole or len(weights) < len(names) or x.dtype not in COMPILED or not x.numel():
         return None
+    shapes = {name: weight.shape for name, weight in weights.items()}
     output, finals = results
     H, P = shapes[names[0]][0] // len(cell.input_gates), finals[0].size(-1)
     if output is None:
@@ -87,7 +89,6 @@ def prepare(
         call, sizes, Shapes(x.shape, of_output, tuple(f.shape for f in finals), shapes), x.dtype,
         available(torch.get_num_threads()),
     )  # fmt: skip
-    given = [x, *weights.values(), *states]
     return plain if plain.addresses(given, plain.expected) is not None else None
 
 
@@ -101,6 +102,11 @@ class Plain:
         shapes: of the tensors.
         dtype: of all of them.
         threads: how many the kernels may use.
+
+    Attributes:
+        several: whether the cell has several states.
+        expected: the shape and the bytes of each tensor.
+        trains: whether gradients are computed here too.
     """
 
     def __init__(self, call: Call, sizes: Sizes, shapes: Shapes, dtype: torch.dtype, threads: int) -> None:
@@ -126,7 +132,7 @@ class Plain:
         self._sums = WeightSums(kernels, self._key, self._zeros)
         # Others have more gradients than those by the weights and biases of the gates.
         cell = call.cell
-        self._trains = not (cell.vectors or cell.linears or cell.projects or cell.seen.op != "state")
+        self.trains = not (cell.vectors or cell.linears or cell.projects or cell.seen.op != "state")
 
     def __call__(
         self,
@@ -146,7 +152,7 @@ class Plain:
             return None
         if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
             return self.forward(x, addresses, None, tensors if frozen else None)
-        if not self._trains:
+        if not self.trains:
             return None
         if self.call.batch_first:
             # As in torch, whose users change such an input in place: x += layer(x)[0].

@@ -175,12 +175,16 @@ class Layer(nn.Module):
         if self.training and equations.is_random:
             return
         names = [self._renamed.get(name + suffix, name + suffix) for name in self._weight_names]
+        known: dict[Any, Plain] = self.__dict__.setdefault("_plain", {})
+        key = x.shape, not states, available(torch.get_num_threads())
+        before = known.get(key)
+        if before is not None and not before.trains and before.dtype is x.dtype and torch.is_grad_enabled():
+            return  # prepared, but this call wants gradients
         plain = prepare(without_random(equations), x, states, self._parameters, names, results, batch_first)
         if plain is not None:
-            known = self.__dict__.setdefault("_plain", {})
             if len(known) >= _MOST_PLAIN:
                 known.clear()
-            known[x.shape, not states, available(torch.get_num_threads())] = plain
+            known[key] = plain
 
     @property
     def _weight_names(self) -> list[str]:
