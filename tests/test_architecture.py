@@ -239,3 +239,32 @@ def test_links_of_the_pages_lead_somewhere() -> None:
     ]
     assert len(links) > 20
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+
+
+def _module(source: Path) -> str:
+    return ".".join(("gatewise", *source.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Nor for types alone, nor inside functions."""
+    modules = {_module(source): source for source in SOURCES}
+    used: dict[str, set[str]] = {}
+    for module, source in modules.items():
+        names = [name for name in imported(source) if name.startswith("gatewise.")]
+        whole = {name if name in modules else name.rpartition(".")[0] for name in names}
+        used[module] = {name for name in whole if name in modules and name != module}
+    left = dict(used)
+    while free := [module for module, below in left.items() if not below & left.keys()]:
+        for module in free:
+            del left[module]
+    assert not left, f"circles among, or above, {sorted(left)}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
+def test_no_function_is_longer_than_a_screen(source: Path) -> None:
+    """60 lines, the docstring not counted."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno is not None
+            text = ast.get_docstring(node, clean=False) or ""
+            assert node.end_lineno - node.lineno - len(text.splitlines()) < 60, node.name

@@ -17,8 +17,8 @@ import torch
 from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
-from gatewise.tasks.forecaster import Forecaster
-from gatewise.tasks.run_folder import FILES
+from gatewise.tasks.forecast.forecaster import Forecaster
+from gatewise.tasks.forecast.run_folder import FILES
 from gatewise.tasks.series import read_series
 from tests.apps.interrupting import BY_CTRL_C, interrupted, signalled
 

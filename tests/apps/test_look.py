@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 import gatewise
 from gatewise import cells
 from gatewise.apps.commands import app
-from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries, read_series
 from tests.insight.page.pages import array, data_of, layer_of, named, sequence
 

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import gatewise
 from gatewise import cells
-from gatewise.insight.watch import Values
+from gatewise.insight.values import Values
 from tests.insight.networks import LENGTHS, I, layer_of, seen_by, sequence
 
 OF_VALUES: list[Callable[[Values], Any]] = [

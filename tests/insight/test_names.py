@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import gatewise
 from gatewise import Cell, cells
 from gatewise import nn as ours
-from gatewise.insight.watch import Values
+from gatewise.insight.values import Values
 
 T, B, I, H = 3, 2, 3, 4
 

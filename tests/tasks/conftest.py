@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 
 STEPS = 400

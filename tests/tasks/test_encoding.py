@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatewise.tasks.encoding import Encoding
+from gatewise.tasks.forecast.encoding import Encoding
 from gatewise.tasks.series import TimeSeries
 
 TRAIN = 300

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
+from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ MODULES = [
     "gatewise.apps.report",
     "gatewise.insight.figures",
     "gatewise.tasks.series.errors",
-    "gatewise.tasks.forecaster",
-    "gatewise.tasks.naive",
-    "gatewise.tasks.parts",
+    "gatewise.tasks.forecast.forecaster",
+    "gatewise.tasks.forecast.naive",
+    "gatewise.tasks.forecast.split",
     "gatewise.tasks.series.series",
     "gatewise.tasks.series.weather",
 ]

@@ -9,8 +9,8 @@ import pytest
 
 from gatewise import cells
 from gatewise.language.rewrites import projected
-from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL
-from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL
+from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.series.errors import SeriesError
 from gatewise.tasks.series.table import Table

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatewise.runtime.model_file import ModelFile, ModelFileError, read_model
-from gatewise.tasks import saving
-from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.forecast import saving
+from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 from tests.hostile import mutated, mutated_tensors
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.tasks.naive import errors, future, hold, persistence, seasonal_naive, seasonal_scale
+from gatewise.tasks.forecast.naive import errors, future, hold, persistence, seasonal_naive, seasonal_scale
 
 
 def test_hold_never_looks_ahead() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from gatewise.tasks.encoding import Encoding
-from gatewise.tasks.naive import persistence, seasonal_naive
-from gatewise.tasks.network import CELLS, ForecastNetwork, OrderedBatches, RandomBatches, Windows
+from gatewise.tasks.forecast.encoding import Encoding
+from gatewise.tasks.forecast.naive import persistence, seasonal_naive
+from gatewise.tasks.forecast.network import CELLS, ForecastNetwork, OrderedBatches, RandomBatches, Windows
 from gatewise.tasks.series import TimeSeries
 
 HORIZON, HISTORY, SEASON = 5, 12, 24

@@ -5,7 +5,7 @@ from math import gcd
 import numpy as np
 import pytest
 
-from gatewise.tasks.parts import hold_out, rows_to_fit, rows_to_test, spread, training_rows
+from gatewise.tasks.forecast.split import hold_out, rows_to_fit, rows_to_test, spread, training_rows
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.series.errors import SeriesError
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from gatewise import cell, sigmoid, tanh
-from gatewise.tasks.forecaster import Forecaster
-from gatewise.tasks.pictures import forecast_picture, gate_picture
+from gatewise.tasks.forecast.forecaster import Forecaster
+from gatewise.tasks.forecast.pictures import forecast_picture, gate_picture
 from gatewise.tasks.series import TimeSeries
 
 

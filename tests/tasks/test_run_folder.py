@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gatewise.tasks.forecaster import Forecaster
-from gatewise.tasks.run_folder import (
+from gatewise.tasks.forecast.forecaster import Forecaster
+from gatewise.tasks.forecast.run_folder import (
     FILES,
     FolderError,
     NewFolder,

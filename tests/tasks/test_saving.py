@@ -19,7 +19,7 @@ import gatewise
 from gatewise import Cell, cell, cells, sigmoid, tanh
 from gatewise.runtime import Stream
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
-from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from gatewise.tasks.forecaster import Forecaster
-from gatewise.tasks.network import Batch, RandomBatches
+from gatewise.tasks.forecast.forecaster import Forecaster
+from gatewise.tasks.forecast.network import Batch, RandomBatches
+from gatewise.tasks.forecast.training import Epoch
 from gatewise.tasks.series import TimeSeries
-from gatewise.tasks.training import Epoch
 
 
 def test_the_weights_of_the_best_epoch_are_kept(series: TimeSeries) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,38 +12,15 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from gatewise.apps import choices
+from gatewise.apps.comparison import Comparison
 from gatewise.apps.session import INTERRUPTED, progress, status_of
 
 if TYPE_CHECKING:
-    from gatewise.language import Cell
-    from gatewise.tasks.synthetic import Task
-    from gatewise.tasks.synthetic.training import Check, Run, Settings
+    from gatewise.tasks.synthetic.training import Check, Run
 
 CELLS = "rnn,lstm,gru"
 SEEDS, MOST = 5, 100_000
 QUICK_SEEDS, QUICK_MOST = 1, 30_000
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The runs of a comparison, in order: every cell at every length with every seed."""
-
-    task: Task
-    cells: Sequence[Cell]
-    lengths: Sequence[int]
-    seeds: int
-    settings: Settings
-    threads: int
-    out: Path | None
-
-    def __len__(self) -> int:
-        return len(self.lengths) * len(self.cells) * self.seeds
-
-    def __iter__(self) -> Iterator[tuple[Cell, int, int]]:
-        for length in self.lengths:
-            for cell in self.cells:
-                for seed in range(self.seeds):
-                    yield cell, length, seed
 
 
 def compare(
@@ -107,7 +83,7 @@ def _run(comparison: Comparison, console: Console) -> int:
     import torch
 
     from gatewise.apps import compare_report
-    from gatewise.tasks.run_folder import NewFolder, free_name, given_name
+    from gatewise.tasks.forecast.run_folder import NewFolder, free_name, given_name
     from gatewise.tasks.synthetic.results import write_results
 
     stem = f"compare-{comparison.task.name}"

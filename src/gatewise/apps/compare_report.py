@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from gatewise.apps.compare import Comparison
+    from gatewise.apps.comparison import Comparison
     from gatewise.tasks.synthetic.results import Summary
     from gatewise.tasks.synthetic.training import Run
 

@@ -15,9 +15,9 @@ from gatewise.apps.reading import read
 from gatewise.apps.session import INTERRUPTED, progress, status_of
 
 if TYPE_CHECKING:
-    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.forecast.forecaster import Forecaster
+    from gatewise.tasks.forecast.training import Epoch
     from gatewise.tasks.series import TimeSeries
-    from gatewise.tasks.training import Epoch
 
 MOST_HORIZON = 60  # steps, if --horizon is not given
 
@@ -49,14 +49,14 @@ def _run(request: Request, console: Console) -> int:
     series = _read(request)
     horizon = request.horizon or _default_horizon(series)
 
-    from gatewise.tasks.parts import untested_rows
+    from gatewise.tasks.forecast.split import untested_rows
 
     rows = untested_rows(series, horizon)
 
     import torch
 
-    from gatewise.tasks.forecaster import Forecaster
-    from gatewise.tasks.run_folder import NewFolder, free_name, given_name, write_run
+    from gatewise.tasks.forecast.forecaster import Forecaster
+    from gatewise.tasks.forecast.run_folder import NewFolder, free_name, given_name, write_run
 
     if request.threads is not None:
         torch.set_num_threads(request.threads)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from gatewise.insight.page.look import Look
-    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.series import TimeSeries
 
 MODEL = "model.safetensors"  # the file name in the folder of a run
@@ -86,7 +86,7 @@ def _can_be_written(page: Path) -> None:
 def _look(file: Path, on: Path | None, reading: dict[str, Any], page: Path, megabytes: float) -> Look:
     import gatewise
     from gatewise.runtime.model_file import read_model
-    from gatewise.tasks.saving import TASK
+    from gatewise.tasks.forecast.saving import TASK
 
     if not file.exists():
         raise LookError(f"MODEL: there is no file {file}.")
@@ -124,7 +124,7 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
     """A forecaster, run on evenly spaced windows of a series, the last window first."""
     import numpy as np
 
-    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.series.weather import FILE
 
     forecaster = Forecaster.load(file)

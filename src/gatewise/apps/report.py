@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gatewise.apps.reading import spelled
-from gatewise.tasks.evaluation import MODEL, Evaluation, forecast_label
+from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, forecast_label
 
 if TYPE_CHECKING:
-    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.series import TimeSeries
 
 MEASURES = {"mae": "MAE", "rmse": "RMSE", "mase": "MASE"}
@@ -71,7 +71,7 @@ def show_errors(console: Console, forecaster: Forecaster, series: TimeSeries, te
 def show_folder(console: Console, forecaster: Forecaster, folder: Path, target: str) -> None:
     """Print where the results are."""
     from gatewise.insight.figures.lettering import missing_letters
-    from gatewise.tasks.run_folder import FILES
+    from gatewise.tasks.forecast.run_folder import FILES
 
     if forecaster.interrupted_:
         kept = f"the best model so far, of epoch {forecaster.best_epoch_} of {forecaster.epochs_}"

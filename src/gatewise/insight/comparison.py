@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gatewise.insight.finding import Finding
-from gatewise.insight.watch import Values
+from gatewise.insight.values import Values
 
 _TINY = 1e-300
 

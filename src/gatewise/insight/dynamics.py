@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gatewise.insight.finding import Finding
 from gatewise.insight.passage import Passage, rows_at_once
-from gatewise.insight.watch import Values
+from gatewise.insight.values import Values
 
 _TINY = 1e-300
 _STILL, _STUCK = 1e-14, 1e6  # stop below this speed, or above this damping

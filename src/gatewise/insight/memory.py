@@ -16,7 +16,7 @@ from torch import Tensor
 from gatewise.insight.finding import Finding
 from gatewise.insight.keeping import kept_state
 from gatewise.insight.passage import Passage
-from gatewise.insight.watch import Values
+from gatewise.insight.values import Values
 
 _TINY = 1e-300
 _LOW, _HIGH = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015

@@ -6,118 +6,48 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from gatewise.insight import memory
 from gatewise.insight.passage import Passage
-from gatewise.language import Cell
+from gatewise.insight.values import Values
 from gatewise.nn.modules.edited import Which
 from gatewise.nn.modules.layer import Layer, Recorded
 from gatewise.nn.modules.step import Step
 
-if TYPE_CHECKING:
-    from gatewise.insight.memory import HalfLife, Ledger, Saturation, TimeScale
-
 
 @final
-class Values:
-    """The values of one layer in its last call: each name of its cell is an attribute, ``[T, B, H]``.
+class LayerValues(Values):
+    """`Values` that `watch` recorded, with the analyses of `gatewise.insight.memory` as methods."""
 
-    Pre-activations have names like ``i_bar``, gates like ``i``, states like ``h``; `names` lists all. Values
-    are NaN past the end of a row. ``values["h"]`` works for every name, even one that this class uses itself
-    (a state named ``names``).
-    """
-
-    def __init__(
-        self, layer: str, cell: Cell, values: Mapping[str, Tensor], passage: Passage | None = None
-    ) -> None:
-        self._layer = layer
-        self._cell = cell
-        self._values = dict(values)
-        self._passage = passage
-
-    @property
-    def layer(self) -> str:
-        """The name of the layer."""
-        return self._layer
-
-    @property
-    def cell(self) -> Cell:
-        """The equations of the layer."""
-        return self._cell
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the values."""
-        return tuple(self._values)
-
-    @property
-    def passage(self) -> Passage:
-        """The recorded run, with its input, weights and states.
-
-        Raises:
-            ValueError: a single step was recorded.
-        """
-        if self._passage is None:
-            raise ValueError(f"{self._layer!r} is a single step; this needs a layer over a sequence.")
-        return self._passage
-
-    def ledger(self, state: str | None = None) -> Ledger:
+    def ledger(self, state: str | None = None) -> memory.Ledger:
         """As `gatewise.insight.memory.ledger`."""
-        from gatewise.insight.memory import ledger
+        return memory.ledger(self, state)
 
-        return ledger(self, state)
-
-    def half_life(self, state: str | None = None) -> HalfLife:
+    def half_life(self, state: str | None = None) -> memory.HalfLife:
         """As `gatewise.insight.memory.half_life`."""
-        from gatewise.insight.memory import half_life
+        return memory.half_life(self, state)
 
-        return half_life(self, state)
-
-    def time_scale(self, state: str | None = None) -> TimeScale:
+    def time_scale(self, state: str | None = None) -> memory.TimeScale:
         """As `gatewise.insight.memory.time_scale`."""
-        from gatewise.insight.memory import time_scale
+        return memory.time_scale(self, state)
 
-        return time_scale(self, state)
-
-    def saturation(self) -> Saturation:
+    def saturation(self) -> memory.Saturation:
         """As `gatewise.insight.memory.saturation`."""
-        from gatewise.insight.memory import saturation
-
-        return saturation(self)
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._values:
-            known = ", ".join(self._values)
-            raise KeyError(f"{self._layer!r} ({self._cell.name}) has no value {name!r}. It has {known}.")
-        return self._values[name]
-
-    def __getattr__(self, name: str) -> Tensor:
-        if name.startswith("__"):  # copy and pickle ask for these before any values exist
-            raise AttributeError(name)
-        try:
-            return self[name]
-        except KeyError as error:
-            raise AttributeError(error.args[0]) from None
-
-    def __dir__(self) -> list[str]:
-        return [*object.__dir__(self), *self._values]
-
-    def __repr__(self) -> str:
-        shapes = {tuple(value.shape) for value in self._values.values()}
-        return f"<{self._layer} ({self._cell.name}): {', '.join(self._values)}; {sorted(shapes)}>"
+        return memory.saturation(self)
 
 
 @final
-class Seen(Mapping[str, Values]):
+class Seen(Mapping[str, LayerValues]):
     """The recorded values by layer: ``seen["encoder.l0"].f``. Iterating gives the names of the layers."""
 
     def __init__(self) -> None:
-        self._layers: dict[str, Values] = {}
+        self._layers: dict[str, LayerValues] = {}
 
-    def __getitem__(self, layer: str) -> Values:
+    def __getitem__(self, layer: str) -> LayerValues:
         if layer not in self._layers:
             known = ", ".join(self._layers) or "none yet; call the model inside the with block"
             raise KeyError(f"no layer {layer!r} was seen. Seen: {known}")
@@ -244,7 +174,7 @@ def _keeper(seen: Seen, path: str, module: Layer, chosen: _Chosen) -> Callable[[
             values = passage.compute(passage.values(recorded.cell.values))
         kept = {n: chosen.part(value) for n, value in values.items() if chosen.takes(n)}
         single = isinstance(module, Step)
-        seen._layers[name] = Values(name, recorded.cell, kept, None if single else passage.snapshot())
+        seen._layers[name] = LayerValues(name, recorded.cell, kept, None if single else passage.snapshot())
 
     return keep
 

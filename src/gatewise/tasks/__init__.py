@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from gatewise.extras import needed_by
 
 if TYPE_CHECKING:
-    from gatewise.tasks.evaluation import Evaluation
-    from gatewise.tasks.forecaster import Forecaster
+    from gatewise.tasks.forecast.evaluation import Evaluation
+    from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.series import Reading, SeriesError, TimeSeries, read_series
 
 __all__ = ["Evaluation", "Forecaster", "Reading", "SeriesError", "TimeSeries", "read_series"]
 
 _HOMES = {
-    "Evaluation": "gatewise.tasks.evaluation",
-    "Forecaster": "gatewise.tasks.forecaster",
+    "Evaluation": "gatewise.tasks.forecast.evaluation",
+    "Forecaster": "gatewise.tasks.forecast.forecaster",
     "Reading": "gatewise.tasks.series",
     "SeriesError": "gatewise.tasks.series",
     "TimeSeries": "gatewise.tasks.series",

@@ -19,7 +19,7 @@ from gatewise.insight.keeping import Kept, kept_states
 from gatewise.insight.memory import HalfLife, Ledger, Saturation, half_life, ledger, saturation
 from gatewise.insight.page.expressions import expression, names_of, recorded, remembered
 from gatewise.insight.page.sample import Sample, Size
-from gatewise.insight.watch import Values
+from gatewise.insight.values import Values
 from gatewise.language import Cell
 from gatewise.language.graph import Node
 

@@ -10,19 +10,37 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from gatewise.language.graph import COMPARISONS, RANDOM, Node
-from gatewise.language.parameters import Kind
-
-if TYPE_CHECKING:
-    from gatewise.language.cell import Cell
+from gatewise.language.parameters import Kind, Parameter
 
 GREEK = frozenset(
     "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho tau phi chi psi".split()
 )
 _EPS = 1e-5  # the default of `layer_norm`
 _MOST_NESTED = 16  # how deep operations may nest before a term gets a line of its own
+
+
+class Written(Protocol):
+    """What is written of a cell; see `gatewise.language.cell.Cell`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def states(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def parameters(self) -> tuple[Parameter, ...]: ...  # noqa: D102
+    @property
+    def next_states(self) -> tuple[Node, ...]: ...  # noqa: D102
+    @property
+    def values(self) -> Mapping[str, Node]: ...  # noqa: D102
+    @property
+    def seen(self) -> Node: ...  # noqa: D102
+    @property
+    def nodes(self) -> tuple[Node, ...]: ...  # noqa: D102
+    @property
+    def linears(self) -> tuple[Node, ...]: ...  # noqa: D102
 
 
 class Name(NamedTuple):
@@ -66,7 +84,7 @@ class Equation(NamedTuple):
     right: Term
 
 
-def equations(cell: Cell) -> list[Equation]:
+def equations(cell: Written) -> list[Equation]:
     """The lines of a cell: pre-activations, then named terms in the order in which they can be computed.
 
     A term has a name if the body assigned it, or if the text gets shorter or less nested by it. Next states
@@ -84,7 +102,7 @@ def equations(cell: Cell) -> list[Equation]:
     return lines
 
 
-def _names(cell: Cell) -> dict[Node, Name]:
+def _names(cell: Written) -> dict[Node, Name]:
     """Names of leaves, of what the body assigned, and of the next states."""
     split = {p.name for p in cell.parameters if p.kind is Kind.SPLIT}
     names = {node: Name("value", name) for name, node in cell.values.items() if node.args}
@@ -98,7 +116,7 @@ def _names(cell: Cell) -> dict[Node, Name]:
     return names
 
 
-def _names_of_terms(cell: Cell, names: Mapping[Node, Name]) -> dict[Node, Name]:
+def _names_of_terms(cell: Written, names: Mapping[Node, Name]) -> dict[Node, Name]:
     """Names for shared terms that are longer than a name, and for terms that are nested too deeply."""
     uses = Counter(arg for node in cell.nodes for arg in node.args)
     taken = {*cell.values, *cell.states, *(p.name for p in cell.parameters)}
@@ -118,7 +136,7 @@ def _names_of_terms(cell: Cell, names: Mapping[Node, Name]) -> dict[Node, Name]:
 
 
 class _Reading:
-    def __init__(self, cell: Cell, names: Mapping[Node, Name]) -> None:
+    def __init__(self, cell: Written, names: Mapping[Node, Name]) -> None:
         self._cell = cell
         self._names = names
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isinf, isnan
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from gatewise.language.writing.equations import (
     GREEK,
     Name,
     Term,
     Writer,
+    Written,
     equations,
     letter_and_index,
     number,
 )
-
-if TYPE_CHECKING:
-    from gatewise.language.cell import Cell
 
 _SIGNS = {"add": "+", "sub": "-", "mul": r"\odot", "less": "<", "less_equal": r"\le"}
 _COMMANDS = {
@@ -30,7 +28,7 @@ _COMMANDS = {
 }
 
 
-def latex(cell: Cell) -> str:
+def latex(cell: Written) -> str:
     """The equations as a LaTeX ``aligned`` environment; products of vectors are elementwise."""
     write = _Latex()
     lines = [f"{write.name(left)} &= {write(right)}" for left, right in equations(cell)]

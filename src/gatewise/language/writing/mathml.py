@@ -9,27 +9,25 @@ import unicodedata
 from collections.abc import Mapping
 from html import escape
 from math import isfinite, isnan
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from gatewise.language.writing.equations import (
     GREEK,
     Name,
     Term,
     Writer,
+    Written,
     equations,
     letter_and_index,
     number,
 )
-
-if TYPE_CHECKING:
-    from gatewise.language.cell import Cell
 
 _MINUS = "<mo>&#x2212;</mo>"
 _SIGNS = {"add": "+", "sub": "&#x2212;", "mul": "⊙", "less": "&lt;", "less_equal": "≤"}
 _FUNCTIONS = {"sigmoid": "&#x3c3;", "maximum": "max", "minimum": "min"}
 
 
-def mathml(cell: Cell) -> str:
+def mathml(cell: Written) -> str:
     """The equations as a ``<math>`` element, one named value a line; products of vectors are elementwise.
 
     Each written name has the attribute ``data-name``.

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gatewise.language.parameters import Kind
-from gatewise.language.writing.equations import Name, Term, Writer, equations, number
-
-if TYPE_CHECKING:
-    from gatewise.language.cell import Cell
+from gatewise.language.writing.equations import Name, Term, Writer, Written, equations, number
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "less_equal": "<="}
 _ANNOTATIONS = {Kind.GATE: "", Kind.SPLIT: ": Split", Kind.INPUT: ": Input", Kind.VECTOR: ": Vector"}
 
 
-def text(cell: Cell) -> str:
+def text(cell: Written) -> str:
     """The equations as text, one named value a line; ``h'`` is the state h after the step."""
     write = _Text()
     declared = [p.name + _ANNOTATIONS[p.kind] for p in cell.parameters if p.kind in _ANNOTATIONS]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from gatewise import cells
 from gatewise.language import Cell
 from gatewise.nn.modules.recurrent import Recurrent
-from gatewise.tasks.encoding import Encoding
-from gatewise.tasks.naive import Numbers, Whole, future, seasonal_naive
+from gatewise.tasks.forecast.encoding import Encoding
+from gatewise.tasks.forecast.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.tasks.series import TimeSeries
 
 # The cells that can be chosen by name. Cells with a projected output would need a width.

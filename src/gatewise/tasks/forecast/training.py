@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
-from gatewise.tasks.network import Batch, ForecastNetwork, OrderedBatches, RandomBatches
+from gatewise.tasks.forecast.network import Batch, ForecastNetwork, OrderedBatches, RandomBatches
 
 SHARE_RATE = 10.0  # factor for the learning rate of the naive shares, which must get from 0 to 1
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatewise.tasks.naive import Numbers, Whole, errors
+from gatewise.tasks.forecast.naive import Numbers, Whole, errors
 
 MODEL, PERSISTENCE, SEASONAL = "model", "persistence", "seasonal naive"
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatewise.tasks.encoding import Encoding
-from gatewise.tasks.naive import Numbers, seasonal_scale
-from gatewise.tasks.network import OrderedBatches, RandomBatches, Windows
-from gatewise.tasks.parts import spread
+from gatewise.tasks.forecast.encoding import Encoding
+from gatewise.tasks.forecast.naive import Numbers, seasonal_scale
+from gatewise.tasks.forecast.network import OrderedBatches, RandomBatches, Windows
+from gatewise.tasks.forecast.split import spread
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.series.clock import Clock
 

@@ -9,8 +9,8 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.tasks.encoding import FAR
-from gatewise.tasks.naive import varies
+from gatewise.tasks.forecast.encoding import FAR
+from gatewise.tasks.forecast.naive import varies
 from gatewise.tasks.series import SeriesError, TimeSeries
 
 SHARE = 0.15  # share of the rows that is held out at the end

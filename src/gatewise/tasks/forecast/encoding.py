@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.tasks.naive import Numbers, hold, varies
+from gatewise.tasks.forecast.naive import Numbers, hold, varies
 from gatewise.tasks.series import TimeSeries
 
 FAR = 1e12  # most standard deviations that a value may lie from the mean

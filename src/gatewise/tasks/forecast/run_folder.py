@@ -12,8 +12,8 @@ from typing import Any
 
 import gatewise
 from gatewise import files
-from gatewise.tasks.evaluation import Evaluation
-from gatewise.tasks.forecaster import Forecaster
+from gatewise.tasks.forecast.evaluation import Evaluation
+from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 
 FILES = {
@@ -115,7 +115,7 @@ def free_name(stem: str) -> Path:
 def write_run(folder: Path, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> None:
     """Write all files of a run."""
     from gatewise.insight.figures import save_figure
-    from gatewise.tasks.pictures import forecast_picture, gate_picture
+    from gatewise.tasks.forecast.pictures import forecast_picture, gate_picture
 
     forecaster.metrics_ = metrics(forecaster, series, tested)
     text = json.dumps(forecaster.metrics_, indent=2, ensure_ascii=False, allow_nan=False)

@@ -5,28 +5,51 @@ from __future__ import annotations
 from dataclasses import asdict
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
+from gatewise.language import Cell
 from gatewise.language.form import same
 from gatewise.nn.modules.files import options_of
 from gatewise.runtime.layers_file import StoredLayers, described, stored_layers
 from gatewise.runtime.model_file import ModelFileError, Tensors, read_model, write_model
-from gatewise.tasks.encoding import Encoding
-from gatewise.tasks.network import CELLS, ForecastNetwork
-from gatewise.tasks.preparation import Preparation
+from gatewise.tasks.forecast.encoding import Encoding
+from gatewise.tasks.forecast.network import CELLS, ForecastNetwork
+from gatewise.tasks.forecast.preparation import Preparation
 from gatewise.tasks.series.clock import clock_from_dict, clock_to_dict
-
-if TYPE_CHECKING:
-    from gatewise.tasks.forecaster import Forecaster
 
 TASK = "forecast"
 RECURRENT = "recurrent."  # prefix of the tensors of the recurrent layers
 _SMALLEST, _LARGEST = 1e-300, 1e300  # limits of numbers that are safe to divide by
 
 
-def save_forecaster(forecaster: Forecaster, path: Path) -> None:
+class Fitted(Protocol):
+    """What a file needs of a `Forecaster`."""
+
+    num_layers: int
+    prepared_: Preparation
+    metrics_: dict[str, Any]
+    network_: ForecastNetwork
+
+    @property
+    def equations(self) -> Cell:
+        """The cell."""
+
+    def get_params(self) -> dict[str, Any]:
+        """The arguments."""
+
+    def check_parameters(self) -> None:
+        """Refuse wrong arguments."""
+
+    def build(self) -> ForecastNetwork:
+        """A network of these arguments."""
+
+
+_Forecaster = TypeVar("_Forecaster", bound=Fitted)
+
+
+def save_forecaster(forecaster: Fitted, path: Path) -> None:
     """Write a forecaster: parameters, preparation and metrics in the header, weights as tensors."""
     prepared = forecaster.prepared_
     recurrent = forecaster.network_.recurrent
@@ -43,7 +66,7 @@ def save_forecaster(forecaster: Forecaster, path: Path) -> None:
     write_model(path, TASK, header, weights)
 
 
-def load_forecaster(kind: type[Forecaster], path: Path) -> Forecaster:
+def load_forecaster(kind: type[_Forecaster], path: Path) -> _Forecaster:
     """Read a forecaster. Raises a ModelFileError if the file does not hold one."""
     file = read_model(path, TASK)
     stored = stored_layers(file) if file.format > 1 else None  # format 1 has only the name of the cell
@@ -68,7 +91,7 @@ def _parameters(parameters: dict[str, Any], stored: StoredLayers | None) -> dict
     return {**parameters, "cell": stored.cell}
 
 
-def _network(forecaster: Forecaster, tensors: Tensors) -> ForecastNetwork:
+def _network(forecaster: Fitted, tensors: Tensors) -> ForecastNetwork:
     """Build the network from the tensors. No memory is allocated before their shapes are checked."""
     if forecaster.num_layers > len(tensors):
         raise ValueError(f"{forecaster.num_layers} layers but {len(tensors)} tensors")

@@ -11,19 +11,19 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-import gatewise
 from gatewise.extras import needed_by
+from gatewise.insight.watch import watch
 from gatewise.language import Cell
-from gatewise.tasks.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
-from gatewise.tasks.naive import Numbers, Whole, future, hold, persistence, seasonal_naive
-from gatewise.tasks.network import CELLS, ForecastNetwork, OrderedBatches
-from gatewise.tasks.parts import spread, training_rows
-from gatewise.tasks.preparation import prepare
-from gatewise.tasks.saving import load_forecaster, save_forecaster
+from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
+from gatewise.tasks.forecast.naive import Numbers, Whole, future, hold, persistence, seasonal_naive
+from gatewise.tasks.forecast.network import CELLS, ForecastNetwork, OrderedBatches
+from gatewise.tasks.forecast.preparation import prepare
+from gatewise.tasks.forecast.saving import load_forecaster, save_forecaster
+from gatewise.tasks.forecast.split import spread, training_rows
 from gatewise.tasks.series import TimeSeries
 
 if TYPE_CHECKING:
-    from gatewise.tasks.training import Epoch
+    from gatewise.tasks.forecast.training import Epoch
 
 ABBREVIATIONS = ("lstm", "gru", "rnn")
 MOST_TESTED = 4096  # most origins in a back-test
@@ -142,7 +142,10 @@ class Forecaster:
             KeyboardInterrupt: Ctrl-C before the end of the first epoch.
         """
         with needed_by("Forecaster.fit"):
-            from gatewise.tasks.training import Settings, train  # Lightning takes two seconds to import
+            from gatewise.tasks.forecast.training import (  # Lightning takes two seconds to import
+                Settings,
+                train,
+            )
 
         self.check_parameters()
         rows = training_rows(series, self.horizon)
@@ -209,7 +212,7 @@ class Forecaster:
         inputs = torch.from_numpy(self.prepared_.encoding.inputs(series))[
             -(steps + self.prepared_.history) :, None
         ]
-        with torch.no_grad(), gatewise.watch(self.network_) as seen:
+        with torch.no_grad(), watch(self.network_) as seen:
             self.network_.recurrent(inputs)
         layer = seen["recurrent.l0"]
         return {name: getattr(layer, name)[-steps:, 0].numpy() for name in layer.names}

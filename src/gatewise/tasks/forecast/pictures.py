@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gatewise.insight.figures import Example, Panel, draw_forecasts, draw_gates, short
-from gatewise.tasks.evaluation import MODEL, Evaluation, forecast_label
-from gatewise.tasks.forecaster import Forecaster
-from gatewise.tasks.naive import future
+from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, forecast_label
+from gatewise.tasks.forecast.forecaster import Forecaster
+from gatewise.tasks.forecast.naive import future
 from gatewise.tasks.series import TimeSeries
 
 
