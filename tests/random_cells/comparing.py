@@ -85,7 +85,9 @@ def differences(drawn: Drawn, setting: Setting) -> list[str]:
     layer = _layer(drawn, setting)
     call = _call(drawn, layer, setting)
     expected = call.results()
-    moved = [call.results(ROUNDING[setting.dtype]) for _ in range(2)]
+    # float32 overflows where float64 does not, and near there what it computes is not certain.
+    largest = math.inf if setting.double else torch.finfo(torch.float32).max / 1e4
+    moved = [call.results(ROUNDING[setting.dtype], largest=largest) for _ in range(2)]
     with _team(setting.threads), _interpreted() if setting.eager else nullcontext():
         found = _results(layer, call, setting)
     wrong = _differing(found, expected, moved, setting)
@@ -256,8 +258,8 @@ def _difference(value: Tensor, expected: Tensor, moved: list[Tensor], dtype: tor
     small = 2000 * ROUNDING[dtype] * (1 + size)
     close = (value - expected).abs() <= small + 100 * spread
     same = torch.where(finite, close, (value.isnan() & expected.isnan()) | (value == expected))
-    # Where float32 may overflow, and float64 does not.
-    huge = expected.abs() + spread > torch.finfo(dtype).max / 1e4
+    most = torch.finfo(dtype).max / 1e4  # of a sum over steps and rows
+    huge = (expected.abs() > most) | (spread > most)
     wrong = ~same & certain & ~huge
     if not wrong.any():
         return None

@@ -7,6 +7,7 @@ moved a little, as rounding may move it: how far the results move then is how fa
 from __future__ import annotations
 
 import ast
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Step:
     noise: float = 0.0
     zoneout: float = 0.0
     recurrent_dropout: float = 0.0
+    largest: float = math.inf
 
     def __post_init__(self) -> None:
         tree = ast.parse(self.drawn.source("return ({returned}), locals()"))
@@ -108,7 +110,8 @@ class Step:
     def _rounded(self, value: Any) -> Any:
         if not self.noise or not isinstance(value, Tensor):
             return value
-        return value * (1 + self.noise * torch.randn_like(value))
+        moved = value * (1 + self.noise * torch.randn_like(value))
+        return _Overflowing.apply(moved, self.largest)  # type: ignore[no-untyped-call]
 
     def _vector(self, value: Any) -> Tensor:
         return value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
@@ -185,6 +188,19 @@ def parameters_width(parameters: Parameters, kinds: Sequence[tuple[str, str]]) -
     return parameters["weight_ih"].size(0) // sum(kind != "Vector" for _, kind in kinds)
 
 
+class _Overflowing(torch.autograd.Function):
+    """A value, and the derivative by it, infinite where it is too large."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, largest: float) -> Tensor:
+        ctx.largest = largest
+        return torch.where(value.abs() > largest, value.sign() * torch.inf, value)
+
+    @staticmethod
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor, None]:
+        return torch.where(d.abs() > ctx.largest, d.sign() * torch.inf, d), None
+
+
 class _WithZeros(torch.autograd.Function):
     """Tensors as they are, whose derivatives are zeros where there are none if another has one."""
 
@@ -220,14 +236,17 @@ class Call:
         states = {f"initial {k}": state for k, state in enumerate(self.states or ())}
         return {"x": self.x, **named, **states}
 
-    def results(self, noise: float = 0.0, zeros: bool = False) -> dict[str, Tensor]:
+    def results(
+        self, noise: float = 0.0, zeros: bool = False, largest: float = math.inf
+    ) -> dict[str, Tensor]:
         """``output [T, B, D*P]``, ``final k [D, B, H]``, each value ``[T, B, H]`` by name and direction, and
         the derivatives of a random sum of output and final states by all leaves.
 
-        With `zeros` every state has a derivative at every step, 0 where nothing depends on it.
+        With `zeros` every state has a derivative at every step, 0 where nothing depends on it. With `noise`,
+        intermediate values and derivatives beyond `largest` are infinite.
         """
         torch.manual_seed(5)
-        directions = [self._direction(d, noise, zeros) for d in range(len(self.parameters))]
+        directions = [self._direction(d, noise, zeros, largest) for d in range(len(self.parameters))]
         found = {"output": torch.cat([outputs for outputs, _, _ in directions], -1)}
         for k in range(len(self.widths)):
             found[f"final {k}"] = torch.stack([finals[k] for _, finals, _ in directions])
@@ -236,9 +255,11 @@ class Call:
             found |= {f"{name} {d}": value for name, value in values.items()}
         return {name: value.detach() for name, value in found.items()}
 
-    def _direction(self, d: int, noise: float, zeros: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+    def _direction(
+        self, d: int, noise: float, zeros: bool, largest: float
+    ) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
         T, B, _ = self.x.shape
-        step = Step(self.drawn, self.parameters[d], noise, self.zoneout, self.recurrent_dropout)
+        step = Step(self.drawn, self.parameters[d], noise, self.zoneout, self.recurrent_dropout, largest)
         lengths = self.lengths or [T] * B
         order = sorted(range(B), key=lambda row: -lengths[row])  # packed: rows are numbered by length
         output = [[torch.zeros(self.widths[0], dtype=self.x.dtype)] * B for _ in range(T)]
