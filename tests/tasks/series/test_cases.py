@@ -272,6 +272,23 @@ def test_a_time_zone_is_kept_and_steps_are_regular_in_local_time(freq: str) -> N
     assert list(series.future(2)) == list(coming)
 
 
+@pytest.mark.parametrize("freq", ["1h", "2h", "3h", "4h", "6h", "30min"])
+@pytest.mark.parametrize("hour", [0, 1, 2, 3])
+@pytest.mark.parametrize("falling", [False, True])
+def test_the_hour_that_occurs_twice_is_the_one_that_the_step_asks_for(
+    tmp_path: Path, freq: str, hour: int, falling: bool
+) -> None:
+    """Steps of a fixed length through the end of summer time, written as the clock on the wall shows it."""
+    start = pd.Timestamp(f"2021-10-28 {hour:02d}:00", tz="Europe/Berlin").tz_convert("UTC")
+    times = pd.date_range(start, periods=300, freq=freq).tz_convert("Europe/Berlin")
+    if falling:
+        times = times[::-1]
+    lines = [f"{time:%Y-%m-%d %H:%M},{row % 7}" for row, time in enumerate(times)]
+    (tmp_path / "a.csv").write_text("\n".join(["time,y", *lines]) + "\n")
+    series = read_series(tmp_path / "a.csv", target="y", reading=Reading(zone="Europe/Berlin"))
+    assert series.times.equals(times.sort_values())
+
+
 def test_a_zone_survives_parquet(tmp_path: Path) -> None:
     days = pd.date_range("2022-01-01", periods=200, tz="Europe/Berlin")
     pd.DataFrame({"day": days, "sold": np.arange(200.0) % 7}).to_parquet(tmp_path / "a.parquet")

@@ -95,13 +95,27 @@ def _zoned(table: Table, name: str, times: pd.DatetimeIndex, mixed: bool) -> pd.
         return times
     if times.tz is not None:
         return times.tz_convert(zone)
-    placed = times.tz_localize(zone, ambiguous=_first_of_two(times), nonexistent="NaT")
+    placed = times.tz_localize(zone, ambiguous=_first_of_two(times, zone), nonexistent="NaT")
     missing = np.asarray(placed.isna())
     table.refuse(name, missing, f"{{}} is a time that the clocks in {zone} skip")
     return placed
 
 
-def _first_of_two(times: pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """For hours that occur twice when clocks are set back: the mask of the first ones, by order of rows."""
+def _first_of_two(times: pd.DatetimeIndex, zone: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """For hours that occur twice when clocks are set back: the mask of the first ones.
+
+    The order of rows decides where both are in the file, else the usual step from the row before.
+    """
     falling = len(times) > 1 and times[-1] < times[0]
-    return ~np.asarray(times.duplicated(keep="last" if falling else "first"))
+    first = ~np.asarray(times.duplicated(keep="last" if falling else "first"))
+    early, late = (
+        times.tz_localize(zone, ambiguous=np.full(len(times), is_first), nonexistent="NaT").asi8
+        for is_first in (True, False)
+    )
+    alone = (early != late) & ~np.asarray(times.duplicated(keep=False))
+    step = np.median(np.abs(np.diff(early))) if alone.any() and len(times) > 2 else 0
+    for row in np.flatnonzero(alone[1:]) + 1 if step else ():
+        before = early[row - 1] if first[row - 1] else late[row - 1]
+        early_step, late_step = abs(early[row] - before), abs(late[row] - before)
+        first[row] = abs(early_step - step) <= abs(late_step - step)
+    return first
