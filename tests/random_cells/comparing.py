@@ -85,7 +85,7 @@ def differences(drawn: Drawn, setting: Setting) -> list[str]:
     layer = _layer(drawn, setting)
     call = _call(drawn, layer, setting)
     expected = call.results()
-    # float32 overflows where float64 does not, and near there what it computes is not certain.
+    # float32 overflows and underflows where float64 does not, and near there nothing is certain.
     largest = math.inf if setting.double else torch.finfo(torch.float32).max / 1e4
     moved = [call.results(ROUNDING[setting.dtype], largest=largest) for _ in range(2)]
     with _team(setting.threads), _interpreted() if setting.eager else nullcontext():

@@ -111,7 +111,7 @@ class Step:
         if not self.noise or not isinstance(value, Tensor):
             return value
         moved = value * (1 + self.noise * torch.randn_like(value))
-        return _Overflowing.apply(moved, self.largest)  # type: ignore[no-untyped-call]
+        return _InRange.apply(moved, self.largest)  # type: ignore[no-untyped-call]
 
     def _vector(self, value: Any) -> Tensor:
         return value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
@@ -188,17 +188,23 @@ def parameters_width(parameters: Parameters, kinds: Sequence[tuple[str, str]]) -
     return parameters["weight_ih"].size(0) // sum(kind != "Vector" for _, kind in kinds)
 
 
-class _Overflowing(torch.autograd.Function):
-    """A value, and the derivative by it, infinite where it is too large."""
+def _in_range(value: Tensor, largest: float) -> Tensor:
+    """Infinite where it is too large, 0 where it is as much too small."""
+    near = torch.where(value.abs() < 1 / largest, 0.0, value)
+    return torch.where(value.abs() > largest, value.sign() * torch.inf, near)
+
+
+class _InRange(torch.autograd.Function):
+    """A value, and the derivative by it, as `_in_range`."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, largest: float) -> Tensor:
         ctx.largest = largest
-        return torch.where(value.abs() > largest, value.sign() * torch.inf, value)
+        return _in_range(value, largest)
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor, None]:
-        return torch.where(d.abs() > ctx.largest, d.sign() * torch.inf, d), None
+        return _in_range(d, ctx.largest), None
 
 
 class _WithZeros(torch.autograd.Function):
@@ -243,7 +249,7 @@ class Call:
         the derivatives of a random sum of output and final states by all leaves.
 
         With `zeros` every state has a derivative at every step, 0 where nothing depends on it. With `noise`,
-        intermediate values and derivatives beyond `largest` are infinite.
+        intermediate values and derivatives beyond `largest` are infinite, below its inverse 0.
         """
         torch.manual_seed(5)
         directions = [self._direction(d, noise, zeros, largest) for d in range(len(self.parameters))]
