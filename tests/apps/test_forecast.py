@@ -353,7 +353,7 @@ def test_an_unreadable_file_is_explained_in_one_sentence(
 
 
 INTERRUPTING = """
-from gatewise.tasks import training
+from gatewise.tasks.forecast import training
 
 given = training._Keeper.on_validation_end
 
