@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gatewise import Cell, cells, nn
-from gatewise.nn.scan import scan
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 from tests.cells.statements import VARIANTS, Variant, stated
+from tests.nn.scanning import scan
 
 variants = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.cell.name)
 # T, B, I, H: ragged, with vectors that are not full, exactly full, and more than one.

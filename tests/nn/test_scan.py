@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gatewise import Cell, Split, Vector, cell, cells, sigmoid, tanh
-from gatewise.nn.scan import scan
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Scanned, Weights
+from tests.nn.scanning import scan
 
 
 @cell

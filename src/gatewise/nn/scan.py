@@ -6,48 +6,14 @@ from collections.abc import Sequence
 from itertools import chain
 
 import torch
-from torch import Tensor
 
-from gatewise.language import Cell
 from gatewise.language.rewrites import without_random
 from gatewise.nn.kernels import autograd, native, operators, ragged
 from gatewise.nn.kernels import overlap as overlapping
 from gatewise.nn.walk import eager, under_compile
 from gatewise.nn.walk.listening import INTERPRETER, KERNEL, TORCH, here
 from gatewise.nn.walk.obstacles import WATCHED, Obstacle, obstacles, serves, watched
-from gatewise.nn.walk.random import Chance
-from gatewise.nn.walk.walk import Scanned, Walk, Weights
-
-
-def scan(
-    cell: Cell,
-    x: Tensor,
-    weights: Weights,
-    states: tuple[Tensor, ...] | None = None,
-    *,
-    reverse: bool = False,
-    batch_first: bool = False,
-    record: Sequence[str] = (),
-    reset: Tensor | None = None,
-    batch_sizes: Tensor | None = None,
-    chance: Chance | None = None,
-    inner: bool = False,
-) -> Scanned:
-    """Run `cell` over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, which the output then follows).
-
-    `states` are the initial states, each ``[B, H]``; None stands for zeros. `reverse` walks from the last
-    step to the first. `record` names values of ``cell.values`` to be kept at every step, always time first.
-
-    `reset`, bool, as many steps and rows as `x`, is true where a row enters a step of the walk from its
-    initial state. `batch_sizes [T]` makes all sequences packed, in the layout of `PackedSequence`: x
-    ``[N, I]``, output and recorded values ``[N, H]``, `reset` ``[N]``; states have a row for each of the
-    first step's. `chance` decides what is random in the cell; None stands for a cell outside of training.
-    An `inner` output is not to be changed in place where a gradient is wanted.
-    """
-    walk = Walk(
-        cell, x, weights, states, reverse, batch_first, record, reset, batch_sizes, chance, inner=inner
-    )  # fmt: skip
-    return scan_together([walk])[0]
+from gatewise.nn.walk.walk import Scanned, Walk
 
 
 def scan_together(walks: Sequence[Walk]) -> list[Scanned]:

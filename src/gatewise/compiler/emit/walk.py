@@ -140,12 +140,14 @@ def step_frame(cell: Cell) -> Arguments:
 
 
 def set_states(
-    frame: Frame, code: Code, f: Fields, cell: Cell, t: Value, anew: Value
+    frame: Frame, code: Code, f: Fields, cell: Cell, t: Value, copied: Value
 ) -> dict[str, tuple[Value, Value]]:
     """Set the addresses of the states before and after step t.
 
-    `anew`: whether `enter` has copied the states before it together. The address and the row stride of each
-    state before the step are returned.
+    `copied` is true if `enter` has copied the previous states of all rows into one array.
+
+    Returns:
+        The address and the row stride of each previous state.
     """
     b, entered = code.b, {}
     at_start = b.icmp_signed("==", t, i64(0))
@@ -153,8 +155,8 @@ def set_states(
         carried = at_step(code, f, f"out_{state}", b.sub(t, i64(1)))
         previous = b.select(at_start, f.pointer(f"init_{state}"), carried)
         stride = b.select(at_start, f[f"init_{state}.b"], f[f"out_{state}.b"])
-        previous = b.select(anew, f.pointer(f"entering_{state}"), previous)
-        stride = b.select(anew, width_of(f, cell, state), stride)
+        previous = b.select(copied, f.pointer(f"entering_{state}"), previous)
+        stride = b.select(copied, width_of(f, cell, state), stride)
         frame.set(**{
             f"next_{state}": at_step(code, f, f"out_{state}", t),
             f"previous_{state}": previous,

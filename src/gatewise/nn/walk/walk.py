@@ -37,7 +37,7 @@ class Weights(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """One layer in one direction over a sequence: what `gatewise.nn.scan.scan` is asked to do."""
+    """One layer in one direction over a sequence: what `gatewise.nn.scan.scan_together` is asked to do."""
 
     cell: Cell
     x: Tensor

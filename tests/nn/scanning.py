@@ -1,0 +1,18 @@
+"""One scan, as tests ask for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from gatewise.language import Cell
+from gatewise.nn.scan import scan_together
+from gatewise.nn.walk.walk import Scanned, Walk, Weights
+
+
+def scan(
+    cell: Cell, x: Tensor, weights: Weights, states: tuple[Tensor, ...] | None = None, **more: Any
+) -> Scanned:
+    """A scan by whatever serves it; `more` are the other fields of its `Walk`."""
+    return scan_together([Walk(cell, x, weights, states, **more)])[0]
