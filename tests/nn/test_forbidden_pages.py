@@ -96,7 +96,8 @@ def run(layer, case, guards):
             setattr(where, name, original)
     if case in ("", "hx"):
         assert "_plain" in vars(layer) or layer.num_layers > 1 or layer.checkpoint  # prepared
-    return [r.detach().clone() for r in [*results, *(p.grad for p in layer.parameters() if p.grad is not None)]]
+    gradients = [p.grad for p in layer.parameters() if p.grad is not None]
+    return [tensor.detach().clone() for tensor in [*results, *gradients]]
 
 def flat(results):
     if isinstance(results, Tensor):
@@ -107,7 +108,7 @@ LAYERS = {
     "LSTM": lambda i, h: gatewise.nn.LSTM(i, h),
     "GRU, rows first": lambda i, h: gatewise.nn.GRU(i, h, batch_first=True),
     "RNN without biases": lambda i, h: gatewise.nn.RNN(i, h, bias=False),
-    "projected": lambda i, h: gatewise.nn.LSTM(i, h, proj_size=max(h // 2, 1)) if h > 1 else gatewise.nn.LSTM(i, h),
+    "projected": lambda i, h: gatewise.nn.LSTM(i, h, proj_size=h // 2),
     "two layers, both directions": lambda i, h: gatewise.nn.GRU(i, h, 2, bidirectional=True),
     "checkpoint": lambda i, h: gatewise.nn.LSTM(i, h, checkpoint=2),
     "every kind of parameter": lambda i, h: gatewise.nn.Recurrent(mixed, i, h),
