@@ -160,7 +160,7 @@ def test_a_thread_more_where_torch_is_held_to_one(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("gatewise.nn.explain.advice._cores", lambda: 2)
     one, x = gatewise.nn.LSTM(64, 128), sequence(20, 64, 64)
     torch.set_num_threads(1)
-    assert told(one, x) == ("use torch.set_num_threads(2): torch is held to one thread",)
+    assert told(one, x) == ("use torch.set_num_threads(2): torch is limited to one thread",)
     assert told(one, x[:1]) == ()
 
 
@@ -176,7 +176,7 @@ def test_directions_side_by_side_are_both_threads() -> None:
     assert [sentence[:14] for sentence in told(one, x)] == ["use a batch of"]
 
 
-STREAM = "use gatewise.runtime.Stream for steps as they come: it packs the weights once"
+STREAM = "use gatewise.runtime.Stream if steps arrive one by one: it packs the weights once"
 
 
 @pytest.mark.parametrize("make", [gatewise.nn.LSTMCell, gatewise.nn.LSTM], ids=["cell", "layer"])
@@ -203,7 +203,7 @@ def test_the_price_of_a_checkpoint() -> None:
     kernel = explained(layer(), sequence()).kernel
     assert kernel is not None
     room = f"{(kernel.kept_gates + kernel.kept_states) / 1e3:.1f} kB"
-    assert sentence == f"leave checkpoint=3 out if there is room for {room}: each step is computed twice"
+    assert sentence == f"leave checkpoint=3 out if {room} of memory are free: each step is computed twice"
     with torch.no_grad():
         assert told(layer(checkpoint=3), sequence()) == ()
     assert len(told(layer(checkpoint=1), sequence())) == 1  # no talk of single steps
@@ -219,7 +219,9 @@ def test_a_layer_that_is_watched() -> None:
 
 def test_eval_is_no_word_about_gradients() -> None:
     one = layer().eval()
-    assert told(one, sequence()) == ("use torch.no_grad() if no gradient is wanted: eval() does not say so",)
+    assert told(one, sequence()) == (
+        "use torch.no_grad() if no gradient is needed: eval() does not turn gradients off",
+    )
     with torch.no_grad():
         assert told(one, sequence()) == ()
     with torch.inference_mode():

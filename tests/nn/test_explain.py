@@ -276,7 +276,7 @@ def test_the_modules_of_torch_keep_no_hooks() -> None:
     assert accelerate.report(model).rows[0].why == "not swapped yet: gatewise.accelerate(model)"
 
 
-AUTOCAST = "autocast to bfloat16 is around it: "
+AUTOCAST = "autocast to bfloat16 is on: "
 
 
 @pytest.mark.parametrize("make", [layer, lambda: gatewise.nn.LSTMCell(I, H)], ids=["layer", "cell"])
@@ -286,7 +286,7 @@ def test_autocast_is_mentioned(make: Callable[[], nn.Module]) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         after, first = gatewise.explain(model, x)["1.l0"], gatewise.explain(model[1], x)["l0"]
     own = "float32, the type of its weights"
-    assert after.remarks == (f"{AUTOCAST}what came in bfloat16 was converted to {own}",)
+    assert after.remarks == (f"{AUTOCAST}tensors of bfloat16 were converted to {own}",)
     assert first.remarks == (f"{AUTOCAST}it computes in {own}",)
     assert (after.runs_in, after.dtype, after.faster) == (KERNEL, "float32", ())
     assert gatewise.explain(model, x)["1.l0"].remarks == ()
@@ -305,7 +305,7 @@ def test_autocast_around_some_layers() -> None:
 
     explanation = gatewise.explain(Mixed(), sequence())
     assert [len(one.remarks) for one in explanation.layers] == [1, 1, 0]
-    assert f"inside.l0, inside.l1: {AUTOCAST}what came in bfloat16" in str(explanation)
+    assert f"inside.l0, inside.l1: {AUTOCAST}tensors of bfloat16" in str(explanation)
 
 
 def test_an_edited_layer() -> None:
@@ -313,7 +313,7 @@ def test_an_edited_layer() -> None:
     found = gatewise.explain(edited, sequence())
     (remark,) = found["l1"].remarks
     assert (found["l0"].remarks, found["l0"].input_shape) == ((), (T, B, I))
-    assert remark == f"it is edited: its input is {2 + H} wider, to say where"
+    assert remark == f"it is edited: its input has {2 + H} more columns, which say what is edited where"
     assert found["l1"].input_shape == (T, B, H + 2 + H)
 
 
@@ -330,7 +330,7 @@ def test_a_sentence_about_many_layers_is_printed_once() -> None:
     text = str(gatewise.explain(layer(num_layers=4).eval(), sequence()))
     assert text.splitlines()[5:] == [
         "",
-        "l0 and 3 others: use torch.no_grad() if no gradient is wanted: eval() does not say so",
+        "l0 and 3 others: use torch.no_grad() if no gradient is needed: eval() does not turn gradients off",
     ]
 
 

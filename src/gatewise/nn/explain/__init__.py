@@ -1,1 +1,1 @@
-"""Which way a call went, what kept it from the kernels, and what could be done about it."""
+"""`explain` and `strict`: which path a call took, why it was not compiled, and what to do about it."""

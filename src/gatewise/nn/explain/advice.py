@@ -1,4 +1,4 @@
-"""What would make a compiled scan faster, read off a call of its kernel."""
+"""Advice on how to make a compiled scan faster, from the facts of one kernel call."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from gatewise.nn.modules.recurrent import Recurrent
 from gatewise.nn.modules.step import Step
 from gatewise.nn.walk.listening import KernelCall
 
-_IDLE = 0.05  # share of the lanes that may go unused before it is worth a word
-_MORE_ROWS = 8  # times as many as there are: a batch that is further away is another task
-_FEW_ROWS = 32  # of single steps, up to which a stream on one thread is the fastest
+_IDLE = 0.05  # the share of unused lanes from which there is advice
+_MORE_ROWS = 8  # larger batches are advised up to this multiple of the rows
+_FEW_ROWS = 32  # for single steps, the most rows for which a stream on one thread is the fastest
 
 
 class Called(NamedTuple):
-    """A call of a kernel, and what it cannot know.
+    """A kernel call, with facts about the module that made it.
 
     Attributes:
-        side_by_side: how many calls ran at once.
-        trains: whether a gradient may be asked for.
-        module: whose call it was.
-        calls: how often that was called.
+        call: the kernel call.
+        side_by_side: the number of kernel calls that ran at the same time.
+        trains: whether a gradient may be computed from its results.
+        module: the layer that made the call.
+        calls: how often the layer was called.
     """
 
     call: KernelCall
@@ -38,12 +39,12 @@ class Called(NamedTuple):
 
     @property
     def in_segments(self) -> bool:
-        """Whether only the states between segments are kept."""
+        """Whether only the states between segments are saved for backward."""
         return self.trains and bool(getattr(self.module, "checkpoint", 0))
 
 
 def advice(called: Called) -> Iterator[str]:
-    """Sentences on what to change, the most rewarding first."""
+    """Sentences that say what to change, the largest gain first."""
     call = called.call
     for name in call.copied:
         yield f"make {name} contiguous: it is copied at every call"
@@ -56,14 +57,14 @@ def advice(called: Called) -> Iterator[str]:
     if call.recorded:
         yield f"close gatewise.watch: it writes {call.recorded} values at each step"
     if called.trains and not called.module.training:
-        yield "use torch.no_grad() if no gradient is wanted: eval() does not say so"
+        yield "use torch.no_grad() if no gradient is needed: eval() does not turn gradients off"
 
 
 def _on_single_steps(called: Called) -> Iterator[str]:
     if called.calls > 1:
         yield f"use a layer over the sequence, where it is known: {called.calls} single steps were taken"
     if _could_stream(called.module) and not called.trains and called.call.rows <= _FEW_ROWS:
-        yield "use gatewise.runtime.Stream for steps as they come: it packs the weights once"
+        yield "use gatewise.runtime.Stream if steps arrive one by one: it packs the weights once"
 
 
 def _could_stream(module: Layer) -> bool:
@@ -93,7 +94,7 @@ def _on_threads(called: Called) -> Iterator[str]:
     if wanted == 1:
         cores = _cores()
         if _team(call, cores, call.rows) > 1:
-            yield f"use torch.set_num_threads({cores}): torch is held to one thread"
+            yield f"use torch.set_num_threads({cores}): torch is limited to one thread"
     elif used < wanted:
         rows = 2 * call.rows
         while rows < _MORE_ROWS * call.rows and _team(call, wanted, rows) <= used:
@@ -107,7 +108,7 @@ def _team(call: KernelCall, wanted: int, rows: int) -> int:
 
 
 def _cores() -> int:
-    """How many this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -118,4 +119,4 @@ def _on_checkpoint(called: Called) -> str:
     row = gates + own_output + (len(call.cell.states) - 1) * call.units
     kept = row * call.dtype.itemsize * call.places
     steps = getattr(called.module, "checkpoint", 0)
-    return f"leave checkpoint={steps} out if there is room for {in_bytes(kept)}: each step is computed twice"
+    return f"leave checkpoint={steps} out if {in_bytes(kept)} of memory are free: each step is computed twice"

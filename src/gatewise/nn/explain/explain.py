@@ -1,4 +1,4 @@
-"""`explain`: which path every recurrent layer took, why, and what would be faster."""
+"""`explain`: how each recurrent layer was computed, why, and what would make it faster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatewise.nn.walk.listening import listening
 @final
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """What `explain` found, layer by layer; prints as a table with remarks and advice below it."""
+    """The result of `explain` for each layer. It prints as a table, with remarks and advice below."""
 
     layers: tuple[Explained, ...]
 
@@ -39,20 +39,23 @@ class Explanation:
 
 
 def explain(module: nn.Module, /, *inputs: Any, **kwargs: Any) -> Explanation:
-    """Call ``module(*inputs, **kwargs)`` once and say how each recurrent layer in it was computed.
+    """Call ``module(*inputs, **kwargs)`` once and report how each recurrent layer in it was computed.
 
-    It is a call like any other: dropout draws its numbers and statistics are updated. Of a layer that is
-    called several times the last call is explained. Recurrent modules of `torch.nn` are named too. A model
-    that `torch.compile` made is called without it: it has the same kernels. What other threads compute
-    meanwhile is not explained.
+    The call has all effects of an ordinary call: dropout draws random numbers, and running statistics are
+    updated. If a layer is called several times, the report is about its last call. Recurrent modules of
+    `torch.nn` are reported too. A model from `torch.compile` is called uncompiled, with the same kernels.
+    Calls from other threads are not reported.
 
     Args:
-        module: a model, or a layer.
-        inputs: what it is called with.
-        kwargs: its keyword arguments.
+        module: a model or a layer.
+        inputs: the arguments of the call.
+        kwargs: the keyword arguments of the call.
+
+    Returns:
+        An `Explanation`, with one `Explained` for each layer and direction.
 
     Raises:
-        TypeError: `module` is no module.
+        TypeError: `module` is not a module.
 
     Example:
         >>> import gatewise, torch
@@ -73,13 +76,13 @@ def explain(module: nn.Module, /, *inputs: Any, **kwargs: Any) -> Explanation:
 
 @contextmanager
 def _uncompiled() -> Iterator[None]:
-    """What `torch.compile` made of a model calls the same kernels, but from a graph that knows no layers."""
+    """Run models from `torch.compile` uncompiled: the compiled graph calls kernels, but has no layers."""
     set_stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
     with _STANCE, set_stance("force_eager") if set_stance else nullcontext():
         yield
 
 
-# torch has one stance for all threads: two that set it at a time would not leave it as it was.
+# The stance of torch is global. If two threads set it at the same time, the old stance would be lost.
 _STANCE = threading.RLock()
 
 
@@ -108,7 +111,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _below(layers: Iterable[Explained]) -> list[str]:
-    """Reasons, remarks and advice, each once, with the layers that it is about."""
+    """Reasons, remarks and advice: each sentence once, after the names of its layers."""
     about: dict[str, list[str]] = {}
     for layer in layers:
         for sentence in _sentences(layer):

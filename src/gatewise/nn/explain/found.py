@@ -1,4 +1,4 @@
-"""What `explain` finds of one layer."""
+"""The result of `explain` for one layer."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ class Kernel:
     """How a compiled scan was computed.
 
     Attributes:
-        width: lanes of a vector.
-        registers: vector registers of the machine.
-        threads: how many worked on it.
-        by_units: whether they divided the units and met after each step; else the rows of the batch.
-        side_by_side: how many directions or layers ran at once, each on one thread; 1 for one after another.
-        chunk: steps whose input products are computed at a time.
-        kept_gates: bytes of gates that stay for backward, and of what `layer_norm` normalised by.
-        kept_states: bytes of states that do, one's own of an output that is handed out among them; under
-            `checkpoint` of those that enter the segments.
+        width: the number of lanes in a vector.
+        registers: the number of vector registers of the machine.
+        threads: the number of threads that computed the scan.
+        by_units: whether the threads divided the units, with a barrier after each step. If False, they
+            divided the rows of the batch.
+        side_by_side: the number of directions or layers that ran at the same time, each on one thread. It is
+            1 if they ran one after another.
+        chunk: the number of steps whose input products are computed together.
+        kept_gates: the bytes of gates and of `layer_norm` statistics saved for backward.
+        kept_states: the bytes of states saved for backward, including a separate copy of the output if there
+            is one. With `checkpoint`, the bytes of the states before each segment.
     """
 
     width: int
@@ -40,20 +42,20 @@ class Kernel:
 @final
 @dataclass(frozen=True)
 class Explained:
-    """One recurrent layer in one direction; a module of `torch.nn` as a whole.
+    """One recurrent layer in one direction, or a whole recurrent module of `torch.nn`.
 
     Attributes:
-        name: its path, as in `gatewise.watch`: "encoder.l0", "encoder.l0_reverse".
-        what: its cell, or the module if it is torch's.
-        runs_in: "compiled kernel", "eager interpreter", "torch" (its own operators), or "not called".
-        calls: how often it was called; what follows is about the last time.
+        name: the path of the layer, as in `gatewise.watch`: "encoder.l0", "encoder.l0_reverse".
+        what: the name of the cell, or the module of torch.
+        runs_in: "compiled kernel", "eager interpreter", "torch" (torch's own operators), or "not called".
+        calls: how often the layer was called. All attributes below are about the last call.
         dtype: the element type.
-        input_shape: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`, packed ``[N, I]``.
+        input_shape: ``[T, B, I]``; ``[B, T, I]`` with `batch_first`; ``[N, I]`` if packed.
         hidden_size: H.
-        obstacles: why it was not compiled, and the remedies.
-        kernel: how it was, if it was.
-        remarks: what else decided how it was computed.
-        faster: what would make it faster.
+        obstacles: why the layer was not compiled, and the remedies.
+        kernel: how the compiled scan ran. None if the layer was not compiled.
+        remarks: other facts that decided how the layer was computed.
+        faster: advice on what would make the layer faster.
     """
 
     name: str
@@ -75,5 +77,5 @@ def short(dtype: object) -> str:
 
 
 def in_bytes(n: int) -> str:
-    """So many bytes, for people."""
+    """A number of bytes as text, in MB or kB."""
     return f"{n / 1e6:.1f} MB" if n >= 1e5 else f"{n / 1e3:.1f} kB" if n else "nothing"

@@ -1,4 +1,4 @@
-"""What `explain` writes down while a model runs, layer by layer."""
+"""The listener of `explain`, which collects the facts of each layer while a model runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gatewise.nn.walk.walk import Weights
 @final
 @dataclass
 class _Scan:
-    """What is known of a scan before it is known which layer it is."""
+    """The facts of a scan, collected before the name of its layer is known."""
 
     cell: Cell
     x: Tensor
@@ -58,7 +58,11 @@ class _Scan:
 
 @final
 class Notes(Listener):
-    """Writes down what each layer of a model does."""
+    """Collects how each layer of a model is computed.
+
+    A call of a module reports, in this order: its autocast, each scan with its kernel call, and last the
+    layer names, in the order of the scans.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._paths = {module: path for path, module in model.named_modules() if isinstance(module, Layer)}
@@ -74,16 +78,16 @@ class Notes(Listener):
         self._to_convert: set[torch.dtype] = set()
 
     def converted(self, tensor: Tensor) -> None:
-        """Keep it for the module that begins."""
+        """Store the element type of a converted tensor, for the module whose call is starting."""
         self._to_convert.add(tensor.dtype)
 
     def autocast(self, dtype: torch.dtype | None) -> None:
-        """Keep it until the next module begins."""
+        """Store the autocast type of the module whose call is starting."""
         self._autocast = dtype
         self._converted, self._to_convert = self._to_convert, set()
 
     def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str) -> None:
-        """Begin a new scan."""
+        """Start the facts of a new scan."""
         if self._handed_over:
             self._scans, self._handed_over = [], 0
         if not (self._scans and self._scans[-1].weight_ih is weights.weight_ih):
@@ -91,13 +95,13 @@ class Notes(Listener):
             self._scans.append(_Scan(cell, x, weights.weight_ih, tuple(obstacles), way, in_grad_mode))
 
     def kernel(self, call: KernelCall) -> None:
-        """Keep the call beside its scan."""
+        """Add the kernel call to the facts of its scan."""
         for scan in self._scans:
             if scan.weight_ih is call.weight_ih:
                 scan.call = call
 
     def side_by_side(self, calls: Sequence[KernelCall]) -> None:
-        """Note it of each scan."""
+        """Add the calls, and their number, to the facts of their scans."""
         for call in calls:
             self.kernel(call)
             for scan in self._scans:
@@ -105,12 +109,12 @@ class Notes(Listener):
                     scan.side_by_side = len(calls)
 
     def layer(self, module: nn.Module, name: str) -> None:
-        """Write the next scan down under its name."""
+        """Store the facts of the next scan under the name of its layer."""
         assert isinstance(module, Layer)
         path = self._paths.get(module, f"({type(module).__name__})")
         full_name = _full(path, name)
         before = self._explained.get(full_name)
-        # Directions that share their weights are written down once.
+        # Directions that share their weights have one scan.
         scan = self._scans[min(self._handed_over, len(self._scans) - 1)]
         self._handed_over += 1
         calls = before.calls + 1 if before else 1
@@ -134,14 +138,14 @@ class Notes(Listener):
         if self._autocast:
             own = f"{short(scan.weight_ih.dtype)}, the type of its weights"
             came = ", ".join(sorted(map(short, self._converted)))
-            way = f"what came in {came} was converted to {own}" if came else f"it computes in {own}"
-            yield f"autocast to {short(self._autocast)} is around it: {way}"
+            way = f"tensors of {came} were converted to {own}" if came else f"it computes in {own}"
+            yield f"autocast to {short(self._autocast)} is on: {way}"
         if edited:
             columns = sum(edit.size[1] for edit in edited.edits)
-            yield f"it is edited: its input is {columns} wider, to say where"
+            yield f"it is edited: its input has {columns} more columns, which say what is edited where"
 
     def layers(self) -> Iterable[Explained]:
-        """What was written down, in the order of the model."""
+        """The result for each layer, in the order of the model."""
         return self._explained.values()
 
 

@@ -1,4 +1,4 @@
-"""`strict`: an error where a call would take a slow path in silence."""
+"""`strict`: an error instead of a silent slow path."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gatewise.nn.walk.walk import Weights
 def strict() -> Iterator[None]:
     """Refuse slow paths in this thread while the context is open.
 
-    Refused are the eager interpreter, in forward and in backward, and copies that make the input, a state or
-    a weight contiguous.
+    The slow paths are the eager interpreter and torch's own operators, in forward and in backward, and copies
+    that make the input, a state or a weight contiguous.
 
     Raises:
-        RuntimeError: from the call that would take one; it names the cell, the reason and the remedy.
+        RuntimeError: a call would take a slow path. The error names the cell, the reason and the remedy.
 
     Example:
         >>> import gatewise, torch

@@ -1,4 +1,4 @@
-"""The recurrent modules of `torch.nn` in a model, for `explain`."""
+"""The part of `explain` for recurrent modules of `torch.nn`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gatewise.nn.walk.listening import TORCH
 
 @final
 class Theirs:
-    """Writes down what the recurrent modules of `torch.nn` in a model do."""
+    """Counts the calls of the recurrent modules of `torch.nn` in a model, with the shapes of their inputs."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model, self._thread = model, threading.get_ident()
@@ -43,7 +43,7 @@ class Theirs:
         self._shapes[module] = tuple(x.shape) if isinstance(x, Tensor) else ()
 
     def layers(self) -> Iterator[Explained]:
-        """What was written down, in the order of the model."""
+        """The result for each module, in the order of the model."""
         rows = [row for row in accelerate.report(self._model).rows if row.runs_in == "torch"]
         for row, (module, calls) in zip(rows, self._calls.items(), strict=True):
             if not calls:
@@ -57,7 +57,7 @@ class Theirs:
 
 
 def _faster(row: Row, module: nn.Module, calls: int) -> Iterator[str]:
-    # A single step of a few rows takes torch less time than it takes Python to call a kernel.
+    # For a single step of a few rows, torch takes less time than the call of a kernel from Python.
     if isinstance(module, nn.RNNBase):
         yield f"left to torch: {row.why}"
     elif calls > 1:
