@@ -163,16 +163,20 @@ def quantized() -> nn.Module:
 
 LEFT: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "own forward": (lambda: OwnSums(3, 4), "torch", "a subclass, OwnSums, whose own forward does not"),
-    "own checks": (lambda: OwnChecks(3, 4), "torch", "its own check_input would come in the way"),
-    "own attribute": (OwnCell, "torch", "its own cell would come in the way"),
-    "no kind": (lambda: nn.RNNBase("GRU", 3, 4), "torch", "a subclass of Module, which computes nothing"),
+    "own checks": (
+        lambda: OwnChecks(3, 4),
+        "torch",
+        "its own check_input would replace what gatewise's forward uses",
+    ),
+    "own attribute": (OwnCell, "torch", "its own cell would replace what gatewise's forward uses"),
+    "no kind": (lambda: nn.RNNBase("GRU", 3, 4), "torch", "a subclass of Module, which has no equations"),
     "replaced forward": (with_another_forward, "torch", "its forward was replaced by another"),
-    "device": (lambda: nn.GRU(3, 4, device="meta"), "torch", "its weights lie on meta"),
-    "a short step": (lambda: nn.RNNCell(3, 4), "torch", "a single step of so few products"),
+    "device": (lambda: nn.GRU(3, 4, device="meta"), "torch", "its weights are on meta"),
+    "a short step": (lambda: nn.RNNCell(3, 4), "torch", "a single step with so few products"),
     "type": (lambda: nn.GRUCell(3, 4).half(), "torch", "its weights are torch.float16"),
     "quantized": (quantized, "its own code", "quantized"),
     "script": (lambda: torch.jit.script(nn.GRU(3, 4)), "its own code", "compiled by torch.jit"),
-    "by hand": (HandWrittenGRU, "its own code", "recurrent by its name, but no module of torch"),
+    "by hand": (HandWrittenGRU, "its own code", "recurrent by its name, but not a module of torch"),
 }
 
 
@@ -203,7 +207,7 @@ def test_the_report_before_and_after(network: Network) -> None:
         "encoder    LSTM(3, 4, num_layers=2, batch_first=True, dropout=0.3, bidirectional=True)  gatewise",
         "inner.rnn  RNN(8, 4, bias=False)                                                        gatewise",
         "step       GRUCell(4, 4)                                                                "
-        "torch     its weights are torch.float16; float32 and float64 are compiled",
+        "torch     its weights are torch.float16; kernels are compiled for float32 and float64",
     ]
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.nn.explain.found import IDLE, Explained, short
 from gatewise.nn.modules.accelerate import Row, accelerate
-from gatewise.nn.modules.left import everything, is_theirs
+from gatewise.nn.modules.unswapped import everything, is_theirs
 from gatewise.nn.walk.listening import TORCH
 
 

@@ -1,1 +1,1 @@
-"""What users hold: layers and single steps as torch modules, their files, and models of others."""
+"""The torch modules of users: layers and single steps, their files, and the models of other libraries."""

@@ -1,4 +1,4 @@
-"""`accelerate`: let gatewise compute what the recurrent modules of torch inside a model compute."""
+"""`accelerate`: let gatewise compute the recurrent modules of torch inside a model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TypeVar, final
 from torch import nn
 
 from gatewise.nn.modules.layer import Layer
-from gatewise.nn.modules.left import everything, is_theirs, recurrent, why_left
 from gatewise.nn.modules.swapped import Swapped, swap, swap_back
+from gatewise.nn.modules.unswapped import everything, is_theirs, recurrent, why_not_swapped
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -17,7 +17,14 @@ _Model = TypeVar("_Model", bound=nn.Module)
 @final
 @dataclass(frozen=True)
 class Row:
-    """One recurrent module of a model: where it is, what it is, what runs it, and why not gatewise."""
+    """One recurrent module of a model.
+
+    Attributes:
+        path: the path of the module in the model.
+        module: the module, as torch prints it.
+        runs_in: "gatewise", "torch" or "its own code".
+        why: why gatewise does not run it, or empty.
+    """
 
     path: str
     module: str
@@ -49,19 +56,28 @@ class Accelerate:
     def __call__(self, model: _Model) -> _Model:
         """Swap the recurrent modules of `torch.nn` inside `model`, in place, and return the model.
 
-        A swapped module is the same object, of a subclass of its class: its parameters, hooks, buffers,
-        attributes and everything that refers to it stay as they are, ``isinstance(module, torch.nn.LSTM)``
-        holds, and only `forward` is gatewise's, which also takes `lengths` and `reset` (see
-        `gatewise.nn.Recurrent`). Of a subclass the call of ``super().forward(...)`` is served. Modules in
-        lists, tuples and dictionaries that are attributes are found too.
+        A swapped module is the same object, but its class is a subclass of its old class. Its parameters,
+        hooks, buffers, attributes and all references to it stay as they are, and
+        ``isinstance(module, torch.nn.LSTM)`` holds. Only `forward` is replaced by that of gatewise, which
+        also takes `lengths` and `reset` (see `gatewise.nn.Recurrent`). If the module is of a subclass, its
+        own `forward` still runs, and ``super().forward(...)`` in it calls gatewise. Modules in lists, tuples
+        and dictionaries that are attributes are found too.
 
-        A module is left as it is where the swap could change what it does (a subclass that computes by
-        itself, a `forward` that was replaced), and where no kernel is compiled for it (weights off the CPU or
-        neither float32 nor float64), and `RNNCell`, which torch trains in less time; `report` says which and
-        why.
+        A module is not swapped in three cases; `report` names each such module and the reason.
+
+        - The swap could change its results: it is a subclass that computes by itself, or its `forward` was
+          replaced.
+        - It cannot be compiled: its weights are not on the CPU, or are neither float32 nor float64.
+        - It is an `RNNCell`, which torch trains in less time.
+
+        Args:
+            model: any module, changed in place.
+
+        Returns:
+            `model`.
 
         Raises:
-            TypeError: `model` is no module.
+            TypeError: `model` is not a module.
 
         Example:
             >>> import gatewise, torch
@@ -74,16 +90,22 @@ class Accelerate:
         """
         _check(model, "accelerate")
         for _, module in list(everything(model)):
-            if is_theirs(module) and not why_left(module):
+            if is_theirs(module) and not why_not_swapped(module):
                 swap(module)
         return model
 
     def undo(self, model: _Model) -> _Model:
-        """Give the modules that were swapped their classes of torch back, in place, and return the model.
+        """Change all swapped modules back to their classes of torch, in place, and return the model.
+
+        Args:
+            model: any module, changed in place.
+
+        Returns:
+            `model`.
 
         Raises:
-            TypeError: `model` is no module.
-            ValueError: `gatewise.edit` changed a layer, which torch cannot compute.
+            TypeError: `model` is not a module.
+            ValueError: a layer is edited (`gatewise.edit`), which torch cannot compute.
 
         Example:
             >>> import gatewise, torch
@@ -101,12 +123,13 @@ class Accelerate:
         return model
 
     def report(self, model: nn.Module) -> Report:
-        """Every recurrent module of `model`, what runs it, and why it was left as it is.
+        """List every recurrent module of `model`, with what runs it, and why it was not swapped.
 
-        Modules that are recurrent by their name and hold no recurrent module of torch are named too.
+        The list includes modules whose class name looks recurrent (such as "LiGRU"), but which contain no
+        recurrent module of torch.
 
         Raises:
-            TypeError: `model` is no module.
+            TypeError: `model` is not a module.
         """
         _check(model, "accelerate.report")
         return Report(tuple(_row(path, module) for path, module in recurrent(model)))
@@ -125,4 +148,4 @@ def _row(path: str, module: nn.Module) -> Row:
     if isinstance(module, Layer):
         return Row(path, layer, "gatewise")
     runs_in = "torch" if is_theirs(module) else "its own code"
-    return Row(path, layer, runs_in, why_left(module) or "not swapped yet: gatewise.accelerate(model)")
+    return Row(path, layer, runs_in, why_not_swapped(module) or "not swapped yet: gatewise.accelerate(model)")

@@ -1,8 +1,9 @@
-"""What a layer does under autocast: its recurrence stays in the element type of its weights.
+"""Layers under autocast: a layer computes in the element type of its weights.
 
-A recurrence feeds its own rounding errors back at every step, and the compiled kernels have nothing to gain
-from a shorter type; so input and states are brought to the type of the weights, and the result has it too.
-(Under CPU autocast `torch.nn.LSTM` and `RNN` give the short type, `GRU` that of its weights.)
+A recurrence feeds its rounding errors back at every step, and a shorter type would not make the compiled
+kernels faster. So input and states are converted to the type of the weights, and the output has this type
+too. (Under CPU autocast, the output of `torch.nn.LSTM` and `RNN` has the short type, that of `GRU` the type
+of its weights.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gatewise.nn.walk.listening import here
 
 
 def in_type_of(weight: Tensor, tensor: Tensor) -> Tensor:
-    """`tensor` in the type of `weight` where autocast asks for a conversion; it leaves float64 alone."""
+    """Convert `tensor` to the type of `weight` under autocast. As in torch, float64 is not converted."""
     castable = tensor.is_floating_point() and tensor.dtype not in (weight.dtype, torch.float64)
     if not castable or not _autocasting(tensor.device.type):
         return tensor
@@ -27,9 +28,9 @@ def in_type_of(weight: Tensor, tensor: Tensor) -> Tensor:
 
 
 def without_autocast(device_type: str) -> AbstractContextManager[Any]:
-    """A context in which operations on `device_type` keep the types that they are given.
+    """A context without autocast for operations on `device_type`.
 
-    A module enters it once a call, when `in_type_of` has seen what came.
+    A module enters it once in each call, after `in_type_of` has converted the input and the states.
     """
     around = _autocasting(device_type)
     for listener in here.listeners:

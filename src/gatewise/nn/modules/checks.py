@@ -1,4 +1,4 @@
-"""What a layer refuses, in the types and words of `torch.nn`, for code that relies on them."""
+"""Checks of arguments. Where `torch.nn` makes the same check, type and message of the error are the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def arguments(
     proj_size: int,
     checkpoint: int,
 ) -> None:
-    """The arguments of a layer, in the order in which torch looks at them."""
+    """Check the arguments of a layer, in the order in which torch checks them."""
     _dropout(dropout, num_layers)
     _typed("bias", bias, bool)
     _typed("batch_first", batch_first, bool)
@@ -81,7 +81,7 @@ def _projection(cell: Cell, hidden_size: int, proj_size: int) -> None:
 
 
 def not_projected(cell: Cell) -> None:
-    """A single step has no projection, as in torch."""
+    """Refuse a cell that projects its output: a single step has no projection, as in torch."""
     if cell.projects:
         raise ValueError(
             f"cell must not project its output in a Step. Got {cell.name!r}; use Recurrent with proj_size."
@@ -89,16 +89,16 @@ def not_projected(cell: Cell) -> None:
 
 
 def rate(name: str, value: float, cell: Cell) -> float:
-    """A probability of dropping something that comes from the state."""
+    """Check a dropout probability of the recurrent part, and return it as a float."""
     if not _is_rate(value):
         raise ValueError(f"{name} must be a number from 0 to less than 1. Got {value!r}.")
     if value and not cell.state_gates:
-        raise ValueError(f"{name} must be 0 for cell {cell.name!r}, none of whose gates sees the state.")
+        raise ValueError(f"{name} must be 0 for cell {cell.name!r}, whose gates do not use the state.")
     return float(value)
 
 
 def zoneout(cell: Cell, rates: float | Sequence[float], proj_size: int) -> tuple[float, ...]:
-    """The rate of each state; empty if all are 0."""
+    """Check the zoneout rates. Returns one rate for each state, or () if all are 0."""
     given = tuple(rates) if isinstance(rates, Sequence) else (rates,) * len(cell.states)
     if len(given) != len(cell.states) or not all(map(_is_rate, given)):
         raise ValueError(
@@ -107,7 +107,8 @@ def zoneout(cell: Cell, rates: float | Sequence[float], proj_size: int) -> tuple
         )
     if given[0] and (proj_size or cell.projects):
         raise ValueError(
-            f"zoneout must be 0 for the state {cell.states[0]!r}, which is projected: give one rate a state."
+            f"zoneout must be 0 for the state {cell.states[0]!r}, which is projected. Give one rate for each "
+            "state."
         )
     return tuple(map(float, given)) if any(given) else ()
 
@@ -117,26 +118,26 @@ def _is_rate(value: object) -> bool:
 
 
 def learned_states(cell: Cell, learned: bool) -> None:
-    """Whether initial states are learned, whose parameters need names of their own."""
+    """Check that no vector of the cell has the name of a learned initial state."""
     _typed("learn_initial_state", learned, bool)
     taken = [initial(state) for state in cell.states if initial(state) in cell.vectors]
     if learned and taken:
         raise ValueError(
-            f"learn_initial_state must be False for cell {cell.name!r}: its Vector {taken[0]!r} bears the "
+            f"learn_initial_state must be False for cell {cell.name!r}: its Vector {taken[0]!r} has the "
             "name of a learned initial state. Rename it."
         )
 
 
 def is_batched(layer: str, x: Tensor) -> bool:
-    """Whether ``x`` is ``[T, B, I]`` and not ``[T, I]``."""
+    """Whether ``x`` is ``[T, B, I]``, not ``[T, I]``. Refuses other numbers of dimensions."""
     if x.dim() not in (2, 3):
-        noun = "D tensor" if layer == "RNN" else "D"  # torch.nn.RNN alone says so
+        noun = "D tensor" if layer == "RNN" else "D"  # only torch.nn.RNN says so
         raise ValueError(f"{layer}: Expected input to be 2D or 3D, got {x.dim()}{noun} instead")
     return x.dim() == 3
 
 
 def state_dimensions(cell: Cell, states: Sequence[Tensor], batched: bool) -> None:
-    """States are ``[L*D, B, H]`` for batched input, else ``[L*D, H]``."""
+    """Check that states are ``[L*D, B, H]`` for batched input, else ``[L*D, H]``."""
     expected, batch = (3, "batched") if batched else (2, "unbatched")
     if all(state.dim() == expected for state in states):
         return
@@ -147,13 +148,13 @@ def state_dimensions(cell: Cell, states: Sequence[Tensor], batched: bool) -> Non
 
 
 def is_packed(data: Tensor) -> None:
-    """Packed data is ``[N, I]``."""
+    """Check that packed data is ``[N, I]``."""
     if data.dim() != 2:
         raise RuntimeError(f"input must have 2 dimensions, got {data.dim()}")
 
 
 def input_matches(x: Tensor, input_size: int, dtype: torch.dtype) -> None:
-    """The element type and size of the input."""
+    """Check the element type and the size of the input."""
     if x.dtype != dtype:
         raise ValueError(
             f"RNN input dtype ({x.dtype}) does not match weight dtype ({dtype}). "
@@ -166,26 +167,26 @@ def input_matches(x: Tensor, input_size: int, dtype: torch.dtype) -> None:
 
 
 def state_size(state: Tensor, expected: tuple[int, ...], name: str) -> None:
-    """The shape of an initial state."""
+    """Check the shape of an initial state."""
     if state.size() != expected:
         raise RuntimeError(f"Expected {name} size {expected}, got {list(state.size())}")
 
 
 def state_count(cell: Cell, count: int, suffix: str = "") -> None:
-    """As many initial states as the cell has, where it has several."""
+    """Check the number of initial states, for a cell with several states."""
     if count != len(cell.states):
         number = {2: "two", 3: "three"}.get(len(cell.states), len(cell.states))
         raise RuntimeError(f"{cell.name}{suffix} expects {number} hidden states")
 
 
 def is_hidden(hx: object) -> None:
-    """States are a tensor, or one for each in a sequence."""
+    """Check that states are a tensor, or a tuple or list."""
     if not isinstance(hx, (Tensor, tuple, list)):
         raise TypeError(f"hx must be a tensor, or a tuple with one for each state. Got {type(hx).__name__}.")
 
 
 def same_device(x: Tensor, states: Sequence[Tensor], weight: Tensor) -> None:
-    """Input, states and weights live on one device."""
+    """Check that input, states and weights are on the same device."""
     for name, tensor in (*(("hidden", state) for state in states), ("parameter", weight)):
         if tensor.device != x.device:
             raise RuntimeError(
@@ -195,20 +196,20 @@ def same_device(x: Tensor, states: Sequence[Tensor], weight: Tensor) -> None:
 
 
 def same_type(tensors: Sequence[Tensor], weight: Tensor) -> None:
-    """Each tensor has the element type of the weights; torch's own product says so where one has not."""
+    """Check that tensors have the element type of the weights. If not, torch's product raises its error."""
     for tensor in tensors:
         if tensor.dtype != weight.dtype:
             F.linear(tensor.new_empty(1, 1), weight.new_empty(1, 1), weight.new_empty(1))
 
 
 def has_steps(T: int) -> None:
-    """A sequence has at least one step."""
+    """Check that a sequence has at least one step."""
     if T == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
 
 
 def alone(lengths: object, reset: object) -> None:
-    """A packed sequence says itself how long its rows are, and has no steps to hold a reset beside."""
+    """Refuse `lengths` and `reset` for a PackedSequence, which has its own lengths and no padded steps."""
     for name, given in (("lengths", lengths), ("reset", reset)):
         if given is not None:
             raise ValueError(
@@ -217,21 +218,19 @@ def alone(lengths: object, reset: object) -> None:
 
 
 def has_batch(lengths: object) -> None:
-    """There are rows to have lengths."""
+    """Refuse `lengths` for input without a batch."""
     if lengths is not None:
-        raise ValueError("lengths must be None for input without a batch, which is as long as its one row.")
+        raise ValueError("lengths must be None for input without a batch, whose one row has its full length.")
 
 
 def can_be_exported(input: Tensor | PackedSequence) -> None:
-    """Of packed rows a tracer cannot know how many there are in a step."""
+    """Refuse a PackedSequence under torch.export, which cannot know the number of rows in each step."""
     if isinstance(input, PackedSequence):
-        raise TypeError(
-            "torch.export: give padded rows and lengths= to the layer in place of a PackedSequence."
-        )
+        raise TypeError("torch.export: input must be padded rows with lengths=. Got a PackedSequence.")
 
 
 def matrices(cell: Cell, weight_ih: Tensor, weight_hh: Tensor) -> None:
-    """The weights from which the number of units is read; the kernels compare the shapes of all others."""
+    """Check the weights that give the number of units. The kernels check the shapes of all other weights."""
     if weight_ih.dim() != 2 or weight_hh.dim() != 2:
         raise RuntimeError(
             f"{cell.name}: weight_ih must have shape ({len(cell.input_gates)} * hidden_size, input_size), "
@@ -240,7 +239,7 @@ def matrices(cell: Cell, weight_ih: Tensor, weight_hh: Tensor) -> None:
 
 
 def reset_mask(reset: Tensor, x: Tensor) -> None:
-    """Where rows start anew: a boolean for each step and row of ``x [T, B, I]``."""
+    """Check a reset mask: a boolean for each step and row of ``x [T, B, I]``."""
     if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
         came = reset.dtype if isinstance(reset, Tensor) else type(reset).__name__
         raise TypeError(f"reset must be a tensor of torch.bool. Got {came}.")
@@ -250,11 +249,11 @@ def reset_mask(reset: Tensor, x: Tensor) -> None:
             f"Got {tuple(reset.shape)}."
         )
     if reset.device != x.device:
-        raise ValueError(f"reset must lie on the device of the input, {x.device}. Got {reset.device}.")
+        raise ValueError(f"reset must be on the device of the input, {x.device}. Got {reset.device}.")
 
 
 def step_dimensions(layer: str, x: Tensor, states: Sequence[Tensor]) -> None:
-    """Input and states of a step are ``[B, ...]`` or have no batch."""
+    """Check that input and states of a step are ``[B, ...]``, or have no batch."""
     names = ["input", "hidden"] if len(states) == 1 else ["input", *(f"hx[{k}]" for k in range(len(states)))]
     for name, tensor in zip(names, (x, *states), strict=True):
         if tensor.dim() not in (1, 2):
@@ -262,7 +261,7 @@ def step_dimensions(layer: str, x: Tensor, states: Sequence[Tensor]) -> None:
 
 
 def step_sizes(x: Tensor, states: Sequence[Tensor], input_size: int, hidden_size: int) -> None:
-    """The sizes of ``x [B, I]`` and of each state ``[B, H]``."""
+    """Check the sizes of ``x [B, I]`` and of each state ``[B, H]``."""
     if x.size(1) != input_size:
         raise RuntimeError(f"input has inconsistent input_size: got {x.size(1)} expected {input_size}")
     for k, state in enumerate(states):

@@ -1,4 +1,4 @@
-"""The modules of a structure, made or found in a model, and where each tensor of a file goes."""
+"""The modules for a structure, made new or found in a model, and the destination of each tensor of a file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from gatewise.runtime.model_file import Tensors
 
 
 def made(structure: Structure) -> list[nn.Module]:
-    """The modules of a structure without classes of its own, still without memory, in the order of parts.
+    """Make the modules of a structure, on the meta device (without memory), in the order of its parts.
 
     Raises:
-        FormError: it has some, or torch refuses a module.
+        FormError: a part has a class that a file cannot describe, or torch refuses its arguments.
     """
     paths = structure.paths()
     found: dict[int, nn.Module] = {}
@@ -29,19 +29,19 @@ def made(structure: Structure) -> list[nn.Module]:
             module = kinds.made(part.kind, part.arguments)
             for name, child in part.children:
                 module.add_module(name, found[child])
-        except Exception as error:  # of any kind, as any of torch's modules may check its arguments
+        except Exception as error:  # any exception: each module of torch has its own checks
             where = paths[place] or part
-            raise FormError(f"{where}: torch does not make a {part} of this: {error}") from error
+            raise FormError(f"{where}: torch cannot make a {part} from these arguments: {error}") from error
         module.training = part.training
         found[place] = module
     return [found[place] for place in range(len(structure.parts))]
 
 
 def corresponding(structure: Structure, model: nn.Module) -> list[nn.Module]:
-    """The module of `model` for each part.
+    """Find the module of `model` for each part of `structure`.
 
     Raises:
-        ValueError: the model is made of something else, or computes by other equations.
+        ValueError: the model has other modules, other arguments or other equations.
     """
     modules, theirs = ordered(model), of(model)[0].parts
     paths, found, taken, ahead = structure.paths(), dict[int, int](), dict[int, int](), [(0, 0)]
@@ -50,7 +50,7 @@ def corresponding(structure: Structure, model: nn.Module) -> list[nn.Module]:
         path = paths[place] or "the whole"
         if place in found or other in taken:
             if found.get(place) != other or taken.get(other) != place:
-                raise ValueError(f"{path}: a module is shared in either the file or the model, not in both")
+                raise ValueError(f"{path}: a module is shared in the file or in the model, but not in both")
             continue
         found[place], taken[other] = other, place
         _compare(path, structure.parts[place], theirs[other])
@@ -60,7 +60,7 @@ def corresponding(structure: Structure, model: nn.Module) -> list[nn.Module]:
 
 
 def _compare(path: str, part: Part, other: Part) -> None:
-    """Refuse two parts that are not made alike; what matters in training alone may differ."""
+    """Refuse two parts with different kinds, children or arguments. Arguments for training may differ."""
     if part.kind != other.kind:
         raise ValueError(f"{path}: the file has a {part}, the model a {other}")
     mine, theirs = ([name for name, _ in each.children] for each in (part, other))
@@ -87,10 +87,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def held_by(structure: Structure, modules: Sequence[nn.Module], tensors: Tensors) -> dict[str, list[Held]]:
-    """For each tensor of a file the places in `modules` that it goes to.
+    """Find the destinations of each tensor of a file: the tensors of `modules` that get its numbers.
 
     Raises:
-        ValueError: a tensor is missing or left over, or has another shape or type.
+        ValueError: a tensor is missing, not used, or has another shape or type.
     """
     found: dict[str, list[Held]] = {name: [] for name in tensors}
     of_tensor: dict[int, str] = {}
@@ -107,9 +107,9 @@ def held_by(structure: Structure, modules: Sequence[nn.Module], tensors: Tensors
                 raise ValueError(f"{full} must have shape {shapes}")
             if of_tensor.setdefault(id(held.tensor), first) != first:
                 other = of_tensor[id(held.tensor)]
-                raise ValueError(f"{full}: {other} is the same tensor, in the file another")
+                raise ValueError(f"{full} is the same tensor as {other} in the model, but not in the file")
             found[first].append(held)
     unused = [name for name, places in found.items() if not places] + sorted(structure.shared.keys() - names)
     if unused:
-        raise ValueError(f"{unused[0]}: the file has this tensor, the model has no place for it")
+        raise ValueError(f"{unused[0]}: the file has this tensor, but the model has not")
     return found

@@ -1,4 +1,4 @@
-"""`freeze` and `unfreeze`: weights that stay packed between calls."""
+"""`freeze` and `unfreeze`: keep weights packed between calls."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ _Model = TypeVar("_Model", bound=nn.Module)
 
 
 def freeze(model: _Model) -> _Model:
-    """Keep the weights of recurrent layers packed from call to call, for inference on few rows.
+    """Keep the weights of recurrent layers packed between calls, for faster inference on few rows.
 
-    Kernels read weights in an order of their own. Packing them takes as long as some steps of one row, and is
-    done at every call. In a frozen model it is done once, and again when a weight has changed: when it is
-    another tensor, or its version counter has moved, as by an optimiser or `load_state_dict`. Results are the
-    same bits. Packed weights take as much memory again, for each shape of input and each thread that calls.
+    Kernels read weights in an order of their own, so weights are packed at every call. This takes as long as
+    some steps of one row. In a frozen model, weights are packed once, and again after a weight has changed:
+    after it was replaced by another tensor, or its version counter changed (an optimiser and
+    `load_state_dict` change it). The results have the same bits. Packed weights need as much memory as the
+    weights, for each shape of input and for each thread.
 
-    It matters for layers of one direction that are not stacked, and for single steps, where no gradient is
-    wanted (`torch.no_grad`) and the work is too little for several threads. Other calls compute as before.
+    Only these calls are faster: layers with one direction and one layer, and single steps, without gradients
+    (`torch.no_grad`), whose work is too little for several threads. Other calls compute as before.
 
     Args:
         model: any module with layers of `gatewise.nn` or accelerated ones inside, changed in place.
@@ -29,10 +30,10 @@ def freeze(model: _Model) -> _Model:
         `model`.
 
     Raises:
-        TypeError: `model` is no module.
+        TypeError: `model` is not a module.
 
     Note:
-        A weight that is changed through ``weight.data`` moves no version counter. Call `freeze` again then.
+        A change through ``weight.data`` does not change the version counter. Call `freeze` again after it.
 
     Example:
         >>> import torch, gatewise
@@ -47,7 +48,7 @@ def freeze(model: _Model) -> _Model:
 
 
 def unfreeze(model: _Model) -> _Model:
-    """Undo `freeze`, and give the memory of packed weights back.
+    """Undo `freeze`, and free the memory of packed weights.
 
     Args:
         model: any module, changed in place.
@@ -56,7 +57,7 @@ def unfreeze(model: _Model) -> _Model:
         `model`.
 
     Raises:
-        TypeError: `model` is no module.
+        TypeError: `model` is not a module.
 
     Example:
         >>> import gatewise
@@ -70,5 +71,5 @@ def _set(model: _Model, frozen: bool) -> _Model:
         raise TypeError(f"model must be a torch.nn.Module. Got {type(model).__name__}.")
     for module in model.modules():
         if isinstance(module, Layer):
-            module._frozen = frozen  # which drops what was prepared, packed weights among it
+            module._frozen = frozen  # this also drops prepared calls, with their packed weights
     return model

@@ -1,4 +1,4 @@
-"""How the parameters of a scan start: torch's way, orthogonal matrices, gates that remember for a while."""
+"""The initialisation of parameters: as torch does, with orthogonal matrices, or for long memories."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAYS = ("torch", "orthogonal", "chrono")
 
 
 def check(way: str, forget_bias: float | None, max_steps: int | None, cell: Cell, bias: bool) -> None:
-    """Refuse what cannot be done or would do nothing."""
+    """Refuse options that are wrong, or that would have no effect."""
     if way not in WAYS:
         raise ValueError(f"init must be one of {', '.join(map(repr, WAYS))}. Got {way!r}.")
     if (way == "chrono") != (max_steps is not None):
@@ -50,17 +50,26 @@ def fill(
     forget_bias: float | None = None,
     max_steps: int | None = None,
 ) -> None:
-    """Fill the parameters of one scan, given by their names without suffix.
+    """Fill the parameters of one layer and direction.
 
-    - "torch": everything from U(-k, k), ``k = 1 / sqrt(H)``, in the order of `torch.nn`.
-    - "orthogonal": recurrent matrices orthogonal, gate by gate (Saxe et al. 2014), input matrices from
+    Gains of `layer_norm` become 1, its biases and learned initial states 0. All other parameters depend on
+    `way`:
+
+    - "torch": all from U(-k, k) with ``k = 1 / sqrt(H)``, in the order of `torch.nn`.
+    - "orthogonal": recurrent matrices are orthogonal, gate by gate (Saxe et al. 2014), input matrices from
       Glorot's uniform distribution (2010), biases 0.
-    - "chrono": as "torch", but the bias of a gate that keeps a state is ``log u``, u from U(1,
-      max_steps - 1), and that of the gate that writes to it ``-log u`` (Tallec & Ollivier 2018).
+    - "chrono": as "torch", except for two biases (Tallec & Ollivier 2018). With u from
+      U(1, max_steps - 1), the bias of a gate that keeps a state is ``log u``, and the bias of the gate that
+      writes to this state is ``-log u``.
 
-    `forget_bias` is the bias with which gates start that keep a state (Gers et al. 2000; Jozefowicz et al.
-    2015); where ``1 - z`` keeps it, z starts with the negative. Gains of `layer_norm` start at 1, its biases
-    and initial states at 0.
+    Args:
+        cell: the equations.
+        named: the parameters, by name without suffix. They are filled in place.
+        hidden_size: H, the number of units.
+        way: the way of initialisation.
+        forget_bias: the initial bias of gates that keep a state (Gers et al. 2000; Jozefowicz et al. 2015).
+            If ``1 - z`` keeps the state, z gets the negative of this value.
+        max_steps: the longest memory in steps, for "chrono".
     """
     bound = 1 / math.sqrt(hidden_size) if hidden_size > 0 else 0
     fixed = {p.name: float(p.kind is Kind.GAIN) for p in cell.parameters if p.kind in (Kind.GAIN, Kind.BIAS)}
@@ -85,7 +94,7 @@ def fill(
 def _fill_orthogonal(name: str, parameter: Tensor, hidden_size: int, bound: float) -> None:
     if name in ("weight_hh", "weight_linear", "weight_hr"):
         for block in torch.split(parameter.detach(), hidden_size):
-            exact = torch.promote_types(block.dtype, torch.float32)  # there is no factorisation of halves
+            exact = torch.promote_types(block.dtype, torch.float32)  # torch factorises no half precision
             block.copy_(init.orthogonal_(torch.empty_like(block, dtype=exact)))
     elif name == "weight_ih":
         for block in torch.split(parameter, hidden_size):
@@ -97,7 +106,7 @@ def _fill_orthogonal(name: str, parameter: Tensor, hidden_size: int, bound: floa
 
 
 def _set_biases(cell: Cell, named: Mapping[str, Tensor], gates: Sequence[Gate], value: Tensor) -> None:
-    """Let gates open as with this bias: all of it in the first that adds up, nothing in the others."""
+    """Set the sum of the biases of each gate: the first bias to the value, all others to 0."""
     for gate in gates:
         parts = [part for leaf in gate.biases for part in _parts(cell, named, leaf, len(value))]
         for n, part in enumerate(parts):
@@ -105,7 +114,7 @@ def _set_biases(cell: Cell, named: Mapping[str, Tensor], gates: Sequence[Gate], 
 
 
 def _parts(cell: Cell, named: Mapping[str, Tensor], leaf: Node, hidden_size: int) -> Iterator[Tensor]:
-    """Where the biases of a leaf are, a gate's from the input and from the state."""
+    """The biases of a leaf, as views of the parameters. A gate has one for input and one for state."""
     if leaf.op == "vector":
         yield named[leaf.name]
     for side, name, order in (("x", "bias_ih", cell.input_gates), ("h", "bias_hh", cell.state_gates)):

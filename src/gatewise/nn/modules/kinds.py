@@ -1,6 +1,7 @@
-"""The modules that a file can hold by what they were made with: torch's common ones, and recurrent layers.
+"""The modules that a file can describe: common modules of torch, and recurrent layers.
 
-A class is never looked up by a name from a file: the name is one of this table, or it is refused.
+A file has the name of the class and the constructor arguments of each module. A name that is not in the
+tables of this file is refused; no class is looked up by a name from a file.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _one_of(*texts: str) -> Check:
 
 
 def _each(check: Check) -> Check:
-    """A number, or a list of up to eight of them."""
+    """A check of a value, or of a list of up to eight values."""
 
     def checked(value: Any, what: str) -> Any:
         if isinstance(value, list):
@@ -104,7 +105,7 @@ _AVG_POOL: dict[str, Check] = {
 }
 _TO_SIZE: dict[str, Check] = {"output_size": _each(_or_none(_size))}
 
-# The classes of torch.nn by name, with their arguments, which are attributes of the same names.
+# The classes of torch.nn by name. Their arguments are also attributes, with the same names.
 TORCH: dict[str, dict[str, Check]] = {
     "Identity": {},
     "Linear": {"in_features": _size, "out_features": _size, "bias": _flag},
@@ -143,10 +144,10 @@ TORCH: dict[str, dict[str, Check]] = {
     "LogSoftmax": {"dim": _or_none(_axis)},
     "Flatten": {"start_dim": _axis, "end_dim": _axis},
 }
-# Arguments that only newer versions of torch know: with the value that stands for one that is left out.
+# Arguments that older versions of torch do not have, with the value that an omitted one has.
 _NEWER = {"bias": True}
 _HAVE_NEWER = ("GroupNorm", "BatchNorm1d", "BatchNorm2d", "InstanceNorm1d", "InstanceNorm2d")
-# Arguments that change nothing that a module computes outside of training.
+# Arguments that have no effect in evaluation mode.
 IN_TRAINING = {
     *("p", "inplace", "momentum", "scale_grad_by_freq", "sparse"),
     *("dropout", "recurrent_dropout", "weight_drop", "checkpoint"),
@@ -155,7 +156,7 @@ _STEP: dict[str, Check] = {"input_size": _size, "hidden_size": _size, "bias": _f
 _LAYERS, _STEPS = {Recurrent, LSTM, GRU, RNN}, {Step, LSTMCell, GRUCell, RNNCell}
 _THEIRS = {nn.LSTM: cells.lstm, nn.GRU: cells.gru, nn.LSTMCell: cells.lstm, nn.GRUCell: cells.gru}
 _OF_RNN = {"tanh": cells.rnn, "relu": cells.rnn_relu}
-# Classes that are called by their cell, and what they are told besides.
+# Classes with the name of a cell, and their further arguments.
 _CLASSIC: tuple[tuple[Cell, type[Recurrent], type[Step], dict[str, Any]], ...] = (
     (cells.lstm, LSTM, LSTMCell, {}),
     (cells.gru, GRU, GRUCell, {}),
@@ -165,19 +166,19 @@ _CLASSIC: tuple[tuple[Cell, type[Recurrent], type[Step], dict[str, Any]], ...] =
 
 
 class Described(NamedTuple):
-    """The kind of a module, a name of the table, and its arguments as JSON has them."""
+    """The kind of a module (a name of the tables above), and its arguments as JSON values."""
 
     kind: str
     arguments: dict[str, Any]
 
 
 def described(module: nn.Module) -> Described | None:
-    """How a file says what a module is; None of a class that it cannot hold.
+    """The description of a module for a file, or None if a file cannot describe its class.
 
-    torch's recurrent modules are described as ours of the same equations.
+    Recurrent modules of torch are described as gatewise layers with the same equations.
 
     Raises:
-        ValueError: a layer is edited, or its cell is beyond the limits of a file.
+        ValueError: a layer is edited, or its cell exceeds the limits of a file.
     """
     kind = module.stands_for if isinstance(module, Swapped) else type(module)
     name = kind.__name__
@@ -206,7 +207,7 @@ def _cell(module: nn.Module, kind: type[nn.Module]) -> Cell:
 
 def _arguments_of(module: nn.Module, kind: str) -> dict[str, Any]:
     found = {name: _argument(module, name) for name in TORCH[kind]}
-    if not getattr(module, "affine", True):  # there is no bias either way
+    if not getattr(module, "affine", True):  # without affine there is no bias, whatever `bias` was
         found["bias"] = True
     default = _NEWER if kind in _HAVE_NEWER else {}
     return {k: v for k, v in found.items() if k not in default or v != default[k]}
@@ -220,28 +221,36 @@ def _argument(module: nn.Module, name: str) -> Any:
 
 
 def _plain(value: Any, name: str) -> Any:
-    """A value as JSON has it."""
+    """A value as a JSON value."""
     if isinstance(value, tuple):
         return list(value)
     return written(value, name) if isinstance(value, float) else value
 
 
 def options_of(module: nn.Module) -> dict[str, Any]:
-    """The arguments that recurrent layers were made with, after the cell."""
-    # Layers of torch, and those that were pickled before there was an option, have its default.
+    """The constructor arguments of recurrent layers, without the cell."""
+    # Layers of torch lack some options, and layers pickled by older versions may too: the default is meant.
     return {name: getattr(module, name, DEFAULTS.get(name, 0)) for name in OPTIONS}
 
 
 def knows(kind: Any) -> bool:
-    """Whether this is the name of a kind."""
+    """Whether `kind` is a kind of module that a file can describe."""
     return isinstance(kind, str) and (kind in CONTAINERS or kind in TORCH or kind in (RECURRENT, STEP))
 
 
 def arguments(kind: str, given: Any, what: str) -> dict[str, Any]:
-    """The arguments of a kind as a file has them, taken for what they should be.
+    """Check the arguments of a module from a file.
+
+    Args:
+        kind: the kind of the module.
+        given: the arguments as JSON values.
+        what: where they are in the file, for errors.
+
+    Returns:
+        The arguments as Python values, with the cell as a `Cell`.
 
     Raises:
-        FormError: they are something else.
+        FormError: an argument is missing, unknown, or of a wrong type or value.
     """
     if kind == RECURRENT:
         cell, options = cell_and_options(given)
@@ -256,7 +265,7 @@ def arguments(kind: str, given: Any, what: str) -> dict[str, Any]:
 
 
 def made(kind: str, given: dict[str, Any]) -> nn.Module:
-    """A module without memory, of arguments that `arguments` gave."""
+    """Make a module on the meta device (without memory), from the result of `arguments`."""
     with torch.device("meta"):
         if kind in CONTAINERS:
             container: nn.Module = CONTAINERS[kind]()
@@ -270,9 +279,12 @@ def made(kind: str, given: dict[str, Any]) -> nn.Module:
 
 
 def layers(cell: Cell, options: dict[str, Any]) -> Recurrent:
-    """Layers without memory, of the class of their cell; only an LSTM may project, as in torch."""
+    """Make layers on the meta device. A cell of torch gives its class (LSTM, GRU, RNN), else `Recurrent`.
+
+    As in torch, only LSTM has a projection; other cells with one give `Recurrent`.
+    """
     given = {name: value for name, value in options.items() if value != DEFAULTS.get(name)}
-    given["dropout"] = 0.0  # no warning about its use
+    given["dropout"] = 0.0  # a rate would warn about layers without effect
     with torch.device("meta"):
         for classic, layer, _, more in _CLASSIC:
             if same(cell, classic) and (layer is LSTM or not options["proj_size"]):

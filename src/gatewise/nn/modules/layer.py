@@ -1,4 +1,4 @@
-"""What every recurrent module is: a cell with weights, whose scans can be listened to."""
+"""The base class of all recurrent modules: a cell with weights, whose calls can be recorded and edited."""
 
 from __future__ import annotations
 
@@ -24,16 +24,21 @@ from gatewise.nn.walk.random import Chance, drawn
 from gatewise.nn.walk.walk import Scanned, Walk, Weights
 from gatewise.runtime.weights import shapes
 
-# One state as itself, several as a tuple.
+# One state, or a tuple of several.
 Hidden: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 class Recorded(NamedTuple):
-    """One scan, as recorders are given it.
+    """The record of one scan, which recorders receive.
 
-    `layer` is its name ("l0", "l0_reverse"), `values` what was recorded, by name, each ``[T, B, H]``. For a
-    layer over a sequence also what was walked, what came of it, with the graph of autograd, and how the rows
-    were packed if they were. Of an edited layer what was walked is `edited`, and `cell` is not.
+    Attributes:
+        layer: the name of the layer and direction ("l0", "l0_reverse").
+        cell: the equations, without edits.
+        values: the recorded values by name, each ``[T, B, H]``.
+        walk: the arguments of the scan; None for a single step.
+        scanned: the results of the scan, with their autograd graph; None for a single step.
+        packing: how the rows were packed, if they were.
+        edited: the edited equations, if the layer is edited. The scan then computed these, not `cell`.
     """
 
     layer: str
@@ -49,41 +54,41 @@ Recorder: TypeAlias = Callable[[Recorded], None]
 
 
 class _InThread(threading.local):
-    """What is done to one layer in this thread, while a context is open.
+    """The recorders and edits of one module in the current thread, while their contexts are open.
 
     Attributes:
-        recorders: each with the names that it wants.
-        edits: by layer, in place of the layer's own.
+        recorders: each recorder, with the names of the values that it records.
+        edits: edited equations by layer, used in place of the module's own edits.
     """
 
-    def __init__(self) -> None:  # attributes of the instance: torch.compile guards no attributes of a class
+    def __init__(self) -> None:  # instance attributes: torch.compile does not guard class attributes
         self.recorders: tuple[tuple[Recorder, Collection[str]], ...] = ()
         self.edits: Mapping[str, Edited] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy or a pickle is not being watched."""
+        """Copies and pickles have no recorders and edits."""
         return _InThread, ()
 
 
-_MOST_PLAIN = 16  # shapes for which a module prepares
-_NOTHING = _InThread()  # of layers that are not watched; never changed
+_MOST_PLAIN = 16  # the most prepared calls of a module, one for each shape
+_NOTHING = _InThread()  # shared by all modules without recorders and edits; never changed
 
 
 class Layer(nn.Module):
-    """A cell with its weights: what `Recurrent` and `Step` have in common.
+    """A cell with its weights: the base class of `Recurrent` and `Step`.
 
-    Parameters are ordinary ones, looked up by name at every call, so that weight sharing, parametrizations,
-    `torch.func.functional_call` and `copy.deepcopy` need no special care.
+    Parameters are looked up by name at every call. So weight sharing, parametrizations,
+    `torch.func.functional_call` and `copy.deepcopy` need no special code.
     """
 
-    # Defaults of the class, so that layers that older versions pickled still load.
+    # Class-level defaults, so that layers pickled by older versions still load.
     proj_size = 0
     zoneout: tuple[float, ...] = ()
     recurrent_dropout = 0.0
     _in_thread = _NOTHING
     _frozen = False  # whether weights stay packed between calls (see `freezing`)
     _edits: Mapping[str, Edited] = {}  # by layer, "l0" or "l0_reverse"
-    _renamed: Mapping[str, str] = {}  # parameters under other names than those of `_register`
+    _renamed: Mapping[str, str] = {}  # the names of parameters that `_register` had to rename
 
     def __init__(self, cell: Cell, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> None:
         super().__init__()
@@ -99,7 +104,7 @@ class Layer(nn.Module):
     def _declare(
         self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
     ) -> list[str]:
-        """Register the parameters of one scan, not yet filled; give their names."""
+        """Register the parameters of one layer and direction, without filling them. Returns their names."""
         shaped = shapes(self.cell, input_size, self.hidden_size, self.bias, self.proj_size)
         return self._register(shaped, suffix, device, dtype)
 
@@ -110,7 +115,7 @@ class Layer(nn.Module):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> list[str]:
-        """Register parameters; one whose name is taken (a vector of a step called ``bias``) gets a ``_``."""
+        """Register parameters. A name that is taken (a vector of a step named ``bias``) gets a ``_``."""
         names = []
         for name, shape in shaped.items():
             free = name + suffix
@@ -123,12 +128,12 @@ class Layer(nn.Module):
         return names
 
     def _equations(self) -> Cell:
-        """The cell with what the layer's arguments make of it."""
+        """The cell with the options of the layer (projection, zoneout, recurrent dropout)."""
         make = under_compile.with_options if torch.compiler.is_compiling() else with_options
         return make(self.cell, bool(self.proj_size), self.zoneout, self.recurrent_dropout)
 
     def _chance(self, equations: Cell) -> Chance | None:
-        """What decides in training where equations leave something to chance, seeded by torch's generator."""
+        """The random seed of a call in training, from torch's generator; None if no equation is random."""
         if not self.training or not equations.is_random:
             return None
         return drawn()
@@ -136,7 +141,7 @@ class Layer(nn.Module):
     def _weights(self, suffix: str) -> Weights:
         def get(name: str) -> Any:
             name = self._renamed.get(name + suffix, name + suffix)
-            found = self._parameters.get(name)  # faster than an attribute, which may be computed
+            found = self._parameters.get(name)  # faster than getattr; a parametrized weight is not in it
             return getattr(self, name) if found is None else found
 
         weight_ih, weight_hh = get("weight_ih"), get("weight_hh")
@@ -153,9 +158,9 @@ class Layer(nn.Module):
         )
 
     def _plain_call(self, x: object, hx: object) -> Sequence[Tensor] | None:
-        """The results of a call that was prepared for; None for any other one."""
+        """Compute a call for which a prepared one exists. Returns None if there is none."""
         known = self.__dict__.get("_plain")
-        if not known or type(x) is not Tensor or not self._is_left_alone or not _nobody_is_around():
+        if not known or type(x) is not Tensor or not self._is_unwatched or not _is_plain_context():
             return None
         plain: Plain | None = known.get((x.shape, hx is None, available(torch.get_num_threads())))
         if plain is None:
@@ -168,8 +173,8 @@ class Layer(nn.Module):
     def _prepare_plain_call(
         self, suffix: str, x: Tensor, states: Sequence[Tensor], results: Results, batch_first: bool = False
     ) -> None:
-        """Prepare for more calls like this one, if it was plain."""
-        if not self._is_left_alone or self._edits or not _nobody_is_around():
+        """Prepare further calls like this one, if it was plain (`gatewise.nn.kernels.plain`)."""
+        if not self._is_unwatched or self._edits or not _is_plain_context():
             return
         equations = self._equations()
         if self.training and equations.is_random:
@@ -179,7 +184,7 @@ class Layer(nn.Module):
         key = x.shape, not states, available(torch.get_num_threads())
         before = known.get(key)
         if before is not None and not before.trains and before.dtype is x.dtype and torch.is_grad_enabled():
-            return  # prepared, but this call wants gradients
+            return  # a call without gradients is prepared, but this one needs gradients
         plain = prepare(without_random(equations), x, states, self._parameters, names, results, batch_first)
         if plain is not None:
             if len(known) >= _MOST_PLAIN:
@@ -188,7 +193,7 @@ class Layer(nn.Module):
 
     @property
     def _weight_names(self) -> list[str]:
-        """The names of the weights of a scan without its suffix, in the order of `Weights.flat`."""
+        """The weight names of a layer and direction, without suffix, in the order of `Weights.flat`."""
         cell, biased = self.cell, self.bias
         names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if biased else []), *cell.vectors]
         names += ["weight_hr"] if self.proj_size else []
@@ -196,20 +201,23 @@ class Layer(nn.Module):
         return names + (["bias_linear"] if cell.linears and biased else [])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.__dict__.pop("_plain", None)  # what was prepared may depend on it
+        self.__dict__.pop("_plain", None)  # a prepared call may depend on it
         super().__setattr__(name, value)
 
     @property
-    def _is_left_alone(self) -> bool:
-        """Whether nobody records or edits what it computes."""
+    def _is_unwatched(self) -> bool:
+        """Whether no context of this thread records or edits this module."""
         local = self._in_thread
         return local is _NOTHING or not (local.recorders or local.edits)
 
     @contextmanager
     def recording(self, recorder: Recorder, names: Collection[str] | None = None) -> Iterator[None]:
-        """Hand every scan of this thread to `recorder` while the context is open, with the values in `names`.
+        """Call `recorder` with the record of every scan of this thread, while the context is open.
 
-        None stands for every value of the cell. What others record comes along.
+        Args:
+            recorder: is called with a `Recorded` after each scan.
+            names: the values to record; by default all values of the cell. The record also contains the
+                values of other open recorders.
         """
         mine = (recorder, tuple(self.cell.values) if names is None else names)
         local = self._of_this_thread()
@@ -221,7 +229,7 @@ class Layer(nn.Module):
 
     @contextmanager
     def editing(self, layer: str, edited: Edited) -> Iterator[None]:
-        """Compute a layer by an edited cell while the context is open, in this thread."""
+        """Compute a layer by edited equations in this thread, while the context is open."""
         local = self._of_this_thread()
         before = local.edits
         local.edits = {**before, layer: edited}
@@ -231,28 +239,30 @@ class Layer(nn.Module):
             local.edits = before
 
     def _of_this_thread(self) -> _InThread:
-        found: _InThread = self.__dict__.setdefault(
-            "_in_thread", _InThread()
-        )  # in one step, for other threads
+        # setdefault is atomic, so two threads get the same object.
+        found: _InThread = self.__dict__.setdefault("_in_thread", _InThread())
         return found
 
     @property
     def _edits_here(self) -> Mapping[str, Edited]:
-        """The edited equations by layer, "l0" or "l0_reverse"; those of `cell` stand where there are none."""
+        """The edited equations by layer, "l0" or "l0_reverse". Layers that are not in it compute `cell`."""
         return {**self._edits, **self._in_thread.edits} if self._in_thread.edits else self._edits
 
     @property
     def _layer_names(self) -> list[str]:
-        """What its layers and directions are called where they are watched: "l0", "l0_reverse", ..."""
+        """The names of the layers and directions, as in `gatewise.watch`: "l0", "l0_reverse", ..."""
         return ["l0"]
 
     @property
     def _is_recorded(self) -> bool:
-        """Whether somebody records what it computes in this thread."""
+        """Whether a context of this thread records this module."""
         return bool(self._in_thread.recorders)
 
     def refuse_edits(self, who: str) -> None:
-        """Speak up before the cell is taken for what the layer computes.
+        """Refuse an edited layer, for code that reads `cell` as what the layer computes.
+
+        Args:
+            who: the name of the caller, for the error.
 
         Raises:
             ValueError: the layer is edited.
@@ -286,12 +296,12 @@ class Layer(nn.Module):
             recorder(Recorded(layer, self.cell, values, walk, scanned, packing, edited))
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy or a pickle is not being watched."""
+        """The state without recorders, edits of contexts, and prepared calls."""
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         return {name: value for name, value in state.items() if name not in ("_in_thread", "_plain")}
 
     def __prepare_scriptable__(self) -> NoReturn:
-        """Called by `torch.jit.script`, which compiles no autograd functions.
+        """Refuse `torch.jit.script`, which cannot compile autograd functions.
 
         Raises:
             RuntimeError: always.
@@ -303,6 +313,6 @@ class Layer(nn.Module):
         )
 
 
-def _nobody_is_around() -> bool:
-    """Whether no tracer, transform, autocast or listener is at work."""
+def _is_plain_context() -> bool:
+    """Whether no tracer, transform, autocast or listener is active."""
     return unseen() and not here.listeners and not torch._C._is_any_autocast_enabled()

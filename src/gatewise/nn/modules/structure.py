@@ -1,4 +1,4 @@
-"""A whole module as data: what its parts are, which part holds which, and the names of its tensors."""
+"""A model as data: its modules, which module contains which, and the names of its tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatewise.language.form_reading import MOST_LETTERS, FormError, fields, item
 from gatewise.nn.modules import kinds
 from gatewise.runtime.model_file import Tensors
 
-OWN = ""  # the kind of a module whose class a file cannot hold
+OWN = ""  # the kind of a module whose class a file cannot describe
 _MOST_PARTS, _MOST_PATHS, _MOST_DEEP = 10_000, 100_000, 100
 _KEYS = ("kind", "class", "arguments", "children", "training")
 _TYPES = {torch.float16, torch.float32, torch.float64, torch.int64, torch.int32, torch.int16, torch.int8,
@@ -21,10 +21,18 @@ _TYPES = {torch.float16, torch.float32, torch.float64, torch.int64, torch.int32,
 
 
 class Part(NamedTuple):
-    """A module; `children` are names and places of parts after this one."""
+    """A module, as a file describes it.
+
+    Attributes:
+        kind: a name of `gatewise.nn.modules.kinds`, or `OWN`.
+        class_name: the name of the class. It is only shown, never looked up.
+        arguments: the constructor arguments, as JSON values.
+        children: the name and the index of each child. A child has a larger index than its parent.
+        training: whether the module is in training mode.
+    """
 
     kind: str
-    class_name: str  # a label
+    class_name: str
     arguments: dict[str, Any]
     children: tuple[tuple[str, int], ...]
     training: bool
@@ -34,10 +42,12 @@ class Part(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """The parts, the whole first.
+    """A model as data.
 
-    `shared` has for each further name of a tensor the first one; `frozen` names the parameters that are not
-    trained.
+    Attributes:
+        parts: the modules; the first one is the model.
+        shared: for a tensor with several names, the first name by each further name.
+        frozen: the names of parameters that are not trained.
     """
 
     parts: Sequence[Part]
@@ -45,7 +55,7 @@ class Structure(NamedTuple):
     frozen: frozenset[str]
 
     def paths(self) -> dict[int, str]:
-        """Where each part is first met, in the order in which `named_modules` goes."""
+        """The first path to each part, by index, in the order of `named_modules`."""
         found: dict[int, str] = {}
         ahead = [(0, "")]
         while ahead:
@@ -57,7 +67,7 @@ class Structure(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A tensor of a module: one of its own, not of its children."""
+    """A tensor of a module itself, not of its children."""
 
     module: nn.Module
     name: str
@@ -65,17 +75,17 @@ class Held(NamedTuple):
 
     @property
     def is_parameter(self) -> bool:
-        """Whether it is trained, and no buffer."""
+        """Whether the tensor is a parameter, not a buffer."""
         return self.name in self.module._parameters
 
 
 def joined(path: str, name: str) -> str:
-    """The name of what is called `name` in the module at `path`."""
+    """The full name of the tensor or child `name` of the module at `path`."""
     return f"{path}.{name}" if path else name
 
 
 def own_tensors(module: nn.Module) -> dict[str, Held]:
-    """The parameters of a module and its buffers that are part of its state."""
+    """The parameters and persistent buffers of a module, without those of its children."""
     left_out = module._non_persistent_buffers_set
     buffers = ((name, buffer) for name, buffer in module._buffers.items() if name not in left_out)
     pairs = chain(module._parameters.items(), buffers)
@@ -86,9 +96,9 @@ def of(model: nn.Module) -> tuple[Structure, dict[str, Tensor]]:
     """The structure of a model, and its tensors by their first names.
 
     Raises:
-        ValueError: a layer is edited, a module holds itself, has state that is no tensor, or a tensor
-            without numbers.
-        TypeError: a tensor is of a type that no file can hold.
+        ValueError: a layer is edited, a module contains itself, a module has state that is not a tensor, or a
+            tensor has no numbers.
+        TypeError: a tensor is of a type that a file cannot hold.
     """
     modules = ordered(model)
     if len(modules) > _MOST_PARTS:
@@ -113,14 +123,14 @@ def of(model: nn.Module) -> tuple[Structure, dict[str, Tensor]]:
 
 
 def ordered(model: nn.Module) -> list[nn.Module]:
-    """Every module once, before those that it holds."""
+    """Every module once, parents before children."""
     done, entered = dict[nn.Module, None](), set[nn.Module]()
 
     def visit(module: nn.Module) -> None:
         if module in done:
             return
         if module in entered:
-            raise ValueError(f"save: the {type(module).__name__} holds itself.")
+            raise ValueError(f"save: the {type(module).__name__} contains itself.")
         entered.add(module)
         for child in module.children():
             visit(child)
@@ -141,8 +151,11 @@ def _part(module: nn.Module, places: Mapping[nn.Module, int]) -> Part:
 
 
 def _is_whole(module: nn.Module, kind: str, arguments: dict[str, Any], held: Mapping[str, nn.Module]) -> bool:
-    """Whether a module has just the tensors of its kind, and not others in their place (weight norm), and
-    holds no modules if its kind holds none."""
+    """Whether `kind` and `arguments` describe the whole module.
+
+    They do not if it has other tensors than its kind (as with weight norm), or children that its kind does
+    not have.
+    """
     if held and kind not in kinds.CONTAINERS:
         return False
     twin = kinds.made(kind, kinds.arguments(kind, arguments, kind))
@@ -153,14 +166,14 @@ def _is_whole(module: nn.Module, kind: str, arguments: dict[str, Any], held: Map
 def _check_state(path: str, module: nn.Module) -> None:
     if type(module).get_extra_state is not nn.Module.get_extra_state:
         where = f"{path or 'the model'}: {type(module).__name__}"
-        raise ValueError(f"save: {where} has state that is no tensor (get_extra_state).")
+        raise ValueError(f"save: {where} has state that is not a tensor (get_extra_state).")
 
 
 def check_stored(name: str, tensor: Tensor) -> None:
     """Refuse a tensor without numbers.
 
     Raises:
-        ValueError: it is on the meta device, or of a lazy module that was not called yet.
+        ValueError: the tensor is on the meta device, or its lazy module was not called yet.
     """
     if tensor.is_meta or nn.parameter.is_lazy(tensor):
         raise ValueError(f"save: {name} has no numbers yet: it is on the meta device or not initialised.")
@@ -175,7 +188,7 @@ def _checked(name: str, tensor: Tensor) -> Tensor:
 
 
 def header_of(structure: Structure) -> dict[str, Any]:
-    """A structure as a header has it."""
+    """The header of a file for a structure, as JSON values."""
     parts: list[dict[str, Any]] = [dict(zip(_KEYS, part, strict=True)) for part in structure.parts]
     for part in parts:
         part["children"] = [list(child) for child in part["children"]]
@@ -183,17 +196,17 @@ def header_of(structure: Structure) -> dict[str, Any]:
 
 
 def read(header: Mapping[str, Any], tensors: Tensors) -> Structure:
-    """The structure in a header.
+    """Read and check the structure in the header of a file.
 
     Raises:
-        FormError: there is none, or it is not sound.
+        FormError: the header has no structure, or a wrong one.
     """
     entries = items(header.get("modules"), "modules", 1, _MOST_PARTS)
     parts = [_read_part(entry, place, len(entries), tensors) for place, entry in enumerate(entries)]
     _check_size(parts)
     structure = Structure(parts, _read_shared(header.get("shared"), tensors), frozenset())
     if len(structure.paths()) < len(parts):
-        raise FormError("modules: one is part of none")
+        raise FormError("modules: expected that each is a child of another one, except the first")
     frozen = items(header.get("frozen"), "frozen", 0, len(tensors))
     for name in frozen:
         if not isinstance(name, str) or name not in tensors:
@@ -207,7 +220,7 @@ def _read_part(entry: Any, place: int, count: int, tensors: Tensors) -> Part:
     kind, name, given, children, training = (parts[key] for key in _KEYS)
     label(name, f"{what}.class")
     if kind != OWN and not kinds.knows(kind):
-        raise FormError(f"{what}: expected a kind of module that is known. Got {shown(kind)}")
+        raise FormError(f"{what}: expected a supported kind of module. Got {shown(kind)}")
     if kind != OWN and kind not in kinds.CONTAINERS and children:
         raise FormError(f"{what}: expected a {kind} without children")
     if not isinstance(training, bool):
@@ -218,9 +231,9 @@ def _read_part(entry: Any, place: int, count: int, tensors: Tensors) -> Part:
         for name, child in pairs
     )
     if len(dict(read)) < len(read) or (kind == "ModuleList" and [n for n, _ in read] != _numbers(len(read))):
-        raise FormError(f"{what}.children: expected other names")
+        raise FormError(f"{what}.children: expected different names, in a ModuleList 0, 1, 2, ...")
     arguments = kinds.arguments(kind, given, what) if kind != OWN else fields(given, what, ())
-    if arguments.get("num_layers", 0) > len(tensors):  # before anything grows with the number of layers
+    if arguments.get("num_layers", 0) > len(tensors):  # checked first: later steps take time for each layer
         raise FormError(f"{what}: {arguments['num_layers']} layers but {len(tensors)} tensors")
     return Part(kind, name, arguments, read, training)
 
@@ -236,7 +249,7 @@ def _child_name(name: Any, what: str) -> str:
 
 
 def _check_size(parts: Sequence[Part]) -> None:
-    """Refuse parts that hold each other too deep, or are shared so often that no walk over them would end."""
+    """Refuse modules nested too deep, or shared so often that a walk over all paths would not end."""
     ways, depth = [1] * len(parts), [1] * len(parts)
     for place in reversed(range(len(parts))):
         children = [child for _, child in parts[place].children]
@@ -244,7 +257,7 @@ def _check_size(parts: Sequence[Part]) -> None:
         depth[place] += max((depth[child] for child in children), default=0)
         if ways[place] > _MOST_PATHS or depth[place] > _MOST_DEEP:
             limits = f"{_MOST_DEEP} deep, with {_MOST_PATHS} paths to parts"
-            raise FormError(f"modules: a file holds modules that are up to {limits}")
+            raise FormError(f"modules: expected modules up to {limits}")
 
 
 def _read_shared(value: Any, tensors: Tensors) -> dict[str, str]:
@@ -257,7 +270,7 @@ def _read_shared(value: Any, tensors: Tensors) -> dict[str, str]:
 
 
 def own_classes(structure: Structure) -> list[str]:
-    """The outermost parts whose classes no file can hold, with where they are."""
+    """The modules whose class a file cannot describe, with their paths; those inside another are left out."""
     found: dict[str, str] = {}
     for place, path in structure.paths().items():
         part = structure.parts[place]
@@ -267,6 +280,6 @@ def own_classes(structure: Structure) -> list[str]:
 
 
 def _outer(path: str) -> list[str]:
-    """The paths to all that holds what is at a path."""
+    """The paths of all modules that contain the module at a path."""
     names = path.split(".")
     return ["", *(".".join(names[:k]) for k in range(1, len(names)))]

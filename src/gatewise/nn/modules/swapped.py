@@ -1,9 +1,11 @@
-"""The classes of accelerated modules: subclasses of torch's, in which `forward` is gatewise's.
+"""The classes of accelerated modules: subclasses of torch's classes with the `forward` of gatewise.
 
-A module is accelerated by changing its class and nothing else, so that its parameters, hooks, attributes and
-every reference to it stay what they were, and ``isinstance(module, torch.nn.LSTM)`` still holds. In a
-subclass of a class of torch, gatewise's comes between the two in the order in which methods are looked up:
-``super().forward(...)`` reaches it.
+Only the class of an accelerated module changes. Its parameters, hooks, attributes and all references to it
+stay the same, and ``isinstance(module, torch.nn.LSTM)`` still holds. For a user's subclass of torch's class,
+gatewise's class stands between the two in the method resolution order, so ``super().forward(...)`` calls it:
+
+    class Mine(nn.LSTM)        # before: Mine, nn.LSTM, ...
+    swapped_class(Mine)        # after:  Mine, Mine, swapped nn.LSTM, Swapped, gatewise.nn.LSTM, nn.LSTM, ...
 """
 
 from __future__ import annotations
@@ -32,44 +34,43 @@ OURS: dict[type[nn.Module], type[Layer]] = {
     nn.LSTMCell: LSTMCell,
     nn.GRUCell: GRUCell,
 }
-# What both have and torch's does as well, or for other devices too.
+# Methods of both classes for which the one of torch is used; some of them also work on other devices.
 _TORCHS = ("__init__", "reset_parameters", "flatten_parameters", "all_weights", "extra_repr")
 
 
 class Swapped:
-    """What all accelerated modules have in common."""
+    """Base class of all accelerated modules."""
 
     stands_for: ClassVar[type[nn.Module]]
-    """The class that the module had before."""
+    """The class of the module before it was swapped."""
 
     def forward(self, input: Any, hx: Any = None, *more: Any, **named: Any) -> Any:
-        """gatewise's forward."""
-        if not isinstance(self, Swapped):  # a method that somebody kept, of a module that was swapped back
+        """Compute the module by gatewise."""
+        if not isinstance(self, Swapped):  # a bound method that was kept from before `swap_back`
             return type(self).forward(self, input, hx, *more, **named)
         forward: Callable[..., Any] = super().forward  # type: ignore[misc]  # of the next class
         return _whole(forward, input, hx, *more, **named)
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name == "qconfig":  # given to every module, with no word of whether this one was meant
+        if name == "qconfig":  # torch sets it on every module, also on those that are not to be quantized
             warnings.warn(
-                "torch.ao.quantization goes by the exact class of a module and leaves "
-                f"{type(self).__name__} as it is. Call gatewise.accelerate.undo(model) before if it is to be "
-                "quantized.",
+                "torch.ao.quantization looks at the exact class of a module, so it does not quantize "
+                f"{type(self).__name__}. To quantize it, call gatewise.accelerate.undo(model) first.",
                 stacklevel=2,
             )
         super().__setattr__(name, value)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """As an empty module of the class that is stood for, swapped, and what `__getstate__` gives."""
+        """Pickle the class from before the swap, and the state. Loading swaps the class again."""
         return _empty, (self.stands_for,), self.__getstate__()
 
     def __prepare_scriptable__(self) -> Swapped:
-        """What `torch.jit.script` compiles, and puts in the place of the module: torch's module."""
+        """Swap the module back for `torch.jit.script`, which then compiles torch's module."""
         assert isinstance(self, Layer)
         self.refuse_edits("torch.jit.script")
         warnings.warn(
-            f"torch.jit.script compiles torch's {type(self).__name__} and leaves it in the model. Call "
-            "gatewise.accelerate(model) again if the model is to be used besides.",
+            f"torch.jit.script compiles torch's {type(self).__name__}, and the model keeps this module. Call "
+            "gatewise.accelerate(model) again to use the model with gatewise.",
             stacklevel=2,
         )
         swap_back(self)
@@ -77,10 +78,11 @@ class Swapped:
 
 
 def _whole(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    """Call a function that `torch.compile` takes into a graph, or leaves alone with all that it calls.
+    """Call a function that `torch.compile` either puts into a graph as a whole, or skips as a whole.
 
-    It takes no recurrent modules of torch into its graphs, unless ``torch._dynamo.config.allow_rnn`` is set,
-    and would then compile the pieces of gatewise that it meets on the way, one by one.
+    `torch.compile` puts no recurrent module of torch into its graphs, unless
+    ``torch._dynamo.config.allow_rnn`` is set. Without this function, it would then compile the functions of
+    gatewise inside the module one by one.
     """
     return function(*given, **named)
 
@@ -102,10 +104,10 @@ def kind_of(theirs: type) -> type[nn.Module] | None:
 
 
 def class_for(module: nn.Module) -> type[nn.Module]:
-    """The class of `module` when it is swapped.
+    """The class of `module` after a swap.
 
-    A class that `torch.nn.utils.parametrize` put on top of another one, which it expects to find there, stays
-    on top.
+    `torch.nn.utils.parametrize` gives a module a class of its own, derived from the old class, and later
+    expects this order. So such a class stays first, and its base is swapped.
 
     Raises:
         TypeError: the class refuses to be subclassed.
@@ -125,12 +127,12 @@ def swap_back(module: nn.Module) -> None:
     """Undo `swap`."""
     assert isinstance(module, Layer)
     module.__class__ = _restored(type(module))
-    for name in ("_in_thread", "_edits", "_plain"):  # left by those who watched
+    for name in ("_in_thread", "_edits", "_plain"):  # these exist if the layer was watched, edited or called
         vars(module).pop(name, None)
 
 
 def _restored(swapped: type) -> type:
-    """The class in which every swapped base is the one that it stands for."""
+    """The class in which every swapped base is replaced by its class from before the swap."""
     if not issubclass(swapped, Swapped):
         return swapped
     if "stands_for" in vars(swapped):
@@ -139,7 +141,7 @@ def _restored(swapped: type) -> type:
 
 
 def _on_top_of(bases: tuple[type, ...], theirs: type) -> type:
-    """A class made after another one was: the same on top of other bases."""
+    """A copy of the class `theirs` with other bases."""
     own = {name: value for name, value in vars(theirs).items() if name not in ("__dict__", "__weakref__")}
     return new_class(theirs.__name__, bases, {"metaclass": type(theirs)}, lambda space: space.update(own))
 
@@ -148,7 +150,7 @@ _made: dict[type, type[nn.Module]] = {}
 
 
 def swapped_class(theirs: type[nn.Module]) -> type[nn.Module]:
-    """The class, of the same name, of modules of class `theirs` that are accelerated.
+    """The class of accelerated modules for modules of class `theirs`; it has the same name.
 
     Raises:
         TypeError: `theirs` refuses to be subclassed.
@@ -168,7 +170,7 @@ def _swapped_class(theirs: type[nn.Module]) -> type[nn.Module]:
         bases = (Swapped, OURS[kind], kind)
         own |= {name: getattr_static(kind, name) for name in _TORCHS if hasattr(kind, name)}
         for cell in (cells.lstm, cells.gru, *RNN_CELLS.values()):
-            under_compile.work_out(cell)  # which the constructors of layers do
+            under_compile.work_out(cell)  # as the constructors of layers do
         own |= {"cell": _CELLS[kind], "_names": property(_names)}
     else:
         bases = (theirs, swapped_class(kind))
