@@ -7,7 +7,8 @@ import ctypes
 import numpy as np
 from llvmlite import ir
 
-from gatewise.compiler.emit.vector import FLOAT32, I64, POINTER, VOID, Code, i64
+from gatewise.compiler.emit.number import FLOAT32
+from gatewise.compiler.emit.vector import I64, POINTER, VOID, Code, i64
 from gatewise.compiler.run import machine
 from gatewise.compiler.run.host import host
 
@@ -40,7 +41,7 @@ def _module(width: int, chains: int) -> str:
     module = ir.Module("peak")
     function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64]), "run")
     memory, passes = function.args
-    code = Code(function, FLOAT32, width)
+    code = Code(function, FLOAT32, host(width))
     a, b = code.load(memory), code.load(code.at(memory, i64(width)))
     sums = [code.room(code.vector) for _ in range(chains)]  # registers, once LLVM has seen them
     for k, place in enumerate(sums):

@@ -9,8 +9,9 @@ import numpy as np
 
 from gatewise.compiler.emit import entry
 from gatewise.compiler.emit.arguments import Arguments, Fields
+from gatewise.compiler.emit.number import NUMBERS
 from gatewise.compiler.emit.tiles import Tiles
-from gatewise.compiler.emit.vector import NUMBERS, Code, Value, i64
+from gatewise.compiler.emit.vector import Code, Value, i64
 from gatewise.compiler.run.host import host
 from gatewise.compiler.run.program import Program
 from tests.compiler.problems import Array
@@ -51,7 +52,7 @@ def mapped(
     number = NUMBERS[dtype]
     names = [f"x{k}" for k in range(inputs)], [f"y{k}" for k in range(outputs)]
     arguments = Arguments([*entry.FIELDS, "n", *names[0], *names[1]])
-    tiles = Tiles("map", number, host().width(number) if width is None else width, host().registers)
+    tiles = Tiles("map", number, host(width))
     entry.write_entries(tiles, arguments, _Body(build, *names), rows="n")
     text = str(tiles.module)
     program = Program(text, arguments, lambda: text)

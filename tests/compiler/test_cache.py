@@ -17,11 +17,12 @@ from types import FrameType
 import pytest
 
 from gatewise import Split, Vector, cell, dropout, layer_norm, linear, sigmoid, tanh, zoneout
-from gatewise.compiler.emit.vector import NUMBERS
+from gatewise.compiler.emit.number import NUMBERS
 from gatewise.compiler.kernels.backward import BackwardKernel
 from gatewise.compiler.kernels.forward import ForwardKernel
 from gatewise.compiler.plan.plan import plan
 from gatewise.compiler.run import cache, machine
+from gatewise.compiler.run.host import host
 from gatewise.language.rewrites import without_random, written_out
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes of folders are POSIX")
@@ -243,7 +244,7 @@ def test_every_source_that_writes_code_is_part_of_the_name() -> None:
 
         form = plan(written_out(without_random(fresh)))
         for kernel in (ForwardKernel(form), BackwardKernel(form)):
-            kernel.write(NUMBERS["float32"], 4, 16)
+            kernel.write(NUMBERS["float32"], host(4))
     finally:
         sys.setprofile(None)
     assert not called & {str(source) for source in apart}

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from gatewise import cells
-from gatewise.compiler.emit.vector import FLOAT32, FLOAT64, NUMBERS, Number
-from gatewise.compiler.run.host import WIDTHS, Host, forced, host
+from gatewise.compiler.emit.number import FLOAT32, FLOAT64, NUMBERS, Number
+from gatewise.compiler.emit.target import Target
+from gatewise.compiler.run.host import WIDTHS, forced, host
 from gatewise.compiler.run.program import compiled
 
 NUMBERS_ = pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
@@ -25,7 +26,7 @@ def _asked_again() -> Iterator[None]:
 @pytest.mark.parametrize("bits", [128, 256, 512])
 def test_a_vector_fills_the_widest_unit(bits: int, number: Number, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GATEWISE_WIDTH", raising=False)
-    assert Host("", "", bits, 16).width(number) * number.bits == bits
+    assert Target("", "", "", bits, 16).width(number) * number.bits == bits
 
 
 @NUMBERS_

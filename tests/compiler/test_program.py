@@ -139,7 +139,7 @@ def test_no_number_of_registers_changes_a_bit(monkeypatch: pytest.MonkeyPatch) -
     p, ours = problem(cells.gru, *SHAPE), host.host()
     expected = run(p)
     other = replace(ours, registers=16 if ours.registers == 32 else 32)
-    monkeypatch.setattr(program, "host", lambda: other)
+    monkeypatch.setattr(program, "host", lambda lanes=0: replace(other, lanes=lanes))
     program._compiled.cache_clear()
     assert_same_bits(run(p), expected)
     program._compiled.cache_clear()

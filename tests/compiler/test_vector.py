@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatewise.compiler.emit.vector import NUMBERS
+from gatewise.compiler.emit.number import NUMBERS
 from gatewise.compiler.run.host import WIDTHS
 from tests.compiler.mapped import mapped
 

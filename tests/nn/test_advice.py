@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 import gatewise
-from gatewise.compiler.emit.vector import FLOAT32
+from gatewise.compiler.emit.number import FLOAT32
 from gatewise.compiler.run.host import host
 from gatewise.nn.explain.found import Explained
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 import gatewise
-from gatewise.compiler.emit.vector import FLOAT32, FLOAT64
+from gatewise.compiler.emit.number import FLOAT32, FLOAT64
 from gatewise.compiler.run.host import host
 from gatewise.nn.explain import explain as explain_module
 from gatewise.nn.explain.found import IDLE

@@ -36,7 +36,7 @@ def compiling_quickly(kept: bool = False) -> Iterator[None]:
 
     few = replace(here, vector_bits=128, registers=4)
     with (
-        mock.patch("gatewise.compiler.run.program.host", return_value=few),
+        mock.patch("gatewise.compiler.run.program.host", lambda lanes=0: replace(few, lanes=lanes)),
         mock.patch("gatewise.compiler.run.machine._load", made),
     ):
         program._compiled.cache_clear()

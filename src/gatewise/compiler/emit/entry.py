@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from llvmlite import ir
 
 from gatewise.compiler.emit.arguments import Arguments, Fields
+from gatewise.compiler.emit.target import Flush
 from gatewise.compiler.emit.tiles import Span, Tiles
 from gatewise.compiler.emit.vector import (
     I32,
@@ -142,17 +143,17 @@ def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value, wai
 
     work = internal_function(tiles.module, "work", [POINTER, *[I64] * 4])
     code = tiles.code(work)
-    restore = _flush_denormals(code, tiles.module.triple)
+    restore = _flush_denormals(code)
     code.b.call(inner, work.args)
     restore()
     code.b.ret_void()
     return work
 
 
-def _flush_denormals(code: Code, triple: str) -> Callable[[], None]:
+def _flush_denormals(code: Code) -> Callable[[], None]:
     """Set the flush-to-zero mode; a function is returned that writes the code to restore the old mode."""
     b = code.b
-    if triple.startswith("x86_64"):
+    if code.target.flush is Flush.MXCSR:
         get = code.declare("llvm.x86.sse.stmxcsr", VOID, [POINTER])
         put = code.declare("llvm.x86.sse.ldmxcsr", VOID, [POINTER])
         old, new = code.room(I32), code.room(I32)
@@ -160,7 +161,7 @@ def _flush_denormals(code: Code, triple: str) -> Callable[[], None]:
         b.store(b.or_(b.load(old, typ=I32), ir.Constant(I32, _X86_FLUSH)), new)
         b.call(put, [new])
         return lambda: b.call(put, [old])
-    if triple.startswith(("aarch64", "arm64")):
+    if code.target.flush is Flush.FPCR:
         mode = b.call(code.declare("llvm.aarch64.get.fpcr", I64, []), [])
         put = code.declare("llvm.aarch64.set.fpcr", VOID, [I64])
         b.call(put, [b.or_(mode, i64(_ARM_FLUSH))])
@@ -214,7 +215,7 @@ def _write_wait(tiles: Tiles, arguments: Arguments) -> Value:
     now = b.load_atomic(Address(number, I64), "acquire", 8, typ=I64)
     b.cbranch(b.icmp_unsigned("<", now, least), wait, done)
     b.position_at_end(wait)
-    if tiles.module.triple.startswith("x86_64"):
+    if tiles.target.triple.startswith("x86_64"):
         b.call(code.declare("llvm.x86.sse2.pause", VOID, []), [])
     spins.add_incoming(b.add(spins, i64(1)), wait)
     b.cbranch(b.icmp_unsigned("<", spins, i64(_SPINS)), look, offer)

@@ -56,7 +56,7 @@ def _square_function(code: Code) -> Value:
         return known
     function = internal_function(module, "square", [POINTER, I64, POINTER, I64, I64, I64])
     to, to_stride, rows, row_stride, units, ks = function.args
-    code = Code(function, code.number, code.width)
+    code = Code(function, code.number, code.target)
     b, mask, numbers = code.b, code.first(ks), []
     for n in range(code.width):
         there = b.icmp_signed("<", i64(n), units)
@@ -134,7 +134,7 @@ def _write_copy_rows(code: Code) -> Value:
     kinds = [POINTER, I64, POINTER, POINTER, I64, POINTER, *[I64] * 3]
     function = internal_function(code.function.module, "copy_rows", kinds)
     to, to_stride, to_by, rows, stride, rows_by, numbers, first, last = function.args
-    code = Code(function, code.number, code.width)
+    code = Code(function, code.number, code.target)
     b, V = code.b, code.width
     whole = b.and_(numbers, i64(-V))
     rest = code.first(b.sub(numbers, whole))

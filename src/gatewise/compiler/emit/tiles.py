@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
-from llvmlite import binding as llvm
 from llvmlite import ir
 
-from gatewise.compiler.emit.vector import I64, POINTER, VOID, Code, Number, Value, i64, internal_function
+from gatewise.compiler.emit.number import Number
+from gatewise.compiler.emit.target import Target
+from gatewise.compiler.emit.vector import I64, POINTER, VOID, Code, Value, i64, internal_function
 
 
 @final
@@ -95,16 +96,17 @@ TILE = ir.FunctionType(
 class Tiles:
     """The module that is written, with one tile function for each shape, written when first asked for."""
 
-    def __init__(self, name: str, number: Number, width: int, registers: int) -> None:
+    def __init__(self, name: str, number: Number, target: Target) -> None:
         self.module = ir.Module(name)
-        self.module.triple = llvm.get_default_triple()
+        self.module.triple = target.triple
         self.number = number
-        self.width = width
-        self.registers = registers
+        self.target = target
+        self.width = target.width(number)
+        self.registers = target.registers
 
     def code(self, function: ir.Function) -> Code:
         """A writer for the body of a function of this module."""
-        return Code(function, self.number, self.width)
+        return Code(function, self.number, self.target)
 
     def function(self, slots: int, shape: Shape) -> Value:
         """The function for tiles of a shape: ``sums = start + a[:, k:K] @ panels[k:K]``.

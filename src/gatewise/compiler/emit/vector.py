@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 from llvmlite import ir
+
+from gatewise.compiler.emit.number import Number
+from gatewise.compiler.emit.target import Target
 
 I1, I8, I32, I64, POINTER, VOID = (
     ir.IntType(1),
@@ -25,46 +27,6 @@ I1, I8, I32, I64, POINTER, VOID = (
 )
 
 Value = Any  # llvmlite does not type the values that its builder returns
-
-
-@final
-@dataclass(frozen=True)
-class Number:
-    """An element type, which is an IEEE 754 binary format."""
-
-    name: str
-    bits: int
-    fraction: int  # the number of bits of the fraction: 23 or 52
-
-    @property
-    def bytes(self) -> int:
-        """The size in memory."""
-        return self.bits // 8
-
-    @property
-    def type(self) -> Any:
-        """The LLVM type."""
-        return ir.FloatType() if self.bits == 32 else ir.DoubleType()
-
-    @property
-    def integer(self) -> Any:
-        """The LLVM integer of the same size."""
-        return ir.IntType(self.bits)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The NumPy dtype."""
-        return np.dtype(self.name)
-
-    @property
-    def bias(self) -> int:
-        """The bias of the exponent: 127 or 1023."""
-        return int((1 << (self.bits - self.fraction - 2)) - 1)
-
-
-FLOAT32 = Number("float32", 32, 23)
-FLOAT64 = Number("float64", 64, 52)
-NUMBERS = {number.name: number for number in (FLOAT32, FLOAT64)}
 
 
 def i64(value: int) -> Any:
@@ -112,12 +74,13 @@ def internal_function(module: Any, name: str, arguments: list[Any]) -> Any:
 
 @final
 class Code:
-    """A writer for one function: an LLVM builder with an element type and a vector width."""
+    """A writer for one function: an LLVM builder with an element type and a target."""
 
-    def __init__(self, function: ir.Function, number: Number, width: int) -> None:
+    def __init__(self, function: ir.Function, number: Number, target: Target) -> None:
         self.function = function
         self.number = number
-        self.width = width
+        self.target = target
+        self.width = width = target.width(number)
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
         self.vector = ir.VectorType(number.type, width)
         self.integers = ir.VectorType(number.integer, width)

@@ -35,11 +35,13 @@ from gatewise.compiler.emit.matrix import (
     elementwise_function,
     matrix_phase,
 )
+from gatewise.compiler.emit.number import Number
 from gatewise.compiler.emit.packing import copy_rows, pack_transposed
 from gatewise.compiler.emit.product import PRODUCT, product_function
 from gatewise.compiler.emit.step import PhaseFunctions, phase_functions
+from gatewise.compiler.emit.target import Target
 from gatewise.compiler.emit.tiles import Span, Tiles, blocks_of, padded
-from gatewise.compiler.emit.vector import Code, Number, Value, i64
+from gatewise.compiler.emit.vector import Code, Value, i64
 from gatewise.compiler.kernels.backward_step import BackwardStep, BeforeFirst
 from gatewise.compiler.plan.plan import Plan
 from gatewise.language.graph import Node
@@ -75,9 +77,9 @@ class BackwardKernel:
         """The text that tells this kernel from those of other cells."""
         return self.plan.key
 
-    def write(self, number: Number, width: int, registers: int) -> str:
+    def write(self, number: Number, target: Target) -> str:
         """The module as LLVM text."""
-        tiles = Tiles(f"{self.plan.cell.name}_backward", number, width, registers)
+        tiles = Tiles(f"{self.plan.cell.name}_backward", number, target)
         step = BackwardStep(self.plan, self.arguments)
         phases = [phase_functions(tiles, phase, 1, step, "gradient") for phase in self.plan.backward.phases]
         before_first = elementwise_function(tiles, "start", 1, BeforeFirst(step))

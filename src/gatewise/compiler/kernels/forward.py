@@ -38,12 +38,14 @@ from llvmlite import ir
 from gatewise.compiler.emit import entry, walk
 from gatewise.compiler.emit.arguments import Arguments, Fields, Frame
 from gatewise.compiler.emit.matrix import Columns, Rows, Start, Then, matrix_phase
+from gatewise.compiler.emit.number import Number
 from gatewise.compiler.emit.packing import copy_rows, pack
 from gatewise.compiler.emit.product import PRODUCT, product_function
 from gatewise.compiler.emit.rows import row_function
 from gatewise.compiler.emit.step import PhaseFunctions, phase_functions
+from gatewise.compiler.emit.target import Target
 from gatewise.compiler.emit.tiles import Span, Tiles, blocks_of, padded
-from gatewise.compiler.emit.vector import Code, Number, Value, i64
+from gatewise.compiler.emit.vector import Code, Value, i64
 from gatewise.compiler.kernels.forward_step import ForwardStep, SeenByGates
 from gatewise.compiler.plan.plan import Plan
 from gatewise.compiler.plan.schedule import START, Pass, Phase
@@ -81,9 +83,9 @@ class ForwardKernel:
         """The text that tells this kernel from those of other cells."""
         return self.plan.key
 
-    def write(self, number: Number, width: int, registers: int) -> str:
+    def write(self, number: Number, target: Target) -> str:
         """The module as LLVM text."""
-        tiles = Tiles(f"{self.plan.cell.name}_forward", number, width, registers)
+        tiles = Tiles(f"{self.plan.cell.name}_forward", number, target)
         step = ForwardStep(self.plan, self.arguments)
         phases = []
         for phase in self.plan.forward.phases:

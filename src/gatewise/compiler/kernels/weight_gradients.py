@@ -20,8 +20,10 @@ from typing import NamedTuple, final
 
 from gatewise.compiler.emit import entry
 from gatewise.compiler.emit.arguments import Arguments, Fields
+from gatewise.compiler.emit.number import Number
+from gatewise.compiler.emit.target import Target
 from gatewise.compiler.emit.tiles import Shape, Tiles, even_rows, shape, tallest
-from gatewise.compiler.emit.vector import I64, POINTER, Code, Number, Value, i64, internal_function
+from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64, internal_function
 
 _SIDES = ("ih", "hh")
 _OF_A_SIDE = ("M", "met", "met.t", "met.b", "first", "first.b", "rows", "c")
@@ -54,9 +56,9 @@ class WeightGradientKernel:
     arguments = ARGUMENTS
     key = ""
 
-    def write(self, number: Number, width: int, registers: int) -> str:
+    def write(self, number: Number, target: Target) -> str:
         """The module as LLVM text."""
-        tiles = Tiles("outer", number, width, registers)
+        tiles = Tiles("outer", number, target)
         entry.write_entries(tiles, ARGUMENTS, _Body(tiles), rows="N")
         return str(tiles.module)
 

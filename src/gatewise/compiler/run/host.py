@@ -1,41 +1,15 @@
-"""The machine that we run on: its name and features for LLVM, its vector width, its registers."""
+"""The machine that we run on, as a target of the compiler, and the vector width that a user forces."""
 
 from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
-from typing import Any, final
 
 from llvmlite import binding as llvm
 
-from gatewise.compiler.emit.vector import Number
+from gatewise.compiler.emit.target import Flush, Target
 
 WIDTHS = (1, 4, 8, 16)
-
-
-@final
-@dataclass(frozen=True)
-class Host:
-    """The target of the code; `vector_bits` and `registers` are those of the widest vector unit."""
-
-    cpu: str
-    features: str
-    vector_bits: int
-    registers: int
-
-    def width(self, number: Number) -> int:
-        """Lanes of a vector of `number`, unless another width is `forced`."""
-        return forced() or self.vector_bits // number.bits
-
-    @functools.cached_property
-    def target_machine(self) -> Any:
-        """LLVM's code generator for this machine, one for all modules."""
-        target = llvm.Target.from_default_triple()
-        # Position-independent code under the large model reaches any address, wherever objects are placed.
-        return target.create_target_machine(
-            cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="jitdefault", jit=True
-        )
 
 
 @functools.cache  # asked at each call
@@ -51,9 +25,13 @@ def forced() -> int | None:
     return None if width is None else int(width)
 
 
+def host(lanes: int | None = None) -> Target:
+    """The machine that we run on, with vectors of `lanes`, by default of the width that is `forced`."""
+    return _host(forced() or 0 if lanes is None else lanes)
+
+
 @functools.cache
-def host() -> Host:
-    """The machine that we run on."""
+def _host(lanes: int) -> Target:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features()
@@ -63,4 +41,14 @@ def host() -> Host:
         vector_bits, registers = 256, 16
     else:  # SSE2, NEON
         vector_bits, registers = 128, 32 if features.get("neon") else 16
-    return Host(llvm.get_host_cpu_name(), features.flatten(), vector_bits, registers)
+    triple = llvm.get_default_triple()
+    return Target(
+        triple, llvm.get_host_cpu_name(), features.flatten(), vector_bits, registers,
+        flush=_flush(triple), lanes=lanes,
+    )  # fmt: skip
+
+
+def _flush(triple: str) -> Flush:
+    if triple.startswith("x86_64"):
+        return Flush.MXCSR
+    return Flush.FPCR if triple.startswith(("aarch64", "arm64")) else Flush.NEVER

@@ -13,39 +13,54 @@ from typing import Any, final
 
 from llvmlite import binding as llvm
 
+from gatewise.compiler.emit.target import Target
 from gatewise.compiler.run import cache
 from gatewise.compiler.run.host import host
 
 
-def compile_object(text: str) -> bytes:
-    """Optimise a module and make it an object file. No sum is reassociated, no product contracted.
+def compile_object(text: str, target: Target | None = None) -> bytes:
+    """Optimise a module and make it an object file for a target, by default for the host.
+
+    No sum is reassociated, no product contracted.
 
     Each function is optimised on its own, by the passes of -O1: hot loops are already unrolled and
     vectorised. LLVM's pipeline for whole modules takes three times as long and finds nothing more.
     """
     module = llvm.parse_assembly(text)
     module.verify()
-    passes, builder = _passes(), _builder()
+    target = target or host()
+    passes, builder = _passes(target), _builder(target)
     for function in module.functions:
         if not function.is_declaration:
             passes.run(function, builder)
-    return bytes(host().target_machine.emit_object(module))
+    return bytes(_code_generator(target).emit_object(module))
 
 
 @functools.cache
-def _passes() -> Any:
+def _passes(target: Target) -> Any:
     """The passes, one set for the life of the process: llvmlite never frees a set (14 kB and more)."""
-    return _builder().getFunctionPassManager()
+    return _builder(target).getFunctionPassManager()
 
 
-def _builder() -> Any:
+def _builder(target: Target) -> Any:
     """A pass builder, which runs the passes. Each module has its own: it slows down with every function.
 
     llvmlite never frees the callbacks that it makes for a builder, about 3 kB.
     """
     options = llvm.create_pipeline_tuning_options(speed_level=1)
     options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
-    return llvm.create_pass_builder(host().target_machine, options)
+    return llvm.create_pass_builder(_code_generator(target), options)
+
+
+@functools.cache
+def _code_generator(target: Target) -> Any:
+    """LLVM's code generator for a target, one for all modules."""
+    named = {"cpu": target.cpu, "features": target.features, "opt": 3}
+    if target.triple != host().triple:
+        return llvm.Target.from_triple(target.triple).create_target_machine(**named, reloc="static")
+    # Position-independent code under the large model reaches any address, wherever objects are placed.
+    own = llvm.Target.from_default_triple()
+    return own.create_target_machine(**named, reloc="pic", codemodel="jitdefault", jit=True)
 
 
 _lock = threading.Lock()
@@ -66,7 +81,7 @@ class Loaded:
         for function in functions:
             library.export_symbol(function)
         # Its own engine: a shared one would keep some memory of every object that it ever had.
-        engine = llvm.create_lljit_compiler(host().target_machine)
+        engine = llvm.create_lljit_compiler(_code_generator(host()))
         tracker = library.link(engine, "object")
         self.address = {function: int(tracker[function]) for function in functions}
         weakref.finalize(self, _give_back, tracker, engine).atexit = False

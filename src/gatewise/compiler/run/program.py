@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol, final
 
 from gatewise.compiler.emit import entry
 from gatewise.compiler.emit.arguments import Arguments
-from gatewise.compiler.emit.vector import NUMBERS, Number
+from gatewise.compiler.emit.number import NUMBERS, Number
+from gatewise.compiler.emit.target import Target
 from gatewise.compiler.kernels.backward import BackwardKernel
 from gatewise.compiler.kernels.forward import ForwardKernel
 from gatewise.compiler.kernels.weight_gradients import WeightGradientKernel
@@ -124,7 +125,7 @@ class Kernel(Protocol):
     @property
     def key(self) -> str: ...  # noqa: D102
 
-    def write(self, number: Number, width: int, registers: int) -> str:
+    def write(self, number: Number, target: Target) -> str:
         """The module as LLVM text."""
 
 
@@ -143,18 +144,18 @@ class Team(NamedTuple):
 
 @final
 class CompiledCell:
-    """The kernels of a cell for one element type and one vector width.
+    """The kernels of a cell for one element type, on this machine, with vectors of one width.
 
     Attributes:
         layouts: a cache for callers of what follows from the sizes of a call; it lives as long as the
         kernels.
     """
 
-    def __init__(self, cell: Cell, number: Number, width: int) -> None:
+    def __init__(self, cell: Cell, number: Number, target: Target) -> None:
         self.plan = plan(cell)
         self.number = number
-        self.width = width
-        self._registers = host().registers
+        self.width = target.width(number)
+        self._target = target
         self._programs: dict[str, Program] = {}
         self.layouts: dict[Hashable, Any] = {}
 
@@ -174,11 +175,10 @@ class CompiledCell:
         return self._programs.get("outer") or self._load("outer", WeightGradientKernel())
 
     def _load(self, name: str, kernel: Kernel) -> Program:
-        target = self.number, self.width, self._registers
-        key = f"{name} {self.number.name} {self.width} {self._registers} {kernel.key}"
+        key = f"{name} {self.number.name} {self._target.key} {kernel.key}"
         # No lock: of threads that come at the same time one compiles (see `machine.load`), and one entry
         # stays.
-        program = Program(key, kernel.arguments, lambda: kernel.write(*target))
+        program = Program(key, kernel.arguments, lambda: kernel.write(self.number, self._target))
         return self._programs.setdefault(name, program)
 
     def padded(self, units: int) -> int:
@@ -255,7 +255,7 @@ def compiled(cell: Cell, dtype: str, width: int | None = None) -> CompiledCell:
 
 @functools.lru_cache(maxsize=128)  # the number of cells in a process has no limit
 def _compiled(cell: Cell, number: Number, width: int) -> CompiledCell:
-    return CompiledCell(cell, number, width)
+    return CompiledCell(cell, number, host(width))
 
 
 def split(address: int, sizes: Mapping[str, int], itemsize: int) -> dict[str, Any]:
