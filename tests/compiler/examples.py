@@ -1,9 +1,10 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
-"""Cells, each with a second statement in NumPy.
+"""Example cells, each with its equations written a second time in NumPy (the reference).
 
-A statement works on any type of number. `gate(name)` gives the pre-activation ``W x + b + R h + b``,
-`gate(name, "x")` and `gate(name, "h")` its parts. On complex numbers it gives exact derivatives as well: all
-functions in it are analytic, and choices go by the real part.
+A reference works on any type of number. `gate(name)` returns the pre-activation ``W x + b + R h + b``;
+`gate(name, "x")` and `gate(name, "h")` return its input part and its recurrent part. On complex numbers a
+reference also gives exact derivatives, because all its functions are analytic and its comparisons use the
+real part.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def np_gru(gate, h):
 
 @cell
 def peephole(h, c, *, v: Vector, i, g: Input, o, w: Vector, n: Split):
-    """Every kind of parameter, mixed in order; a watched product that is a term of a sum too."""
+    """Every kind of parameter in mixed order, and a watched product that is also a term of a sum."""
     i = sigmoid(i + v * c)
     product = i * tanh(g + n.h)
     c = (1 - i) * c + product
@@ -86,7 +87,7 @@ def np_peephole(gate, h, c, v, w):
 
 @cell
 def feedforward(h, *, a: Input, b: Input):
-    """Nothing is multiplied by the state."""
+    """No gate has a recurrent part."""
     h = exp(-abs(a)) * h - relu(b)
     return h
 
@@ -98,7 +99,7 @@ def np_feedforward(gate, h):
 
 @cell
 def delay(h, c, m, k, *, a):
-    """Each state hands its old value to the next; the last never changes."""
+    """The next value of each state is the old value of the state before it. The last state never changes."""
     before = c  # noqa: F841 - to be watched
     new = tanh(a) + 0.5 * m * k
     return new, h, c, k
@@ -122,7 +123,7 @@ def np_twins(gate, h, c):
 
 @cell
 def carrier(h, c, d, *, b):
-    """A pre-activation is itself a next state, and a factor of another; the old d is only watched."""
+    """A pre-activation is a next state, and a factor of another one. The old d is only watched."""
     before = d  # noqa: F841 - to be watched
     h = tanh(c) * b
     return h, b, 0.5 * h
@@ -155,7 +156,7 @@ def np_exponential(gate, h, c, n, m):
 
 @cell
 def chooser(h, c, *, a, b, x):
-    """Gates that only choose."""
+    """Gates that are only compared."""
     c = where(a < 0.2, c, log(1 + exp(x)))
     h = where(b <= h, tanh(c), 0.5 * h)
     return h, c
@@ -167,7 +168,7 @@ def np_chooser(gate, h, c):
 
 
 def norm(*v, eps=1e-5):
-    """Layer normalisation of vectors over all their units together, without gain and bias."""
+    """Layer normalisation over the units of all vectors together, without gain and bias."""
     together = np.stack(np.broadcast_arrays(*v))
     centred = together - together.mean((0, -1), keepdims=True)
     return centred / np.sqrt((centred**2).mean((0, -1), keepdims=True) + eps)
@@ -175,7 +176,7 @@ def norm(*v, eps=1e-5):
 
 @cell
 def reset_first(h, *, r, z, n: Input):
-    """A GRU that resets before the product."""
+    """A GRU with the reset before the product."""
     r, z = sigmoid(r), sigmoid(z)
     n = tanh(n + linear(r * h))
     h = (1 - z) * n + z * h
@@ -189,7 +190,7 @@ def np_reset_first(gate, h):
 
 @cell
 def deep(h, c, *, a, b: Split):
-    """Products one after another, two of one vector, one of a state; their results used early and late."""
+    """Products in a chain, two products of one vector, one of a state; results are used early and late."""
     u = tanh(a)
     v, w = linear(u), linear(u)
     old = c
@@ -209,7 +210,7 @@ def np_deep(gate, h, c):
 
 @cell
 def direct(h, c, *, a: Input, b, v: Vector):
-    """Products of what is in memory anyway: pre-activations, a product, a state, a vector."""
+    """Products of vectors that are in memory anyway: pre-activations, a product, a state, a parameter."""
     u = linear(a) + linear(b)
     h = tanh(linear(linear(c))) + 0.3 * linear(v)
     return h * sigmoid(u), 0.5 * c + tanh(a + b)
@@ -243,7 +244,7 @@ def np_normal(gate, h, c, **v):
 
 @cell
 def everything(h, c, *, a: Input, b, v: Vector):
-    """A norm of what a product gives and of a state, a product of what is normal, a projected output."""
+    """A norm of a product and of a state, a product of normalised vectors, and a projected output."""
     before = c
     n, m = layer_norm(linear(tanh(a)) + v, c, eps=0.1)
     c = 0.5 * before + tanh(linear(sigmoid(n) * m) + b)
@@ -271,7 +272,7 @@ def np_lstm_projected(gate, h, c):
 
 @cell
 def feedforward_normal(h, *, a: Input):
-    """A norm without a product with the state."""
+    """A norm, but no gate with a recurrent part."""
     return sigmoid(layer_norm(a)) + 0.5 * h
 
 
@@ -281,7 +282,7 @@ def np_feedforward_normal(gate, h, norm_gain_0, norm_bias_0):
 
 @cell
 def random(h, c, *, a, b: Split):
-    """Chance in the middle: dropped every step and once a sequence, a state kept."""
+    """Random operations in the step: dropout at every step and once for each sequence, and zoneout."""
     a = dropout(tanh(a), 0.25)
     c = zoneout(c, sigmoid(b.x) * c + dropout(b.h, 0.5, per="sequence"), 0.4)
     h = a * tanh(c) + 0.5 * h
@@ -309,7 +310,7 @@ def np_normal_zoned(gate, h, c, **v):
 
 @dataclass(frozen=True)
 class Example:
-    """A cell and its second statement."""
+    """A cell and its reference in NumPy."""
 
     cell: Cell
     statement: Callable[..., tuple[Any, ...]]
@@ -340,7 +341,7 @@ IN_PHASES = [
     Example(feedforward_normal, np_feedforward_normal),
 ]
 EXAMPLES = [*CLASSIC, *MADE_UP, *IN_PHASES]
-# What chance decides for a row depends on its place in the batch, and on the step of the sequence.
+# Random masks depend on the row's position in the batch and on the step of the sequence.
 BY_CHANCE = [
     Example(random, np_random),
     Example(lstm_dropped, np_lstm),
@@ -349,7 +350,7 @@ BY_CHANCE = [
 
 examples = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.cell.name)
 by_chance = pytest.mark.parametrize("example", BY_CHANCE, ids=lambda example: example.cell.name)
-# Arithmetic of every kind in float32 too; the rest of a kernel does not depend on it.
+# In float32 only cells with arithmetic of every kind; the rest of a kernel is the same for both types.
 IN_FLOAT32 = [*CLASSIC, *(e for e in MADE_UP if e.cell in (peephole, exponential)), *IN_PHASES[:4]]
 typed_examples = pytest.mark.parametrize(
     ("example", "dtype"),

@@ -1,4 +1,4 @@
-"""Any arithmetic on vectors, compiled into a function of NumPy arrays."""
+"""Compiles arithmetic on vectors into a function of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gatewise.compiler.run.program import Program
 from tests.compiler.problems import Array
 from tests.compiler.running import Memory
 
-Build = Callable[..., tuple[Value, ...]]  # the code and a vector for each input -> a vector for each output
+Build = Callable[..., tuple[Value, ...]]  # of the code and a vector for each input
 
 
 @dataclass
 class _Body:
-    """What the compiled function does: no weights to pack, then vectors of inputs to vectors of outputs."""
+    """The body of the compiled function: it packs no weights, and maps input vectors to output vectors."""
 
     build: Build
     inputs: list[str]
@@ -48,7 +48,7 @@ class _Body:
 def mapped(
     build: Build, inputs: int, outputs: int, dtype: str, width: int | None = None
 ) -> Callable[..., list[Array]]:
-    """The function that applies `build`, as kernels do: whole vectors, then a masked one."""
+    """Compile `build` as kernels do: it works on full vectors, then on a masked one."""
     number = NUMBERS[dtype]
     names = [f"x{k}" for k in range(inputs)], [f"y{k}" for k in range(outputs)]
     arguments = Arguments([*entry.FIELDS, "n", *names[0], *names[1]])

@@ -1,4 +1,4 @@
-"""Problems for kernels, and what the second statement of their cell says of them."""
+"""Problems for kernels, and the reference results for them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.compiler.examples import Example
 
 Array = NDArray[Any]
 
-SEED, FIRST_STEP = 0x1234_5678_9ABC_DEF0, 11  # of what is left to chance
+SEED, FIRST_STEP = 0x1234_5678_9ABC_DEF0, 11  # the seed and the first step for random masks
 
-# T, B, I, H: no multiples of a vector or a tile, one of everything, more rows than tiles, long products.
+# T, B, I, H: not multiples of vectors or tiles, each size 1 once, more rows than a tile has, long products.
 SHAPES = [
     (1, 1, 1, 1),
     (2, 5, 7, 3),
@@ -33,28 +33,28 @@ SHAPES = [
 
 @dataclass(frozen=True)
 class Problem:
-    """Arrays by the names of the kernels' fields; biases and initial states may be missing.
+    """Arrays by the names of the kernels' fields. Biases and initial states may be missing.
 
     ``x [T, B, I]``, ``w_ih``, ``w_hh``, ``b_ih``, ``b_hh``, ``w_linear``, ``b_linear``, ``w_hr``, ``vector_v
-    [H]``, ``init_s [B, H]``, and the derivatives of a loss: by the output, ``dout [T, B, H]``, and by the
-    final states, ``carry_s [B, H]``. The output, with its derivatives, is P wide if it is projected.
+    [H]``, ``init_s [B, H]``, and the derivatives of a loss with respect to the output, ``dout [T, B, H]``,
+    and to the final states, ``carry_s [B, H]``. The width of a projected output and of its derivatives is P.
     """
 
     cell: Cell
     arrays: Mapping[str, Array]
 
     def but(self, **arrays: Array) -> Problem:
-        """The same with other arrays."""
+        """A copy with some arrays replaced."""
         return Problem(self.cell, {**self.arrays, **arrays})
 
     def rounded(self, dtype: str) -> Problem:
-        """The same with numbers that `dtype` has, in float64."""
+        """A copy whose numbers are rounded to `dtype`, stored as float64."""
         return self.but(
             **{name: array.astype(dtype).astype("float64") for name, array in self.arrays.items()}
         )
 
     def rows(self, rows: slice) -> Problem:
-        """Some rows of the batch alone."""
+        """A copy with only some rows of the batch."""
         cut = {n: a[:, rows] for n, a in self.arrays.items() if a.ndim == 3}
         states = {n: a[rows] for n, a in self.arrays.items() if n.startswith(("init", "carry"))}
         return self.but(**cut, **states)
@@ -67,17 +67,17 @@ class Problem:
 
     @property
     def P(self) -> int:  # noqa: N802
-        """The width of the output."""
+        """P, the width of the output."""
         return int(self.arrays["dout"].shape[2])
 
     @property
     def leaves(self) -> list[str]:
-        """The names of what has a gradient."""
+        """The names of the arrays that have a gradient."""
         return [name for name in self.arrays if name != "dout" and not name.startswith("carry")]
 
 
 def problem(cell: Cell, T: int, B: int, I: int, H: int, bias: bool = True, given: bool = True) -> Problem:
-    """Random numbers: inputs, states and derivatives of size 1, weights that keep sums at that size."""
+    """Random arrays: inputs, states and derivatives have size 1, and weights keep sums at this size."""
     rng = np.random.default_rng([T, B, I, H])
     rows_ih, rows_hh = len(cell.input_gates) * H, len(cell.state_gates) * H
     rows_linear, P = len(cell.linears) * H, max(1, 2 * H // 3) if cell.projects else H
@@ -98,7 +98,7 @@ def problem(cell: Cell, T: int, B: int, I: int, H: int, bias: bool = True, given
 
 
 def struck(draw: int, rate: float, step: int, rows: int, units: int) -> Array:
-    """Where chance strikes ``[rows, units]``: the hash triple32 of seed, draw, step, row and unit."""
+    """The dropout mask ``[rows, units]`` (true: dropped), a hash of seed, draw, step, row and unit."""
 
     def mixed(x: Array) -> Array:
         with np.errstate(over="ignore"):
@@ -119,7 +119,7 @@ def struck(draw: int, rate: float, step: int, rows: int, units: int) -> Array:
 
 
 def dropped(node: Node, v: Array, step: int) -> Array:
-    """What `dropout` once a sequence leaves of ``v [.., B, N]``."""
+    """The result of `dropout` with one mask for each sequence, for ``v [.., B, N]``."""
     assert node.part == "sequence"
     mask = struck(int(node.name), node.value, 0, *v.shape[-2:])
     left: Array = np.where(mask, 0, v * (1 / (1 - node.value))).astype(v.dtype)
@@ -127,8 +127,9 @@ def dropped(node: Node, v: Array, step: int) -> Array:
 
 
 class Fed:
-    """What a statement is given at a step: ``gate(name)``, ``gate.linear(n, v)``, ``gate.project(v)``,
-    ``gate.struck(draw, rate, per, v)``."""
+    """The arguments of a reference at one step: ``gate(name)``, ``gate.linear(n, v)``, ``gate.project(v)``,
+    ``gate.struck(draw, rate, per, v)``.
+    """
 
     def __init__(self, p: Problem, t: int, output: Array) -> None:
         self.p, self.t = p, t
@@ -163,7 +164,7 @@ class Fed:
 
 
 def stated(example: Example, p: Problem) -> dict[str, Array]:
-    """Every state after every step ``[T, B, H]``, as the second statement computes them."""
+    """Every state after every step ``[T, B, H]``, by the reference."""
     cell, a, (T, B, _, H) = p.cell, p.arrays, p.sizes
     width = dict.fromkeys(cell.states, H) | {cell.states[0]: p.P}
     states = [a.get(f"init_{s}", np.zeros((B, width[s]))) for s in cell.states]
@@ -177,7 +178,7 @@ def stated(example: Example, p: Problem) -> dict[str, Array]:
 
 
 def slope(example: Example, p: Problem, leaf: str, direction: Array) -> float:
-    """The derivative of the loss as `leaf` moves along `direction`, exact to rounding."""
+    """The derivative of the loss along `direction` of `leaf`, exact up to rounding."""
     h = 1e-50
     states = stated(example, p.but(**{leaf: p.arrays[leaf] + 1j * h * direction}))
     loss = (states[p.cell.states[0]] * p.arrays["dout"]).sum()

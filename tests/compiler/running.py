@@ -1,4 +1,4 @@
-"""Kernels run on arrays that are full of NaN and have NaN on every side."""
+"""Runs kernels on arrays filled with NaN, between margins of NaN."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from gatewise.compiler.run.program import CompiledCell, Program, compiled
 from gatewise.language.graph import Node
 from tests.compiler.problems import FIRST_STEP, SEED, Array, Problem, dropped
 
-MARGIN = 40  # elements on each side of an array
+MARGIN = 40  # elements in each margin
 
 Results = dict[str, Array]
 
 
 class Memory:
-    """Arrays of NaN, with NaN on each side that nobody may change, in one of several layouts.
+    """Arrays filled with NaN, between margins of NaN that must stay unchanged, in one of several layouts.
 
-    Every array has a NaN of its own, so that a copy of one beside another is found too.
+    Each array has its own NaN bit pattern. So `check` also finds a copy from another array into a margin.
     """
 
     LAYOUTS = ("time first", "batch first", "backwards", "backwards, batch first", "with gaps")
@@ -28,7 +28,7 @@ class Memory:
         self.dtype, self.layout = dtype, layout
         self._bits = np.dtype(f"u{np.dtype(dtype).itemsize}")
         self._nan = np.array(np.nan, dtype).view(self._bits)
-        self._beside: list[tuple[Array, Array]] = []  # what must stay, and its bits
+        self._beside: list[tuple[Array, Array]] = []  # the margins, and the bits that they must keep
 
     def array(self, *shape: int) -> Array:
         """An array with contiguous axes."""
@@ -38,7 +38,7 @@ class Memory:
         return whole[MARGIN:-MARGIN].reshape(shape)
 
     def sequence(self, T: int, B: int, width: int) -> Array:
-        """``[T, B, width]``, the last axis contiguous."""
+        """An array ``[T, B, width]`` whose last axis is contiguous."""
         if self.layout == "with gaps":
             wide = self.array(T, 2 * B, width + 3)
             self._keep(wide[:, 1::2], wide[..., width:])
@@ -48,13 +48,13 @@ class Memory:
         return steps[::-1] if self.layout.startswith("backwards") else steps
 
     def copy(self, values: Array) -> Array:
-        """A copy of an array, a sequence if it has three axes."""
+        """A copy of an array. With three axes it is laid out as a sequence."""
         array = self.sequence(*values.shape) if values.ndim == 3 else self.array(*values.shape)
         array[...] = values
         return array
 
     def check(self) -> None:
-        """Fail if something was written beside an array."""
+        """Fail if a margin was written to."""
         assert all((beside.view(self._bits) == nan).all() for beside, nan in self._beside)
 
     def _keep(self, *beside: Array) -> None:
@@ -62,15 +62,15 @@ class Memory:
 
 
 def strided(name: str, steps: Array) -> dict[str, int]:
-    """The fields of a sequence: where its first step is, and how far apart steps and rows are."""
+    """The fields of a sequence: the address of its first step, and its strides over steps and over rows."""
     by_step, by_row, _ = (stride // steps.itemsize for stride in steps.strides)
     return {name: steps.ctypes.data, f"{name}.t": by_step, f"{name}.b": by_row}
 
 
 def met(side: str, steps: Array, c: Array) -> dict[str, int]:
-    """The fields of one side of the weight gradients: what derivatives met, and their sum."""
+    """The fields of one side of the weight gradients: the vectors that meet derivatives, and their sum."""
     names = strided("met", steps) | {"M": steps.shape[2], "c": c.ctypes.data}
-    # A stride of a sequence is named after it, behind a dot: the side comes before.
+    # The name of a stride has a dot, as in "met_ih.t": the side stands before the dot.
     return {f"{name}_{side}": value for name, value in names.items()}
 
 
@@ -89,11 +89,11 @@ def run(
     in_place: bool = False,
     dx: bool = True,
 ) -> Results:
-    """All that the kernels compute, in arrays that were NaN before.
+    """All results of the kernels, in arrays that were filled with NaN.
 
-    "output" ``[T, B, H]``, "final s" ``[B, H]``, "watch v" ``[T, B, H]``; with `train` also "gradient a" for
-    each leaf a. `joined` gives forward room to lay input and state side by side; `in_place` puts the
-    derivatives where the gates were; without `dx` none is asked for.
+    The names are "output" ``[T, B, H]``, "final s" ``[B, H]``, "watch v" ``[T, B, H]``, and with `train`
+    "gradient a" for each leaf a. With `joined`, forward gets memory for input and state side by side. With
+    `in_place`, derivatives overwrite the gates. Without `dx`, the gradient of the input is not computed.
     """
     call = Call(p, compiled(p.cell, dtype, width), threads, chunk, layout, by_units)
     if joined:
@@ -106,7 +106,7 @@ def run(
 
 
 class Call:
-    """One problem in memory of its own; `states` are the arrays that forward writes to."""
+    """One problem in its own memory. `states` are the arrays that forward writes."""
 
     def __init__(
         self,
@@ -137,29 +137,29 @@ class Call:
             self.fields |= strided(f"init_{state}", whole)
 
     def sequence(self, name: str, width: int) -> Array:
-        """A new sequence that a kernel knows as `name`."""
+        """A new sequence, passed to kernels as the field `name`."""
         T, B, _, _ = self.p.sizes
         steps = self.memory.sequence(T, B, width)
         self.fields |= strided(name, steps)
         return steps
 
     def scratch(self, sizes: dict[str, int]) -> None:
-        """Scratch arrays, of so many elements and no more."""
+        """Allocate scratch arrays with exactly these numbers of elements."""
         self.pieces = {name: self.memory.array(size) for name, size in sizes.items()}
         self.fields |= {name: piece.ctypes.data for name, piece in self.pieces.items()}
 
     def fields_of(self, kernel: Program) -> dict[str, int]:
-        """The fields that a kernel has."""
+        """The fields that this kernel takes."""
         return {name: self.fields[name] for name in kernel.arguments.names if name in self.fields}
 
     def join(self) -> None:
-        """Give room for the input and the state of a step."""
+        """Allocate memory for the input and the state of a step, side by side."""
         _, B, I, _ = self.p.sizes
         self.joined = self.memory.array(B, I + self.p.P)
         self.fields["joined"] = self.joined.ctypes.data
 
     def forward(self, keep: bool, watch: Sequence[str]) -> Results:
-        """Run forward; without `keep` states behind the output have their last step only."""
+        """Run forward. Without `keep`, only the last step of all states except the output is stored."""
         plan, cell, (T, B, I, H) = self.kernels.plan, self.p.cell, self.p.sizes
         width, count = plan.gates * H, len(plan.forward.means)
         tape = keep and plan.keeps
@@ -176,7 +176,7 @@ class Call:
         for s in cell.states[len(self.states) :]:
             finals[s] = self.memory.array(B, H)
             self.fields |= strided(f"out_{s}", np.broadcast_to(finals[s], (T, B, H)))
-        seen = [v for v in watch if cell.values[v].op != "project"]  # the output is seen anyway
+        seen = [v for v in watch if cell.values[v].op != "project"]  # the output is recorded in any case
         watched = {v: self.sequence("watch", H) for v in seen}
         self.fields |= {f"watch_{v}": steps.ctypes.data for v, steps in watched.items()}
         self.fields |= {"keep": int(tape), "watch": int(bool(watch))}
@@ -187,7 +187,7 @@ class Call:
         return results | {f"watch {v}": value for v, value in watched.items()}
 
     def backward(self, in_place: bool, dx: bool) -> Results:
-        """Run backward and the products for the weights."""
+        """Run backward and the kernel of weight gradients."""
         plan, cell, (_, B, I, H) = self.kernels.plan, self.p.cell, self.p.sizes
         width = plan.derivatives * H
         if in_place:
@@ -210,7 +210,7 @@ class Call:
         return results | self.by_weights()
 
     def slot(self, n: int) -> Array:
-        """The derivatives by a slot, or after the slots by a `linear`."""
+        """The derivatives of slot n; from the last slot on, those of the `linear` products."""
         H = self.p.sizes[3]
         return self.derivatives[:, :, n * H : (n + 1) * H]
 
@@ -255,7 +255,7 @@ class Call:
         return results
 
     def column(self, node: Node) -> Array:
-        """What a product in the middle of a step has multiplied."""
+        """The vector that a `linear` or `project` in the step was multiplied by."""
         H, n = self.p.sizes[3], self.kernels.plan.columns[node]
         return self.memory.copy(self.gates[:, :, n * H : (n + 1) * H])
 
@@ -267,7 +267,7 @@ class Call:
 
 
 def assert_same_bits(found: Results, expected: Results) -> None:
-    """All that both have is equal to the last bit, signs of zeros included; they have the output at least."""
+    """Assert that common results have equal bits, including signs of zeros. The output must be among them."""
     common = found.keys() & expected.keys()
     assert "output" in common
     for name in common:

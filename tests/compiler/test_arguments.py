@@ -1,4 +1,4 @@
-"""Fields travel in an array, in the order of their names."""
+"""The arguments of kernels: fields are passed in an array, in the order of their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatewise.compiler.plan.plan import plan
 from tests.compiler.examples import Example, examples
 
 
-def test_fields_lie_in_order_and_what_is_not_given_is_zero() -> None:
+def test_fields_are_in_order_and_missing_ones_are_zero() -> None:
     arguments = Arguments(["T", "w_ih", "B"])
     assert list(arguments.fill({"B": 2**62, "T": -3})) == [-3, 0, 2**62]
     assert arguments.names == ("T", "w_ih", "B")
@@ -26,7 +26,7 @@ def test_no_two_fields_of_a_kernel_have_one_name(example: Example) -> None:
     assert len(weight_gradients.ARGUMENTS.names) == len(set(weight_gradients.ARGUMENTS.names))
 
 
-def test_a_name_that_is_no_field_is_refused() -> None:
+def test_an_unknown_field_name_is_refused() -> None:
     arguments = Arguments(["T", "w_ih", "B"])
     for values in ({"t": 1}, {"T": 2, "t": 1}):
         with pytest.raises(KeyError, match="unknown field: t"):
@@ -39,13 +39,13 @@ def test_a_name_that_is_no_field_is_refused() -> None:
         arguments.fill(blank)
 
 
-def test_a_number_that_is_no_integer_of_64_bits_is_refused_by_name() -> None:
+def test_a_number_that_is_not_a_64_bit_integer_is_refused_by_name() -> None:
     arguments = Arguments(["T", "B"])
     with pytest.raises(ValueError, match=r"^B must be an integer of 64 bits. Got 9223372036854775808."):
         arguments.fill({"T": 1, "B": 2**63})
 
 
-def test_a_copy_of_a_blank_leaves_it_as_it_is() -> None:
+def test_a_copy_of_a_blank_does_not_change_the_blank() -> None:
     arguments = Arguments(["T", "B"])
     blank = arguments.blank({"T": 1})
     copy = arguments.blank(blank)

@@ -1,4 +1,4 @@
-"""The backward kernel and the weight gradients: exact derivatives of the second statement of every cell."""
+"""The backward kernel and the weight gradients: exact derivatives of every cell's reference."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.compiler.running import assert_same_bits, run
 
 
 def check(example: Example, p: Problem) -> None:
-    """In a random direction of every leaf the gradient gives the slope that the complex step finds.
+    """In a random direction of every leaf, the gradient gives the derivative from the complex step.
 
-    Every element has the rounding errors of sums over steps and rows, input and state, of terms of size 1.
+    Every element has rounding errors from sums over steps, rows, inputs and states, with terms of size 1.
     """
     rng, results, (T, B, I, H) = np.random.default_rng(0), run(p), p.sizes
     for leaf in p.leaves:
@@ -39,7 +39,7 @@ def test_gradients_are_the_derivatives_of_the_equations(
 
 @by_chance
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_gradients_of_what_chance_has_left(example: Example, shape: tuple[int, int, int, int]) -> None:
+def test_gradients_with_random_masks(example: Example, shape: tuple[int, int, int, int]) -> None:
     check(example, problem(example.cell, *shape))
 
 
@@ -51,7 +51,7 @@ def test_without_biases_or_initial_states(example: Example, bias: bool, given: b
 
 @pytest.mark.parametrize("example", IN_FLOAT32, ids=lambda example: example.cell.name)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_float32_is_float64_but_for_its_rounding(example: Example, shape: tuple[int, int, int, int]) -> None:
+def test_float32_is_float64_up_to_its_rounding(example: Example, shape: tuple[int, int, int, int]) -> None:
     p, (T, B, I, H) = problem(example.cell, *shape).rounded("float32"), shape
     short, long = run(p, "float32"), run(p)
     for leaf in p.leaves:
@@ -62,8 +62,8 @@ def test_float32_is_float64_but_for_its_rounding(example: Example, shape: tuple[
 
 
 @examples
-def test_one_derivative_by_one_result(example: Example) -> None:
-    """Only the last row of the last state counts: everything else has no gradient."""
+def test_a_derivative_of_one_result_only(example: Example) -> None:
+    """Only the last row of the last state has a derivative, so every other row gets no gradient."""
     p = problem(example.cell, 3, 4, 5, 6)
     zeros = {name: 0 * array for name, array in p.arrays.items() if name.startswith(("dout", "carry"))}
     last = f"carry_{example.cell.states[-1]}"
@@ -79,20 +79,20 @@ def test_one_derivative_by_one_result(example: Example) -> None:
 @pytest.mark.parametrize(
     "example", [e for e in EXAMPLES if plan(e.cell).overwrites], ids=lambda e: e.cell.name
 )
-def test_derivatives_may_take_the_place_of_the_gates(example: Example) -> None:
+def test_derivatives_may_overwrite_the_gates(example: Example) -> None:
     p = problem(example.cell, 7, 5, 3, 18)
     assert_same_bits(run(p, in_place=True), run(p))
 
 
-def test_a_gradient_by_the_input_need_not_be_computed() -> None:
+def test_the_gradient_of_the_input_may_be_omitted() -> None:
     p = problem(cells.lstm, 7, 5, 3, 18)
     results = run(p, dx=False)
     assert np.isnan(results.pop("gradient x")).all()
     assert_same_bits(results, run(p))
 
 
-def test_the_gradient_of_a_long_sequence_does_not_die_in_denormals() -> None:
-    """Gradients that vanish are zero in the end, and none of them is a denormal number."""
+def test_the_gradient_of_a_long_sequence_has_no_denormals() -> None:
+    """Vanishing gradients become exactly zero, and never denormal numbers."""
     p = problem(cells.rnn, 400, 2, 1, 3, bias=False)
     p = p.but(w_hh=p.arrays["w_hh"] * 0.5, dout=0 * p.arrays["dout"])
     by_input = np.abs(run(p, "float32")["gradient x"])

@@ -1,4 +1,4 @@
-"""Objects on disk: private, named by what they are made of, used only if they are whole."""
+"""Kernels on disk: private files, named by a hash of what they are compiled from, used only if undamaged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gatewise.language.rewrites import without_random, written_out
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes of folders are POSIX")
 
-# Loads a function of one line and says whether it had to be compiled, and what the function gives.
+# Loads a function of one line. Prints whether it was compiled, and the result of the function.
 ASK = """
 import ctypes
 from gatewise.compiler.run import machine
@@ -39,20 +39,20 @@ print("compiled" if made else "from the cache", ctypes.CFUNCTYPE(ctypes.c_int64)
 
 
 def start(setting: str | Path, **environment: str) -> subprocess.Popen[str]:
-    """A new process that asks for the function."""
+    """Start a new process that asks for the function."""
     environment = {**os.environ, "GATEWISE_CACHE": str(setting), **environment}
     return subprocess.Popen([sys.executable, "-c", ASK], env=environment, stdout=-1, stderr=-1, text=True)
 
 
 def ask(setting: str | Path, **environment: str) -> str:
-    """What it says."""
+    """The output of a new process that asks for the function."""
     said, errors = asked(setting, **environment)
     assert errors == ""
     return said
 
 
 def asked(setting: str | Path, **environment: str) -> tuple[str, str]:
-    """What it says, and its warnings."""
+    """The output of the process, and its warnings."""
     process = start(setting, **environment)
     said, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
@@ -61,7 +61,7 @@ def asked(setting: str | Path, **environment: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that a first process has made and filled."""
+    """A cache folder that was created and filled by a first process."""
     at = tmp_path_factory.mktemp("cache") / "deep" / "folder"
     assert ask(at) == "compiled 42"
     return at
@@ -69,19 +69,19 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of this process, not made yet."""
+    """The cache folder of this process. It does not exist yet."""
     monkeypatch.setenv("GATEWISE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_said", False)
     return tmp_path / "cache"
 
 
 def object_in(folder: Path) -> Path:
-    """The file of the object; another one has its name."""
+    """The file of the object. (The index file has another name.)"""
     return max(folder.iterdir(), key=lambda file: file.stat().st_size)
 
 
 def copied(folder: Path, to: Path) -> Path:
-    """A private copy of a folder of objects."""
+    """A private copy of a cache folder."""
     shutil.copytree(folder, to)
     to.chmod(0o700)
     return to
@@ -149,7 +149,7 @@ STRANGE: dict[str, Callable[[Path], None]] = {
 
 @posix
 @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
-def test_what_is_no_file_is_replaced(strange: Callable[[Path], None], folder: Path) -> None:
+def test_an_entry_that_is_not_a_file_is_replaced(strange: Callable[[Path], None], folder: Path) -> None:
     folder.mkdir(mode=0o700)
     strange(folder / "name")
     assert cache.get("name") is None
@@ -160,7 +160,7 @@ def test_what_is_no_file_is_replaced(strange: Callable[[Path], None], folder: Pa
         assert (folder / "elsewhere").read_bytes() == b"theirs"
 
 
-def test_a_folder_in_the_place_of_an_object_costs_a_compilation(folder: Path) -> None:
+def test_a_folder_with_the_name_of_an_object_only_costs_a_compilation(folder: Path) -> None:
     (folder / "name").mkdir(parents=True, mode=0o700)
     folder.chmod(0o700)
     assert cache.get("name") is None
@@ -194,12 +194,12 @@ def test_an_object_that_cannot_be_linked_is_compiled_again(
     whole = file.read_bytes()
     unusable = image(whole[32:])
     file.write_bytes(hashlib.sha256(file.name.encode() + b"\0" + unusable).digest() + unusable)
-    said, _ = asked(damaged)  # LLVM prints what it misses
+    said, _ = asked(damaged)  # LLVM prints the symbol that it does not find
     assert said == "compiled 42"
     assert file.read_bytes() == whole
 
 
-def test_a_change_of_the_compiler_that_leaves_the_text_alone_compiles_nothing(
+def test_a_compiler_change_that_keeps_the_llvm_text_compiles_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(key: str) -> None:
@@ -218,8 +218,8 @@ def test_a_change_of_the_compiler_that_leaves_the_text_alone_compiles_nothing(
         load("a third key")
 
 
-def test_every_source_that_writes_code_is_part_of_the_name() -> None:
-    """Those left out have no function that is called on the way from a cell to a kernel."""
+def test_every_source_that_writes_code_is_in_the_hash() -> None:
+    """Sources outside of the hash have no function that runs between a cell and its kernel."""
     here = Path(cache.__file__).parents[1]
     everything = {*here.rglob("*.py"), *(here.parent / "language").rglob("*.py")}
     apart = everything - set(cache.sources())
@@ -254,7 +254,7 @@ def test_every_source_that_writes_code_is_part_of_the_name() -> None:
 
 @posix
 @pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
-def test_a_folder_that_others_can_write_to_is_left_alone(mode: int, folder: Path) -> None:
+def test_a_folder_that_others_can_write_to_is_not_used(mode: int, folder: Path) -> None:
     cache.put("mine", b"object")
     folder.chmod(mode)
     assert cache.get("mine") is None
@@ -274,7 +274,7 @@ def test_an_object_in_such_a_folder_is_not_loaded(filled: Path, tmp_path: Path) 
 
 
 @posix
-def test_a_folder_of_somebody_else_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.put("mine", b"object")
     monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
     assert cache.get("mine") is None
@@ -283,14 +283,14 @@ def test_a_folder_of_somebody_else_is_left_alone(folder: Path, monkeypatch: pyte
     assert [file.name for file in folder.iterdir()] == ["mine"]
 
 
-def test_what_cannot_be_kept_is_said_once(folder: Path) -> None:
+def test_a_kernel_that_cannot_be_stored_is_reported_once(folder: Path) -> None:
     folder.write_text("no folder")
     with pytest.warns(RuntimeWarning, match=r"cannot be kept .* Set GATEWISE_CACHE to a folder"):
         cache.put("name", b"object")
     cache.put("name", b"object")
 
 
-def test_off_keeps_nothing(tmp_path: Path) -> None:
+def test_off_stores_nothing(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
     assert ask("off", **home) == "compiled 42"
     assert not [*tmp_path.iterdir()]
@@ -306,7 +306,7 @@ def test_a_folder_that_cannot_be_used_does_no_harm(tmp_path: Path) -> None:
 
 @posix
 def test_a_folder_that_cannot_be_written_does_no_harm(folder: Path) -> None:
-    """To the administrator, who may write everywhere, it is a folder like any other."""
+    """The administrator may write to every folder, so for them it is an ordinary folder."""
     folder.mkdir(mode=0o500)
     with warnings.catch_warnings(record=True):
         cache.put("name", b"object")
@@ -327,7 +327,7 @@ def test_a_user_without_a_home_compiles_again(monkeypatch: pytest.MonkeyPatch) -
     assert cache.get("name") is None
 
 
-def test_of_too_many_objects_the_least_recently_used_go(
+def test_the_least_recently_used_of_too_many_objects_are_removed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "_MOST", 5)
@@ -345,17 +345,17 @@ def test_of_too_many_objects_the_least_recently_used_go(
     assert kept == {names[0], names[4], *names[5:], other.name}
 
 
-def test_what_a_killed_writer_left_is_removed_in_time(folder: Path) -> None:
+def test_files_of_a_killed_writer_are_removed_after_a_while(folder: Path) -> None:
     cache.put("name", b"object")
     old, new = folder / ".gatewise-0123456789abcdef.part", folder / ".gatewise-fedcba9876543210.part"
     old.touch()
-    new.touch()  # somebody may be at work on it
+    new.touch()  # a young file may belong to a process that is still writing
     os.utime(old, (time.time() - 7200,) * 2)
     cache.put("name", b"object")
     assert {file.name for file in folder.iterdir()} == {"name", new.name}
 
 
-def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -365,7 +365,9 @@ def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert not [*folder.iterdir()]
 
 
-def test_what_cannot_be_marked_as_used_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_that_cannot_be_marked_as_used_is_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def read_only(_: Path) -> None:
         raise PermissionError
 
@@ -382,14 +384,14 @@ def test_processes_that_start_at_once_all_get_an_answer(tmp_path: Path) -> None:
     assert ask(tmp_path / "cache") == "from the cache 42"
 
 
-def test_a_name_tells_parts_apart() -> None:
+def test_two_parts_never_have_the_same_name() -> None:
     names = [cache.digest(*parts) for parts in (("ab",), ("a", "b"), ("b", "a"), ("ab", ""), ())]
     assert len(set(names)) == len(names)
     assert cache.digest("a", "b") == cache.digest("a", "b")
     assert all(name.isalnum() for name in names)
 
 
-def test_the_folder_is_that_of_the_user_unless_it_is_moved(
+def test_the_folder_is_the_users_cache_unless_the_environment_names_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GATEWISE_CACHE", str(tmp_path))

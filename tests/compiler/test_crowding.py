@@ -13,7 +13,7 @@ from gatewise.compiler.run.crowding import Crowding
 
 
 class Clocks:
-    """Time that passes as a test says."""
+    """Clocks whose time is set by a test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed = self.used = 100.0
@@ -21,34 +21,34 @@ class Clocks:
         monkeypatch.setattr(module, "process_time", lambda: self.used)
 
     def call(self, crowding: Crowding, seconds: float, used: float, threads: int = 2) -> None:
-        """A call of a team that takes so long, and so much processor time."""
+        """Simulate a team call with this duration and this much processor time."""
         clocks = crowding.start()
         self.passed += seconds
         self.used += used
         crowding.end(threads, clocks)
 
 
-def test_a_team_that_gets_its_cores_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_team_that_gets_its_cores_stays_a_team(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks, crowding = Clocks(monkeypatch), Crowding()
     for _ in range(100):
         clocks.call(crowding, 0.004, 0.0075)
         assert not crowding
 
 
-def test_a_team_that_waits_for_its_cores_is_alone_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_team_that_waits_for_its_cores_is_one_thread_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks, crowding = Clocks(monkeypatch), Crowding()
     clocks.call(crowding, 0.015, 0.01)
-    assert not crowding  # too short to be judged
+    assert not crowding  # one call is too short to decide
     clocks.call(crowding, 0.015, 0.01)
     assert crowding
     clocks.passed += 0.3
-    assert not crowding  # tried again
+    assert not crowding  # after a while a team is tried again
     clocks.call(crowding, 0.03, 0.06)
     assert not crowding
 
 
 def test_results_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a team, alone, and for layers of a stack that would overlap."""
+    """The bits are the same with a team, on one thread, and for layers of a stack that overlap."""
     monkeypatch.setattr(program, "_THREAD_WORK", 1)
     monkeypatch.setattr(program, "_STEP_WORK", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)

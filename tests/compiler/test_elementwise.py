@@ -1,4 +1,4 @@
-"""Graphs become arithmetic: every operation against NumPy, and sums with products rounded once."""
+"""Graphs compiled to arithmetic: every operation against NumPy, and sums with products rounded once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatewise.language.graph import OPERATIONS, Graph, Node
 from tests.compiler.mapped import mapped
 from tests.compiler.problems import Array
 
-# How many arguments an operation takes, and its second statement.
+# For each operation: its number of arguments, and its reference in NumPy.
 EXACT: dict[str, tuple[int, Callable[..., Any]]] = {
     "add": (2, np.add),
     "sub": (2, np.subtract),
@@ -46,7 +46,7 @@ def _itself(value: Value) -> Value:
 
 
 def compiled_graph(inputs: int, build: Callable[..., Node], dtype: str) -> Callable[..., Array]:
-    """The node that `build` makes of a graph and of leaves, as a function of arrays."""
+    """Compile the node that `build` makes of a graph and of leaves, as a function of arrays."""
     graph = Graph()
     leaves = [graph.leaf("state", str(k)) for k in range(inputs)]
     node = build(graph, *leaves)
@@ -61,7 +61,7 @@ def compiled_graph(inputs: int, build: Callable[..., Node], dtype: str) -> Calla
 
 
 def operation(op: str) -> Callable[..., Node]:
-    """A node of `op`; a comparison is seen through `where`, which itself takes one."""
+    """A node for `op`. A comparison is tested through `where`; `where` gets a comparison as its condition."""
 
     def build(graph: Graph, *leaves: Node) -> Node:
         if op in ("less", "less_equal"):
@@ -73,7 +73,7 @@ def operation(op: str) -> Callable[..., Node]:
     return build
 
 
-def test_every_operation_of_the_language_has_its_statement() -> None:
+def test_every_operation_of_the_language_has_a_reference() -> None:
     assert EXACT.keys() | ROUNDED.keys() == OPERATIONS.keys()
 
 
@@ -90,7 +90,7 @@ def test_an_operation_on_numbers_of_every_kind(op: str, dtype: str) -> None:
     np.testing.assert_allclose(result, expected, rtol=float(ulps * np.finfo(dtype).eps), atol=0)
 
 
-# Sums with a product, and the factors of 1 - e^2, of which all but e^2 cancels.
+# Sums with a product whose terms nearly cancel: rounding twice would be visible in the rest, e^2.
 SUMS: dict[str, tuple[Callable[[Graph, Node, Node], Node], float]] = {
     "1 - a b": (lambda g, a, b: g.node("sub", g.constant(1), g.node("mul", a, b)), 1),
     "a b - 1": (lambda g, a, b: g.node("sub", g.node("mul", a, b), g.constant(1)), -1),
@@ -108,7 +108,7 @@ def test_a_sum_with_a_product_is_rounded_once(name: str, dtype: str) -> None:
     assert compiled_graph(2, build, dtype)(a, b) == sign * e * e
 
 
-def test_of_two_products_the_first_is_not_rounded() -> None:
+def test_in_a_sum_of_two_products_the_first_is_fused() -> None:
     def build(graph: Graph, a: Node, b: Node, c: Node) -> Node:
         return graph.node("sub", graph.node("mul", a, b), graph.node("mul", c, c))
 

@@ -1,4 +1,4 @@
-"""The ways into a kernel: parts cover everything once, and denormals are zero inside and only there."""
+"""The entry of a kernel: all parts together cover the work, and denormals are zero only inside kernels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def outside(dtype: str) -> bool:
 
 @pytest.mark.parametrize("dtype", SMALL)
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_denormals_are_zero_inside_a_kernel_and_only_there(
+def test_denormals_are_zero_only_inside_a_kernel(
     dtype: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program, "openmp", lambda: None)
@@ -46,6 +46,6 @@ def test_denormals_are_zero_inside_a_kernel_and_only_there(
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("n", [1, 2, 6, 100])
-def test_the_parts_of_all_threads_are_the_whole(n: int, count: int) -> None:
+def test_the_parts_of_all_threads_cover_everything_once(n: int, count: int) -> None:
     a = np.arange(1.0, n + 1)
     np.testing.assert_array_equal(multiply["float64"](a, a, threads=count)[0], a * a)

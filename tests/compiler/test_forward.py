@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""The forward kernel against the second statement of every cell, in float64."""
+"""The forward kernel against the reference of every cell, in float64."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from tests.compiler.running import Memory, assert_same_bits, run
 
 
 def check(example: Example, p: Problem, dtype: str) -> None:
-    """Every state at the end, and the output all along.
+    """Compare every final state, and the output at every step.
 
-    A sum of K terms of size 1 is rounded K times, by half a unit at most; each activation adds a few.
+    A sum of K terms of size 1 is rounded K times, each time by at most half a unit. Each activation adds a
+    few units.
     """
     p = p.rounded(dtype)
     expected, (_, _, I, H) = stated(example, p), p.sizes
@@ -40,7 +41,7 @@ def test_the_states_are_those_of_the_equations(
 @by_chance
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_chance_decides_as_it_is_stated(
+def test_random_masks_are_those_of_the_reference(
     example: Example, shape: tuple[int, int, int, int], dtype: str
 ) -> None:
     check(example, problem(example.cell, *shape), dtype)
@@ -53,8 +54,8 @@ def test_without_biases_or_initial_states(example: Example, bias: bool, given: b
 
 
 @typed_examples
-def test_keeping_for_backward_changes_no_bit(example: Example, dtype: str) -> None:
-    """Nor of what is watched, though without it a state takes the place of the one before."""
+def test_saving_for_backward_changes_no_bit(example: Example, dtype: str) -> None:
+    """The same for watched values, although inference stores each state over the previous one."""
     p, watch = problem(example.cell, 7, 5, 3, 18), list(example.cell.values)
     assert_same_bits(run(p, dtype, train=False), run(p, dtype))
     assert_same_bits(run(p, dtype, train=False, watch=watch), run(p, dtype, watch=watch))
@@ -73,7 +74,7 @@ def test_watching_changes_no_bit_and_shows_the_states(example: Example, train: b
         np.testing.assert_allclose(seen[f"watch {state}"], after, rtol=1e-12, atol=1e-13)
 
 
-def test_what_is_watched_in_an_lstm_satisfies_its_equations() -> None:
+def test_watched_values_of_an_lstm_satisfy_its_equations() -> None:
     p = problem(cells.lstm, 7, 5, 3, 18)
     results = run(p, watch=list(cells.lstm.values))
     seen = {name: results[f"watch {name}"] for name in cells.lstm.values}
@@ -88,7 +89,7 @@ def test_what_is_watched_in_an_lstm_satisfies_its_equations() -> None:
 
 @cell
 def clashing(h, t, c, c_b, c_t, *, b, x):
-    """Names that also mean something inside a kernel."""
+    """Names that also have a meaning inside kernels."""
     b = sigmoid(b)
     t = b * t + tanh(x)
     c = c + t
@@ -124,7 +125,7 @@ def test_no_layout_of_the_sequences_changes_a_bit(example: Example, layout: str)
 
 @pytest.mark.parametrize("cell_", [cells.rnn, cells.rnn_relu, cells.lstm, cells.gru], ids=lambda c: c.name)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_stays_in_its_row(cell_: Cell, value: float) -> None:
+def test_nan_and_infinity_stay_in_their_row(cell_: Cell, value: float) -> None:
     p = problem(cell_, 5, 6, 3, 18)
     x: Array = p.arrays["x"].copy()
     x[2, 3, 1] = value

@@ -1,4 +1,4 @@
-"""The machine's widths, and the width that a user forces."""
+"""The vector widths of the machine, and a width that the user forces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def _asked_again() -> Iterator[None]:
 
 @NUMBERS_
 @pytest.mark.parametrize("bits", [128, 256, 512])
-def test_a_vector_fills_the_widest_unit(bits: int, number: Number, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vector_fills_the_widest_registers(
+    bits: int, number: Number, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("GATEWISE_WIDTH", raising=False)
     assert Target("", "", "", bits, 16).width(number) * number.bits == bits
 
@@ -38,13 +40,13 @@ def test_a_width_is_forced(width: int, number: Number, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("nonsense", ["", "0", "3", "-4", "4.0", " 8", "eight", "1000"])
-def test_nonsense_is_refused(nonsense: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_width_is_refused(nonsense: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWISE_WIDTH", nonsense)
     with pytest.raises(ValueError, match=r"^GATEWISE_WIDTH must be one of \(1, 4, 8, 16\)\. Got '.*'\.$"):
         compiled(cells.rnn, "float32")
 
 
-def test_the_machine_is_known_once_and_has_vectors() -> None:
+def test_the_machine_is_inspected_once_and_has_vectors() -> None:
     assert host() is host()
     assert host().cpu
     assert host().vector_bits >= 2 * FLOAT64.bits >= 4 * FLOAT32.bits

@@ -1,4 +1,4 @@
-"""Text becomes machine code once, whoever asks for it, and stays for as long as somebody holds it."""
+"""LLVM text becomes machine code once, in whatever thread, and lives as long as it is referenced."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gatewise.compiler.run.machine import Loaded, compile_object, load, loaded_m
 
 @pytest.fixture(autouse=True)
 def _nothing_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an earlier run has kept would be loaded and not made."""
+    """Without the disk cache, since a stored kernel would be loaded and not compiled."""
     monkeypatch.setenv("GATEWISE_CACHE", "off")
 
 
 def returning(number: int, name: str = "answer") -> str:
-    """A module with one function."""
+    """The LLVM text of a module with one function that returns this number."""
     return f"define i64 @{name}() {{ ret i64 {number} }}"
 
 
@@ -40,12 +40,12 @@ def test_functions_are_found_by_name() -> None:
     assert (call(loaded, "one"), call(loaded, "two")) == (1, 2)
 
 
-def test_each_key_has_code_of_its_own_under_the_same_names() -> None:
+def test_each_key_has_its_own_code_under_the_same_names() -> None:
     loaded = [load(f"key {n}", partial(returning, n), ["answer"]) for n in range(5)]
     assert [call(one) for one in loaded] == list(range(5))
 
 
-def test_a_key_is_written_once_though_many_ask_at_once() -> None:
+def test_a_key_is_compiled_once_for_threads_that_ask_at_the_same_time() -> None:
     written = []
     all_ready = threading.Barrier(6)
 
@@ -63,7 +63,7 @@ def test_a_key_is_written_once_though_many_ask_at_once() -> None:
     assert {id(one) for one in loaded} == {id(loaded[0])}
 
 
-def test_what_fails_to_compile_leaves_no_trace() -> None:
+def test_a_failed_compilation_leaves_no_trace() -> None:
     with pytest.raises(RuntimeError, match="LLVM"):
         load("fails first", lambda: "no module at all", ["answer"])
     assert call(load("fails first", lambda: returning(7), ["answer"])) == 7
@@ -84,7 +84,7 @@ def test_products_and_sums_are_not_contracted_and_not_reordered() -> None:
     assert f(1.0, 1e-30, 1.0) == 0.0
 
 
-# Waits until the flag is set, and stores a number: code that one can be inside of.
+# A function that waits until a flag is set, then stores a number: a test can hold a thread inside it.
 WAITING = """
 define void @answer(ptr %flag, ptr %out) {
 entry:
@@ -101,7 +101,7 @@ done:
 
 @pytest.fixture
 def number_before() -> Iterator[int]:
-    """Of modules; a test leaves as many behind."""
+    """The number of loaded modules before a test; the test must end with the same number."""
     gc.collect()
     before = loaded_modules()
     yield before
@@ -110,7 +110,7 @@ def number_before() -> Iterator[int]:
     assert not machine._unused
 
 
-def test_what_nobody_holds_is_given_back_and_made_anew_when_asked_for(number_before: int) -> None:
+def test_unreferenced_code_is_freed_and_compiled_again_when_needed(number_before: int) -> None:
     written = []
 
     def write() -> str:
@@ -127,7 +127,7 @@ def test_what_nobody_holds_is_given_back_and_made_anew_when_asked_for(number_bef
     assert len(written) == 2
 
 
-def test_a_function_holds_its_code(number_before: int) -> None:
+def test_a_function_keeps_its_code_alive(number_before: int) -> None:
     text = "define void @answer(ptr %out) { store i64 12, ptr %out ret void }"
     function = load("holds", lambda: text, ["answer"]).function("answer", ctypes.c_void_p)
     gc.collect()
@@ -140,7 +140,7 @@ def test_a_function_holds_its_code(number_before: int) -> None:
 
 
 @pytest.mark.usefixtures("number_before")
-def test_code_that_another_thread_is_inside_of_is_not_given_back() -> None:
+def test_code_that_another_thread_is_running_is_not_freed() -> None:
     flag, out = ctypes.c_int64(0), ctypes.c_int64(0)
     pointers = ctypes.addressof(flag), ctypes.addressof(out)
     loaded = load("inside", lambda: WAITING, ["answer"])
@@ -157,11 +157,11 @@ def test_code_that_another_thread_is_inside_of_is_not_given_back() -> None:
     assert out.value == 4711
 
 
-def test_what_is_dropped_while_another_is_compiled_goes_after_it(number_before: int) -> None:
+def test_code_dropped_during_a_compilation_is_freed_after_it(number_before: int) -> None:
     held = [load("dropped meanwhile", partial(returning, 1), ["answer"])]
 
     def write() -> str:
-        held.clear()  # as the garbage collector may, in this very thread
+        held.clear()  # as the garbage collector may do, in this very thread
         assert len(machine._unused) == 1
         return returning(2)
 
@@ -172,7 +172,7 @@ def test_what_is_dropped_while_another_is_compiled_goes_after_it(number_before: 
 
 
 @pytest.mark.usefixtures("number_before")
-def test_threads_that_load_and_drop_the_same_keys_get_what_they_asked_for() -> None:
+def test_threads_that_load_and_drop_the_same_keys_get_the_right_functions() -> None:
     def ask(seed: int) -> bool:
         chance = random.Random(seed)
         numbers = [chance.randrange(4) for _ in range(100)]
@@ -182,12 +182,15 @@ def test_threads_that_load_and_drop_the_same_keys_get_what_they_asked_for() -> N
         assert all(pool.map(ask, range(6)))
 
 
-def test_an_object_is_the_same_bytes_each_time() -> None:
+def test_an_object_has_the_same_bytes_each_time() -> None:
     assert compile_object(returning(8)) == compile_object(returning(8))
 
 
 def test_code_that_is_made_loaded_and_dropped_leaves_no_memory_behind() -> None:
-    """LLVM keeps 2 kB of a module of one function; its passes, never freed, would be 18, its engine 48."""
+    """LLVM keeps 2 kB for a module of one function.
+
+    If the passes were never freed, it would keep 18 kB, and 48 kB with the engine.
+    """
 
     def turns(count: int) -> float:
         for n in range(count):

@@ -1,4 +1,4 @@
-"""Every activation keeps its contract: the largest error that its docstring states, over its whole range."""
+"""Every activation keeps the largest error that its docstring states, over its whole range."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sigma(x: Array) -> Array:
     return result
 
 
-# Each activation in the arithmetic of the longer type, whose own error is far below what is measured.
+# Each activation computed in the longer type, whose own error is far smaller than the measured one.
 TRUE: dict[str, Callable[[Array], Array]] = {
     "exp": np.exp,
     "sigmoid": sigma,
@@ -45,12 +45,12 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
     "relu": [(-INF, 0), (-1e4, 0), (0, 0), (1e4, 1e4), (INF, INF)],
 }
 
-# Where a formula or a result changes its nature: saturation, overflow, underflow, reduction, octaves.
+# Values where formula or result changes: saturation, overflow, underflow, argument reduction, octaves.
 BREAKS = [0.0, 0.3466, 0.5, 0.7071068, 1.0, 1.4142135, 2.0, 9.01, 9.02, 16.63, 18.02, 19.06, 19.1, 36.74]
 BREAKS += [86.64, 87.34, 88.0, 88.72, 89.0, 103.9, 104.0]
 BREAKS += [707.7, 708.39, 709.0, 709.78, 710.0, 745.13, 746.0, INF]
 
-# How docstrings state a contract: one number for both types, or the second after a comma.
+# The form of the error bound in docstrings: one number for both types, or a second one after a comma.
 CONTRACT = re.compile(
     r"Largest error: ([\d.]+) ULP in float32(?: and in float64|, ([\d.]+)(?: in float64)?)[.:;]"
 )
@@ -70,7 +70,7 @@ def contract(name: str, dtype: str) -> float:
 
 @cache
 def activations(dtype: str, width: int | None = None) -> Callable[[Array], dict[str, Array]]:
-    """All of them in one compiled function."""
+    """All activations in one compiled function."""
     functions = [mathematics.OPERATIONS[name] for name in TRUE]
     compute = mapped(lambda code, x: tuple(f(code, x) for f in functions), 1, len(TRUE), dtype, width)
     return lambda x: dict(zip(TRUE, compute(x), strict=True))
@@ -78,7 +78,7 @@ def activations(dtype: str, width: int | None = None) -> Callable[[Array], dict[
 
 @cache
 def samples(dtype: str) -> Array:
-    """Float32: every 997th bit pattern; float64: random ones; both: more where it matters."""
+    """In float32 every 997th bit pattern, in float64 random numbers, and for both the critical values."""
     rng = np.random.default_rng(0)
     bits = {"float32": np.uint32, "float64": np.uint64}[dtype]
     ends = np.array([sign * b for b in BREAKS for sign in (1, -1)], dtype).view(bits)
@@ -87,7 +87,8 @@ def samples(dtype: str) -> Array:
         patterns = np.arange(0, 2**32, 997).astype(bits)
     else:
         patterns = rng.integers(0, 2**64, 100_000, bits)
-    ranges = [(-750, 750), (-0.3, 0.3), (-37.6, -35.8), (-17.4, -15.9)]  # the last three: of largest errors
+    # The last three ranges had the largest errors in earlier runs.
+    ranges = [(-750, 750), (-0.3, 0.3), (-37.6, -35.8), (-17.4, -15.9)]
     spread = np.concatenate(
         [rng.uniform(*ends, 50_000) for ends in ranges] + [3 * rng.standard_normal(100_000)]
     )
@@ -100,9 +101,10 @@ def found(dtype: str) -> dict[str, Array]:
 
 
 def error(found: Array, true: Array) -> Array:
-    """The distance to the true value in units in the last place of the correctly rounded one.
+    """The error in units in the last place (ULP) of the correctly rounded value.
 
-    Infinity counts as the power of two that it stands for; 0 is right for all below the normal numbers.
+    Infinity counts as the power of two after the largest number. For results below the normal numbers, 0
+    counts as exact.
     """
     limits = np.finfo(found.dtype)
     infinite = np.ldexp(true.dtype.type(1), limits.maxexp)
@@ -116,7 +118,7 @@ def error(found: Array, true: Array) -> Array:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", TRUE)
-def test_the_largest_error_is_within_the_contract(name: str, dtype: str) -> None:
+def test_the_largest_error_is_within_the_stated_one(name: str, dtype: str) -> None:
     longer = NEXT_LONGER[dtype]
     if np.finfo(longer).nmant < np.finfo(dtype).nmant + 10:
         pytest.skip("this machine has no longer type to compare with")
@@ -133,7 +135,7 @@ def test_the_largest_error_is_within_the_contract(name: str, dtype: str) -> None
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", TRUE)
-def test_ends_zeros_and_nan(name: str, dtype: str) -> None:
+def test_limits_zeros_and_nan(name: str, dtype: str) -> None:
     x, y = np.array([*SPECIAL[name], (NAN, NAN)], dtype).T
     result = activations(dtype)(x)[name]
     np.testing.assert_array_equal(result, y)
@@ -152,7 +154,7 @@ def test_bounds_and_symmetry(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", TRUE)
-def test_no_lane_and_no_width_changes_a_bit(name: str, dtype: str) -> None:
+def test_the_lane_and_the_width_change_no_bit(name: str, dtype: str) -> None:
     x = samples(dtype)[::211]
     expected = activations(dtype, 1)(x)[name]
     for width in (*WIDTHS, 2):

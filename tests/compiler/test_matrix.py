@@ -1,4 +1,4 @@
-"""Tiles of any shape stay inside their arrays, and sum in one order whatever the sizes."""
+"""Matrix products: tiles of any shape stay inside their arrays, and sum in the same order for all sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatewise import cells
 from tests.compiler.problems import problem
 from tests.compiler.running import assert_same_bits, run
 
-# Every array ends, or begins, at a page that nobody may touch: one element beyond, and the process dies.
+# Every array begins or ends at a forbidden page: an access one element outside ends the process.
 AT_FORBIDDEN_PAGES = """
 import ctypes, faulthandler, mmap
 import numpy as np
@@ -51,7 +51,7 @@ for at_end in (0, 1):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pages are forbidden by mprotect")
-def test_nothing_beside_an_array_is_read_or_written() -> None:
+def test_nothing_outside_an_array_is_read_or_written() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", AT_FORBIDDEN_PAGES],

@@ -1,4 +1,4 @@
-"""Plans: the slots and their rows, what is kept for backward, the phases of a step, and plans as text."""
+"""Plans: slots and their rows, values saved for backward, the phases of a step, and plans as text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.compiler.examples import (
 
 
 def slots(cell: Cell) -> list[tuple[str, int | None, int | None]]:
-    """Each slot as its pre-activation and its rows in the two weight matrices."""
+    """For each slot: its pre-activation, and its rows in the two weight matrices."""
     return [(f"{s.leaf.name}{s.leaf.part}", s.row_ih, s.row_hh) for s in plan(cell).slots]
 
 
@@ -40,13 +40,13 @@ def test_the_split_gate_of_a_gru_is_two_slots_around_the_others() -> None:
     assert slots(cells.gru) == [("nx", 2, None), ("r", 0, 0), ("z", 1, 1), ("nh", None, 2)]
 
 
-def test_slots_fed_by_the_input_come_first_and_those_fed_by_the_state_last() -> None:
+def test_slots_of_the_input_come_first_and_those_of_the_state_last() -> None:
     assert slots(peephole) == [("gx", 1, None), ("nx", 3, None), ("i", 0, 0), ("o", 2, 1), ("nh", None, 2)]
     assert slots(feedforward) == [("ax", 0, None), ("bx", 1, None)]
 
 
 @examples
-def test_each_product_fills_one_run_of_slots(example: Example) -> None:
+def test_each_product_fills_consecutive_slots(example: Example) -> None:
     p = plan(example.cell)
     assert p.slots[: len(p.input_slots)] == p.input_slots
     assert p.slots[len(p.slots) - len(p.state_slots) :] == p.state_slots
@@ -55,25 +55,25 @@ def test_each_product_fills_one_run_of_slots(example: Example) -> None:
 
 
 def kept(cell: Cell) -> dict[str, str | None]:
-    """For each slot, the watchable value that backward finds in its place, by its last name."""
+    """For each slot: the name of the watchable value that is saved in it for backward."""
     names: dict[Node | None, str | None] = {node: name for name, node in cell.values.items()}
     pairs = zip(plan(cell).slots, plan(cell).kept, strict=True)
     return {f"{slot.leaf.name}{slot.leaf.part}": names.get(node) for slot, node in pairs}
 
 
-def test_the_tape_is_the_trace() -> None:
+def test_backward_reads_the_values_that_users_watch() -> None:
     assert kept(cells.lstm) == {"i": "i", "f": "f", "g": "g", "o": "o"}
     assert kept(cells.gru) == {"nx": "n", "r": "r", "z": "z", "nh": "n_bar_h"}
 
 
 @pytest.mark.parametrize("cell", [cells.rnn, cells.rnn_relu], ids=lambda c: c.name)
-def test_what_is_a_state_anyway_is_not_kept_again(cell: Cell) -> None:
+def test_a_state_is_not_saved_a_second_time(cell: Cell) -> None:
     assert plan(cell).kept == (None,)
     assert not plan(cell).keeps
     assert plan(cells.lstm).keeps
 
 
-def test_a_comparison_is_no_number_to_keep() -> None:
+def test_a_comparison_is_not_saved() -> None:
     assert not {node.op for node in plan(chooser).kept if node is not None} & {"less", "less_equal"}
 
 
@@ -94,25 +94,25 @@ def test_only_one_product_and_one_pass_can_be_divided_by_units() -> None:
     assert not plan(lstm_dropped).divides_units
 
 
-def test_products_in_the_middle_lie_behind_the_slots() -> None:
+def test_products_in_the_step_come_after_the_slots() -> None:
     p = plan(reset_first)
-    assert (p.gates, p.derivatives) == (5, 4)  # r, z, n and the product, and what it has multiplied
+    assert (p.gates, p.derivatives) == (5, 4)  # r, z, n, the product, and the vector that it multiplies
     assert [p.columns[node] for node in (*p.cell.linears, *p.multiplied)] == [3, 4]
     assert plan(lstm_projected).gates == 5
     assert plan(lstm_projected).derivatives == 4
 
 
-def test_derivatives_take_the_place_of_gates_that_nothing_reads_any_more() -> None:
+def test_derivatives_overwrite_gates_that_nothing_reads_any_more() -> None:
     for cell in (cells.lstm, cells.gru, peephole, normal):
         assert plan(cell).overwrites
-    assert not plan(cells.rnn).overwrites  # which keeps none
-    assert not plan(reset_first).overwrites  # whose products read derivatives before the last pass
+    assert not plan(cells.rnn).overwrites  # a cell that saves nothing
+    assert not plan(reset_first).overwrites  # a cell whose products read derivatives before the last pass
 
 
 def test_vectors_with_the_same_derivative_share_its_sum() -> None:
     p = plan(normal)
     shared = [numbers for numbers in p.by_vectors.values() if len(numbers) > 1]
-    assert len(shared) == 4  # the biases of each gate from the input's norm and from the state's
+    assert len(shared) == 4  # of each gate: the biases of its two norms
     assert sorted(n for numbers in p.by_vectors.values() for n in numbers) == list(range(18))
 
 
@@ -156,7 +156,7 @@ for dtype in ("float32", "float64"):
 
 
 def shown(setting: str) -> str:
-    """What a process that compiles an RNN twice says on stderr."""
+    """The output on stderr of a process that compiles an RNN twice."""
     environment = {**os.environ, "GATEWISE_SHOW": setting}
     run = subprocess.run(
         [sys.executable, "-c", SHOWN],
@@ -169,7 +169,7 @@ def shown(setting: str) -> str:
     return run.stderr
 
 
-def test_the_environment_asks_for_plans() -> None:
+def test_the_environment_variable_prints_plans() -> None:
     assert shown("plan") == f"{plan(cells.rnn)}\n"
     assert shown("") == ""
     assert "ValueError: GATEWISE_SHOW must be plan. Got 'plans'." in shown("plans")

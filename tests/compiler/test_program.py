@@ -1,4 +1,4 @@
-"""Compiled cells: equality of bits, sizes of scratch memory, chunks and threads, calls from many threads."""
+"""Compiled cells: equal bits, sizes of scratch memory, chunks and threads, calls from many threads."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_no_chunk_changes_a_bit(example: Example, chunk: int) -> None:
 
 
 JOINING = [example for example in EXAMPLES if plan(example.cell).joins]
-# Kernels of other widths than the machine's are compiled for this alone.
+# The kernels for other widths than the machine's are compiled only for this test.
 OF_WIDTHS = with_rest(
     [(example, width) for width in (1, 4, None) for example in JOINING],
     lambda example, width: width is None or example.cell is cells.lstm,
@@ -78,7 +78,7 @@ def test_one_product_for_input_and_state_has_the_bits_of_two(
         assert_same_bits(run(p, dtype, width=width, train=False, joined=True), expected)
 
 
-def test_the_cells_of_one_product() -> None:
+def test_which_cells_have_one_product() -> None:
     assert plan(cells.lstm).joins
     assert plan(cells.rnn).joins
     assert not plan(cells.gru).joins
@@ -125,7 +125,7 @@ def test_no_width_changes_a_bit(cell_: Cell, dtype: str, widths: tuple[int, ...]
     ),
     ids=lambda value: value.cell.name if isinstance(value, Example) else None,
 )
-def test_no_width_changes_a_bit_of_products_means_and_chance(
+def test_no_width_changes_a_bit_of_products_means_and_masks(
     example: Example, dtype: str, widths: tuple[int, ...]
 ) -> None:
     p = problem(example.cell, 4, 7, 5, 43)
@@ -154,7 +154,7 @@ def test_no_number_of_threads_changes_a_bit(example: Example, threads: int, dtyp
         assert_same_bits(run(p, dtype, threads=threads, by_units=True), run(p, dtype))
 
 
-def test_threads_of_python_compile_a_cell_at_once_and_each_kernel_once(
+def test_python_threads_compile_a_cell_at_the_same_time_and_each_kernel_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     texts: list[str] = []
@@ -186,8 +186,8 @@ def test_threads_of_python_compile_a_cell_at_once_and_each_kernel_once(
     assert len(texts) == len(set(texts))
 
 
-def test_other_threads_of_python_go_on_while_a_kernel_runs() -> None:
-    """What is so only inside a call is seen from outside: the first step is there and the last one is not."""
+def test_other_python_threads_run_while_a_kernel_runs() -> None:
+    """From outside, a call is seen when its first step is written and its last one is not."""
     p = problem(cells.lstm, 4000, 8, 64, 64)
     seen = False
     for _ in range(10):
@@ -216,7 +216,7 @@ def test_units_are_rounded_up_to_whole_vectors(width: int) -> None:
     assert [kernels.padded(units) for units in (1, width, width + 1)] == [width, width, 2 * width]
 
 
-def test_pieces_of_memory_lie_on_cache_lines_and_do_not_overlap() -> None:
+def test_pieces_of_scratch_memory_are_aligned_to_cache_lines_and_do_not_overlap() -> None:
     sizes = {"a": 3, "b": 0, "c": 17, "d": 1}
     start = 1000 * 8 + 4
     at = split(start, sizes, 8)
@@ -228,7 +228,7 @@ def test_pieces_of_memory_lie_on_cache_lines_and_do_not_overlap() -> None:
     assert ends[-1] <= start + 8 * room(sizes, 8)
 
 
-def test_a_chunk_is_whole_steps_and_at_least_one() -> None:
+def test_a_chunk_is_a_whole_number_of_steps_and_at_least_one() -> None:
     kernels = compiled(cells.lstm, "float32")
     assert kernels.chunk(B=1, H=100_000_000, threads=1) == 1
     assert kernels.chunk(B=64, H=128, threads=2) >= kernels.chunk(B=64, H=128, threads=1)
@@ -236,7 +236,7 @@ def test_a_chunk_is_whole_steps_and_at_least_one() -> None:
     assert double.chunk(B=16, H=64, threads=1) * 2 == kernels.chunk(B=16, H=64, threads=1)
 
 
-def test_threads_are_never_idle_never_more_than_wanted_and_one_for_little_work() -> None:
+def test_no_thread_is_idle_and_little_work_has_one_thread() -> None:
     assert worth(2, parts=64, work=1e12) == 2
     assert worth(8, parts=3, work=1e12) == 3
     assert worth(8, parts=8, work=10) == 1

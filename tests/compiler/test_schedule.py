@@ -1,4 +1,4 @@
-"""Schedules: what is computed when, what is stored, and that every pass knows what it needs."""
+"""Schedules: what is computed when, what is stored, and that every pass can compute what it needs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def graph() -> Graph:
 def known_to(
     found: Schedule, momentary: Mapping[Node, Level], given: set[Node], lost: Collection[Node] = ()
 ) -> None:
-    """Walk through the passes and ask for everything that each stores and adds up, as code does.
+    """Walk through the passes and ask for every value that each pass stores or sums, as the compiler does.
 
-    `momentary` terms are known in one pass only, `given` ones from the start, leaves that are `lost` never.
+    Terms in `momentary` are available in one pass only, terms in `given` from the start, and leaves in `lost`
+    never.
     """
     stored: set[Node] = set(given)
     for phase in found.phases:
@@ -45,7 +46,7 @@ def known_to(
 
 
 @examples
-def test_every_pass_of_forward_knows_what_it_needs(example: Example) -> None:
+def test_every_pass_of_forward_can_compute_what_it_needs(example: Example) -> None:
     p = plan(example.cell)
     known_to(p.forward, {slot.leaf: START for slot in p.state_slots}, set())
     outputs = [node for phase in p.forward.phases for one in phase.passes for node in one.outputs]
@@ -53,7 +54,7 @@ def test_every_pass_of_forward_knows_what_it_needs(example: Example) -> None:
 
 
 @examples
-def test_every_pass_of_backward_knows_what_it_needs(example: Example) -> None:
+def test_every_pass_of_backward_can_compute_what_it_needs(example: Example) -> None:
     p = plan(example.cell)
     given = {*p.cell.next_states, *p.columns, *p.forward.means}
     known_to(p.backward, p.seeds, given)
@@ -61,7 +62,7 @@ def test_every_pass_of_backward_knows_what_it_needs(example: Example) -> None:
     assert outputs == set(p.adjoints.values())
 
 
-def test_a_mean_takes_a_pass_of_its_own_after_the_tiles(graph: Graph) -> None:
+def test_a_mean_has_its_own_pass_after_the_tiles(graph: Graph) -> None:
     x, gate = graph.leaf("vector", "x"), graph.leaf("gate", "a")
     y = graph.node("sub", gate, graph.node("mean", gate, x))
     found = schedule([y], momentary={gate: START})
@@ -89,7 +90,7 @@ def test_products_with_transposed_matrices_have_a_phase_each(graph: Graph) -> No
     assert found.phases[1].passes[0].spills == (first,)
 
 
-def test_what_is_dear_is_stored_and_what_is_cheap_is_computed_again(graph: Graph) -> None:
+def test_expensive_values_are_stored_and_cheap_ones_are_computed_again(graph: Graph) -> None:
     x = graph.leaf("state", "x")
     cheap, dear = graph.node("mul", x, x), graph.node("tanh", x)
     mean = graph.node("mean", graph.node("add", cheap, dear))
@@ -97,7 +98,7 @@ def test_what_is_dear_is_stored_and_what_is_cheap_is_computed_again(graph: Graph
     assert schedule([y]).spilled == [dear]
 
 
-def test_what_every_unit_has_is_not_stored_for_each(graph: Graph) -> None:
+def test_a_value_that_is_the_same_for_all_units_is_not_stored_for_each(graph: Graph) -> None:
     x = graph.leaf("state", "x")
     root = graph.node("sqrt", graph.node("mean", x))
     y = graph.node("div", graph.node("sub", x, graph.node("mean", graph.node("mul", x, root))), root)

@@ -1,4 +1,4 @@
-"""Kernels on OpenMP's threads and on our own, and in forked children; each in a process of its own."""
+"""Kernels on OpenMP's threads, on our own, and in forked children; each test in its own process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def forked():
 
 
 def succeeds(code: str) -> None:
-    """Run `code` in a process of its own, from the root of the project."""
+    """Run `code` in a new process, from the root of the project."""
     done = subprocess.run(
         [sys.executable, "-c", COMMON + code],
         cwd=ROOT,
@@ -58,7 +58,7 @@ def succeeds(code: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_all_wanted_threads_are_available_in_a_process_that_was_not_forked() -> None:
+def test_all_requested_threads_are_available_in_a_process_that_was_not_forked() -> None:
     assert available(7) == 7
 
 
@@ -68,7 +68,7 @@ def test_the_pool_is_made_once_and_has_a_thread_for_each_core() -> None:
 
 
 def test_without_openmp_the_caller_depends_on_no_helper() -> None:
-    """Same bits whether the pool's threads come, are busy, or start no more at the end of the interpreter."""
+    """The bits are the same if the threads of the pool are free, are busy, or no longer start."""
     succeeds("""
 assert openmp() is None
 expected = run(p)
@@ -90,7 +90,7 @@ assert_same_bits(run(p, threads=3), expected)
 def test_without_openmp_ctrl_c_leaves_no_thread_in_memory_that_is_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Signals at any moment, also two in a row; memory is unmapped when arrays are freed."""
+    """Signals come at any moment, also two in a row. The memory of freed arrays is unmapped."""
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "4096")
     succeeds("""
 import os, random, signal
@@ -136,9 +136,11 @@ while shooting.is_alive():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="OpenMP is looked for on Linux only")
-def test_kernels_run_on_the_threads_that_torch_brought(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found once torch is there; same bits on any number of them, granted or not, for any number of callers;
-    denormals are theirs again afterwards."""
+def test_kernels_run_on_the_threads_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMP is found after torch is loaded. The bits are the same for any number of threads and callers.
+
+    Afterwards torch's threads compute with denormals again.
+    """
     monkeypatch.setenv("OMP_THREAD_LIMIT", "2")
     pytest.importorskip("torch")
     succeeds("""
@@ -167,7 +169,7 @@ def test_a_forked_child_computes_the_same_on_one_thread(torch: str) -> None:
 
 @needs_fork
 def test_a_process_may_fork_while_another_thread_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One kernel after the other, so that at the fork it is in the middle of one or about to start one."""
+    """The other thread compiles one kernel after another, so a fork happens during a compilation."""
     monkeypatch.setenv("GATEWISE_CACHE", "off")
     succeeds("""
 compiling, compile_object = threading.Event(), machine.compile_object

@@ -1,4 +1,4 @@
-"""The kernel of weight gradients: sums of outer products, the same bits however they are divided up."""
+"""The kernel of weight gradients: sums of outer products, the same bits for every division of the work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatewise.compiler.run.program import compiled
 from tests.compiler.problems import Array
 from tests.compiler.running import Memory, met, strided
 
-# T, B, N, M: ones, no multiples of a tile, more rows than a chunk, enough columns of x to pack those of a
+# T, B, N, M: size 1, not multiples of a tile, more rows than a chunk, enough columns of x to pack those of a
 SHAPES = [(1, 1, 1, 1), (3, 5, 7, 2), (2, 3, 100, 17), (40, 7, 33, 65), (3, 300, 13, 9), (5, 4, 101, 260)]
 
 
@@ -24,7 +24,7 @@ def added(
     chunk: int | None = None,
     layout: str = "time first",
 ) -> tuple[Array, Array, Array]:
-    """What the kernel adds up, the sum in float64 by NumPy, and how large it is without cancellation."""
+    """The result of the kernel, the sum in float64 by NumPy, and the sum of absolute values."""
     T, B, N, M = shape
     rng, memory = np.random.default_rng(shape), Memory(dtype, layout)
     a, x, c = (memory.copy(rng.standard_normal(s)) for s in ((T, B, N), (T, B, M), (N, M)))
@@ -40,7 +40,7 @@ def added(
 def summed(
     shape: tuple[int, int, int, int], dtype: str, width: int | None = None, threads: int = 1
 ) -> tuple[Array, Array, Array]:
-    """As `added`, of the sums of the columns of a, with no columns of x to multiply by."""
+    """The same results for column sums of a (the kernel without columns of x)."""
     T, B, N, _ = shape
     rng, memory = np.random.default_rng(shape), Memory(dtype, "time first")
     a, total = (memory.copy(rng.standard_normal(s)) for s in ((T, B, N), (N,)))
@@ -57,7 +57,7 @@ def summed(
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_adds_up_the_columns(shape: tuple[int, int, int, int], dtype: str) -> None:
+def test_it_sums_columns(shape: tuple[int, int, int, int], dtype: str) -> None:
     found, exact, size = summed(shape, dtype)
     T, B, _, _ = shape
     assert (np.abs(found - exact) <= T * B * np.finfo(dtype).eps * size).all()
@@ -70,10 +70,10 @@ def test_it_adds_up_the_columns(shape: tuple[int, int, int, int], dtype: str) ->
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("layout", Memory.LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_adds_up_the_outer_products(shape: tuple[int, int, int, int], layout: str, dtype: str) -> None:
+def test_it_sums_outer_products(shape: tuple[int, int, int, int], layout: str, dtype: str) -> None:
     found, exact, size = added(shape, dtype, layout=layout)
     T, B, _, _ = shape
-    # The bound of a sum of n terms is n units of rounding (Higham 2002, 3.1); NumPy's own sum has it too.
+    # A sum of n terms has an error of at most n units of rounding (Higham 2002, 3.1), and so has NumPy's sum.
     assert (np.abs(found - exact) <= T * B * np.finfo(dtype).eps * size).all()
 
 
