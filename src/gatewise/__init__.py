@@ -26,6 +26,7 @@ from gatewise.language import (
     maximum,
     minimum,
     project,
+    read_cell,
     relu,
     sigmoid,
     softplus,
@@ -68,7 +69,7 @@ _MODULES = {
 }
 
 __all__ = [
-    "Cell", "CellError", "Input", "Split", "Vector", "__version__", "cell", "cells",
+    "Cell", "CellError", "Input", "Split", "Vector", "__version__", "cell", "cells", "read_cell",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
     "dropout", "layer_norm", "linear", "project", "zoneout",
     *_LAZY, *_MODULES,

@@ -19,10 +19,11 @@ from gatewise.language.operations import (
     where,
     zoneout,
 )
+from gatewise.language.reading import read_cell
 from gatewise.language.symbols import CellError
 
 __all__ = [
-    "Cell", "CellError", "Input", "Kind", "Parameter", "Split", "Vector", "cell",
+    "Cell", "CellError", "Input", "Kind", "Parameter", "Split", "Vector", "cell", "read_cell",
     "exp", "log", "maximum", "minimum", "relu", "sigmoid", "softplus", "sqrt", "tanh", "where",
     "dropout", "layer_norm", "linear", "project", "zoneout",
 ]  # fmt: skip

@@ -6,14 +6,14 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import FrameType, FunctionType
 from typing import Any, NamedTuple, final
 
 from gatewise.language.graph import RANDOM, Graph, Node, text, topological
 from gatewise.language.parameters import Input, Kind, Leaf, Parameter, Split, Vector, kind_of
-from gatewise.language.rules import all_used, names_free, norms_used, products_in_place
-from gatewise.language.symbols import CellError, SplitGate, Symbol, Trace
+from gatewise.language.rules import all_used, declarations_complete, norms_used, products_in_place
+from gatewise.language.symbols import CellError, Code, SplitGate, Symbol, Trace
 from gatewise.language.writing.latex import latex
 from gatewise.language.writing.text import text as plain
 
@@ -27,6 +27,14 @@ class Origin(NamedTuple):
     qualname: str
     module: str
     doc: str | None = None
+
+
+class Ran(NamedTuple):
+    """What the body of a cell returned, its local variables, and the line at which it returned."""
+
+    returned: Any
+    local_values: Mapping[str, Any]
+    line: int
 
 
 @final
@@ -176,19 +184,36 @@ def cell(function: Callable[..., Any]) -> Cell:
             f"@cell must decorate a function. Got {type(function).__name__}. "
             "Write a function with def; it may use constants from the function around it"
         )
-    trace = Trace(function.__name__, function.__code__)
+    trace = Trace(function.__name__, Code(function.__code__))
     states, parameters = _declarations(function, trace)
+    origin = Origin(function.__name__, function.__qualname__, function.__module__, function.__doc__)
+    return built(origin, states, parameters, trace, partial(_run, function))
+
+
+def built(
+    origin: Origin,
+    states: tuple[str, ...],
+    parameters: tuple[Parameter, ...],
+    trace: Trace,
+    run: Callable[[list[Symbol], Mapping[str, Any]], Ran],
+) -> Cell:
+    """The cell whose equations `run` computes, from the symbols of the states and those of the parameters.
+
+    Raises:
+        CellError: the equations break a rule of the language.
+    """
+    declarations_complete(states, parameters, trace)
     symbols: dict[str, Any] = {name: Symbol(trace, trace.graph.leaf("state", name)) for name in states}
+    before = list(symbols.values())
     symbols |= {p.name: _feed(p, trace) for p in parameters}
-    returned, local_values, trace.line = _run(function, states, symbols)
+    returned, local_values, trace.line = run(before, {p.name: symbols[p.name] for p in parameters})
     next_states = _returned(returned, states, trace)
     all_used(parameters, next_states, trace)
     norms_used(next_states, local_values, trace)
     parameters += tuple(_of_norms(trace))
     products_in_place(states, next_states, trace)
     values = _watchable(states, parameters, next_states, symbols, local_values, trace)
-    origin = Origin(function.__name__, function.__qualname__, function.__module__, function.__doc__)
-    return Cell(origin, states, parameters, next_states, values, symbols[states[0]]._node)
+    return Cell(origin, states, parameters, next_states, values, before[0]._node)
 
 
 def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:
@@ -211,11 +236,6 @@ def _declarations(function: FunctionType, trace: Trace) -> tuple[tuple[str, ...]
                 "Use no annotation, or Split, Input or Vector",
                 line,
             )
-    if not states:
-        trace.fail("it has no state", "Make the state the first positional parameter: def f(h, *, a)", line)
-    if not any(p.sees_input for p in parameters):
-        trace.fail("no gate sees the input", "Declare a gate after the star: def f(h, *, a)", line)
-    names_free(states, parameters, trace)
     return tuple(states), tuple(parameters)
 
 
@@ -231,10 +251,8 @@ def _feed(parameter: Parameter, trace: Trace) -> Symbol | SplitGate:
     return SplitGate(trace, parameter.name, *fed) if parameter.kind is Kind.SPLIT else fed[0]
 
 
-def _run(
-    function: FunctionType, states: tuple[str, ...], symbols: Mapping[str, Any]
-) -> tuple[Any, dict[str, Any], int]:
-    """Run the body. Returns its result, its local variables and the line at which it returned."""
+def _run(function: FunctionType, states: list[Symbol], parameters: Mapping[str, Any]) -> Ran:
+    """Run the body of a function."""
     at_return: dict[str, Any] = {}
     line = function.__code__.co_firstlineno
     previous = sys.gettrace()
@@ -248,13 +266,12 @@ def _run(
             line = frame.f_lineno
         return look
 
-    gates = {name: symbol for name, symbol in symbols.items() if name not in states}
     sys.settrace(look)
     try:
-        returned = function(*(symbols[name] for name in states), **gates)
+        returned = function(*states, **parameters)
     finally:
         sys.settrace(previous)
-    return returned, at_return, line
+    return Ran(returned, at_return, line)
 
 
 def _returned(returned: Any, states: tuple[str, ...], trace: Trace) -> tuple[Node, ...]:
@@ -295,7 +312,7 @@ def _watchable(
                 trace.fail(
                     f"it assigns to {name!r}, which is reserved for the pre-activation of gate {gate!r}",
                     "Choose another name",
-                    trace.code.co_firstlineno,
+                    trace.source.first_line,
                 )
             values[name] = value._node
     return values | dict(zip(states, next_states, strict=True))

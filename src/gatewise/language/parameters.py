@@ -49,7 +49,7 @@ KINDS: dict[object, Kind] = {
     Input: Kind.INPUT,
     Vector: Kind.VECTOR,
 }
-_KINDS_BY_NAME = {"Split": Kind.SPLIT, "Input": Kind.INPUT, "Vector": Kind.VECTOR}
+KINDS_BY_NAME = {"Split": Kind.SPLIT, "Input": Kind.INPUT, "Vector": Kind.VECTOR}
 
 
 def kind_of(annotation: object, scope: Mapping[str, Any]) -> Kind | None:
@@ -75,7 +75,7 @@ def _kind_of_text(text: str, scope: Mapping[str, Any]) -> Kind | None:
     try:
         return kind_of(eval(text, dict(scope)), scope)
     except Exception:  # the name may be imported for type checkers only
-        return _KINDS_BY_NAME.get(_last_name(text))
+        return KINDS_BY_NAME.get(_last_name(text))
 
 
 def _last_name(text: str) -> str:

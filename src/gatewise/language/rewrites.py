@@ -14,7 +14,7 @@ from typing import Any
 from gatewise.language import names
 from gatewise.language.cell import Cell, Kind, Parameter
 from gatewise.language.graph import RANDOM, Graph, Node, text
-from gatewise.language.symbols import Symbol, Trace
+from gatewise.language.symbols import Code, Symbol, Trace
 
 # The same rewrite of the same cell gives the same object, which is compiled once.
 _remembered = functools.lru_cache(maxsize=256)
@@ -148,7 +148,7 @@ def of_value(cell: Cell, name: str, function: Callable[[Any], Any]) -> Node:
         CellError: the function breaks a rule of the language, needs weights, or is random.
     """
     assert isinstance(function, FunctionType)
-    trace = Trace(cell.name, function.__code__)
+    trace = Trace(cell.name, Code(function.__code__))
     trace.graph = cell.graph()
     node = trace.node_of(function(Symbol(trace, cell.values[name])), f"the edit of {name}")
     if any(trace.number(of) for of in ("linear", "project", "norm", "chance")):

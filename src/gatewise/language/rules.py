@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gatewise.language import names
@@ -11,9 +11,13 @@ from gatewise.language.parameters import Kind, Parameter
 from gatewise.language.symbols import Symbol, Trace
 
 
-def names_free(states: Iterable[str], parameters: Sequence[Parameter], trace: Trace) -> None:
-    """Refuse names that the package reserves."""
-    line = trace.code.co_firstlineno
+def declarations_complete(states: Sequence[str], parameters: Sequence[Parameter], trace: Trace) -> None:
+    """Refuse a cell without a state or an input, and names that the package reserves."""
+    line = trace.source.first_line
+    if not states:
+        trace.fail("it has no state", "Make the state the first positional parameter: def f(h, *, a)", line)
+    if not any(p.sees_input for p in parameters):
+        trace.fail("no gate sees the input", "Declare a gate after the star: def f(h, *, a)", line)
     for p in parameters:
         if p.kind is Kind.VECTOR and names.is_of_norm(p.name):
             trace.fail(f"vector {p.name!r} has a name that is reserved for layer_norm", "Rename it", line)
@@ -35,7 +39,7 @@ def all_used(parameters: tuple[Parameter, ...], outputs: tuple[Node, ...], trace
                 trace.fail(
                     f"{p.kind.value} {label!r} is never used in what is returned",
                     "Use it, or remove the parameter",
-                    trace.code.co_firstlineno,
+                    trace.source.first_line,
                 )
 
 
@@ -57,7 +61,7 @@ def norms_used(outputs: tuple[Node, ...], local_values: Mapping[str, Any], trace
 
 def products_in_place(states: tuple[str, ...], outputs: tuple[Node, ...], trace: Trace) -> None:
     """Refuse an unused `linear` or `project`, and a projected vector anywhere but in the output."""
-    nodes, line = list(topological(outputs)), trace.code.co_firstlineno
+    nodes, line = list(topological(outputs)), trace.source.first_line
     if sum(node.op == "linear" for node in nodes) < trace.number("linear"):
         trace.fail("a linear(...) is never used in what is returned", "Use it, or remove it", line)
     projected = {node for node in nodes if node.op == "project"}

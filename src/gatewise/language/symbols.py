@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from numbers import Real
 from types import CodeType
-from typing import Any, NamedTuple, NoReturn, Self, final
+from typing import Any, NamedTuple, NoReturn, Protocol, Self, final
 
 from gatewise.language.graph import Graph, Node
 
@@ -25,29 +25,59 @@ class Normal(NamedTuple):
     line: int
 
 
+class Source(Protocol):
+    """Where the equations of a cell stand, for error messages."""
+
+    @property
+    def file(self) -> str: ...  # noqa: D102
+    @property
+    def first_line(self) -> int: ...  # noqa: D102
+
+    def running_line(self) -> int | None:
+        """The line that is read at the moment; None if all have been read."""
+
+
+@final
+class Code:
+    """The equations as a function that runs on symbols."""
+
+    def __init__(self, code: CodeType) -> None:
+        self._code = code
+        self.file = code.co_filename
+        self.first_line = code.co_firstlineno
+
+    def running_line(self) -> int | None:
+        """The line of the function that is running."""
+        frame = sys._getframe()
+        while frame is not None and frame.f_code is not self._code:
+            frame = frame.f_back  # type: ignore[assignment]
+        return None if frame is None else frame.f_lineno
+
+
 @final
 class Trace:
-    """One run of a cell's function on symbols: the graph that it writes, and the lines for error messages."""
+    """One reading of a cell's equations on symbols: the graph that it writes, and lines for error messages.
 
-    def __init__(self, name: str, code: CodeType) -> None:
+    Attributes:
+        line: the line of the return, once all has been read.
+    """
+
+    def __init__(self, name: str, source: Source) -> None:
         self.name = name
-        self.code = code
-        self.line = code.co_firstlineno
+        self.source = source
+        self.line = source.first_line
         self.graph = Graph()
         self.norms: list[Normal] = []
         self._count: Counter[str] = Counter()
 
     def fail(self, what: str, remedy: str, line: int | None = None) -> NoReturn:
         """Raise a `CellError` for `line`, by default the running line, or the return after the run."""
-        where = f"{self.code.co_filename}:{line or self.running_line()}"
+        where = f"{self.source.file}:{line or self.running_line()}"
         raise CellError(f"{where}: cell {self.name!r}: {what}. {remedy}") from None
 
     def running_line(self) -> int:
-        """The line that is running, or the line of the return if the function has run."""
-        frame = sys._getframe()
-        while frame is not None and frame.f_code is not self.code:
-            frame = frame.f_back  # type: ignore[assignment]
-        return self.line if frame is None else frame.f_lineno
+        """The line that is running, or the line of the return if all has been read."""
+        return self.source.running_line() or self.line
 
     def number(self, of: str) -> int:
         """Count calls of a kind: 0 for the first, 1 for the second, ..."""

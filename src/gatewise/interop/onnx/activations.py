@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gatewise.interop.onnx import OnnxError
 from gatewise.language import exp, maximum, minimum, relu, sigmoid, softplus, tanh, where
 from gatewise.language.graph import Node, text
-from gatewise.language.symbols import Trace
+from gatewise.language.symbols import Code, Trace
 
 
 class Activation(NamedTuple):
@@ -79,7 +79,7 @@ def ways_to_write() -> tuple[Written, ...]:
         neutral = _NEUTRAL.get(name, (0.0,) * len(places))
         numbers = tuple(zip(places, neutral, strict=True))
         for absent in product(*((False, name in _NEUTRAL) for _ in places)):
-            trace = Trace(name, compute.__code__)
+            trace = Trace(name, Code(compute.__code__))
             given: list[Any] = [trace.symbol("number", name=place, value=1) for place in ("alpha", "beta")]
             for k, left_out in enumerate(absent):
                 given[k] = neutral[k] if left_out else given[k]
