@@ -1,6 +1,6 @@
-"""The parts of docs/cells.md that follow from the sources: errors and shipped cells.
+"""The parts of docs/cells.md that are derived from the sources: error messages and shipped cells.
 
-``python -m tests.cells.page`` writes them; a test compares.
+``python -m tests.cells.page`` writes them; a test compares them with the page.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gatewise.cells import classic, variants
 
 PAGE = Path(__file__).parents[2] / "docs" / "cells.md"
 
-# What a learner gets wrong.
+# Mistakes that beginners make.
 MISTAKES = {
     "A branch": """\
 @cell
@@ -90,7 +90,7 @@ def leaky(h, *, g, rate=0.9):
 
 
 def written() -> str:
-    """The page as it should be."""
+    """The page with fresh derived parts."""
     page = PAGE.read_text(encoding="utf-8")
     for name, text in (("errors", _errors()), ("cells", _cells())):
         begin, end = f"<!-- {name}: written by tests/cells/page.py -->\n", f"<!-- end of {name} -->\n"
@@ -109,7 +109,7 @@ def _errors() -> str:
 
 
 def message(code: str) -> str:
-    """What is said of this code in a file ``mine.py``, where the names that it uses are known."""
+    """The error message for this code in a file ``mine.py``, with all names of the language defined."""
     import torch
 
     names = {**vars(gatewise), "torch": torch, "W": None}
@@ -134,7 +134,7 @@ def _cells() -> str:
 
 
 def _sources(module: ModuleType) -> dict[str, str]:
-    """The text of each function of a file with its decorators, and with what it calls."""
+    """The text of each function of a file, with its decorators and the functions that it calls."""
     source = inspect.getsource(module)
     lines = source.splitlines()
     texts = {}
@@ -151,7 +151,7 @@ def _sources(module: ModuleType) -> dict[str, str]:
 
 
 def terms(cell: Cell) -> dict[str, int]:
-    """How often each product of sizes is in the number of parameters of a layer."""
+    """For each product of sizes, how often it occurs in the number of parameters of a layer."""
     inputs, states, products = len(cell.input_gates), len(cell.state_gates), len(cell.linears)
     single = inputs + states + products + len(cell.vectors)
     if cell.projects:

@@ -1,8 +1,8 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
-"""Every cell of the package that torch does not have, written out in NumPy from its paper, in float64.
+"""Reference implementations in NumPy and float64, from the papers, of every cell that torch does not have.
 
-A statement takes the weights of one layer by name and one step of rows: ``w.W(gate, x)`` is ``W x + b``,
-``w.R(gate, h)`` is ``R h + b``, ``w.M(n, v)`` the product n in the middle of a step, ``w["name"]`` a vector.
+A reference takes the weights of one layer by name, and the rows of one step: ``w.W(gate, x)`` is ``W x + b``,
+``w.R(gate, h)`` is ``R h + b``, ``w.M(n, v)`` is product n in the middle of a step, ``w["name"]`` a vector.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Array: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Weights:
-    """The arrays of one layer by their names, and whose rows they are: one letter a gate."""
+    """The arrays of one layer by name, and the order of its gates: one letter for each gate."""
 
     arrays: Mapping[str, Array]
     input_gates: str
@@ -43,7 +43,7 @@ class Weights:
         return self.W(gate, x) + self.R(gate, h)
 
     def normal(self, first: int, *v: Array) -> list[Array]:
-        """The vectors normalised together, by the gains and biases from number `first` on."""
+        """Vectors normalised together, with the gains and biases from index `first` on."""
         joined = np.concatenate(v, -1)
         mean, variance = joined.mean(-1, keepdims=True), joined.var(-1, keepdims=True)
         parts = np.split((joined - mean) / np.sqrt(variance + 1e-5), len(v), -1)
@@ -155,7 +155,7 @@ def min_gru(w, x, h):
 
 
 def slstm(w, x, h, c, n, m):
-    """In the paper's c and n, which are ours times ``exp(m)``; m as it defines it, at first as its code."""
+    """In the paper's c and n, which are ours times ``exp(m)``; m as in the paper, at first as in its code."""
     i, f = np.exp(w.both("i", x, h)), sigma(w.both("f", x, h))
     after = np.where(n > 0, np.maximum(np.log(f) + m, np.log(i)), np.log(i))
     c = f * c * np.exp(m) + i * np.tanh(w.both("z", x, h))
@@ -165,7 +165,7 @@ def slstm(w, x, h, c, n, m):
 
 @dataclass(frozen=True)
 class Variant:
-    """A cell, its statement, and the order of its gates in the weights, letter by letter."""
+    """A cell, its reference, and the order of its gates in the weights, one letter for each gate."""
 
     cell: Cell
     statement: Callable[..., tuple[Any, ...]]
@@ -202,7 +202,7 @@ def stated(
     lengths: NDArray[np.int64],
     reset: NDArray[np.bool_],
 ) -> tuple[Array, list[Array]]:
-    """The output ``[T, B, H]`` over ``x [T, B, I]`` and the final states, each ``[B, H]``."""
+    """The output ``[T, B, H]`` over ``x [T, B, I]`` and the final states ``[B, H]``, by the reference."""
     weights = Weights(arrays, variant.input_gates, variant.state_gates)
     initial, outputs = states, []
     for t, step in enumerate(x):

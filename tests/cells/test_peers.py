@@ -1,4 +1,4 @@
-"""The variants that other libraries have, against them: ONNX Runtime and torch."""
+"""Variants that ONNX Runtime and torch also have, compared with these."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HARD = {
     "activation_alpha": [0.2],
     "activation_beta": [0.5],
 }
-# The operator, what it is told, the order of its gates, and that of its peepholes.
+# The operator, its attributes, the order of its gates, and the order of its peepholes.
 OPERATORS: dict[str, tuple[str, dict[str, Any], str, tuple[str, ...]]] = {
     "lstm_peephole": ("LSTM", {}, "iofg", ("p_i", "p_o", "p_f")),
     "lstm_coupled": ("LSTM", {"input_forget": 1}, "iofg", ()),
@@ -29,7 +29,7 @@ OPERATORS: dict[str, tuple[str, dict[str, Any], str, tuple[str, ...]]] = {
 
 
 def in_their_order(cell: Cell, weights: Weights, order: str) -> tuple[NDArray[np.float32], ...]:
-    """W, R and B as the operator has them; a gate that the cell has not is zeros."""
+    """W, R and B in the order of the operator, with zeros for gates that the cell does not have."""
     there = {
         "W": (cell.input_gates, weights.weight_ih),
         "R": (cell.state_gates, weights.weight_hh),
@@ -50,7 +50,7 @@ def in_their_order(cell: Cell, weights: Weights, order: str) -> tuple[NDArray[np
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_it_is_the_operator_of_onnx_runtime(name: str) -> None:
+def test_it_computes_as_the_operator_of_onnx_runtime(name: str) -> None:
     operator, attributes, order, peepholes = OPERATORS[name]
     cell: Cell = getattr(cells, name)
     torch.manual_seed(0)
@@ -72,13 +72,13 @@ def test_it_is_the_operator_of_onnx_runtime(name: str) -> None:
     X = torch.from_numpy(given["X"])
     hx: Any = tuple(states) if len(states) > 1 else states[0]
     output, ends = layer(X, hx, lengths=lengths.tolist())
-    tolerance: dict[str, Any] = {"rtol": 0, "atol": 1e-5}  # theirs approximates the exponential in float32
+    tolerance: dict[str, Any] = {"rtol": 0, "atol": 1e-5}  # its exponential is approximate in float32
     np.testing.assert_allclose(output.detach(), Y[:, 0], **tolerance)
     for mine, theirs in zip(ends if len(states) > 1 else [ends], finals, strict=True):
         np.testing.assert_allclose(mine.detach(), theirs, **tolerance)
 
 
-def test_a_projected_lstm_is_torchs() -> None:
+def test_a_projected_lstm_computes_as_torchs() -> None:
     torch.manual_seed(0)
     theirs = torch.nn.LSTM(I, H, proj_size=3, dtype=torch.float64)
     mine = nn.Recurrent(cells.lstm_projected, I, H, proj_size=3, dtype=torch.float64)
@@ -89,7 +89,7 @@ def test_a_projected_lstm_is_torchs() -> None:
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
 
 
-def test_normalisation_is_torchs() -> None:
+def test_layer_norm_computes_as_torchs() -> None:
     """One step of the LSTM of Ba et al. from a state, by `torch.nn.functional.layer_norm`, without biases."""
     torch.manual_seed(0)
     layer: Any = nn.Recurrent(cells.lstm_layer_norm, I, H, bias=False, dtype=torch.float64)
@@ -112,10 +112,10 @@ def test_normalisation_is_torchs() -> None:
     torch.testing.assert_close(h_n, o.sigmoid() * norm(after, 8, 9).tanh(), rtol=1e-12, atol=1e-13)
 
 
-def test_a_gru_d_sees_time_and_values_apart_where_weights_are_zero() -> None:
-    """The columns of the class's docstring: one step, with every product of the paper by itself."""
+def test_a_gru_d_keeps_time_and_values_apart_where_weights_are_zero() -> None:
+    """Columns as in the docstring of the class. One step, with every product of the paper written out."""
     torch.manual_seed(0)
-    V = 2  # values; so many marks that they are there, and gaps
+    V = 2  # values, with as many masks and as many gaps (times since a value was observed)
     layer: Any = nn.Recurrent(cells.gru_d, 3 * V, H, dtype=torch.float64)
     with torch.no_grad():
         layer.weight_ih_l0[:H, : 2 * V] = 0

@@ -18,7 +18,7 @@ from tests.cells.statements import VARIANTS, Variant, stated
 from tests.nn.scanning import scan
 
 variants = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.cell.name)
-# T, B, I, H: ragged, with vectors that are not full, exactly full, and more than one.
+# T, B, I, H: rows of different lengths; H below, equal to and above the width of a vector.
 SHAPES = [(1, 1, 1, 2), (5, 3, 2, 7), (9, 4, 11, 16), (33, 5, 3, 19)]
 
 
@@ -28,7 +28,7 @@ def _seed() -> None:
 
 
 def layer_of(cell: Cell, I: int, H: int, dtype: torch.dtype) -> Any:
-    """A layer of one cell, everything in it random: gains, biases and vectors too."""
+    """A layer of one cell with random parameters, gains, biases and vectors included."""
     layer = nn.Recurrent(cell, I, H, dtype=dtype, proj_size=max(1, H // 2) if cell.projects else 0)
     for name, parameter in layer.named_parameters():
         spread = 0.7 / parameter.size(-1) ** 0.5 if name.startswith("weight") else 0.4
@@ -37,7 +37,7 @@ def layer_of(cell: Cell, I: int, H: int, dtype: torch.dtype) -> Any:
 
 
 def states_of(layer: Any, B: int) -> list[Tensor]:
-    """Initial states as they can be: memories beyond any bound, the normaliser n of the sLSTM positive."""
+    """Possible initial states: memories of any size, the normaliser n of the sLSTM positive."""
     widths = [layer.proj_size or layer.hidden_size] + [layer.hidden_size] * (len(layer.cell.states) - 1)
     found = [torch.randn(1, B, width, dtype=layer.weight_ih_l0.dtype) for width in widths]
     named = zip(layer.cell.states, found, strict=True)
@@ -53,7 +53,7 @@ def in_numpy(tensor: Tensor) -> Any:
     return tensor.detach().double().numpy()
 
 
-def test_every_cell_is_stated_or_torchs_own() -> None:
+def test_every_cell_has_a_reference_or_is_torchs() -> None:
     classic = {"rnn", "rnn_relu", "lstm", "gru"}
     assert sorted(cells.__all__) == sorted({variant.cell.name for variant in VARIANTS} | classic)
     assert all(getattr(cells, name).name == name for name in cells.__all__)
@@ -62,7 +62,7 @@ def test_every_cell_is_stated_or_torchs_own() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @variants
 def test_it_computes_what_its_paper_says(variant: Variant, dtype: torch.dtype) -> None:
-    """A sum of K terms of size 1 is rounded K times; steps carry the error on, at most as it came."""
+    """A sum of K terms of size 1 is rounded K times. Steps pass the error on without making it larger."""
     for T, B, I, H in SHAPES:
         layer = layer_of(variant.cell, I, H, dtype)
         x, states = torch.randn(T, B, I, dtype=dtype), states_of(layer, B)
@@ -81,7 +81,7 @@ def test_it_computes_what_its_paper_says(variant: Variant, dtype: torch.dtype) -
 
 
 @variants
-def test_it_begins_with_zeros_where_no_states_are_given(variant: Variant) -> None:
+def test_without_initial_states_it_starts_from_zeros(variant: Variant) -> None:
     T, B, I, H = 4, 2, 3, 5
     layer = layer_of(variant.cell, I, H, torch.float64)
     x = torch.randn(T, B, I, dtype=torch.float64)
@@ -93,7 +93,7 @@ def test_it_begins_with_zeros_where_no_states_are_given(variant: Variant) -> Non
 
 
 @pytest.mark.parametrize("size", [1e3, -1e3])
-def test_an_slstm_stays_finite_whatever_its_gates_are_given(size: float) -> None:
+def test_an_slstm_stays_finite_for_any_gates(size: float) -> None:
     layer: Any = nn.Recurrent(cells.slstm, 4, 4)
     with torch.no_grad():
         layer.weight_ih_l0.copy_(torch.cat([torch.eye(4) * factor for factor in (size, 500, 1, 1)]))
@@ -105,7 +105,7 @@ def test_an_slstm_stays_finite_whatever_its_gates_are_given(size: float) -> None
 
 
 def leaves_of(cell: Cell, T: int, B: int, I: int, H: int) -> dict[str, Tensor]:
-    """Everything that a scan is a function of, by name."""
+    """All tensors that a scan depends on, by name."""
     P = max(1, H // 2) if cell.projects else 0
     layer = layer_of(cell, I, H, torch.float64)
     named = {name: getattr(layer, f"{name}_l0").detach() for name in shapes(cell, I, H, True, P)}
@@ -157,12 +157,12 @@ def test_it_is_the_same_compiled_and_eager(variant: Variant) -> None:
 
 @variants
 def test_it_learns_to_remember_a_sign_over_eight_steps(variant: Variant) -> None:
-    """From about log 2, what chance gives, to well below."""
+    """From about log 2 (guessing) to well below."""
     torch.manual_seed(1)
     cell, P = variant.cell, 4 if variant.cell.projects else 0
     layer: Any = nn.Recurrent(cell, 1, 8, dtype=torch.float64, proj_size=P)
     if cell is cells.indrnn:
-        torch.nn.init.ones_(layer.u_l0)  # as its paper starts it where much is to be remembered
+        torch.nn.init.ones_(layer.u_l0)  # the initialisation of the paper for long memories
     read = torch.nn.Linear(P or 8, 1, dtype=torch.float64)
     optimiser = torch.optim.Adam([*layer.parameters(), *read.parameters()], lr=0.03)
     x = torch.zeros(8, 8, 1, dtype=torch.float64)

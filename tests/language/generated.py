@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Cells drawn at random, as graphs: any arithmetic, everything that operations can be told."""
+"""Random cells as graphs: any arithmetic, and every argument of operations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gatewise.language.graph import COMPARISONS, OPERATIONS, Graph, Node, topolo
 
 @st.composite
 def random_cells(draw: Callable[..., Any], more: tuple[str, ...] = ()) -> Cell:
-    """Cells whose output takes in everything that is learned; `more` are operations besides arithmetic."""
+    """Cells whose output depends on every parameter; `more` are operations besides arithmetic."""
     graph = Graph()
     states = tuple("hcmn"[: draw(st.integers(1, 3))])
     kinds = draw(st.lists(st.sampled_from(list(Kind)), max_size=4))
@@ -59,7 +59,7 @@ def random_cells(draw: Callable[..., Any], more: tuple[str, ...] = ()) -> Cell:
 
 
 def _told(draw: Callable[..., Any], op: str, args: list[Node], n: int, linears: list[Node]) -> dict[str, Any]:
-    """What an operation has besides its arguments; `n` is a number that no other one has."""
+    """The arguments of an operation that are not terms; `n` is a number that no other operation has."""
     match op:
         case "linear":
             return {"name": str(len(linears))}

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Defining a cell: what is read off its function, and the error for every rule that it can break."""
+"""Definitions of cells: what is read from the function, and the error for every broken rule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def every(h, m, *, a: Input, b: Split, d, v: Vector):
     d = sigmoid(d)
     half = 0.5
     m = d * m + tanh(a + b.x) * half
-    aside = m * m  # noqa: F841 -- not needed for the next states, and still watched
+    aside = m * m  # noqa: F841 -- not needed for the next states, but watched
     h = relu(m * v + b.h)
     return h, m
 
@@ -36,7 +36,7 @@ FILE = "equations.py"
 
 
 def define(source: str, names: dict[str, Any] | None = None) -> Cell:
-    """The cell that `source` defines, as if it stood in a file called `FILE`."""
+    """The cell that `source` defines, as if it were in a file named `FILE`."""
     names = {"math": math, "numpy": numpy, **vars(gatewise)} if names is None else names
     exec(compile(source, FILE, "exec", dont_inherit=True), names)
     defined: Cell = cell(names["f"])
@@ -49,7 +49,7 @@ def refusal(source: str) -> str:
     return str(caught.value)
 
 
-def test_states_and_parameters_are_those_of_the_signature() -> None:
+def test_states_and_parameters_come_from_the_signature() -> None:
     assert every.name == "every"
     assert every.__doc__ == "One parameter of every kind."
     assert every.states == ("h", "m")
@@ -62,13 +62,13 @@ def test_states_and_parameters_are_those_of_the_signature() -> None:
     assert (every.input_gates, every.state_gates, every.vectors) == (("a", "b", "d"), ("b", "d"), ("v",))
 
 
-def test_every_assigned_name_can_be_watched_beside_the_preactivations() -> None:
+def test_every_assigned_name_can_be_watched_as_can_preactivations() -> None:
     assert list(every.values) == ["a_bar", "b_bar_x", "b_bar_h", "d_bar", "d", "aside", "h", "m"]
     assert every.values["d"].args == (every.values["d_bar"],)
     assert (every.values["h"], every.values["m"]) == every.next_states
 
 
-def test_what_opens_a_gate_may_be_called_by_its_own_name() -> None:
+def test_a_preactivation_may_be_assigned_its_own_name() -> None:
     same = define(
         "def f(h, *, a, n: Split):\n    a_bar, n_bar_h = a, n.h\n    return tanh(a_bar) + n.x * n_bar_h"
     )
@@ -81,7 +81,7 @@ def test_a_gate_may_have_a_name_that_ends_like_a_preactivation() -> None:
     assert r"\bar{\mathrm{a\_bar}}_t &= " in barred.latex()
 
 
-def test_a_state_that_is_passed_on_is_its_own_leaf() -> None:
+def test_a_state_that_is_passed_on_stays_its_own_leaf() -> None:
     passed = define("def f(h, c, *, a):\n    return tanh(a), h")
     assert passed.next_states[1] is passed.leaf("state", "h")
     assert passed.values["c"] is passed.next_states[1]
@@ -136,12 +136,12 @@ def test_a_cell_is_copied_and_pickled_by_its_name() -> None:
         ("where(a >= h, a, h)", "where(h <= a, a, h)"),
     ],
 )
-def test_two_ways_to_write_one_thing(written: str, same: str) -> None:
+def test_two_notations_of_the_same_cell(written: str, same: str) -> None:
     form = "def f(h, *, a):\n    return a + h + ({})"
     assert define(form.format(written)).signature() == define(form.format(same)).signature()
 
 
-# A first line that breaks no rule, the line to be refused, and the words for it.
+# The lines of a cell up to the wrong one, and words of the error.
 BODIES: dict[str, tuple[str, str]] = {
     "if": ("if a > 0: pass", "branches on a value.*where"),
     "and": ("x = a and h", "branches on a value.*where"),
@@ -216,7 +216,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("source", "words"), SIGNATURES.values(), ids=SIGNATURES.keys())
-def test_a_signature_that_breaks_a_rule(source: str, words: str) -> None:
+def test_the_error_for_a_wrong_signature(source: str, words: str) -> None:
     said = refusal(source)
     assert re.fullmatch(rf"equations\.py:1: cell 'f': .*{words}.*", said), said
 
@@ -244,7 +244,7 @@ KINDS_AND_PARTS = {
     "Input": (Kind.INPUT, "n"),
     "Vector": (Kind.VECTOR, "n"),
 }
-ANNOTATIONS: dict[str, str] = {  # of a kind, with what stands before the function
+ANNOTATIONS: dict[str, str] = {  # annotations of the three kinds, with the code before the function
     "{}": "from gatewise import {}",
     "gatewise.{}": "import gatewise",
     "gatewise.language.parameters.{}": "import gatewise.language.parameters",
@@ -280,7 +280,7 @@ def test_annotations_may_be_imported_for_type_checkers_only(annotation: str) -> 
     assert define(source, {}).parameters[0].kind is Kind.SPLIT
 
 
-def test_annotations_may_be_of_a_function_around() -> None:
+def test_annotations_may_come_from_an_enclosing_function() -> None:
     source = """
     from __future__ import annotations
     def around():
@@ -301,7 +301,7 @@ def test_annotations_may_be_of_a_function_around() -> None:
 @pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
 def test_other_annotations_are_refused(annotation: str, future: str) -> None:
     if not future and annotation in ("1 / 0", "nobody"):
-        return  # Python refuses these itself
+        return  # Python itself refuses these
     before = f"{future}from typing import Annotated\nfrom gatewise import Split\n"
     with pytest.raises(
         CellError, match=r"gate 'n' is annotated .* Use no annotation, or Split, Input or Vector"
@@ -324,12 +324,12 @@ def test_only_functions_are_cells() -> None:
             cell(what)  # type: ignore[arg-type]
 
 
-def test_an_error_of_the_body_itself_comes_through() -> None:
+def test_an_error_raised_by_the_body_is_not_changed() -> None:
     with pytest.raises(ZeroDivisionError):
         define("def f(h, *, a):\n    return h + a * (1 / 0)")
 
 
-def test_a_profiler_that_is_running_goes_on_after_a_definition() -> None:
+def test_a_running_profiler_stays_active_after_a_definition() -> None:
     def profile(*_: object) -> None:
         return None
 

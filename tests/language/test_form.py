@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Forms: every cell survives them, and no data whatever gives anything but a cell or a `FormError`."""
+"""Forms: every cell can be restored from its form, and any other data is refused with a `FormError`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from tests.language.generated import random_cells
 
 @cell
 def plain(h, m, *, a: Input, b: Split, d, v: Vector):
-    """Every kind of parameter; a number that is no short decimal; an infinity; a minus zero."""
+    """Every kind of parameter, a number without a short decimal, an infinity, and a negative zero."""
     d = sigmoid(d + 2**-1.5)
     m = where(d < 0.5, d * m, -0.0) + tanh(a + b.x) / 3
     aside = maximum(softplus(m), -math.inf)  # noqa: F841 - to be watched
@@ -57,7 +57,7 @@ def plain(h, m, *, a: Input, b: Split, d, v: Vector):
 
 @cell
 def learned(h, m, *, a, b: Input, v: Vector):
-    """The operations that have weights of their own or are left to chance."""
+    """The operations that have their own weights, and the random ones."""
     a, b = layer_norm(a, b, eps=1e-3)
     m = zoneout(m, sigmoid(linear(a)) * m + dropout(tanh(b), 0.3, per="sequence"), 0.1)
     h = project(linear(m) * v)
@@ -66,7 +66,7 @@ def learned(h, m, *, a, b: Input, v: Vector):
 
 @cell
 def swap(h, c, *, a):
-    """A state that is another one's, and one that two have."""
+    """A state that becomes another one, and a value that becomes two states."""
     return tanh(a), h
 
 
@@ -90,7 +90,7 @@ def assert_same(one: Cell, other: Cell) -> None:
 
 
 @every_cell
-def test_a_cell_comes_back_from_its_form(cell: Cell) -> None:
+def test_a_cell_is_restored_from_its_form(cell: Cell) -> None:
     back = from_form(through_json(to_form(cell)))
     assert back is not cell
     assert_same(back, cell)
@@ -108,7 +108,7 @@ def test_a_cell_that_its_module_has_is_pickled_by_its_name() -> None:
     assert pickle.loads(pickle.dumps(cells.lstm)) is cells.lstm
 
 
-def test_a_name_is_a_label_and_is_not_looked_up() -> None:
+def test_the_name_in_a_form_is_a_label_and_is_not_looked_up() -> None:
     form = to_form(cells.rnn) | {"name": "os.system('x') \" é"}
     back = from_form(form)
     assert back.name == form["name"]
@@ -118,7 +118,7 @@ def test_a_name_is_a_label_and_is_not_looked_up() -> None:
     assert not same(back, cells.rnn_relu)
 
 
-def test_a_pickle_of_a_cell_from_a_form_needs_its_function_nowhere() -> None:
+def test_a_pickle_of_a_cell_from_a_form_does_not_need_its_function() -> None:
     code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).signature())"
     pickled = pickle.dumps(from_form(to_form(plain)))
     done = subprocess.run(
@@ -153,7 +153,7 @@ def test_a_constant_keeps_every_bit(value: float) -> None:
     assert repr(float(value)) in back.signature()
 
 
-def test_what_no_form_can_hold_is_refused_when_it_is_written() -> None:
+def test_a_cell_that_a_form_cannot_hold_is_refused_on_writing() -> None:
     @cell
     def nan(h, *, a):
         return a * math.nan
@@ -171,7 +171,7 @@ def test_what_no_form_can_hold_is_refused_when_it_is_written() -> None:
 
 
 def chain(count: int) -> list[dict[str, Any]]:
-    """So many nodes, each the square of the one before."""
+    """A cell with this many nodes, each the square of the one before."""
     return [
         {"op": "gate", "name": "a", "part": ""},
         *({"op": "mul", "args": [place, place]} for place in range(count - 2)),
@@ -185,7 +185,7 @@ def rnn_of(nodes: list[Any], **more: Any) -> dict[str, Any]:
     return to_form(cells.rnn) | ends | more
 
 
-def test_a_form_at_the_limits_is_a_cell_that_can_be_used() -> None:
+def test_a_form_at_the_limits_is_a_usable_cell() -> None:
     most = MOST_NODES - 2
     cycle = ("neg", "tanh", "neg", "relu", "neg", "abs", "neg", "relu")
     deep = [{"op": cycle[place % 8], "args": [place]} for place in range(most)]
@@ -208,7 +208,7 @@ LONG: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("inner", LONG.values(), ids=LONG)
-def test_what_takes_long_to_compile_is_refused(inner: list[dict[str, Any]]) -> None:
+def test_a_form_that_takes_long_to_compile_is_refused(inner: list[dict[str, Any]]) -> None:
     form = rnn_of([{"op": "gate", "name": "a", "part": ""}, *inner, {"op": "state", "name": "h"}])
     assert refusal(form).startswith("nodes: compiling them would take some ")
 
@@ -225,12 +225,12 @@ def refusal(form: Any) -> str:
 
 
 @pytest.mark.parametrize("data", [None, 3, "x", [], [1], {}, {"form": 1}, True, {"form": "1"}])
-def test_what_is_no_form_is_refused(data: Any) -> None:
+def test_data_that_is_not_a_form_is_refused(data: Any) -> None:
     assert refusal(data).startswith("form must be an object")
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The form of the LSTM with one thing replaced; ``nodes.4.op`` is a path."""
+    """The form of the LSTM with one part replaced; ``nodes.4.op`` is a path."""
     form: Any = through_json(to_form(cells.lstm))
     *outer, last = (int(key) if key.isdecimal() else key for key in path.split("."))
     inner = form
@@ -258,7 +258,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("states.0", "i", "'i' appears twice"),
         ("states.0", "1h", "each state must be a name"),
         ("states.0", "lambda", "each state must be a name"),
-        ("states.0", "\ufb01", "each state must be a name"),  # a ligature, which Python reads as fi
+        ("states.0", "\ufb01", "each state must be a name"),  # a ligature, which Python reads as "fi"
         ("states.0", ["h"], "each state must be a text"),
         ("parameters", {}, "parameters must be a list"),
         ("parameters", [["v", "vector"]], "node 0: no gate 'i' is declared"),
@@ -331,11 +331,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("values.0.1", 77, "values: 'i_bar' must be a whole number"),
     ],
 )
-def test_each_fault_has_its_sentence(path: str, value: Any, message: str) -> None:
+def test_each_fault_has_its_own_message(path: str, value: Any, message: str) -> None:
     assert message in refusal(changed(path, value))
 
 
-def test_faults_of_the_whole_have_their_sentence() -> None:
+def test_faults_of_the_whole_form_have_their_own_message() -> None:
     lstm = through_json(to_form(cells.lstm))
     unused = lstm | {"nodes": [*lstm["nodes"], {"op": "tanh", "args": [5]}]}
     assert refusal(unused) == "nodes: 1 of them are unused or appear twice"
@@ -371,7 +371,7 @@ def test_faults_of_the_whole_have_their_sentence() -> None:
 
 @settings(deadline=None, max_examples=150)
 @given(random_cells())
-def test_any_cell_comes_back_from_its_form(made: Cell) -> None:
+def test_any_cell_is_restored_from_its_form(made: Cell) -> None:
     assert_same(from_form(through_json(to_form(made))), made)
 
 
@@ -388,14 +388,14 @@ anything = st.recursive(
 
 
 def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of everything inside."""
+    """The paths of all parts of a form."""
     inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     return [p for key, value in inner for p in [(*path, key), *places(value, (*path, key))]]
 
 
 @st.composite
 def mutated_forms(draw: Callable[..., Any]) -> Any:
-    """The form of a cell with some of its parts replaced, removed, doubled or put elsewhere."""
+    """The form of a cell with some parts replaced, removed, duplicated or moved."""
     form = through_json(to_form(draw(st.sampled_from(CELLS))))
     for _ in range(draw(st.integers(1, 3))):
         *outer, last = draw(st.sampled_from(places(form) or [("form",)]))
@@ -423,7 +423,7 @@ def mutated_forms(draw: Callable[..., Any]) -> Any:
 
 @settings(deadline=None, max_examples=600)
 @given(mutated_forms())
-def test_a_mutated_form_is_a_whole_cell_or_refused(form: Any) -> None:
+def test_a_mutated_form_is_a_complete_cell_or_refused(form: Any) -> None:
     try:
         found = from_form(form)
     except FormError:
@@ -433,6 +433,6 @@ def test_a_mutated_form_is_a_whole_cell_or_refused(form: Any) -> None:
 
 @settings(deadline=None)
 @given(anything)
-def test_any_data_is_no_form(data: Any) -> None:
+def test_random_data_is_not_a_form(data: Any) -> None:
     with pytest.raises(FormError):
         from_form(data)

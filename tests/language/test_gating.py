@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Which biases open the gates that keep a state, and those that write to it."""
+"""Which biases open the gates that keep a state, and the gates that write to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def minimal(h, *, f, g):
 
 @cell
 def other_way_round(h, c, *, i, f: Input, o):
-    """The sum and its products the other way round, the state after the output."""
+    """The sum and its products in the other order, and the state after the output."""
     c = tanh(o) * sigmoid(i) + c * sigmoid(f)
     return tanh(c), c
 
@@ -30,7 +30,7 @@ def peephole(h, c, *, i, f, g, p: Vector):
 
 @cell
 def parts(h, *, a: Split, b, c):
-    """Biases that add up; one that is taken away from them."""
+    """A gate whose biases are added up, one of them subtracted."""
     return sigmoid(a.x + a.h + b - c) * h + tanh(b)
 
 
@@ -44,7 +44,7 @@ def two(h, m, *, a, b, c):
 
 @cell
 def coupled(h, c, *, i, g):
-    """What is written over is forgotten."""
+    """A gate that writes as much as it forgets."""
     i = sigmoid(i)
     c = (1 - i) * c + i * tanh(g)
     return tanh(c), c
@@ -85,11 +85,11 @@ GATES: dict[str, tuple[Cell, str, str]] = {
 
 
 def shown(gates) -> str:
-    """Gates by the leaves that add up in them, with a minus where they close by these."""
+    """The leaves that are added up in each gate, with a minus if they close the gate."""
     sums = ("+".join(leaf.name + (leaf.part and f".{leaf.part}") for leaf in gate.biases) for gate in gates)
     return " ".join(("-" if gate.sign < 0 else "") + text for gate, text in zip(gates, sums, strict=True))
 
 
 @pytest.mark.parametrize(("of", "kept", "written"), GATES.values(), ids=GATES.keys())
-def test_gates_that_keep_and_gates_that_write(of: Cell, kept: str, written: str) -> None:
+def test_gates_that_keep_a_state_and_gates_that_write_to_it(of: Cell, kept: str, written: str) -> None:
     assert (shown(keeping(of)), shown(writing(of))) == (kept, written)

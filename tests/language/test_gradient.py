@@ -18,7 +18,7 @@ from gatewise.nn.walk.eager import evaluate
 
 @cell
 def crowded(h, m, *, a, n: Split, v: Vector):
-    """Shared terms, terms used many times over, and a state returned twice."""
+    """Shared terms, terms with many uses, and a state that is returned twice."""
     x = exp(-abs(a)) + sqrt(1 + n.x * n.x)
     m = where(x > m, x * m / (2 + h * h), softplus(m)) + v * x
     h = maximum(m, relu(n.h)) - x
@@ -34,7 +34,7 @@ def leaves_of(nodes: Sequence[Node]) -> list[Node]:
 
 
 def operation(op: str) -> tuple[Graph, Node, list[Node]]:
-    """A graph of one operation on leaves; `where` chooses between two of them by a comparison."""
+    """A graph of one operation on leaves. For `where`, a comparison chooses between two leaves."""
     graph = Graph()
     leaves = [graph.leaf("state", str(k)) for k in range(ARITY.get(op, 1))]
     args = [graph.node("less", leaves[0], leaves[1]), *leaves[1:]] if op == "where" else leaves
@@ -44,7 +44,7 @@ def operation(op: str) -> tuple[Graph, Node, list[Node]]:
 def symbolic(
     graph: Graph, outputs: Sequence[Node], values: dict[Node, Tensor], by: Tensor
 ) -> dict[Node, Tensor]:
-    """The derivative of ``(by * outputs).sum()`` by each leaf, from the symbolic gradient."""
+    """The derivative of ``(by * outputs).sum()`` with respect to each leaf, from the symbolic gradient."""
     seeds: dict[Node, Node] = {}
     for k, output in enumerate(outputs):
         seed = graph.leaf("seed", str(k))
@@ -92,7 +92,7 @@ def test_an_operation_against_autograd(op: str) -> None:
 def test_an_operation_against_finite_differences(op: str) -> None:
     graph, output, leaves = operation(op)
     step = 1e-6
-    at = torch.linspace(0.3, 0.9, 7, dtype=torch.float64)  # away from every kink
+    at = torch.linspace(0.3, 0.9, 7, dtype=torch.float64)  # far from every kink
     values = {leaf: at + 0.07 * k for k, leaf in enumerate(leaves)}
     found = symbolic(graph, [output], values, torch.ones(1, 7, dtype=torch.float64))
     for leaf in leaves:
@@ -122,14 +122,14 @@ def test_a_cell_against_autograd(cell_: Cell) -> None:
     compare(cell_.graph(), cell_.next_states, {leaf: torch.randn(50, dtype=torch.float64) for leaf in leaves})
 
 
-def test_a_state_returned_twice_adds_its_seeds() -> None:
+def test_the_derivatives_of_a_state_returned_twice_are_added() -> None:
     graph = Graph()
     x = graph.leaf("state", "x")
     y = graph.node("tanh", x)
     compare(graph, [y, y], {x: torch.randn(50, dtype=torch.float64)})
 
 
-def test_a_leaf_that_is_an_output_passes_its_seed_on() -> None:
+def test_the_derivative_of_a_leaf_that_is_an_output_passes_through() -> None:
     graph = Graph()
     x = graph.leaf("state", "x")
     compare(graph, [x, graph.node("exp", x)], {x: torch.randn(50, dtype=torch.float64)})

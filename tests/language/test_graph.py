@@ -23,7 +23,7 @@ def test_equal_terms_are_one_node(graph: Graph) -> None:
     assert graph.constant(2) is graph.constant(2.0)
 
 
-def test_the_two_zeros_are_two_constants(graph: Graph) -> None:
+def test_zero_and_negative_zero_are_two_constants(graph: Graph) -> None:
     assert graph.constant(0.0) is not graph.constant(-0.0)
 
 
@@ -58,17 +58,19 @@ def test_every_operation_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("op", FOLDED)
-def test_an_operation_on_numbers_is_done_at_once(op: str, graph: Graph) -> None:
+def test_an_operation_on_constants_is_computed_at_once(op: str, graph: Graph) -> None:
     numbers, expected = FOLDED[op]
     assert graph.node(op, *map(graph.constant, numbers)) is graph.constant(expected)
 
 
 @pytest.mark.parametrize(("op", "numbers"), [("log", [0]), ("div", [1, 0]), ("sqrt", [-1]), ("exp", [1e9])])
-def test_what_has_no_number_is_left_to_the_machine(op: str, numbers: list[float], graph: Graph) -> None:
+def test_an_operation_without_a_finite_result_is_not_computed(
+    op: str, numbers: list[float], graph: Graph
+) -> None:
     assert graph.node(op, *map(graph.constant, numbers)).op == op
 
 
-def test_arguments_come_before_their_users_each_once(graph: Graph) -> None:
+def test_arguments_come_before_their_users_and_each_only_once(graph: Graph) -> None:
     x, y = graph.leaf("state", "x"), graph.leaf("state", "y")
     product = graph.node("mul", x, y)
     total = graph.node("add", product, graph.node("tanh", product))

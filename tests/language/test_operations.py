@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Operations with weights of their own or by chance: what they are, how they print, what they refuse."""
+"""Operations with their own weights, and random ones: parameters, printing, and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILE = "equations.py"
 
 
 def define(signature: str, *body: str) -> Cell:
-    """A cell whose body is the lines from the second on of a file called `FILE`."""
+    """The cell whose body is these lines, from the second line on, of a file named `FILE`."""
     names: dict[str, Any] = {**vars(gatewise), "np": np}
     source = f"def f({signature}):\n" + "".join(f"    {line}\n" for line in body)
     exec(compile(source, FILE, "exec", dont_inherit=True), names)
@@ -39,7 +39,7 @@ def define(signature: str, *body: str) -> Cell:
 
 @cell
 def rich(h, c, *, a, b: Split, d: Input):
-    """All of them."""
+    """All of these operations."""
     a, d = layer_norm(a, d)
     x = linear(tanh(a) + d)
     y = linear(x * c)
@@ -48,7 +48,7 @@ def rich(h, c, *, a, b: Split, d: Input):
     return h, c
 
 
-def test_what_is_learned_is_read_off() -> None:
+def test_parameters_come_from_the_operations() -> None:
     learned = [(p.name, p.kind) for p in rich.parameters]
     assert learned[:3] == [("a", Kind.GATE), ("b", Kind.SPLIT), ("d", Kind.INPUT)]
     assert learned[3:] == [
@@ -59,7 +59,7 @@ def test_what_is_learned_is_read_off() -> None:
     assert rich.is_random
 
 
-def test_they_are_written_as_text() -> None:
+def test_they_are_printed_as_text() -> None:
     assert str(rich).splitlines()[5:] == [
         "  a = norm(a_bar, d_bar)[0] * norm_gain_0 + norm_bias_0",
         "  d = norm(a_bar, d_bar)[1] * norm_gain_1 + norm_bias_1",
@@ -70,7 +70,7 @@ def test_they_are_written_as_text() -> None:
     ]
 
 
-def test_they_are_typeset() -> None:
+def test_they_are_printed_as_latex() -> None:
     lines = [line.removesuffix(r" \\") for line in rich.latex().splitlines()]
     assert lines[5:8] == [
         r"a_t &= \mathrm{norm}(\bar{a}_t,\; \bar{d}_t)_{0} \odot \gamma_{0} + \beta_{0}",
@@ -87,8 +87,8 @@ def test_they_are_typeset() -> None:
     assert r"\tanh(\mathrm{norm}(c_t) \odot \gamma_{2} + \beta_{2})" in lines[10]
 
 
-def test_every_draw_is_its_own() -> None:
-    """Twice the same equation is one term; twice the same chance is two draws."""
+def test_every_random_operation_is_its_own_draw() -> None:
+    """Equal equations are one term, but equal random operations are two draws."""
     twice = define("h, *, a", "x = tanh(a)", "return dropout(x, 0.5) + dropout(x, 0.5) + zoneout(h, x, 0.5)")
     both, kept = twice.next_states[0].args
     assert [node.name for node in (*both.args, kept)] == ["0", "1", "2"]
@@ -112,7 +112,7 @@ def test_a_vector_normalised_alone_and_with_others() -> None:
 
 RATE = "Use a plain number from 0 to less than 1"
 EPS = "the eps of layer_norm is"
-# What is wrong, at which line of the file, and the words of the error.
+# The faulty body, the line of the file in the error, and the words of the error.
 WRONG: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "project-twice": (
         "h, *, a",
@@ -217,7 +217,7 @@ WRONG: dict[str, tuple[str, tuple[str, ...], int, str]] = {
 
 
 @pytest.mark.parametrize(("signature", "body", "line", "words"), WRONG.values(), ids=WRONG.keys())
-def test_what_is_wrong_is_said_with_its_line_and_a_remedy(signature, body, line, words) -> None:
+def test_an_error_has_its_line_and_a_remedy(signature, body, line, words) -> None:
     with pytest.raises(CellError, match=f"^{FILE}:{line}: cell 'f': .*{words}"):
         define(signature, *body)
 
@@ -234,13 +234,13 @@ def test_what_is_wrong_is_said_with_its_line_and_a_remedy(signature, body, line,
         ("zoneout(1, 2, 0.5)", "^zoneout must be called in the body of a cell.* Got int, int"),
     ],
 )
-def test_what_is_given_no_vector_at_all(wrong, words) -> None:
+def test_operations_on_no_vector_are_refused(wrong, words) -> None:
     with pytest.raises(CellError, match=words):
         define("h, *, a", f"return a + {wrong}")
 
 
 @pytest.mark.parametrize("rate", ["0", "0.999", "np.float32(0.5)"])
-def test_plain_numbers_are_rates(rate) -> None:
+def test_numpy_numbers_are_accepted_as_rates(rate) -> None:
     found = define("h, *, a", f"return zoneout(h, dropout(a, {rate}), {rate})")
     assert found.is_random
 

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Cells in pickles: with their equations, in other processes, and after they have been defined again."""
+"""Pickles of cells: with their equations, in other processes, and after a cell is defined again."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def test_a_cell_of_a_closure_keeps_its_constants(way: Callable[[Any], Any]) -> N
     assert not same(way(in_a_closure(0.1)), in_a_closure(0.7))
 
 
-def test_one_cell_is_loaded_once() -> None:
+def test_a_pickle_loaded_twice_is_one_cell() -> None:
     pickled = pickle.dumps(in_a_closure(0.2))
-    assert pickle.loads(pickled) is pickle.loads(pickled)  # so that its kernels are looked for once
+    assert pickle.loads(pickled) is pickle.loads(pickled)  # so that its kernels are looked up once
 
 
 def test_the_same_cell_gives_the_same_pickle() -> None:
@@ -102,7 +102,7 @@ def test_any_cell_of_the_language_comes_back(drawn: Cell) -> None:
     assert pickle.dumps(back) == pickle.dumps(drawn)
 
 
-def test_zeros_of_another_sign_are_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_that_differ_in_the_sign_of_zero_are_different(monkeypatch: pytest.MonkeyPatch) -> None:
     def with_zero(zero: float) -> Cell:
         @cell
         def f(h, *, a):
@@ -148,7 +148,7 @@ def test_a_cell_of_main_loads_in_another_process_and_is_not_the_one_defined_sinc
     assert repr(back) == "<cell __main__.mine>"
 
 
-def test_a_module_that_has_changed_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_of_a_module_that_was_changed_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = "from gatewise import cell, tanh\n@cell\ndef mine(h, *, a):\n    h = {}\n    return h\n"
     (tmp_path / "changing_cells.py").write_text(source.format("tanh(a)"))
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -179,9 +179,9 @@ def beyond_a_form(h, *, a):
     return h
 
 
-def test_a_cell_that_no_form_can_hold_goes_by_its_name() -> None:
+def test_a_cell_that_no_form_can_hold_is_pickled_by_name() -> None:
     assert pickle.loads(pickle.dumps(beyond_a_form)) is beyond_a_form
 
 
-def test_nothing_of_the_name_in_a_pickle_is_called() -> None:
+def test_a_name_in_a_pickle_is_never_called() -> None:
     assert same(restored(json.dumps(to_form(here)), "os", "getcwd", None), here)

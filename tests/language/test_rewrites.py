@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Cells made of other cells."""
+"""Cells derived from other cells: options, edits, evaluation mode."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plain(h, c, *, a, b: Split, v: Vector):
 
 @cell
 def dicey(h, c, *, a, b: Split, v: Vector):
-    """`plain` with chance in it."""
+    """`plain` with random operations in it."""
     c = zoneout(c, sigmoid(a) * c + v * dropout(tanh(b.x + b.h), 0.5), 0.125)
     half = dropout(tanh(c), 0.375, per="sequence") / 2
     h = half + 0.25 * h
@@ -66,7 +66,7 @@ def ops(of: Cell) -> list[str]:
     return [node.op for node in topological([*of.next_states, *of.values.values(), of.seen])]
 
 
-def test_in_evaluation_mode_dropout_is_nothing_and_zoneout_the_mean() -> None:
+def test_in_evaluation_mode_dropout_is_the_identity_and_zoneout_the_mean() -> None:
     certain = without_random(dicey)
     assert not RANDOM & {*ops(certain)}
     assert not certain.is_random
@@ -82,7 +82,7 @@ def test_in_evaluation_mode_dropout_is_nothing_and_zoneout_the_mean() -> None:
         torch.testing.assert_close(value, expected, rtol=1e-14, atol=1e-14)
 
 
-def test_a_cell_without_chance_is_itself() -> None:
+def test_a_cell_without_random_operations_is_returned_unchanged() -> None:
     for of in (plain, cells.lstm, normal):
         assert without_random(of) is of
 
@@ -114,7 +114,7 @@ def test_zoneout_of_chosen_states() -> None:
         assert len({*draws}) == len(zoned)
 
 
-def test_recurrent_dropout_is_of_what_gates_see() -> None:
+def test_recurrent_dropout_applies_to_the_state_that_gates_see() -> None:
     found = with_recurrent_dropout(plain, 0.25)
     assert (found.seen.op, found.seen.value, found.seen.part) == ("dropout", 0.25, "sequence")
     assert found.seen.args == (plain.seen,)
@@ -123,7 +123,7 @@ def test_recurrent_dropout_is_of_what_gates_see() -> None:
     assert not plain.is_random
 
 
-def test_no_draw_is_used_twice() -> None:
+def test_no_draw_number_is_used_twice() -> None:
     found = with_recurrent_dropout(with_zoneout(dicey, (0.25, 0.25)), 0.5)
     nodes = topological([*found.next_states, found.seen])
     draws = [node.name for node in nodes if node.op in RANDOM]
@@ -139,7 +139,7 @@ def test_a_projected_output() -> None:
     assert str(found).splitlines()[-1] == "  h' = project(o * tanh(c'))"
 
 
-def test_norms_written_out_are_the_same_numbers() -> None:
+def test_layer_norms_written_out_give_the_same_numbers() -> None:
     found = written_out(normal)
     assert "norm" in ops(normal)
     assert "norm" not in ops(found)
@@ -159,10 +159,10 @@ def test_norms_written_out_are_the_same_numbers() -> None:
     ],
 )
 @pytest.mark.parametrize("of", [dicey, normal])
-def test_a_changed_cell_is_the_same_cell_else(of: Cell, change) -> None:
+def test_a_rewrite_changes_nothing_else_of_a_cell(of: Cell, change) -> None:
     before, text = of.signature(), str(of)
     found = change(of)
-    assert change(of) is found  # compiled once
+    assert change(of) is found  # the same object, so it is compiled once
     assert (of.signature(), str(of)) == (before, text)
     assert (found.name, found.states, found.parameters) == (of.name, of.states, of.parameters)
     assert [*found.values] == [*of.values]
@@ -171,7 +171,7 @@ def test_a_changed_cell_is_the_same_cell_else(of: Cell, change) -> None:
 
 @cell
 def summed(h, *, a, b):
-    """A product that two sums take in, one of them on the other side."""
+    """A product that is a term of two sums, on the left of one and on the right of the other."""
     product = sigmoid(a) * tanh(b)
     h = (product + h) * (h - product)
     return h
@@ -218,7 +218,7 @@ def test_an_edited_cell_is_a_cell_like_any_other() -> None:
     assert edited(summed, "a_bar", new, "mask") is edited(summed, "a_bar", new, "mask")
 
 
-def test_equal_edits_are_the_same_cell_and_distinct_ones_are_forgotten() -> None:
+def test_equal_edits_are_the_same_cell_and_unused_ones_are_freed() -> None:
     def to(value: float) -> Cell:
         return edited(summed, "product", Graph().constant(value), "mask")
 
@@ -232,7 +232,7 @@ def test_equal_edits_are_the_same_cell_and_distinct_ones_are_forgotten() -> None
 
 
 @pytest.mark.parametrize("of", [cells.lstm, cells.lstm_layer_norm, cells.gru, dicey], ids=lambda of: of.name)
-def test_whatever_is_made_of_a_cell_adds_nothing_to_it(of: Cell) -> None:
+def test_rewrites_of_a_cell_add_nothing_to_its_graph(of: Cell) -> None:
     before, nodes = len(of.graph()), of.nodes
     for n in range(100):
         for name in of.values:
@@ -244,7 +244,7 @@ def test_whatever_is_made_of_a_cell_adds_nothing_to_it(of: Cell) -> None:
     assert (len(of.graph()), of.nodes) == (before, nodes)
 
 
-def test_a_sum_still_takes_in_the_product_that_is_edited() -> None:
+def test_a_sum_is_still_fused_with_an_edited_product() -> None:
     other = edited(summed, "product", Graph().constant(0), "mask")
     nodes = list(topological(other.next_states))
     sums = [node for node in nodes if node.op in ("add", "sub") and summed.values["product"] in node.args]

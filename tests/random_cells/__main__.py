@@ -1,7 +1,7 @@
 """Many random cells: ``python -m tests.random_cells --cells 10000 --seed 7``.
 
-Prints each cell that is computed otherwise than its text says, each that raises, and the counts at the end;
-the exit status is 1 if there was one.
+Prints each cell whose layer differs from its text, each that raises an error, and the counts at the end. The
+exit status is 1 if there was any such cell.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _outcome(drawn: Drawn, setting: Setting) -> str:
     try:
         wrong = differences(drawn, setting)
-    except Exception as error:  # whatever it is, the other cells are still to be tried
+    except Exception as error:  # whatever the error is, the other cells are still tested
         print(f"raises {error!r}: {drawn}{setting}", flush=True)
         return f"raises {type(error).__name__}: {str(error)[:150]}"
     if wrong:

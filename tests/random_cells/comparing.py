@@ -1,4 +1,4 @@
-"""A layer of a drawn cell beside its text: values, states, and every gradient."""
+"""Compares a layer of a random cell with the text of the cell: values, states, and every gradient."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gatewise.nn.walk.random import drawn as drawn_chance
 from tests.random_cells.drawing import Drawn
 from tests.random_cells.oracle import Call, derivatives, weighted
 
-ROUNDING = {torch.float64: 2e-15, torch.float32: 1e-6}  # by which intermediate values are moved
+ROUNDING = {torch.float64: 2e-15, torch.float32: 1e-6}  # relative changes of intermediate values
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a layer is called."""
+    """The arguments and options of a call of a layer."""
 
     T: int = 3
     B: int = 2
@@ -54,17 +54,18 @@ class Setting:
         return torch.float64 if self.double else torch.float32
 
     def may_have_zeros(self, name: str) -> bool:
-        """Whether a result may be NaN because a derivative of zero, where there could be none, met a NaN.
+        """Whether a NaN in this result is allowed although the reference has a number.
 
-        The gradient of a weight that multiplies values of the cell is one product over all steps; and the
-        interpreter computes all rows of a step together, of which only some may be the last of theirs.
+        Where a value has no derivative, a layer may use a derivative of zero, and zero times NaN is NaN. This
+        happens in two places: the gradient of a weight that multiplies values of the cell is one product over
+        all steps; and the interpreter computes all rows of a step together, although some have ended.
         """
         multiplies = name.startswith(("by weight_hh", "by weight_linear", "by weight_hr"))
         return multiplies or (self.eager and self.lengths)
 
 
 def drawn_settings() -> st.SearchStrategy[Setting]:
-    """Calls of every kind, of sizes that fill no vector and that fill several."""
+    """Calls of every kind, with sizes that fill less than one vector and that fill several."""
     flags = "bias bidirectional batch_first lengths reset given training watched".split()
     return st.builds(
         Setting, T=st.sampled_from([1, 2, 3, 7]), B=st.sampled_from([1, 2, 5]), I=st.integers(1, 4),
@@ -77,15 +78,15 @@ def drawn_settings() -> st.SearchStrategy[Setting]:
 
 
 def differences(drawn: Drawn, setting: Setting) -> list[str]:
-    """What a layer computes otherwise than the text of its cell: a sentence for each result."""
+    """The differences between a layer and the text of its cell: a sentence for each result that differs."""
     if drawn.projects and setting.H == 1:
-        setting = replace(setting, H=2)  # an output is projected to fewer units
+        setting = replace(setting, H=2)  # a projected output must have fewer than H units
     if drawn.projects or not any(kind in ("", "Split") for _, kind in drawn.kinds):
         setting = replace(setting, zoneout=0.0, recurrent_dropout=0.0)
     layer = _layer(drawn, setting)
     call = _call(drawn, layer, setting)
     expected = call.results()
-    # float32 overflows and underflows where float64 does not, and near there nothing is certain.
+    # float32 overflows and underflows where float64 does not. Close to its limits results are not compared.
     largest = math.inf if setting.double else torch.finfo(torch.float32).max / 1e4
     moved = [call.results(ROUNDING[setting.dtype], largest=largest) for _ in range(2)]
     with _team(setting.threads), _interpreted() if setting.eager else nullcontext():
@@ -102,7 +103,7 @@ def differences(drawn: Drawn, setting: Setting) -> list[str]:
 def _differing(
     found: dict[str, Tensor], expected: dict[str, Tensor], moved: list[dict[str, Tensor]], setting: Setting
 ) -> dict[str, str]:
-    """What is wrong, by name."""
+    """A sentence for each result that differs, by name."""
     return {
         name: sentence
         for name, value in found.items()
@@ -111,14 +112,14 @@ def _differing(
 
 
 def slope_differs(drawn: Drawn, setting: Setting) -> str | None:
-    """How the gradients of a layer differ from a finite difference of its results in a random direction."""
+    """Compare the gradients of a layer with a finite difference of its results in a random direction."""
     layer = _layer(drawn, setting)
     call = _call(drawn, layer, setting)
     found = _results(layer, call, setting)
     torch.manual_seed(17)
     ways = {name: torch.randn_like(leaf) for name, leaf in call.leaves().items()}
     slope = sum(float((found[f"by {name}"] * way).sum()) for name, way in ways.items())
-    for step in (1e-5, 1e-7):  # the smaller one for results that are far from linear within the larger
+    for step in (1e-5, 1e-7):  # the smaller one for results that are not nearly linear over the larger
         moved = (_moved(drawn, setting, {n: s * way for n, way in ways.items()}) for s in (step, -step))
         ahead, behind = moved
         measured = (ahead - behind) / (2 * step)
@@ -129,7 +130,7 @@ def slope_differs(drawn: Drawn, setting: Setting) -> str | None:
 
 
 def _moved(drawn: Drawn, setting: Setting, by: dict[str, Tensor]) -> float:
-    """The sum whose gradient is taken, when every leaf is moved."""
+    """The sum whose gradient is taken, with every leaf moved."""
     layer = _layer(drawn, setting)
     call = _call(drawn, layer, setting)
     with torch.no_grad():
@@ -142,7 +143,7 @@ def _moved(drawn: Drawn, setting: Setting, by: dict[str, Tensor]) -> float:
 
 @contextmanager
 def _team(threads: int) -> Iterator[None]:
-    """So many threads, for which a problem of any size is worth it."""
+    """Run with this many threads, and divide a problem of any size among them."""
     with (
         mock.patch("gatewise.compiler.run.program._THREAD_WORK", 1 if threads > 1 else 2e6),
         mock.patch("gatewise.compiler.run.program._STEP_WORK", 1 if threads > 1 else 5e4),
@@ -153,7 +154,7 @@ def _team(threads: int) -> Iterator[None]:
 
 @contextmanager
 def _interpreted() -> Iterator[None]:
-    """The eager interpreter in place of the kernels."""
+    """Run the eager interpreter in place of the kernels."""
     asked = Obstacle("the test asks for the interpreter", "")
     interpreter = mock.patch("gatewise.nn.scan.eager.scan", wraps=eager.scan)
     with (
@@ -213,7 +214,7 @@ def _chances(D: int) -> list[Any]:
 
 
 def _results(layer: Recurrent, call: Call, s: Setting) -> dict[str, Tensor]:
-    """All that the layer computes, named as in `Call.results`."""
+    """All results of the layer, with the names of `Call.results`."""
 
     def turned(x: Tensor | None) -> Tensor | None:
         return x.transpose(0, 1) if x is not None and s.batch_first else x
@@ -221,7 +222,7 @@ def _results(layer: Recurrent, call: Call, s: Setting) -> dict[str, Tensor]:
     x = call.x.detach().to(s.dtype).requires_grad_()
     states = [state.detach().to(s.dtype).requires_grad_() for state in call.states or ()]
     hx: Any = (tuple(states) if len(states) > 1 else states[0]) if states else None
-    with torch.no_grad():  # so that the next call of these shapes is prepared
+    with torch.no_grad():  # this prepares the next call with these shapes
         layer(turned(x), hx, lengths=call.lengths, reset=turned(call.reset))
     torch.manual_seed(11)
     seen: Any = {}
@@ -258,7 +259,7 @@ def _difference(value: Tensor, expected: Tensor, moved: list[Tensor], dtype: tor
     small = 2000 * ROUNDING[dtype] * (1 + size)
     close = (value - expected).abs() <= small + 100 * spread
     same = torch.where(finite, close, (value.isnan() & expected.isnan()) | (value == expected))
-    most = torch.finfo(dtype).max / 1e4  # of a sum over steps and rows
+    most = torch.finfo(dtype).max / 1e4  # for a sum over steps and rows
     huge = (expected.abs() > most) | (spread > most)
     wrong = ~same & certain & ~huge
     if not wrong.any():

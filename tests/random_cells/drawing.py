@@ -1,6 +1,7 @@
-"""Cells drawn at random from the whole language, as source text that can be read and shrunk.
+"""Random cells from the whole language, as source text that can be read and made smaller.
 
-A drawn cell keeps the rules: whatever is declared and would be unused is added to what is returned.
+A random cell keeps the rules of the language: declared names that would be unused are added to what it
+returns.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import gatewise
 from gatewise import Cell, cell
 
 STATES = ("h", "c", "m", "n")
-KINDS = {"": "gate", "Split": "split", "Input": "input", "Vector": "vector"}  # annotation: what it is
+KINDS = {"": "gate", "Split": "split", "Input": "input", "Vector": "vector"}  # by annotation
 NUMBERS = ("0.5", "-1.5", "2.0", "0.1", "1.0", "0.0")
 
-# What a line may compute of names {a}, {b}, {c}, {d}, of which all but {a} may be numbers. Sums and products
-# come often, since the compiler fuses them; functions that may leave their domain come seldom.
+# The expressions of a line, with names {a}, {b}, {c}, {d}; all but {a} may also be numbers. Sums and products
+# are frequent, because the compiler fuses them. Functions that may leave their domain are rare.
 ARITHMETIC = (
     "{a} + {b}", "{a} - {b}", "{b} - {a}", "{a} * {b}", "{a} * {b} + {c}", "{c} - {a} * {b}",
     "{a} * {b} - {c} * {d}", "(1 - {a}) * {b} + {a} * {c}", "-{a}", "0.2 * {a}", "{a} / (1.5 + {b} * {b})",
@@ -63,7 +64,7 @@ class Drawn:
     signature: str
     body: tuple[str, ...]
     returned: tuple[str, ...]
-    values: tuple[str, ...] = field(compare=False)  # names of what the body assigns
+    values: tuple[str, ...] = field(compare=False)  # the names that the body assigns
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ class Drawn:
         return "\n    ".join((f"def drawn({self.signature}):", *lines)) + "\n"
 
     def function(self, names: dict[str, Any], **how: str) -> FunctionType:
-        """The function that the text defines, given what its global names stand for."""
+        """The function that the text defines, with these meanings of its global names."""
         exec(compile(self.source(**how), "<drawn>", "exec"), names := dict(names))
         return names["drawn"]  # type: ignore[no-any-return]
 
@@ -96,18 +97,18 @@ class Drawn:
 
 
 def vars_of(module: Any) -> dict[str, Any]:
-    """The language, by name."""
+    """The names of the language."""
     words = "sigmoid tanh relu exp log softplus sqrt minimum maximum where linear project layer_norm dropout"
     return {word: getattr(module, word) for word in (*words.split(), "zoneout", "Split", "Input", "Vector")}
 
 
 class _Body:
-    """The lines drawn so far, and which of them each name and each value needs."""
+    """The lines so far, and which of them each name and each value needs."""
 
     def __init__(self, must_be_used: Iterable[str]) -> None:
         self.lines: list[str] = []
-        self.needs: dict[str, set[str]] = {}  # by a value, the values on its line
-        self.now: dict[str, str] = {}  # by a name, the value that it has now
+        self.needs: dict[str, set[str]] = {}  # for each value, the values in its expression
+        self.now: dict[str, str] = {}  # for each name, its current value
         self.must_be_used = list(must_be_used)
         for name in self.must_be_used:
             self.now[name] = name
@@ -123,7 +124,10 @@ class _Body:
         self.lines.append(f"{', '.join(names)} = {expression}")
 
     def unused(self, roots: Iterable[str]) -> list[str]:
-        """Names of what has to be used and is not; of a value that lost its name, of what came of it."""
+        """The names that are not used yet.
+
+        For a value whose name was assigned again, the name of a value that depends on it.
+        """
         reached: set[str] = set()
         stack = [self.now[root] for root in roots if root in self.now]
         while stack:
@@ -149,7 +153,7 @@ class _Body:
 
 @st.composite
 def drawn_cells(draw: Callable[..., Any], smooth: bool = False) -> Drawn:
-    """A cell of one to four states and one to five parameters, of up to eight lines."""
+    """Cells with one to four states, one to five parameters and up to eight lines."""
     forms = SMOOTH if smooth else LINES
     states = STATES[: draw(st.integers(1, 4))]
     kinds = [draw(st.sampled_from(["", "", "Split", "Input"]))]
@@ -162,7 +166,7 @@ def drawn_cells(draw: Callable[..., Any], smooth: bool = False) -> Drawn:
         for part in ((".x", ".h") if kind == "Split" else ("",))
     ]
     body = _Body(fed)
-    # The output of a cell that projects is narrower than the other vectors: only gates see it.
+    # A projected output is narrower than the other vectors, so only gates may read it.
     readable = [*states[1:], *fed] if projects else [*states, *fed]
     body.now |= {state: state for state in states}
     assigned: list[str] = []
@@ -174,12 +178,12 @@ def drawn_cells(draw: Callable[..., Any], smooth: bool = False) -> Drawn:
         if form.startswith("layer_norm({a}, {b}"):
             picks["b"] = draw(st.sampled_from(readable))
         if "** {b}" in form and picks["b"] == "0.0":
-            picks["b"] = "0.5"  # to the power of 0 everything is 1, and nothing of {a} is left
+            picks["b"] = "0.5"  # x ** 0 is 1, so it does not use {a}
         names: tuple[str, ...] = (f"v{k}",)
         if form == "layer_norm({a}, {b})":
             names = (f"v{k}", f"w{k}")
         elif a in parameters and form != "{a} ** 0" and draw(st.booleans()):
-            names = (a,)  # as `f = sigmoid(f)`
+            names = (a,)  # as in `f = sigmoid(f)`
         operands = [name for name in (a, *picks.values()) if name not in NUMBERS and form != "{a} ** 0"]
         body.assign(names, form.format(a=a, **picks), operands)
         readable += [name for name in names if name not in readable]

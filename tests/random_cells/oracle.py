@@ -1,7 +1,8 @@
-"""What a layer of a drawn cell must compute: its text, run on torch's tensors row by row and step by step.
+"""The correct results of a layer of a random cell: its text, run on torch tensors row by row, step by step.
 
-Nothing of gatewise takes part but the masks of dropout and zoneout. With `noise` every intermediate value is
-moved a little, as rounding may move it: how far the results move then is how far others may differ from them.
+No code of gatewise is used, except for the masks of dropout and zoneout. With `noise` every intermediate
+value is changed a little, as rounding may change it. The change of the results is the difference that other
+implementations may have.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from gatewise import Input, Split, Vector
 from gatewise.nn.walk.random import Chance, decide
 from tests.random_cells.drawing import Drawn
 
-Parameters = dict[str, Tensor]  # of one layer and direction, by name without suffix
-# By the number of a draw, its period and its rate: where units are dropped; None outside of training.
+Parameters = dict[str, Tensor]  # the parameters of one layer and direction, by name without suffix
+# For the number, the period and the rate of a draw: which units are dropped; None in evaluation mode.
 Masks = Callable[[int, str, float], Tensor | None]
 
 
 class _Rounded(ast.NodeTransformer):
-    """Every operation and every call of a function is wrapped in ``rounded(...)``."""
+    """Wraps every operation and every function call in ``rounded(...)``."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         if isinstance(node.op, ast.Pow):
@@ -44,7 +45,7 @@ class _Rounded(ast.NodeTransformer):
 
 @dataclass
 class Step:
-    """The step of a drawn cell in torch: ``step(x, states, ...)`` for one row."""
+    """The step of a random cell in torch: ``step(x, states, ...)`` for one row."""
 
     drawn: Drawn
     parameters: Parameters
@@ -65,10 +66,10 @@ class Step:
     def __call__(
         self, x: Tensor, states: Sequence[Tensor], masks: Masks
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """The next states, and every value by its name."""
+        """The next states, and every value by name."""
         self._count: Counter[str] = Counter()
         self._masks = masks
-        # Draws of options come after those of the cell: one for the zoneout of each state, then the dropout.
+        # Draws of options come after those of the cell: one for the zoneout of each state, then dropout.
         draws = self.drawn.source().count("dropout(") + self.drawn.source().count("zoneout(")
         seen = states[0]
         if self.recurrent_dropout:
@@ -138,7 +139,7 @@ class Step:
         def power(a: Any, b: Any) -> Any:
             if isinstance(b, (int, float)) and (float(b).is_integer() or b == 0.5):
                 return a**b
-            return torch.exp(b * torch.log(self._vector(a)))  # as docs/cells.md defines it
+            return torch.exp(b * torch.log(self._vector(a)))  # as defined in docs/cells.md
 
         def linear(v: Any) -> Tensor:
             H, n = self._H, self._number("linear")
@@ -189,13 +190,13 @@ def parameters_width(parameters: Parameters, kinds: Sequence[tuple[str, str]]) -
 
 
 def _in_range(value: Tensor, largest: float) -> Tensor:
-    """Infinite where it is too large, 0 where it is as much too small."""
+    """Infinity for values beyond `largest`, and 0 for values below its inverse."""
     near = torch.where(value.abs() < 1 / largest, 0.0, value)
     return torch.where(value.abs() > largest, value.sign() * torch.inf, near)
 
 
 class _InRange(torch.autograd.Function):
-    """A value, and the derivative by it, as `_in_range`."""
+    """Applies `_in_range` to a value, and to its derivative in backward."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, largest: float) -> Tensor:
@@ -208,7 +209,7 @@ class _InRange(torch.autograd.Function):
 
 
 class _WithZeros(torch.autograd.Function):
-    """Tensors as they are, whose derivatives are zeros where there are none if another has one."""
+    """Returns tensors unchanged. In backward, if any of them has a derivative, all have: zeros by default."""
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -221,21 +222,21 @@ class _WithZeros(torch.autograd.Function):
 
 @dataclass
 class Call:
-    """One call of a layer of a drawn cell: everything that goes in. Sequences are time first."""
+    """One call of a layer of a random cell: all its arguments. Sequences are time first."""
 
     drawn: Drawn
     x: Tensor  # [T, B, I]
-    parameters: list[Parameters]  # of each direction
+    parameters: list[Parameters]  # one for each direction
     states: list[Tensor] | None  # each [D, B, H]
     lengths: list[int] | None
     reset: Tensor | None  # [T, B]
-    chances: list[Chance] | None  # of each direction; None outside of training
-    widths: list[int] = field(default_factory=list)  # of the states
+    chances: list[Chance] | None  # one for each direction; None in evaluation mode
+    widths: list[int] = field(default_factory=list)  # the widths of the states
     zoneout: float = 0.0
     recurrent_dropout: float = 0.0
 
     def leaves(self) -> dict[str, Tensor]:
-        """What derivatives are taken by."""
+        """The tensors with a gradient."""
         named = {
             f"{name} {d}": p for d, parameters in enumerate(self.parameters) for name, p in parameters.items()
         }
@@ -267,7 +268,7 @@ class Call:
         T, B, _ = self.x.shape
         step = Step(self.drawn, self.parameters[d], noise, self.zoneout, self.recurrent_dropout, largest)
         lengths = self.lengths or [T] * B
-        order = sorted(range(B), key=lambda row: -lengths[row])  # packed: rows are numbered by length
+        order = sorted(range(B), key=lambda row: -lengths[row])  # the order of packed rows
         output = [[torch.zeros(self.widths[0], dtype=self.x.dtype)] * B for _ in range(T)]
         values: dict[str, list[list[Tensor]]] = {}
         finals: list[list[Tensor]] = [[] for _ in self.widths]
@@ -276,9 +277,9 @@ class Call:
             states = initial = given or [self.x.new_zeros(width) for width in self.widths]
             times = range(lengths[row])
             for t in reversed(times) if d else times:
-                begins = t + 1 if d else t  # backwards, a row that is reset at t + 1 begins at t
+                begins = t + 1 if d else t  # in reverse, a reset at t + 1 takes effect at t
                 if self.reset is not None and begins < lengths[row]:
-                    # As a choice: of what is not chosen the derivative is 0, and 0 times NaN is NaN.
+                    # torch.where, because for a value not chosen its derivative is 0, and 0 times NaN is NaN.
                     pairs = zip(initial, states, strict=True)
                     states = [torch.where(self.reset[begins, row], *pair) for pair in pairs]
                 number = max(lengths) - 1 - t if d else t
@@ -305,7 +306,7 @@ class Call:
 
 
 def derivatives(results: dict[str, Tensor], leaves: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The derivatives of a random sum of results, zeros by what it does not depend on."""
+    """The derivatives of a random sum of results, zeros for leaves that it does not depend on."""
     needed = [(r, by) for r, by in zip(results.values(), _factors(results), strict=True) if r.requires_grad]
     found: Sequence[Tensor | None] = [None] * len(leaves)
     if needed:
@@ -316,7 +317,7 @@ def derivatives(results: dict[str, Tensor], leaves: dict[str, Tensor]) -> dict[s
 
 
 def weighted(results: dict[str, Tensor]) -> float:
-    """The random sum of the output and the final states that `derivatives` takes."""
+    """The random sum of output and final states whose derivatives `derivatives` computes."""
     of_it = {name: r for name, r in results.items() if name == "output" or name.startswith("final ")}
     return sum(float((r * by).sum()) for r, by in zip(of_it.values(), _factors(of_it), strict=True))
 

@@ -1,6 +1,7 @@
-"""Kernels made for few registers and left as they are written: a cell in a quarter of the time.
+"""Compiles kernels without optimisation and for few registers, in a quarter of the time.
 
-What differs from the kernels of users is LLVM's work, not ours: fewer shapes of tiles, and no optimisation.
+The source of these kernels is that of users' kernels, with fewer shapes of tiles. Only the work of LLVM is
+left out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from gatewise.compiler.run.machine import Loaded
 
 @contextmanager
 def compiling_quickly(kept: bool = False) -> Iterator[None]:
-    """While it is open, kernels are made in this way; `kept` on disk apart from all others, or not."""
+    """Compile kernels in this way while the context is open.
+
+    With `kept` they are stored on disk, apart from ordinary kernels.
+    """
     here = host()
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=here.cpu, features=here.features, opt=0, reloc="pic", codemodel="jitdefault", jit=True

@@ -1,4 +1,4 @@
-"""The first promise: the compiled cell is the equation, for every cell of the language."""
+"""The first promise of the package: the compiled cell computes its equations, for any cell."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.random_cells.quickly import compiling_quickly
 
 SLOW = list(HealthCheck)
 Test = Callable[..., Any]
-CELLS = 300  # in all; many more by `python -m tests.random_cells`
+CELLS = 300  # in total; `python -m tests.random_cells` tests many more
 
 
 def drawn(examples: int, number: int) -> Callable[[Test], Test]:
-    """The same random examples at every run."""
+    """The same random examples in every run."""
     some = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=SLOW)
     return lambda test: seed(number)(some(test))
 
@@ -40,7 +40,7 @@ def test_a_random_cell_computes_what_its_text_says(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", range(100, 105))
-def test_so_does_one_compiled_as_users_have_it(number: int) -> None:
+def test_a_random_cell_compiled_as_for_users_computes_what_its_text_says(number: int) -> None:
     @drawn(CELLS // 25, number)
     @given(drawn_cells(), drawn_settings())
     def holds(cell: Drawn, setting: Setting) -> None:
@@ -60,13 +60,13 @@ def test_the_gradient_of_a_smooth_cell_is_that_of_finite_differences() -> None:
 
 
 def case(signature: str, *body: str, returns: str) -> Drawn:
-    """A cell by its text."""
+    """A cell from its text."""
     returned = tuple(part.strip() for part in returns.split("; "))
     names = tuple(dict.fromkeys(name.strip() for line in body for name in line.split(" = ")[0].split(",")))
     return Drawn(signature, body, returned, names)
 
 
-# Cells of users that were once computed wrongly, or refused without a sentence.
+# Cells of users that were once computed wrongly, or refused without a good message.
 CASES = {
     "a gate is added to what a norm gives": case("h, *, p0, p1", returns="layer_norm(p0) + p1"),
     "only the second state reads a gate": case("h, c, *, q, r", returns="tanh(c - linear(r)); r + q"),
@@ -106,8 +106,8 @@ EXTREMES = ("maximum({}, 0.5)", "maximum(0.5, {})", "minimum({}, 0.5)", "minimum
 
 
 @pytest.mark.parametrize("form", ["relu({})", "abs({})", *EXTREMES])
-def test_not_a_number_goes_through_a_gradient_as_in_torch(form: str) -> None:
-    for function in ("sqrt(p)", "log(p)"):  # the derivative of zero is NaN behind one of them only
+def test_nan_passes_through_a_gradient_as_in_torch(form: str) -> None:
+    for function in ("sqrt(p)", "log(p)"):  # at 0, the derivative of one of them times 0 is NaN
         cell = case("h, *, p, q", f"v = {function}", f"w = {form.format('v')}", returns="w * q")
         for eager in (False, True):
             assert not differences(cell, Setting(T=1, B=5, H=8, watched=True, eager=eager))
@@ -117,8 +117,8 @@ def test_not_a_number_goes_through_a_gradient_as_in_torch(form: str) -> None:
     "returns",
     ["p2; v * (0.5 * p0 + tanh(p1.x)); p0", "p2; v * p0; v * p0", "where(c < d, p2, p0); v + v * p0; v"],
 )
-def test_a_state_that_nothing_reads_gives_gradients_at_the_last_step_alone(returns: str) -> None:
-    """A NaN of an earlier step, which no result depends on, is in no gradient."""
+def test_a_state_that_nothing_reads_has_gradients_at_the_last_step_only(returns: str) -> None:
+    """A NaN in an earlier step that no result depends on is in no gradient."""
     cell = case("h, c, d, *, p0, p1: Split, p2", "v = sqrt(p1.h + 0.1 * p1.x)", returns=returns)
     settings = [Setting(T=4, B=5, H=4), Setting(T=4, B=5, H=4, lengths=True, reset=True, checkpoint=2)]
     for setting in settings:
@@ -134,12 +134,12 @@ def test_a_state_that_nothing_reads_gives_gradients_at_the_last_step_alone(retur
         ("h, *, p, v: Vector", "tanh(p)", "vector 'v'"),
     ],
 )
-def test_what_is_not_used_is_refused(signature: str, returns: str, unused: str) -> None:
+def test_an_unused_parameter_is_refused(signature: str, returns: str, unused: str) -> None:
     with pytest.raises(CellError, match=f"{unused} is never used in what is returned"):
         case(signature, returns=returns).cell()
 
 
-def test_the_comparison_finds_what_is_wrong() -> None:
+def test_the_comparison_finds_a_wrong_layer() -> None:
     class Wrong(Drawn):
         def cell(self):  # type: ignore[no-untyped-def]
             return case("h, *, p", returns="tanh(p) + 1e-9 * h").cell()

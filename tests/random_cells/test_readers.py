@@ -1,4 +1,4 @@
-"""A random cell is the same to all its readers: file, stream, copy, ONNX file, an edit without effect."""
+"""All readers of a random cell agree: file, stream, copy, ONNX file, and an edit without effect."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def layer_of(cell: Drawn, number: int, layers: int = 1) -> Recurrent:
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Equal, NaN where the other is NaN."""
+    """Equal bits, and NaN where the other one is NaN."""
     return bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 

@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 def stack(cell: Cell, L: int, I: int, H: int, dtype: str = "float64") -> dict[str, Array]:
-    """L layers of H units over I inputs; sums stay of size 1."""
+    """The weights of L layers of H units over I inputs, small enough to keep sums at size 1."""
     rng = np.random.default_rng([L, I, H])
     rows_ih, rows_hh, rows = (len(of) * H for of in (cell.input_gates, cell.state_gates, cell.linears))
     P = projection(cell, H)
@@ -32,7 +32,7 @@ def stack(cell: Cell, L: int, I: int, H: int, dtype: str = "float64") -> dict[st
 
 
 def projection(cell: Cell, H: int) -> int:
-    """P, the width of the output if it is projected, else 0."""
+    """P, the width of a projected output, or 0 without projection."""
     return H // 2 if cell.projects else 0
 
 

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Streams of the layers in a file: the same bits as from weights, and without torch."""
+"""Streams from files of layers: the same bits as from weights, and without torch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def written(path: Path, cell: Cell, weights: dict[str, Array], prefix: str = "",
 
 
 @examples
-def test_a_stream_of_a_file_is_the_stream_of_its_weights(tmp_path: Path, example: Example) -> None:
+def test_a_stream_of_a_file_has_the_bits_of_the_stream_of_its_weights(
+    tmp_path: Path, example: Example
+) -> None:
     weights = stack(example.cell, L, I, H)
     path = written(tmp_path / "m", example.cell, weights, proj_size=projection(example.cell, H))
     loaded = Stream.load(path, batch=2)
@@ -49,7 +51,7 @@ def test_a_stream_of_a_file_is_the_stream_of_its_weights(tmp_path: Path, example
     assert loaded.cell.signature() == example.cell.signature()
 
 
-def test_the_rest_of_a_file_is_ignored_and_the_type_can_be_chosen(tmp_path: Path) -> None:
+def test_other_tensors_of_a_file_are_ignored_and_the_type_can_be_chosen(tmp_path: Path) -> None:
     weights = stack(peephole, L, I, H, "float32")
     entry = described(peephole, options(), "net.rnn.")
     tensors = {f"net.rnn.{name}": array for name, array in weights.items()} | {"head": np.zeros(3)}
@@ -59,7 +61,7 @@ def test_the_rest_of_a_file_is_ignored_and_the_type_can_be_chosen(tmp_path: Path
     assert np.array_equal(stream.run(x), Stream(peephole, weights, dtype="float64").run(x))
 
 
-def test_a_stream_begins_and_begins_again_with_what_was_learned(tmp_path: Path) -> None:
+def test_a_stream_starts_and_restarts_from_the_learned_states(tmp_path: Path) -> None:
     weights, x = stack(cells.lstm, L, I, H), sequence(5, 3, I)
     rng = np.random.default_rng(1)
     learned = {state: rng.standard_normal((L, H)) for state in "hc"}
@@ -74,7 +76,7 @@ def test_a_stream_begins_and_begins_again_with_what_was_learned(tmp_path: Path) 
     assert np.array_equal(stream.run(x), whole)
 
 
-def test_half_precision_is_a_stream_of_another_type(tmp_path: Path) -> None:
+def test_a_file_in_half_precision_needs_another_type(tmp_path: Path) -> None:
     path = written(tmp_path / "m", peephole, stack(peephole, L, I, H, "float16"))
     with pytest.raises(ModelFileError, match=r"cannot be a stream \(dtype must be float32 or float64"):
         Stream.load(path)
@@ -95,7 +97,7 @@ def test_it_needs_neither_torch_nor_the_function(tmp_path: Path) -> None:
     assert np.array_equal(json.loads(done.stdout), Stream(peephole, weights).run(x))
 
 
-def test_what_cannot_go_step_by_step_says_why(tmp_path: Path) -> None:
+def test_layers_that_cannot_run_step_by_step_say_why(tmp_path: Path) -> None:
     one = stack(cells.gru, 1, I, H)
     both = one | {f"{name}_reverse": array for name, array in one.items()}
     path = written(tmp_path / "m", cells.gru, both, num_layers=1, bidirectional=True)
@@ -104,7 +106,7 @@ def test_what_cannot_go_step_by_step_says_why(tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{path}: these layers cannot be a stream (")
 
 
-def test_other_files_and_rows_are_refused(tmp_path: Path) -> None:
+def test_wrong_files_and_numbers_of_rows_are_refused(tmp_path: Path) -> None:
     stream = Stream.load(written(tmp_path / "m", cells.gru, stack(cells.gru, L, I, H)))
     stream.save_state(tmp_path / "state")
     with pytest.raises(ModelFileError, match="does not describe recurrent layers"):
@@ -125,7 +127,7 @@ def test_a_vector_with_the_name_of_a_weight_is_refused(tmp_path: Path) -> None:
 
 @cell
 def bearing(h, *, a, initial_h: Vector):
-    """A vector with the name that a learned initial state would have."""
+    """A cell with a vector that has the name of a learned initial state."""
     return tanh(a) * initial_h
 
 
@@ -145,7 +147,7 @@ def test_a_vector_with_the_name_of_an_initial_state_stays_a_vector(tmp_path: Pat
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_file_is_a_stream_or_refused(tmp_path: Path, data: st.DataObject) -> None:
-    """Bytes replaced anywhere: in the header of safetensors, in the JSON inside it, in the numbers."""
+    """Bytes are replaced anywhere: in the header of safetensors, in the JSON inside it, in the numbers."""
     path = tmp_path / "m"
     if not path.exists():
         written(path, peephole, stack(peephole, L, I, H))

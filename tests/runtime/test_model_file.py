@@ -164,15 +164,15 @@ def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
         read_model("/dev/zero", None)
 
 
-def test_tensors_are_of_this_process_alone(tmp_path: Path) -> None:
+def test_tensors_are_private_to_this_process(tmp_path: Path) -> None:
     write_model(tmp_path / "m", "forecast", HEADER, TENSORS)
     tensors = read_model(tmp_path / "m", "forecast").tensors
     os.truncate(tmp_path / "m", 0)
     assert np.array_equal(tensors["w"], TENSORS["w"])
-    tensors["w"][0, 0] = 1  # and may be changed
+    tensors["w"][0, 0] = 1  # and can be written to
 
 
-def test_text_of_the_file_does_no_harm_to_a_terminal(tmp_path: Path) -> None:
+def test_text_of_the_file_cannot_control_a_terminal(tmp_path: Path) -> None:
     header = {"gatewise": json.dumps({"format": 1, "task": "\x1b]0;hello\x07\n" + "x" * 5000})}
     save_file(TENSORS, tmp_path / "m", metadata=header)
     with pytest.raises(ModelFileError) as caught:

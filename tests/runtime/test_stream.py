@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Streams compute the equations, the same bits however a sequence is cut."""
+"""Streams compute the equations, with the same bits however a sequence is split."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_projected_lstm_of_torch() -> None:
     np.testing.assert_allclose(stream.state["c"], c_n.numpy(), rtol=1e-11, atol=1e-13)
 
 
-def test_a_stream_leaves_nothing_to_chance() -> None:
+def test_a_stream_is_never_random() -> None:
     @cell_of
     def plain(h, *, a, b):
         h = 0.25 * h + (1 - 0.25) * sigmoid(a) * tanh(b)
@@ -131,7 +131,7 @@ def test_a_stream_leaves_nothing_to_chance() -> None:
 def test_steps_pieces_and_the_whole_have_the_same_bits(
     cell: Cell, dtype: str, L: int, B: int, I: int, H: int
 ) -> None:
-    weights, x = stack(cell, L, I, H, dtype), sequence(120, B, I, dtype)  # longer than a block of the last
+    weights, x = stack(cell, L, I, H, dtype), sequence(120, B, I, dtype)  # more than a block
     stream = Stream(cell, weights, batch=B)
     whole, after = stream.run(x), stream.state
     assert whole.dtype == dtype
@@ -145,7 +145,7 @@ def test_steps_pieces_and_the_whole_have_the_same_bits(
     np.testing.assert_equal(stream.state, after)
 
 
-def test_steps_and_blocks_take_turns() -> None:
+def test_single_steps_and_blocks_alternate() -> None:
     weights, x = stack(cells.gru, 2, 4, 9), sequence(12, 2, 4)
     stream = Stream(cells.gru, weights, batch=2)
     whole = stream.run(x)
@@ -193,7 +193,7 @@ def test_an_output_is_a_new_array_or_the_one_given() -> None:
     np.testing.assert_array_equal(stream.step(x[3]), whole[3])
 
 
-def test_inputs_may_lie_anywhere_in_memory() -> None:
+def test_inputs_may_have_any_memory_layout() -> None:
     weights, x = stack(cells.lstm, 1, 5, 6, "float32"), sequence(9, 2, 5, "float32")
     stream = Stream(cells.lstm, weights, batch=2)
     whole = stream.run(x)
@@ -209,7 +209,7 @@ def test_inputs_may_lie_anywhere_in_memory() -> None:
 
 
 @pytest.mark.parametrize("cell", [cells.lstm, cells.gru, peephole], ids=lambda cell: cell.name)
-def test_nothing_is_read_before_it_is_written(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_memory_is_read_before_it_is_written(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     weights, x = stack(cell, 2, 5, 19), sequence(9, 3, 5)
     expected = Stream(cell, weights, batch=3).run(x)
     monkeypatch.setattr(np, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))

@@ -1,4 +1,4 @@
-"""What a stream refuses says what was expected and what came."""
+"""The errors of a stream say what was expected and what came."""
 
 from __future__ import annotations
 

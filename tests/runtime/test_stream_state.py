@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""The state of a stream is read, set, begun again, forked and saved."""
+"""The state of a stream: reading, setting, resetting, forking, saving."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def stream() -> Stream:
     return Stream(cells.lstm, stack(cells.lstm, L, I, H), batch=B)
 
 
-def test_a_stream_begins_with_zeros(stream: Stream) -> None:
+def test_a_stream_starts_from_zeros(stream: Stream) -> None:
     np.testing.assert_equal(stream.state, {"h": np.zeros((L, B, H)), "c": np.zeros((L, B, H))})
 
 
-def test_a_state_is_a_copy_both_ways(stream: Stream) -> None:
+def test_a_state_is_copied_on_reading_and_on_setting(stream: Stream) -> None:
     stream.run(x[:4])
     state = stream.state
     kept = {name: values.copy() for name, values in state.items()}
@@ -60,7 +60,7 @@ def test_a_state_is_a_copy_both_ways(stream: Stream) -> None:
     ],
     ids=str,
 )
-def test_some_rows_begin_again(stream: Stream, rows: Any, chosen: list[int]) -> None:
+def test_some_rows_are_reset(stream: Stream, rows: Any, chosen: list[int]) -> None:
     stream.run(x[:4])
     expected = stream.state
     for values in expected.values():
@@ -69,7 +69,7 @@ def test_some_rows_begin_again(stream: Stream, rows: Any, chosen: list[int]) -> 
     np.testing.assert_equal(stream.state, expected)
 
 
-def test_a_row_that_begins_again_forgets(stream: Stream) -> None:
+def test_a_row_that_is_reset_forgets(stream: Stream) -> None:
     fresh = stream.run(x[4:])
     stream.reset()
     going_on = stream.run(x)[4:]
@@ -81,7 +81,7 @@ def test_a_row_that_begins_again_forgets(stream: Stream) -> None:
     np.testing.assert_array_equal(mixed[:, [0, 2]], going_on[:, [0, 2]])
 
 
-def test_a_fork_goes_its_own_way(stream: Stream) -> None:
+def test_a_fork_is_independent(stream: Stream) -> None:
     here, elsewhere = stream.run(x), np.concatenate([x[:1], -x])
     stream.reset()
     expected = stream.run(elsewhere)
@@ -103,12 +103,12 @@ def test_a_fork_outlives_its_stream(stream: Stream) -> None:
 
 
 @pytest.mark.parametrize("take", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_other_copies_are_refused(stream: Stream, take: Any) -> None:
+def test_copy_and_pickle_are_refused(stream: Stream, take: Any) -> None:
     with pytest.raises(TypeError, match="cannot be copied or pickled: use fork"):
         take(stream)
 
 
-def test_a_saved_state_goes_on(stream: Stream, tmp_path: Path) -> None:
+def test_a_saved_state_continues_the_sequence(stream: Stream, tmp_path: Path) -> None:
     stream.run(x[:3])
     stream.save_state(tmp_path / "state.safetensors")
     rest = stream.run(x[3:])
@@ -137,7 +137,9 @@ def state_of(**changed: Array) -> dict[str, Array]:
         ({"h": 0, "c": 0}, TypeError, "'h' must be a NumPy array of float64. Got int"),
     ],
 )
-def test_a_state_that_does_not_fit(stream: Stream, state: Any, error: type[Exception], message: str) -> None:
+def test_a_state_that_does_not_fit_is_refused(
+    stream: Stream, state: Any, error: type[Exception], message: str
+) -> None:
     stream.run(x)
     before = stream.state
     with pytest.raises(error, match=message):
@@ -171,7 +173,9 @@ def test_a_state_of_other_options_is_refused(tmp_path: Path) -> None:
     Stream(with_zoneout(cells.lstm, (0.0, 0.25)), weights, batch=B).load_state(tmp_path / "state")
 
 
-def test_equal_equations_go_on_whatever_they_are_called(tmp_path: Path, stream: Stream) -> None:
+def test_streams_with_equal_equations_share_states_whatever_their_names(
+    tmp_path: Path, stream: Stream
+) -> None:
     renamed = replace(cells.lstm, origin=cells.lstm.origin._replace(name="mine"))
     stream.run(x)
     stream.save_state(tmp_path / "state")
@@ -180,7 +184,7 @@ def test_equal_equations_go_on_whatever_they_are_called(tmp_path: Path, stream: 
     np.testing.assert_equal(other.state, stream.state)
 
 
-def test_files_that_do_not_fit(stream: Stream, tmp_path: Path) -> None:
+def test_files_that_do_not_fit_are_refused(stream: Stream, tmp_path: Path) -> None:
     stream.run(x)
     before, path = stream.state, tmp_path / "state.safetensors"
 
@@ -221,7 +225,7 @@ def test_files_that_do_not_fit(stream: Stream, tmp_path: Path) -> None:
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_file_is_a_state_or_refused(stream: Stream, tmp_path: Path, data: st.DataObject) -> None:
-    """Bytes replaced anywhere, the file cut short: the numbers may be others, nothing else happens."""
+    """Bytes are replaced anywhere, or the file is cut. The numbers may differ; nothing else may happen."""
     path, before = tmp_path / "state", stream.state
     stream.save_state(path)
     content = bytearray(path.read_bytes())
@@ -241,7 +245,7 @@ def test_a_damaged_file_is_a_state_or_refused(stream: Stream, tmp_path: Path, da
 
 
 @pytest.mark.parametrize("rows", [3, [0, 7], 0.5, [True, False], "all"], ids=str)
-def test_rows_that_are_not_there(stream: Stream, rows: Any) -> None:
+def test_indices_of_missing_rows_are_refused(stream: Stream, rows: Any) -> None:
     stream.run(x)
     before = stream.state
     with pytest.raises(IndexError, match=r"rows must choose among 3 rows. Got"):

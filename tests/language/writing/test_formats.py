@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""The equations written out, as text and as LaTeX."""
+"""The equations of cells as text and as LaTeX."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_classic_cell_as_latex(name: str, text: str) -> None:
 
 @cell
 def brackets(h, *, a, u: Input, v: Vector):
-    """Sums within products, differences of differences, quotients of quotients, signs."""
+    """Sums in products, differences of differences, quotients of quotients, signs."""
     p = (a + h) * (u - v)
     q = a - (h - u) - v
     r = a / (h / u) / v
@@ -139,7 +139,7 @@ def functions(state, *, alpha, gate: Input):
     return state
 
 
-def test_brackets_stand_where_they_are_needed_and_nowhere_else() -> None:
+def test_brackets_are_written_only_where_they_are_needed() -> None:
     assert str(brackets).splitlines()[3:] == [
         "  p = (a_bar + h) * (u_bar - v)",
         "  q = a_bar - (h - u_bar) - v",
@@ -173,8 +173,8 @@ def test_every_function_as_latex() -> None:
 
 @cell
 def passing(h, c, m, n, *, a):
-    """Next states that are no terms of their own, and a value that nothing needs."""
-    aside = n * 2  # noqa: F841 -- the only use of n
+    """Next states without a term of their own, and a value that nothing needs."""
+    aside = n * 2  # noqa: F841 -- n is used only here
     c = tanh(a)
     return c, h, c, 0.5
 
@@ -199,7 +199,7 @@ def test_states_that_are_passed_on_are_written_too() -> None:
 
 @cell
 def told(h, *, a: Split, b, v_f: Vector, alpha_in: Vector, long_name: Vector):
-    """What is given beside the vectors, signs, and numbers that are no plain digits."""
+    """Arguments besides vectors, signs, and numbers that need more than plain digits."""
     n, m = layer_norm(a.x, a.h, eps=1e-3)
     d = dropout(n, 0.123456789, per="sequence") + dropout(layer_norm(m), 0.5, "step")
     p = b * -2 + v_f * (d * 1e-7) - 2.5e9 * (-alpha_in) - linear(h) * long_name
@@ -207,7 +207,7 @@ def told(h, *, a: Split, b, v_f: Vector, alpha_in: Vector, long_name: Vector):
     return h
 
 
-def test_all_that_is_given_is_printed_as_text() -> None:
+def test_all_arguments_are_printed_as_text() -> None:
     assert str(told).splitlines()[4:] == [
         "  n = norm(a_bar_x, a_bar_h, eps=0.001)[0] * norm_gain_0 + norm_bias_0",
         "  m = norm(a_bar_x, a_bar_h, eps=0.001)[1] * norm_gain_1 + norm_bias_1",
@@ -217,7 +217,7 @@ def test_all_that_is_given_is_printed_as_text() -> None:
     ]
 
 
-def test_all_that_is_given_is_typeset() -> None:
+def test_all_arguments_are_printed_as_latex() -> None:
     assert told.latex().splitlines()[4:-1] == [
         r"n_t &= \mathrm{norm}(\bar{a}_t^x,\; \bar{a}_t^h,\; \epsilon = 0.001)_{0} "
         r"\odot \gamma_{0} + \beta_{0} \\",
@@ -231,7 +231,7 @@ def test_all_that_is_given_is_typeset() -> None:
     ]
 
 
-def test_what_the_options_of_a_layer_put_in_is_printed() -> None:
+def test_the_options_of_a_layer_are_printed() -> None:
     changed = with_recurrent_dropout(with_zoneout(cells.rnn, (0.125,)), 0.25)
     assert str(changed).splitlines()[1:] == [
         '  a_bar = W_a x + R_a dropout(h, 0.25, per="sequence") + b_a',

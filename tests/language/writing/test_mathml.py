@@ -12,13 +12,13 @@ EVERY = [vars(cells)[name] for name in cells.__all__]
 
 
 def lines(of: Cell) -> list[str]:
-    """The text of each line, without what is invisible."""
+    """The text of each line, without invisible characters."""
     table = ElementTree.fromstring(mathml(of))[0]
     return ["".join(row.itertext()).replace("\u2061", "") for row in table]
 
 
 @pytest.mark.parametrize("of", EVERY, ids=lambda of: of.name)
-def test_every_value_has_a_line_and_all_is_mathml(of: Cell) -> None:
+def test_every_value_has_a_line_and_everything_is_mathml(of: Cell) -> None:
     named = {
         part.get("data-name") for row in ElementTree.fromstring(mathml(of)).iter("mtr") for part in row[0]
     }
@@ -43,7 +43,7 @@ def test_the_lstm() -> None:
 def test_brackets_only_where_they_are_needed_and_every_operation() -> None:
     @cell
     def odd(h, *, lambda_: Input, a, v: Vector):  # type: ignore[no-untyped-def]
-        """Many operations."""
+        """Many different operations."""
         rate = sigmoid(a - (lambda_ - v))
         h = where(h < 0, -(h + 2), sqrt(exp(h) * 0.5)) / (1 + rate) - abs(tanh(h) * rate)
         return h

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""All formats say all that a cell says: whatever changes in a line is seen in each of them."""
+"""All formats are complete: every change of an equation changes the text, the LaTeX and the MathML."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WRITERS: list[Writer] = [_Text(), _Latex(), _MathML()]
 
 @cell
 def told(h, m, *, a: Split, b, u: Input, v_f: Vector, long_name: Vector):
-    """Everything that operations are told, signs, and numbers that are no plain digits."""
+    """Every argument of every operation, signs, and numbers that need more than plain digits."""
     n, k = layer_norm(a.x, a.h, eps=1e-3)
     d = dropout(n, 0.123456789, per="sequence") + dropout(layer_norm(k), 0.5)
     p = b * -2 + v_f * (d * 1e-7) - 2.5e9 * (-long_name) - linear(m)
@@ -54,7 +54,7 @@ def told(h, m, *, a: Split, b, u: Input, v_f: Vector, long_name: Vector):
 
 @cell
 def shared(h, *, a, t1: Vector):
-    """Terms in lines of their own, one of whose names is taken."""
+    """Terms with lines of their own, one of whose names is taken."""
     for _ in range(30):
         h = h + 0.25 * (tanh(a) - h * h) * t1
     return h
@@ -75,7 +75,7 @@ each = pytest.mark.parametrize("of", EVERY, ids=lambda of: of.name)
 
 
 def variants(term: Term) -> Iterator[Term]:
-    """The term with one thing changed, each thing in turn."""
+    """The term with one part changed, for each part in turn."""
     if term.op == "number":
         yield term._replace(value=math.nextafter(term.value, 2.0))
         yield term._replace(value=-term.value - 1)
@@ -120,20 +120,20 @@ def assert_all_is_said(of: Cell) -> None:
 
 
 @each
-def test_every_format_says_all_that_a_cell_says(of: Cell) -> None:
+def test_every_format_shows_everything_of_a_cell(of: Cell) -> None:
     assert_all_is_said(of)
 
 
 @settings(deadline=None, max_examples=50)
 @given(random_cells(more=("linear", "norm", "dropout", "zoneout")))
-def test_every_format_says_all_that_any_cell_says(of: Cell) -> None:
+def test_every_format_shows_everything_of_a_random_cell(of: Cell) -> None:
     assert_all_is_said(of)
     assert [_Text().name(left) for left, _ in equations(of)] == [
         line.split(" = ")[0].strip() for line in str(of).splitlines()[1:]
     ]
 
 
-# Stand-ins for what has weights or is random, alike for the text and for the graph.
+# Stand-ins for operations with weights and for random ones, the same for the text and for the graph.
 def norms(*args: Tensor, eps: float = 1e-5) -> list[Tensor]:
     return [(arg - sum(args) / 2) * (1 + eps) + n for n, arg in enumerate(args)]
 
@@ -143,7 +143,7 @@ def norm(*args: Tensor, eps: float = 1e-5) -> Any:
 
 
 def alike(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function of tensors that takes numbers too."""
+    """A function of tensors that also accepts numbers."""
     return lambda *args: function(*(torch.as_tensor(arg, dtype=torch.float64) for arg in args))
 
 
@@ -175,7 +175,7 @@ IN_GRAPH: dict[str, Callable[..., Tensor]] = {
 
 
 def of_text(of: Cell, leaves: dict[Node, Tensor]) -> dict[str, Tensor]:
-    """Every line of the text but the pre-activations, run as Python."""
+    """Run every line of the text except the pre-activations as Python."""
     bars = {bar: leaves[of.values[bar]] for p in of.parameters for bar in p.bars}
     names = {node.name: value for node, value in leaves.items() if node.op != "gate"}
     linears = [linear_of(n) for n in range(len(of.linears))]
