@@ -2,72 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, final
 
 from gatewise.language import Cell, names
-from gatewise.language.form import MOST_STATES, from_form, to_form
-from gatewise.language.form_reading import FormError, fields, items, number, real, shown
+from gatewise.language.form import from_form, to_form
+from gatewise.language.form_reading import FormError, fields, shown
 from gatewise.runtime.arrays import Shape
+from gatewise.runtime.layer_options import ALWAYS, DEFAULTS, LayerOptions, checks
 from gatewise.runtime.model_file import ModelFile, ModelFileError, Tensors
 from gatewise.runtime.weights import initial_shapes, shapes
 
 KEY = "layers"
 MODULE = "module"  # the task of a whole torch module
 TYPES = ("float16", "float32", "float64")
-_MOST = 2**31 - 1
-
-
-def _flag(value: Any, what: str) -> bool:
-    if not isinstance(value, bool):
-        raise FormError(f"{what} must be true or false. Got {shown(value)}")
-    return value
-
-
-def _share(value: Any, what: str) -> float:
-    share = real(value, what)
-    if not 0 <= share <= 1:
-        raise FormError(f"{what} must be a number from 0 to 1. Got {shown(value)}")
-    return share
-
-
-def _rate(value: Any, what: str) -> float:
-    if real(value, what) == 1:
-        raise FormError(f"{what} must be a number below 1. Got {shown(value)}")
-    return _share(value, what)
-
-
-def _rates(value: Any, what: str) -> tuple[float, ...]:
-    return tuple(_rate(rate, what) for rate in items(value, what, 0, MOST_STATES))
-
-
-_size, _count = partial(number, least=1, most=_MOST), partial(number, least=0, most=_MOST)
-# The arguments of `gatewise.nn.Recurrent` after the cell, by name, without those about initialisation.
-OPTIONS: dict[str, Callable[[Any, str], Any]] = {
-    "input_size": _size,
-    "hidden_size": _size,
-    "num_layers": _size,
-    "bias": _flag,
-    "batch_first": _flag,
-    "dropout": _share,
-    "bidirectional": _flag,
-    "proj_size": _count,
-    "checkpoint": _count,
-    "zoneout": _rates,
-    "recurrent_dropout": _rate,
-    "weight_drop": _rate,
-    "learn_initial_state": _flag,
-}
-# Options that may be missing in a file, with their defaults.
-DEFAULTS: dict[str, Any] = {
-    "zoneout": (),
-    "recurrent_dropout": 0.0,
-    "weight_drop": 0.0,
-    "learn_initial_state": False,
-}
-_REQUIRED = tuple(name for name in OPTIONS if name not in DEFAULTS)
+# The options in a file: all but those about initialisation.
+OPTIONS = checks(LayerOptions)
+_MAY_BE_MISSING = {name: DEFAULTS[name] for name in OPTIONS if name not in ALWAYS}
 
 
 @final
@@ -118,10 +70,10 @@ def cell_and_options(entry: Any, *more: str) -> tuple[Cell, dict[str, Any]]:
     Raises:
         FormError: the entry does not describe layers.
     """
-    parts = fields(entry, KEY, ("cell", *more, *_REQUIRED), DEFAULTS)
+    parts = fields(entry, KEY, ("cell", *more, *ALWAYS), _MAY_BE_MISSING)
     cell = from_form(parts["cell"])
     given = {name: check(parts[name], name) for name, check in OPTIONS.items() if name in parts}
-    options = DEFAULTS | given
+    options = _MAY_BE_MISSING | given
     _check_options(cell, options)
     return cell, options
 

@@ -13,32 +13,23 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gatewise.language import Cell
 from gatewise.language.names import initial
+from gatewise.runtime.layer_options import LayerOptions
 
 
-def arguments(
-    cell: Cell,
-    input_size: int,
-    hidden_size: int,
-    num_layers: int,
-    bias: bool,
-    batch_first: bool,
-    dropout: float,
-    proj_size: int,
-    checkpoint: int,
-) -> None:
-    """Check the arguments of a layer, in the order in which torch checks them."""
-    _dropout(dropout, num_layers)
-    _typed("bias", bias, bool)
-    _typed("batch_first", batch_first, bool)
-    _typed("input_size", input_size, int)
-    _positive("input_size", input_size)
-    _typed("hidden_size", hidden_size, int)
-    _positive("hidden_size", hidden_size)
-    _positive("num_layers", num_layers)
-    _projection(cell, hidden_size, proj_size)
-    _typed("checkpoint", checkpoint, int)
-    if isinstance(checkpoint, bool) or checkpoint < 0:
-        raise ValueError(f"checkpoint must be a number of steps, or 0 for none. Got {checkpoint}.")
+def options(cell: Cell, given: LayerOptions) -> None:
+    """Check the options of a layer, in the order in which torch checks them."""
+    _dropout(given.dropout, given.num_layers)
+    _typed("bias", given.bias, bool)
+    _typed("batch_first", given.batch_first, bool)
+    _typed("input_size", given.input_size, int)
+    _positive("input_size", given.input_size)
+    _typed("hidden_size", given.hidden_size, int)
+    _positive("hidden_size", given.hidden_size)
+    _positive("num_layers", given.num_layers)
+    _projection(cell, given.hidden_size, given.proj_size)
+    _typed("checkpoint", given.checkpoint, int)
+    if isinstance(given.checkpoint, bool) or given.checkpoint < 0:
+        raise ValueError(f"checkpoint must be a number of steps, or 0 for none. Got {given.checkpoint}.")
 
 
 def _dropout(dropout: float, num_layers: int) -> None:
@@ -51,7 +42,7 @@ def _dropout(dropout: float, num_layers: int) -> None:
         warnings.warn(
             "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
             f"num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}",
-            stacklevel=4,
+            stacklevel=6,  # who makes the layer
         )
 
 
@@ -100,6 +91,8 @@ def rate(name: str, value: float, cell: Cell) -> float:
 def zoneout(cell: Cell, rates: float | Sequence[float], proj_size: int) -> tuple[float, ...]:
     """Check the zoneout rates. Returns one rate for each state, or () if all are 0."""
     given = tuple(rates) if isinstance(rates, Sequence) else (rates,) * len(cell.states)
+    if not given:
+        return given
     if len(given) != len(cell.states) or not all(map(_is_rate, given)):
         raise ValueError(
             f"zoneout must be a number from 0 to less than 1, or one for each of the {len(cell.states)} "

@@ -6,7 +6,6 @@ tables of this file is refused; no class is looked up by a name from a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,9 +20,10 @@ from gatewise.nn.modules.recurrent import Recurrent
 from gatewise.nn.modules.step import GRUCell, LSTMCell, RNNCell, Step
 from gatewise.nn.modules.swapped import Swapped
 from gatewise.nn.modules.torch_names import GRU, LSTM, RNN
-from gatewise.runtime.layers_file import DEFAULTS, OPTIONS, cell_and_options
+from gatewise.runtime import layer_options
+from gatewise.runtime.layer_options import Check, StepOptions
+from gatewise.runtime.layers_file import OPTIONS, cell_and_options
 
-Check = Callable[[Any, str], Any]
 RECURRENT, STEP = "Recurrent", "Step"
 CONTAINERS = {"Sequential": nn.Sequential, "ModuleList": nn.ModuleList, "ModuleDict": nn.ModuleDict}
 
@@ -150,9 +150,9 @@ _HAVE_NEWER = ("GroupNorm", "BatchNorm1d", "BatchNorm2d", "InstanceNorm1d", "Ins
 # Arguments that have no effect in evaluation mode.
 IN_TRAINING = {
     *("p", "inplace", "momentum", "scale_grad_by_freq", "sparse"),
-    *("dropout", "recurrent_dropout", "weight_drop", "checkpoint"),
+    *layer_options.IN_TRAINING,
 }
-_STEP: dict[str, Check] = {"input_size": _size, "hidden_size": _size, "bias": _flag}
+_STEP = layer_options.checks(StepOptions)
 _LAYERS, _STEPS = {Recurrent, LSTM, GRU, RNN}, {Step, LSTMCell, GRUCell, RNNCell}
 _THEIRS = {nn.LSTM: cells.lstm, nn.GRU: cells.gru, nn.LSTMCell: cells.lstm, nn.GRUCell: cells.gru}
 _OF_RNN = {"tanh": cells.rnn, "relu": cells.rnn_relu}
@@ -229,8 +229,8 @@ def _plain(value: Any, name: str) -> Any:
 
 def options_of(module: nn.Module) -> dict[str, Any]:
     """The constructor arguments of recurrent layers, without the cell."""
-    # Layers of torch lack some options, and layers pickled by older versions may too: the default is meant.
-    return {name: getattr(module, name, DEFAULTS.get(name, 0)) for name in OPTIONS}
+    # Layers of torch lack some options: the default is meant.
+    return {name: getattr(module, name, layer_options.DEFAULTS.get(name)) for name in OPTIONS}
 
 
 def knows(kind: Any) -> bool:
@@ -283,8 +283,7 @@ def layers(cell: Cell, options: dict[str, Any]) -> Recurrent:
 
     As in torch, only LSTM has a projection; other cells with one give `Recurrent`.
     """
-    given = {name: value for name, value in options.items() if value != DEFAULTS.get(name)}
-    given["dropout"] = 0.0  # a rate would warn about layers without effect
+    given = {**options, "dropout": 0.0}  # a rate would warn about layers without effect
     with torch.device("meta"):
         for classic, layer, _, more in _CLASSIC:
             if same(cell, classic) and (layer is LSTM or not options["proj_size"]):

@@ -15,6 +15,7 @@ from gatewise.language.names import initial
 from gatewise.nn.checkpoint import scan_in_segments
 from gatewise.nn.kernels.plain import Results
 from gatewise.nn.modules import checks, initialisation
+from gatewise.nn.modules.arguments import LayerArguments, RecurrentArguments, takes
 from gatewise.nn.modules.autocast import in_type_of, without_autocast
 from gatewise.nn.modules.layer import Hidden, Layer
 from gatewise.nn.scan import overlaps, scan_stack, scan_together
@@ -24,26 +25,10 @@ from gatewise.nn.walk.packing import Packing, like
 from gatewise.nn.walk.rows import row_lengths, shape_of_lengths
 from gatewise.nn.walk.storage import is_stored
 from gatewise.nn.walk.walk import Scanned, Walk, Weights
+from gatewise.runtime.layer_options import DEFAULTS, OWN
 from gatewise.runtime.weights import initial_shapes
 
 States: TypeAlias = tuple[Tensor, ...]
-# What a representation leaves out, in the order in which torch writes the rest.
-_DEFAULTS = {
-    "proj_size": 0,
-    "num_layers": 1,
-    "bias": True,
-    "batch_first": False,
-    "dropout": 0,
-    "bidirectional": False,
-    "checkpoint": 0,
-    "zoneout": (),
-    "recurrent_dropout": 0.0,
-    "weight_drop": 0.0,
-    "init": "torch",
-    "forget_bias": None,
-    "max_steps": None,
-    "learn_initial_state": False,
-}
 
 
 class Recurrent(Layer):
@@ -123,54 +108,28 @@ class Recurrent(Layer):
         True
     """
 
-    # Defaults of the class, so that layers that older versions pickled still load.
-    checkpoint = 0
-    weight_drop = 0.0
-    learn_initial_state = False
-    init, forget_bias, max_steps = "torch", None, None
+    @takes(RecurrentArguments)
+    def __init__(self, given: RecurrentArguments) -> None:
+        self._set_up(given.cell, given)
 
-    def __init__(
-        self,
-        cell: Cell,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        checkpoint: int = 0,
-        zoneout: float | Sequence[float] = 0.0,
-        recurrent_dropout: float = 0.0,
-        weight_drop: float = 0.0,
-        init: str = "torch",
-        forget_bias: float | None = None,
-        max_steps: int | None = None,
-        learn_initial_state: bool = False,
-    ) -> None:
-        super().__init__(cell, input_size, hidden_size, bias, proj_size)
-        self.num_layers = num_layers
-        self.batch_first = batch_first
-        self.dropout = float(dropout)
-        self.bidirectional = bidirectional
-        self.checkpoint = checkpoint
-        sizes = (input_size, hidden_size, num_layers)
-        checks.arguments(cell, *sizes, bias, batch_first, dropout, proj_size, checkpoint)
-        initialisation.check(init, forget_bias, max_steps, cell, bias)
-        checks.learned_states(cell, learn_initial_state)
-        self.zoneout = checks.zoneout(cell, zoneout, proj_size)
-        self.recurrent_dropout = checks.rate("recurrent_dropout", recurrent_dropout, cell)
-        self.weight_drop = checks.rate("weight_drop", weight_drop, cell)
-        self.init, self.forget_bias, self.max_steps = init, forget_bias, max_steps
-        self.learn_initial_state = learn_initial_state
-        above = (proj_size or hidden_size) * self._num_directions
+    def _set_up(self, cell: Cell, given: LayerArguments) -> None:
+        """What constructors do, those of the classes of one cell too."""
+        super().__init__(cell, given.input_size, given.hidden_size, given.bias, given.proj_size)
+        self.dropout = float(given.dropout)
+        checks.options(cell, given)
+        initialisation.check(given.init, given.forget_bias, given.max_steps, cell, given.bias)
+        checks.learned_states(cell, given.learn_initial_state)
+        self.num_layers, self.bidirectional = given.num_layers, given.bidirectional
+        self.batch_first, self.checkpoint = given.batch_first, given.checkpoint
+        self.zoneout = checks.zoneout(cell, given.zoneout, given.proj_size)
+        self.recurrent_dropout = checks.rate("recurrent_dropout", given.recurrent_dropout, cell)
+        self.weight_drop = checks.rate("weight_drop", given.weight_drop, cell)
+        self.init, self.forget_bias, self.max_steps = given.init, given.forget_bias, given.max_steps
+        self.learn_initial_state = given.learn_initial_state
+        above = (given.proj_size or given.hidden_size) * self._num_directions
         self._names = [
-            self._declare(suffix, above if layer else input_size, device, dtype)
-            for layer in range(num_layers)
+            self._declare(suffix, above if layer else given.input_size, given.device, given.dtype)
+            for layer in range(given.num_layers)
             for suffix in self._suffixes(layer)
         ]
         self.reset_parameters()
@@ -450,9 +409,15 @@ class Recurrent(Layer):
         return f"{self.cell.name}, {self._sizes()}"
 
     def _sizes(self) -> str:
-        changed = [f"{k}={getattr(self, k)}" for k, v in _DEFAULTS.items() if getattr(self, k) != v]
+        names = ["proj_size", *(name for name in DEFAULTS if name != "proj_size")]  # in the order of torch
+        values = {name: getattr(self, name) for name in names}
+        changed = [f"{name}={value}" for name, value in values.items() if value != DEFAULTS[name]]
         changed += [f"edited={list(self._edits_here)}"] if self._edits_here else []
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+
+
+for _name in OWN:  # so that layers that older versions pickled still load, and torch's have them too
+    setattr(Recurrent, _name, DEFAULTS[_name])
 
 
 def _between_graphs(layer: Recurrent, *given: Any) -> tuple[Tensor | PackedSequence, Hidden]:

@@ -9,6 +9,7 @@ from gatewise import cells
 from gatewise.language import Cell
 from gatewise.nn.kernels.plain import Results
 from gatewise.nn.modules import checks, initialisation
+from gatewise.nn.modules.arguments import AnyStepArguments, RNNCellArguments, StepArguments, takes
 from gatewise.nn.modules.autocast import in_type_of, without_autocast
 from gatewise.nn.modules.layer import Hidden, Layer
 from gatewise.nn.modules.torch_names import RNN_CELLS
@@ -51,19 +52,16 @@ class Step(Layer):
         torch.Size([2, 8])
     """
 
-    def __init__(
-        self,
-        cell: Cell,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(cell, input_size, hidden_size, bias)
+    @takes(AnyStepArguments)
+    def __init__(self, given: AnyStepArguments) -> None:
+        self._set_up(given.cell, given)
+
+    def _set_up(self, cell: Cell, given: StepArguments) -> None:
+        """What constructors do, those of the classes of one cell too."""
+        super().__init__(cell, given.input_size, given.hidden_size, given.bias)
         checks.not_projected(cell)
-        self._declare("", input_size, device, dtype)
-        if not bias:
+        self._declare("", given.input_size, given.device, given.dtype)
+        if not given.bias:
             self.register_parameter("bias_ih", None)
             self.register_parameter("bias_hh", None)
         self.reset_parameters()
@@ -148,15 +146,9 @@ class LSTMCell(Step):
         torch.Size([3, 20])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(cells.lstm, input_size, hidden_size, bias, device, dtype)
+    @takes(StepArguments)
+    def __init__(self, given: StepArguments) -> None:
+        self._set_up(cells.lstm, given)
 
     extra_repr = Step._sizes
 
@@ -175,15 +167,9 @@ class GRUCell(Step):
         torch.Size([3, 20])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(cells.gru, input_size, hidden_size, bias, device, dtype)
+    @takes(StepArguments)
+    def __init__(self, given: StepArguments) -> None:
+        self._set_up(cells.gru, given)
 
     extra_repr = Step._sizes
 
@@ -203,18 +189,10 @@ class RNNCell(Step):
         torch.Size([20])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        cell = RNN_CELLS.get(nonlinearity, cells.rnn)
-        super().__init__(cell, input_size, hidden_size, bias, device, dtype)
-        self.nonlinearity = nonlinearity
+    @takes(RNNCellArguments)
+    def __init__(self, given: RNNCellArguments) -> None:
+        self._set_up(RNN_CELLS.get(given.nonlinearity, cells.rnn), given)
+        self.nonlinearity = given.nonlinearity
 
     def forward(self, input: Tensor, hx: Hidden | None = None) -> Hidden:
         """The next state; shapes as in `Step`."""

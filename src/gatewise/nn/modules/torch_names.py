@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypedDict, Unpack
-
-import torch
-
 from gatewise import cells
+from gatewise.nn.modules.arguments import LayerArguments, RNNArguments, takes
 from gatewise.nn.modules.recurrent import Recurrent
-
-
-class Options(TypedDict, total=False):
-    """What every layer takes besides the arguments of `torch.nn`, as `Recurrent` explains it."""
-
-    checkpoint: int
-    zoneout: float | Sequence[float]
-    recurrent_dropout: float
-    weight_drop: float
-    init: str
-    forget_bias: float | None
-    max_steps: int | None
-    learn_initial_state: bool
 
 
 class _Classic(Recurrent):
@@ -48,22 +31,9 @@ class LSTM(_Classic):
         (torch.Size([5, 3, 20]), torch.Size([1, 3, 20]))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        **more: Unpack[Options],
-    ) -> None:
-        options = (num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype)
-        super().__init__(cells.lstm, input_size, hidden_size, *options, **more)
+    @takes(LayerArguments)
+    def __init__(self, given: LayerArguments) -> None:
+        self._set_up(cells.lstm, given)
 
 
 class GRU(_Classic):
@@ -81,23 +51,10 @@ class GRU(_Classic):
         (torch.Size([5, 3, 40]), torch.Size([2, 3, 20]))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        **more: Unpack[Options],
-    ) -> None:
-        _no_projection(proj_size)
-        options = (num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype)
-        super().__init__(cells.gru, input_size, hidden_size, *options, **more)
+    @takes(LayerArguments)
+    def __init__(self, given: LayerArguments) -> None:
+        _no_projection(given.proj_size)
+        self._set_up(cells.gru, given)
 
 
 class RNN(_Classic):
@@ -116,27 +73,13 @@ class RNN(_Classic):
         (torch.Size([5, 20]), torch.Size([1, 20]))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: str = "tanh",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        **more: Unpack[Options],
-    ) -> None:
-        _no_projection(proj_size)
-        if nonlinearity not in RNN_CELLS:
-            raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
-        options = (num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype)
-        super().__init__(RNN_CELLS[nonlinearity], input_size, hidden_size, *options, **more)
-        self.nonlinearity = nonlinearity
+    @takes(RNNArguments)
+    def __init__(self, given: RNNArguments) -> None:
+        _no_projection(given.proj_size)
+        if given.nonlinearity not in RNN_CELLS:
+            raise ValueError(f"Unknown nonlinearity '{given.nonlinearity}'. Select from 'tanh' or 'relu'.")
+        self._set_up(RNN_CELLS[given.nonlinearity], given)
+        self.nonlinearity = given.nonlinearity
 
 
 RNN_CELLS = {"tanh": cells.rnn, "relu": cells.rnn_relu}

@@ -1,0 +1,106 @@
+"""The arguments of constructors, as dataclasses made of `gatewise.runtime.layer_options`.
+
+A constructor that `takes` such a class has its fields as arguments, for callers, `help` and type checkers,
+and is handed them as one object. Fields of base classes come first, those of the last base before all others:
+so each class here adds its arguments where `torch.nn` has them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
+
+import torch
+
+from gatewise.language import Cell
+from gatewise.runtime.layer_options import LayerOptions, Sizes, Stack, StepOptions
+
+_P = ParamSpec("_P")
+_Arguments = TypeVar("_Arguments", bound=Sizes)
+_Module = TypeVar("_Module")
+
+
+@dataclass(frozen=True)
+class OfCell:
+    """The first argument of modules that run any cell."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class LayerArguments(LayerOptions):
+    """Of `LSTM` and `GRU`."""
+
+    device: torch.device | str | None = None
+    dtype: torch.dtype | None = None
+
+
+@dataclass(frozen=True)
+class RecurrentArguments(LayerArguments, OfCell):
+    """Of `Recurrent`."""
+
+
+@dataclass(frozen=True)
+class _Rectifiable(Stack):
+    nonlinearity: str = "tanh"
+
+
+@dataclass(frozen=True)
+class RNNArguments(LayerArguments, _Rectifiable):
+    """Of `RNN`."""
+
+
+@dataclass(frozen=True)
+class StepArguments(StepOptions):
+    """Of `LSTMCell` and `GRUCell`."""
+
+    device: torch.device | str | None = None
+    dtype: torch.dtype | None = None
+
+
+@dataclass(frozen=True)
+class AnyStepArguments(StepArguments, OfCell):
+    """Of `Step`."""
+
+
+@dataclass(frozen=True)
+class _RectifiableStep(StepOptions):
+    nonlinearity: str = "tanh"
+
+
+@dataclass(frozen=True)
+class RNNCellArguments(StepArguments, _RectifiableStep):
+    """Of `RNNCell`."""
+
+
+def takes(
+    arguments: Callable[_P, _Arguments],
+) -> Callable[[Callable[[_Module, _Arguments], None]], Callable[Concatenate[_Module, _P], None]]:
+    """Make a constructor of one that is handed all `arguments` as an object of that class."""
+    assert isinstance(arguments, type)
+    hints = get_type_hints(arguments)
+    parameters = [
+        p.replace(annotation=hints[p.name]) for p in inspect.signature(arguments).parameters.values()
+    ]
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+    def decorated(
+        construct: Callable[[_Module, _Arguments], None],
+    ) -> Callable[Concatenate[_Module, _P], None]:
+        def __init__(self: _Module, /, *args: _P.args, **named: _P.kwargs) -> None:  # noqa: N807
+            try:
+                given = arguments(*args, **named)
+            except TypeError as error:  # which names the class of the arguments
+                ours = str(error).replace(arguments.__qualname__, type(self).__qualname__, 1)
+                raise TypeError(ours) from None
+            construct(self, given)
+
+        made: Any = __init__
+        made.__qualname__, made.__module__ = construct.__qualname__, construct.__module__
+        made.__signature__ = inspect.Signature([itself, *parameters], return_annotation=None)
+        made.__annotations__ = {**{p.name: p.annotation for p in parameters}, "return": None}
+        return __init__
+
+    return decorated
