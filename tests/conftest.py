@@ -1,4 +1,4 @@
-"""What every test runs under: kernels of this checkout, threads that wait asleep, a Ctrl-C that works."""
+"""The environment of all tests: their own kernel cache, OpenMP threads that sleep, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import signal
 from pathlib import Path
 
-# The user's own cache is neither read nor filled. ``GATEWISE_CACHE`` puts the kernels elsewhere.
+# The user's cache is not used. Set ``GATEWISE_CACHE`` to keep the kernels of tests elsewhere.
 os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
-# OpenMP's threads wait asleep: awake they would take the cores from the other processes of pytest-xdist.
+# OpenMP threads sleep while they wait. Spinning, they would take cores from other pytest-xdist processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # In the background of a script Ctrl-C is ignored, and under nohup SIGHUP, which Windows does not have.
-# Processes that tests start would inherit that.
+# Processes that tests start would inherit this, so both signals are set to their defaults.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):

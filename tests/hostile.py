@@ -1,4 +1,4 @@
-"""Files that somebody has tampered with: mutations of valid ones, for hypothesis."""
+"""Manipulated files: mutations of valid ones, for hypothesis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-# What may stand where something else was expected.
+# Values that may replace any other value.
 STRANGE: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 63, 2**31, 2**53 + 1, 2**63, 10**400, -(10**30)),
     *(0.0, -0.0, 0.5, 1.0, -1.5, 1e308, 1e-320),
@@ -23,7 +23,7 @@ strange = st.sampled_from(STRANGE).map(copy.deepcopy)
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container in plain data with each of its keys, the outermost first."""
+    """Every container in plain data, with each of its keys, outermost first."""
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in keys:
         yield value, key
@@ -32,7 +32,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 @st.composite
 def mutated(draw: st.DrawFn, data: Any) -> Any:
-    """Plain data with one to three changes: a value replaced, left out, doubled, or moved."""
+    """Plain data with one to three changes: a value replaced, removed, duplicated or moved."""
     data = copy.deepcopy(data)
     for _ in range(draw(st.sampled_from((1, 1, 1, 2, 3)))):
         places = list(_places(data))
@@ -59,7 +59,7 @@ def mutated(draw: st.DrawFn, data: Any) -> Any:
 
 @st.composite
 def mutated_tensors(draw: st.DrawFn, tensors: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """Tensors of which one may be missing, new, of another type or of another shape."""
+    """Tensors, one of which may be missing, new, or have another type or shape."""
     tensors = dict(tensors)
     name = draw(st.sampled_from([*tensors]))
     change = draw(st.sampled_from(("nothing", "remove", "add", "type", "shape", "values")))
@@ -78,7 +78,7 @@ def mutated_tensors(draw: st.DrawFn, tensors: dict[str, np.ndarray[Any, Any]]) -
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """Bytes that are cut, extended, or changed in some places."""
+    """Bytes that are cut, extended, or changed in some positions."""
     content = content[: draw(st.integers(0, len(content)))] if draw(st.booleans()) else content
     changed = bytearray(content)
     for _ in range(draw(st.integers(0, 4))):

@@ -1,4 +1,4 @@
-"""Which cases of a large product always run, and which only run before a release."""
+"""Selects the cases of a large product that always run; the rest only run before a release."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 
 def with_rest(cases: Iterable[Any], always: Callable[..., bool]) -> list[Any]:
-    """The cases for `pytest.mark.parametrize`; those that are not to run `always` are marked exhaustive.
+    """Cases for `pytest.mark.parametrize`. Those for which `always` is false are marked exhaustive.
 
-    A case is a value or a tuple of them; `always` is given its values.
+    A case is a value, or a tuple of values. `always` is called with these values.
     """
     found = []
     for case in cases:

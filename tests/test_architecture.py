@@ -1,4 +1,4 @@
-"""The arrows between the parts of the package point down only, read from the sources."""
+"""The architecture of the package: its parts import each other in one direction only."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ BELOW: dict[str, set[str]] = {
     "apps": {"tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
 }
 
-# Modules under all parts, which import nothing of the package.
+# Modules below all parts, which import nothing of the package.
 GROUND = {"extras", "files"}
 
 WITHOUT_TORCH = (*sorted(GROUND), "language", "cells", "compiler", "runtime")
 
 
 def part_of(source: Path) -> str:
-    """The part of the package that a file belongs to; empty for what stands above all parts."""
+    """The part of the package that a file belongs to; empty for files above all parts."""
     name = source.relative_to(ROOT).parts[0].removesuffix(".py")
     return "" if name.startswith("_") else name
 
 
 def imported(source: Path) -> Iterator[str]:
-    """The full name of everything that a file imports, at any depth, types included."""
+    """The full names of all imports of a file, also inside functions and for types only."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -54,7 +54,7 @@ def imported(source: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
-def test_arrows_point_down(source: Path) -> None:
+def test_parts_import_only_the_parts_they_may(source: Path) -> None:
     part = part_of(source)
     names = [name.split(".") for name in imported(source)]
     if part in WITHOUT_TORCH or not part:
@@ -65,11 +65,11 @@ def test_arrows_point_down(source: Path) -> None:
         assert used - {part} <= (set() if part in GROUND else BELOW[part] | GROUND)
 
 
-def test_every_part_has_its_arrows() -> None:
+def test_every_part_is_in_the_table() -> None:
     assert {part_of(source) for source in SOURCES} - {""} == BELOW.keys() | GROUND
 
 
-# The wings of a part, the lowest first. Files of one wing import each other; scan and checkpoint are files.
+# The wings of a part, lowest first. Files of one wing may import each other; scan and checkpoint are files.
 WINGS = {
     "compiler": ("plan", "emit", "kernels", "run"),
     "nn": ("walk", "kernels", "scan", "checkpoint", "modules", "explain"),
@@ -77,7 +77,7 @@ WINGS = {
 
 
 @pytest.mark.parametrize("part", WINGS)
-def test_the_wings_of_a_part_stand_on_each_other(part: str) -> None:
+def test_the_wings_of_a_part_import_only_lower_ones(part: str) -> None:
     wings, found = WINGS[part], set()
     for source in (ROOT / part).rglob("*.py"):
         wing = source.relative_to(ROOT / part).parts[0].removesuffix(".py")
@@ -102,7 +102,7 @@ sys.meta_path.insert(0, Blocked())
 
 
 def without_torch(code: str) -> str:
-    """What `code` prints in a process of its own where torch cannot be imported."""
+    """The output of `code` in a new process in which torch cannot be imported."""
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", BLOCKED + code],
         capture_output=True,
@@ -127,7 +127,7 @@ def test_every_module_of_a_part_imports_without_torch(part: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["nn", "watch", "accelerate", "explain", "strict", "save", "load"])
-def test_what_needs_torch_says_so(name: str) -> None:
+def test_a_function_that_needs_torch_says_so(name: str) -> None:
     code = f"""
 import gatewise
 try:
@@ -139,7 +139,7 @@ except ImportError as error:
 
 
 def without(package: str, code: str) -> str:
-    """The error of `code` in a process of its own where a package is missing."""
+    """The error of `code` in a new process in which a package cannot be imported."""
     blocked = f"import sys; sys.modules[{package!r}] = None"
     code = f"{blocked}\ntry: {code}\nexcept ImportError as error: print(error)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -162,17 +162,17 @@ def without(package: str, code: str) -> str:
          "gatewise.figures needs matplotlib: pip install 'gatewise[tasks]'"),
     ],
 )  # fmt: skip
-def test_what_is_missing_is_named_with_its_extra(package: str, code: str, message: str) -> None:
+def test_a_missing_package_is_named_with_its_extra(package: str, code: str, message: str) -> None:
     assert without(package, code) == message
 
 
-def test_another_missing_module_is_no_extra() -> None:
+def test_another_missing_module_is_not_taken_for_an_extra() -> None:
     with pytest.raises(ModuleNotFoundError, match="No module named 'nowhere'"), extras.needed_by("this"):
         import nowhere  # type: ignore[import-not-found]  # noqa: F401
 
 
 def test_every_extra_is_declared() -> None:
-    """A package stands in the extra that it is said to come with."""
+    """Each package is listed in the extra that the error message names."""
     project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = project["optional-dependencies"]
     for package, extra in extras.EXTRAS.items():
@@ -214,7 +214,7 @@ def test_type_checkers_see_the_same_names() -> None:
     assert told == {*gatewise._LAZY.items(), *modules, ("figures", "gatewise.insight")}
 
 
-def test_the_package_is_a_command() -> None:
+def test_the_package_runs_as_a_command() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "gatewise", "--help"], capture_output=True, text=True, check=True, timeout=120
     )
@@ -229,7 +229,7 @@ def test_an_unknown_name_of_the_package() -> None:
 CODE = re.compile(r"```.*?```|`[^`\n]*`(?!\])", re.DOTALL)
 
 
-def test_links_of_the_pages_lead_somewhere() -> None:
+def test_links_in_the_documentation_are_valid() -> None:
     pages = [*(ROOT.parents[1] / "docs").glob("*.md"), *ROOT.parents[1].glob("*.md")]
     links = [
         (page, link)
@@ -246,7 +246,7 @@ def _module(source: Path) -> str:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Nor for types alone, nor inside functions."""
+    """Imports for types only, and those inside functions, count too."""
     modules = {_module(source): source for source in SOURCES}
     used: dict[str, set[str]] = {}
     for module, source in modules.items():
@@ -262,7 +262,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
 def test_no_function_is_longer_than_a_screen(source: Path) -> None:
-    """60 lines, the docstring not counted."""
+    """At most 60 lines, without the docstring."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno is not None

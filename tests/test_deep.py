@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Cells of hundreds of nested operations, whose terms are shared so often that no tree could hold them."""
+"""Cells of hundreds of nested operations, with so many shared terms that no tree could hold them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T, B, I, H = 4, 2, 3, 5
 
 @cell
 def small_steps(h, *, a):
-    """An Euler method inside a step."""
+    """Steps of Euler's method inside one step."""
     for _ in range(40):
         h = h + 0.005 * (tanh(a) - h)
     return h
@@ -40,7 +40,7 @@ def nested(h, *, a):
 
 @cell
 def doubled(h, c, *, a, f):
-    """Written out, 2^60 terms; sums of sums in a gate and in a state that a gate keeps."""
+    """A cell that would have 2^60 terms without sharing; sums of sums in a gate and in a kept state."""
     for _ in range(60):
         h = 0.4 * (h * h + h) + 0.1 * a
         f = f + 0.01 * (f - h)
@@ -64,7 +64,7 @@ def layer_of(deep: Cell, **options: Any) -> nn.Recurrent:
 
 
 @each
-def test_what_is_written_grows_with_the_number_of_operations(deep: Cell) -> None:
+def test_written_text_grows_linearly_with_the_number_of_operations(deep: Cell) -> None:
     for written, most in ((str(deep), 15), (deep.latex(), 30), (mathml(deep), 120)):
         assert len(written) < most * len(deep.nodes)
         assert max(map(len, written.splitlines())) < 120 * len(deep.nodes)
@@ -102,7 +102,7 @@ def test_onnx_runtime_computes_the_same(deep: Cell, x: torch.Tensor, tmp_path: P
 
 
 @each
-def test_a_deep_cell_is_seen_and_edited(deep: Cell, x: torch.Tensor, tmp_path: Path) -> None:
+def test_a_deep_cell_can_be_watched_and_edited(deep: Cell, x: torch.Tensor, tmp_path: Path) -> None:
     layer = layer_of(deep)
     with gatewise.watch(layer) as seen:
         output, _ = layer(x)

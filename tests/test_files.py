@@ -1,4 +1,4 @@
-"""Files are whole at every moment, stay what they are, and leave nothing beside them."""
+"""Safe reading and writing: files are complete at every moment, keep their mode, and leave no other file."""
 
 from __future__ import annotations
 
@@ -108,11 +108,11 @@ def test_an_existing_file_keeps_its_owner(tmp_path: Path) -> None:
 
 
 @posix
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "first").symlink_to("second")
     (tmp_path / "second").symlink_to(Path("real") / "file")
-    for content in (OLD, NEW):  # the target is not there at first
+    for content in (OLD, NEW):  # at first the target does not exist
         files.save(tmp_path / "first", content)
         assert (tmp_path / "real" / "file").read_bytes() == content
     assert (tmp_path / "first").is_symlink()
@@ -139,7 +139,7 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
         ("Größe 温度 1\u202f000\xa0°C", "Größe 温度 1\u202f000\xa0°C"),
     ],
 )
-def test_text_of_files_is_quoted_without_harm(text: str, expected: str) -> None:
+def test_text_of_files_is_quoted_harmlessly(text: str, expected: str) -> None:
     assert files.escaped(text) == files.quoted(text) == expected
     assert files.escaped(expected) == expected
 
@@ -149,7 +149,7 @@ def test_long_text_is_cut() -> None:
 
 
 @posix
-def test_a_link_to_itself_is_an_error(tmp_path: Path) -> None:
+def test_a_symbolic_link_to_itself_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("link")
     with pytest.raises(OSError, match="link") as caught:
         files.save(tmp_path / "link", NEW)
@@ -194,11 +194,11 @@ def test_standard_output_is_written_to(tmp_path: Path, name: str, into: str) -> 
         return
     with open(tmp_path / "file", "w+b") as file:
         subprocess.run([sys.executable, "-c", code], stdout=file, check=True, timeout=120)
-        assert file.read() == b"new"  # of the file that was open before
+        assert file.read() == b"new"  # of the file that was opened before
     assert left_in(tmp_path) == {"file"}
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="folder") as caught:
         files.save(tmp_path / "folder" / "file", NEW)
     assert caught.value.filename == str(tmp_path / "folder" / "file")

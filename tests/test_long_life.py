@@ -1,4 +1,4 @@
-"""A process that goes on for long: memory stays flat, results stay right, old code is given back.
+"""A long-running process: memory stays flat, results stay right, old code is freed.
 
 The long form is ``python -m benchmarks.soak``.
 """
@@ -25,10 +25,8 @@ from tests.selection import with_rest
 @pytest.mark.parametrize(
     ("calls", "variety", "new"), with_rest([(1200, 6, 3), (4000, 20, 5)], lambda calls, *_: calls == 1200)
 )
-def test_calls_of_four_threads_are_right_and_leave_no_memory_behind(
-    calls: int, variety: int, new: int
-) -> None:
-    """In a process of its own: what tests before it have freed would come and go with what it needs."""
+def test_calls_of_four_threads_are_right_and_leak_no_memory(calls: int, variety: int, new: int) -> None:
+    """Runs in its own process, because memory freed by earlier tests would hide or imitate a leak."""
     numbers = ["--calls", str(calls), "--variety", str(variety), "--interval", "0.4"]
     command = [sys.executable, "-m", "benchmarks.soak", *numbers]
     run = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
@@ -40,14 +38,14 @@ def test_calls_of_four_threads_are_right_and_leave_no_memory_behind(
 
 
 @pytest.mark.parametrize(("lost", "grown"), [(0.0, False), (0.5, True)])
-def test_a_leak_is_seen_and_noise_is_not(lost: float, grown: bool) -> None:
+def test_a_leak_is_detected_and_noise_is_not(lost: float, grown: bool) -> None:
     samples = [Sample(n, n, 300 + 4 * (n % 3) + lost * n, 5) for n in range(80)]
     assert Outcome(samples).has_grown is grown
 
 
 @pytest.fixture
 def _one_object_for_all(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Cells are loaded and given back like any other; only that their code is the same saves minutes."""
+    """Give all cells the same machine code: they are loaded and freed as usual, which saves minutes."""
     image = machine.compile_object("".join(f"define void @{name}() {{ ret void }}" for name in entry.ENTRIES))
     monkeypatch.setattr(machine, "_load", lambda key, write, functions: machine.Loaded(image, functions))
     program._compiled.cache_clear()
@@ -76,8 +74,8 @@ def test_three_hundred_cells_leave_a_bounded_number_of_modules() -> None:
 
 
 @pytest.mark.usefixtures("_one_object_for_all")
-def test_their_memory_comes_back() -> None:
-    """Each round makes more cells than are kept; after the first, it needs what the one before needed."""
+def test_memory_of_dropped_cells_is_freed() -> None:
+    """Each round makes more cells than are kept. From the second round on, memory does not grow."""
     occupied = []
     for turn in range(4):
         for n in range(150):

@@ -1,4 +1,4 @@
-"""What the tests of layers share: everything a call computes, and the comparison of two of them."""
+"""Helpers for tests of layers: all results of a call, and the comparison of two modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-# The module and fresh leaves in, any nesting of results out.
+# A function of the module and of new leaves, which returns any nesting of results.
 Call: TypeAlias = Callable[..., Any]
 Everything: TypeAlias = dict[str, Tensor]
 
@@ -20,7 +20,7 @@ def _seed() -> None:
 
 
 def flat(results: Any) -> Iterator[Tensor]:
-    """The floating-point tensors in any nesting of tuples (a packed sequence is one)."""
+    """The floating-point tensors in any nesting of tuples. (A packed sequence is one.)"""
     if isinstance(results, Tensor):
         yield from [results] if results.is_floating_point() else []
     elif isinstance(results, tuple):
@@ -29,7 +29,7 @@ def flat(results: Any) -> Iterator[Tensor]:
 
 
 def everything(module: torch.nn.Module, call: Call, *inputs: Tensor) -> Everything:
-    """Results of ``call(module, *inputs)`` and the gradients of a random functional of them by all leaves."""
+    """Results of ``call(module, *inputs)``, and the gradients of a random function of them for all leaves."""
     leaves = [
         tensor.detach().clone(memory_format=torch.preserve_format).requires_grad_() for tensor in inputs
     ]
@@ -50,7 +50,7 @@ def _everything() -> Callable[..., Everything]:
 
 @pytest.fixture
 def assert_same() -> Callable[..., None]:
-    """Two float64 modules compute the same, to the last digits."""
+    """Compare all results of two float64 modules, to the last digits."""
 
     def check(mine: torch.nn.Module, theirs: torch.nn.Module, call: Call, *inputs: Tensor) -> None:
         ours, expected = everything(mine, call, *inputs), everything(theirs, call, *inputs)

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Layers that several tests run: the kinds that torch has, in pairs, and a cell that it has not."""
+"""Layers that several tests run: pairs of ours and torch's, and a cell that torch does not have."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mixed(h, m, *, a: Input, b: Split, d, v: Vector):
 
 
 def pair(kind: str, **options: Any) -> tuple[Any, Any]:
-    """Ours and torch's, with I inputs and H units, from the same seed; in float64 unless said otherwise."""
+    """Our layer and torch's, with I inputs and H units, from the same seed, by default in float64."""
     made = []
     for package in (ours, torch.nn):
         torch.manual_seed(1)

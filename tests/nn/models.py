@@ -1,4 +1,4 @@
-"""Common models around our layers, each with an input and others of other sizes."""
+"""Common models with our layers in them, each with an example input and inputs of other sizes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Tagger(nn.Module):
 
 
 class Decoder(nn.Module):
-    """An encoder, then single steps that read what they said."""
+    """An encoder, then single steps, each of which reads the output of the step before."""
 
     def __init__(self) -> None:
         super().__init__()

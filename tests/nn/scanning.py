@@ -1,4 +1,4 @@
-"""One scan, as tests ask for it."""
+"""Calls of one scan, for tests."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from gatewise.nn.walk.walk import Scanned, Walk, Weights
 def scan(
     cell: Cell, x: Tensor, weights: Weights, states: tuple[Tensor, ...] | None = None, **more: Any
 ) -> Scanned:
-    """A scan by whatever serves it; `more` are the other fields of its `Walk`."""
+    """Run a scan by kernels or by the interpreter; `more` are the other fields of its `Walk`."""
     return scan_together([Walk(cell, x, weights, states, **more)])[0]

@@ -1,4 +1,4 @@
-"""Swapping the recurrent modules of torch inside a model."""
+"""`accelerate`: swapping the recurrent modules of torch inside a model."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_recurrent_module_is_swapped_and_the_model_computes_the_same(netwo
     torch.testing.assert_close(network(x), before)
 
 
-def test_the_parameters_are_the_same_objects_and_an_optimiser_goes_on(network: Network) -> None:
+def test_the_parameters_are_the_same_objects_and_training_continues(network: Network) -> None:
     weights = dict(network.named_parameters())
     optimiser = torch.optim.Adam(network.parameters())
     accelerate(network)
@@ -78,7 +78,7 @@ def test_arguments_and_mode_are_kept(network: Network) -> None:
     assert network.inner["rnn"].nonlinearity == "relu"
 
 
-def test_the_random_stream_is_left_where_it_was(network: Network) -> None:
+def test_the_random_generator_is_not_advanced(network: Network) -> None:
     torch.manual_seed(5)
     accelerate(network)
     found = torch.rand(3)
@@ -95,14 +95,14 @@ def test_a_shared_module_is_swapped_once() -> None:
 
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "LSTMCell", "GRUCell"])
-def test_a_model_that_is_itself_a_recurrent_module(kind: str) -> None:
+def test_a_model_that_is_a_recurrent_module_itself(kind: str) -> None:
     theirs = getattr(nn, kind)(3, 4)
     mine: Any = accelerate(theirs)
     assert mine is theirs
     assert isinstance(mine, getattr(ours, kind))
 
 
-def test_dropout_of_a_single_layer_warns_only_its_maker() -> None:
+def test_the_warning_about_dropout_comes_from_the_constructor_only() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = nn.GRU(3, 4, dropout=0.25)
@@ -110,7 +110,7 @@ def test_dropout_of_a_single_layer_warns_only_its_maker() -> None:
     assert mine.dropout == 0.25
 
 
-def test_doing_it_twice_changes_nothing_more(network: Network) -> None:
+def test_a_second_swap_changes_nothing(network: Network) -> None:
     accelerate(network)
     modules = list(network.modules())
     assert list(accelerate(network).modules()) == modules
@@ -124,14 +124,14 @@ class OwnSums(nn.LSTM):
 
 
 class OwnChecks(nn.GRU):
-    """A subclass that changes what torch's forward asks."""
+    """A subclass that changes a method that torch's forward calls."""
 
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         assert input.dim() == 3
 
 
 class OwnCell(nn.LSTM):
-    """A subclass with an attribute that means something else to gatewise."""
+    """A subclass with an attribute that has another meaning in gatewise."""
 
     def __init__(self) -> None:
         super().__init__(3, 4)
@@ -143,7 +143,7 @@ class OwnCell(nn.LSTM):
 
 
 class HandWrittenGRU(nn.Module):
-    """Steps in Python."""
+    """A GRU with its steps in Python."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ LEFT: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
 
 @pytest.mark.filterwarnings("ignore:.*deprecated", "ignore:.*Please use torch.ao")
 @pytest.mark.parametrize(("make", "runs_in", "reason"), LEFT.values(), ids=LEFT.keys())
-def test_what_the_swap_could_change_is_left_with_its_reason(
+def test_a_module_that_the_swap_could_change_is_not_swapped_with_a_reason(
     make: Callable[[], nn.Module], runs_in: str, reason: str
 ) -> None:
     layer = make()
@@ -217,6 +217,6 @@ def test_the_report_of_a_model_without_recurrent_modules() -> None:
 
 
 @pytest.mark.parametrize("call", [accelerate, accelerate.undo, accelerate.report])
-def test_only_modules_are_taken(call: Callable[[Any], object]) -> None:
+def test_only_modules_are_accepted(call: Callable[[Any], object]) -> None:
     with pytest.raises(TypeError, match=r"accelerate.*: model must be a torch\.nn\.Module. Got dict"):
         call({})

@@ -1,4 +1,4 @@
-"""What `explain` says would be faster: each sentence where it is true, and none where a call is healthy."""
+"""The advice of `explain`: each sentence where it applies, and none for a healthy call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T, B, I, H = 7, 5, 3, 16
 
 @pytest.fixture(autouse=True)
 def _two_threads() -> Iterator[None]:
-    """As many as the sentences speak of, whatever the machine has."""
+    """Two threads, the number in the expected sentences, on any machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -37,7 +37,7 @@ def layer(**options: Any) -> gatewise.nn.LSTM:
 
 
 def told(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[str, ...]:
-    """What would make the last layer faster."""
+    """The advice for the last layer."""
     return explained(module, *args, **kwargs).faster
 
 
@@ -78,7 +78,7 @@ HEALTHY: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], dict[str, A
 
 
 @pytest.mark.parametrize(("make", "x", "others"), HEALTHY.values(), ids=HEALTHY)
-def test_nothing_is_said_of_a_healthy_call(
+def test_there_is_no_advice_for_a_healthy_call(
     make: Callable[[], nn.Module], x: Callable[[], Any], others: dict[str, Any]
 ) -> None:
     explanation = gatewise.explain(make(), x(), **others)
@@ -88,7 +88,7 @@ def test_nothing_is_said_of_a_healthy_call(
 
 
 def spread(module: nn.Module, name: str) -> nn.Module:
-    """The module with a parameter whose numbers do not lie side by side."""
+    """The module with a parameter whose memory is not contiguous."""
     between = torch.stack([module.get_parameter(name).data] * 2, -1)
     module.register_parameter(name, nn.Parameter(between[..., 0]))
     return module
@@ -109,7 +109,7 @@ COPIED: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Any, ...]]]]
 
 
 @pytest.mark.parametrize(("name", "make", "args"), [(n, *case) for n, case in COPIED.items()], ids=COPIED)
-def test_what_is_copied_is_named(
+def test_a_copied_argument_is_named(
     name: str, make: Callable[[], nn.Module], args: Callable[[], tuple[Any, ...]]
 ) -> None:
     assert told(make(), *args()) == (f"make {name} contiguous: it is copied at every call",)
@@ -117,7 +117,7 @@ def test_what_is_copied_is_named(
         make()(*args())
 
 
-def test_float64_is_told_of_float32() -> None:
+def test_float64_is_advised_to_be_float32() -> None:
     one = gatewise.nn.LSTM(64, 128)
     (sentence,) = told(one.double(), sequence(20, 64, 64, dtype=torch.float64))
     assert sentence == "use float32 (model.float()): a vector holds twice as many numbers"
@@ -134,7 +134,7 @@ def test_idle_lanes_are_counted(whole: int) -> None:
     assert told(gatewise.nn.GRU(I, whole * lanes), sequence()) == ()
 
 
-def test_a_width_that_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forced_width_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     lanes = host().width(FLOAT32)
     monkeypatch.setattr("gatewise.compiler.run.host.forced", lambda: 1)
     assert told(layer(), sequence()) == (f"unset GATEWISE_WIDTH: vectors have 1 of {lanes} lanes",)
@@ -142,7 +142,7 @@ def test_a_width_that_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(layer(), sequence()) == ()
 
 
-def test_the_batch_that_is_advised_is_divided() -> None:
+def test_the_advised_batch_is_divided_among_threads() -> None:
     one, steps = gatewise.nn.LSTM(32, 64), 20
     (advised,) = told(one, sequence(steps, 4, 32))
     assert re.fullmatch(r"use a batch of \d+ rows: 4 are too little work for 2 threads", advised)
@@ -151,12 +151,12 @@ def test_the_batch_that_is_advised_is_divided() -> None:
     assert [kernel and kernel.threads for kernel in kernels] == [2, 1]
 
 
-def test_a_batch_that_is_far_away_is_not_advised() -> None:
+def test_a_much_larger_batch_is_not_advised() -> None:
     one = gatewise.nn.LSTM(32, 64)
     assert told(one, sequence(20, 1, 32)) == ()
 
 
-def test_a_thread_more_where_torch_is_held_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_threads_are_advised_where_torch_is_limited_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gatewise.nn.explain.advice._cores", lambda: 2)
     one, x = gatewise.nn.LSTM(64, 128), sequence(20, 64, 64)
     torch.set_num_threads(1)
@@ -164,8 +164,8 @@ def test_a_thread_more_where_torch_is_held_to_one(monkeypatch: pytest.MonkeyPatc
     assert told(one, x[:1]) == ()
 
 
-def test_directions_side_by_side_are_both_threads() -> None:
-    """Each is too little work for two threads, and both together are not."""
+def test_directions_side_by_side_use_both_threads() -> None:
+    """Each direction is too little work for two threads, but both together are not."""
     both, one = (gatewise.nn.LSTM(32, 64, bidirectional=way) for way in (True, False))
     x = sequence(60, 2, 32)
     explanation = gatewise.explain(both, x)
@@ -190,7 +190,7 @@ def test_single_steps(make: Callable[..., gatewise.nn.LSTM | gatewise.nn.LSTMCel
         assert told(Steps(one), steps[:1].repeat_interleave(20, -2)) == ()
 
 
-def test_what_cannot_be_a_stream() -> None:
+def test_layers_that_cannot_be_a_stream() -> None:
     step = sequence(1, B, I)
     with torch.no_grad():
         assert told(layer(), step) == (STREAM,)
@@ -198,7 +198,7 @@ def test_what_cannot_be_a_stream() -> None:
         assert told(gatewise.edit(layer(), "l0", f=1.0), step) == ()
 
 
-def test_the_price_of_a_checkpoint() -> None:
+def test_the_cost_of_a_checkpoint() -> None:
     (sentence,) = told(layer(checkpoint=3), sequence())
     kernel = explained(layer(), sequence()).kernel
     assert kernel is not None
@@ -206,10 +206,10 @@ def test_the_price_of_a_checkpoint() -> None:
     assert sentence == f"leave checkpoint=3 out if {room} of memory are free: each step is computed twice"
     with torch.no_grad():
         assert told(layer(checkpoint=3), sequence()) == ()
-    assert len(told(layer(checkpoint=1), sequence())) == 1  # no talk of single steps
+    assert len(told(layer(checkpoint=1), sequence())) == 1  # no advice about single steps
 
 
-def test_a_layer_that_is_watched() -> None:
+def test_a_watched_layer() -> None:
     one = layer()
     with gatewise.watch(one):
         assert told(one, sequence()) == ("close gatewise.watch: it writes 10 values at each step",)
@@ -217,7 +217,7 @@ def test_a_layer_that_is_watched() -> None:
         assert told(one, sequence()) == ("close gatewise.watch: it writes 2 values at each step",)
 
 
-def test_eval_is_no_word_about_gradients() -> None:
+def test_eval_does_not_turn_gradients_off() -> None:
     one = layer().eval()
     assert told(one, sequence()) == (
         "use torch.no_grad() if no gradient is needed: eval() does not turn gradients off",

@@ -1,4 +1,4 @@
-"""What chance decides: the hash against a NumPy statement, its uniformity, and what a layer does with it."""
+"""Random masks: the hash against a reference in NumPy, its uniformity, and the masks of layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw(which: int, rate: float, per: str = "step") -> Node:
 
 
 def triple32(x: int) -> int:
-    """One number at a time, in Python's integers."""
+    """The hash of one number, in Python's integers."""
     x ^= x >> 17
     x = x * 0xED5AD4BB % 2**32
     x ^= x >> 11
@@ -35,7 +35,7 @@ def triple32(x: int) -> int:
 
 
 def number(seed: int, draw: int, step: int, row: int, unit: int) -> int:
-    """The 32 bits by which one unit of one row is decided at one step."""
+    """The 32 random bits for one unit of one row at one step."""
     low, high = seed % 2**32, seed >> 32
     key = triple32((low + draw) % 2**32)
     key = triple32(key ^ high)
@@ -44,7 +44,7 @@ def number(seed: int, draw: int, step: int, row: int, unit: int) -> int:
 
 
 def struck(seed: int, draw: int, rate: float, step: int, rows: int, units: int) -> NDArray[np.bool_]:
-    """``[rows, units]``: where chance strikes."""
+    """The mask ``[rows, units]``, true where a unit is dropped."""
     bound = rate * 2**32
     return np.array(
         [[number(seed, draw, step, row, unit) < bound for unit in range(units)] for row in range(rows)]
@@ -53,7 +53,7 @@ def struck(seed: int, draw: int, rate: float, step: int, rows: int, units: int) 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**63 - 2])
 @pytest.mark.parametrize(("which", "rate"), [(0, 0.25), (3, 0.5), (2, 0.9)])
-def test_every_decision_is_a_hash_of_its_numbers(seed: int, which: int, rate: float) -> None:
+def test_every_decision_is_the_hash_of_its_numbers(seed: int, which: int, rate: float) -> None:
     rows, units = torch.arange(5), torch.arange(7)
     for step in (0, 1, 12345):
         found = decide(draw(which, rate), Chance(seed), step, rows, units)
@@ -66,21 +66,21 @@ def test_steps_are_counted_from_the_first() -> None:
     assert torch.equal(whole, decide(node, Chance(9, first_step=5), 2, rows, units))
 
 
-def test_once_a_sequence_is_as_at_its_first_step() -> None:
+def test_the_mask_of_a_sequence_is_that_of_its_first_step() -> None:
     rows, units, node = torch.arange(3), torch.arange(16), draw(0, 0.5, "sequence")
     first = decide(draw(0, 0.5), Chance(9), 0, rows, units)
     for chance, step in ((Chance(9), 0), (Chance(9), 8), (Chance(9, first_step=5), 8)):
         assert torch.equal(decide(node, chance, step, rows, units), first)
 
 
-def test_rates_at_the_ends() -> None:
+def test_rates_of_zero_and_one() -> None:
     assert (threshold(0), threshold(0.5), threshold(1)) == (0, 2**31, 2**32)
     rows, units = torch.arange(50), torch.arange(50)
     assert not decide(draw(0, 0.0), Chance(1), 0, rows, units).any()
 
 
 def hashes(seeds: Any, steps: Any, rows: Any, units: Any) -> NDArray[np.uint32]:
-    """The numbers of draw 0, for arrays that broadcast."""
+    """The random numbers of draw 0, for arrays that broadcast."""
 
     def scramble(x: Any) -> Any:
         x = x % 2**32
@@ -94,7 +94,7 @@ def hashes(seeds: Any, steps: Any, rows: Any, units: Any) -> NDArray[np.uint32]:
     return found
 
 
-def test_both_statements_of_the_hash_agree() -> None:
+def test_both_implementations_of_the_hash_agree() -> None:
     drawn = np.random.default_rng(0).integers(0, [2**63, 2**20, 2**20, 2**12], (50, 4))
     found = hashes(*drawn.T)
     assert found.tolist() == [number(seed, 0, step, row, unit) for seed, step, row, unit in drawn.tolist()]
@@ -119,14 +119,14 @@ def chi_square(counts: NDArray[Any]) -> float:
 
 @pytest.mark.parametrize("axis", AXES)
 def test_numbers_are_uniform(axis: str) -> None:
-    """In 64 bins, by the high bits and by the low ones; six deviations wide."""
+    """In 64 bins, by the high bits and by the low bits, within six standard deviations."""
     found = hashes(*AXES[axis]).ravel()
     for bins in (found >> 26, found & 63):
         assert chi_square(np.bincount(bins, minlength=64)) < 63 + 6 * (2 * 63) ** 0.5
 
 
 @pytest.mark.parametrize("axis", ["units", "rows", "steps", "seeds"])
-def test_neighbours_know_nothing_of_each_other(axis: str) -> None:
+def test_neighbours_are_independent(axis: str) -> None:
     """The pairs of neighbours in 8 x 8 bins."""
     found = hashes(*AXES[axis]) >> 29
     pairs = np.bincount(found[:-1] * 8 + found[1:], minlength=64)
@@ -135,13 +135,13 @@ def test_neighbours_know_nothing_of_each_other(axis: str) -> None:
 
 @cell
 def sums(h, *, a):  # type: ignore[no-untyped-def]
-    """What comes from the input and from the state, added up."""
+    """The sum of the input part and the recurrent part."""
     return a + 0 * h
 
 
 @cell
 def fed(h, *, a: Input):  # type: ignore[no-untyped-def]
-    """What comes from the input."""
+    """The input part alone."""
     return a + 0 * h
 
 
@@ -149,7 +149,7 @@ WIDE = 64
 
 
 def passing(cell: Any, **options: Any) -> Any:
-    """A layer of units that pass on what they are given: weights 1 on the diagonal, no bias."""
+    """A layer whose units pass their input on: weights 1 on the diagonal, no bias."""
     layer = recurrent(cell, WIDE, WIDE, bias=False, dtype=torch.float64, **options)
     for weight in layer.parameters():
         with torch.no_grad():
@@ -157,7 +157,7 @@ def passing(cell: Any, **options: Any) -> Any:
     return layer
 
 
-def test_recurrent_dropout_is_one_mask_a_sequence_and_row() -> None:
+def test_recurrent_dropout_has_one_mask_for_each_sequence_and_row() -> None:
     rate, rows, steps = 0.25, 32, 6
     layer = passing(sums, recurrent_dropout=rate)
     start = torch.ones(1, rows, WIDE, dtype=torch.float64)
@@ -165,11 +165,11 @@ def test_recurrent_dropout_is_one_mask_a_sequence_and_row() -> None:
     kept = (output[0] != 0).double()
     for t in range(steps):
         torch.testing.assert_close(output[t], kept / (1 - rate) ** (t + 1))
-    assert abs(float(kept.mean()) - 0.75) < 0.05  # 2048 units: five deviations
+    assert abs(float(kept.mean()) - 0.75) < 0.05  # 2048 units: five standard deviations
     assert len({tuple(row) for row in kept.tolist()}) == rows
 
 
-def test_zoneout_keeps_a_unit_as_it_was_at_its_rate() -> None:
+def test_zoneout_keeps_units_at_its_rate() -> None:
     rate, rows, steps = 0.25, 8, 40
     layer = passing(fed, zoneout=rate)
     x = torch.randn(steps, rows, WIDE, dtype=torch.float64)
@@ -177,8 +177,8 @@ def test_zoneout_keeps_a_unit_as_it_was_at_its_rate() -> None:
     before = torch.cat([torch.zeros_like(output[:1]), output[:-1]])
     kept = output != x
     assert torch.equal(output[kept], before[kept])
-    assert abs(float(kept.double().mean()) - rate) < 0.02  # 20480 units: six deviations
-    # Each step by itself: both kept at two steps in a row as often as two that know nothing of each other.
+    assert abs(float(kept.double().mean()) - rate) < 0.02  # 20480 units: six standard deviations
+    # Steps are independent: a unit is kept at two steps in a row with the product of the rates.
     assert abs(float((kept[1:] & kept[:-1]).double().mean()) - rate**2) < 0.02
 
 
@@ -198,22 +198,22 @@ def test_weight_drop_zeroes_recurrent_weights_and_scales_the_rest() -> None:
     x = torch.zeros(1, WIDE, WIDE, dtype=torch.float64)
     start = torch.eye(WIDE, dtype=torch.float64)[None]
     output, _ = layer(x, start)
-    dropped = output[0].T  # what came of each weight
+    dropped = output[0].T  # the result for each weight
     kept = dropped != 0
     torch.testing.assert_close(dropped, kept * layer.weight_hh_l0.detach() / (1 - rate))
-    assert abs(float(kept.double().mean()) - 0.75) < 0.05  # 4096 weights: seven deviations
+    assert abs(float(kept.double().mean()) - 0.75) < 0.05  # 4096 weights: seven standard deviations
     output.sum().backward()
     assert torch.equal(layer.weight_hh_l0.grad != 0, kept)
     torch.testing.assert_close(layer.eval()(x, start)[0][0].T, layer.weight_hh_l0.detach())
 
 
 @pytest.mark.parametrize("option", ["zoneout", "recurrent_dropout"])
-def test_layers_directions_and_calls_differ(option: str) -> None:
+def test_layers_directions_and_calls_have_different_masks(option: str) -> None:
     options: dict[str, Any] = {option: 0.5, "num_layers": 2, "bidirectional": True}
     layer = passing(sums if option == "recurrent_dropout" else fed, **options)
     with torch.no_grad():
         for name, weight in layer.named_parameters():
-            weight.mul_("weight_hh" in name)  # what is left is what chance left of the initial state
+            weight.mul_("weight_hh" in name)  # the initial state with its dropped units
     masks: list[tuple[bool, ...]] = []
     start = torch.ones(4, 1, WIDE, dtype=torch.float64)
     for _ in range(2):
@@ -224,8 +224,8 @@ def test_layers_directions_and_calls_differ(option: str) -> None:
     assert len(masks) == len(set(masks)) == 8
 
 
-def test_under_vmap_samples_are_decided_as_its_randomness_says() -> None:
-    """Each of three equal samples asks which of 64 units are struck, by a seed that is drawn there."""
+def test_under_vmap_samples_are_random_as_its_randomness_option_says() -> None:
+    """Each of three equal samples returns which of 64 units are dropped, for a seed drawn under vmap."""
 
     def asked(x: torch.Tensor) -> torch.Tensor:
         return decide(draw(0, 0.5), drawn(), 0, torch.arange(1), torch.arange(64)) | (x > 0)
@@ -239,14 +239,14 @@ def test_under_vmap_samples_are_decided_as_its_randomness_says() -> None:
         torch.func.vmap(asked)(samples)
 
 
-def test_a_seed_in_a_tensor_decides_as_its_number_does() -> None:
+def test_a_seed_in_a_tensor_gives_the_same_masks_as_a_number() -> None:
     rows, units, seed = torch.arange(5), torch.arange(7), 2**62 + 12345
     number, tensor = (decide(draw(1, 0.5), Chance(s), 3, rows, units) for s in (seed, torch.tensor(seed)))
     assert torch.equal(number, tensor)
 
 
 @pytest.mark.parametrize("option", ["zoneout", "recurrent_dropout", "weight_drop"])
-def test_the_seed_of_torch_governs(option: str) -> None:
+def test_masks_follow_the_seed_of_torch(option: str) -> None:
     layer = recurrent(cells.gru, 3, 8, **{option: 0.5})
     x = torch.randn(5, 2, 3)
     outputs = []
@@ -257,7 +257,7 @@ def test_the_seed_of_torch_governs(option: str) -> None:
     assert not torch.equal(outputs[0], outputs[2])
 
 
-def test_outside_of_training_no_number_is_drawn() -> None:
+def test_in_evaluation_mode_no_random_number_is_drawn() -> None:
     layer = recurrent(cells.gru, 3, 8, zoneout=0.5, recurrent_dropout=0.5, weight_drop=0.5).eval()
     state = torch.get_rng_state()
     layer(torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0)))

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Layers that keep states every few steps only, against the same layers that keep everything."""
+"""Layers with `checkpoint`, which save states only every few steps, against the same layers without it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ LENGTHS = {"whole": None, "lengths": [3, 0, 11, 8]}
 
 
 class Other(Tensor):
-    """A tensor that the kernels do not serve."""
+    """A tensor that the kernels do not support."""
 
 
 def leaves_of(layer: Any, given: bool) -> list[Tensor]:
-    """Input and, if `given`, initial states."""
+    """The input and, with `given`, initial states."""
     torch.manual_seed(2)
     dtype = layer.weight_ih_l0.dtype
     scans = layer.num_layers * (1 + layer.bidirectional)
@@ -46,7 +46,7 @@ def leaves_of(layer: Any, given: bool) -> list[Tensor]:
 
 
 def resets_for(layer: Any) -> Tensor:
-    """A quarter of all steps, the first of a segment and of the sequence among them."""
+    """A reset at a quarter of all steps, including the first of a segment and of the sequence."""
     reset = torch.rand(T, B, generator=torch.Generator().manual_seed(4)) < 0.25
     reset[[0, 4, 10], 0] = reset[8, 2] = True
     return reset.T if layer.batch_first else reset
@@ -79,7 +79,7 @@ def with_checkpoint(layer: Any, steps: int) -> Any:
 @pytest.mark.parametrize("given", [False, True], ids=["zeros", "given"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("cell_", CELLS.values(), ids=CELLS.keys())
-def test_everything_as_without(
+def test_results_and_gradients_are_those_without_checkpoint(
     cell_: Any, options: dict[str, Any], given: bool, resetting: bool, lengths: list[int] | None, steps: int
 ) -> None:
     layer = ours.Recurrent(cell_, I, H, dtype=torch.float64, **options)
@@ -96,7 +96,7 @@ def test_everything_as_without(
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("cell_", [cells.lstm, cells.gru, cells.rnn], ids=["lstm", "gru", "rnn"])
-def test_gradients_by_input_and_states_are_the_same_bits(cell_: Any, lengths: list[int] | None) -> None:
+def test_gradients_of_input_and_states_have_the_same_bits(cell_: Any, lengths: list[int] | None) -> None:
     layer = ours.Recurrent(cell_, I, H, 2, bidirectional=True)
     leaves = leaves_of(layer, given=True)
     twin = with_checkpoint(layer, 3)
@@ -108,7 +108,7 @@ def test_gradients_by_input_and_states_are_the_same_bits(cell_: Any, lengths: li
 
 @pytest.mark.parametrize("wanted", ["input", "h_0", "weight_hh_l0", "bias_ih_l0"])
 @pytest.mark.parametrize("part", [0, 1])
-def test_only_what_is_asked_for_gets_a_gradient(part: int, wanted: str) -> None:
+def test_only_requested_leaves_get_a_gradient(part: int, wanted: str) -> None:
     layer = with_checkpoint(ours.GRU(I, H, dtype=torch.float64), 4)
     x, h = leaves_of(layer, given=True)
     named = {"input": x, "h_0": h, **dict(layer.named_parameters())}
@@ -123,7 +123,7 @@ def test_only_what_is_asked_for_gets_a_gradient(part: int, wanted: str) -> None:
     torch.testing.assert_close(named[wanted].grad, expected, rtol=1e-13, atol=1e-14)
 
 
-def test_without_gradients_nothing_is_cut() -> None:
+def test_without_gradients_there_are_no_segments() -> None:
     layer = ours.LSTM(I, H, 2, checkpoint=3)
     x = torch.randn(T, B, I)
     expected, _ = layer(x)
@@ -131,7 +131,7 @@ def test_without_gradients_nothing_is_cut() -> None:
         assert torch.equal(layer(x)[0], expected)
 
 
-def test_backward_may_be_asked_twice() -> None:
+def test_backward_may_run_twice() -> None:
     layer = ours.LSTM(I, H, checkpoint=4)
     x = torch.randn(T, B, I, requires_grad=True)
     total = layer(x)[0].sum()
@@ -153,7 +153,7 @@ def test_packed_sequences() -> None:
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_watching_sees_the_same(batch_first: bool, lengths: list[int] | None) -> None:
+def test_watched_values_are_the_same(batch_first: bool, lengths: list[int] | None) -> None:
     layer = ours.LSTM(I, H, bidirectional=True, batch_first=batch_first)
     twin, x = with_checkpoint(layer, 4), torch.randn((B, T, I) if batch_first else (T, B, I))
     with gatewise.watch(torch.nn.ModuleList([layer, twin])) as seen:
@@ -170,7 +170,7 @@ def test_watching_sees_the_same(batch_first: bool, lengths: list[int] | None) ->
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("resetting", [False, True], ids=["on", "resets"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_where_no_kernel_serves_torch_computes_again(
+def test_without_a_kernel_torch_computes_the_segments_again(
     reverse: bool, resetting: bool, lengths: list[int] | None
 ) -> None:
     layer = ours.LSTM(I, H, bidirectional=reverse, dtype=torch.float64)
@@ -186,7 +186,7 @@ def test_where_no_kernel_serves_torch_computes_again(
         torch.testing.assert_close(mine.as_subclass(Tensor), plain, rtol=1e-12, atol=1e-13)
 
 
-def test_what_is_kept_does_not_grow_with_the_steps() -> None:
+def test_saved_memory_does_not_grow_with_the_number_of_steps() -> None:
     def kept(layer: ours.Recurrent) -> int:
         sizes: list[int] = []
 
@@ -204,7 +204,7 @@ def test_what_is_kept_does_not_grow_with_the_steps() -> None:
     assert kept(ours.LSTM(I, H)) >= 900 * states
 
 
-def test_it_is_shown_copied_and_pickled() -> None:
+def test_it_is_printed_copied_and_pickled() -> None:
     layer = ours.GRU(I, H, 2, checkpoint=7)
     assert repr(layer) == "GRU(3, 5, num_layers=2, checkpoint=7)"
     assert repr(ours.Recurrent(cells.gru, I, H, checkpoint=7)) == "Recurrent(gru, 3, 5, checkpoint=7)"
@@ -216,7 +216,7 @@ def test_it_is_shown_copied_and_pickled() -> None:
     assert repr(old) == "GRU(3, 5)"
 
 
-def test_what_it_refuses() -> None:
+def test_wrong_values_are_refused() -> None:
     with pytest.raises(TypeError, match="checkpoint should be of type int, got: float"):
         ours.GRU(I, H, checkpoint=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"checkpoint must be a number of steps, or 0 for none\. Got -1\."):
@@ -249,7 +249,7 @@ def compiled(call: Any, *inputs: Tensor) -> Any:
 @pytest.mark.parametrize(
     "options", [{}, {"bidirectional": True, "batch_first": True}, {"zoneout": 0.4}], ids=str
 )
-def test_resets_and_random_masks_where_torch_sees_the_call(
+def test_resets_and_random_masks_where_torch_computes_again(
     options: dict[str, Any], lengths: Sequence[int] | None, seen_by: Any
 ) -> None:
     torch.manual_seed(0)
@@ -266,7 +266,7 @@ def test_resets_and_random_masks_where_torch_sees_the_call(
     torch.testing.assert_close(results(seen_by), expected, rtol=1e-10, atol=1e-11)
 
 
-def test_under_transforms_of_torch_every_step_is_kept() -> None:
+def test_under_transforms_of_torch_every_step_is_saved() -> None:
     layer, x = ours.LSTM(I, H, checkpoint=2), torch.randn(T, B, I)
 
     def loss(x: Tensor) -> Any:

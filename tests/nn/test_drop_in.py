@@ -1,4 +1,4 @@
-"""Our layers against those of torch: same seed, same input, same everything."""
+"""Our layers against those of torch: with the same seed and the same input, all results are the same."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def states(module: Any, *batch: int) -> tuple[Tensor, ...]:
 
 
 def flat(result: Any) -> list[Tensor]:
-    """Output and final states as a list."""
+    """Output and final states as a list of tensors."""
     output, final = result
     return [output, *(final if isinstance(final, tuple) else (final,))]
 
@@ -83,7 +83,7 @@ def test_a_step_computes_what_torch_computes(
 
 
 @pytest.mark.parametrize(("kind", "fixed"), [*KINDS.values(), *STEPS.values()])
-def test_the_weights_are_those_of_the_same_seed(kind: str, fixed: dict[str, Any]) -> None:
+def test_the_same_seed_gives_the_same_weights(kind: str, fixed: dict[str, Any]) -> None:
     options = {} if kind.endswith("Cell") else {"num_layers": 2, "bidirectional": True}
     mine, theirs = pair(kind, dtype=torch.float32, **fixed, **options)
     assert list(mine.state_dict()) == list(theirs.state_dict())
@@ -94,7 +94,7 @@ def test_the_weights_are_those_of_the_same_seed(kind: str, fixed: dict[str, Any]
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
-def test_float32_is_as_near_the_truth_as_torch(
+def test_float32_is_as_accurate_as_torch(
     kind: str,
     fixed: dict[str, Any],
     training: bool,
@@ -114,7 +114,7 @@ def test_float32_is_as_near_the_truth_as_torch(
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e300, -1e300])
 @pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
-def test_what_is_not_finite_flows_as_in_torch(kind: str, fixed: dict[str, Any], value: float) -> None:
+def test_nan_and_infinity_spread_as_in_torch(kind: str, fixed: dict[str, Any], value: float) -> None:
     mine, theirs = pair(kind, bidirectional=True, **fixed)
     x = torch.randn(T, B, I, dtype=torch.float64)
     x[3, 1, 2] = value
@@ -155,7 +155,7 @@ def test_input_and_states_in_any_memory_layout(
 
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_input_with_the_batch_first_may_be_changed_before_backward(kind: str, frozen: bool) -> None:
+def test_a_batch_first_input_may_be_changed_before_backward(kind: str, frozen: bool) -> None:
     name, options = KINDS[kind]
     mine, theirs = pair(name, batch_first=True, **options)
     found = []

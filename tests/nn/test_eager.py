@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""The eager interpreter, against NumPy, torch's layers and loops written out."""
+"""The eager interpreter against NumPy, torch's layers, and loops written out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.nn.layers import mixed
 
 T, B, I, H = 6, 3, 4, 5
 
-# How many arguments an operation takes, and its second statement.
+# For each operation: its number of arguments, and its reference.
 IN_NUMPY: dict[str, tuple[int, Callable[..., Any]]] = {
     "add": (2, np.add),
     "sub": (2, np.subtract),
@@ -46,7 +46,7 @@ IN_NUMPY: dict[str, tuple[int, Callable[..., Any]]] = {
 
 @cell
 def still(h, m, n, *, a, v: Vector):
-    """Next states that are one for every row: a number and a vector."""
+    """Next states that are the same for every row: a number and a vector."""
     h = 0 * a + m
     return h, 0.25, v
 
@@ -90,7 +90,7 @@ def test_softplus_and_its_derivatives_are_exact_in_both_tails() -> None:
     positive = 1 / (1 + tail)
     np.testing.assert_allclose(y.detach(), np.maximum(at, 0) + np.log1p(tail), rtol=1e-15)
     np.testing.assert_allclose(first.detach(), np.where(at < 0, tail * positive, positive), rtol=1e-14)
-    np.testing.assert_allclose(second, tail * positive**2, atol=1e-16)  # torch forms it as (z - 1) z
+    np.testing.assert_allclose(second, tail * positive**2, atol=1e-16)  # torch computes it as (z - 1) z
 
 
 def test_a_missing_leaf() -> None:
@@ -125,7 +125,7 @@ def test_a_scan_is_the_layer_of_torch(cell_: Cell, kind: str, options: dict[str,
 
 
 def by_hand(x: Tensor, w: Weights, h: Tensor, m: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The cell `mixed` over ``x [T, B, I]``, every product written out for itself."""
+    """The cell `mixed` over ``x [T, B, I]``, with every product written out."""
     assert w.bias_ih is not None
     assert w.bias_hh is not None
     (wa, wb, wd), (ba, bb, bd) = w.weight_ih.chunk(3), w.bias_ih.chunk(3)
@@ -162,7 +162,7 @@ def test_every_kind_of_parameter(given: bool, batch_first: bool, reverse: bool) 
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("given", [False, True])
-def test_packed_rows_that_start_anew(given: bool, reverse: bool) -> None:
+def test_packed_rows_with_resets(given: bool, reverse: bool) -> None:
     weights, lengths = weights_of(mixed), [6, 4, 1]
     x, anew = torch.randn(T, B, I, dtype=torch.float64), torch.rand(T, B) < 0.4
     h, m = torch.randn(2, B, H, dtype=torch.float64) * given
@@ -206,7 +206,7 @@ def test_what_is_recorded_satisfies_the_equations(reverse: bool) -> None:
     torch.testing.assert_close(seen["c"][after], seen["f"][after] * seen["c"][before] + written)
 
 
-def test_states_that_are_one_for_every_row_are_spread_over_the_rows() -> None:
+def test_a_state_that_is_the_same_for_all_rows_has_the_shape_of_a_batch() -> None:
     weights = weights_of(still)
     output, states, seen = eager.scan(
         still, torch.randn(T, B, I, dtype=torch.float64), weights, record=("m", "n")
@@ -224,7 +224,7 @@ def test_any_element_type(dtype: torch.dtype) -> None:
     found = eager.scan(cells.lstm, x, weights_in(layer))
     assert found.output.dtype == dtype
     expected = layer(x)[0]
-    tolerance = 4 * torch.finfo(dtype).eps  # of values within the unit circle
+    tolerance = 4 * torch.finfo(dtype).eps  # complex values within the unit circle
     assert (found.output - expected).abs().max() <= tolerance
 
 

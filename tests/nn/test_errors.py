@@ -1,4 +1,4 @@
-"""What a layer refuses: the type and the words of torch, found by making both refuse it."""
+"""Errors of layers: the same type and message as torch's, found by making both refuse the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from gatewise import cells
 from gatewise import nn as ours
 
-# What to do with a class of torch or ours, that both refuse.
+# Takes a class of torch or ours, and does something that both refuse.
 Deed: TypeAlias = Callable[[Any], Any]
 
 LAYERS = ["RNN", "LSTM", "GRU"]
@@ -127,7 +127,7 @@ def test_steps(kind: str, deed: Deed) -> None:
     ids=["width", "dimensions", "hx-batch", "hx-dimensions", "double", "hx-double"],
 )
 def test_packed_calls_and_double_states(kind: str, call: Deed) -> None:
-    """For an LSTM torch looks at none of this itself, and a kernel fails in words of its own."""
+    """For an LSTM, torch does not check this itself; a kernel of torch raises its own error."""
     mine, theirs = getattr(ours, kind)(3, 4), getattr(torch.nn, kind)(3, 4)
     assert refusal(lambda: call(mine)) == refusal(lambda: call(theirs))
 
@@ -158,7 +158,7 @@ def test_shuffled_rows_do_not_hide_a_wrong_batch_of_states() -> None:
 
 @pytest.mark.parametrize("kind", LAYERS + STEPS)
 @pytest.mark.parametrize("hx", [{"h": 0}, "h", 0.5], ids=repr)
-def test_states_that_are_none(kind: str, hx: Any) -> None:
+def test_states_that_are_not_tensors(kind: str, hx: Any) -> None:
     with pytest.raises(TypeError, match=f"hx must be a tensor, or a tuple .* Got {type(hx).__name__}\\."):
         getattr(ours, kind)(3, 4)(torch.zeros(2, 3), hx)
 
@@ -166,7 +166,7 @@ def test_states_that_are_none(kind: str, hx: Any) -> None:
 @pytest.mark.parametrize(
     "lengths", [[5, None], ["5", "3"], "53", {0: 5}, [5, 2**70], torch.empty(2, device="meta")], ids=str
 )
-def test_lengths_that_are_no_numbers(lengths: Any) -> None:
+def test_lengths_that_are_not_numbers(lengths: Any) -> None:
     with pytest.raises(TypeError, match=r"lengths must be whole numbers\. Got "):
         ours.GRU(3, 4)(torch.zeros(5, 2, 3), lengths=lengths)
 
@@ -210,7 +210,7 @@ def test_a_projection_of_a_cell_that_computes_with_its_output() -> None:
 
 @pytest.mark.parametrize("make", [ours.Recurrent, ours.Step])
 @pytest.mark.parametrize("cell", ["lstm", lambda h, *, a: a, ours.LSTM])
-def test_a_cell_is_asked_for(make: Any, cell: Any) -> None:
+def test_something_else_than_a_cell(make: Any, cell: Any) -> None:
     with pytest.raises(
         TypeError, match=r"cell must be a gatewise\.Cell\. Got (str|function|type)\. Put @gatewise\.cell on"
     ):

@@ -1,4 +1,4 @@
-"""The examples in the documentation of the layers run, and print what they say."""
+"""The examples in the documentation of layers run, and print what they say."""
 
 from __future__ import annotations
 

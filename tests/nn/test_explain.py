@@ -1,4 +1,4 @@
-"""What `explain` says of each layer: the path it took, why, how it was divided, what would be faster."""
+"""`explain`: the path of each layer, the reasons, the division of the work, and the advice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T, B, I, H = 7, 5, 3, 16
 
 @pytest.fixture(autouse=True)
 def _two_threads() -> Iterator[None]:
-    """As many as the tests speak of, whatever the machine has."""
+    """Two threads, the number in the expected results, on any machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -41,7 +41,7 @@ def layer(**options: Any) -> gatewise.nn.LSTM:
 
 
 class Model(nn.Module):
-    """A layer that is used, one that steps, two that are not used, and two of torch's."""
+    """A layer that is called, one that is a single step, two that are not called, and two of torch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Model(nn.Module):
         return state
 
 
-def test_layers_are_called_as_in_watch() -> None:
+def test_layers_have_the_names_of_watch() -> None:
     model = Model()
     with gatewise.watch(model) as seen:
         model(sequence())
@@ -78,7 +78,7 @@ def test_layers_are_called_as_in_watch() -> None:
     }
 
 
-def test_a_compiled_layer_in_figures() -> None:
+def test_the_numbers_of_a_compiled_layer() -> None:
     (one,) = gatewise.explain(layer(), sequence()).layers
     assert (one.name, one.what, one.runs_in, one.calls) == ("l0", "lstm", KERNEL, 1)
     assert (one.dtype, one.input_shape, one.hidden_size, one.obstacles) == ("float32", (T, B, I), H, ())
@@ -86,13 +86,13 @@ def test_a_compiled_layer_in_figures() -> None:
     assert one.kernel.width == host().width(FLOAT32)
     assert one.kernel.registers == host().registers
     assert 1 <= one.kernel.chunk <= T
-    # i, f, g, o at each step, and both states.
+    # i, f, g, o at each step, and both states
     assert one.kernel.kept_gates == 4 * T * B * H * 4
     assert one.kernel.kept_states == 2 * T * B * H * 4
 
 
 @pytest.mark.parametrize("call", [torch.no_grad, torch.inference_mode])
-def test_nothing_is_kept_without_gradients(call: Callable[[], Any]) -> None:
+def test_without_gradients_nothing_is_saved(call: Callable[[], Any]) -> None:
     with call():
         (one,) = gatewise.explain(layer(), sequence()).layers
     assert one.kernel is not None
@@ -147,7 +147,7 @@ OBSTACLES: dict[str, tuple[Callable[[], gatewise.nn.Recurrent], Callable[[], Ten
 
 
 @pytest.mark.parametrize(("make", "x", "expected"), OBSTACLES.values(), ids=OBSTACLES)
-def test_obstacles(
+def test_obstacles_are_reported(
     make: Callable[[], gatewise.nn.Recurrent], x: Callable[[], Tensor], expected: list[str]
 ) -> None:
     explanation = gatewise.explain(make(), x())
@@ -186,7 +186,7 @@ def test_a_tensor_subclass_and_a_transform() -> None:
     assert found.reason == "forward-mode differentiation is around it"
 
 
-def test_steps_one_by_one_are_counted() -> None:
+def test_single_steps_are_counted() -> None:
     one = gatewise.explain(Model(), sequence())["stepper.l0"]
     assert (one.calls, one.input_shape) == (T, (1, B, 2 * H))
 
@@ -212,7 +212,7 @@ KEEPS: dict[str, tuple[Callable[[], gatewise.nn.Recurrent], list[int] | None]] =
 
 
 @pytest.mark.parametrize(("make", "lengths"), KEEPS.values(), ids=KEEPS)
-def test_what_is_kept_is_what_autograd_saves(
+def test_the_reported_memory_is_what_autograd_saves(
     make: Callable[[], gatewise.nn.Recurrent], lengths: list[int] | None
 ) -> None:
     one, x, saved = make(), sequence(), dict[int, Tensor]()
@@ -236,7 +236,7 @@ def test_the_call_gets_all_its_arguments(batch_first: bool) -> None:
     assert gatewise.explain(Model(), sequence(), scale=0.5)["encoder.l0"].calls == 1
 
 
-def test_weights_that_are_shared_or_computed() -> None:
+def test_shared_and_computed_weights() -> None:
     one = gatewise.nn.GRU(H, H, bidirectional=True)
     one.weight_ih_l0_reverse = one.weight_ih_l0
     nn.utils.parametrizations.weight_norm(one, "weight_hh_l0")
@@ -247,7 +247,7 @@ def test_weights_that_are_shared_or_computed() -> None:
     ]
 
 
-def test_the_modules_of_torch_are_named_with_what_to_do() -> None:
+def test_modules_of_torch_are_reported_with_advice() -> None:
     found = gatewise.explain(Model(), sequence())
     theirs = found["theirs"]
     assert (theirs.what, theirs.dtype, theirs.input_shape, theirs.hidden_size) == (
@@ -269,7 +269,7 @@ def test_a_module_of_torch_alone_and_packed() -> None:
     assert (one.name, one.runs_in, one.input_shape) == ("(the model)", TORCH, (5, I))
 
 
-def test_the_modules_of_torch_keep_no_hooks() -> None:
+def test_modules_of_torch_keep_no_hooks() -> None:
     model = nn.ModuleList([nn.GRU(I, 4)])
     with pytest.raises(NotImplementedError):
         gatewise.explain(model, sequence())
@@ -280,7 +280,7 @@ AUTOCAST = "autocast to bfloat16 is on: "
 
 
 @pytest.mark.parametrize("make", [layer, lambda: gatewise.nn.LSTMCell(I, H)], ids=["layer", "cell"])
-def test_autocast_is_mentioned(make: Callable[[], nn.Module]) -> None:
+def test_autocast_is_reported(make: Callable[[], nn.Module]) -> None:
     model = nn.Sequential(nn.Linear(I, I), make())
     x = sequence(B, I)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -338,20 +338,20 @@ def test_a_model_without_recurrent_layers() -> None:
     assert str(gatewise.explain(nn.Linear(I, 2), sequence())) == "The model has no recurrent layers."
 
 
-def test_what_was_explained_is_no_longer_listened_to() -> None:
+def test_after_the_call_nothing_is_recorded() -> None:
     found = gatewise.explain(one := layer(), sequence())
     one(sequence())
     assert found["l0"].calls == 1
 
 
-def test_an_error_of_the_model_comes_through_and_ends_the_listening() -> None:
+def test_an_error_of_the_model_is_raised_and_recording_ends() -> None:
     one = layer()
     with pytest.raises(RuntimeError, match="input_size"):
         gatewise.explain(one, sequence(T, B, I + 1))
     assert gatewise.explain(one, sequence())["l0"].calls == 1
 
 
-def test_the_wrong_thing_is_refused() -> None:
+def test_something_else_than_a_module_is_refused() -> None:
     with pytest.raises(TypeError, match=r"explain: model must be a torch.nn.Module. Got function"):
         gatewise.explain(lambda x: x, sequence())  # type: ignore[arg-type]
     with pytest.raises(KeyError, match=r"no layer 'l1' was explained. Explained: l0"):

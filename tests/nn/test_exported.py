@@ -1,4 +1,4 @@
-"""Models with our layers inside as programs of `torch.export`, saved and loaded, over any rows and steps."""
+"""Models with our layers as `torch.export` programs, saved and loaded, for any number of rows and steps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_program_gives_what_the_model_gives(name: str) -> None:
         torch.testing.assert_close(loaded(given), model(given), rtol=0, atol=1e-6)
 
 
-def test_layers_that_compute_in_segments_have_any_number_of_steps() -> None:
+def test_layers_with_checkpoint_take_any_number_of_steps() -> None:
     layer, x = gatewise.nn.LSTM(3, 4, checkpoint=2), torch.randn(5, 2, 3)
     program = torch.export.export(layer, (x,), dynamic_shapes=({0: Dim("steps"), 1: Dim("rows")},))
     for given in (x, torch.randn(9, 4, 3)):

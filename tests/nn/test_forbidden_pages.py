@@ -1,4 +1,4 @@
-"""Layers read and write nothing beside their tensors, by the plain calls and by all others."""
+"""Memory safety: plain calls and all others read and write only inside their tensors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-# Every tensor that a call gets or makes ends, or begins, at a page that nobody may touch: a kernel that goes
-# one element beyond it ends the process.
+# Every tensor of a call begins or ends at a forbidden memory page. A kernel that accesses one element outside
+# of a tensor ends the process.
 AT_FORBIDDEN_PAGES = """
 import ctypes, faulthandler, mmap, sys
 import torch
@@ -142,7 +142,7 @@ print(guarded)
 
 @pytest.mark.skipif(os.name != "posix", reason="pages are forbidden by mprotect")
 @pytest.mark.parametrize("at_end", [False, True], ids=["begins", "ends"])
-def test_nothing_beside_a_tensor_is_read_or_written(at_end: bool) -> None:
+def test_nothing_outside_a_tensor_is_read_or_written(at_end: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-c", AT_FORBIDDEN_PAGES, str(int(at_end))],
         cwd=Path(__file__).parents[2],

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""The page on the format says enough: the reader that it prints computes what the layers compute."""
+"""The page on the file format is complete: the reader that it prints computes what the layers compute."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 
 @cell
 def weighted(h, m, *, a, b: Input):
-    """Operations with weights of their own, and some that are random in training."""
+    """Operations with their own weights, and some that are random in training."""
     a, b = layer_norm(a, b)
     m = zoneout(m, sigmoid(linear(a)) * m + dropout(tanh(b), 0.3), 0.25)
     h = where(m < 0, linear(m), maximum(m, 0.1))
@@ -59,7 +59,7 @@ def shortened(h, m, *, a):
 
 @pytest.fixture(scope="module")
 def run() -> Callable[[Path, Any], Any]:
-    """The reader that the page prints."""
+    """The reader in the page."""
     source = re.findall(r"```python\n(import json.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[-1]
     names: dict[str, Any] = {}
     exec(compile(source, str(PAGE), "exec"), names)
@@ -89,7 +89,7 @@ def test_the_limits_of_the_page() -> None:
 
 
 def write(path: Path, made: Cell, **options: Any) -> dict[str, Any]:
-    """A file of two layers; its weights, with initial states if these are learned."""
+    """A file of two layers; returns its weights, and the initial states if they are learned."""
     sizes = {"input_size": I, "hidden_size": H, "num_layers": 2, "bias": True, "batch_first": False}
     more = {"dropout": 0.0, "bidirectional": False, "proj_size": 0, "checkpoint": 0}
     weights = stack(made, 2, I, H)
@@ -100,7 +100,7 @@ def write(path: Path, made: Cell, **options: Any) -> dict[str, Any]:
     return weights
 
 
-def test_the_reader_of_the_page_begins_with_what_was_learned(
+def test_the_reader_of_the_page_starts_from_learned_states(
     tmp_path: Path, run: Callable[[Path, Any], Any]
 ) -> None:
     write(tmp_path / "m", cells.lstm, learn_initial_state=True)
@@ -110,25 +110,23 @@ def test_the_reader_of_the_page_begins_with_what_was_learned(
 
 
 @cell
-def kept(h, c, *, i, f, g, o):
-    """An LSTM under zoneout."""
+def zoned_lstm(h, c, *, i, f, g, o):
+    """An LSTM with zoneout."""
     old_h, old_c = h, c
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     h = sigmoid(o) * tanh(c)
     return zoneout(old_h, h, 0.25), zoneout(old_c, c, 0.5)
 
 
-def test_the_reader_of_the_page_keeps_states_by_zoneout(
-    tmp_path: Path, run: Callable[[Path, Any], Any]
-) -> None:
+def test_the_reader_of_the_page_supports_zoneout(tmp_path: Path, run: Callable[[Path, Any], Any]) -> None:
     weights, x = write(tmp_path / "m", cells.lstm, zoneout=[0.25, 0.5]), sequence(6, 2, I)
-    expected = Stream(kept, weights, batch=2).run(x)
+    expected = Stream(zoned_lstm, weights, batch=2).run(x)
     np.testing.assert_allclose(run(tmp_path / "m", x), expected, rtol=1e-12, atol=1e-13)
 
 
 @cell
 def nested(h, *, a):
-    """Terms a thousand deep, many times exponential if their sharing were lost."""
+    """A thousand nested terms, exponentially many without sharing."""
     for _ in range(300):
         h = h + 0.01 * (tanh(a + h) - h)
     return h
@@ -146,7 +144,7 @@ def compare(run: Callable[[Path, Any], Any], module: nn.Recurrent, path: Path) -
     np.testing.assert_allclose(run(path, x.numpy()), expected, rtol=1e-12, atol=1e-13)
 
 
-def test_the_reader_of_the_page_knows_the_options_of_layers(
+def test_the_reader_of_the_page_supports_the_options_of_layers(
     tmp_path: Path, run: Callable[[Path, Any], Any]
 ) -> None:
     options: dict[str, Any] = {"num_layers": 2, "zoneout": (0.5, 0.25), "learn_initial_state": True}
@@ -166,6 +164,8 @@ def test_the_reader_of_the_page_computes_what_layers_compute(
 
 
 @pytest.mark.parametrize("made", [cells.lstm, shortened], ids=lambda made: made.name)
-def test_the_reader_of_the_page_projects(tmp_path: Path, run: Callable[[Path, Any], Any], made: Cell) -> None:
+def test_the_reader_of_the_page_supports_projections(
+    tmp_path: Path, run: Callable[[Path, Any], Any], made: Cell
+) -> None:
     options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "dtype": torch.float64, "proj_size": 2}
     compare(run, nn.Recurrent(made, I, H, **options), tmp_path / "m")

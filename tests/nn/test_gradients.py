@@ -1,4 +1,4 @@
-"""Gradients where only part of the graph asks for them, and gradients of gradients."""
+"""Gradients of some leaves only, and gradients of gradients."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def inputs(kind: str) -> tuple[Tensor, Any]:
 
 
 def gradients(module: Any, kind: str, wanted: str, use: Callable[[Any], Tensor]) -> dict[str, Tensor | None]:
-    """The gradient of every leaf when only `wanted` requires one and only a part of the results is used."""
+    """The gradient of every leaf, if only `wanted` requires one and only some results are used."""
     x, hx = inputs(kind)
     h = hx[0] if kind == "LSTM" else hx
     found = {"input": x, "h_0": h, **dict(module.named_parameters())}
@@ -55,7 +55,7 @@ def gradients(module: Any, kind: str, wanted: str, use: Callable[[Any], Tensor])
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
 @pytest.mark.parametrize("wanted", LEAVES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_what_is_asked_for_gets_a_gradient(kind: str, wanted: str, use: Callable[[Any], Tensor]) -> None:
+def test_only_requested_leaves_get_a_gradient(kind: str, wanted: str, use: Callable[[Any], Tensor]) -> None:
     mine, theirs = pair(kind)
     found, expected = gradients(mine, kind, wanted, use), gradients(theirs, kind, wanted, use)
     assert [name for name, value in found.items() if value is not None] == [wanted]
@@ -64,7 +64,7 @@ def test_only_what_is_asked_for_gets_a_gradient(kind: str, wanted: str, use: Cal
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_gradients_the_output_is_the_same_bits(kind: str, mode: Callable[[], Any]) -> None:
+def test_without_gradients_the_output_has_the_same_bits(kind: str, mode: Callable[[], Any]) -> None:
     layer, _ = pair(kind)
     x, hx = inputs(kind)
     with mode():
@@ -73,7 +73,7 @@ def test_without_gradients_the_output_is_the_same_bits(kind: str, mode: Callable
     assert torch.equal(output, layer(x, hx)[0])
 
 
-def test_what_is_kept_from_a_first_call_without_gradients_serves_with_them() -> None:
+def test_a_tensor_cached_in_inference_mode_serves_calls_with_gradients() -> None:
     nothing.cache_clear()
     layer, _ = pair("RNN")
     with torch.inference_mode():
@@ -83,14 +83,14 @@ def test_what_is_kept_from_a_first_call_without_gradients_serves_with_them() -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_in_evaluation_still_has_gradients(kind: str) -> None:
+def test_a_layer_in_evaluation_mode_has_gradients(kind: str) -> None:
     layer, _ = pair(kind)
     x, hx = inputs(kind)
     assert layer.eval()(x, hx)[0].requires_grad
 
 
 def scalar_of(kind: str, module: Any) -> Callable[..., Tensor]:
-    """`module` as a function of input, first state and every weight, to a vector of all results."""
+    """`module` as a function of input, first state and every weight. It returns a vector of all results."""
     names = [name for name, _ in module.named_parameters()]
 
     def function(x: Tensor, h: Tensor, *weights: Tensor) -> Tensor:

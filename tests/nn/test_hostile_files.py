@@ -1,4 +1,4 @@
-"""Model files that somebody has tampered with: loaded, or refused with the documented error."""
+"""Manipulated model files: they load, or they are refused with the documented error."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ quickly = settings(
 
 
 def header_of(layers: nn.Recurrent) -> Any:
-    """The header of a file of layers, as it is read."""
+    """The header of a file of layers."""
     return json.loads(json.dumps(described(layers.cell, options_of(layers))))
 
 
 def load(header: Any, tensors: Any) -> nn.Recurrent | None:
-    """The layers that a file describes; None if it is refused as is documented."""
+    """The layers that a file describes, or None if it is refused with the documented error."""
     file = ModelFile(Path("m"), FORMAT, TASK, header if isinstance(header, dict) else {}, tensors)
     with suppress(ModelFileError):
         return module_of(stored_layers(file), "m")
@@ -51,14 +51,14 @@ def load(header: Any, tensors: Any) -> nn.Recurrent | None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_what_is_tampered_with_was_whole(name: str) -> None:
+def test_the_file_before_manipulation_is_valid(name: str) -> None:
     assert load(header_of(LAYERS[name]), weights_of(LAYERS[name])) is not None
 
 
 @pytest.mark.parametrize("name", LAYERS)
 @quickly
 @given(data=st.data())
-def test_a_tampered_header_is_refused_or_describes_layers(name: str, data: st.DataObject) -> None:
+def test_a_manipulated_header_is_refused_or_describes_layers(name: str, data: st.DataObject) -> None:
     layers = LAYERS[name]
     header = data.draw(mutated(header_of(layers)))
     tensors = data.draw(mutated_tensors(weights_of(layers)))
@@ -71,8 +71,8 @@ def test_a_tampered_header_is_refused_or_describes_layers(name: str, data: st.Da
 @pytest.mark.parametrize("name", LAYERS)
 @quickly
 @given(data=st.data())
-def test_options_that_are_taken_can_be_run(name: str, data: st.DataObject) -> None:
-    """The equations are whole, so nothing new is compiled."""
+def test_accepted_options_can_be_run(name: str, data: st.DataObject) -> None:
+    """The equations are unchanged, so nothing new is compiled."""
     layers = LAYERS[name]
     header = header_of(layers)
     options = header[gatewise.runtime.layers_file.KEY]
@@ -94,7 +94,7 @@ def test_damaged_bytes_are_refused_or_load(tmp_path: Path, name: str, data: st.D
 
 
 class Tagger(torch.nn.Module):
-    """A class of somebody's own, which is filled."""
+    """A user's class, which is filled from a file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ MODULES = {
 @pytest.mark.parametrize("name", MODULES)
 @quickly
 @given(data=st.data())
-def test_a_tampered_file_of_a_whole_module_is_refused_or_loads(
+def test_a_manipulated_file_of_a_whole_module_is_refused_or_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: st.DataObject
 ) -> None:
     gatewise.save(MODULES[name], tmp_path / "m")
@@ -127,7 +127,7 @@ def test_a_tampered_file_of_a_whole_module_is_refused_or_loads(
 
 @quickly
 @given(data=st.data())
-def test_a_tampered_state_of_a_stream_is_refused_or_taken(
+def test_a_manipulated_state_of_a_stream_is_refused_or_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
     weights = {name: weight.detach().numpy() for name, weight in nn.LSTM(2, 3).state_dict().items()}

@@ -39,7 +39,7 @@ def random_states(theirs: Any, B: int) -> list[Tensor]:
 
 
 def calling(lengths: list[int]) -> Callable[..., Any]:
-    """A call of ours with lengths, of torch's by packing and padding again."""
+    """A call of our layer with lengths, and of torch's with packing and padding."""
 
     def call(layer: Any, x: Tensor, *states: Tensor) -> Any:
         hx = (states if len(states) > 1 else states[0]) if states else None
@@ -57,7 +57,7 @@ def calling(lengths: list[int]) -> Callable[..., Any]:
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
-def test_as_packing_in_torch(
+def test_it_computes_what_torch_computes_with_packing(
     kind: str,
     fixed: dict[str, Any],
     options: dict[str, Any],
@@ -78,7 +78,7 @@ def test_dropout_between_layers_drops_what_torch_drops(kind: str, assert_same: C
 
 
 def gradients(output: Tensor, finals: tuple[Tensor, ...], leaves: list[Tensor]) -> tuple[Tensor, ...]:
-    """Of one functional of the results by all leaves, zeros where there is none."""
+    """The gradients of one function of the results for all leaves, zeros where there is none."""
     torch.manual_seed(5)
     loss = (output * torch.randn(output.shape, dtype=output.dtype)).sum()
     for final in finals:
@@ -116,7 +116,7 @@ def test_rows_without_steps_keep_their_initial_state(cell_: Any, given: bool, le
         torch.testing.assert_close(gradients(output, found, leaves), wanted, rtol=1e-11, atol=1e-12)
 
 
-def test_what_lies_past_the_end_is_not_looked_at() -> None:
+def test_values_after_the_end_of_a_row_are_not_read() -> None:
     layer = ours.LSTM(I, H, 2, bidirectional=True)
     x = torch.randn(T, 3, I)
     spoilt = x.clone()
@@ -130,7 +130,7 @@ def test_what_lies_past_the_end_is_not_looked_at() -> None:
         assert torch.equal(clean, other)
 
 
-def test_lengths_may_be_a_list_or_whole_numbers_of_any_type() -> None:
+def test_lengths_may_be_a_list_or_integers_of_any_type() -> None:
     layer = ours.GRU(I, H, batch_first=True)
     x = torch.randn(3, T, I)
     expected, _ = layer(x, None, [2, 7, 0])
@@ -139,7 +139,7 @@ def test_lengths_may_be_a_list_or_whole_numbers_of_any_type() -> None:
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_rows_that_all_go_to_the_end_are_a_batch_without_lengths(
+def test_rows_of_full_length_are_a_batch_without_lengths(
     batch_first: bool, everything: Callable[..., Any]
 ) -> None:
     layer = ours.LSTM(I, H, 2, dropout=0.5, zoneout=0.1, batch_first=batch_first)
@@ -152,7 +152,7 @@ def test_rows_that_all_go_to_the_end_are_a_batch_without_lengths(
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_row_has_the_bits_it_has_alone(bidirectional: bool) -> None:
+def test_a_row_has_the_bits_that_it_has_alone(bidirectional: bool) -> None:
     layer = ours.LSTM(I, H, 2, bidirectional=bidirectional)
     x = torch.randn(T, 4, I)
     output, (h_n, c_n) = layer(x, lengths=(lengths := [3, 7, 1, 5]))
@@ -164,7 +164,7 @@ def test_a_row_has_the_bits_it_has_alone(bidirectional: bool) -> None:
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_derivatives_of_a_cell_of_ones_own_against_finite_differences(batch_first: bool) -> None:
+def test_derivatives_of_a_users_cell_against_finite_differences(batch_first: bool) -> None:
     layer = ours.Recurrent(mixed, 2, 2, bidirectional=True, batch_first=batch_first, dtype=torch.float64)
     names = [name for name, _ in layer.named_parameters()]
     x = torch.randn(3, 3, 2, dtype=torch.float64)
@@ -181,7 +181,7 @@ def test_derivatives_of_a_cell_of_ones_own_against_finite_differences(batch_firs
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_what_is_watched_is_nan_past_the_end(batch_first: bool) -> None:
+def test_watched_values_are_nan_after_the_end_of_a_row(batch_first: bool) -> None:
     layer = ours.LSTM(I, H, 2, bidirectional=True, batch_first=batch_first)
     x = torch.randn(T, 4, I)
     with gatewise.watch(layer) as seen:
@@ -218,12 +218,12 @@ def test_the_eager_interpreter_computes_the_same() -> None:
         (torch.ones(3, dtype=torch.bool), TypeError, r"lengths must be whole numbers\. Got torch\.bool\."),
     ],
 )
-def test_lengths_that_cannot_be(lengths: Any, error: type[Exception], words: str) -> None:
+def test_wrong_lengths_are_refused(lengths: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         ours.GRU(I, H)(torch.zeros(T, 3, I), lengths=lengths)
 
 
-def test_only_a_padded_batch_has_lengths() -> None:
+def test_lengths_without_a_batch_are_refused() -> None:
     layer = ours.GRU(I, H)
     with pytest.raises(ValueError, match=r"lengths must be None for input without a batch"):
         layer(torch.zeros(T, I), lengths=[3])

@@ -1,4 +1,4 @@
-"""Tensors that don't fit each other are refused before a kernel reads or writes beside them."""
+"""Memory safety: tensors that do not fit together are refused before a kernel accesses memory outside."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def flat(results: Any) -> list[Tensor]:
 
 
 def clean(layer: Any, poisoned: Poisoned, call: Callable[[], Any]) -> bool:
-    """Whether a call forward and backward was refused; if it was not, what it gives is finite."""
+    """Whether a call, forward or backward, was refused. If it was not, its results must be finite."""
     try:
         results = [result for result in flat(call()) if result.is_floating_point()]
         torch.autograd.backward([result.sum() for result in results if result.requires_grad])
@@ -100,7 +100,7 @@ SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 12, 18, 23, 24, 25, 4
 
 @given(st.data())
 @settings(max_examples=300, deadline=None)
-def test_a_parameter_of_another_shape(data: st.DataObject) -> None:
+def test_a_parameter_of_another_shape_is_refused(data: st.DataObject) -> None:
     poisoned = Poisoned()
     layer = make(data.draw(st.sampled_from(sorted(LAYERS))), poisoned)
     name = data.draw(st.sampled_from([name for name, _ in layer.named_parameters()]))
@@ -127,7 +127,7 @@ def test_a_parameter_of_another_shape(data: st.DataObject) -> None:
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_inputs_that_do_not_fit(data: st.DataObject) -> None:
+def test_inputs_that_do_not_fit_are_refused(data: st.DataObject) -> None:
     poisoned = Poisoned()
     layer = make(data.draw(st.sampled_from(sorted(LAYERS))), poisoned)
     x = poisoned.copy(torch.randn(data.draw(SHAPES | st.just(tuple(input_of(layer).shape)))))
@@ -146,14 +146,14 @@ def test_inputs_that_do_not_fit(data: st.DataObject) -> None:
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_attributes_that_were_changed(data: st.DataObject) -> None:
+def test_attributes_that_were_changed_are_noticed(data: st.DataObject) -> None:
     poisoned = Poisoned()
     layer = make(data.draw(st.sampled_from(sorted(LAYERS))), poisoned)
     name = data.draw(st.sampled_from(["input_size", "hidden_size", "proj_size", "bias", "bidirectional"]))
     hx = states(layer) if data.draw(st.booleans()) else None
     x = poisoned.copy(input_of(layer))
     setattr(layer, name, data.draw(st.integers(0, 8)))
-    with suppress(AttributeError):  # there is no parameter of that name
+    with suppress(AttributeError):  # no parameter has this name
         clean(layer, poisoned, lambda: layer(x, hx))
 
 
@@ -168,7 +168,7 @@ ORDERS = st.none() | st.lists(st.integers(-1, 5), max_size=5)
     st.booleans(),
 )
 @settings(max_examples=300, deadline=None)
-def test_packed_sequences_whose_parts_do_not_fit(
+def test_packed_sequences_whose_parts_do_not_fit_are_refused(
     kind: str, sizes: list[int], order: list[int] | None, given_states: bool
 ) -> None:
     poisoned = Poisoned()
@@ -189,7 +189,7 @@ def test_packed_sequences_whose_parts_do_not_fit(
 @pytest.mark.parametrize(
     "batch_sizes", [torch.tensor([3.0, 2.0]), torch.tensor([[3, 2]]), torch.tensor([3, 2]).int()]
 )
-def test_batch_sizes_that_are_no_list_of_whole_numbers(batch_sizes: Tensor) -> None:
+def test_batch_sizes_that_are_not_a_list_of_integers_are_refused(batch_sizes: Tensor) -> None:
     with pytest.raises(RuntimeError, match="batch_sizes of a PackedSequence must be int64"):
         gatewise.nn.GRU(I, H)(PackedSequence(torch.randn(5, I), batch_sizes))
 
@@ -211,8 +211,8 @@ def test_batch_sizes_that_change_before_backward() -> None:
 
 @given(st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_storage_that_was_resized(data: st.DataObject) -> None:
-    # Where torch's own operators read a weight first, they are not told either.
+def test_a_storage_that_was_resized_is_refused(data: st.DataObject) -> None:
+    # Where torch's own operators read a weight first, torch does not notice it either.
     layer = LAYERS[
         data.draw(st.sampled_from(sorted(LAYERS.keys() - {"dropped weights", "lstm, projected"})))
     ]()
@@ -243,15 +243,15 @@ def test_an_input_whose_storage_was_resized(batch_first: bool, held: int) -> Non
         layer(x)
 
 
-def test_the_reason_is_said() -> None:
+def test_the_error_names_the_reason() -> None:
     layer = gatewise.nn.LSTM(I, H)
     layer.bias_hh_l0 = nn.Parameter(torch.randn(7))
     with pytest.raises(RuntimeError, match=r"lstm: bias_hh must have shape \(24,\) .* Got \(7,\)\."):
         layer(torch.randn(T, B, I))
 
 
-def test_parts_of_complex_numbers_have_their_sign() -> None:
-    """Torch keeps the sign of a conjugate's imaginary part apart from its memory."""
+def test_parts_of_complex_numbers_have_the_right_sign() -> None:
+    """Torch stores the sign of a conjugate's imaginary part outside of its memory."""
     layer, z = gatewise.nn.RNN(1, 1), torch.randn(1, 1, 1, dtype=torch.complex64)
     x = z.conj().imag
     assert x.is_neg()

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Options of a layer: chance compiled and eager, projections against torch, what is refused."""
+"""Options of layers: random masks compiled and eager, projections against torch, and refused values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.selection import with_rest
 
 T, B, I, H, P = 7, 4, 3, 6, 2
 
-recurrent: Any = ours.Recurrent  # takes options of any type
+recurrent: Any = ours.Recurrent  # a constructor that takes options of any type
 
 
 @cell
@@ -58,7 +58,7 @@ def reset_first(h, *, r, z, n: Input):
 
 @cell
 def dicey(h, m, *, a, b: Split, v: Vector):
-    """Chance in the equations themselves."""
+    """Random operations in the equations themselves."""
     m = kept(m, dropout(tanh(a), 0.25) + v * dropout(b.h, 0.5, per="sequence"), 0.375)
     h = sigmoid(b.x) * tanh(m) + 0.5 * h
     return h, m
@@ -85,7 +85,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def layer_of(kind: str, **options: Any) -> Any:
-    """A layer of one of the cells; of a projected LSTM only the cell state can be zoned out."""
+    """A layer of one of the cells. For a projected LSTM, only the cell state has zoneout."""
     equations, more = CELLS[kind]
     if "proj_size" in more and "zoneout" in options:
         options["zoneout"] = (0.0, options["zoneout"])
@@ -137,7 +137,7 @@ CALLS = [call, call_ragged, call_reset, call_ragged_reset]
 
 @pytest.fixture
 def eagerly(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From then on, no call is compiled."""
+    """From here on, no call is compiled."""
 
     def obstacles(*tensors: Any) -> Iterator[Obstacle]:
         yield Obstacle("a test is in the way", "none")
@@ -157,7 +157,7 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], atol: fl
         assert float(difference.max()) <= atol, name
 
 
-# Every cell with all options in every form and call, and each option by itself.
+# Every cell with all options in every form and call, and each option alone.
 CASES = [
     *((kind, "all", form, calling) for kind in CELLS for form in FORMS for calling in CALLS),
     *((kind, chance, "plain", call_ragged_reset) for kind in CELLS for chance in CHANCES if chance != "all"),
@@ -203,7 +203,7 @@ def test_segments_drop_what_the_whole_drops(kind, form, calling, steps, everythi
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_threads_change_no_bit(kind, everything, monkeypatch) -> None:
+def test_the_number_of_threads_changes_no_bit(kind, everything, monkeypatch) -> None:
     monkeypatch.setattr(program, "_THREAD_WORK", 1)
     monkeypatch.setattr(program, "_STEP_WORK", 1)
     layer = layer_of(kind, **CHANCES["all"], **FORMS["both-ways"])
@@ -218,7 +218,7 @@ def test_threads_change_no_bit(kind, everything, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_what_is_watched_is_what_was_kept(kind, eagerly) -> None:
+def test_watched_values_show_what_zoneout_kept(kind, eagerly) -> None:
     layer = layer_of(kind, **CHANCES["all"], bidirectional=True)
     x, *states = inputs(layer)
 
@@ -237,7 +237,7 @@ def test_what_is_watched_is_what_was_kept(kind, eagerly) -> None:
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_gradients_under_chance_against_finite_differences(kind) -> None:
+def test_gradients_with_random_masks_against_finite_differences(kind) -> None:
     layer = layer_of(kind, **CHANCES["all"])
     x, *states = inputs(layer)
     names = [name for name, _ in layer.named_parameters()]
@@ -256,7 +256,7 @@ def test_gradients_under_chance_against_finite_differences(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_outside_of_training_a_state_is_what_is_to_be_expected(kind) -> None:
+def test_in_evaluation_mode_a_state_is_its_expected_value(kind) -> None:
     layer = layer_of(kind, zoneout=0.25)
     x, *states = inputs(layer)
     with torch.no_grad():
@@ -267,7 +267,7 @@ def test_outside_of_training_a_state_is_what_is_to_be_expected(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "normal", "reset-first", "projected"])
-def test_dropped_connections_are_all_there_outside_of_training(kind) -> None:
+def test_in_evaluation_mode_no_connection_is_dropped(kind) -> None:
     layer = layer_of(kind, recurrent_dropout=0.5, weight_drop=0.5).eval()
     plain = layer_of(kind).eval()
     x, *states = inputs(layer)
@@ -296,7 +296,7 @@ def test_projected_lstms_are_those_of_torch(form, assert_same) -> None:
     assert_same(mine, theirs, lambda layer, x: layer(x), x[0])  # without a batch
 
 
-def test_rows_of_a_projected_lstm_end_where_they_end(assert_same) -> None:
+def test_rows_of_a_projected_lstm_end_at_their_lengths(assert_same) -> None:
     mine, theirs = pair("LSTM", proj_size=P, bidirectional=True)
     lengths = [3, 7, 1, 5]
 
@@ -310,7 +310,7 @@ def test_rows_of_a_projected_lstm_end_where_they_end(assert_same) -> None:
     assert_same(mine, theirs, padded, torch.randn(T, B, 3, dtype=torch.float64))
 
 
-@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")  # torch's own
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")  # of torch itself
 def test_a_projected_lstm_is_compiled_watched_and_swapped() -> None:
     theirs = torch.nn.LSTM(I, H, proj_size=P)
     model = torch.nn.Sequential(theirs)
@@ -332,13 +332,13 @@ def test_a_projected_lstm_is_compiled_watched_and_swapped() -> None:
 
 @cell
 def fed(h, *, a: Input):
-    """Nothing comes from the state but by arithmetic."""
+    """A cell whose gates do not see the state."""
     return tanh(a) + 0.5 * h
 
 
 @cell
 def named(h, *, a, initial_h: Vector):
-    """A vector with a name that a layer might want."""
+    """A vector with a name that a layer uses."""
     return tanh(a) * initial_h
 
 
@@ -386,12 +386,12 @@ REFUSED: dict[str, tuple[Cell, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("of", "options", "words"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_or_would_do_nothing_is_refused(of, options, words) -> None:
+def test_impossible_and_useless_options_are_refused(of, options, words) -> None:
     with pytest.raises(ValueError, match=words):
         recurrent(of, I, H, **options)
 
 
-def test_whether_states_are_learned_is_true_or_false() -> None:
+def test_learn_initial_state_must_be_true_or_false() -> None:
     with pytest.raises(TypeError, match=r"^learn_initial_state should be of type bool, got: int$"):
         recurrent(cells.gru, I, H, learn_initial_state=1)
 
@@ -402,7 +402,7 @@ def test_a_step_does_not_project() -> None:
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
-def test_layers_named_like_those_of_torch_take_them_all(name) -> None:
+def test_layers_with_names_of_torch_accept_all_options(name) -> None:
     options: dict[str, Any] = {
         "zoneout": 0.25, "recurrent_dropout": 0.125, "weight_drop": 0.5, "learn_initial_state": True,
         "checkpoint": 3, "init": "orthogonal",
@@ -418,7 +418,7 @@ def test_layers_named_like_those_of_torch_take_them_all(name) -> None:
         getattr(ours, name)(I, H, zoneuot=0.1)
 
 
-def test_options_are_shown() -> None:
+def test_options_are_printed() -> None:
     options = {"zoneout": (0.25, 0.0), "recurrent_dropout": 0.5, "weight_drop": 0.125, "forget_bias": 1.0}
     shown = "zoneout=(0.25, 0.0), recurrent_dropout=0.5, weight_drop=0.125, forget_bias=1.0"
     assert repr(recurrent(cells.lstm, I, H, **options)) == f"Recurrent(lstm, {I}, {H}, {shown})"
@@ -427,7 +427,7 @@ def test_options_are_shown() -> None:
     assert repr(recurrent(cells.gru, I, H, zoneout=0.0, **more)) == f"Recurrent(gru, {I}, {H}, {shown})"
 
 
-def test_layers_from_before_there_were_options_still_run() -> None:
+def test_layers_pickled_before_there_were_options_still_run() -> None:
     layer = recurrent(cells.gru, I, H).eval()
     x = torch.randn(T, B, I)
     expected, _ = layer(x)

@@ -39,7 +39,7 @@ def pack(x: Tensor, lengths: list[int]) -> PackedSequence:
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
-def test_packed_in_packed_out_as_in_torch(
+def test_packed_input_gives_packed_output_as_in_torch(
     kind: str,
     fixed: dict[str, Any],
     options: dict[str, Any],
@@ -66,7 +66,7 @@ def test_packed_in_packed_out_as_in_torch(
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_row_gives_what_it_gives_alone(bidirectional: bool) -> None:
+def test_a_row_has_the_results_that_it_has_alone(bidirectional: bool) -> None:
     lengths = LENGTHS["shuffled"]
     layer = ours.Recurrent(cells.gru, I, H, 2, bidirectional=bidirectional, dtype=torch.float64)
     x = torch.randn(T, len(lengths), I, dtype=torch.float64)
@@ -93,7 +93,7 @@ def test_packed_float32_keeps_its_type_and_gradient() -> None:
 @pytest.mark.parametrize(
     ("order", "back"), [(None, [1, 0]), ([1, 0], [0, 1]), ([1, 0], [0, 7]), ([1, 0], [1])]
 )
-def test_indices_that_do_not_undo_each_other_are_refused(order: Any, back: Any) -> None:
+def test_indices_that_are_not_inverse_to_each_other_are_refused(order: Any, back: Any) -> None:
     indices = (None if rows is None else torch.tensor(rows) for rows in (order, back))
     packed = PackedSequence(torch.randn(3, 3), torch.tensor([2, 1]), *indices)
     with pytest.raises(RuntimeError, match="unsorted_indices of a PackedSequence must undo"):

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Layers in pickles keep their own equations, wherever and whenever they are loaded."""
+"""Pickled layers keep their own equations, wherever and whenever they are loaded."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ NOTEBOOK = """
 """
 
 
-def test_a_layer_that_is_older_than_its_cell_keeps_its_equations(tmp_path: Path) -> None:
+def test_a_layer_older_than_its_cell_keeps_its_equations(tmp_path: Path) -> None:
     script = [sys.executable, "-c", textwrap.dedent(NOTEBOOK), str(tmp_path)]
     subprocess.run(script, check=True, timeout=200)
     x, expected = torch.load(tmp_path / "expected.pt")
-    model = torch.load(tmp_path / "model.pt", weights_only=False)  # here there is no such cell
+    model = torch.load(tmp_path / "model.pt", weights_only=False)  # this process has no such cell
     assert torch.equal(model["rnn"](x)[0], expected)
 
 
@@ -103,7 +103,7 @@ WAYS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-def test_models_of_cells_of_closures(way: Any) -> None:
+def test_models_of_cells_from_closures(way: Any) -> None:
     layers = [ours.Recurrent(in_a_closure(rate), width, H) for rate, width in ((0.5, I), (0.9, H))]
     edited = gatewise.edit(layers[0], "l0", h=0.5, steps=[1])
     model = nn.ModuleList([*layers, edited, gatewise.accelerate(nn.Sequential(nn.GRU(I, H)))])

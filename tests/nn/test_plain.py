@@ -1,4 +1,4 @@
-"""Plain calls, prepared once, against the same calls by the way that serves every call."""
+"""Plain calls, which are prepared once, against the same calls on the general path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CELLS = ["lstm", "gru", "rnn", "rnn_relu", "min_gru", "ugrnn", "lstm_peephole", 
 
 
 def everything(module: Any, x: Tensor, hx: Any) -> dict[str, Tensor]:
-    """All results of a call and all gradients of a random sum of them."""
+    """All results of a call, and all gradients of a random sum of them."""
     x = x.clone().requires_grad_()
     states = [
         state.clone().requires_grad_() for state in torch.utils._pytree.tree_leaves(() if hx is None else hx)
@@ -43,14 +43,14 @@ def everything(module: Any, x: Tensor, hx: Any) -> dict[str, Tensor]:
     return found | {f"inferred {n}": result for n, result in enumerate(inferred)}
 
 
-def by_the_general_way() -> Any:
-    """Nothing is prepared."""
+def on_the_general_path() -> Any:
+    """Turn prepared calls off."""
     return mock.patch.object(Layer, "_plain_call", return_value=None)
 
 
 @st.composite
 def modules(draw: st.DrawFn) -> tuple[Any, Tensor, Any]:
-    """A module of one layer or one step, an input and states or none."""
+    """Modules with one layer or one step, each with an input, and with states or None."""
     torch.manual_seed(draw(st.integers(0, 1000)))
     cell = getattr(cells, draw(st.sampled_from(CELLS)))
     T, B, I, H = (draw(st.integers(1, most)) for most in (6, 5, 6, 19))
@@ -77,14 +77,14 @@ def modules(draw: st.DrawFn) -> tuple[Any, Tensor, Any]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(modules(), st.sampled_from([1, 2]))
-def test_bits_are_those_of_the_general_way(call: tuple[Any, Tensor, Any], threads: int) -> None:
+def test_bits_are_those_of_the_general_path(call: tuple[Any, Tensor, Any], threads: int) -> None:
     module, x, hx = call
     with (
         mock.patch("torch.get_num_threads", return_value=threads),
         mock.patch("gatewise.compiler.run.program._THREAD_WORK", 1),
         mock.patch("gatewise.compiler.run.program._STEP_WORK", 1),
     ):
-        with by_the_general_way():
+        with on_the_general_path():
             expected = everything(module, x, hx)
         module(x, hx)
         found = everything(module, x, hx)
@@ -109,7 +109,7 @@ def test_the_second_call_of_a_shape_is_prepared() -> None:
     assert plain_calls(gatewise.nn.LSTMCell(3, 5), x[0]) == 1
 
 
-def test_what_changes_on_a_module_is_prepared_again() -> None:
+def test_a_module_that_changed_is_prepared_again() -> None:
     layer, x = gatewise.nn.GRU(3, 5), torch.randn(4, 4, 3)
     layer(x)
     layer.batch_first = True
@@ -124,7 +124,7 @@ def test_what_changes_on_a_module_is_prepared_again() -> None:
     assert torch.equal(lstm.eval()(x)[0], calm)
 
 
-def test_weights_that_are_others_are_seen() -> None:
+def test_replaced_weights_are_noticed() -> None:
     layer, x = gatewise.nn.LSTM(3, 5), torch.randn(4, 2, 3)
     layer(x)
     other = gatewise.nn.LSTM(3, 5)
@@ -139,7 +139,7 @@ def test_weights_that_are_others_are_seen() -> None:
 
 
 def preparations(module: Any, *inputs: Tensor) -> int:
-    """How many of four calls, one for each input, prepare."""
+    """How many of four calls, one for each input, are prepared."""
     with mock.patch("gatewise.nn.modules.layer.prepare", side_effect=prepare) as called:
         for x in inputs:
             module(x)
@@ -158,7 +158,7 @@ def test_a_call_is_prepared_once() -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_copies_prepare_for_themselves(copied: Any) -> None:
+def test_copies_prepare_their_own_calls(copied: Any) -> None:
     layer, x = gatewise.nn.GRU(3, 5), torch.randn(4, 2, 3)
     expected = layer(x)[0]
     twin = copied(layer)
@@ -167,7 +167,7 @@ def test_copies_prepare_for_themselves(copied: Any) -> None:
     assert torch.equal(twin(x)[0], expected)
 
 
-def test_many_shapes_leave_no_more_than_a_few_behind() -> None:
+def test_for_many_shapes_only_some_calls_stay_prepared() -> None:
     layer = gatewise.nn.RNN(3, 5)
     for T in range(1, 60):
         layer(torch.randn(T, 1, 3))
@@ -232,7 +232,7 @@ def test_a_frozen_model_is_packed_once_and_after_a_change() -> None:
                 layer(x)
         assert packed.call_count == 1
         optimiser = torch.optim.SGD(layer.parameters(), 0.1)
-        layer(x)[0].sum().backward()  # a call with a gradient packs for itself
+        layer(x)[0].sum().backward()  # a call with a gradient packs the weights itself
         optimiser.step()
         with torch.no_grad():
             found = [layer(x)[0] for _ in range(3)][-1]
@@ -244,7 +244,7 @@ def test_a_frozen_model_is_packed_once_and_after_a_change() -> None:
         assert all(torch.equal(layer(x)[0], other(x)[0]) for _ in range(3))
 
 
-def test_what_is_no_module_is_not_frozen() -> None:
+def test_something_else_than_a_module_is_not_frozen() -> None:
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module\. Got dict\."):
         gatewise.freeze({})  # type: ignore[type-var]
 

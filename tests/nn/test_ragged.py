@@ -96,7 +96,7 @@ def test_lengths_are_checked_when_the_program_runs() -> None:
         program(x, torch.tensor([3, 5]), h)
 
 
-def test_a_packed_sequence_is_refused_in_a_sentence() -> None:
+def test_a_packed_sequence_is_refused_with_a_message() -> None:
     class Packed(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""A layer as a torch module: its parameters, copies, files and the tools of others."""
+"""A layer as a torch module: parameters, copies, files, and tools for modules."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def odd(h, m, *, a: Input, b: Split, d, v: Vector, w: Vector):
 
 @cell
 def blind(h, *, a: Input, f: Input):
-    """A cell none of whose gates sees the state."""
+    """A cell whose gates do not see the state."""
     f = sigmoid(f)
     h = f * h + (1 - f) * a
     return h
@@ -101,7 +101,7 @@ def test_all_weights_and_the_attributes_of_torch(kind: str, options: dict[str, A
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
 @pytest.mark.parametrize(("kind", "options"), [*LAYERS, *STEPS])
-def test_a_copy_computes_the_same_with_weights_of_its_own(
+def test_a_copy_computes_the_same_with_its_own_weights(
     kind: str, options: dict[str, Any], copied: Any
 ) -> None:
     layer, _ = made(kind, options)
@@ -114,7 +114,7 @@ def test_a_copy_computes_the_same_with_weights_of_its_own(
     assert not torch.equal(output_of(twin), before)
 
 
-def test_a_whole_layer_of_any_cell_goes_through_a_file() -> None:
+def test_a_pickled_layer_of_any_cell_is_loaded_from_a_file() -> None:
     layer = ours.Recurrent(cells.gru, 3, 4)
     file = io.BytesIO()
     torch.save(layer, file)
@@ -155,7 +155,7 @@ def _stacked(hx: Any) -> Any:
     return hx[None] if isinstance(hx, Tensor) else tuple(state[None] for state in hx)
 
 
-def test_a_vector_may_not_bear_the_name_of_a_weight() -> None:
+def test_a_vector_may_not_have_the_name_of_a_weight() -> None:
     with pytest.raises(ValueError, match=r"cell 'clash': Vector 'weight_hh' has the name of a weight"):
         ours.Recurrent(clash, 3, 4)
 
@@ -208,7 +208,7 @@ def test_conversion_of_type_and_device() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "LSTMCell"])
-def test_under_autocast_the_recurrence_keeps_the_type_of_its_weights(kind: str, dtype: torch.dtype) -> None:
+def test_under_autocast_a_layer_computes_in_the_type_of_its_weights(kind: str, dtype: torch.dtype) -> None:
     layer = getattr(ours, kind)(3, 4)
     x = torch.randn(5, 3) if kind == "LSTMCell" else torch.randn(5, 2, 3)
     first, *_ = layer(x.to(dtype).float())
@@ -221,6 +221,6 @@ def test_under_autocast_the_recurrence_keeps_the_type_of_its_weights(kind: str, 
     assert all(weight.grad is not None for weight in layer.parameters())
 
 
-def test_autocast_does_not_shorten_float64() -> None:
+def test_autocast_does_not_convert_float64() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(ValueError, match="does not match"):
         ours.LSTM(3, 4)(torch.randn(5, 2, 3, dtype=torch.float64))

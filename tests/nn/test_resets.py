@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Rows that start anew in the middle: against every segment run as a sequence of its own."""
+"""Rows that are reset in the middle, against every segment run as its own sequence."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ def mask(where: list[list[int]]) -> Tensor:
 
 
 def row_by_row(layer: Any, x: Tensor, states: tuple[Tensor, ...], reset: Tensor, ends: list[int]) -> Any:
-    """Every segment of every row by itself through a single layer of torch, from the row's initial state.
+    """Every segment of every row, run alone by a one-layer module of torch from the row's initial state.
 
-    The final state of the first direction is that of the last segment, that of the second of the first.
+    The final state of the first direction is that of the last segment, the one of the second direction that
+    of the first segment.
     """
     outputs, finals = [], []
     for row, end in enumerate(ends):
@@ -63,7 +64,7 @@ def row_by_row(layer: Any, x: Tensor, states: tuple[Tensor, ...], reset: Tensor,
 @pytest.mark.parametrize("where", WHERE.values(), ids=WHERE.keys())
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize(("kind", "fixed"), KINDS.values(), ids=KINDS.keys())
-def test_as_every_segment_by_itself_in_torch(
+def test_a_reset_row_is_its_segments_run_alone_by_torch(
     kind: str,
     fixed: dict[str, Any],
     options: dict[str, Any],
@@ -87,7 +88,7 @@ def test_as_every_segment_by_itself_in_torch(
 @pytest.mark.parametrize("lengths", [None, [9, 0, 6, 1]], ids=["whole", "lengths"])
 @pytest.mark.parametrize("given", [False, True], ids=["zeros", "given"])
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-def test_several_layers_are_one_upon_another(kind: str, given: bool, lengths: list[int] | None) -> None:
+def test_resets_of_several_layers(kind: str, given: bool, lengths: list[int] | None) -> None:
     both = getattr(ours, kind)(I, H, 2, bidirectional=True, batch_first=True, dtype=torch.float64)
     first = getattr(ours, kind)(I, H, bidirectional=True, dtype=torch.float64)
     second = getattr(ours, kind)(2 * H, H, bidirectional=True, dtype=torch.float64)
@@ -112,7 +113,7 @@ def test_several_layers_are_one_upon_another(kind: str, given: bool, lengths: li
         assert torch.equal(whole, torch.cat([lower, upper]))
 
 
-def test_the_first_step_is_a_start_anyway() -> None:
+def test_a_reset_at_the_first_step_changes_nothing() -> None:
     layer = ours.LSTM(I, H, 2, bidirectional=True)
     x = torch.randn(T, B, I)
     expected, _ = layer(x)
@@ -132,7 +133,7 @@ def test_without_a_batch(batch_first: bool) -> None:
 
 
 @pytest.mark.parametrize("lengths", [None, [1, 3, 0]], ids=["whole", "lengths"])
-def test_derivatives_of_a_cell_of_ones_own_against_finite_differences(lengths: list[int] | None) -> None:
+def test_derivatives_of_a_users_cell_against_finite_differences(lengths: list[int] | None) -> None:
     layer = ours.Recurrent(mixed, 2, 2, bidirectional=True, dtype=torch.float64)
     names = [name for name, _ in layer.named_parameters()]
     x = torch.randn(3, 3, 2, dtype=torch.float64)
@@ -149,7 +150,7 @@ def test_derivatives_of_a_cell_of_ones_own_against_finite_differences(lengths: l
     assert torch.autograd.gradgradcheck(function, leaves)
 
 
-def test_what_is_watched_starts_anew_too() -> None:
+def test_watched_values_are_reset_too() -> None:
     layer = ours.LSTM(I, H, bidirectional=True)
     x = torch.randn(T, B, I)
     with gatewise.watch(layer) as seen:
@@ -161,7 +162,7 @@ def test_what_is_watched_starts_anew_too() -> None:
             torch.testing.assert_close(getattr(seen[name], value)[4:], getattr(alone[name], value))
 
 
-def test_the_mask_may_lie_in_memory_in_any_way() -> None:
+def test_the_mask_may_have_any_memory_layout() -> None:
     layer = ours.GRU(I, H, bidirectional=True)
     x, reset = torch.randn(T, B, I), mask(WHERE["here-and-there"])
     expected, _ = layer(x, reset=reset)
@@ -181,7 +182,7 @@ def test_the_mask_may_lie_in_memory_in_any_way() -> None:
         (torch.zeros(T, 2, device="meta").bool(), ValueError, r"device of the input, cpu\. Got meta\."),
     ],
 )
-def test_a_mask_that_cannot_be(reset: Any, error: type[Exception], words: str) -> None:
+def test_a_wrong_mask_is_refused(reset: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         ours.GRU(I, H)(torch.zeros(T, 2, I), reset=reset)
 

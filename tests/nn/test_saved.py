@@ -1,4 +1,4 @@
-"""What backward reads is saved as autograd saves it; results are the caller's to change."""
+"""Tensors that backward reads are saved through autograd, and callers may change results in place."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_results_of_other_layers_changed_in_place(options: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_last_layer_of_layers_that_overlap(threads: int) -> None:
+def test_results_of_overlapping_layers_changed_in_place(threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -97,7 +97,7 @@ def test_the_last_layer_of_layers_that_overlap(threads: int) -> None:
 
 
 @pytest.mark.parametrize("grad", [True, False])
-def test_states_are_no_views(grad: bool) -> None:
+def test_states_are_not_views(grad: bool) -> None:
     with torch.set_grad_enabled(grad):
         layers: list[Any] = [
             gatewise.nn.LSTM(H, H),
@@ -181,7 +181,7 @@ def test_batched_gradients(kind: str, options: dict[str, Any]) -> None:
     "call", [{}, {"lengths": [2, 5]}, {"reset": torch.eye(T, B, dtype=torch.bool)}], ids=list
 )
 @pytest.mark.parametrize("checkpoint", [0, 2])
-def test_gradcheck_with_all_it_checks(call: dict[str, Any], checkpoint: int) -> None:
+def test_gradcheck_with_all_its_checks(call: dict[str, Any], checkpoint: int) -> None:
     layer = gatewise.nn.Recurrent(mixed, H, 3, dtype=torch.float64, checkpoint=checkpoint)
     x = sequence().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: layer(x, **call)[0], (x,), check_batched_grad=True)
@@ -197,8 +197,8 @@ def test_a_hessian() -> None:
 
 
 @pytest.mark.parametrize("kind", ["LSTMCell", "GRUCell"])
-def test_steps_whose_states_come_of_the_same_weights(kind: str) -> None:
-    """Twice differentiated: no step's weights are reached through the state that it was given."""
+def test_steps_whose_states_depend_on_the_same_weights(kind: str) -> None:
+    """Also differentiated twice, where the state that a step gets depends on the weights of the step."""
     found = []
     for package in (gatewise.nn, torch.nn):
         torch.manual_seed(1)

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Layers in files of their own: what is loaded computes the same bits, from the equations in the file."""
+"""Files of layers: a loaded layer computes the same bits, from the equations in the file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.nn.layers import KINDS, H, I, mixed
 
 
 def local_cell() -> Cell:
-    """A cell whose function nobody finds again."""
+    """A cell whose function cannot be found again by name."""
 
     @cell
     def gone(h, m, *, f, g):
@@ -49,7 +49,7 @@ def reloaded(module: nn.Recurrent, folder: Path) -> nn.Recurrent:
 
 @cell
 def weighted(h, m, *, a, b: Input):
-    """Operations with weights of their own."""
+    """Operations with their own weights."""
     a, b = layer_norm(a, b)
     m = sigmoid(linear(a)) * m + tanh(b)
     h = project(tanh(linear(m)))
@@ -70,7 +70,7 @@ def assert_equal(one: nn.Recurrent, other: nn.Recurrent) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_classic_layer_comes_back_as_what_it_was(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
+def test_a_classic_layer_is_loaded_as_the_same_class(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
     name, options = KINDS[kind]
     module = getattr(nn, name)(I, H, num_layers=2, dropout=0.5, dtype=dtype, **options).eval()
     loaded = reloaded(module, tmp_path)
@@ -80,7 +80,7 @@ def test_a_classic_layer_comes_back_as_what_it_was(tmp_path: Path, kind: str, dt
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_classic_layer_comes_back_with_every_option(tmp_path: Path, kind: str) -> None:
+def test_a_classic_layer_is_loaded_with_every_option(tmp_path: Path, kind: str) -> None:
     name, options = KINDS[kind]
     options = {**options, "weight_drop": 0.25, "recurrent_dropout": 0.125, "learn_initial_state": True}
     module = getattr(nn, name)(I, H, init="orthogonal", checkpoint=3, **options).eval()
@@ -91,7 +91,7 @@ def test_a_classic_layer_comes_back_with_every_option(tmp_path: Path, kind: str)
 
 
 @pytest.mark.parametrize("kind", [cells.rnn, cells.rnn_relu], ids=["tanh", "relu"])
-def test_a_projection_that_torch_has_not_comes_back(tmp_path: Path, kind: Cell) -> None:
+def test_a_projection_that_torch_does_not_have_is_loaded(tmp_path: Path, kind: Cell) -> None:
     module = nn.Recurrent(kind, I, H, proj_size=2).eval()
     loaded = reloaded(module, tmp_path)
     assert repr(loaded) == repr(module)
@@ -109,7 +109,7 @@ def test_a_projection_that_torch_has_not_comes_back(tmp_path: Path, kind: Cell) 
     ],
 )
 @pytest.mark.parametrize("made", [mixed, local_cell()], ids=lambda made: made.name)
-def test_layers_of_any_cell_come_back(tmp_path: Path, made: Cell, options: dict[str, Any]) -> None:
+def test_layers_of_any_cell_are_loaded(tmp_path: Path, made: Cell, options: dict[str, Any]) -> None:
     module = nn.Recurrent(made, I, H, dtype=torch.float64, **options).eval()
     loaded = reloaded(module, tmp_path)
     assert repr(loaded) == repr(module)
@@ -119,7 +119,7 @@ def test_layers_of_any_cell_come_back(tmp_path: Path, made: Cell, options: dict[
         assert_equal(loaded, module)
 
 
-def test_what_was_loaded_trains_copies_and_pickles(tmp_path: Path) -> None:
+def test_loaded_layers_train_and_are_copied_and_pickled(tmp_path: Path) -> None:
     loaded = reloaded(nn.Recurrent(local_cell(), I, H), tmp_path)
     assert all(parameter.requires_grad for parameter in loaded.parameters())
     torch.autograd.backward([result.sum() for result in outputs(loaded.train())])
@@ -132,7 +132,7 @@ def test_what_was_loaded_trains_copies_and_pickles(tmp_path: Path) -> None:
     assert seen["l0"].names == ("f_bar", "g_bar", "f", "h", "m")
 
 
-def test_it_loads_where_its_function_has_never_been(tmp_path: Path) -> None:
+def test_a_file_loads_where_the_function_of_the_cell_does_not_exist(tmp_path: Path) -> None:
     module = nn.Recurrent(local_cell(), I, H)
     reloaded(module, tmp_path)
     x = np.random.default_rng(0).standard_normal((7, 2, I)).astype(np.float32)
@@ -153,14 +153,14 @@ def test_a_cell_with_a_name_that_is_taken_keeps_its_own_equations(tmp_path: Path
     assert loaded.cell.signature() == local_cell().signature()
 
 
-def test_a_parametrization_is_written_as_its_result(tmp_path: Path) -> None:
+def test_a_parametrized_weight_is_saved_as_its_value(tmp_path: Path) -> None:
     module = weight_norm(nn.GRU(I, H), "weight_hh_l0")
     loaded = reloaded(module, tmp_path)
     assert_equal(loaded, module)
     assert list(loaded.state_dict()) == list(nn.GRU(I, H).state_dict())
 
 
-def test_loading_draws_no_random_numbers_and_warns_of_nothing(tmp_path: Path) -> None:
+def test_loading_draws_no_random_numbers_and_gives_no_warning(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="dropout option adds dropout after all but last"):
         module = nn.GRU(I, H, dropout=0.5)
     gatewise.save(module, tmp_path / "m")
@@ -183,7 +183,7 @@ def test_the_same_layers_give_the_same_bytes(tmp_path: Path) -> None:
         (nn.GRU(I, H).to(torch.bfloat16), "weight_ih_l0 must be of float16, float32, float64 to be saved"),
     ],
 )
-def test_what_cannot_be_saved_leaves_no_file(tmp_path: Path, module: Any, message: str) -> None:
+def test_a_failed_save_leaves_no_file(tmp_path: Path, module: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         gatewise.save(module, tmp_path / "m")
     assert not list(tmp_path.iterdir())
@@ -198,13 +198,13 @@ def test_half_precision_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "P"), [(cells.lstm, 2), (cells.lstm, 0), (cells.gru, 0), (mixed, 0), (weighted, 2)]
 )
-def test_a_reader_without_torch_expects_what_layers_hold(made: Cell, P: int, bias: bool) -> None:
+def test_the_torch_free_reader_expects_the_shapes_of_layers(made: Cell, P: int, bias: bool) -> None:
     module = nn.Recurrent(made, I, H, bias=bias, proj_size=P)
     held = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
     assert held == {f"{name}_l0": shape for name, shape in shapes(made, I, H, bias, P).items()}
 
 
-def test_every_weight_comes_back(tmp_path: Path) -> None:
+def test_every_weight_is_restored(tmp_path: Path) -> None:
     module = nn.Recurrent(weighted, I, H, num_layers=2, bidirectional=True, proj_size=2)
     loaded = reloaded(module, tmp_path).state_dict()
     assert loaded.keys() == module.state_dict().keys()
@@ -243,7 +243,7 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_the_file_that_the_bad_ones_are_made_from_is_good(tmp_path: Path) -> None:
+def test_the_file_that_the_bad_ones_are_made_from_is_valid(tmp_path: Path) -> None:
     assert repr(gatewise.load(tampered(tmp_path))) == f"LSTM({I}, {H})"
 
 
@@ -323,7 +323,7 @@ def test_weights_that_do_not_fit_are_refused(
         (cells.lstm, {"proj_size": H}, "proj_size has to be smaller than hidden_size"),
     ],
 )
-def test_projections_that_cannot_be_are_refused(
+def test_wrong_projections_are_refused(
     tmp_path: Path, made: Cell, options: dict[str, Any], message: str
 ) -> None:
     shaped = shapes(made, I, H, P=options["proj_size"])
@@ -332,7 +332,7 @@ def test_projections_that_cannot_be_are_refused(
     assert message in refused(tmp_path / "m")
 
 
-def test_other_files_are_told_apart(tmp_path: Path) -> None:
+def test_other_files_are_refused_with_what_they_are(tmp_path: Path) -> None:
     write_model(tmp_path / "m", "state", {"cell": "lstm"}, {})
     assert "does not describe recurrent layers (layers must be an object. Got None)" in refused(
         tmp_path / "m"

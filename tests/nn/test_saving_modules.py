@@ -1,4 +1,4 @@
-"""Whole modules in files: they come back as they were, or fill a model that is made alike."""
+"""Files of whole modules: they are restored, or fill a model with the same structure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gatewise.runtime.model_file import read_model, write_model
 
 @cell
 def light(h, *, f, g):  # type: ignore[no-untyped-def]
-    """A cell of one's own."""
+    """A user's cell."""
     f = sigmoid(f)
     h = f * h + (1 - f) * tanh(g)
     return h
@@ -48,7 +48,7 @@ def assert_same(one: nn.Module, other: nn.Module) -> None:
     assert [p.requires_grad for p in one.parameters()] == [p.requires_grad for p in other.parameters()]
 
 
-# One of each kind, with arguments that are not the defaults.
+# One module of each kind, with arguments that are not the defaults.
 EACH: list[nn.Module] = [
     nn.Identity(),
     nn.Linear(3, 4, bias=False),
@@ -97,7 +97,7 @@ EACH: list[nn.Module] = [
 ]
 
 
-def test_one_of_each_kind_comes_back(tmp_path: Path) -> None:
+def test_one_module_of_each_kind_is_restored(tmp_path: Path) -> None:
     whole = nn.ModuleDict({"each": nn.ModuleList(EACH), "chain": nn.Sequential(nn.Linear(2, 2), nn.Tanh())})
     loaded = reloaded(whole.eval(), tmp_path)
     assert repr(loaded) == repr(whole)
@@ -105,7 +105,7 @@ def test_one_of_each_kind_comes_back(tmp_path: Path) -> None:
     assert {type(module).__name__ for module in EACH} >= kinds.TORCH.keys()
 
 
-def test_recurrent_modules_of_torch_come_back_as_ours(tmp_path: Path) -> None:
+def test_recurrent_modules_of_torch_are_restored_as_ours(tmp_path: Path) -> None:
     theirs = nn.ModuleList(
         [nn.LSTM(3, 4, 2, dropout=0.5), nn.RNN(3, 4, nonlinearity="relu"), nn.GRUCell(3, 4)]
     )
@@ -116,7 +116,7 @@ def test_recurrent_modules_of_torch_come_back_as_ours(tmp_path: Path) -> None:
     assert_same(reloaded(gatewise.accelerate(copy.deepcopy(theirs)), tmp_path), theirs)
 
 
-def test_modes_types_and_what_is_shared(tmp_path: Path) -> None:
+def test_modes_types_and_shared_tensors_are_restored(tmp_path: Path) -> None:
     shared, model = nn.Linear(3, 3), nn.ModuleDict({"embedding": nn.Embedding(7, 3), "head": nn.Linear(3, 7)})
     model["head"].weight = model["embedding"].weight
     model["twice"] = nn.Sequential(shared, nn.Dropout(0.1), shared)
@@ -129,7 +129,7 @@ def test_modes_types_and_what_is_shared(tmp_path: Path) -> None:
 
 
 class Tagger(nn.Module):
-    """A model with a class of its own, a weight that is tied, and tensors of its own."""
+    """A model of a user's class with a tied weight and its own tensors."""
 
     def __init__(self, kind: gatewise.Cell = cells.gru, dropout: float = 0.1, tied: bool = True) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class Tagger(nn.Module):
         return logits * self.scale[0]
 
 
-def test_a_model_of_ones_own_is_filled(tmp_path: Path) -> None:
+def test_a_users_model_is_filled(tmp_path: Path) -> None:
     path, model, ids = tmp_path / "tagger.safetensors", Tagger().eval(), torch.randint(7, (5, 2))
     gatewise.save(model, path)
     other = Tagger(dropout=0.5)
@@ -156,7 +156,7 @@ def test_a_model_of_ones_own_is_filled(tmp_path: Path) -> None:
     assert torch.equal(other.eval()(ids), model(ids))
 
 
-def test_layers_alone_fill_a_layer(tmp_path: Path) -> None:
+def test_a_file_of_layers_fills_a_layer(tmp_path: Path) -> None:
     path, layer, x = tmp_path / "layer.safetensors", gatewise.nn.LSTM(3, 4), torch.randn(5, 2, 3)
     gatewise.save(layer, path)
     theirs = gatewise.load(path, into=nn.LSTM(3, 4))
@@ -196,7 +196,7 @@ def _with(model: nn.Module, name: str, value: Any) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
-def test_what_is_made_of_something_else_is_not_filled(name: str, tmp_path: Path) -> None:
+def test_a_model_with_another_structure_is_not_filled(name: str, tmp_path: Path) -> None:
     path, (make, message) = tmp_path / "tagger.safetensors", DIFFERENT[name]
     gatewise.save(Tagger(), path)
     other = make()
@@ -214,13 +214,13 @@ def _weight(model: nn.Module) -> Tensor:
     return model.get_parameter("embedding.weight")
 
 
-def test_a_tied_model_takes_no_two_tensors(tmp_path: Path) -> None:
+def test_two_tensors_do_not_fill_a_tied_weight(tmp_path: Path) -> None:
     gatewise.save(Tagger(tied=False), tmp_path / "tagger.safetensors")
     with pytest.raises(ModelFileError, match=r"head\.weight is the same tensor as embedding\.weight"):
         gatewise.load(tmp_path / "tagger.safetensors", into=Tagger())
 
 
-def test_what_a_file_cannot_hold_is_named(tmp_path: Path) -> None:
+def test_the_error_names_what_a_file_cannot_hold(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     gatewise.save(nn.ModuleDict({"encoder": nn.Sequential(nn.Tanh(), Tagger())}), path)
     with pytest.raises(ModelFileError, match=r"encoder\.1: Tagger is not among the modules .* into=model"):
@@ -248,7 +248,7 @@ def test_what_a_file_cannot_hold_is_named(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_common_module_with_modules_put_into_it_is_filled(tmp_path: Path) -> None:
+def test_a_common_module_with_added_children_is_filled(tmp_path: Path) -> None:
     def model() -> nn.Module:
         outer = nn.Linear(2, 2)
         outer.inner = nn.Linear(2, 3)
@@ -261,14 +261,14 @@ def test_a_common_module_with_modules_put_into_it_is_filled(tmp_path: Path) -> N
     assert_same(gatewise.load(tmp_path / "model.safetensors", into=other), one)
 
 
-def test_a_model_without_memory_is_not_filled(tmp_path: Path) -> None:
+def test_a_model_on_the_meta_device_is_not_filled(tmp_path: Path) -> None:
     gatewise.save(nn.Linear(2, 2), tmp_path / "model.safetensors")
     with pytest.raises(ModelFileError, match="on the meta device"):
         gatewise.load(tmp_path / "model.safetensors", into=nn.Linear(2, 2, device="meta"))
 
 
-def test_nothing_of_a_file_is_looked_up(tmp_path: Path) -> None:
-    """The name of a class in a file is one of a table; whatever else is refused, though torch has it."""
+def test_a_name_in_a_file_is_never_looked_up(tmp_path: Path) -> None:
+    """The class name in a file must be in the table. Any other name is refused, even if torch has it."""
     path = tmp_path / "model.safetensors"
     for kind in ("Transformer", "__init__", "modules", "Module", "os.system", "Tensor", ""):
         write_model(path, MODULE, header([part(kind)]), {})
@@ -346,7 +346,7 @@ JSON = st.recursive(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_a_damaged_header_is_refused_or_sound(
+def test_a_damaged_header_is_refused_or_valid(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     found, tensors = _a_file()
@@ -392,7 +392,7 @@ def test_damaged_tensors(tmp_path: Path) -> None:
 
 @st.composite
 def trees(draw: st.DrawFn, pool: list[nn.Module] | None = None, deep: int = 0) -> nn.Module:
-    """Containers in containers, around modules of which some are there several times."""
+    """Nested containers around modules, some of which occur several times."""
     pool = [copy.deepcopy(module) for module in EACH] if pool is None else pool
     if deep == 3 or draw(st.booleans()):
         return draw(st.sampled_from(pool))
@@ -410,11 +410,11 @@ def trees(draw: st.DrawFn, pool: list[nn.Module] | None = None, deep: int = 0) -
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(model=trees())
-def test_random_trees_come_back(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_random_trees_are_restored(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> None:
     whole, folder = (
         nn.ModuleList([model]),
         tmp_path_factory.mktemp("tree"),
-    )  # a layer alone is another kind of file
+    )  # a single layer is another kind of file
     loaded = reloaded(whole, folder)
     assert repr(loaded) == repr(whole)
     assert_same(loaded, whole)

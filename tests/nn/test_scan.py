@@ -1,4 +1,4 @@
-"""Walks inside the kernels: packed rows and resets against the eager interpreter, and their bits."""
+"""Scans by kernels: packed rows and resets against the eager interpreter, and their bits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHAPES = [(1, 3, 2, 5), (7, 6, 5, 19), (9, 4, 3, 70), (12, 30, 4, 33)]  # T, B, 
 
 @dataclass
 class Walk:
-    """A scan to be made: what `scan` is given."""
+    """The arguments of a scan."""
 
     cell: Cell
     x: Tensor
@@ -46,7 +46,7 @@ class Walk:
         return [part for part in parts if isinstance(part, Tensor)]
 
     def results(self, run=scan) -> list[Tensor]:  # type: ignore[no-untyped-def]
-        """All that a scan gives, and its gradients by everything."""
+        """All results of a scan, and its gradients for all leaves."""
         scanned: Scanned = run(
             self.cell, self.x, self.weights, self.states, reverse=self.reverse,
             record=list(self.cell.values), reset=self.reset, batch_sizes=self.batch_sizes,
@@ -61,7 +61,7 @@ class Walk:
 def walk(
     cell: Cell, T: int, B: int, I: int, H: int, *, packed: bool, resets: bool, given: bool, reverse: bool
 ) -> Walk:
-    """A random one in float64, weights small enough for the state not to run wild."""
+    """Random arguments in float64, with weights small enough to keep the state bounded."""
     generator = torch.Generator().manual_seed(T + 10 * B + 100 * H + packed + 2 * resets)
 
     def draw(*shape: int, scale: float = 1.0) -> Tensor:
@@ -88,7 +88,7 @@ def walk(
 @pytest.mark.parametrize("given", [False, True], ids=["from zero", "from states"])
 @pytest.mark.parametrize(("packed", "resets"), [(True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("cell", CELLS, ids=lambda c: c.name)
-def test_the_kernels_walk_as_the_equations_say(
+def test_kernels_compute_what_the_equations_say(
     cell: Cell, packed: bool, resets: bool, given: bool, reverse: bool
 ) -> None:
     for T, B, I, H in SHAPES:
@@ -99,7 +99,7 @@ def test_the_kernels_walk_as_the_equations_say(
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
 def two_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Problems of any size are worth a team."""
+    """Two threads, for problems of any size."""
     from gatewise.compiler.run import program
 
     monkeypatch.setattr(program, "_THREAD_WORK", 1)
@@ -142,7 +142,9 @@ def test_a_reset_row_has_the_bits_of_its_segments(cell: Cell, two_threads: None)
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["on", "back"])
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
-def test_no_team_changes_a_bit(packed: bool, reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_changes_no_bit(
+    packed: bool, reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from gatewise.compiler.run import program
 
     it = walk(cells.lstm, 9, 7, 5, 70, packed=packed, resets=True, given=True, reverse=reverse)
@@ -156,8 +158,8 @@ def test_no_team_changes_a_bit(packed: bool, reverse: bool, monkeypatch: pytest.
             assert torch.equal(found, value)
 
 
-def test_kept_states_do_not_outlive_a_shorter_walk() -> None:
-    """In inference the last step alone of the other states is kept: rows that have ended keep theirs."""
+def test_inference_gives_the_final_states_of_rows_that_end_early() -> None:
+    """In inference only the last step of the other states is stored. Rows that have ended keep theirs."""
     it = walk(cells.lstm, 8, 5, 3, 20, packed=True, resets=False, given=False, reverse=False)
     with torch.no_grad():
         short = scan(cells.lstm, it.x, it.weights, batch_sizes=it.batch_sizes)

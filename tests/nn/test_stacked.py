@@ -40,7 +40,7 @@ def make(cell_: Any, layers: int, **options: Any) -> ours.Recurrent:
 
 
 def everything(layer: Any, x: Tensor, given: Any, reset: Tensor | None) -> list[Tensor]:
-    """Results, then gradients by all there is."""
+    """Results, then the gradients for all leaves."""
     torch.manual_seed(1)
     output, final = layer(x, given, reset=reset)
     results = [output, *(final if isinstance(final, tuple) else (final,))]
@@ -89,7 +89,7 @@ def test_the_same_bits_as_one_after_another(
         assert torch.equal(layer(x, hx, reset=reset)[0], expected[0])
 
 
-def test_what_is_random_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_masks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = make(cells.lstm, 2, zoneout=0.3, recurrent_dropout=0.3)
     x = torch.randn(T, B, I, requires_grad=True)
     alone(monkeypatch)
@@ -106,7 +106,7 @@ def test_gradients_can_be_differentiated_again(monkeypatch: pytest.MonkeyPatch) 
     assert torch.autograd.gradgradcheck(lambda x: layer(x)[0].square().sum(), (x,))
 
 
-def test_only_what_is_asked_for_gets_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_requested_leaves_get_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = make(cells.lstm, 2), torch.randn(T, B, I)
     layer.requires_grad_(False)
     layer.weight_hh_l1.requires_grad_()
@@ -121,7 +121,7 @@ def test_only_what_is_asked_for_gets_a_gradient(monkeypatch: pytest.MonkeyPatch)
     assert torch.equal(*grads)
 
 
-def test_the_graph_may_be_walked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backward_may_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once(monkeypatch)
     layer, x = make(cells.lstm, 2), torch.randn(T, B, I, requires_grad=True)
     loss = layer(x)[0].square().sum()
@@ -139,7 +139,7 @@ LEFT_ALONE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("options", "arguments"), LEFT_ALONE.values(), ids=LEFT_ALONE)
-def test_layers_that_something_comes_between_go_one_after_another(
+def test_layers_with_something_between_them_run_one_after_another(
     options: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
     torch.manual_seed(0)
@@ -149,8 +149,8 @@ def test_layers_that_something_comes_between_go_one_after_another(
     assert [kernel and kernel.side_by_side for kernel in layers] == [1, 1]
 
 
-def test_where_it_pays() -> None:
-    """With few rows of few units; not with many of either, nor on one thread."""
+def test_when_layers_overlap() -> None:
+    """They overlap for few rows of few units, but not for many rows or units, nor on one thread."""
     small, wide = ours.LSTM(64, 64, num_layers=2), ours.LSTM(256, 256, num_layers=2)
     few, many = torch.randn(200, 2, 64), torch.randn(200, 32, 64)
     assert ran_at_once(small, few)

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""How parameters start, and states that are learned."""
+"""Initialisation of parameters, and learned initial states."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def peephole(h, c, *, i, f, g, p: Vector, q: Vector):
 
 @cell
 def parts(h, *, a: Split, b: Split, c: Input):
-    """Two biases that add up, and one by itself."""
+    """Two biases that add up in one gate, and a gate with one bias."""
     kept = sigmoid(a.x + a.h)
     return tanh(b.x + b.h) + h * kept + 0 * c
 
 
 @cell
 def from_state(h, *, a: Input, z: Split):
-    """A gate that the state alone opens."""
+    """A gate that only the state opens."""
     return sigmoid(z.h) * h + tanh(a + z.x)
 
 
 @cell
 def coupled(h, *, i, g):
-    """What is written over is forgotten."""
+    """A gate that writes as much as it forgets."""
     i = sigmoid(i)
     h = (1 - i) * h + i * tanh(g)
     return h
@@ -54,7 +54,7 @@ def coupled(h, *, i, g):
 
 @cell
 def rich(h, c, *, i, f, g, o):
-    """Everything with parameters of its own: normal gates, a product, a projected output."""
+    """Operations with their own parameters: normalised gates, a product, a projected output."""
     i, f, g, o = layer_norm(i, f, g, o)
     c = sigmoid(f) * c + sigmoid(i) * tanh(linear(g))
     h = project(sigmoid(o) * tanh(layer_norm(c)))
@@ -75,7 +75,7 @@ def bias_of(layer: Any, gate: str, suffix: str = "_l0") -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-def test_torchs_way_draws_torchs_numbers(kind) -> None:
+def test_the_default_initialisation_draws_the_numbers_of_torch(kind) -> None:
     options: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
     equations = {"RNN": cells.rnn, "LSTM": cells.lstm, "GRU": cells.gru}[kind]
     torch.manual_seed(3)
@@ -112,14 +112,14 @@ def test_matrices_are_orthogonal_block_by_block(of) -> None:
     [(cells.lstm, "f"), (cells.gru, "z"), (peephole, "f"), (parts, "a"), (from_state, "z")],
     ids=["lstm", "gru", "peephole", "parts", "from-state"],
 )
-def test_forget_bias_is_the_bias_of_what_keeps_a_state(of, kept, init) -> None:
+def test_forget_bias_is_the_bias_of_gates_that_keep_a_state(of, kept, init) -> None:
     made = []
     for options in ({}, {"forget_bias": 1.5}):
         torch.manual_seed(3)
         made.append(recurrent(of, I, H, 2, init=init, **options))
     plain, layer = made
     for suffix in ("_l0", "_l1"):
-        if of is from_state:  # of the part from the state alone
+        if of is from_state:  # only the bias of the recurrent part
             assert bool((blocks(layer.get_parameter("bias_hh" + suffix))[0] == 1.5).all())
             continue
         assert bool((bias_of(layer, kept, suffix) == 1.5).all())
@@ -130,14 +130,14 @@ def test_forget_bias_is_the_bias_of_what_keeps_a_state(of, kept, init) -> None:
             assert torch.equal(parameter, plain.get_parameter(name))
 
 
-def test_a_gate_that_keeps_by_closing_starts_with_the_negative() -> None:
+def test_a_gate_that_keeps_by_closing_gets_the_negative_bias() -> None:
     assert bool((bias_of(recurrent(coupled, I, H, forget_bias=1.5), "i") == -1.5).all())
     bias = bias_of(recurrent(coupled, I, H, **CHRONO), "i")
     assert -math.log(29) <= float(bias.min()) <= float(bias.max()) <= 0
 
 
-def test_what_is_normalised_has_its_forget_bias_after_the_norm() -> None:
-    """Before it, a bias of all units would be taken away again."""
+def test_a_normalised_gate_gets_its_forget_bias_after_the_norm() -> None:
+    """Before the norm, a bias that is equal for all units would be subtracted again."""
     layer = recurrent(rich, I, H, proj_size=2, init="orthogonal", forget_bias=2.0)
     found = {name: value.detach() for name, value in layer.named_parameters() if name.startswith("norm_bias")}
     assert {name: value.tolist() for name, value in found.items()} == {
@@ -146,9 +146,11 @@ def test_what_is_normalised_has_its_forget_bias_after_the_norm() -> None:
     assert not layer.bias_ih_l0.any()
 
 
-def test_biases_that_remember_for_a_while() -> None:
-    """Tallec & Ollivier 2018, section 2: the forget gate at log u, u from U(1, most - 1), the input gate at
-    minus that."""
+def test_chrono_biases_remember_for_a_while() -> None:
+    """Tallec & Ollivier 2018, section 2.
+
+    The forget gate's bias is log u with u from U(1, most - 1), the input gate's bias is -log u.
+    """
     torch.manual_seed(5)
     wide = 4000
     layer = recurrent(cells.lstm, 1, wide, init="chrono", max_steps=30, dtype=torch.float64)
@@ -158,7 +160,7 @@ def test_biases_that_remember_for_a_while() -> None:
     u = biases["f"].exp()
     assert 1 <= float(u.min()) < 1.1
     assert 28.9 < float(u.max()) <= 29
-    assert abs(float(u.mean()) - 15) < 0.8  # its deviation is 28 / sqrt(12) / sqrt(4000) = 0.13
+    assert abs(float(u.mean()) - 15) < 0.8  # the standard deviation is 28 / sqrt(12) / sqrt(4000) = 0.13
     assert abs(float(u.var()) - 28**2 / 12) < 4
     assert torch.equal(biases["i"], -biases["f"])
     assert not others["f"].any()
@@ -182,7 +184,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_norms_and_learned_states_change_nothing_at_first(way) -> None:
+def test_norms_and_learned_states_have_no_effect_at_first(way) -> None:
     layer = recurrent(rich, I, H, 2, proj_size=2, learn_initial_state=True, **WAYS[way])
     for name, parameter in layer.named_parameters():
         if name.startswith("norm_gain"):
@@ -193,14 +195,14 @@ def test_norms_and_learned_states_change_nothing_at_first(way) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_in_float64_and_without_memory(way, device) -> None:
+def test_every_initialisation_in_float64_and_on_the_meta_device(way, device) -> None:
     layer = recurrent(rich, I, H, 2, proj_size=2, dtype=torch.float64, device=device, **WAYS[way])
     assert {p.dtype for p in layer.parameters()} == {torch.float64}
     assert {p.device.type for p in layer.parameters()} == {device}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_torchs_default_device_is_for_what_has_none(way) -> None:
+def test_the_default_device_of_torch_is_used_by_default(way) -> None:
     with torch.device("meta"):
         assert recurrent(cells.lstm, I, H, **WAYS[way]).weight_hh_l0.is_meta
         layer = recurrent(cells.lstm, I, H, device="cpu", zoneout=0.5, dtype=torch.float16, **WAYS[way])
@@ -210,7 +212,7 @@ def test_torchs_default_device_is_for_what_has_none(way) -> None:
         assert not layer(x)[0].is_meta
 
 
-def test_parameters_can_start_anew() -> None:
+def test_reset_parameters_initialises_again() -> None:
     layer = recurrent(cells.lstm, I, H, init="orthogonal", forget_bias=1.0)
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     layer.reset_parameters()
@@ -220,12 +222,12 @@ def test_parameters_can_start_anew() -> None:
 
 @cell
 def bearing(h, *, a, initial_h: Vector, bias_a: Vector):
-    """Vectors with names like those of other parameters."""
+    """Vectors with names similar to those of other parameters."""
     return tanh(a) * initial_h + bias_a
 
 
 @pytest.mark.parametrize("init", ["torch", "orthogonal"])
-def test_vectors_start_alike_whatever_they_are_called(init) -> None:
+def test_vectors_are_initialised_alike_whatever_their_names(init) -> None:
     layer = recurrent(bearing, I, H, init=init)
     for vector in (layer.initial_h_l0, layer.bias_a_l0):
         assert 0 < float(vector.detach().abs().max()) <= 1 / math.sqrt(H)
@@ -241,7 +243,7 @@ LEARNING: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def learned(kind: str) -> Any:
-    """A layer whose initial states are learned, after some learning."""
+    """A layer with learned initial states, after some training."""
     equations, options = LEARNING[kind]
     layer = recurrent(equations, I, H, dtype=torch.float64, learn_initial_state=True, **options)
     with torch.no_grad():
@@ -252,7 +254,7 @@ def learned(kind: str) -> Any:
 
 
 def by_hand(layer: Any, x: Tensor, **more: Any) -> Any:
-    """The same with the states given, the same ones for every row."""
+    """The same layer with the same initial states passed for every row."""
     scans = [
         f"_l{k}{way}" for k in range(layer.num_layers) for way in ("", "_reverse")[: 1 + layer.bidirectional]
     ]
@@ -265,7 +267,7 @@ def by_hand(layer: Any, x: Tensor, **more: Any) -> Any:
 
 @pytest.mark.parametrize("lengths", [None, [3, 0, 5, 1]], ids=["whole", "ragged"])
 @pytest.mark.parametrize("kind", LEARNING)
-def test_learned_states_are_where_none_are_given(kind, lengths, assert_same) -> None:
+def test_learned_states_are_used_by_default(kind, lengths, assert_same) -> None:
     layer = learned(kind)
     x = torch.randn((B, T, I) if layer.batch_first else (T, B, I), dtype=torch.float64)
     twin = copy.deepcopy(layer)
@@ -283,7 +285,7 @@ def test_learned_states_without_a_batch_and_with_resets() -> None:
     torch.testing.assert_close(whole, torch.cat(pieces), rtol=0, atol=1e-15)
 
 
-def test_states_that_are_given_are_not_learned() -> None:
+def test_passed_states_replace_learned_ones() -> None:
     layer = learned("lstm")
     x, zeros = torch.randn(T, B, I, dtype=torch.float64), torch.zeros(1, B, H, dtype=torch.float64)
     output, _ = layer(x, (zeros, zeros))
@@ -315,7 +317,7 @@ def test_a_layer_on_the_cpu_under_another_default_device(lengths: list[int] | No
     (gradient,) = torch.autograd.grad(expected.sum(), x)
     found: list[torch.Tensor] = []
 
-    def run() -> None:  # in a thread of its own, with scratch memory of its own
+    def run() -> None:  # in a new thread, with its own scratch memory
         with torch.device("meta"):
             output = layer(x, lengths=lengths)[0]
             found.extend([output, *torch.autograd.grad(output.sum(), x)])

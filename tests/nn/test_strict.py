@@ -1,4 +1,4 @@
-"""Under `strict` a slow path is an error, in forward and in backward, and a fast one is not."""
+"""`strict`: a slow path is an error, forward and backward; a fast one is not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def refused() -> Iterator[None]:
         yield
 
 
-def test_what_is_fast_gives_the_same_bits(layer: gatewise.nn.LSTM) -> None:
+def test_fast_calls_give_the_same_bits(layer: gatewise.nn.LSTM) -> None:
     x = torch.randn(T, B, I)
     expected = layer(x)[0]
     with gatewise.strict():
@@ -81,13 +81,13 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_is_slow_is_refused_and_only_inside(call: Callable[[], object], message: str) -> None:
+def test_slow_calls_are_refused_only_inside_the_context(call: Callable[[], object], message: str) -> None:
     with gatewise.strict(), pytest.raises(RuntimeError, match=message):
         call()
     call()
 
 
-def test_a_gradient_that_is_to_be_differentiated_again_is_refused(layer: gatewise.nn.LSTM) -> None:
+def test_a_gradient_with_create_graph_is_refused(layer: gatewise.nn.LSTM) -> None:
     x = torch.randn(T, B, I, requires_grad=True)
     message = r"strict: lstm \(16 inputs, 8 units\) .* differentiated again \(create_graph=True\)"
     with gatewise.strict(), pytest.raises(RuntimeError, match=message):
@@ -96,7 +96,7 @@ def test_a_gradient_that_is_to_be_differentiated_again_is_refused(layer: gatewis
     assert gradient.requires_grad
 
 
-def test_another_thread_is_left_alone() -> None:
+def test_another_thread_is_not_affected() -> None:
     results: list[Any] = []
     with gatewise.strict():
         thread = threading.Thread(target=lambda: results.append(half()))
@@ -105,7 +105,7 @@ def test_another_thread_is_left_alone() -> None:
     assert len(results) == 1
 
 
-def test_it_nests_and_ends_after_an_error() -> None:
+def test_it_can_be_nested_and_ends_after_an_error() -> None:
     with gatewise.strict():
         with pytest.raises(KeyError), gatewise.strict():
             raise KeyError
@@ -114,7 +114,7 @@ def test_it_nests_and_ends_after_an_error() -> None:
     half()
 
 
-def test_explain_inside_says_what_is_refused() -> None:
+def test_explain_inside_strict_reports_the_refusal() -> None:
     one = gatewise.nn.LSTM(I, H)
     with gatewise.strict():
         assert gatewise.explain(one, torch.randn(T, B, I))["l0"].runs_in == "compiled kernel"

@@ -1,4 +1,4 @@
-"""A swapped module is the module it was, in every way that others' code looks at it."""
+"""A swapped module is the same module for all other code that looks at it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CELLS = {"LSTMCell": nn.LSTMCell, "GRUCell": nn.GRUCell}
 
 
 class HandlesLengths(ABC, nn.RNNBase):
-    """An abstract base with a forward around that of the class that comes next."""
+    """An abstract base class whose forward wraps that of the next class."""
 
     @abstractmethod
     def name(self) -> str: ...
@@ -53,7 +53,7 @@ class Plain(nn.RNN):
 
 
 class DropsWeights(nn.LSTM):
-    """A subclass with a buffer, a child and a weight that it replaces at each call."""
+    """A subclass with a buffer, a child, and a weight that it replaces at each call."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,7 +95,7 @@ CHANGES: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 
 class Model(nn.Module):
-    """A recurrent layer twice, a cell in a loop, a head, and a layer that is not registered."""
+    """A recurrent layer used twice, a cell in a loop, a head, and a layer that is not registered."""
 
     def __init__(self, layer: nn.Module, cell: nn.Module, aside: nn.Module) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def flat(found: Any) -> list[Tensor]:
 
 def everything(model: nn.Module, state: dict[str, Tensor], x: Tensor) -> list[Tensor]:
     """Results, and the gradients of a function of them."""
-    model.load_state_dict(state)  # spectral_norm changes its own
+    model.load_state_dict(state)  # spectral_norm changes its own buffers
     x = x.clone().requires_grad_()
     torch.manual_seed(3)
     results = flat(model(x))
@@ -150,7 +150,7 @@ def models(draw: st.DrawFn) -> Model:
 
 
 def is_copied(model: nn.Module) -> bool:
-    """Whether torch copies a model: not when a weight is an attribute that was computed."""
+    """Whether torch can copy a model. It cannot if a weight is an attribute that was computed."""
     try:
         copy.deepcopy(model)
     except RuntimeError:
@@ -165,7 +165,7 @@ def all_modules(model: Model) -> list[nn.Module]:
 @settings(max_examples=60, deadline=None)
 @given(models())
 @pytest.mark.filterwarnings("ignore:LSTM with projections", "ignore:.*deprecated")
-def test_any_model_computes_the_same_and_comes_back_the_same(model: Model) -> None:
+def test_any_model_computes_the_same_and_is_restored(model: Model) -> None:
     x = torch.randn(T, B, I, dtype=torch.float64)
     saved = copy.deepcopy(model.state_dict())
     expected = everything(model, saved, x)
@@ -200,7 +200,7 @@ def swapped(kind: str = "LSTM", **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", [*LAYERS, *CELLS])
-def test_it_is_of_both_classes(kind: str) -> None:
+def test_it_is_an_instance_of_both_classes(kind: str) -> None:
     layer = swapped(kind)
     assert isinstance(layer, (LAYERS | CELLS)[kind])
     assert isinstance(layer, getattr(ours, kind))
@@ -208,7 +208,7 @@ def test_it_is_of_both_classes(kind: str) -> None:
     assert (type(layer).__module__, type(layer).__qualname__) == ("torch.nn.modules.rnn", kind)
 
 
-def test_it_has_what_torchs_has() -> None:
+def test_it_has_the_attributes_of_torchs() -> None:
     torchs, layer = nn.LSTM(I, H, 2, bidirectional=True), swapped(num_layers=2, bidirectional=True)
     assert layer.mode == "LSTM"
     assert vars(layer).keys() == vars(torchs).keys()
@@ -229,7 +229,7 @@ def test_it_has_what_torchs_has() -> None:
     assert type(layer)(I, H, 3).num_layers == 3
 
 
-def test_parameters_start_as_torchs_do_again() -> None:
+def test_parameters_are_reset_as_in_torch() -> None:
     torchs, layer = nn.GRU(I, H), swapped("GRU")
     for module in (torchs, layer):
         torch.manual_seed(5)
@@ -252,7 +252,7 @@ MADE: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
-def test_it_travels_as_itself(make: Callable[[], nn.Module]) -> None:
+def test_it_is_copied_and_pickled(make: Callable[[], nn.Module]) -> None:
     layer = accelerate(make())
     x = torch.randn(B, I) if isinstance(layer, nn.RNNCellBase) else torch.randn(T, B, I)
     stream = io.BytesIO()
@@ -269,7 +269,7 @@ def test_it_travels_as_itself(make: Callable[[], nn.Module]) -> None:
         assert type(accelerate.undo(other)) is type(make())
 
 
-def test_weights_are_loaded_both_ways() -> None:
+def test_weights_are_loaded_in_both_directions() -> None:
     layer, torchs = swapped(num_layers=2), nn.LSTM(I, H, 2)
     stream = io.BytesIO()
     torch.save(layer.state_dict(), stream)
@@ -278,7 +278,7 @@ def test_weights_are_loaded_both_ways() -> None:
     layer.load_state_dict(torchs.state_dict(), strict=True)
 
 
-def test_a_watched_layer_leaves_nothing_behind() -> None:
+def test_a_watched_layer_is_restored_completely() -> None:
     layer, x = swapped(), torch.randn(T, B, I)
     before = list(vars(layer))
     with gatewise.watch(layer) as seen:
@@ -287,14 +287,14 @@ def test_a_watched_layer_leaves_nothing_behind() -> None:
     assert list(vars(accelerate.undo(layer))) == before
 
 
-def test_an_edited_layer_is_not_undone() -> None:
+def test_undo_refuses_an_edited_layer() -> None:
     model = gatewise.edit(nn.Sequential(swapped(), swapped()), "1.l0", f=1.0)
     with pytest.raises(ValueError, match=r"accelerate\.undo: l0 is edited"):
         accelerate.undo(model)
     assert [row.runs_in for row in accelerate.report(model).rows] == ["gatewise"] * 2
 
 
-def test_what_came_on_top_of_it_stays() -> None:
+def test_parametrizations_and_hooks_added_later_stay() -> None:
     torchs = nn.LSTM(I, H)
     layer, x = accelerate(torchs), torch.randn(T, B, I)
     parametrizations.weight_norm(layer, "weight_hh_l0")
@@ -309,7 +309,7 @@ def test_what_came_on_top_of_it_stays() -> None:
     assert type(accelerate.undo(layer)) is nn.LSTM
 
 
-def test_lengths_and_resets_are_taken() -> None:
+def test_lengths_and_resets_are_accepted() -> None:
     torchs, x = nn.GRU(I, H), torch.randn(T, B, I)
     layer = ours.GRU(I, H)
     layer.load_state_dict(torchs.state_dict())
@@ -317,7 +317,7 @@ def test_lengths_and_resets_are_taken() -> None:
     assert all(map(torch.equal, accelerate(torchs)(x, **more), layer(x, **more)))
 
 
-def test_other_weights_for_a_call() -> None:
+def test_other_weights_for_one_call() -> None:
     layer, x = swapped(), torch.randn(T, B, I)
     others = {name: torch.randn_like(value) for name, value in layer.named_parameters()}
     found = functional_call(layer, others, (x,))
@@ -340,7 +340,7 @@ class Whole(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated")
-def test_a_script_is_made_of_torchs_module() -> None:
+def test_torch_jit_script_compiles_torchs_module() -> None:
     model, x = accelerate(Whole()), torch.randn(T, B, I)
     rnn, expected = model.rnn, model(x)
     with pytest.warns(UserWarning, match=r"compiles torch's LSTM, and the model keeps this module"):
@@ -354,14 +354,14 @@ def test_a_script_is_made_of_torchs_module() -> None:
 @pytest.mark.parametrize(
     "layer", [ours.GRU(I, H), ours.Recurrent(gatewise.cells.min_gru, I, H), ours.GRUCell(I, H)]
 )
-def test_a_layer_without_a_module_of_torch_is_no_script(layer: nn.Module) -> None:
+def test_a_layer_of_our_own_cannot_be_scripted(layer: nn.Module) -> None:
     with pytest.raises(
         RuntimeError, match=f"{type(layer).__name__}: torch.jit.script cannot compile gatewise"
     ):
         torch.jit.script(nn.Sequential(layer))
 
 
-def test_it_is_a_leaf_of_fx() -> None:
+def test_it_is_a_leaf_of_torch_fx() -> None:
     model, x = accelerate(Whole()), torch.randn(T, B, I)
     graph = torch.fx.symbolic_trace(model)
     assert "rnn" in [node.target for node in graph.graph.nodes if node.op == "call_module"]
@@ -369,7 +369,7 @@ def test_it_is_a_leaf_of_fx() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated")
-def test_quantization_says_that_it_does_not_see_it() -> None:
+def test_quantization_warns_that_it_does_not_quantize() -> None:
     model, x = accelerate(Whole()), torch.randn(T, B, I)
     quantize: Any = torch.ao.quantization.quantize_dynamic
     with pytest.warns(
@@ -382,14 +382,14 @@ def test_quantization_says_that_it_does_not_see_it() -> None:
 
 @pytest.fixture
 def compiler() -> Iterator[Any]:
-    """`torch.compile` with nothing left of what it compiled before or changed since."""
+    """`torch.compile` with empty caches, and its configuration restored afterwards."""
     torch._dynamo.reset()
     with torch._dynamo.config.patch():
         yield torch._dynamo.config
     torch._dynamo.reset()
 
 
-def test_torch_compile_breaks_its_graph_as_at_torchs(compiler: Any) -> None:
+def test_torch_compile_breaks_its_graph_as_for_torchs(compiler: Any) -> None:
     graphs: list[Any] = []
 
     def backend(graph: Any, _: Any) -> Any:
@@ -417,7 +417,7 @@ def test_a_compiled_model_is_compiled_again_when_it_is_swapped(compiler: Any) ->
     assert torch.equal(accelerate.undo(compiled)(x), expected)
 
 
-def test_wrappers_of_models_are_looked_into() -> None:
+def test_models_inside_wrappers_are_swapped() -> None:
     model = Whole()
     averaged = torch.optim.swa_utils.AveragedModel(model)
     replicas = nn.DataParallel(model)
@@ -429,14 +429,14 @@ def test_wrappers_of_models_are_looked_into() -> None:
     assert all(isinstance(part.module.rnn, ours.LSTM) for part in (averaged, replicas))
 
 
-def test_a_weight_that_is_only_made_by_forward() -> None:
+def test_a_weight_that_is_only_made_in_forward() -> None:
     layer, x = DropsWeights(I, H), torch.randn(T, B, I)
     with torch.no_grad():
         found = accelerate(copy.deepcopy(layer))(x)
         assert all(map(torch.allclose, flat(found), flat(layer(x))))
 
 
-def test_a_method_that_somebody_kept() -> None:
+def test_a_bound_method_kept_from_before() -> None:
     layer, x = nn.LSTM(I, H), torch.randn(T, B, I)
     before = layer.forward
     kept = accelerate(layer).forward
@@ -446,7 +446,7 @@ def test_a_method_that_somebody_kept() -> None:
 
 
 class Tagged(nn.GRU):
-    """A class that is not subclassed without a word."""
+    """A class that must not be subclassed without an argument."""
 
     def __init_subclass__(cls, tag: str) -> None:
         pass
@@ -467,7 +467,7 @@ class Sums(nn.GRU):
 
 
 class Halves(Sums):
-    """A subclass of it that calls it."""
+    """A subclass of `Sums` that calls its forward."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         return super().forward(input / 2, hx)

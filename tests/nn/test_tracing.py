@@ -1,4 +1,4 @@
-"""Under `torch.compile` and `torch.export` layers run the same kernels, of which a graph has one operator."""
+"""Under `torch.compile` and `torch.export`, layers run the same kernels, one operator for each in a graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T, B, I, H = 5, 4, 3, 6
 
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
-    """Nothing is left of what another test compiled."""
+    """Reset all state of the compiler, so that no test sees what another one compiled."""
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
@@ -30,7 +30,7 @@ def _forgotten() -> Iterator[None]:
 
 @gatewise.cell
 def chancy(h, *, f, g):  # type: ignore[no-untyped-def]
-    """Chance in the equations themselves."""
+    """Random operations in the equations themselves."""
     f = dropout(sigmoid(f), 0.2)
     h = zoneout(h, f * h + (1 - f) * tanh(g), 0.1)
     return h
@@ -52,7 +52,7 @@ class Steps(nn.Module):
 
 
 class Several(nn.Module):
-    """Layers of several cells, changed in several ways."""
+    """Layers of several cells with several options."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def everything(model: nn.Module, call: Callable[..., Any], x: Tensor, others: di
 
 
 def assert_same(model: nn.Module, call: Callable[..., Any], x: Tensor, others: dict[str, Any]) -> None:
-    # It is called first, when nobody has asked the cells for anything.
+    # The compiled call comes first, so no fact about the cells is cached yet.
     found = everything(model, torch.compile(call, fullgraph=True, backend="aot_eager"), x, others)
     expected = everything(model, call, x, others)
     assert len(found) == len(expected) > len(list(model.parameters()))
@@ -115,20 +115,20 @@ def assert_same(model: nn.Module, call: Callable[..., Any], x: Tensor, others: d
 
 
 @pytest.mark.parametrize(("make", "others"), MODELS.values(), ids=MODELS)
-def test_one_graph_gives_the_same(make: Callable[[], nn.Module], others: dict[str, Any]) -> None:
+def test_a_single_graph_gives_the_same_results(make: Callable[[], nn.Module], others: dict[str, Any]) -> None:
     model = make()
     assert_same(model, model, torch.randn(T, B, I), others)
 
 
 @pytest.mark.parametrize("name", ["zoneout outside of training", "edited"])
-def test_so_does_the_interpreter(name: str) -> None:
+def test_the_interpreter_in_a_graph_gives_the_same_results(name: str) -> None:
     make, others = MODELS[name]
     model = make().bfloat16()
     assert_same(model, model, torch.randn(2, B, I).bfloat16(), others)
 
 
 def collecting(graphs: list[torch.fx.GraphModule]) -> Callable[..., Any]:
-    """A backend that keeps the graphs, and runs them as they are."""
+    """A backend that collects graphs, and runs them unchanged."""
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
         graphs.append(graph)
@@ -150,7 +150,7 @@ def operators_in(graph: torch.fx.GraphModule | Any) -> list[str]:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("options", [{"bidirectional": True}, {"num_layers": 2}], ids=str)
 def test_on_threads(options: dict[str, Any], threads: int) -> None:
-    """Enough work for two: directions run side by side."""
+    """Enough work for two threads: directions run side by side."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -161,7 +161,7 @@ def test_on_threads(options: dict[str, Any], threads: int) -> None:
 
 
 @pytest.mark.parametrize("dynamic", [None, True, False])
-def test_other_sizes_and_rates_are_other_calls(dynamic: bool | None) -> None:
+def test_other_sizes_and_rates_are_traced_again(dynamic: bool | None) -> None:
     one = gatewise.nn.GRU(
         I, H, num_layers=2, dropout=0.2, zoneout=0.1, recurrent_dropout=0.3, weight_drop=0.1
     )
@@ -174,7 +174,7 @@ def test_other_sizes_and_rates_are_other_calls(dynamic: bool | None) -> None:
 
 
 def test_layers_do_not_import_the_tracer() -> None:
-    """It takes longer than all of torch."""
+    """The import of the tracer takes longer than that of all the rest of torch."""
     script = "import sys, gatewise.nn; assert 'torch._dynamo' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=100)
 
@@ -185,7 +185,7 @@ def test_a_layer_in_both_directions_is_one_operator() -> None:
 
 
 class Ragged(nn.Module):
-    """A layer over rows of different lengths, with something to compile around it."""
+    """A layer over rows of different lengths, with other operations around it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ class Ragged(nn.Module):
 
 
 @torch.no_grad()
-def test_lengths_go_between_graphs() -> None:
+def test_lengths_break_the_graph() -> None:
     model, x, lengths = Ragged(), torch.randn(T, B, I), torch.tensor([5, 0, 2, 3])
     packed = pack_sequence([torch.randn(n, I) for n in (4, 2)])
     graphs: list[torch.fx.GraphModule] = []
@@ -208,14 +208,14 @@ def test_lengths_go_between_graphs() -> None:
     assert [operators_in(graph) for graph in graphs] == [[]] * len(graphs)
 
 
-def test_lengths_in_one_graph_are_refused() -> None:
+def test_lengths_with_fullgraph_are_refused() -> None:
     compiled = torch.compile(Ragged(), fullgraph=True, backend="eager")
     with pytest.raises(torch._dynamo.exc.Unsupported, match="_between_graphs"):
         compiled(torch.randn(T, B, I), [5, 0, 2, 3])
 
 
-def test_equal_scans_share_a_tape() -> None:
-    """A compiler finds that both are one; the gradient of either must leave the tape to the other."""
+def test_equal_scans_share_saved_values() -> None:
+    """The compiler merges both scans. The gradient of one must not free the saved values of the other."""
     one = lstm()
 
     def call(x: Tensor) -> Any:
@@ -232,8 +232,8 @@ TRANSFORMS: dict[str, Callable[[Callable[[Tensor], Any]], Any]] = {
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, at the first jvp
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # likewise
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch's own
 def test_transforms_inside_and_outside(transform: Any) -> None:
     one, x = lstm(), torch.randn(2, B, I)
 
@@ -275,7 +275,7 @@ def test_a_program_exported_without_gradients_has_none() -> None:
 
 
 @pytest.mark.parametrize("lengths", [None, [5, 0, 2, 3]])
-def test_a_layer_that_is_watched(lengths: list[int] | None) -> None:
+def test_a_watched_layer(lengths: list[int] | None) -> None:
     one, x = lstm(), torch.randn(T, B, I)
     compiled = torch.compile(one, backend="aot_eager")
     compiled(x)
@@ -303,12 +303,12 @@ def strict_sees(before: bool) -> None:
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["compiled inside", "compiled before"])
-def test_strict_sees_what_a_graph_would_do(before: bool) -> None:
-    with ThreadPoolExecutor(1) as pool:  # a thread in which nothing has listened yet
+def test_strict_refuses_slow_paths_in_a_graph(before: bool) -> None:
+    with ThreadPoolExecutor(1) as pool:  # a new thread, in which there was no listener yet
         pool.submit(strict_sees, before).result()
 
 
-def test_strict_is_compiled_for_once() -> None:
+def test_strict_is_compiled_once() -> None:
     one, x = lstm(), torch.randn(T, B, I)
     graphs: list[torch.fx.GraphModule] = []
     compiled = torch.compile(one, backend=collecting(graphs))
@@ -332,7 +332,7 @@ def test_a_compiled_model_is_explained(around: bool) -> None:
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_the_operator_is_what_torch_asks_of_one(keep: bool) -> None:
+def test_the_operator_passes_the_checks_of_torch(keep: bool) -> None:
     graphs = graphs_of(lstm(zoneout=0.1), torch.randn(T, B, I))
     (node,) = (node for node in graphs[0].graph.nodes if "gatewise" in str(node.target))
     described = node.args[1]
@@ -358,7 +358,7 @@ def test_the_operator_reads_no_tensors_of_other_types() -> None:
 
 @torch.no_grad()
 def test_the_operator_takes_none_for_an_empty_list() -> None:
-    """As AOTInductor gives it."""
+    """AOTInductor passes None for an empty list."""
     one, x = lstm(), torch.randn(T, B, I)
     graphs = graphs_of(one, x)
     (node,) = (node for node in graphs[0].graph.nodes if "gatewise" in str(node.target))

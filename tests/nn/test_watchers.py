@@ -1,4 +1,4 @@
-"""Who watches torch's operators sees what a layer computes, and never its memory behind their back."""
+"""Tools that watch torch's operators see what layers compute; no memory changes without their notice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def close(found: Any, expected: Any) -> None:
 
 def traced(layer: Any, *inputs: Any) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit is deprecated, and sizes are compared
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and tracing compares sizes
         return torch.jit.trace(layer, inputs)  # type: ignore[no-untyped-call]
 
 
@@ -76,7 +76,7 @@ def test_a_trace_of_steps_and_of_states() -> None:
 @pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 def test_make_fx(make: Callable[[], Any], mode: Any) -> None:
-    # In float64: under fake tensors a graph is the interpreter's, which rounds in another order.
+    # In float64, because under fake tensors the interpreter runs, which rounds in another order.
     layer, x = make().double(), torch.randn(T, B, I).double()
 
     def output(x: Tensor) -> Any:
@@ -92,7 +92,7 @@ def test_make_fx(make: Callable[[], Any], mode: Any) -> None:
 
 
 class Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """What a dispatch mode is told."""
+    """A dispatch mode that records the operators it sees."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -122,7 +122,7 @@ def test_a_dispatch_mode(make: Callable[[], Any], lengths: Any) -> None:
 
 
 @pytest.mark.parametrize("checkpoint", [0, 2])
-def test_a_mode_around_backward_alone(checkpoint: int) -> None:
+def test_a_dispatch_mode_in_backward_only(checkpoint: int) -> None:
     layer, x = gatewise.nn.GRU(I, H, checkpoint=checkpoint), torch.randn(T, B, I)
     output, _ = layer(x)
     with Seen() as seen:
@@ -143,7 +143,7 @@ def test_flops_are_counted() -> None:
     x = torch.randn(T, B, I)
     products = 2 * T * B * sum(w.numel() for w in layer.parameters() if w.dim() == 2)
     assert flops(layer, x, train=False) == products
-    # By each matrix and by what it multiplied, except for the input of the first layer.
+    # For each matrix the derivatives of the matrix and of its factor, but not of the first layer's input.
     assert flops(layer, x, train=True) == 3 * products - 2 * T * B * layer.weight_ih_l0.numel()
     projected = gatewise.nn.LSTM(I, H, proj_size=2)
     products = 2 * T * B * sum(w.numel() for w in projected.parameters() if w.dim() == 2)
@@ -183,7 +183,7 @@ def test_tensors_without_memory() -> None:
 
 
 class Scaled(torch.Tensor):
-    """A subclass that sees functions of torch."""
+    """A subclass that sees torch functions."""
 
 
 def test_a_subclass() -> None:
@@ -228,7 +228,7 @@ def test_sixteen_bits(kind: str, dtype: torch.dtype, calling: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", ["min_gru", "min_lstm", "sru", "indrnn", "gru_d"])
-def test_every_parameter_is_reached(name: str, dtype: torch.dtype) -> None:
+def test_every_parameter_gets_a_gradient(name: str, dtype: torch.dtype) -> None:
     layer = gatewise.nn.Recurrent(getattr(cells, name), I, H).to(dtype)
     for create_graph in (False, True):
         output = layer(torch.randn(T, B, I).to(dtype))[0]
@@ -243,7 +243,7 @@ def threshold(h, *, p, v: gatewise.Vector):  # type: ignore[no-untyped-def]
     return h
 
 
-def test_a_vector_of_a_condition_is_reached() -> None:
+def test_a_vector_in_a_condition_gets_a_gradient() -> None:
     layer = gatewise.nn.Recurrent(threshold, I, H).bfloat16()
     layer(torch.randn(T, B, I).bfloat16())[0].sum().backward()
     assert all(weight.grad is not None for weight in layer.parameters())
