@@ -1,4 +1,4 @@
-"""Commands that are interrupted by real signals, at a certain moment or from outside."""
+"""Runs commands that are interrupted by real signals, at a certain moment or from outside."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "gatewise.apps.command_line"]
-# If the signal comes while an extension module runs Python code, the interpreter ends by it whatever the exit
-# status. A shell calls both 130.
+# If the signal arrives while an extension module runs Python code, the interpreter ends with -SIGINT, not
+# with status 130. A shell calls both 130.
 BY_CTRL_C = (130, -signal.SIGINT)
 
 _BEGIN = "import os, signal, sys\nwhen = int(sys.argv.pop(1))\n"
@@ -18,7 +18,7 @@ _END = "\nfrom gatewise.apps.command_line import main\nmain()\n"
 
 
 def interrupted(patch: str, when: int, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process where `patch` sends the signal; it is told `when`."""
+    """Run a command in a process in which `patch` sends the signal; `when` is passed to it."""
     return subprocess.run(
         [sys.executable, "-c", _BEGIN + patch + _END, str(when), *arguments],
         cwd=cwd,
@@ -30,12 +30,12 @@ def interrupted(patch: str, when: int, *arguments: str, cwd: Path) -> subprocess
 
 
 def signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, str, str]:
-    """The status and what is printed of a command that gets a signal when its training begins."""
+    """The status and the output of a command that gets a signal when its training begins."""
     process = subprocess.Popen(
         [*COMMAND, *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        while not any(cwd.glob(".gatewise-*.part")):  # training begins right after this folder
+        while not any(cwd.glob(".gatewise-*.part")):  # training begins right after this folder is made
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(number)

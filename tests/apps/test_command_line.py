@@ -39,7 +39,7 @@ def test_help_names_the_commands_and_every_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["--help", "--version", "forecast --help", "forecast none.csv"])
-def test_what_needs_no_network_imports_no_torch(tmp_path: Path, arguments: str) -> None:
+def test_commands_without_a_network_do_not_import_torch(tmp_path: Path, arguments: str) -> None:
     code = (
         "import atexit, sys; "
         "atexit.register(lambda: print('SLOW', [m for m in ('torch', 'lightning') if m in sys.modules])); "

@@ -1,4 +1,4 @@
-"""The command as a user runs it, in a process of its own."""
+"""`gatewise compare`, run as users run it, in its own process."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def written(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_cells_are_compared_and_everything_is_left(tmp_path: Path) -> None:
+def test_cells_are_compared_and_all_files_are_written(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     arguments = [*TINY, "--cells", "rnn, gru,mine.py:keeping", "--seeds", "2", "--bias", "z=1.5"]
     done = compare(*arguments, cwd=tmp_path)
@@ -158,12 +158,12 @@ training.train = train
 
 
 def stopped(after: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run with a signal once so many runs are done."""
+    """Run with a signal after this many finished runs."""
     arguments = ("compare", *TINY, "--cells", "rnn,gru", "--seeds", "2", "--out", "mine")
     return interrupted(INTERRUPTING, after, *arguments, cwd=folder)
 
 
-def test_ctrl_c_keeps_the_runs_that_were_done_and_says_so(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_finished_runs_and_says_so(tmp_path: Path) -> None:
     done = stopped(3, tmp_path)
     assert (done.returncode in BY_CTRL_C, done.stderr) == (True, "")
     assert "Stopped by Ctrl-C. Kept: the 3 of 4 runs that were done." in done.stdout
@@ -175,14 +175,14 @@ def test_ctrl_c_keeps_the_runs_that_were_done_and_says_so(tmp_path: Path) -> Non
     assert len(found["runs"]) == 3
 
 
-def test_ctrl_c_before_any_run_is_done_leaves_nothing_and_says_so(tmp_path: Path) -> None:
+def test_ctrl_c_before_the_first_finished_run_leaves_nothing_and_says_so(tmp_path: Path) -> None:
     done = stopped(0, tmp_path)
     assert (done.returncode in BY_CTRL_C, done.stderr) == (True, "")
     assert "Stopped by Ctrl-C. Nothing was written." in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_signal_from_outside_stops_it_in_good_order(tmp_path: Path) -> None:
+def test_a_signal_from_outside_stops_it_cleanly(tmp_path: Path) -> None:
     long = ("--task", "parity", "--lengths", "50", "--most", "100000000", "--out", "mine")
     status, said, complaints = signalled(signal.SIGINT, "compare", *long, cwd=tmp_path)
     assert (status in BY_CTRL_C, complaints) == (True, "")

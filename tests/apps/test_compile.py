@@ -1,4 +1,4 @@
-"""`gatewise compile`: afterwards nobody compiles."""
+"""`gatewise compile`: after it, no process compiles these kernels again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import gatewise
 from gatewise import cells, nn
 from gatewise.apps.commands import app
 
-# Runs a model in every way, and says how many kernels that has compiled.
+# Runs a model in every way, and prints how many kernels were compiled.
 RUN = """
 import sys
 import numpy as np, torch
@@ -51,12 +51,12 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_process_that_comes_later_compiles_nothing(name: str, cache: Path, tmp_path: Path) -> None:
+def test_a_later_process_compiles_nothing(name: str, cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     gatewise.save(MODELS[name], path)
     command = [sys.executable, "-m", "gatewise", "compile", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    count = 4 if name == "options" else 3  # forward with and without what is random
+    count = 4 if name == "options" else 3  # forward with and without random operations
     assert f"Compiled {count} of {count} kernels of " in done.stdout
     assert str(cache) in done.stdout.replace("\n", "")
     run = subprocess.run(
@@ -80,9 +80,7 @@ def test_without_training_and_in_the_folder_of_a_run(cache: Path, tmp_path: Path
     assert len([*cache.iterdir()]) == 2
 
 
-def test_what_cannot_be_done_is_said_in_one_sentence(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_are_one_sentence(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "m.safetensors"
     gatewise.save(nn.GRU(2, 3), path)
     (tmp_path / "broken.safetensors").write_bytes(b"none")

@@ -1,4 +1,4 @@
-"""`gatewise forecast` as its users call it: in a process of its own where that can make a difference."""
+"""`gatewise forecast` as users call it, in its own process where that matters."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def forecast_here(*arguments: str, cwd: Path) -> Result:
 
 
 def table(folder: Path, *, header: str = "time,y,x", **rows: str) -> Path:
-    """240 good rows in ``shop.csv``; ``r5="..."`` replaces the row 5, counted from 1."""
+    """A table ``shop.csv`` with 240 good rows; ``r5="..."`` replaces row 5, counted from 1."""
     lines = [f"{time},{5 * sin(hour / 4) + hour % 3:.2f},{hour % 7}" for hour, time in enumerate(TIMES)]
     for name, line in rows.items():
         lines[int(name[1:]) - 1] = line
@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
     return folder, forecast("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=folder)
 
 
-def test_a_run_prints_errors_and_leaves_a_whole_folder(
+def test_a_run_prints_errors_and_leaves_a_complete_folder(
     run: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, done = run
@@ -87,7 +87,7 @@ def test_a_run_prints_errors_and_leaves_a_whole_folder(
     assert metrics["series"]["file"] == "shop.csv"
 
 
-def test_the_model_of_a_run_forecasts_what_the_run_did(
+def test_the_model_of_a_run_gives_the_forecasts_of_the_run(
     run: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, _ = run
@@ -96,7 +96,7 @@ def test_the_model_of_a_run_forecasts_what_the_run_did(
     made = Forecaster.load(folder / "runs/shop-lstm/model.safetensors").predict(
         read_series(folder / "shop.csv", target="y")
     )
-    assert written == made.tolist()  # the shortest text of each number reads back as it
+    assert written == made.tolist()  # the shortest text of a number gives the same number when it is read
 
 
 def test_the_same_seed_gives_the_same_files_and_a_second_run_a_new_folder(
@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_files_and_a_second_run_a_new_folder(
         assert one.read_bytes() == two.read_bytes()
 
 
-def test_the_number_of_threads_is_given_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_is_passed_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", wanted.append)
     table(tmp_path)
@@ -135,7 +135,7 @@ def test_the_held_out_end_changes_neither_the_model_nor_its_scalers(
     assert one.metrics_["test"] != two.metrics_["test"]
 
 
-def test_parquet_another_cell_and_a_folder_of_ones_own(tmp_path: Path) -> None:
+def test_parquet_another_cell_and_a_chosen_folder(tmp_path: Path) -> None:
     days = pd.date_range("2023-01-01", periods=150, freq="D")
     frame = pd.DataFrame({"sold": [day % 7 + day / 50 for day in range(150)], "kind": "shoe"}, index=days)
     frame.rename_axis("day").to_parquet(tmp_path / "shop.parquet")
@@ -146,7 +146,7 @@ def test_parquet_another_cell_and_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert "kind" in done.stdout
 
 
-def test_output_that_is_closed_or_knows_few_letters_loses_nothing(tmp_path: Path) -> None:
+def test_closed_output_and_output_in_ascii_lose_nothing(tmp_path: Path) -> None:
     table(tmp_path, header="time,y (°),x")
     command = [*COMMAND, "shop.csv", "--target", "y (°)", "--horizon", "6", *SMALL]
     for name, environment in (("shop-lstm", {}), ("shop-lstm-2", {"PYTHONIOENCODING": "ascii"})):
@@ -169,7 +169,7 @@ def test_output_that_is_closed_or_knows_few_letters_loses_nothing(tmp_path: Path
         assert b"y (\\xb0)" in said.read()
 
 
-def test_what_was_read_is_printed_and_zones_are_kept(tmp_path: Path) -> None:
+def test_the_columns_read_are_printed_and_zones_are_kept(tmp_path: Path) -> None:
     lines = [f"{time}+03:00;{5 * sin(k / 4) + k % 3:.2f}".replace(".", ",") for k, time in enumerate(TIMES)]
     (tmp_path / "shop.csv").write_text("\n".join(["t;y", *lines]) + "\n", encoding="utf-8")
     done = forecast_here("shop.csv", "--missing=-9", "--horizon", "6", *SMALL, cwd=tmp_path)
@@ -191,7 +191,7 @@ def minimal(h, *, f, g):
 """
 
 
-def test_a_cell_from_a_file_of_ones_own(tmp_path: Path) -> None:
+def test_a_cell_from_a_users_file(tmp_path: Path) -> None:
     table(tmp_path)
     (tmp_path / "my_cells.py").write_text(OWN, encoding="utf-8")
     chosen = ["--target", "y", "--horizon", "6", "--cell", "my_cells.py:minimal"]
@@ -199,7 +199,7 @@ def test_a_cell_from_a_file_of_ones_own(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     assert "minimal with 8 units" in done.stdout
     assert {path.name for path in (tmp_path / "runs" / "shop-minimal").iterdir()} == set(FILES)
-    (tmp_path / "my_cells.py").unlink()  # the model carries its equations
+    (tmp_path / "my_cells.py").unlink()  # the model contains its equations
     model = Forecaster.load(tmp_path / "runs" / "shop-minimal" / "model.safetensors")
     assert str(model.equations).splitlines()[0] == "minimal(h, *, f, g)"
     assert model.metrics_["model"]["cell"] == "minimal"
@@ -233,7 +233,7 @@ def test_a_file_without_the_cell_is_explained_in_one_sentence(
     assert {path.name for path in tmp_path.iterdir()} <= {"my_cells.py", "__pycache__"}
 
 
-LATE = range(190, 241)  # more than the test part, which begins in row 205
+LATE = range(190, 241)  # more rows than the test part, which begins in row 205
 BAD: dict[str, tuple[dict[str, str], list[str], str]] = {
     "no such column": ({}, ["--target", "z"], ": there is no column 'z'; the columns are 'time', 'y', 'x'."),
     "no such time": ({}, ["--time", "z"], ": there is no column 'z'; the columns are 'time', 'y', 'x'."),
@@ -369,7 +369,7 @@ training._Keeper.on_validation_end = on_validation_end
 
 
 def stopped(epoch: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run with a signal in the validation of the first epoch (0) or right after the given one."""
+    """Run with a signal in the validation of the first epoch (0), or right after this epoch."""
     arguments = ("forecast", "shop.csv", "--target", "y", "--epochs", "500", "--out", "mine")
     return interrupted(INTERRUPTING, epoch, *arguments, cwd=folder)
 
@@ -396,7 +396,7 @@ def test_ctrl_c_before_there_is_a_model_leaves_nothing_and_says_so(tmp_path: Pat
 LONG = ("forecast", "shop.csv", "--target", "y", "--epochs", "100000", "--out", "mine")
 
 
-def test_a_signal_from_outside_during_training_stops_it_in_good_order(tmp_path: Path) -> None:
+def test_a_signal_from_outside_during_training_stops_it_cleanly(tmp_path: Path) -> None:
     table(tmp_path)
     status, said, complaints = signalled(signal.SIGINT, *LONG, cwd=tmp_path)
     assert (status in BY_CTRL_C, complaints) == (True, "")
@@ -414,7 +414,7 @@ def test_a_terminated_run_leaves_nothing(tmp_path: Path, number: signal.Signals)
     assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
 
 
-def test_a_run_that_was_killed_hinders_no_other(tmp_path: Path) -> None:
+def test_files_of_a_killed_run_do_not_disturb_the_next_one(tmp_path: Path) -> None:
     table(tmp_path)
     assert signalled(signal.SIGKILL, *LONG, cwd=tmp_path)[0] == -signal.SIGKILL
     (left,) = tmp_path.glob(".gatewise-*.part")

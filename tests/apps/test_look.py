@@ -1,4 +1,4 @@
-"""The command as a user runs it."""
+"""`gatewise look`, run as users run it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def look(*arguments: object) -> Result:
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # so that the command leaves it as it is
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # so that the command does not change it
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def layers(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sold(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A run folder with a forecaster of daily sales, and the table that it learned from."""
+    """A run folder with a forecaster of daily sales, and its table."""
     folder = tmp_path_factory.mktemp("sold")
     days = pd.date_range("2024-01-01", periods=150, freq="D")
     steps = np.arange(150)
@@ -99,7 +99,7 @@ def test_a_forecaster_is_shown_on_windows_of_its_series(sold: tuple[Path, Path],
 
 
 def data_ends(data: dict[str, list[list[str]]], series: TimeSeries) -> list[int]:
-    """The row of the table at which each window ends."""
+    """For each window, the row of the table at which it ends."""
     return [int(series.times.get_indexer(pd.DatetimeIndex([times[-1]]))[0]) for times in data["times"]]
 
 
@@ -107,7 +107,7 @@ def _until(series: TimeSeries, end: int) -> TimeSeries:
     return series.head(end + 1)
 
 
-def test_the_command_runs_and_says_where_the_page_is(layers: Path, tmp_path: Path) -> None:
+def test_the_command_runs_and_prints_the_path_of_the_page(layers: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", sequence(5, 3).numpy())
     done = subprocess.run(
         [*COMMAND, "mine.safetensors", "--on", "x.npy"], cwd=tmp_path, capture_output=True, text=True,
@@ -129,7 +129,7 @@ def test_help_needs_no_torch(tmp_path: Path) -> None:
     assert "--megabytes" in done.stdout
 
 
-def test_what_cannot_be_shown_is_said_in_one_sentence_and_nothing_is_written(
+def test_errors_are_one_sentence_and_nothing_is_written(
     layers: Path, sold: tuple[Path, Path], tmp_path: Path
 ) -> None:
     np.save(tmp_path / "wide.npy", np.zeros((4, 2)))
@@ -171,7 +171,7 @@ def test_what_cannot_be_shown_is_said_in_one_sentence_and_nothing_is_written(
     assert list(sold[0].iterdir()) == [sold[0] / "model.safetensors"]
 
 
-def test_a_page_that_is_there_is_replaced_and_one_that_fails_is_left(layers: Path, tmp_path: Path) -> None:
+def test_an_existing_page_is_replaced_but_not_by_a_failed_run(layers: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", sequence(5, 3).numpy())
     page = tmp_path / "mine.html"
     page.write_text("before")

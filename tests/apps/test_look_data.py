@@ -1,4 +1,4 @@
-"""Arrays from files that somebody may have tampered with: read, or refused in one sentence."""
+"""Arrays from files, which may be manipulated: they are read, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def npz(**arrays: Any) -> bytes:
 
 
 def with_header(header: str) -> bytes:
-    """A .npy file of a header alone."""
+    """A .npy file that has only this header."""
     return b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header.encode() + b"\n"
 
 
@@ -42,7 +42,7 @@ def described(descr: str, shape: str) -> bytes:
 
 
 def bomb() -> bytes:
-    """An archive of 2 MB with an array of 1.5 GB."""
+    """An archive of 2 MB that contains an array of 1.5 GB."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as member:
         member.write(described("'<f8'", "(65536000, 3)"))
@@ -98,7 +98,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("kind", "content", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_used_is_refused_in_one_sentence(
+def test_unusable_files_are_refused_in_one_sentence(
     tmp_path: Path, kind: str, content: bytes, message: str
 ) -> None:
     (tmp_path / f"x{kind}").write_bytes(content)
@@ -110,7 +110,7 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and devices are POSIX")
 @pytest.mark.parametrize("kind", [".npy", ".npz", ".csv"])
-def test_pipes_devices_and_folders_are_not_waited_for(tmp_path: Path, kind: str) -> None:
+def test_pipes_devices_and_folders_are_refused_at_once(tmp_path: Path, kind: str) -> None:
     os.mkfifo(tmp_path / f"pipe{kind}")
     (tmp_path / f"device{kind}").symlink_to("/dev/zero")
     (tmp_path / f"folder{kind}").mkdir()

@@ -1,4 +1,4 @@
-"""What every command has around it."""
+"""What all commands share."""
 
 from __future__ import annotations
 

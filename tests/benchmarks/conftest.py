@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing rests between contenders; torch's number of threads is as before."""
+    """No pauses between the contenders; torch's number of threads is restored."""
     monkeypatch.setattr("benchmarks.measure._REST", 0.0)
     threads = torch.get_num_threads()
     yield

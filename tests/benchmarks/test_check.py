@@ -1,4 +1,4 @@
-"""The check that comes before the timing finds whatever is wrong."""
+"""The check before the timing finds every wrong result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_our_layers_pass(kind: str) -> None:
     check(kind)
 
 
-def test_everything_that_a_layer_computes_is_compared() -> None:
+def test_all_results_of_a_layer_are_compared() -> None:
     ours, _, x = pair("lstm", SHAPE)
     parameters = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     assert list(results(ours, x)) == [
@@ -80,6 +80,6 @@ def test_a_peer_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
         check("lstm", [SHAPE])
 
 
-def test_values_as_close_as_float32_allows_agree() -> None:
+def test_values_as_close_as_float32_allows_pass() -> None:
     value = torch.randn(5)
     agree("a layer", {"output": value * (1 + 1e-6)}, {"output": value})

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: tables, what it writes, and when it refuses."""
+"""`python -m benchmarks`: its tables, its files, and when it refuses to run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ QUICK = ["--shapes", "0", "--rounds", "1", "--seconds", "0"]  # one short shape
 
 
 def run(out: Path, *more: str) -> Any:
-    """What a quick run writes."""
+    """The output of a quick run."""
     main([*QUICK, *more, "--out", str(out)])
     return json.loads((out / "results.json").read_text())
 
 
-def test_the_file_says_where_how_and_what_was_measured(tmp_path: Path) -> None:
+def test_the_file_has_the_place_the_method_and_the_measurements(tmp_path: Path) -> None:
     written = run(tmp_path / "new" / "folder", "--cells", "rnn")
     assert (written["rounds"], written["seconds_a_round"], written["left_out"]) == (1, 0, None)
     assert written["machine"]["cores"] > 0
@@ -35,12 +35,12 @@ def test_the_file_says_where_how_and_what_was_measured(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_the_figures_of_a_result_belong_together(tmp_path: Path) -> None:
+def test_the_numbers_of_a_result_are_consistent(tmp_path: Path) -> None:
     (result,) = run(tmp_path, "--cells", "lstm", "--modes", "training", "--threads", "2")["results"]
     shape = Shape(**result["shape"])
     ours, theirs = result["seconds"]["gatewise"], result["seconds"]["torch"]
     assert result["operations"] == 3 * 2 * 4 * shape.H * (shape.H + shape.I) * shape.B * shape.T
-    # One round: medians and ratios are the same figures.
+    # With one round, medians and ratios are the same numbers.
     assert result["rate"] == pytest.approx(result["operations"] / ours)
     assert result["floor"] == pytest.approx(result["operations"] / (2 * result["peak"]))
     assert result["of_peak"] == pytest.approx(result["floor"] / ours)
@@ -73,7 +73,7 @@ def test_a_table_names_the_machine_the_versions_and_the_threads(capsys: pytest.C
 def test_a_peer_that_is_not_installed_has_no_column(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, package, None)  # as if it could not be found
+    monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
     written = run(tmp_path, "--cells", "rnn", "--modes", "inference", "--threads", "1")
     assert written["left_out"] == f"Without ONNX Runtime: {package} not installed."
     assert list(written["results"][0]["seconds"]) == ["gatewise", "torch"]
@@ -94,7 +94,7 @@ def test_a_wrong_layer_is_refused_before_anything_is_timed(
     monkeypatch.setattr(gatewise.nn.GRU, "forward", wrong)
     with pytest.raises(SystemExit) as refused:
         main([*QUICK, "--cells", "rnn", "gru"])
-    sentence = str(refused.value.code)  # which Python writes to standard error, with exit status 1
+    sentence = str(refused.value.code)  # Python prints an uncaught error on stderr, with exit status 1
     assert sentence.startswith("Nothing was timed: our GRU B5 T9 I7 H37: the output must be torch's within ")
     assert sentence.count("\n") == 0
     assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""The kernel that measures the peak computes what its operations are counted for."""
+"""The kernel that measures peak speed does the operations that are counted."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def test_sums_stay_ordinary_numbers() -> None:
     peak = module.Peak()
     for _ in range(3):
         peak.run()
-        # Half the mean of the chains, each of which ends where sum = factor * sum + 0.5.
+        # Half the mean of the chains. The fixed point of each is sum = factor * sum + 0.5.
         assert np.all((peak._memory > 0.1) & (peak._memory < 10))

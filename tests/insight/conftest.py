@@ -11,7 +11,7 @@ from tests.random_cells.quickly import compiling_quickly
 
 @pytest.fixture(scope="module", autouse=True)
 def _quickly(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Edited cells that run over few steps need right kernels, not fast ones; pages have long sequences."""
+    """Compile quickly, since edited cells run over few steps. Pages have long sequences: not for them."""
     here = request.path.parent == Path(__file__).parent
     with compiling_quickly(kept=True) if here else nullcontext():
         yield

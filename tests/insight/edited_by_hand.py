@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
-"""Edited layers, step by step and row by row in float64: what `edit` is held to."""
+"""A reference for edited layers: step by step and row by row, in float64."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.insight.networks import leaky
 
 @cell
 def products(h, c, *, f, g: Split, o, v: Vector, i: Input):
-    """Named products, which sums take in, on either side; one of them is taken in by two."""
+    """Named products that are terms of sums, on either side. One of them is a term of two sums."""
     keep = opened(f) * c
     write = opened(i) * squashed(g.x + g.h)
     c = keep + write
@@ -43,7 +43,7 @@ def rich(h, c, *, i, f, g, o):
 
 
 class Change(NamedTuple):
-    """A value edited: `new` of the old one, the step and the row."""
+    """An edit of one value: `new` is a function of the old value, the step and the row."""
 
     name: str
     new: Callable[[Tensor, int, int], Tensor]
@@ -56,7 +56,7 @@ def lstm_step(w, x, h, c, e, rates):
     bars = (w("weight_ih") @ x + w("bias_ih") + w("weight_hh") @ h + w("bias_hh")).chunk(4)
     i, f, g, o = (e(f"{name}_bar", bar) for name, bar in zip("ifgo", bars, strict=True))
     i, f, g, o = e("i", sigmoid(i)), e("f", sigmoid(f)), e("g", tanh(g)), e("o", sigmoid(o))
-    if rates:  # a state is kept after all that the step reads of it
+    if rates:  # a state is replaced last, when the step has used the old value everywhere
         new = f * c + i * g
         return e("h", zoned(rates[0], h, o * tanh(new))), e("c", zoned(rates[1], c, new))
     c = e("c", f * c + i * g)
@@ -125,8 +125,11 @@ def by_hand(
     lengths: Sequence[int] | None = None,
     reset: Tensor | None = None,
 ) -> tuple[Tensor, list[Tensor], dict[tuple[str, str], Tensor]]:
-    """The output ``[T, B, D*H]`` of time-first `x`, the final states ``[L*D, B, H]``, and every value by
-    layer and name, NaN where there is none."""
+    """Run an edited layer over time-first `x`, step by step.
+
+    Returns the output ``[T, B, D*H]``, the final states ``[L*D, B, H]``, and every value by layer and name,
+    NaN after the end of a row.
+    """
     T, B = x.shape[:2]
     H, P = layer.hidden_size, layer.proj_size or layer.hidden_size
     widths = [P, *[H] * (len(layer.cell.states) - 1)]

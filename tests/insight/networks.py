@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Networks that several tests look into: classic cells, cells of one's own, ragged rows, resets."""
+"""Networks that several tests analyse: classic cells, a user's cell, ragged rows, resets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LENGTHS = [3, 9, 0, 6, 1]
 
 @cell
 def leaky(h, m, *, a: Input, b: Split, d, v: Vector):
-    """Two states, one kept by a gate, which the other reads; one parameter of every kind."""
+    """Two states. A gate keeps the second one, and the first one reads it. One parameter of every kind."""
     d = sigmoid(d)
     m = m + d * (tanh(a + b.x) - m)
     h = tanh(m * v + b.h)
@@ -36,7 +36,7 @@ def name(thing: Cell) -> str:
 
 
 def calls(batch_first: bool = False) -> dict[str, dict[str, Any]]:
-    """Ways to call a layer over ``x [T, B, I]``."""
+    """Different calls of a layer over ``x [T, B, I]``."""
     torch.manual_seed(5)
     reset = torch.rand(T, B) < 0.2
     reset = reset.T if batch_first else reset
@@ -52,7 +52,7 @@ CALLS = list(calls())
 
 
 def layer_of(cell: Cell, **options: Any) -> Any:
-    """A layer with I inputs and H units, from a seed; its weights large enough for gates to move."""
+    """A layer with I inputs and H units from a seed, with weights large enough that gates vary."""
     torch.manual_seed(1)
     layer = ours.Recurrent(cell, I, H, **options)
     with torch.no_grad():

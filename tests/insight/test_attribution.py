@@ -1,4 +1,4 @@
-"""Attributions, against Captum's on the same model, and against what must hold of them."""
+"""Attributions, against Captum on the same model, and against their mathematical properties."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def scored(batch_first: bool, **call: Any) -> Callable[[Tensor], Tensor]:
 
 
 def theirs(method: str, function: Callable[[Tensor], Tensor], x: Tensor, baseline: Tensor) -> Tensor:
-    """Captum's, for input with the batch first."""
+    """The attribution of Captum, for batch-first input."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it sets requires_grad and says so
+        warnings.simplefilter("ignore", UserWarning)  # Captum sets requires_grad and warns about it
         if method == "saliency":
             found = attr.Saliency(function).attribute(x, abs=False)
         elif method == "input_x_gradient":
@@ -44,7 +44,7 @@ def theirs(method: str, function: Callable[[Tensor], Tensor], x: Tensor, baselin
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_attributions_are_captums(method: str) -> None:
+def test_attributions_are_those_of_captum(method: str) -> None:
     function, x = scored(batch_first=True), sequence(batch_first=True)
     baseline = x.mean((0, 1)) if method in ("integrated_gradients", "occlusion") else torch.zeros(I)
     wide = baseline.expand_as(x).contiguous()
@@ -53,7 +53,7 @@ def test_attributions_are_captums(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_time_first_is_the_same_turned(method: str) -> None:
+def test_time_first_gives_the_same_transposed(method: str) -> None:
     found = gatewise.attribute(scored(False), sequence(), method=method)
     turned = gatewise.attribute(scored(True), sequence().transpose(0, 1), method=method, batch_first=True)
     torch.testing.assert_close(found.values, turned.values.transpose(0, 1))
@@ -61,7 +61,7 @@ def test_time_first_is_the_same_turned(method: str) -> None:
     torch.testing.assert_close(found.scores, turned.scores)
 
 
-def test_integrated_gradients_are_complete_with_states_too() -> None:
+def test_integrated_gradients_are_complete_for_states_too() -> None:
     layer = layer_of(cells.lstm, dtype=torch.float64)
     h, c = start(layer)
 
@@ -79,7 +79,7 @@ def test_integrated_gradients_are_complete_with_states_too() -> None:
     assert coarse.residual > 1e-3
 
 
-def test_nothing_past_the_end_of_a_row_is_touched() -> None:
+def test_values_after_the_end_of_a_row_have_no_share() -> None:
     x = sequence()
     function = scored(False, lengths=LENGTHS)
     for method in METHODS:
@@ -94,7 +94,7 @@ def test_nothing_past_the_end_of_a_row_is_touched() -> None:
                 )
 
 
-def test_scores_that_are_linear_are_shared_exactly() -> None:
+def test_linear_scores_are_attributed_exactly() -> None:
     weight = torch.randn(T, 1, I)
     x = sequence()
     for method in METHODS[1:]:
@@ -106,14 +106,14 @@ def test_scores_that_are_linear_are_shared_exactly() -> None:
     assert np.isnan(slopes.residual)
 
 
-def test_a_state_is_occluded_whole() -> None:
+def test_a_state_is_occluded_as_a_whole() -> None:
     x, h = sequence(), torch.randn(1, B, H)
     found = gatewise.attribute(lambda x, h: x.sum((0, 2)) + 2 * h.sum((0, 2)), x, h, method="occlusion")
     torch.testing.assert_close(found.states[0], (2 * h.sum((0, 2)))[None, :, None].expand_as(h))
     assert found.residual < 1e-5
 
 
-def test_the_finding_is_a_sentence() -> None:
+def test_the_result_prints_as_a_sentence() -> None:
     x = torch.zeros(T, B, I)
     x[3, :, 1] = 1.0
     found = gatewise.attribute(lambda x: x.sum((0, 2)), x)

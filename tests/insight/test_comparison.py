@@ -1,4 +1,4 @@
-"""Two runs compared, gate by gate."""
+"""Comparing two recordings, gate by gate."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_a_network_does_not_differ_from_itself() -> None:
     assert found.missing == ()
 
 
-def test_differences_are_means_over_what_there_is() -> None:
+def test_differences_are_means_over_existing_steps() -> None:
     before, x = layer_of(cells.gru, num_layers=2), sequence()
     after = copy.deepcopy(before)
     with torch.no_grad():
-        after.bias_ih_l1[0] += 3.0  # the first unit's reset gate in the second layer
+        after.bias_ih_l1[0] += 3.0  # the first unit of the reset gate in the second layer
     a, b = seen_by(before, x, lengths=LENGTHS), seen_by(after, x, lengths=LENGTHS)
     found = gatewise.contrast(a, b)
     by_name = {(d.layer, d.value): d for d in found.differences}
@@ -42,7 +42,7 @@ def test_differences_are_means_over_what_there_is() -> None:
     assert str(found).splitlines()[0].startswith("l1 r_bar: differs by ")
 
 
-def test_what_only_one_has_is_named() -> None:
+def test_layers_of_only_one_recording_are_named() -> None:
     x = sequence()
     one, two = seen_by(layer_of(cells.gru), x), seen_by(layer_of(cells.gru, num_layers=2), x)
     found = gatewise.contrast(one, two)

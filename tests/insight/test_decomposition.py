@@ -29,7 +29,7 @@ def three(f: Any, beta: Array, gamma: Array, bias: Array) -> tuple[Array, Array,
 
 
 def lstm_of_the_paper(layer: Any, x: Array, phrase: range) -> tuple[Array, Array]:
-    """Both parts of h at every step, ``[T, B, H]``."""
+    """Both parts of h at every step, ``[T, B, H]``, by the equations of the paper."""
     W, R = layer.weight_ih_l0.detach().double().numpy(), layer.weight_hh_l0.detach().double().numpy()
     biases = np.split((layer.bias_ih_l0 + layer.bias_hh_l0).detach().double().numpy(), 4)
     beta_h = gamma_h = beta_c = gamma_c = np.zeros((B, H))
@@ -59,7 +59,7 @@ def lstm_of_the_paper(layer: Any, x: Array, phrase: range) -> tuple[Array, Array
 
 
 @pytest.mark.parametrize("phrase", [slice(2, 5), slice(0, 1), slice(T - 1, T)])
-def test_the_lstm_is_taken_apart_as_in_the_paper(phrase: slice) -> None:
+def test_the_decomposition_of_an_lstm_is_that_of_the_paper(phrase: slice) -> None:
     layer, x = layer_of(cells.lstm), sequence()
     found = gatewise.decompose(layer, x, phrase)
     beta, gamma = lstm_of_the_paper(layer, x.double().numpy(), range(*phrase.indices(T)))
@@ -68,7 +68,7 @@ def test_the_lstm_is_taken_apart_as_in_the_paper(phrase: slice) -> None:
 
 
 def gru_by_the_same_rules(layer: Any, x: Array, phrase: range) -> Array:
-    """The phrase's part of h at every step."""
+    """The part of h that the phrase causes, at every step."""
     W, R = layer.weight_ih_l0.detach().double().numpy(), layer.weight_hh_l0.detach().double().numpy()
     b_x, b_h = (np.split(b.detach().double().numpy(), 3) for b in (layer.bias_ih_l0, layer.bias_hh_l0))
     beta_h = gamma_h = np.zeros((B, H))
@@ -91,7 +91,7 @@ def gru_by_the_same_rules(layer: Any, x: Array, phrase: range) -> Array:
     return np.stack(betas)
 
 
-def test_the_gru_is_taken_apart_by_the_same_rules() -> None:
+def test_the_decomposition_of_a_gru_follows_the_same_rules() -> None:
     layer, x = layer_of(cells.gru), sequence()
     found = gatewise.decompose(layer, x, slice(1, 6))
     expected = gru_by_the_same_rules(layer, x.double().numpy(), range(1, 6))
@@ -120,7 +120,7 @@ def test_the_parts_sum_to_the_output(cell: Cell, call: str, batch_first: bool) -
     assert found.residual < 1e-10
 
 
-def test_all_steps_have_everything_and_none_have_nothing() -> None:
+def test_a_phrase_of_all_steps_has_everything_and_an_empty_one_nothing() -> None:
     layer, x = layer_of(cells.lstm, num_layers=2), sequence()
     assert (gatewise.decompose(layer, x, slice(0, T)).gamma == 0).all()
     assert (gatewise.decompose(layer, x, slice(0, 0)).beta == 0).all()

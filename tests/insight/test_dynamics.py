@@ -1,4 +1,4 @@
-"""Fixed points and Lyapunov spectra, where they are known by hand and against QR written out in NumPy."""
+"""Fixed points and Lyapunov exponents, with known solutions, and against QR decompositions in NumPy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def settled(w: float) -> float:
     return h
 
 
-def test_two_units_that_decide_each_for_itself_have_nine_fixed_points() -> None:
+def test_two_independent_bistable_units_have_nine_fixed_points() -> None:
     layer = elman(torch.diag(torch.tensor([2.0, 1.5])))
     hx = torch.rand(1, 200, 2, dtype=torch.float64) * 2 - 1
     seen = seen_by(layer, torch.zeros(2, 200, 1, dtype=torch.float64), hx)
@@ -52,10 +52,10 @@ def test_two_units_that_decide_each_for_itself_have_nine_fixed_points() -> None:
 
 
 @pytest.mark.parametrize("cell", ALL, ids=name)
-def test_a_fixed_point_is_one_for_the_layer_itself(cell: Cell) -> None:
+def test_a_fixed_point_is_a_fixed_point_of_the_layer(cell: Cell) -> None:
     layer = layer_of(cell, dtype=torch.float64)
     with torch.no_grad():
-        layer.weight_hh_l0.mul_(0.4)  # contracting: there is one, and it is stable
+        layer.weight_hh_l0.mul_(0.4)  # contracting: there is one fixed point, and it is stable
     x = torch.full((I,), 0.3, dtype=torch.float64)
     found = gatewise.fixed_points(seen_by(layer, sequence(dtype=torch.float64))["l0"], x=x)
     assert len(found.points) == 1
@@ -98,7 +98,7 @@ def test_a_growing_direction_is_reported_with_the_dimension() -> None:
     assert "so nearby states diverge; 1 of 2 are positive" in str(found)
 
 
-def test_a_unit_that_is_off_has_no_slope() -> None:
+def test_a_unit_of_relu_that_is_off_has_no_derivative() -> None:
     layer: Any = ours.RNN(1, 2, nonlinearity="relu", dtype=torch.float64)
     with torch.no_grad():
         layer.bias_ih_l0[:] = torch.tensor([9.0, -9.0])
@@ -109,7 +109,7 @@ def test_a_unit_that_is_off_has_no_slope() -> None:
 
 @pytest.mark.parametrize("call", ["plain", "both"])
 @pytest.mark.parametrize("cell", [cells.rnn, *KEPT], ids=name)
-def test_the_spectrum_is_that_of_qr_by_hand(cell: Cell, call: str) -> None:
+def test_the_exponents_are_those_of_qr_in_numpy(cell: Cell, call: str) -> None:
     layer = layer_of(cell, bidirectional=True, dtype=torch.float64)
     x, arguments = sequence(dtype=torch.float64), calls()[call]
     seen = seen_by(layer, x, **arguments)
@@ -145,7 +145,7 @@ def test_the_spectrum_is_that_of_qr_by_hand(cell: Cell, call: str) -> None:
     assert found.residual < 1e-8
 
 
-def test_some_exponents_are_the_first_of_all() -> None:
+def test_the_first_exponents_alone_are_the_same() -> None:
     torch.manual_seed(0)
     layer = layer_of(cells.gru, dtype=torch.float64)
     values = seen_by(layer, torch.randn(300, 2, I, dtype=torch.float64))["l0"]

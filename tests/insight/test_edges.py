@@ -1,4 +1,4 @@
-"""Calls at the edges: packed, unbatched, one step, none, NaN past the end, short types, layers in a loop."""
+"""Edge cases: packed, unbatched, one step, no steps, NaN after the end, half precision, layers in a loop."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_one_step_has_a_ledger_and_no_exponents() -> None:
         gatewise.lyapunov(values)
 
 
-def test_nan_in_the_padding_is_never_looked_at() -> None:
+def test_nan_in_the_padding_is_never_read() -> None:
     layer, clean = layer_of(cells.lstm, bidirectional=True), sequence()
     x = clean.clone()
     for row, length in enumerate(LENGTHS):
@@ -82,14 +82,14 @@ def test_nan_in_the_padding_is_never_looked_at() -> None:
     assert found.residual < 1e-4
 
 
-def test_the_residual_of_a_short_type_is_that_of_its_rounding() -> None:
+def test_the_residual_of_half_precision_is_its_rounding() -> None:
     layer, x = layer_of(cells.gru).bfloat16(), sequence().bfloat16()
     residual = seen_by(layer, x)["l0"].ledger().residual
     assert 1e-5 < residual < 0.05
 
 
 class Loop(torch.nn.Module):
-    """A layer whose calls feed each other."""
+    """A layer, each of whose calls reads the result of the call before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,14 +102,14 @@ class Loop(torch.nn.Module):
         return x
 
 
-def test_a_layer_called_again_counts_by_its_last_call() -> None:
+def test_of_a_layer_that_is_called_again_the_last_call_counts() -> None:
     torch.manual_seed(0)
     model = Loop()
     flow = gatewise.gradient_flow(model, lambda: model(sequence()).square().sum())["layer.l0"]
     assert flow.residual < 1e-5
 
 
-def test_gradients_flow_where_they_are_switched_off() -> None:
+def test_gradients_flow_although_they_are_switched_off() -> None:
     layer, x = layer_of(cells.gru), sequence()
     with torch.no_grad():
         flow = gatewise.gradient_flow(layer, lambda: layer(x)[0].sum())["l0"]

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Edited layers against the same steps by hand: every value of every cell, layers, directions, options."""
+"""Edited layers against a reference, step by step: every value of every cell, layers, directions, options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def double(of: Cell, **options: Any) -> Any:
 
 
 def new_values() -> list[tuple[Any, Any]]:
-    """Ways to say a new value, each with what it makes of the old one at a step of a row."""
+    """Ways to specify a new value, each with the function of the old value, step and row that it means."""
     torch.manual_seed(7)
     vector, patch = torch.randn(H).double(), torch.randn(T, B, H).double()
     return [
@@ -41,7 +41,7 @@ def some(size: int, draw: Random) -> list[int]:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("of", CELLS, ids=name)
-def test_an_edited_layer_is_the_steps_with_the_edits(of: Cell, first: int, call: str) -> None:
+def test_an_edited_layer_computes_its_steps_with_the_edits(of: Cell, first: int, call: str) -> None:
     layer, x, draw = double(of), sequence(dtype=torch.float64), Random(f"{of.name} {first} {call}")
     edited, changes, news = layer, [], new_values()
     for n, value in enumerate(of.values, first):
@@ -77,7 +77,7 @@ OPTIONS: dict[str, tuple[Cell, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", OPTIONS)
-def test_layers_are_edited_by_name_in_the_order_of_time(kind: str, call: str) -> None:
+def test_layers_are_edited_by_name_and_steps_are_counted_in_time(kind: str, call: str) -> None:
     of, value, options = OPTIONS[kind]
     layer, batch_first = double(of, **options).eval(), options.get("batch_first", False)
     x = sequence(dtype=torch.float64).requires_grad_()
@@ -99,6 +99,6 @@ def test_layers_are_edited_by_name_in_the_order_of_time(kind: str, call: str) ->
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10)
 
 
-def test_an_edit_says_what_it_edits() -> None:
+def test_an_edited_model_prints_its_edits() -> None:
     with pytest.raises(TypeError, match="edit: say which value is to be what"):
         gatewise.edit(layer_of(cells.gru), "l0", units=[1])

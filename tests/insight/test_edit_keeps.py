@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""What an edited model has in common with the one that it was made of, and what `edit` refuses."""
+"""What an edit does not change, and what `edit` refuses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_values_that_are_neither_edited_nor_influenced_keep_their_bits(of: Cell)
     before = seen_by(layer, x, **calls()["both"])["l0"]
     for value in of.values:
         edited = layer
-        for other in of.values:  # the same equations each time
+        for other in of.values:  # the same equations in each case
             units = [0, 2] if other == value else []
             edited = gatewise.edit(edited, "l0", steps=[4], rows=[1, 3], units=units, **{other: given})
         after = seen_by(edited, x, **calls()["both"])["l0"]
@@ -57,7 +57,7 @@ def test_a_product_fused_into_a_sum_is_rounded_as_before(value: str) -> None:
     {"num_layers": 2, "bidirectional": True}, {"zoneout": 0.3, "recurrent_dropout": 0.2}, {"checkpoint": 4},
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("of", [products, rich], ids=name)
-def test_editing_nothing_changes_no_bit(of: Cell, options: dict[str, Any]) -> None:
+def test_an_edit_of_nothing_changes_no_bit(of: Cell, options: dict[str, Any]) -> None:
     layer, x = layer_of(of, **options), sequence()
     nothing: Any = dict.fromkeys(of.values, 3.0)
     edited = gatewise.edit(layer, "*", units=[], **nothing)
@@ -70,12 +70,12 @@ def test_editing_nothing_changes_no_bit(of: Cell, options: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("of", [cells.gru, leaky, rich], ids=name)
-def test_a_run_patched_into_itself_is_itself(of: Cell) -> None:
+def test_values_of_the_same_run_patched_in_change_nothing(of: Cell) -> None:
     layer, x = layer_of(of, num_layers=2), sequence()
     seen, output = seen_by(layer, x, lengths=LENGTHS), layer(x, lengths=LENGTHS)[0]
     edited = gatewise.edit(layer, "l0", **{value: seen["l0"][value] for value in of.values})
     torch.testing.assert_close(edited(x, lengths=LENGTHS)[0], output, rtol=1e-6, atol=1e-6)
-    # NaN past the end of a row is no value: rows that are longer than the other run's go on by themselves.
+    # NaN after the end of a row is not a value: rows longer than in the other run keep their own values.
     later = gatewise.edit(layer, "l0", **{of.states[0]: torch.where(seen["l0"].h.isnan(), torch.nan, 0.0)})
     h = seen_by(later, x)["l0"].h
     assert bool((h[:3, 0] == 0).all())
@@ -96,13 +96,13 @@ def test_one_value_per_unit_replaces_the_old_one_where_it_is_not_nan() -> None:
     assert bool(after.isfinite().all())
 
 
-def test_a_whole_patch_takes_the_place_of_what_is_below() -> None:
+def test_after_a_patch_of_a_whole_layer_its_input_does_not_matter() -> None:
     layer, x, other = layer_of(cells.gru, num_layers=2), sequence(), torch.randn(T, B, I)
     patched = gatewise.edit(layer, "l0", h=seen_by(layer, other)["l0"].h)
     assert same(patched(x)[0], layer(other)[0])
 
 
-def test_an_edited_layer_takes_packed_sequences_rows_in_the_order_of_the_caller() -> None:
+def test_an_edited_layer_takes_packed_sequences_with_rows_in_the_callers_order() -> None:
     layer, x = layer_of(cells.lstm, bidirectional=True), sequence()
     lengths = torch.tensor([3, 9, 2, 6, 1])
     patch = torch.randn(T, B, H)
@@ -113,7 +113,7 @@ def test_an_edited_layer_takes_packed_sequences_rows_in_the_order_of_the_caller(
     assert not same(found, layer(x, lengths=lengths)[0])
 
 
-def test_gradients_are_those_of_differences() -> None:
+def test_gradients_are_those_of_finite_differences() -> None:
     layer, x = layer_of(products, dtype=torch.float64), sequence(dtype=torch.float64)[:4].requires_grad_()
     edited = gatewise.edit(
         layer, "l0", units=[1], steps=[1, 2], write=lambda w: w * w, f_bar=torch.randn(H).double()
@@ -121,7 +121,7 @@ def test_gradients_are_those_of_differences() -> None:
     assert torch.autograd.gradcheck(lambda x, *_: edited(x)[0], (x, *edited.parameters()))
 
 
-def test_an_edited_model_trains_the_weights_of_the_one_it_was_made_of() -> None:
+def test_an_edited_model_trains_the_weights_of_the_original() -> None:
     model: Any = nn.ModuleDict({"encoder": layer_of(cells.gru), "norm": nn.BatchNorm1d(H)})
     before = pickle.dumps(model)
     edited = gatewise.edit(model, "encoder.l0", z=0.5)
@@ -150,7 +150,7 @@ def test_an_edited_layer_is_pickled_with_its_edits() -> None:
     assert same(after.f_bar[0, :, 0], 2 * seen_by(layer, x)["l0"].f_bar[0, :, 0])
 
 
-def test_an_edited_layer_runs_where_kernels_do_not() -> None:
+def test_an_edited_layer_runs_without_kernels() -> None:
     layer, x = layer_of(cells.lstm, dtype=torch.float64), sequence(dtype=torch.float64)
     edited = gatewise.edit(layer, "l0", units=[1], steps=[2, 5], f_bar=1.5, c=lambda c: -c)
     with gatewise.watch(edited, names=["f_bar", "c"], grad=True) as eager:
@@ -162,7 +162,7 @@ def test_an_edited_layer_runs_where_kernels_do_not() -> None:
     assert edited.bfloat16()(x.bfloat16())[0].isfinite().all()
 
 
-def test_findings_know_the_edited_equations() -> None:
+def test_analyses_use_the_edited_equations() -> None:
     layer, x = layer_of(cells.lstm, dtype=torch.float64), sequence(dtype=torch.float64)
     held = gatewise.edit(layer, "l0", f=1.0)
     ledger = seen_by(held, x)["l0"].ledger()
@@ -181,7 +181,7 @@ def test_findings_know_the_edited_equations() -> None:
         gatewise.decompose(held, x, slice(2, 4))
 
 
-def test_what_has_the_equations_of_the_cell_alone_refuses_an_edited_layer(tmp_path: Any) -> None:
+def test_functions_that_read_the_cell_refuse_an_edited_layer(tmp_path: Any) -> None:
     edited = gatewise.edit(layer_of(cells.gru, num_layers=2), "l1", z=1.0)
     with pytest.raises(ValueError, match="save: l1 is edited"):
         gatewise.save(edited, tmp_path / "layers.safetensors")
@@ -227,7 +227,7 @@ def test_what_edit_refuses(
         gatewise.edit(model, where, **arguments)
 
 
-def test_edit_is_of_models() -> None:
+def test_only_models_are_edited() -> None:
     with pytest.raises(TypeError, match=r"edit: model must be a torch\.nn\.Module. Got str"):
         gatewise.edit("model", "l0", f=1.0)  # type: ignore[type-var]
     with pytest.raises(ValueError, match="edit: the model has no recurrent layer of gatewise"):
@@ -256,7 +256,7 @@ WRAPPED: dict[str, Any] = {
 
 
 class Whole(nn.Module):
-    """A model around a layer that it has twice, which keeps its last state."""
+    """A model that contains a layer twice, and stores its last state."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The examples in the documentation of the insight functions run, and print what they say."""
+"""The examples in the documentation of insight run, and print what they say."""
 
 from __future__ import annotations
 

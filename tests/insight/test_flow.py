@@ -1,4 +1,4 @@
-"""Gradient flow and connectivity, against graphs of autograd that keep every step."""
+"""Gradient flow and connectivity, against autograd graphs that keep every step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.insight.networks import (
 
 
 def loss_of(layer: Any, x: Tensor, hx: Any, arguments: dict[str, Any]) -> Tensor:
-    """A number that every output and every final state goes into."""
+    """A number that every output and every final state contributes to."""
     output, finals = layer(x, hx, **arguments)
     finals = (finals,) if isinstance(finals, Tensor) else finals
     weight = torch.linspace(0.5, 1.5, output.numel(), dtype=output.dtype).view_as(output)
@@ -40,7 +40,7 @@ def loss_of(layer: Any, x: Tensor, hx: Any, arguments: dict[str, Any]) -> Tensor
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("cell", ALL, ids=name)
-def test_the_shares_of_the_steps_sum_to_the_gradient(cell: Cell, call: str, batch_first: bool) -> None:
+def test_the_contributions_of_the_steps_sum_to_the_gradient(cell: Cell, call: str, batch_first: bool) -> None:
     layer = layer_of(cell, num_layers=2, bidirectional=True, batch_first=batch_first)
     x, hx, arguments = sequence(batch_first), start(layer), calls(batch_first)[call]
     torch.autograd.backward(loss_of(layer, x, hx, arguments))
@@ -57,7 +57,7 @@ def test_the_shares_of_the_steps_sum_to_the_gradient(cell: Cell, call: str, batc
 
 
 def by_hand(layer: Any, x: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """An LSTM step by step from its equations: every h and c, kept in the graph, and the output."""
+    """An LSTM by its equations. Returns every h and c, which stay in the graph, and the output."""
     h = c = torch.zeros(B, H, dtype=x.dtype)
     hs, cs = [], []
     for t in range(T):
@@ -72,7 +72,7 @@ def by_hand(layer: Any, x: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
     return hs, cs, torch.stack(hs)
 
 
-def test_derivatives_by_states_are_those_that_autograd_keeps() -> None:
+def test_derivatives_of_states_are_those_of_autograd() -> None:
     layer = layer_of(cells.lstm, dtype=torch.float64)
     x = sequence(dtype=torch.float64)
     hs, cs, output = by_hand(layer, x)
@@ -82,7 +82,7 @@ def test_derivatives_by_states_are_those_that_autograd_keeps() -> None:
         expected = torch.stack([s.grad.norm(dim=1) for s in kept if s.grad is not None])
         torch.testing.assert_close(flow.states[state], expected, rtol=1e-10, atol=1e-12)
     assert flow.residual < 1e-12
-    # What c hands on by itself: all but what h makes of it in the same step.
+    # The direct path of c: without the effect of h in the same step.
     c, h = torch.stack(cs).detach(), torch.stack(hs).detach()
     through_h = flow.derivatives["h"] * (h / c.tanh()) * (1 - c.tanh() ** 2)
     torch.testing.assert_close(flow.partials["h"], flow.derivatives["h"])
@@ -90,7 +90,7 @@ def test_derivatives_by_states_are_those_that_autograd_keeps() -> None:
     assert not flow.partials["c"][-1].any()
 
 
-def test_jacobians_are_those_of_a_step() -> None:
+def test_jacobians_are_those_of_one_step() -> None:
     layer = layer_of(cells.lstm, dtype=torch.float64)
     x = sequence(dtype=torch.float64)
     flow = gatewise.gradient_flow(layer, lambda: layer(x)[0].sum(), jacobians=True)["l0"]
@@ -107,7 +107,7 @@ def test_jacobians_are_those_of_a_step() -> None:
     assert (flow.jacobians[0] == 0).all()
 
 
-def test_steps_past_the_end_are_nan_and_unused_layers_are_left_out() -> None:
+def test_steps_after_the_end_are_nan_and_unused_layers_are_omitted() -> None:
     model = torch.nn.ModuleDict({"used": layer_of(leaky), "unused": layer_of(cells.gru)})
     x = sequence()
 
@@ -164,6 +164,6 @@ def test_connectivity_is_the_norm_of_the_jacobian(cell: Cell, batch_first: bool)
     assert "residual against differences" in str(found)
 
 
-def test_connectivity_of_something_that_has_no_steps() -> None:
+def test_connectivity_of_a_function_without_steps() -> None:
     with pytest.raises(ValueError, match=r"function must give \[T, B, O\] with 5 rows\. Got \(5, 3\)\."):
         gatewise.connectivity(lambda x: x[0], sequence())

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Which states a gate keeps, found in the graph and not by the name of the cell."""
+"""Which states a gate keeps: found in the equations, not by the name of the cell."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_gate_has_its_name_where_it_has_one() -> None:
     assert (gates["lstm"], gates["gru"], gates["leaky"]) == ("f", "z", "what keeps m")
 
 
-def test_chance_chooses_the_same_for_keeping_and_writing() -> None:
+def test_random_masks_are_the_same_for_keeping_and_writing() -> None:
     (kept,) = kept_states(zoned).values()
     assert (kept.keep.op, kept.write.op) == ("zoneout", "zoneout")
     assert (kept.keep.name, kept.keep.value) == (kept.write.name, kept.write.value)

@@ -1,4 +1,4 @@
-"""The same findings however a sequence is laid out: batch first, packed, with lengths, without a batch."""
+"""The analyses give the same result for every layout: batch first, packed, lengths, no batch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LENGTHS = [2, 6, 4]
 
 
 class Layout(NamedTuple):
-    """How a layer is given ``[T, B, I]``, and how ``[T, B, O]`` comes of its output."""
+    """A layout: how a layer gets ``[T, B, I]``, and how its output becomes ``[T, B, O]``."""
 
     batch_first: bool
     give: Callable[[Tensor], Any]
     take: Callable[[Any], Tensor]
-    like: str = "plain"  # the layout that finds the same
+    like: str = "plain"  # the layout with the same results
     call: Mapping[str, Any] = {}
 
 
@@ -62,7 +62,7 @@ class Given:
     folder: Path
 
     def score(self, x: Any = None) -> Tensor:
-        """One number a row, ``[B]``."""
+        """A score ``[B]``: one number for each row."""
         output, _ = self.layer(self.x if x is None else x, **self.layout.call)
         return self.layout.take(output).square().sum((0, 2))
 
@@ -131,7 +131,7 @@ def given_in(layout: Layout, stack: dict[str, Any], folder: Path) -> Given:
 
 
 def parts(found: Any) -> Iterator[Any]:
-    """All tensors and numbers in what was found, text aside."""
+    """All tensors and numbers of a result, without text."""
     if dataclasses.is_dataclass(found):
         found = [getattr(found, field.name) for field in dataclasses.fields(found)]
     if isinstance(found, Mapping):
@@ -146,9 +146,11 @@ def parts(found: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS.keys())
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in ("plain", "one row", "lengths")])
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_the_same_is_found(finding: str, layout: str, stack: dict[str, Any], tmp_path: Path) -> None:
+def test_results_are_the_same_in_every_layout(
+    finding: str, layout: str, stack: dict[str, Any], tmp_path: Path
+) -> None:
     if layout.startswith("packed") and finding in PADDED_ONLY:
-        return  # their function is one of a padded tensor
+        return  # their function takes a padded tensor
     found, expected = (
         [*parts(FINDINGS[finding](given_in(LAYOUTS[name], stack, tmp_path)))]
         for name in (layout, LAYOUTS[layout].like)
@@ -163,7 +165,7 @@ def test_the_same_is_found(finding: str, layout: str, stack: dict[str, Any], tmp
             assert one == other
 
 
-def test_the_last_step_of_a_row_is_its_own() -> None:
+def test_the_last_step_of_a_row_is_at_its_length() -> None:
     layer, head = ours.LSTM(I, H, dtype=torch.float64), torch.nn.Linear(H, 2, dtype=torch.float64)
     x = torch.randn(T, B, I, dtype=torch.float64)
     output, (h_n, _) = layer(x, lengths=LENGTHS)
@@ -182,7 +184,7 @@ def test_the_wrong_axis_is_named() -> None:
 
 @pytest.mark.parametrize("method", ["input_x_gradient", "integrated_gradients", "occlusion"])
 @pytest.mark.parametrize("layout", ["batch first", "unbatched", "lengths, batch first"])
-def test_initial_states_share_in_every_layout(layout: str, method: str, tmp_path: Path) -> None:
+def test_initial_states_are_attributed_in_every_layout(layout: str, method: str, tmp_path: Path) -> None:
     found = []
     for name in (layout, LAYOUTS[layout].like):
         given = given_in(LAYOUTS[name], STACKS["two both ways"], tmp_path)

@@ -1,4 +1,4 @@
-"""Ledgers, half-lives, time scales and saturation, against sums and means written out in NumPy."""
+"""Ledgers, half-lives, time scales and saturation, against sums and means in NumPy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def keep_and_write(values: Any) -> tuple[Array, Array]:
-    """What the equations keep and write, from gates as they were watched."""
+    """What the equations keep and write, computed from watched gates."""
     v = {name: values[name].double().numpy() for name in values.names}
     if values.cell.name == "lstm":
         return v["f"], v["i"] * v["g"]
@@ -29,7 +29,7 @@ def keep_and_write(values: Any) -> tuple[Array, Array]:
 
 
 def pieces(order: list[int], length: int, reset: Array | None, reverse: bool) -> list[int]:
-    """The steps of the last piece of a row, in the order of the walk."""
+    """The steps of a row after its last reset, in the order of the scan."""
     steps = [t for t in order if t < length]
     begins = [0]
     for place, t in enumerate(steps):
@@ -42,7 +42,7 @@ def pieces(order: list[int], length: int, reset: Array | None, reverse: bool) ->
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("cell", KEPT, ids=name)
-def test_the_parts_of_a_ledger_are_those_of_its_formula(cell: Cell, call: str, batch_first: bool) -> None:
+def test_the_parts_of_a_ledger_follow_its_formula(cell: Cell, call: str, batch_first: bool) -> None:
     layer = layer_of(cell, num_layers=2, bidirectional=True, batch_first=batch_first)
     arguments, hx = calls(batch_first)[call], start(layer)
     seen = seen_by(layer, sequence(batch_first), hx, **arguments)
@@ -83,7 +83,7 @@ def test_the_total_of_a_ledger_is_the_final_state() -> None:
     assert f"residual {found.residual:.1e}" in str(found)
 
 
-def test_a_ledger_needs_none_of_the_watched_values() -> None:
+def test_a_ledger_does_not_need_watched_gates() -> None:
     layer = layer_of(cells.gru)
     with gatewise.watch(layer, names=["r"], units=[0], steps=[1]) as seen:
         layer(sequence())
@@ -109,7 +109,7 @@ def test_an_elman_network_keeps_nothing() -> None:
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.9, 0.99])
-def test_a_constant_gate_has_the_half_life_of_its_formula(keep: float) -> None:
+def test_a_constant_gate_has_the_half_life_of_the_formula(keep: float) -> None:
     gate = torch.full((80, 2, 3), keep, dtype=torch.float64)
     gate[50:, 1] = torch.nan
     expected = math.log(0.5) / math.log(keep)
@@ -119,7 +119,7 @@ def test_a_constant_gate_has_the_half_life_of_its_formula(keep: float) -> None:
     torch.testing.assert_close(gatewise.time_scale(gate).steps, found.expected / math.log(2))
 
 
-def test_retention_is_the_mean_over_all_stretches_of_data() -> None:
+def test_retention_is_the_mean_over_all_segments_of_data() -> None:
     rng = np.random.default_rng(0)
     keep = rng.uniform(0.7, 1, (12, 3, 2))
     lengths = [12, 5, 8]
@@ -143,7 +143,7 @@ def test_a_gate_that_stays_open_never_forgets() -> None:
 
 
 @pytest.mark.parametrize("call", ["plain", "both"])
-def test_half_lives_of_a_layer_do_not_cross_resets_or_ends(call: str) -> None:
+def test_half_lives_do_not_cross_resets_or_ends_of_rows(call: str) -> None:
     layer, arguments = layer_of(cells.lstm, bidirectional=True), calls()[call]
     values = seen_by(layer, sequence(), **arguments)["l0_reverse"]
     f, found = values.f.double().numpy(), values.half_life()

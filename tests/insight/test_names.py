@@ -1,4 +1,4 @@
-"""A cell may call its states, gates, vectors and values what it likes: all of them are reached."""
+"""Any names of states, gates, vectors and values can be used: all values can be read."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FOUR_NAMES = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(FOUR_NAMES, st.booleans())
-def test_every_name_is_reached(names: list[str], single: bool) -> None:
+def test_every_value_can_be_read_by_name(names: list[str], single: bool) -> None:
     state, gate, vector, value = names
     if vector in WEIGHTS or f"{gate}_bar" in names:
         return
@@ -62,7 +62,7 @@ def test_every_name_is_reached(names: list[str], single: bool) -> None:
     layer, expected = (
         make(cell, I, H).bfloat16(),
         make(plain, I, H).bfloat16(),
-    )  # the interpreter: nothing to compile
+    )  # by the interpreter, which compiles nothing
     expected.load_state_dict(dict(zip(expected.state_dict(), layer.state_dict().values(), strict=True)))
     x = torch.randn(B, I).bfloat16() if single else torch.randn(T, B, I).bfloat16()
     for called in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
@@ -95,7 +95,7 @@ def test_a_vector_cannot_have_the_name_of_a_weight(name: str, make: Any) -> None
         make(cell_of("h", "a", name, "z"), I, H)
 
 
-def test_a_vector_of_a_step_whose_name_is_taken_has_an_underscore() -> None:
+def test_a_vector_of_a_step_whose_name_is_taken_gets_an_underscore() -> None:
     source = "def named(h, *, a, bias: Vector, bias_: Vector): return tanh(bias * a) + bias_ * h"
     names = vars(gatewise).copy()
     exec(source, names)

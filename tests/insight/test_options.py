@@ -1,4 +1,4 @@
-"""What layers can be told and cells can hold besides the classic equations: identities hold on."""
+"""The analyses for options of layers and for cells that are not classic: their identities still hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.insight.networks import LENGTHS, H, I, calls, layer_of, seen_by, sequ
 
 @cell
 def rich(h, c, *, i, f, g, o):  # type: ignore[no-untyped-def]
-    """Products in the middle of a step, normalised gates, chance."""
+    """Products in the middle of a step, normalised gates, random masks."""
     i, f, g, o = layer_norm(i, f, g, o)
     c = sigmoid(f) * c + sigmoid(i) * dropout(tanh(g + linear(h)), 0.25)
     h = sigmoid(o) * layer_norm(tanh(c))
@@ -24,7 +24,7 @@ def rich(h, c, *, i, f, g, o):  # type: ignore[no-untyped-def]
 
 @cell
 def narrow(h, c, *, i, f, g, o):  # type: ignore[no-untyped-def]
-    """An LSTM whose output is projected."""
+    """An LSTM with a projected output."""
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     h = project(sigmoid(o) * tanh(c))
     return h, c
@@ -50,7 +50,7 @@ def made(kind: str) -> Any:
 @pytest.mark.parametrize("call", ["plain", "both"])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_a_ledger_sums_to_the_state_that_the_layer_came_to(kind: str, training: bool, call: str) -> None:
+def test_a_ledger_sums_to_the_state_of_the_layer(kind: str, training: bool, call: str) -> None:
     layer = made(kind).train(training)
     seen = seen_by(layer, sequence(dtype=torch.float64), **calls()[call])
     for values in seen.values():
@@ -63,7 +63,7 @@ def test_a_ledger_sums_to_the_state_that_the_layer_came_to(kind: str, training: 
 
 @pytest.mark.parametrize("call", ["plain", "both"])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_shares_sum_to_the_gradient_and_parts_to_the_output(kind: str, call: str) -> None:
+def test_contributions_sum_to_the_gradient_and_parts_to_the_output(kind: str, call: str) -> None:
     layer, arguments = made(kind).eval(), calls()[call]
     x = sequence(dtype=torch.float64)
 
@@ -94,7 +94,7 @@ def test_spectra_and_fixed_points_are_found(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["rich", "zoneout", "recurrent dropout"])
-def test_steps_that_chance_decides_are_not_taken_again(kind: str) -> None:
+def test_random_steps_cannot_be_computed_again(kind: str) -> None:
     layer, x = made(kind), sequence(dtype=torch.float64)
     values = seen_by(layer, x, lengths=LENGTHS)["l0"]
     for analysis in (gatewise.fixed_points, gatewise.lyapunov):

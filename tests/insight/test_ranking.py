@@ -1,4 +1,4 @@
-"""Units ranked by their effect, against the derivative by a gain on each, and by their activity."""
+"""Ranking units by effect and by activity, against derivatives and silenced units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.insight.edited_by_hand import Change, by_hand
 from tests.insight.networks import LENGTHS, B, H, T, layer_of, seen_by, sequence
 
 
-def test_the_effect_is_the_derivative_by_a_gain_on_the_unit() -> None:
+def test_the_effect_is_the_derivative_of_a_gain_on_the_unit() -> None:
     layer, x = layer_of(cells.lstm, dtype=torch.float64), sequence(dtype=torch.float64)
 
     def loss(output: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def test_the_effect_is_the_derivative_by_a_gain_on_the_unit() -> None:
     assert [unit for _, unit in found.order] == expected.abs().argsort(descending=True).tolist()
 
 
-def test_activity_is_the_spread_of_the_output_over_steps_that_there_are() -> None:
+def test_activity_is_the_deviation_of_the_output_over_existing_steps() -> None:
     layer, x = layer_of(cells.gru, num_layers=2), sequence()
     found = gatewise.rank_units(layer, lambda: layer(x, lengths=LENGTHS)[0].sum(), by="activity")
     h = seen_by(layer, x, lengths=LENGTHS)["l1"].h
@@ -50,7 +50,7 @@ def test_activity_is_the_spread_of_the_output_over_steps_that_there_are() -> Non
 
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "value"), [(None, 0.0), ("f", 1.0)])
-def test_silenced_is_the_change_of_the_loss_by_hand_unit_by_unit(name: str | None, value: float) -> None:
+def test_silencing_is_the_change_of_the_loss_without_the_unit(name: str | None, value: float) -> None:
     layer = layer_of(cells.lstm, bidirectional=True, dtype=torch.float64)
     x, by = sequence(dtype=torch.float64), torch.randn(T, B, 2 * H, dtype=torch.float64)
 
@@ -77,7 +77,7 @@ def test_silenced_is_the_change_of_the_loss_by_hand_unit_by_unit(name: str | Non
 
 
 @torch.no_grad()
-def test_all_units_are_silenced_by_one_kernel_and_edits_stay() -> None:
+def test_one_kernel_silences_all_units_and_edits_stay() -> None:
     layer, x = layer_of(cells.gru), sequence()
     edited = gatewise.edit(layer, "l0", z=0.5, steps=[3])
     found = gatewise.rank_units(edited, lambda: edited(x)[0].square().sum(), by="silenced").scores["l0"]

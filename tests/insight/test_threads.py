@@ -1,4 +1,4 @@
-"""Watching, editing and explaining belong to the thread that does it: others compute as ever, unseen."""
+"""Watching, editing and explaining affect one thread only; calls in other threads stay the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _seed() -> None:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Any]:
-    """Calls a function in another thread and gives what it returns."""
+    """Calls a function in another thread and returns its result."""
     with ThreadPoolExecutor(1) as pool:
         yield lambda function, *args: pool.submit(function, *args).result()
 
@@ -41,7 +41,7 @@ def given(layer: nn.Module) -> Tensor:
 
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS.keys())
-def test_what_another_thread_computes_is_not_seen(make: Any, elsewhere: Any) -> None:
+def test_calls_of_another_thread_are_not_recorded(make: Any, elsewhere: Any) -> None:
     layer = make()
     x = given(layer)
     with gatewise.watch(layer) as seen:
@@ -54,7 +54,7 @@ def test_what_another_thread_computes_is_not_seen(make: Any, elsewhere: Any) -> 
     assert all(torch.equal(values.h, before[name]) for name, values in seen.items())
 
 
-def test_a_watch_of_another_thread_sees_nothing_of_this_one(elsewhere: Any) -> None:
+def test_a_watch_of_another_thread_does_not_record_this_one(elsewhere: Any) -> None:
     layer, x = ours.LSTM(I, H), torch.randn(T, B, I)
     opened = gatewise.watch(layer)
     seen = elsewhere(opened.__enter__)
@@ -66,7 +66,7 @@ def test_a_watch_of_another_thread_sees_nothing_of_this_one(elsewhere: Any) -> N
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_many_threads_watch_one_layer_at_a_time(fails: bool) -> None:
+def test_many_threads_watch_one_layer_at_the_same_time(fails: bool) -> None:
     layer, threads = ours.LSTM(I, H), 6
     start = Barrier(threads)
 
@@ -107,7 +107,7 @@ def test_a_watch_in_a_generator_ends_with_it() -> None:
     assert not layer._is_recorded
 
 
-def test_a_replica_in_another_thread_is_not_seen(elsewhere: Any) -> None:
+def test_a_replica_in_another_thread_is_not_recorded(elsewhere: Any) -> None:
     layer, x = ours.GRU(I, H), torch.randn(T, B, I)
     with gatewise.watch(layer) as seen:
         replica = layer._replicate_for_data_parallel()  # type: ignore[no-untyped-call]  # of DataParallel
@@ -116,7 +116,7 @@ def test_a_replica_in_another_thread_is_not_seen(elsewhere: Any) -> None:
     assert list(seen) == []
 
 
-def test_units_are_silenced_for_this_thread_alone(elsewhere: Any) -> None:
+def test_units_are_silenced_in_this_thread_only(elsewhere: Any) -> None:
     layer, x = ours.LSTM(I, H), torch.randn(T, B, I)
     expected = layer(x)[0].detach()
 
@@ -129,7 +129,7 @@ def test_units_are_silenced_for_this_thread_alone(elsewhere: Any) -> None:
     assert all(ranking.scores["l0"] > 0)
 
 
-def test_gradients_are_followed_in_this_thread_alone(elsewhere: Any) -> None:
+def test_gradient_flow_records_this_thread_only(elsewhere: Any) -> None:
     layer, x = ours.GRU(I, H), torch.randn(T, B, I)
 
     def loss() -> Tensor:
@@ -140,7 +140,7 @@ def test_gradients_are_followed_in_this_thread_alone(elsewhere: Any) -> None:
     assert list(gatewise.gradient_flow(layer, loss)) == ["l0"]
 
 
-def test_explain_tells_of_this_thread_alone(elsewhere: Any) -> None:
+def test_explain_reports_this_thread_only(elsewhere: Any) -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -153,7 +153,7 @@ def test_explain_tells_of_this_thread_alone(elsewhere: Any) -> None:
     assert [layer.runs_in for layer in layers] == ["not called", "not called"]
 
 
-def test_strict_refuses_in_this_thread_alone(elsewhere: Any) -> None:
+def test_strict_refuses_in_this_thread_only(elsewhere: Any) -> None:
     slow, x = ours.Recurrent(gatewise.cells.min_gru, I, H).bfloat16(), torch.randn(T, B, I).bfloat16()
     with gatewise.strict():
         elsewhere(slow, x)

@@ -1,4 +1,4 @@
-"""Matching spans and probing units, on states that were put together so that the answer is known."""
+"""Matching spans and probing units, on states made up so that the answer is known."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.insight.networks import LENGTHS, layer_of, seen_by, sequence
 
 
 def states() -> Tensor:
-    """Units 1 and 3 are on together at four places, twice with another one; row 1 ends after 12 steps."""
+    """Units 1 and 3 are on together at four places, twice with another unit. Row 1 ends after 12 steps."""
     h = torch.zeros(20, 2, 5)
     h[3:6, 0, [1, 3]] = 0.9  # the span
-    h[10:12, 0, [1, 3]] = 0.9  # alone
-    h[15:19, 0, [1, 2, 3]] = 0.9  # with one besides
-    h[2:5, 1, [1, 3]] = 0.9  # alone, longer
-    h[7:11, 1, [1]] = 0.9  # one of the two
+    h[10:12, 0, [1, 3]] = 0.9  # the two alone
+    h[15:19, 0, [1, 2, 3]] = 0.9  # the two and another one
+    h[2:5, 1, [1, 3]] = 0.9  # the two alone, longer
+    h[7:11, 1, [1]] = 0.9  # only one of the two
     h[12:, 1] = torch.nan
     return h
 
 
-def test_units_of_a_span_are_found_and_so_are_its_likes() -> None:
+def test_units_of_a_span_and_similar_spans_are_found() -> None:
     found = gatewise.match(states(), (3, 6))
     assert found.units.tolist() == [1, 3]
     places = [(p.row, p.start, p.stop) for p in found.places]
@@ -32,12 +32,12 @@ def test_units_of_a_span_are_found_and_so_are_its_likes() -> None:
     assert [p.jaccard for p in found.places] == [1, 1, pytest.approx(2 / 3)]
 
 
-def test_fewer_units_may_be_enough() -> None:
+def test_fewer_units_can_be_required() -> None:
     found = gatewise.match(states(), (3, 6), at_least=1)
     assert (found.places[-1].row, found.places[-1].start, found.places[-1].shared) == (1, 7, 1)
 
 
-def test_units_that_are_on_outside_can_be_left_out() -> None:
+def test_units_that_are_on_outside_the_span_can_be_excluded() -> None:
     h = states()
     h[2, 0, 1] = 0.9
     h[6, 0, 3] = 0.9
@@ -46,7 +46,7 @@ def test_units_that_are_on_outside_can_be_left_out() -> None:
     assert gatewise.match(h, (3, 6), off_before=True, off_after=True).units.tolist() == []
 
 
-def test_places_have_their_words_and_another_corpus_can_be_searched() -> None:
+def test_matches_have_their_words_and_another_corpus_can_be_searched() -> None:
     corpus = torch.zeros(6, 1, 5)
     corpus[2:4, 0, [1, 3]] = 1.0
     found = gatewise.match(states(), (3, 6), corpus=corpus, tokens=[["the", "cat", "is", "on", "the", "mat"]])
@@ -91,7 +91,7 @@ def test_a_ridge_probe_is_the_one_of_the_textbook() -> None:
     assert found.unit == 1
 
 
-def test_a_smooth_signal_that_no_unit_follows_does_no_better_than_its_shifts() -> None:
+def test_a_smooth_signal_that_no_unit_follows_scores_no_better_than_its_shifts() -> None:
     torch.manual_seed(0)
     values = torch.randn(200, 3, 6).cumsum(0)
     signal = torch.randn(200, 3).cumsum(0)
@@ -103,14 +103,14 @@ def test_a_smooth_signal_that_no_unit_follows_does_no_better_than_its_shifts() -
     assert "0 of 20 shifts do as well" in str(followed)
 
 
-def test_steps_past_the_end_do_not_count() -> None:
+def test_steps_after_the_end_do_not_count() -> None:
     values = seen_by(layer_of(cells.lstm), sequence(), lengths=LENGTHS)["l0"]
     found = gatewise.probe(values.c, values.c[..., 0], shifts=3)
     assert found.unit == 0
     assert float(found.correlation[0]) == pytest.approx(1)
 
 
-def test_truth_values_can_be_followed() -> None:
+def test_boolean_signals_can_be_probed() -> None:
     values = torch.randn(100, 2, 3)
     assert gatewise.probe(values, values[..., 1] > 0).unit == 1
 

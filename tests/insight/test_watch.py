@@ -1,4 +1,4 @@
-"""Watching layers while they compute."""
+"""`watch`: recording layers while they compute."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def network() -> Any:
     return nn.ModuleDict({"encoder": ours.LSTM(I, H, 2, bidirectional=True), "step": ours.LSTMCell(I, H)})
 
 
-def test_layers_are_called_by_path_layer_and_direction() -> None:
+def test_layers_are_named_by_path_layer_and_direction() -> None:
     model = network()
     with gatewise.watch(model) as seen:
         model["encoder"](torch.randn(T, B, I))
@@ -41,7 +41,7 @@ def test_layers_are_called_by_path_layer_and_direction() -> None:
 
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("cell", [cells.rnn, cells.rnn_relu, cells.lstm, cells.gru], ids=lambda c: c.name)
-def test_every_value_of_every_cell_is_there_time_first(cell: gatewise.Cell, batch_first: bool) -> None:
+def test_every_value_of_every_cell_is_recorded_time_first(cell: gatewise.Cell, batch_first: bool) -> None:
     layer = ours.Recurrent(cell, I, H, batch_first=batch_first, bidirectional=True)
     with gatewise.watch(layer) as seen:
         output, _ = layer(torch.randn((B, T, I) if batch_first else (T, B, I)))
@@ -52,7 +52,7 @@ def test_every_value_of_every_cell_is_there_time_first(cell: gatewise.Cell, batc
         torch.testing.assert_close(seen[name].h, part.detach())
 
 
-def test_gates_are_open_and_preactivations_are_not() -> None:
+def test_gates_are_activated_and_preactivations_are_not() -> None:
     layer = ours.LSTM(I, H)
     with gatewise.watch(layer) as seen:
         layer(torch.randn(T, B, I))
@@ -74,7 +74,7 @@ def test_watching_changes_neither_output_nor_gradient() -> None:
     assert not any(getattr(seen["l0"], name).requires_grad for name in seen["l0"].names)
 
 
-def test_the_last_call_wins_and_nothing_is_kept_outside() -> None:
+def test_the_last_call_is_kept_and_nothing_is_recorded_outside() -> None:
     layer = ours.RNN(I, H)
     with gatewise.watch(layer) as seen:
         layer(torch.zeros(T, B, I))
@@ -83,7 +83,7 @@ def test_the_last_call_wins_and_nothing_is_kept_outside() -> None:
     torch.testing.assert_close(seen["l0"].h, last.detach())
 
 
-def test_an_error_inside_ends_the_watching() -> None:
+def test_an_error_inside_ends_the_recording() -> None:
     layer = ours.RNN(I, H)
     with pytest.raises(RuntimeError, match="inside"), gatewise.watch(layer) as seen:
         raise RuntimeError("inside")
@@ -120,7 +120,7 @@ def test_packed_rows_come_in_the_callers_order_with_nan_past_their_end() -> None
             assert seen[name].f.shape == (T, B, H)
 
 
-def test_without_a_batch_it_is_a_batch_of_one() -> None:
+def test_without_a_batch_it_records_a_batch_of_one() -> None:
     layer = ours.GRU(I, H)
     with gatewise.watch(layer) as seen:
         layer(torch.randn(T, I))
@@ -143,7 +143,7 @@ def test_a_copy_made_meanwhile_is_not_watched() -> None:
     assert list(seen) == []
 
 
-def test_wrong_names_are_answered_with_the_right_ones() -> None:
+def test_the_error_for_a_wrong_name_lists_the_right_ones() -> None:
     layer = ours.GRU(I, H)
     with gatewise.watch(layer) as seen:
         with pytest.raises(KeyError, match="none yet; call the model inside the with block"):
@@ -156,7 +156,7 @@ def test_wrong_names_are_answered_with_the_right_ones() -> None:
     assert {"names", "z", "n_bar_h"} <= set(dir(seen["l0"]))
 
 
-def test_what_was_seen_prints() -> None:
+def test_a_recording_prints() -> None:
     layer = ours.RNN(I, H)
     with gatewise.watch(layer) as seen:
         assert repr(seen) == "<nothing seen>"
@@ -178,7 +178,7 @@ def test_a_model_that_cannot_be_watched() -> None:
         pass
 
 
-def test_what_is_kept_can_be_chosen() -> None:
+def test_steps_units_rows_and_types_can_be_chosen() -> None:
     model, x = network(), torch.randn(T, B, I)
     chosen: dict[str, Any] = {
         "names": ["f", "c"],
@@ -196,7 +196,7 @@ def test_what_is_kept_can_be_chosen() -> None:
             assert torch.equal(values[value], expected)
 
 
-def test_a_part_of_the_values_does_not_hold_the_whole_in_memory() -> None:
+def test_a_part_of_the_values_does_not_keep_all_of_them_in_memory() -> None:
     layer = ours.LSTM(I, H)
     with gatewise.watch(layer, steps=slice(1), units=slice(2)) as seen:
         layer(torch.randn(T, B, I))
@@ -230,7 +230,7 @@ def test_gradients_flow_through_values_if_wanted(cell: gatewise.Cell) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_names_that_there_are_not_are_refused_at_once() -> None:
+def test_unknown_names_are_refused_at_once() -> None:
     layer = ours.GRU(I, H, bidirectional=True)
     with (
         pytest.raises(ValueError, match=r"no layer is called 'l1'\. There are l0, l0_reverse\."),

@@ -1,4 +1,4 @@
-"""The layer that is to fade does, and not to zero."""
+"""The benchmark with fading states: they become denormal, but not zero."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.layers import pair
 SMALLEST_NORMAL = torch.finfo(torch.float32).smallest_normal
 
 
-def test_states_and_derivatives_become_denormal_and_stay() -> None:
+def test_states_and_derivatives_become_and_stay_denormal() -> None:
     _, layer, x = pair("lstm", denormals._SHAPE)
     denormals._fade(layer)
     x = denormals._only(0, x).requires_grad_()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.cases`: every case runs, at tiny sizes, and says what it found."""
+"""`python -m benchmarks.cases`: every case runs, with tiny sizes, and prints its findings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICK = ["--tiny", "--rounds", "1", "--seconds", "0"]
 
 
 def here(code: str, **environment: str) -> Any:
-    """As `process.fresh`, in this process: quicker."""
+    """Does what `process.fresh` does, but in this process, which is faster."""
     with (
         patch.dict(os.environ, environment),
         patch.dict(sys.modules),
@@ -37,7 +37,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(out: Path, *cases: str) -> Any:
-    """What a quick run writes about the cases."""
+    """The output of a quick run of the cases."""
     main([*cases, *QUICK, "--out", str(out)])
     return json.loads((out / "cases.json").read_text())
 
@@ -61,7 +61,7 @@ def test_a_case_prints_its_findings_and_writes_them(
 
 
 @pytest.mark.parametrize(("case", "argument"), [("lengths", "lengths"), ("resets", "reset")])
-def test_a_layer_that_ignores_its_argument_is_refused(
+def test_a_layer_that_ignores_an_argument_is_refused(
     case: str, argument: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     right: Any = gatewise.nn.LSTM.forward

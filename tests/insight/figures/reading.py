@@ -1,4 +1,4 @@
-"""What is read back from a figure: maps, lines, bars, words; and whether its words have room."""
+"""Reads figures back: maps, lines, bars, words, and whether words overlap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def map_of(axes: Axes) -> Numbers:
 
 
 def lines_of(axes: Axes) -> list[Numbers]:
-    """The heights of all lines."""
+    """The y values of all lines."""
     return [np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()]
 
 
@@ -32,7 +32,7 @@ def bars_of(axes: Axes, across: bool = True) -> Numbers:
 
 
 def steps_of(axes: Axes) -> Numbers:
-    """The heights of bars that stand side by side."""
+    """The heights of bars side by side."""
     heights = [bar.get_data()[0] for bar in axes.patches if isinstance(bar, StepPatch)]
     return np.asarray(np.sum(heights, axis=0))
 
@@ -50,7 +50,7 @@ def labels(axes: Axes) -> tuple[str, str]:
 
 
 def words_have_room(figure: Figure) -> None:
-    """No label of an axis overlaps its neighbour, and nothing leaves the picture."""
+    """Assert that no label of an axis overlaps its neighbour, and that nothing exceeds the picture."""
     figure.draw_without_rendering()
     page = figure.bbox
     for axes in figure.axes:

@@ -12,14 +12,14 @@ RANDOM = np.random.default_rng(4)
 
 
 def visited() -> np.ndarray:
-    """``[30, 3, 4]``, spread most along a known direction, second most along another."""
+    """States ``[30, 3, 4]`` that vary most along a known direction, and second most along another one."""
     states = RANDOM.standard_normal((30, 3, 4)) * np.array([0.1, 10.0, 0.2, 3.0]) + 5
     states[20:, 1] = np.nan
     return np.asarray(states)
 
 
 @pytest.mark.parametrize("as_given", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
-def test_fixed_points_stand_in_the_plane_of_the_two_components(as_given) -> None:  # type: ignore[no-untyped-def]
+def test_fixed_points_are_drawn_in_the_plane_of_two_components(as_given) -> None:  # type: ignore[no-untyped-def]
     states = visited()
     points = states[[3, 7, 9], 0]
     figure = figures.draw_fixed_points(as_given(points), [True, False, True], as_given(states))
@@ -64,7 +64,7 @@ def test_no_fixed_point_and_states_that_never_move() -> None:
         figures.draw_fixed_points(np.zeros((0, 3)), np.zeros(0), states[:1, :1])
 
 
-def test_eigenvalues_stand_round_the_unit_circle() -> None:
+def test_eigenvalues_are_drawn_with_the_unit_circle() -> None:
     values = RANDOM.standard_normal((2, 6)) + 1j * RANDOM.standard_normal((2, 6))
     figure = figures.draw_eigenvalues(torch.from_numpy(values))
     axes = figure.axes[0]
@@ -80,7 +80,7 @@ def test_eigenvalues_stand_round_the_unit_circle() -> None:
     words_have_room(figures.draw_eigenvalues([[0.5]]))
 
 
-def test_a_spectrum_is_a_line_a_row_and_their_mean() -> None:
+def test_a_spectrum_has_a_line_for_each_row_and_for_their_mean() -> None:
     exponents = np.sort(RANDOM.standard_normal((3, 5)) - 2)[:, ::-1].copy()
     exponents[1] = np.nan
     exponents[2, 4] = -np.inf
@@ -98,7 +98,7 @@ def test_a_spectrum_is_a_line_a_row_and_their_mean() -> None:
     words_have_room(figures.draw_lyapunov([[0.0]]))
 
 
-def test_wrong_shapes_get_one_sentence() -> None:
+def test_wrong_shapes_are_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError) as error:
         figures.draw_fixed_points(np.zeros((2, 5)), [True, True], np.zeros((9, 2, 4)))
     assert str(error.value) == "draw_fixed_points: points must have shape [K, N] = [K, 4]. Got [2, 5]."

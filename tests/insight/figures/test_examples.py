@@ -1,4 +1,4 @@
-"""The examples of the pictures run, and print what they say; the page shows every picture."""
+"""The examples of the pictures run, and print what they say. The page shows every picture."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_script_draws_every_picture_of_the_page(
 ) -> None:
     script = runpy.run_path(str(ROOT / "examples" / "figures.py"))
     script["main"](tmp_path)
-    assert capsys.readouterr().out == ""  # a line of the page that prints would have to say what
+    assert capsys.readouterr().out == ""  # no line of the page prints anything
     shown = {path.name for path in (PAGE.parent / "images" / "figures").iterdir()}
     assert {path.name for path in tmp_path.iterdir()} == shown
     assert all(path.stat().st_size <= 60_000 for path in tmp_path.iterdir())

@@ -30,7 +30,7 @@ def test_a_flow_shows_the_median_of_rows_at_each_step(as_given) -> None:  # type
 
 
 @pytest.mark.parametrize(("decay", "words"), [(0.5, "shrinks 8-fold"), (2.0, "grows 8-fold")])
-def test_the_heading_says_what_is_left(decay: float, words: str) -> None:
+def test_the_heading_says_how_much_is_left(decay: float, words: str) -> None:
     figure = figures.draw_flow({"c": decay ** np.arange(4.0)[::-1, None]})
     assert heading(figure) == f"Back from the last step to the first, the gradient by c {words}"
 
@@ -44,7 +44,7 @@ def test_one_step_of_one_row_and_no_gradient_at_all() -> None:
     words_have_room(figures.draw_connectivity(np.ones((1, 1, 1))))
 
 
-def test_flows_have_a_colour_a_network_and_dashes_by_state() -> None:
+def test_flows_have_a_colour_for_each_network_and_dashes_for_each_state() -> None:
     lstm, gru = {("lstm", "h"): np.ones(5), ("lstm", "c"): np.full(5, 2.0)}, {("gru", "h"): np.arange(5.0)}
     panels = [[figures.FlowPanel("before", lstm | gru), figures.FlowPanel("after", gru)]] * 2
     figure = figures.draw_flows(panels, "Heading", "Note.")
@@ -60,7 +60,7 @@ def test_flows_have_a_colour_a_network_and_dashes_by_state() -> None:
     words_have_room(figure)
 
 
-def test_panels_must_be_in_rows_of_equally_many() -> None:
+def test_rows_of_panels_must_be_equally_long() -> None:
     panel = figures.FlowPanel("one", {})
     with pytest.raises(
         ValueError, match=r"^draw_flows: panels must be rows of equally many\. Got \[1, 2\]\."
@@ -70,7 +70,7 @@ def test_panels_must_be_in_rows_of_equally_many() -> None:
 
 def test_jacobians_show_rows_and_their_median() -> None:
     stretches = RANDOM.uniform(0.5, 2, (8, 3))
-    stretches[0] = 0.0  # where rows begin
+    stretches[0] = 0.0  # at the starts of rows
     stretches[6:, 1] = np.nan
     figure = figures.draw_jacobians(stretches)
     *rows, median, one = lines_of(figure.axes[0])
@@ -96,7 +96,7 @@ def test_connectivity_is_a_map_of_outputs_by_inputs() -> None:
     words_have_room(figure)
 
 
-def test_wrong_shapes_get_one_sentence() -> None:
+def test_wrong_shapes_are_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError) as error:
         figures.draw_flow({"c": np.zeros((4, 2)), "h": np.zeros((4, 3))})
     assert str(error.value) == "draw_flow: norms['h'] must have shape [T, B] = [4, 2]. Got [4, 3]."

@@ -24,7 +24,7 @@ def errors_axes(model: float, naive: float) -> Axes:
     return draw_forecasts("head", "note", "°C", example(), [example()], "errors", ahead, curves).axes[1]
 
 
-def test_truth_goes_on_from_the_history_and_the_forecast_stands_apart() -> None:
+def test_the_truth_continues_the_history_and_the_forecast_is_separate() -> None:
     axes = errors_axes(1.0, 2.0).figure.axes[0]
     drawn = [line.get_ydata() for line in axes.get_lines()]
     assert any(np.array_equal(line, WAVE[:20]) for line in drawn)
@@ -32,7 +32,7 @@ def test_truth_goes_on_from_the_history_and_the_forecast_stands_apart() -> None:
     assert any(np.array_equal(line, WAVE[20:] + 0.1) for line in drawn)
 
 
-def test_errors_far_apart_go_on_a_logarithmic_axis() -> None:
+def test_errors_of_very_different_size_have_a_logarithmic_axis() -> None:
     assert errors_axes(1.0, 4.0).get_yscale() == "linear"
     assert errors_axes(1.0, 4.0).get_ylim()[0] == 0
     assert errors_axes(1.0, 6.0).get_yscale() == "log"
@@ -57,7 +57,7 @@ def test_steps_ahead_in_different_units_keep_their_units() -> None:
     assert axes.get_xlabel() == ""
 
 
-def test_no_words_overlap_or_leave_the_picture() -> None:
+def test_no_words_overlap_or_exceed_the_picture() -> None:
     past = [example(f"No {n}: off by 1,234 kWh") for n in range(3)]
     ahead = [f"{k} h" for k in range(1, 11)]
     errors = {"forecast": WAVE[:10] ** 2, "naive": WAVE[10:20] ** 2}
@@ -85,7 +85,7 @@ def test_times_are_dates_or_numbers_and_values_of_torch(as_times) -> None:  # ty
     assert (axes.get_xlabel() == "step") is (as_times is not np.asarray)
 
 
-def test_wrong_shapes_get_one_sentence() -> None:
+def test_wrong_shapes_are_refused_in_one_sentence() -> None:
     short = Example("one", TIMES[:20], WAVE[:19], TIMES[20:], WAVE[20:])
     with pytest.raises(ValueError) as error:
         draw_forecasts("head", "note", "°C", short, [], "errors", ["1 h"], {"model": np.ones(1)})

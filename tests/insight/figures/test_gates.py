@@ -17,7 +17,7 @@ def panel(signed: bool) -> Panel:
     return Panel("gate", values, "shut", "open", signed)
 
 
-def test_gates_are_drawn_from_shut_to_open_and_states_around_zero() -> None:
+def test_gates_are_drawn_from_closed_to_open_and_states_around_zero() -> None:
     figure = draw_gates(
         "head", "note", "y", TIMES, WAVE, [panel(False), panel(True)], [(0, "1 h"), (6, "9 h")]
     )
@@ -61,7 +61,7 @@ def test_one_step_of_one_unit() -> None:
         words_have_room(figure)
 
 
-def test_wrong_shapes_get_one_sentence() -> None:
+def test_wrong_shapes_are_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError) as error:
         draw_gates("head", "note", "y", TIMES, WAVE, [Panel("gate", np.ones((29, 2)), "", "", signed=False)])
     wanted = "panels[0].values must have shape [T, H] = [30, H] with H at least 1"

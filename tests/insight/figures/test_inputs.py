@@ -38,7 +38,7 @@ def test_an_attribution_is_a_map_under_its_sums(as_given) -> None:  # type: igno
 
 
 @pytest.mark.parametrize(("steps", "features"), [(1, 1), (5000, 300), (30, 8)])
-def test_long_words_many_steps_and_many_features_have_room(steps: int, features: int) -> None:
+def test_long_words_many_steps_and_many_features_do_not_overlap(steps: int, features: int) -> None:
     values = RANDOM.standard_normal((steps, 1, features))
     words = [f"a very long word {step}" for step in range(steps)]
     figure = figures.draw_attribution(values, features=[f"feature {n}" for n in range(features)], words=words)
@@ -78,7 +78,7 @@ def test_characters_stand_side_by_side_and_breaks_are_shown() -> None:
     assert second.get_x() == pytest.approx(first.get_x() + first.get_width())
 
 
-def test_a_word_that_no_colour_is_known_for_and_dollars() -> None:
+def test_words_without_a_score_and_dollar_signs() -> None:
     figure = figures.draw_words(["$a$", "$"], [np.nan, np.nan])
     assert [text.get_text() for text in figure.axes[0].texts] == ["$a$", "$"]
     assert not figure.axes[0].patches
@@ -99,7 +99,7 @@ def test_a_decomposition_shows_both_parts_and_their_sum() -> None:
     words_have_room(figure)
 
 
-def test_of_many_outputs_those_that_the_phrase_speaks_of_are_shown() -> None:
+def test_of_many_outputs_those_with_the_largest_part_of_the_phrase_are_shown() -> None:
     beta = np.arange(100.0)[None] * (-1) ** np.arange(100)
     figure = figures.draw_decomposition(beta, 0 * beta)
     assert bars_of(figure.axes[0])[:12] == pytest.approx(beta[0, 88:])
@@ -108,7 +108,7 @@ def test_of_many_outputs_those_that_the_phrase_speaks_of_are_shown() -> None:
     words_have_room(figure)
 
 
-def test_wrong_shapes_get_one_sentence() -> None:
+def test_wrong_shapes_are_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError) as error:
         figures.draw_words(["a", "b"], [1.0])
     assert str(error.value) == "draw_words: words must be 1, one for each of T. Got 2."

@@ -9,10 +9,10 @@ from matplotlib.font_manager import FontEntry, FontManager
 from gatewise.insight.figures import lettering, save_figure
 from gatewise.insight.figures.style import ShortTicks, style_for
 
-NOBODYS = "\U0010fffd"  # a letter that is nobody's
+NOBODYS = "\U0010fffd"  # a character that is not assigned
 
 
-def test_letters_of_the_west_need_no_other_font() -> None:
+def test_western_letters_need_no_other_font() -> None:
     assert lettering.families("load (°C), λ", "Größe") == ["DejaVu Sans"]
     assert style_for("load")["font.family"] == ["DejaVu Sans"]
 
@@ -24,7 +24,7 @@ def test_letters_without_a_font_are_listed_and_drawn_without_a_warning(tmp_path:
     save_figure(figure, tmp_path / "a.png")
 
 
-def test_the_font_with_the_most_of_the_letters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_font_with_most_of_the_letters_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     letters = {
         "own": frozenset("ab"),
         "few": frozenset("ax"),

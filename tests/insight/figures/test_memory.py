@@ -12,7 +12,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def ragged() -> np.ndarray:
-    """``[12, 3, 5]``, of which row 1 has 7 steps and row 2 none."""
+    """A recording ``[12, 3, 5]`` in which row 1 has 7 steps, and row 2 none."""
     written = RANDOM.standard_normal((12, 3, 5))
     written[7:, 1] = np.nan
     written[:, 2] = np.nan
@@ -20,7 +20,7 @@ def ragged() -> np.ndarray:
 
 
 @pytest.mark.parametrize("as_given", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
-def test_a_ledger_shows_what_was_written_and_its_sum(as_given) -> None:  # type: ignore[no-untyped-def]
+def test_a_ledger_shows_the_written_values_and_their_sum(as_given) -> None:  # type: ignore[no-untyped-def]
     written = ragged()
     total = np.nansum(written, 0)
     figure = figures.draw_ledger(as_given(written), as_given(total), row=1, state="c")
@@ -63,7 +63,7 @@ def test_one_step_of_one_unit() -> None:
     words_have_room(figures.draw_saturation(one[0], 0 * one[0], ["f"]))
 
 
-def test_half_lives_show_what_is_kept_and_when_half_is_lost() -> None:
+def test_half_lives_show_the_kept_share_and_when_half_is_lost() -> None:
     kept = np.array([0.9, 0.5, 1.0])
     retention = kept ** np.arange(8)[:, None]
     lives = np.array([np.log(0.5) / np.log(0.9), 1.0, np.inf])
@@ -71,7 +71,7 @@ def test_half_lives_show_what_is_kept_and_when_half_is_lost() -> None:
     left, right = figure.axes
     (curves,) = (each for each in left.collections if isinstance(each, LineCollection))
     drawn = np.array([segment[:, 1] for segment in curves.get_segments()])
-    assert drawn == pytest.approx(retention.T[[1, 0, 2]])  # those that forget first come first
+    assert drawn == pytest.approx(retention.T[[1, 0, 2]])  # units that forget first come first
     meant, real = lines_of(right)[:2]
     assert meant[:2] == pytest.approx(2 * lives[[1, 0]])
     assert real[:2] == pytest.approx(lives[[1, 0]])
@@ -87,7 +87,7 @@ def test_no_half_life_within_the_data() -> None:
     assert heading(figure) == "4 of 4 units keep more than half of their memory throughout"
 
 
-def test_saturation_has_a_panel_a_gate_and_a_dot_a_unit() -> None:
+def test_saturation_has_a_panel_for_each_gate_and_a_dot_for_each_unit() -> None:
     left, right = RANDOM.dirichlet(np.ones(3), (5, 7))[..., :2].transpose(2, 0, 1)
     figure = figures.draw_saturation(left, right, list("ifogu"))
     assert [axes.get_title(loc="left") for axes in figure.axes] == [f"Gate {name}" for name in "ifogu"]
@@ -99,7 +99,7 @@ def test_saturation_has_a_panel_a_gate_and_a_dot_a_unit() -> None:
     words_have_room(figure)
 
 
-def test_wrong_shapes_get_one_sentence() -> None:
+def test_wrong_shapes_are_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError) as error:
         figures.draw_ledger(np.zeros((4, 2, 3)), np.zeros((2, 4)))
     assert str(error.value) == "draw_ledger: total must have shape [B, H] = [2, 3]. Got [2, 4]."

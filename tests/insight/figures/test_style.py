@@ -26,7 +26,7 @@ def test_nothing_global_changes_and_files_are_the_same_every_time(tmp_path: Path
     assert len({(tmp_path / f"{name}.{ending}").read_bytes() for name in "abc"}) == 1
 
 
-def test_a_file_says_what_it_is_and_other_endings_are_refused(tmp_path: Path) -> None:
+def test_the_ending_of_a_file_chooses_the_format_and_other_endings_are_refused(tmp_path: Path) -> None:
     figure = draw_words(["a"], [1.0])
     heads = {"A.PNG": b"\x89PNG", "a.svg": b"<?xml", "a.pdf": b"%PDF"}
     for name, head in heads.items():
@@ -39,7 +39,7 @@ def test_a_file_says_what_it_is_and_other_endings_are_refused(tmp_path: Path) ->
     assert str(error.value) == "save_figure: path must end in .png, .svg, .pdf. Got 'a.jpg'."
 
 
-def test_tensors_may_have_a_gradient_and_few_bits() -> None:
+def test_tensors_may_require_gradients_and_have_half_precision() -> None:
     scores = torch.tensor([1.0, -2.0], dtype=torch.bfloat16, requires_grad=True)
     figure = draw_words(["a", "b"], scores)
     assert figure.texts[0].get_text().endswith("strongest score: \N{MINUS SIGN}2")
@@ -74,7 +74,7 @@ def test_figures_are_found_under_the_name_of_the_package() -> None:
     ("value", "text"),
     [(0.0, "0"), (9.99, "10"), (-0.034, "-0.034"), (1e6, "1.0 M"), (999999.0, "999,999"), (2e-9, "2.0 n")],
 )
-def test_numbers_are_short(value: float, text: str) -> None:
+def test_numbers_are_printed_short(value: float, text: str) -> None:
     assert short(value) == text
 
 
@@ -86,7 +86,7 @@ def test_numbers_of_a_logarithmic_axis(value: float, text: str) -> None:
     assert power_tick(value, None) == text
 
 
-def test_words_are_broken_into_lines_and_cut_where_there_is_no_room() -> None:
+def test_words_are_broken_into_lines_and_shortened() -> None:
     words = "a heading that has no room on one line".split()
     lines = wrapped(words, 100, 14, bold=True)
     assert [word for line in lines for word in line] == words
@@ -98,7 +98,7 @@ def test_words_are_broken_into_lines_and_cut_where_there_is_no_room() -> None:
     assert cut("word", 1, 9) == ""
 
 
-def test_colours_reach_as_far_as_the_values() -> None:
+def test_colours_cover_the_range_of_the_values() -> None:
     norm = around_zero(np.array([0.0, 0.0, np.nan, -3.0]))
     assert (norm.vmin, norm.vmax) == (-3, 3)
     assert around_zero(np.zeros(3)).vmax == around_zero(np.full(3, np.nan)).vmax == 1

@@ -14,7 +14,7 @@ RANDOM = np.random.default_rng(3)
 
 
 @pytest.mark.parametrize("as_given", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
-def test_matches_stand_below_each_other_each_in_its_frame(as_given) -> None:  # type: ignore[no-untyped-def]
+def test_matches_are_drawn_one_below_another_each_with_a_frame(as_given) -> None:  # type: ignore[no-untyped-def]
     states = RANDOM.standard_normal((10, 2, 6))
     states[7:, 1] = np.nan
     places = [(0, 3, 5), (1, 1, 4), (0, 8, 9)]
@@ -43,7 +43,7 @@ def test_matches_stand_below_each_other_each_in_its_frame(as_given) -> None:  # 
     words_have_room(figure)
 
 
-def test_of_many_places_the_first_are_shown_and_long_words_are_cut() -> None:
+def test_of_many_matches_the_first_are_shown_and_long_words_are_shortened() -> None:
     places = [(0, step, step + 1) for step in range(40)]
     tokens = [[f"incomprehensible{step}" for step in range(40)]]
     figure = figures.draw_match(np.ones((40, 1, 1)), [0], places, tokens=tokens)
@@ -56,7 +56,7 @@ def test_of_many_places_the_first_are_shown_and_long_words_are_cut() -> None:
 
 
 @pytest.mark.parametrize("place", [(1, 0, 1), (0, 2, 2), (0, 3, 5), (0, -1, 2)])
-def test_places_and_units_must_be_there(place: tuple[int, int, int]) -> None:
+def test_places_and_units_must_exist(place: tuple[int, int, int]) -> None:
     with pytest.raises(
         ValueError, match=r"^draw_match: places must be rows of \(row, start, stop\) within 1 ro"
     ):
@@ -83,7 +83,7 @@ def test_a_probe_shows_units_in_order_and_the_score_beside_its_controls() -> Non
     words_have_room(figure)
 
 
-def test_many_units_one_unit_and_a_score_below_nothing() -> None:
+def test_many_units_one_unit_and_a_negative_score() -> None:
     for units in (1, 24, 25, 1000):
         figure = figures.draw_probe(RANDOM.uniform(-1, 1, units), -3.0, [-np.inf])
         assert "explain 0 % of it" in heading(figure)
@@ -111,7 +111,7 @@ def test_rankings_of_any_size(units: int) -> None:
     words_have_room(figures.draw_ranking({"layer": np.zeros(units)}))
 
 
-def test_wrong_scores_get_one_sentence() -> None:
+def test_wrong_scores_are_refused_in_one_sentence() -> None:
     for scores in ({}, {"l0": [-1.0]}):
         with pytest.raises(
             ValueError, match=r"^draw_ranking: scores must be of one layer at least, and not neg"

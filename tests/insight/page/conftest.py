@@ -37,7 +37,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Layers in both directions, a reader of text, a cell with two memories, one without any."""
+    """Pages of layers in both directions, a model of text, a cell with two memories, and one without any."""
     folder = tmp_path_factory.mktemp("pages")
     paths = {name: folder / f"{name}.html" for name in ("layers", "text", "two", "plain")}
     names = ["temperature (°C)", "wind <b>", "c", "d", "e", "f"]
@@ -54,7 +54,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def opened(browser: Browser) -> Opened:
-    """Opens a page; on the way out it has said nothing, failed nowhere, and asked nobody for anything."""
+    """Open a page. Afterwards, assert that it printed nothing, had no error, and loaded nothing."""
 
     @contextmanager
     def open_page(path: Path, width: int = 1280, dark: bool = False) -> Iterator[Page]:
@@ -80,5 +80,5 @@ def opened(browser: Browser) -> Opened:
 
 
 def settle(page: Page) -> None:
-    """Wait until all is drawn."""
+    """Wait until everything is drawn."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -1,4 +1,4 @@
-"""Pages that several tests look at, and what is in them."""
+"""Pages that several tests look at, and their contents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LENGTHS = [6, 3, 9]
 
 @cell
 def leaky(h, m, *, a: Input, b: Split, d, v: Vector):  # type: ignore[no-untyped-def]
-    """Two states, one kept by a gate, which the other reads; one parameter of every kind."""
+    """Two states. A gate keeps the second one, and the first one reads it. One parameter of every kind."""
     d = sigmoid(d)
     m = m + d * (tanh(a + b.x) - m)
     h = tanh(m * v + b.h)
@@ -31,7 +31,7 @@ def leaky(h, m, *, a: Input, b: Split, d, v: Vector):  # type: ignore[no-untyped
 
 @cell
 def two(h, a, b, *, f, g, o):  # type: ignore[no-untyped-def]
-    """Two memories under one output."""
+    """Two memories, and one output."""
     f, g = sigmoid(f), tanh(g)
     a = f * a + (1 - f) * g
     b = (1 - f) * b + f * g
@@ -43,7 +43,7 @@ CELLS = [cells.rnn, cells.lstm, cells.gru, cells.lstm_layer_norm, cells.lstm_pee
 
 
 class Reader(nn.Module):
-    """Reads token ids, gives a score for each of 3 classes at every step."""
+    """Reads token ids, and returns a score for each of 3 classes at every step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Reader(nn.Module):
 
 
 def layer_of(cell: gatewise.Cell, inputs: int = 3, units: int = 5, **options: Any) -> gatewise.nn.Recurrent:
-    """Layers from a seed, their weights large enough for gates to move."""
+    """Layers from a seed, with weights large enough that gates vary."""
     torch.manual_seed(1)
     layer = gatewise.nn.Recurrent(cell, inputs, units, **options)
     with torch.no_grad():
@@ -71,7 +71,7 @@ def sequence(*shape: int) -> Tensor:
 
 
 def ids_of(texts: list[str]) -> Tensor:
-    """``[T, B]``, zeros past the end of a text."""
+    """Token ids ``[T, B]``, zeros after the end of a text."""
     ids = torch.zeros(max(map(len, texts)), len(texts), dtype=torch.long)
     for row, text in enumerate(texts):
         ids[: len(text), row] = torch.tensor([ord(c) for c in text])
@@ -79,7 +79,7 @@ def ids_of(texts: list[str]) -> Tensor:
 
 
 def data_of(path: Path) -> dict[str, Any]:
-    """What the scripts of a page read."""
+    """The data that the scripts of a page read."""
     found = re.search(
         r'<script type="application/json" id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.S
     )

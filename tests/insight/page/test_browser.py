@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @cell
 def constructor(toString, hasOwnProperty, *, valueOf, length: Vector, name, prototype):
-    """Everything in it is called like something of JavaScript's own."""
+    """A cell in which every name is also a name of JavaScript."""
     valueOf = sigmoid(valueOf)
     __proto__ = tanh(name)
     isPrototypeOf = sigmoid(prototype + length * hasOwnProperty)
@@ -34,14 +34,14 @@ BY, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
 
 
 def chosen(page: Page) -> tuple[str, int, int, int]:
-    """Layer, row, unit, step, as the controls have them."""
+    """The layer, row, unit and step that the controls show."""
     layer = page.locator("#layer option:checked").inner_text()
     numbers = [int(page.input_value(f"#{name}")) for name in ("row", "unit", "at")]
     return layer, numbers[0], numbers[1], numbers[2]
 
 
 def numbers_of(page: Page) -> dict[str, tuple[float, float]]:
-    """By name, a value before and at the step, as the table has them; NaN where it has none."""
+    """By name, a value before and at the step, from the table; NaN where the table has none."""
     script = """rows => rows.map(row => [row.querySelector("th").textContent,
         ...[...row.querySelectorAll("td")].map(cell => cell.querySelector("data")?.value ?? "nan")])"""
     found = page.eval_on_selector_all("#values tr", script)
@@ -65,7 +65,7 @@ def go_to(page: Page, step: int) -> None:
 
 
 def check_numbers(page: Page, data: dict[str, Any]) -> None:
-    """The table of numbers is the recording at the place that the controls name."""
+    """Compare the table of numbers with the recording, at the position of the controls."""
     name, row, unit, t = chosen(page)
     layer = named(data["layers"], name)
     shown = numbers_of(page)
@@ -82,9 +82,7 @@ def check_numbers(page: Page, data: dict[str, Any]) -> None:
             assert np.float32(before) == (recorded[previous, row, unit] if inside else 0)
 
 
-def test_the_numbers_are_those_of_the_recording_wherever_one_goes(
-    opened: Opened, pages: dict[str, Path]
-) -> None:
+def test_the_table_shows_the_recording_at_every_position(opened: Opened, pages: dict[str, Path]) -> None:
     data = data_of(pages["layers"])
     with opened(pages["layers"]) as page:
         for layer in ("l0", "l1_reverse", "l0_reverse"):
@@ -96,7 +94,7 @@ def test_the_numbers_are_those_of_the_recording_wherever_one_goes(
                     check_numbers(page, data)
 
 
-def test_the_three_cards_do_the_arithmetic_of_the_step(opened: Opened, pages: dict[str, Path]) -> None:
+def test_the_three_cards_show_the_arithmetic_of_the_step(opened: Opened, pages: dict[str, Path]) -> None:
     data = data_of(pages["layers"])
     values = {value["name"]: array(value) for value in named(data["layers"], "l0")["values"]}
     with opened(pages["layers"]) as page:
@@ -146,9 +144,7 @@ def test_keys_move_step_and_unit(opened: Opened, pages: dict[str, Path]) -> None
         assert chosen(page)[3] == 29
 
 
-def test_everything_is_reached_and_worked_by_the_keyboard_alone(
-    opened: Opened, pages: dict[str, Path]
-) -> None:
+def test_everything_can_be_reached_and_used_with_the_keyboard(opened: Opened, pages: dict[str, Path]) -> None:
     with opened(pages["layers"]) as page:
         reached = set()
         for _ in range(120):
@@ -228,7 +224,7 @@ def test_the_value_the_step_and_the_zoom_change_the_heat_map(opened: Opened, pag
         assert picture(page, "heat") == pictures[2]
 
 
-def test_the_colours_of_the_heat_map_are_the_values(opened: Opened, pages: dict[str, Path]) -> None:
+def test_the_colours_of_the_heat_map_show_the_values(opened: Opened, pages: dict[str, Path]) -> None:
     f = array(named(named(data_of(pages["layers"])["layers"], "l0")["values"], "f"))[:, 0]
     with opened(pages["layers"]) as page:
         choose(page, layer="l0", row="0 (30 steps), to 29:00", unit="0")
@@ -246,11 +242,13 @@ def test_the_colours_of_the_heat_map_are_the_values(opened: Opened, pages: dict[
         light = np.array(page.evaluate(script)).reshape(28, 10)
     order = np.argsort(f[2:, 2:].ravel())
     rising = light.ravel()[order]
-    assert (np.diff(rising) >= 0).all()  # red and green of cividis rise with the value
+    assert (np.diff(rising) >= 0).all()  # in the colour map cividis, red and green rise with the value
     assert rising[-1] - rising[0] > 60
 
 
-def test_a_click_on_the_heat_map_chooses_and_hovering_tells(opened: Opened, pages: dict[str, Path]) -> None:
+def test_a_click_on_the_heat_map_selects_and_hovering_shows_values(
+    opened: Opened, pages: dict[str, Path]
+) -> None:
     c = array(named(named(data_of(pages["layers"])["layers"], "l0")["values"], "c"))
     with opened(pages["layers"]) as page:
         choose(page, layer="l0", row="0 (30 steps), to 29:00", unit="0")
@@ -280,7 +278,7 @@ def test_words_carry_the_colour_of_the_unit(opened: Opened, pages: dict[str, Pat
             "#text span", "all => all.map(one => getComputedStyle(one).backgroundColor)"
         )
         reds = [int(tint.removeprefix("rgb(").split(",")[0]) for tint in tints]
-        signs = [red >= 196 for red in reds]  # orange has more red than blue has
+        signs = [red >= 196 for red in reds]  # orange has more red than blue
         assert signs == (h[:6, 0, 2] >= 0).tolist()
         shares = array(data_of(pages["text"])["shares"]["steps"])[:6, 0]
         tints = page.eval_on_selector_all(
@@ -307,7 +305,7 @@ def test_a_cell_of_two_memories_has_both(opened: Opened, pages: dict[str, Path])
         )
 
 
-def test_a_cell_that_keeps_nothing_says_so(opened: Opened, pages: dict[str, Path]) -> None:
+def test_a_cell_without_memory_says_so(opened: Opened, pages: dict[str, Path]) -> None:
     with opened(pages["plain"]) as page:
         assert page.locator(".card h3").all_inner_texts() == ["1Speak"]
         assert page.is_visible("#memory-none")
@@ -316,7 +314,7 @@ def test_a_cell_that_keeps_nothing_says_so(opened: Opened, pages: dict[str, Path
         check_numbers(page, data_of(pages["plain"]))
 
 
-def test_a_row_without_steps_is_said(opened: Opened, pages: dict[str, Path]) -> None:
+def test_a_row_without_steps_says_so(opened: Opened, pages: dict[str, Path]) -> None:
     with opened(pages["layers"]) as page:
         choose(page, row="2 (0 steps)")
         assert page.inner_text("#step-where") == "Row 2 has no steps here."
@@ -324,7 +322,7 @@ def test_a_row_without_steps_is_said(opened: Opened, pages: dict[str, Path]) -> 
         check_numbers(page, data_of(pages["layers"]))
 
 
-def test_a_finding_is_shown_where_it_is(opened: Opened, pages: dict[str, Path]) -> None:
+def test_a_click_on_a_finding_shows_its_place(opened: Opened, pages: dict[str, Path]) -> None:
     data = data_of(pages["layers"])
     number, finding = next(
         (n, f) for n, f in enumerate(data["findings"]) if f["step"] is not None and f["unit"] is not None
@@ -341,7 +339,7 @@ def test_a_finding_is_shown_where_it_is(opened: Opened, pages: dict[str, Path]) 
 @pytest.mark.parametrize("name", ["layers", "text", "two", "plain"])
 @pytest.mark.parametrize("width", [1280, 375])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_no_fault_of_access_and_no_overflow(
+def test_the_page_is_accessible_and_does_not_overflow(
     name: str, width: int, dark: bool, opened: Opened, pages: dict[str, Path]
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe

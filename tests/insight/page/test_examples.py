@@ -18,7 +18,7 @@ def test_docstrings(name: str) -> None:
     assert (failed, attempted > 0) == (0, True)
 
 
-def test_the_page_on_looking() -> None:
+def test_the_page_on_look() -> None:
     page = Path(__file__).parents[3] / "docs" / "look.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False)
     assert (failed, attempted > 0) == (0, True)

@@ -1,4 +1,4 @@
-"""What `look` can be given: models of several inputs, and numbers that are none."""
+"""Arguments of `look`: models of several inputs, and unusual numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS = [["a"] * n for n in LENGTHS]
 
 
 class Classifier(nn.Module):
-    """Of ids ``[B, T]`` and lengths, in one of three ways, to scores."""
+    """A model of token ids ``[B, T]`` and lengths, passed in one of three ways, which returns scores."""
 
     def __init__(self, way: str) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def test_a_packed_sequence(tmp_path: Path) -> None:
     assert page.findings == gatewise.look(layer, x, path, lengths=LENGTHS).findings
 
 
-def test_what_is_no_input(tmp_path: Path) -> None:
+def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
     layer = ours.GRU(I, H)
     with pytest.raises(TypeError, match=r"look: x must be a tensor, or inputs with one among them. Got str"):
         gatewise.look(layer, "text", tmp_path / "page.html")
@@ -99,7 +99,7 @@ def test_what_is_no_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_the_name_of_the_number_stands_alone(own: bool, tmp_path: Path) -> None:
+def test_the_page_uses_the_name_of_the_output(own: bool, tmp_path: Path) -> None:
     layer, x = ours.GRU(I, H), torch.randn(T, B, I)
     output: Any = (lambda found: found[0][-1].sum(1)) if own else None
     page = gatewise.look(layer, x, tmp_path / "page.html", output=output, output_name="the demand")

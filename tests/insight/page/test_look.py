@@ -35,7 +35,7 @@ OPERATIONS: dict[str, Any] = {
 
 
 def evaluate(term: Any, values: dict[str, Any], entering: dict[str, Any], vectors: dict[str, Any]) -> Any:
-    """A term of the page on arrays ``[T, B, H]``."""
+    """Evaluate a term of the page on arrays ``[T, B, H]``."""
     if not isinstance(term, list):
         return term
     op, *args = term
@@ -46,7 +46,7 @@ def evaluate(term: Any, values: dict[str, Any], entering: dict[str, Any], vector
 
 
 def entering_of(layer: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The states as they enter each step, as the page finds them."""
+    """The states before each step, as the page computes them."""
     begins = array(layer["begins"])[..., None]
     found = {}
     for state, start in layer["states"].items():
@@ -80,7 +80,7 @@ def test_the_page_has_the_numbers_of_the_recording(cell: Cell, tmp_path: Path) -
 
 
 def check_memories(part: dict[str, Any], values: dict[str, Any], entering: dict[str, Any]) -> None:
-    """What is kept and written makes the state, step after step, and the ledgers say what is left of it."""
+    """Check that keeping and writing gives each state, and that ledgers give what is left of each write."""
     vectors = {name: array(vector) for name, vector in part["vectors"].items()}
     begins = array(part["begins"])[..., None]
     for kept in part["kept"]:
@@ -151,14 +151,14 @@ def test_resets_and_initial_states(bidirectional: bool, tmp_path: Path) -> None:
         check_terms(part)
 
 
-def test_every_memory_of_a_cell_is_there(tmp_path: Path) -> None:
+def test_every_memory_of_a_cell_is_on_the_page(tmp_path: Path) -> None:
     gatewise.look(layer_of(two), sequence(6, 2, 3), tmp_path / "p.html")
     (layer,) = data_of(tmp_path / "p.html")["layers"]
     assert [(kept["state"], kept["gate"]) for kept in layer["kept"]] == [("a", "f"), ("b", "what keeps b")]
     assert layer["kept"][1]["keep"] == ["sub", 1.0, ["v", "f"]]
 
 
-def test_what_the_recording_does_not_give_is_recorded_besides(tmp_path: Path) -> None:
+def test_values_missing_in_the_recording_are_recorded_in_addition(tmp_path: Path) -> None:
     layer, x = layer_of(leaky), sequence(6, 2, 3)
     gatewise.look(layer, x, tmp_path / "p.html")
     with gatewise.watch(layer) as seen:
@@ -172,7 +172,7 @@ def test_what_the_recording_does_not_give_is_recorded_besides(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_attributions_are_of_the_output_that_was_named(batch_first: bool, tmp_path: Path) -> None:
+def test_attributions_are_of_the_named_output(batch_first: bool, tmp_path: Path) -> None:
     layer, x = layer_of(cells.gru, batch_first=batch_first), sequence(8, 3, 3)
     given = x.transpose(0, 1) if batch_first else x
 
@@ -191,7 +191,7 @@ def test_attributions_are_of_the_output_that_was_named(batch_first: bool, tmp_pa
     assert any("unit 2's last word" in sentence for sentence in page.findings)
 
 
-def test_without_an_output_the_squares_of_the_last_one_are_explained(tmp_path: Path) -> None:
+def test_without_a_named_output_the_squares_of_the_last_output_are_explained(tmp_path: Path) -> None:
     layer, x, lengths = layer_of(cells.lstm), sequence(8, 3, 3), [8, 2, 5]
     gatewise.look(layer, x, tmp_path / "p.html", lengths=lengths)
     data = data_of(tmp_path / "p.html")
@@ -201,11 +201,11 @@ def test_without_an_output_the_squares_of_the_last_one_are_explained(tmp_path: P
     assert data["explained"] == "the sum of squares of the last output"
 
 
-def test_the_flow_is_that_of_the_same_output(tmp_path: Path) -> None:
+def test_the_gradient_flow_is_of_the_same_output(tmp_path: Path) -> None:
     layer, x = layer_of(cells.lstm), sequence(8, 3, 3)
     gatewise.look(layer, x, tmp_path / "p.html", output=lambda returned: returned[0][-1, :, 1])
     (part,) = data_of(tmp_path / "p.html")["layers"]
-    h = torch.zeros(8, 3, 5, requires_grad=True)  # an offset to every output
+    h = torch.zeros(8, 3, 5, requires_grad=True)  # an offset for every output
     states: Any = None
     for t in range(8):
         _, states = layer(x[t : t + 1], states)
@@ -216,7 +216,7 @@ def test_the_flow_is_that_of_the_same_output(tmp_path: Path) -> None:
     assert part["flow_residual"] < 1e-5
 
 
-def test_text_is_attributed_by_what_words_become(tmp_path: Path) -> None:
+def test_text_is_attributed_through_its_embedding(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, ids = Reader(), ids_of(TEXTS)
     page = gatewise.look(
@@ -258,7 +258,7 @@ def test_one_row_needs_no_batch(tmp_path: Path) -> None:
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "batch.html").read_bytes()
 
 
-def test_cells_of_one_name_have_their_own_equations(tmp_path: Path) -> None:
+def test_cells_with_the_same_name_have_their_own_equations(tmp_path: Path) -> None:
     below, above, last = (layer_of(cells.lstm, n, 5, zoneout=rate) for n, rate in ((3, 0), (5, 0.1), (5, 0)))
     model = nn.ModuleList([below, above, last])
     gatewise.look(model, sequence(4, 2, 3), tmp_path / "p.html", call=lambda x: last(above(below(x)[0])[0]))
@@ -269,7 +269,7 @@ def test_cells_of_one_name_have_their_own_equations(tmp_path: Path) -> None:
     assert {key: "zoneout" in block for key, block in blocks.items()} == {"lstm 1": False, "lstm 2": True}
 
 
-def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
+def test_the_model_is_not_changed(tmp_path: Path) -> None:
     layer = layer_of(cells.lstm, num_layers=2, dropout=0.5)
     model = nn.ModuleDict({"layer": layer, "other": nn.Linear(1, 1).eval()})
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -279,7 +279,7 @@ def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
     assert [module.training for module in (model, layer, model["other"])] == [True, True, False]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert pages[0].read_bytes() == pages[1].read_bytes()  # nothing was left to chance
+    assert pages[0].read_bytes() == pages[1].read_bytes()  # no random number was drawn
 
 
 def test_two_layers_of_128_units_over_500_steps_are_at_most_10_megabytes(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_two_layers_of_128_units_over_500_steps_are_at_most_10_megabytes(tmp_pat
     assert page.notes[0] == "Shown are the first 2 of 3 rows."
 
 
-def test_a_sample_is_cut_out_of_the_recording_and_said(tmp_path: Path) -> None:
+def test_the_page_says_that_it_shows_a_part_of_a_large_recording(tmp_path: Path) -> None:
     layer, x = layer_of(cells.gru, 3, 64, bidirectional=True), sequence(700, 2, 3)
     page = gatewise.look(layer, x, tmp_path / "p.html", megabytes=1.3, lengths=[650, 700])
     assert page.megabytes <= 1.3
@@ -318,11 +318,11 @@ def test_a_sample_is_cut_out_of_the_recording_and_said(tmp_path: Path) -> None:
         entering = entering_of(part, values_of(part))["h"]
         before = np.concatenate([np.zeros_like(recorded[:1]), recorded, np.zeros_like(recorded[:1])])
         before = before[2:] if part["reverse"] else before[:-2]
-        before[649 if part["reverse"] else 0, 0] = 0  # where row 0 begins
+        before[649 if part["reverse"] else 0, 0] = 0  # the start of row 0
         np.testing.assert_array_equal(entering, before[first:650, :1][..., part["units"]])
 
 
-def test_what_the_user_writes_is_never_markup(tmp_path: Path) -> None:
+def test_text_of_the_user_is_never_markup(tmp_path: Path) -> None:
     evil = "</script><img src=x onerror=alert(1)>"
     page = gatewise.look(
         layer_of(cells.lstm), sequence(4, 1, 3), tmp_path / "p.html", title=evil, output_name=evil,
@@ -340,7 +340,7 @@ def test_what_the_user_writes_is_never_markup(tmp_path: Path) -> None:
     assert page.path == tmp_path / "p.html"
 
 
-def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
+def test_the_page_loads_nothing_from_outside(tmp_path: Path) -> None:
     gatewise.look(layer_of(cells.lstm), sequence(4, 1, 3), tmp_path / "p.html")
     text = (tmp_path / "p.html").read_text(encoding="utf-8")
     found = re.findall(r"""(?:src|href)\s*=\s*["'](?!#)([^"']*)|@import|url\(|fetch\(|XMLHttpRequest""", text)
@@ -406,7 +406,7 @@ THEIRS = "the recurrent layers are torch's (the model itself); gatewise.accelera
         ({"call": lambda x: {"h": x}}, ValueError, "no layer walks the 5 steps of x. Layers that ran: none."),
     ],
 )  # fmt: skip
-def test_what_cannot_be_looked_at_is_said_in_one_sentence(
+def test_wrong_arguments_are_refused_in_one_sentence(
     change: dict[str, Any], kind: type[Exception], sentence: str, tmp_path: Path
 ) -> None:
     given: dict[str, Any] = {"model": layer_of(cells.lstm), "x": sequence(5, 2, 3), **change}
