@@ -9,6 +9,6 @@ from tests.random_cells.quickly import compiling_quickly
 
 @pytest.fixture(scope="module", autouse=True)
 def _quickly() -> Iterator[None]:
-    """Networks from files, run over few steps, need right kernels and not fast ones."""
+    """Compile quickly, since networks from files run over few steps."""
     with compiling_quickly(kept=True):
         yield

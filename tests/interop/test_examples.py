@@ -1,4 +1,4 @@
-"""The examples in the documentation of what goes in and out run, and give what they say."""
+"""The examples in the documentation of import and export run, and print what they say."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_docstrings(name: str) -> None:
     assert (failed, attempted > 0) == (0, True)
 
 
-@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")  # within torch.onnx
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")  # in torch.onnx
 def test_the_page_on_interop() -> None:
     page = Path(__file__).parents[2] / "docs" / "interop.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False)

@@ -1,4 +1,4 @@
-"""Weights of Keras, against Keras itself."""
+"""Weights of Keras layers, against Keras itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RNG = np.random.default_rng(0)
 
 
 def theirs(kind: str, bidirectional: bool, **options: Any) -> Any:
-    """A layer of Keras with random weights, biases too."""
+    """A layer of Keras with random weights and biases."""
     layer = getattr(keras.layers, kind)(H, return_sequences=True, **options)
     layer = keras.layers.Bidirectional(layer) if bidirectional else layer
     layer.build((B, T, I))
@@ -45,7 +45,7 @@ KINDS: dict[str, Any] = {"LSTM": nn.LSTM, "GRU": nn.GRU, "SimpleRNN": nn.RNN}
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_computes_what_it_did_in_keras_and_goes_back(
+def test_a_layer_computes_as_in_keras_and_is_converted_back(
     kind: str, bias: bool, bidirectional: bool
 ) -> None:
     layer, x = theirs(kind, bidirectional, use_bias=bias), given()
@@ -80,13 +80,13 @@ def test_a_gru_that_resets_before_the_product(bias: bool) -> None:
         np.testing.assert_array_equal(array, original)
 
 
-def test_biases_say_which_gru_it_is() -> None:
+def test_the_shape_of_biases_says_which_gru_it_is() -> None:
     after, before = (theirs("GRU", True, reset_after=after).get_weights() for after in (True, False))
     assert "weight_linear_l0_reverse" in from_keras("GRU", before)
     assert "weight_linear_l0_reverse" not in from_keras("GRU", after, reset_after=False)
 
 
-def test_what_is_wrong() -> None:
+def test_errors_name_what_is_wrong() -> None:
     kernel, recurrent, bias = np.zeros((I, 4 * H)), np.zeros((H, 4 * H)), np.zeros(4 * H)
     with pytest.raises(
         ValueError, match=r"from_keras: kind must be one of SimpleRNN, GRU, LSTM\. Got 'lstm'"

@@ -11,7 +11,7 @@ STEPS = 400
 
 
 def make_frame() -> pd.DataFrame:
-    """Hourly: a daily wave, a slow one and noise; an input with missing values; one that never changes."""
+    """An hourly table: a daily wave with a slow one and noise, an input with gaps, and a constant input."""
     generator = np.random.default_rng(0)
     hours = np.arange(STEPS)
     target = 10 + 3 * np.sin(2 * np.pi * hours / 24) + np.sin(hours / 30) + 0.3 * generator.normal(size=STEPS)

@@ -20,15 +20,13 @@ def test_a_column_that_never_changes_is_not_an_input(encoding: Encoding) -> None
     assert encoding.masked == ("wind",)
 
 
-def test_scalers_are_those_of_the_training_part(encoding: Encoding, frame: pd.DataFrame) -> None:
+def test_scalers_use_the_training_part_only(encoding: Encoding, frame: pd.DataFrame) -> None:
     train = frame.iloc[:TRAIN]
     assert encoding.mean == pytest.approx([train["load (kW)"].mean(), train["wind"].mean()])
     assert encoding.scale == pytest.approx([train["load (kW)"].std(ddof=0), train["wind"].std(ddof=0)])
 
 
-def test_what_comes_after_training_changes_nothing_that_is_learnt(
-    encoding: Encoding, frame: pd.DataFrame
-) -> None:
+def test_later_values_do_not_change_what_is_learned(encoding: Encoding, frame: pd.DataFrame) -> None:
     later = frame.copy()
     later.iloc[TRAIN:] = later.iloc[TRAIN:] * 100 - 7
     other = TimeSeries.from_frame(later, "load (kW)")
@@ -46,7 +44,7 @@ def test_inputs_of_a_step_depend_on_no_later_step(
     assert not np.array_equal(changed[200:], encoding.inputs(series)[200:])
 
 
-def test_inputs_are_the_columns_then_masks_then_change_then_phase(
+def test_the_order_of_inputs_is_columns_masks_change_phase(
     encoding: Encoding, series: TimeSeries, frame: pd.DataFrame
 ) -> None:
     inputs = encoding.inputs(series)
@@ -55,7 +53,7 @@ def test_inputs_are_the_columns_then_masks_then_change_then_phase(
     load = (frame["load (kW)"].to_numpy() - encoding.mean[0]) / encoding.scale[0]
     assert inputs[:, 0] == pytest.approx(load, abs=1e-6)
     assert inputs[:, 2].tolist() == frame["wind"].notna().astype(float).tolist()
-    assert inputs[51, 1] == inputs[49, 1]  # held over two missing steps
+    assert inputs[51, 1] == inputs[49, 1]  # the last value, two missing steps later
     change = (load[100] - load[76]) / encoding.change_scale
     assert inputs[100, 3] == pytest.approx(change, abs=1e-5)
     assert inputs[100, 4:] == pytest.approx(inputs[124, 4:], abs=1e-6)
@@ -75,7 +73,7 @@ def test_columns_that_are_missing_together_share_one_mask(frame: pd.DataFrame) -
     assert encoding.masked == ("wind", "rain")
 
 
-def test_a_constant_is_known_by_its_level(frame: pd.DataFrame) -> None:
+def test_a_column_is_constant_relative_to_its_level(frame: pd.DataFrame) -> None:
     noisy = frame.assign(price=14.62 + 1e-15 * np.arange(len(frame)) % 3, people=3e8 + np.arange(len(frame)))
     encoding = Encoding.fit(TimeSeries.from_frame(noisy, "load (kW)"), season=1, phases=())
     assert encoding.columns == ("load (kW)", "wind", "people")

@@ -19,7 +19,7 @@ def tested() -> Evaluation:
     return Evaluation(np.arange(3), pd.date_range("2024", periods=3), truth, forecasts, scale=2.0)
 
 
-def test_errors_are_means_over_what_is_known(tested: Evaluation) -> None:
+def test_errors_are_means_over_known_values(tested: Evaluation) -> None:
     assert tested.overall()[MODEL] == pytest.approx({"mae": 0.6, "rmse": np.sqrt(2.5 / 5), "mase": 0.3})
     assert tested.overall()[PERSISTENCE] == pytest.approx({"mae": 2.0, "rmse": 2.0, "mase": 1.0})
     steps = tested.by_step()
@@ -32,7 +32,7 @@ def test_skill_is_measured_against_the_best_naive_forecast(tested: Evaluation) -
     assert tested.skill() == pytest.approx(1 - 0.6 / 1.0)
 
 
-def test_forecasts_are_ranked_by_error_where_half_the_truth_is_known(tested: Evaluation) -> None:
+def test_forecasts_are_ranked_by_error_if_half_of_the_truth_is_known(tested: Evaluation) -> None:
     tested.forecasts[MODEL][1] += 5.0
     assert tested.ranked().tolist() == [0, 2, 1]  # off by 0.5, 1 and 4.5 on average
     tested.truth[0] = np.nan

@@ -15,7 +15,7 @@ from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.series.errors import SeriesError
 from gatewise.tasks.series.table import Table
 
-FIT = 340  # rows that the fitted forecaster of the fixtures has seen
+FIT = 340  # the number of rows that the fitted forecaster of the fixtures was trained on
 
 
 def changed(series: TimeSeries, first: int, stop: int, column: str, add: float) -> TimeSeries:
@@ -45,18 +45,20 @@ def test_a_forecast_uses_the_last_known_value_and_the_last_input(
         assert (made != other).all()
 
 
-def test_a_forecast_is_that_of_the_series_cut_at_its_origin(fitted: Forecaster, series: TimeSeries) -> None:
+def test_a_forecast_equals_that_of_the_series_cut_at_its_origin(
+    fitted: Forecaster, series: TimeSeries
+) -> None:
     tested = fitted.backtest(series, FIT)
     for row in (0, 17, len(tested.origins) - 1):
         origin = int(tested.origins[row])
         alone = fitted.predict(series.head(origin + 1))
-        # The last linear map is BLAS's: it may sum eight float32 products in another order for one row.
+        # The readout is a BLAS product. For one row it may sum eight float32 products in another order.
         assert alone.to_numpy() == pytest.approx(tested.forecasts[MODEL][row], rel=8 * 2**-24)
         assert np.array_equal(series.values[origin + 1 : origin + 7], tested.truth[row])
         assert alone.index[0] == series.times[origin] + pd.Timedelta("1h")
 
 
-def test_fitting_does_not_depend_on_rows_that_were_cut_off(series: TimeSeries) -> None:
+def test_fitting_does_not_depend_on_rows_after_the_cut(series: TimeSeries) -> None:
     later = changed(series, FIT, 400, "load (kW)", 1000.0)
     one, two = (
         Forecaster(6, hidden_size=4, max_epochs=1).fit(given.head(FIT)).predict(series.head(FIT))
@@ -101,7 +103,7 @@ def test_the_season_is_the_one_that_repeats_best(fitted: Forecaster) -> None:
     assert fitted.prepared_.encoding.phases == (24,)
 
 
-def test_missing_targets_are_neither_learnt_from_nor_judged_by(series: TimeSeries) -> None:
+def test_missing_targets_are_used_neither_in_training_nor_in_evaluation(series: TimeSeries) -> None:
     frame = series.frame.copy()
     frame.iloc[100:110, 0] = np.nan
     frame.iloc[350:360, 0] = np.nan
@@ -224,14 +226,14 @@ def test_rows_without_times_are_forecast_by_number() -> None:
     assert made.index.tolist() == [121, 122, 123]
 
 
-def test_parameters_are_changed_by_name_as_scikit_learn_does() -> None:
+def test_parameters_are_set_by_name_as_in_scikit_learn() -> None:
     forecaster = Forecaster(6).set_params(seed=3, cell="gru")
     assert (forecaster.seed, forecaster.cell) == (3, "gru")
     with pytest.raises(ValueError, match=r"the name of a parameter must be one of horizon, .*\. Got 'alpha'"):
         forecaster.set_params(alpha=1)
 
 
-def test_parameters_are_stored_as_given_and_shown() -> None:
+def test_parameters_are_stored_unchanged_and_printed() -> None:
     forecaster = Forecaster(6, cell="gru", seed=3)
     assert forecaster.get_params()["cell"] == "gru"
     assert repr(forecaster).startswith("Forecaster(horizon=6, cell='gru', hidden_size=64")

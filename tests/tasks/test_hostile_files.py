@@ -1,4 +1,4 @@
-"""Files of forecasters that somebody has tampered with: refused as is documented, or they forecast."""
+"""Manipulated forecaster files: refused with the documented error, or they forecast."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, fitted: Forecaster) -> Model
 
 @quickly
 @given(data=st.data())
-def test_a_tampered_file_is_refused_or_forecasts(
+def test_a_manipulated_file_is_refused_or_forecasts(
     whole: ModelFile, series: TimeSeries, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
     header: Any = {key: value for key, value in whole.header.items() if key != "layers"}
@@ -41,7 +41,7 @@ def test_a_tampered_file_is_refused_or_forecasts(
     monkeypatch.setattr(saving, "read_model", lambda *_: file)
     with suppress(ModelFileError):
         forecaster = Forecaster.load("m")
-        with suppress(ValueError):  # the series is not the one that it was fitted to
+        with suppress(ValueError):  # the series is not the one of the training
             assert isinstance(forecaster.predict(series).to_numpy(), np.ndarray)
 
 

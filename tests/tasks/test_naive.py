@@ -21,7 +21,7 @@ def test_seasonal_naive_is_the_value_of_the_same_phase_in_the_last_known_season(
     made = seasonal_naive(held, np.array([origin]), horizon, season)[0]
     for k in range(1, horizon + 1):
         step = origin + k
-        while step > origin:  # written out: go back whole seasons until the step is known
+        while step > origin:  # the definition: go back whole seasons until the step is known
             step -= season
         assert made[k - 1] == held[step]
 

@@ -17,7 +17,7 @@ def windows(series: TimeSeries) -> Windows:
     return Windows.of(series, Encoding.fit(series, SEASON, (SEASON,)), HORIZON, HISTORY)
 
 
-def test_a_batch_holds_the_steps_it_says(windows: Windows) -> None:
+def test_a_batch_has_the_right_steps(windows: Windows) -> None:
     ends = np.array([60, 200, 396])
     batch = windows.batch(ends, forecasts=4)
     assert batch.inputs.shape == (HISTORY, 3, windows.inputs.shape[1])
@@ -42,7 +42,7 @@ def test_an_untrained_network_is_the_persistence_forecast(windows: Windows, cell
     assert made == pytest.approx(persistence(windows.held, np.array([50, 300]), HORIZON), rel=1e-6)
 
 
-def test_a_full_share_is_the_seasonal_naive_forecast(windows: Windows) -> None:
+def test_with_a_share_of_one_it_is_the_seasonal_naive_forecast(windows: Windows) -> None:
     network = ForecastNetwork(CELLS["gru"], windows.inputs.shape[1], 8, 1, HORIZON, 0.0)
     torch.nn.init.ones_(network.share)
     batch = windows.batch(np.array([50, 300]))
@@ -57,7 +57,7 @@ def test_ordered_batches_go_through_all_origins_once(windows: Windows) -> None:
     assert torch.equal(torch.cat(parts), torch.from_numpy(windows.held[20:50]).float())
 
 
-def test_random_batches_stay_within_their_bounds_and_change_every_epoch(windows: Windows) -> None:
+def test_random_batches_stay_within_their_bounds_and_differ_in_every_epoch(windows: Windows) -> None:
     narrow = Windows(torch.arange(400.0)[:, None], windows.truth, windows.held, HORIZON, SEASON, HISTORY)
     batches = RandomBatches(narrow, 30, 41, 64, 16, np.random.default_rng(3))
     first, second = (torch.cat([batch.inputs[-1, :, 0] for batch in batches]) for _ in range(2))

@@ -11,14 +11,14 @@ from gatewise.tasks.series.errors import SeriesError
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 7, 24, 100])
-def test_the_fewest_rows_are_enough_and_one_less_is_not(horizon: int) -> None:
+def test_the_smallest_number_of_rows_is_enough_and_one_less_is_not(horizon: int) -> None:
     rows = rows_to_test(horizon)
     left = rows - hold_out(rows, horizon)
     assert left >= rows_to_fit(horizon) > (rows - 1) - hold_out(rows - 1, horizon)
     assert hold_out(rows, horizon) >= horizon
 
 
-def test_a_long_horizon_is_counted_at_once() -> None:
+def test_a_very_long_horizon_is_handled_in_no_time() -> None:
     assert rows_to_test(10**9) == 3 * 10**9 + 8
 
 
@@ -27,7 +27,7 @@ def test_fifteen_percent_are_held_out() -> None:
 
 
 @pytest.mark.parametrize("season", [1, 7, 12, 24, 48, 336])
-def test_spread_origins_see_every_phase_of_the_season(season: int) -> None:
+def test_spread_origins_cover_every_phase_of_the_season(season: int) -> None:
     origins = spread(100, 100 + 5000, 1024, season)
     assert len(origins) <= 1024
     stride = origins[1] - origins[0]
@@ -37,7 +37,7 @@ def test_spread_origins_see_every_phase_of_the_season(season: int) -> None:
     assert origins[-1] < 5100
 
 
-def test_all_origins_are_taken_if_they_are_few() -> None:
+def test_a_few_origins_are_all_taken() -> None:
     assert spread(3, 9, 100, 24).tolist() == [3, 4, 5, 6, 7, 8]
     assert len(spread(9, 9, 100, 24)) == 0
 

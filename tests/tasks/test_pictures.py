@@ -11,7 +11,7 @@ from gatewise.tasks.forecast.pictures import forecast_picture, gate_picture
 from gatewise.tasks.series import TimeSeries
 
 
-def test_forecasts_are_shown_with_what_came_and_the_naive_ones(
+def test_forecasts_are_shown_with_the_truth_and_the_naive_ones(
     fitted: Forecaster, series: TimeSeries
 ) -> None:
     tested = fitted.backtest(series, 340)
@@ -59,7 +59,7 @@ def gated(h, m, k, *, a, b):
     return tanh(m) + 0.1 * k, m, h
 
 
-def test_a_cell_of_ones_own_shows_what_sigmoids_open_and_two_states(series: TimeSeries) -> None:
+def test_a_users_cell_shows_its_gates_and_two_states(series: TimeSeries) -> None:
     forecaster = Forecaster(6, cell=gated, hidden_size=5, max_epochs=1).fit(series)
     figure = gate_picture(forecaster, series)
     maps = [axes for axes in figure.axes if axes.get_images()]
@@ -67,7 +67,7 @@ def test_a_cell_of_ones_own_shows_what_sigmoids_open_and_two_states(series: Time
     assert any("Inside the gated" in text.get_text() for text in figure.texts)
 
 
-def test_units_are_in_the_order_of_how_long_they_remember(fitted: Forecaster, series: TimeSeries) -> None:
+def test_units_are_sorted_by_how_long_they_remember(fitted: Forecaster, series: TimeSeries) -> None:
     figure = gate_picture(fitted, series)
     shown = figure.axes[1].get_images()[0].get_array()
     kept = np.log(np.asarray(shown)).mean(axis=1)

@@ -21,7 +21,7 @@ from gatewise.tasks.forecast.run_folder import (
 from gatewise.tasks.series import TimeSeries
 
 
-def test_a_folder_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_folder_gets_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     wanted = tmp_path / "deep" / "run"
     with NewFolder(lambda: given_name(wanted)) as folder:
         (folder.writing / "a").write_text("1")
@@ -32,7 +32,7 @@ def test_a_folder_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_nothing_is_left_of_a_folder_that_failed(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_failed_folder_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     def fail() -> None:
         with NewFolder(lambda: given_name(tmp_path / "deep" / "er" / "run")) as folder:
             (folder.writing / "a").write_text("1")
@@ -43,7 +43,7 @@ def test_nothing_is_left_of_a_folder_that_failed(tmp_path: Path, error: type[Bas
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folders_that_were_there_before_stay(tmp_path: Path) -> None:
+def test_folders_that_existed_before_stay(tmp_path: Path) -> None:
     with pytest.raises(ValueError), NewFolder(lambda: given_name(tmp_path / "run")):
         raise ValueError
     assert tmp_path.exists()
@@ -59,7 +59,7 @@ def test_an_existing_folder_is_never_written_to(tmp_path: Path) -> None:
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_a_folder_that_comes_into_being_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_folder_that_is_created_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     wanted = tmp_path / "run"
 
     def write() -> None:
@@ -74,7 +74,7 @@ def test_a_folder_that_comes_into_being_meanwhile_is_not_overwritten(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_runs_that_end_at_once_take_names_of_their_own(
+def test_runs_that_end_at_the_same_time_have_different_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -110,7 +110,7 @@ def test_folders_of_other_processes_stay(tmp_path: Path) -> None:
     assert list((tmp_path / "deep").iterdir()) == [theirs]
 
 
-def test_a_second_ctrl_c_while_clearing_up_leaves_nothing(
+def test_a_second_ctrl_c_during_the_clean_up_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rmtree, calls = shutil.rmtree, []
@@ -141,7 +141,7 @@ def test_a_folder_inside_a_file_is_refused(tmp_path: Path) -> None:
         pytest.fail("the body must not run")
 
 
-def test_free_names_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_names_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert free_name("a-lstm") == Path("runs/a-lstm")
     for name in ("a-lstm", "a-lstm-2"):
@@ -149,7 +149,7 @@ def test_free_names_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert free_name("a-lstm") == Path("runs/a-lstm-3")
 
 
-def test_a_run_leaves_all_its_files_and_they_agree(
+def test_a_run_writes_all_its_files_and_they_agree(
     tmp_path: Path, fitted: Forecaster, series: TimeSeries
 ) -> None:
     tested = fitted.backtest(series, 340)

@@ -24,7 +24,7 @@ from gatewise.tasks.series import TimeSeries
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_a_loaded_forecaster_forecasts_the_same_bits(tmp_path: Path, series: TimeSeries, cell: str) -> None:
+def test_a_loaded_forecaster_gives_the_same_bits(tmp_path: Path, series: TimeSeries, cell: str) -> None:
     forecaster = Forecaster(6, cell=cell, hidden_size=5, num_layers=2, max_epochs=1).fit(series)
     forecaster.save(tmp_path / "m.safetensors")
     loaded = Forecaster.load(tmp_path / "m.safetensors")
@@ -35,7 +35,7 @@ def test_a_loaded_forecaster_forecasts_the_same_bits(tmp_path: Path, series: Tim
     assert loaded.prepared_ == forecaster.prepared_
 
 
-def test_metrics_travel_with_the_model(tmp_path: Path, fitted: Forecaster) -> None:
+def test_metrics_are_saved_with_the_model(tmp_path: Path, fitted: Forecaster) -> None:
     fitted.metrics_ = {"test": {"mae": 0.5}}
     fitted.save(tmp_path / "m")
     assert Forecaster.load(tmp_path / "m").metrics_ == {"test": {"mae": 0.5}}
@@ -88,7 +88,7 @@ def set_in(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         set_in("clock", None),
     ],
 )
-def test_a_header_that_describes_no_forecaster_is_refused(
+def test_a_header_that_does_not_describe_a_forecaster_is_refused(
     tmp_path: Path, fitted: Forecaster, change: Callable[[dict[str, Any]], None]
 ) -> None:
     fitted.save(tmp_path / "m")
@@ -102,10 +102,10 @@ def test_a_header_that_describes_no_forecaster_is_refused(
 
 
 def own_cell() -> Cell:
-    """A cell whose function nobody finds again."""
+    """A cell whose function cannot be found again by name."""
 
     @cell
-    def lstm(h, *, f, g):  # under a name that is taken
+    def lstm(h, *, f, g):  # with a name that another cell has
         f = sigmoid(f)
         h = f * h + (1 - f) * tanh(g)
         return h
@@ -118,7 +118,7 @@ def own(series: TimeSeries) -> Forecaster:
     return Forecaster(6, cell=own_cell(), hidden_size=5, max_epochs=1).fit(series.head(340))
 
 
-def test_a_cell_of_ones_own_is_forecast_with_saved_and_loaded(
+def test_a_forecaster_of_a_users_cell_is_saved_and_loaded(
     tmp_path: Path, own: Forecaster, series: TimeSeries
 ) -> None:
     own.save(tmp_path / "m")
@@ -130,7 +130,7 @@ def test_a_cell_of_ones_own_is_forecast_with_saved_and_loaded(
     assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
 
 
-def test_it_loads_where_its_function_has_never_been(
+def test_it_loads_where_the_function_of_the_cell_does_not_exist(
     tmp_path: Path, own: Forecaster, series: TimeSeries, frame: pd.DataFrame
 ) -> None:
     own.save(tmp_path / "m")
@@ -161,7 +161,7 @@ def test_the_layers_of_its_file_are_a_stream_and_a_module(
     assert torch.equal(gatewise.load(tmp_path / "m")(torch.from_numpy(inputs))[0], output)
 
 
-def test_the_name_of_a_cell_in_a_file_is_a_label(
+def test_the_name_of_a_cell_in_a_file_is_only_a_label(
     tmp_path: Path, fitted: Forecaster, series: TimeSeries
 ) -> None:
     fitted.save(tmp_path / "m")
@@ -175,7 +175,7 @@ def test_the_name_of_a_cell_in_a_file_is_a_label(
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_a_file_of_the_first_format_still_loads(tmp_path: Path, series: TimeSeries, cell: str) -> None:
-    """Such a file has the name of a cell, and no equations."""
+    """Such a file has the name of a cell, but no equations."""
     forecaster = Forecaster(6, cell=cell, hidden_size=5, max_epochs=1).fit(series.head(340))
     prepared, encoding = forecaster.prepared_, forecaster.prepared_.encoding
     header = {

@@ -62,7 +62,7 @@ def test_the_seed_of_torch_does_not_matter(series: TimeSeries) -> None:
     assert np.array_equal(made[0], made[1])
 
 
-def test_ctrl_c_keeps_the_best_whole_epoch(series: TimeSeries) -> None:
+def test_ctrl_c_keeps_the_best_complete_epoch(series: TimeSeries) -> None:
     seen: list[int] = []
 
     def on_epoch(epoch: Epoch) -> None:
@@ -79,7 +79,7 @@ def test_ctrl_c_keeps_the_best_whole_epoch(series: TimeSeries) -> None:
     assert not plain.interrupted_
 
 
-def test_ctrl_c_before_the_first_whole_epoch_raises(
+def test_ctrl_c_before_the_first_complete_epoch_raises(
     series: TimeSeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = RandomBatches.__iter__
@@ -97,7 +97,7 @@ def test_ctrl_c_before_the_first_whole_epoch_raises(
     forecaster = Forecaster(6, hidden_size=4, max_epochs=5, batch_size=4)
     with pytest.raises(KeyboardInterrupt):
         forecaster.fit(series)
-    assert batches < 6  # of 18 in an epoch
+    assert batches < 6  # of 18 steps in an epoch
     assert not hasattr(forecaster, "network_")
 
 

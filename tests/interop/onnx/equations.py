@@ -1,4 +1,4 @@
-"""The equations of RNN, GRU and LSTM from the text of ONNX, in NumPy and float64, row by row."""
+"""RNN, GRU and LSTM by the equations of the ONNX standard, in NumPy and float64, row by row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = NDArray[Any]
 Attributes = dict[str, Any]
 Function = Callable[[Array], Array]
 
-# By the lower-case name: the function of x, alpha and beta; how many of the two it takes; their defaults.
+# By lower-case name: the function of x, alpha and beta, how many of the two it takes, and their defaults.
 FUNCTIONS: dict[str, tuple[Callable[[Array, float, float], Array], tuple[float, ...]]] = {
     "affine": (lambda x, a, b: a * x + b, (np.nan, np.nan)),
     "elu": (lambda x, a, b: np.where(x >= 0, x, a * np.expm1(np.minimum(x, 0))), (1.0,)),
@@ -32,7 +32,7 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 
 def functions(operator: str, D: int, attributes: Attributes) -> list[Function]:
-    """Of all directions, one after another."""
+    """The functions of all directions, one direction after another."""
     alphas, betas = (list(attributes.get(f"activation_{n}", [])) for n in ("alpha", "beta"))
     found: list[Function] = []
     for name in attributes.get("activations", STANDARD[operator] * D):
@@ -51,7 +51,7 @@ def _called(function: Callable[..., Array], alpha: float, beta: float, x: Array)
 
 
 def run(operator: str, attributes: Attributes, given: dict[str, Array | None]) -> list[Array]:
-    """Y and the final states, time first; the inputs by their names in the standard."""
+    """Y and the final states, time first. The inputs have the names of the standard."""
     X, W, R = (np.asarray(given[name], np.float64) for name in ("X", "W", "R"))
     T, B, _ = X.shape
     D, _, H = R.shape

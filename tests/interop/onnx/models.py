@@ -1,4 +1,4 @@
-"""Models around one recurrent node, and who runs them."""
+"""Models with one recurrent node, and functions that run them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FED = ("X", "sequence_lens", "initial_h", "initial_c")
 
 
 def drawn(operator: str, seed: int, dtype: str = "float32") -> tuple[Attributes, Given]:
-    """Attributes and inputs, time first, in all combinations as the seeds go by."""
+    """Attributes and inputs, time first; over many seeds all combinations occur."""
     rng = np.random.default_rng(seed)
     T, B, I, H = (int(n) for n in rng.integers(1, 7, 4))
     direction = str(rng.choice(["forward", "reverse", "bidirectional"]))
@@ -67,17 +67,17 @@ def _activations(operator: str, D: int, rng: np.random.Generator) -> Attributes:
 
 
 def _short(number: float) -> float:
-    """A number that the attribute of a file can hold exactly."""
+    """A number that the attribute of a file can store exactly."""
     return float(np.float32(number))
 
 
-# As the standard writes them, which is all that ONNX Runtime reads.
+# Spelled as in the standard; ONNX Runtime reads no other spelling.
 SPELT = ["Affine", "Elu", "HardSigmoid", "LeakyRelu", "Relu", "ScaledTanh", "Sigmoid", "Softplus", "Softsign",
          "Tanh", "ThresholdedRelu"]  # fmt: skip
 
 
 def model(operator: str, attributes: Attributes, given: Given, opset: int = 22) -> ModelProto:
-    """One node; its weights are constants, the rest are inputs."""
+    """A model with one node. Weights are constants, the rest are inputs."""
     outputs = ["Y", "Y_h", "Y_c"][: 3 if operator == "LSTM" else 2]
     inputs = [name if given.get(name) is not None else "" for name in NAMES[: 8 if operator == "LSTM" else 6]]
     while not inputs[-1]:
@@ -98,7 +98,7 @@ def _described(name: str, dtype: Any, shape: Any) -> Any:
 
 
 def fed(given: Given) -> dict[str, Array]:
-    """What the model takes when it runs, in the order of its inputs."""
+    """The inputs of the model, in the order of its graph."""
     found = {name: given.get(name) for name in FED}
     return {name: array for name, array in found.items() if array is not None}
 

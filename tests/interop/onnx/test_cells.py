@@ -42,7 +42,7 @@ def test_a_cell_computes_the_equations_of_the_standard(operator: str, seed: int)
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("operator", ["RNN", "GRU", "LSTM"])
-def test_weights_go_both_ways(operator: str, seed: int) -> None:
+def test_weights_are_converted_in_both_directions(operator: str, seed: int) -> None:
     attributes, given = drawn(operator, seed, "float64")
     names = tuple(name if given.get(name) is not None else "" for name in NAMES)
     node = Node(operator, "", names, ("Y",), attributes, 22)

@@ -1,4 +1,4 @@
-"""Nodes with graphs inside, against ONNX Runtime: branches, loops, and what they take from around them."""
+"""Nodes that contain graphs, against ONNX Runtime: branches, loops, and values of the enclosing graph."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ T, B, I, H = 5, 2, 3, 4
 
 
 def branching() -> ModelProto:
-    """A layer as exporters write it for input with or without a batch: once in each branch."""
+    """A layer as exporters write it for input with or without a batch: one copy in each branch."""
     weight = some(4 * H, I)
 
     def branch(name: str, first: list[Any], last: list[Any]) -> GraphProto:
@@ -86,7 +86,7 @@ def branching() -> ModelProto:
     return made(graph("branching", nodes, [value("x")], [value("y")], **held))
 
 
-def test_a_branch_is_chosen_at_each_call(tmp_path: Path) -> None:
+def test_the_branch_is_chosen_at_each_call(tmp_path: Path) -> None:
     model = branching()
     agrees(model, tmp_path, x=some(T, B, I))
     module = agrees(model, tmp_path, x=some(T, I))
@@ -122,7 +122,7 @@ def test_branches_in_branches_share_a_layer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("then", [False, True])
-def test_a_condition_that_is_a_constant(then: bool, tmp_path: Path) -> None:
+def test_a_constant_condition(then: bool, tmp_path: Path) -> None:
     branches = {
         f"{way}_branch": graph(way, [node(operator, ["x"], [way])], [], [value(way)])
         for way, operator in (("then", "Exp"), ("else", "Tanh"))
@@ -133,11 +133,11 @@ def test_a_condition_that_is_a_constant(then: bool, tmp_path: Path) -> None:
     assert [name for name, _ in module.program.named_children()] == ["y"]
     assert (
         len(list(module.modules())) == 5
-    )  # the whole, its graph, the node, its branches, the one that is taken
+    )  # the model, its graph, the node, its branches, the one that is taken
 
 
 def counting(stop: float) -> ModelProto:
-    """Adds a vector until the sum is over a bound, at most so often; gives all sums."""
+    """Adds a vector until the sum exceeds a bound, with a limit on the number of times. Returns all sums."""
     body = graph(
         "body",
         [
@@ -160,7 +160,7 @@ def counting(stop: float) -> ModelProto:
 
 
 @pytest.mark.parametrize(("stop", "count"), [(1e9, 4), (4.0, 100), (1e9, 0)])
-def test_a_loop_by_count_and_by_condition(stop: float, count: int, tmp_path: Path) -> None:
+def test_loops_by_count_and_by_condition(stop: float, count: int, tmp_path: Path) -> None:
     agrees(counting(stop), tmp_path, x=np.abs(some(3)), count=np.array(count))
 
 
@@ -195,7 +195,7 @@ def test_a_layer_in_a_loop_in_a_branch(tmp_path: Path) -> None:
 
 
 def collecting() -> ModelProto:
-    """Collects what a loop makes in a list, as scripted networks do, and joins it."""
+    """Collects the results of a loop in a list, as scripted networks do, and concatenates them."""
     item = helper.make_tensor_sequence_value_info
     body = graph(
         "body",

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Exports, run in ONNX Runtime by the test itself, and what is refused."""
+"""Exported layers, run in ONNX Runtime by the test, and what is refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def every_operation(h, *, a, b: Input):
 
 @cell
 def barely(h, m, k, *, a: Input, v: Vector):
-    """States that are the same for all rows, that are handed on, and that are a constant."""
+    """States that are the same for all rows, that pass on another state, and that are constant."""
     return v * 2, h + a, where(v < 3, v, v)
 
 
@@ -64,7 +64,7 @@ def peepholes(h, c, *, i, f, g, o, p_i: Vector, p_f: Vector, p_o: Vector):
 
 @cell
 def named_like_the_file(h, *, X, Y_h: Vector, initial_h: Vector):
-    """Parameters with the names of inputs and outputs."""
+    """Parameters with the names of inputs and outputs of the file."""
     return tanh(X + Y_h) + initial_h
 
 
@@ -154,7 +154,7 @@ def results(module: Any, x: torch.Tensor, states: tuple[torch.Tensor, ...], *mor
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("kind", MODULES)
-def test_the_file_gives_the_numbers_of_the_module_and_so_does_its_import(
+def test_file_and_import_give_the_numbers_of_the_module(
     kind: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -188,7 +188,7 @@ def test_rows_of_different_lengths(kind: str, dtype: torch.dtype, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", MODULES)
-def test_the_file_keeps_the_rules_and_the_reference_agrees(kind: str, tmp_path: Path) -> None:
+def test_the_file_is_valid_and_the_reference_agrees(kind: str, tmp_path: Path) -> None:
     whole = MODULES[kind]()
     options = {"bidirectional": False} if isinstance(whole, nn.Recurrent) else {}
     module = type(whole)(*([whole.cell] if type(whole) in (nn.Recurrent, nn.Step) else []), I, H, **options)
@@ -198,12 +198,12 @@ def test_the_file_keeps_the_rules_and_the_reference_agrees(kind: str, tmp_path: 
     x, states = drawn(module, 4, 3)
     names = ["X", *(f"initial_{name}" for name in module.cell.states)]
     feeds = {name: tensor.numpy() for name, tensor in zip(names, (x, *states), strict=True)}
-    found = by_reference(onnx.load(tmp_path / "layer.onnx"), feeds)  # which scans forwards only
+    found = by_reference(onnx.load(tmp_path / "layer.onnx"), feeds)  # the reference scans forwards only
     for theirs, mine in zip(found, results(module, x, states), strict=True):
         np.testing.assert_allclose(theirs, mine, rtol=1e-12, atol=1e-12)
 
 
-def test_the_file_says_what_it_is(tmp_path: Path) -> None:
+def test_the_file_describes_itself(tmp_path: Path) -> None:
     export_onnx(nn.LSTM(I, H, 2, bidirectional=True), tmp_path / "layer.onnx", lengths=True)
     model = onnx.load(tmp_path / "layer.onnx")
     sizes = {
@@ -217,7 +217,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     assert model.doc_string == str(cells.lstm)
 
 
-def test_what_is_no_recurrent_module_is_refused(tmp_path: Path) -> None:
+def test_something_else_than_a_recurrent_module_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="give example inputs of the LSTM"):
         export_onnx(torch.nn.LSTM(I, H), tmp_path / "layer.onnx")
     with pytest.raises(ValueError, match=r"must be float32 or float64\. Got torch\.float16\."):
@@ -229,7 +229,7 @@ def test_what_is_no_recurrent_module_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_operation_that_is_not_known_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_operation_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(step._WRITERS, "softplus")
     with pytest.raises(
         OnnxError, match="cell 'every_operation' has the operation 'softplus', which is not known"
@@ -239,7 +239,7 @@ def test_an_operation_that_is_not_known_is_named(tmp_path: Path, monkeypatch: py
 
 
 class OddLayer(nn.GRU):
-    """Computes something else than its cell says, after the first steps."""
+    """After the first steps, computes something else than its cell."""
 
     def forward(self, *given):
         output: Any
@@ -248,7 +248,7 @@ class OddLayer(nn.GRU):
 
 
 class OddStep(nn.GRUCell):
-    """Computes something else than its cell says."""
+    """Computes something else than its cell."""
 
     def forward(self, *given):
         h: Any = super().forward(*given)
@@ -263,7 +263,7 @@ class OddStep(nn.GRUCell):
         (OddStep(I, H), r"over 1 steps of 1 rows the file gives another Y_h than the module: .* by 0\.01,"),
     ],
 )
-def test_a_file_that_differs_is_not_written(module: Any, message: str, tmp_path: Path) -> None:
+def test_a_file_with_other_results_is_not_written(module: Any, message: str, tmp_path: Path) -> None:
     path = tmp_path / "layer.onnx"
     path.write_text("what was there")
     with pytest.raises(OnnxError, match=message):
@@ -279,7 +279,7 @@ def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_weights_so_large_that_rounding_grows_from_step_to_step(tmp_path: Path) -> None:
+def test_weights_so_large_that_rounding_grows_with_each_step(tmp_path: Path) -> None:
     module = nn.RNN(I, 64)
     torch.manual_seed(0)
     torch.nn.init.normal_(module.get_parameter("weight_hh_l0"), std=0.4)

@@ -1,4 +1,4 @@
-"""ONNX files that somebody has tampered with: read, or refused as is documented, at a bounded cost."""
+"""Manipulated ONNX files: they are read, or refused with the documented error, at a limited cost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGE = node("ConstantOfShape", ["square"], ["A"])
 
 
 def file_of(nodes: Sequence[NodeProto], rank: int = 1, **constants: Any) -> bytes:
-    """A file whose graph takes x ``[N]`` and gives y."""
+    """A file whose graph maps x ``[N]`` to y."""
     graph = helper.make_graph(
         nodes,
         "graph",
@@ -39,7 +39,7 @@ def file_of(nodes: Sequence[NodeProto], rank: int = 1, **constants: Any) -> byte
 
 
 def added(operator: str, *inputs: str, before: Sequence[NodeProto] = (), **constants: Any) -> bytes:
-    """A file that adds x to what an operator makes of constants."""
+    """A file that adds to x the result of an operator on constants."""
     made = node(operator, inputs, ["made"])
     return file_of([*before, made, node("Add", ["x", "made"], ["y"])], **constants)
 
@@ -79,7 +79,7 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("content", TOO_MUCH.values(), ids=TOO_MUCH)
-def test_constants_that_cost_too_much_are_refused_before_they_are_made(
+def test_constants_that_cost_too_much_are_refused_before_they_are_computed(
     tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "_MOST_OPERATIONS", 200)
@@ -89,7 +89,7 @@ def test_constants_that_cost_too_much_are_refused_before_they_are_made(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and devices are POSIX")
-def test_pipes_devices_and_folders_are_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_devices_and_folders_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, kind in ((tmp_path / "pipe", "pipe"), (Path("/dev/zero"), "device"), (tmp_path, "folder")):
         with pytest.raises(OnnxError, match=f"{path}: expected a file. Got a {kind}"):
@@ -98,7 +98,7 @@ def test_pipes_devices_and_folders_are_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["../secret", "/etc/passwd", "link", "pipe"])
 def test_numbers_of_other_files_are_not_read(tmp_path: Path, place: str) -> None:
-    """But for files beside it, which large models have."""
+    """Except for files beside the model, in which large models store their numbers."""
     folder = tmp_path / "model"
     folder.mkdir()
     (tmp_path / "secret").write_bytes(bytes(64))
@@ -188,13 +188,13 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_tampered_files_are_read_or_refused(
+def test_manipulated_files_are_read_or_refused(
     tmp_path: Path, seeds: dict[str, bytes], name: str, data: st.DataObject
 ) -> None:
     model = onnx.load_model_from_string(seeds[name])
     changed = data.draw(mutated(json_format.MessageToDict(model)))
     contents = [data.draw(damaged(seeds[name]))]
-    with suppress(Exception):  # it may be no message at all
+    with suppress(Exception):  # the bytes may not even be a message
         contents.append(json_format.ParseDict(changed, onnx.ModelProto()).SerializeToString())
     for content in contents:
         (tmp_path / "m.onnx").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Whole files: networks of others around recurrent nodes, and files that are damaged or hostile."""
+"""Whole files: networks of other libraries with recurrent nodes, and damaged or manipulated files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ some = numbers(0)
 
 
 def tagger(seed: int = 1) -> ModelProto:
-    """A network as exporters write it: two layers, their weights put together in the file, and a head."""
+    """A network as exporters write it: two layers, whose weights the graph puts together, and a head."""
     some = numbers(seed)
     held = {
         "w.f": some(3 * H, I), "w.b": some(3 * H, I), "r": some(2, 3 * H, H), "b": some(2, 6 * H),
@@ -76,7 +76,7 @@ def test_a_network_of_another_library(tmp_path: Path) -> None:
         np.testing.assert_allclose(mine.detach(), theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_its_weights_are_parameters_and_what_is_made_of_them_a_state(tmp_path: Path) -> None:
+def test_its_weights_are_parameters_and_part_of_the_state_dict(tmp_path: Path) -> None:
     module = import_onnx(saved(tagger(), tmp_path))
     names = [name.removeprefix("program.") for name, _ in module.named_parameters()]
     assert [name for name in names if "directions" not in name] == ["head", "head_bias"]
@@ -112,10 +112,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # of the exporter
+@pytest.mark.filterwarnings("ignore")  # a warning of the exporter
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
-def test_what_torch_exports(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+def test_files_of_torch_onnx_export(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
     theirs, path = Network(kind, **options).eval(), tmp_path / "network.onnx"
     torch.onnx.export(
         theirs, (torch.zeros(4, 2, dtype=torch.long),), path, dynamo=False, opset_version=17,
@@ -165,7 +165,7 @@ def test_half_precision(operator: str, tmp_path: Path) -> None:
     assert all(p.grad is not None for p in module.parameters())
 
 
-def test_the_number_of_inputs(tmp_path: Path) -> None:
+def test_a_wrong_number_of_inputs_is_refused(tmp_path: Path) -> None:
     module = import_onnx(saved(tagger(), tmp_path))
     with pytest.raises(TypeError, match=r"expected 1 inputs: x\. Got 2\."):
         module(torch.zeros(1), torch.zeros(1))
@@ -206,13 +206,13 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_is_not_served_is_refused(change: Any, message: str, tmp_path: Path) -> None:
+def test_unsupported_parts_are_refused(change: Any, message: str, tmp_path: Path) -> None:
     path = saved(changed(change), tmp_path)
     with pytest.raises(OnnxError, match=rf"model.onnx: .*{message}"):
         import_onnx(path)
 
 
-def test_numbers_in_a_file_of_their_own(tmp_path: Path) -> None:
+def test_numbers_in_a_separate_file(tmp_path: Path) -> None:
     x = torch.from_numpy(some(T, B, I))
     expected = import_onnx(saved(tagger(), tmp_path))(x)[0]
     path = tmp_path / "apart.onnx"
@@ -228,7 +228,7 @@ def test_numbers_in_a_file_of_their_own(tmp_path: Path) -> None:
     (tmp_path.parent / "numbers").unlink()
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         import_onnx(tmp_path / "none.onnx")
 
@@ -236,7 +236,7 @@ def test_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\x80\x04hello", pickle.dumps(io.BytesIO)], ids=["empty", "text", "pickle"]
 )
-def test_what_is_no_onnx_file(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_onnx_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(OnnxError, match=r"model\.onnx: .* damaged or no ONNX file"):
         import_onnx(tmp_path / "model.onnx")
@@ -261,7 +261,7 @@ def test_a_damaged_file_loads_or_says_so(kind: str, tmp_path: Path) -> None:
     assert refused > 100
 
 
-def test_a_body_that_is_not_served_is_refused(tmp_path: Path) -> None:
+def test_an_unsupported_graph_in_a_node_is_refused(tmp_path: Path) -> None:
     export_onnx(nn.GRU(I, H, dtype=torch.float64), tmp_path / "layer.onnx")
     model = load(tmp_path / "layer.onnx")
     (scan,) = (node for node in model.graph.node if node.op_type == "Scan")

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""Cells are found to be operators of ONNX by their graphs."""
+"""Cells are recognised as operators of ONNX by their equations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatewise.interop.onnx.match import native
 
 @cell
 def other_names(out, memory, *, forget, write, say, what):
-    """The LSTM, its gates in another order under other names, its sums and products turned round."""
+    """The LSTM with other gate names and order, and with sums and products in another order."""
     memory = tanh(what) * sigmoid(write) + memory * sigmoid(forget)
     return tanh(memory) * sigmoid(say), memory
 
@@ -25,7 +25,7 @@ def peepholes(h, c, *, i, f, g, o, pi: Vector, pf: Vector, po: Vector):
 
 @cell
 def coupled(h, c, *, i, g, o):
-    """One gate that writes what it forgets."""
+    """One gate, which writes as much as it forgets."""
     i = sigmoid(i)
     c = (1 - i) * c + i * tanh(g)
     return sigmoid(o) * tanh(c), c
@@ -53,7 +53,7 @@ FOUND: dict[str, tuple[Cell, str, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("made", "operator", "names"), FOUND.values(), ids=FOUND)
-def test_what_onnx_has_is_found(made: Cell, operator: str, names: dict[str, str]) -> None:
+def test_cells_that_onnx_has_are_recognised(made: Cell, operator: str, names: dict[str, str]) -> None:
     found = native(made)
     assert found is not None
     assert (found.variant.operator, found.names) == (operator, names)
@@ -61,41 +61,41 @@ def test_what_onnx_has_is_found(made: Cell, operator: str, names: dict[str, str]
 
 @cell
 def one_gate_twice(h, c, *, i, g, o, u):
-    """As the LSTM, but a gate stands in two places."""
+    """Like the LSTM, but one gate is used in two places."""
     c = sigmoid(i) * c + sigmoid(i) * tanh(g)
     return sigmoid(o) * tanh(c + u), c
 
 
 @cell
 def switched_parts(h, *, r, z, n: Split):
-    """As the GRU, but the reset gate acts on the input."""
+    """Like the GRU, but the reset gate acts on the input part."""
     z = sigmoid(z)
     return (1 - z) * tanh(n.h + sigmoid(r) * n.x) + z * h
 
 
 @cell
 def other_way_round(h, *, r, z, n: Split):
-    """As the GRU, but the update gate keeps what it should let go."""
+    """Like the GRU, but the update gate keeps what it should forget."""
     z = sigmoid(z)
     return z * tanh(n.x + sigmoid(r) * n.h) + (1 - z) * h
 
 
 @cell
 def doubled(h, *, a):
-    """As an RNN, with a number in it that no activation has."""
+    """Like an RNN, but with a factor that no activation has."""
     return tanh(2 * a + 1)
 
 
 @cell
 def swapped_states(c, h, *, i, f, g, o):
-    """As the LSTM, but the gates see the memory."""
+    """Like the LSTM, but the gates see the memory."""
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     return c, sigmoid(o) * tanh(c)
 
 
 @cell
 def input_only(h, *, a: Input):
-    """As an RNN, but the gate does not see the state."""
+    """Like an RNN, but the gate does not see the state."""
     return relu(a)
 
 
@@ -104,5 +104,5 @@ def input_only(h, *, a: Input):
     [one_gate_twice, switched_parts, other_way_round, doubled, swapped_states, input_only],
     ids=lambda made: made.name,
 )
-def test_what_is_nearly_the_same_is_not(made: Cell) -> None:
+def test_similar_cells_are_not_recognised(made: Cell) -> None:
     assert native(made) is None

@@ -1,4 +1,4 @@
-"""What is said where a package is not installed."""
+"""Errors where an optional package is not installed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ import pytest
         ),
     ],
 )
-def test_a_package_that_is_missing_is_named(package: str, name: str, message: str) -> None:
+def test_a_missing_package_is_named(package: str, name: str, message: str) -> None:
     code = f"""
 import sys
 sys.modules[{package!r}] = None

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
-"""Activations, their numbers and clips are found in the equations, and ONNX Runtime has them alike."""
+"""Activations with their numbers, and clips, are recognised in the equations. ONNX Runtime has them too."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gatewise import (
 )
 from gatewise.interop.onnx.match import native
 
-# A function, its name in the standard, and the numbers that it takes there.
+# A function, its name in the standard, and its numbers in the standard.
 WRITTEN: dict[str, tuple[Any, str, tuple[float, ...]]] = {
     "affine": (lambda x: 0.75 * x + 0.125, "Affine", (0.75, 0.125)),
     "affine without its factor": (lambda x: x - 0.25, "Affine", (1, -0.25)),
@@ -55,7 +55,7 @@ WRITTEN: dict[str, tuple[Any, str, tuple[float, ...]]] = {
 
 
 def attributes_of(made: Cell, path: Path, **options: Any) -> dict[str, Any]:
-    """Those of the one recurrent node of its file, which was compared with the layer when it was written."""
+    """The attributes of the only recurrent node of the file. Writing the file compared it with the layer."""
     export_onnx(nn.Recurrent(made, 3, 5, **options), path, lengths=True)
     nodes = [node for node in onnx.load(path).graph.node if node.op_type in ("RNN", "GRU", "LSTM", "Scan")]
     (node,) = nodes
@@ -90,7 +90,7 @@ def clip(x):
 
 @cell
 def strange_lstm(h, c, *, i, f, g, o, p_i: Vector, p_f: Vector, p_o: Vector):
-    """Three activations, two of them with numbers, peepholes and a clip of what goes into the gates."""
+    """Three activations, two of them with numbers; peepholes, and a clip of the pre-activations."""
     i, f, g = hard(clip(i + p_i * c)), hard(clip(f + p_f * c)), 1.5 * tanh(0.5 * clip(g))
     c = f * c + i * g
     h = hard(clip(o + p_o * c)) * softplus(c)
@@ -99,7 +99,7 @@ def strange_lstm(h, c, *, i, f, g, o, p_i: Vector, p_f: Vector, p_o: Vector):
 
 @cell
 def strange_coupled(h, c, *, i, g, o):
-    """One gate that writes what it forgets; the memory is said as it is."""
+    """One gate, which writes as much as it forgets; the output is the memory itself."""
     i = hard(i)
     c = (1 - i) * c + i * where(g > 0, g, 0.25 * g)
     h = hard(o) * c
@@ -144,27 +144,27 @@ def test_every_operator_with_numbers_in_both_directions(tmp_path: Path) -> None:
 
 @cell
 def two_functions(h, c, *, i, f, g, o):
-    """As the LSTM, but its gates have not one function."""
+    """Like the LSTM, but its gates have two different functions."""
     c = sigmoid(f) * c + hard(i) * tanh(g)
     return sigmoid(o) * tanh(c), c
 
 
 @cell
 def two_numbers(h, *, r, z, n: Split):
-    """As a GRU, but its gates are of different slopes."""
+    """Like a GRU, but its gates have different slopes."""
     z = minimum(maximum(0.25 * z, 0), 1)
     return (1 - z) * tanh(n.x + minimum(maximum(0.5 * r, 0), 1) * n.h) + z * h
 
 
 @cell
 def uneven_clip(h, *, a):
-    """As an RNN, but its bounds are two."""
+    """Like an RNN, but the clip has two different bounds."""
     return tanh(minimum(maximum(a, -1), 2))
 
 
 @cell
 def half_clipped(h, *, r, z, n: Split):
-    """As a GRU, but one gate is not clipped."""
+    """Like a GRU, but one gate is not clipped."""
     z = sigmoid(clip(z))
     return (1 - z) * tanh(clip(n.x + sigmoid(r) * n.h)) + z * h
 
@@ -172,5 +172,5 @@ def half_clipped(h, *, r, z, n: Split):
 @pytest.mark.parametrize(
     "made", [two_functions, two_numbers, uneven_clip, half_clipped, cells.lstm_clipped], ids=lambda c: c.name
 )
-def test_what_is_nearly_the_same_is_not(made: Cell) -> None:
+def test_similar_cells_are_not_native(made: Cell) -> None:
     assert native(made) is None

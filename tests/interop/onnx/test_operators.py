@@ -1,4 +1,4 @@
-"""Operators around recurrent nodes, against the reference of ONNX, in each form that they have had."""
+"""Operators around recurrent nodes, against the reference of ONNX, in each version of the standard."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def whole(*numbers: int) -> Array:
 X = some(2, 3, 4)
 SCALAR = numpy_helper.from_array(np.array([2.5]), "value")
 
-# Operator, version of the standard, inputs (None for one that is left out), attributes.
+# Operator, version of the standard, inputs (None for an omitted one), attributes.
 CASES: list[tuple[str, int, list[Array | None], dict[str, Any]]] = [
     ("Squeeze", 11, [some(1, 3, 1)], {"axes": [0]}),
     ("Squeeze", 17, [some(1, 3, 1), whole(-1)], {}),
@@ -105,7 +105,7 @@ CASES: list[tuple[str, int, list[Array | None], dict[str, Any]]] = [
 
 
 def element(inputs: list[Array | None], operator: str) -> int:
-    """The type that the file says its outputs have."""
+    """The type of the outputs that the file declares."""
     if operator.startswith(("com.microsoft.QL", "com.microsoft.Quantize")):
         return int(TensorProto.UINT8)
     singles = any(array is not None and array.dtype == np.float32 for array in inputs)
@@ -115,7 +115,7 @@ def element(inputs: list[Array | None], operator: str) -> int:
 def model(
     operator: str, opset: int, inputs: list[Array | None], attributes: dict[str, Any], held: bool
 ) -> Any:
-    """One node; its inputs are those of the graph, or constants in it."""
+    """A model with one node. Its inputs are those of the graph, or constants of it."""
     arrays = {f"x{k}": array for k, array in enumerate(inputs) if array is not None}
     names = [f"x{k}" if array is not None else "" for k, array in enumerate(inputs)]
     outputs = ["y0", "y1"] if operator == "Split" else ["y0"]
@@ -147,16 +147,16 @@ def test_an_operator_gives_what_the_reference_gives(case: Any, held: bool, tmp_p
         np.testing.assert_allclose(y.detach(), value, rtol=1e-12, atol=1e-14)
 
 
-def test_an_old_softmax_goes_over_all_axes_from_its_own_on(tmp_path: Path) -> None:
+def test_an_old_softmax_covers_all_axes_from_its_own_on(tmp_path: Path) -> None:
     made = model(
         "Softmax", 11, [X], {"axis": 1}, held=False
-    )  # for which the reference does as it is done now
+    )  # the reference computes these as the newest version does
     (expected,) = by_onnx_runtime(made, {"x0": X})
     found = import_onnx(saved(made, tmp_path))(torch.from_numpy(X))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_what_is_wrong_while_it_runs_names_the_node(tmp_path: Path) -> None:
+def test_an_error_at_run_time_names_the_node(tmp_path: Path) -> None:
     made = model("MatMul", 17, [some(2, 3), some(3, 2)], {}, held=False)
     module = import_onnx(saved(made, tmp_path))
     with pytest.raises(RuntimeError) as caught:

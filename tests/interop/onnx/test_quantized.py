@@ -1,4 +1,4 @@
-"""Networks of 8-bit integers: exact, but for the LSTM, whose weights are read as floating-point numbers."""
+"""Networks of 8-bit integers: exact, except for the LSTM, whose weights become floating-point numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def made(
 
 
 def quantized(weight: Array, per_channel: bool, signed: bool) -> tuple[Array, Array, Array]:
-    """``[D, I, 4*H]`` as integers, scales and zero points, of each direction or each of their columns."""
+    """Integers ``[D, I, 4*H]``, with scales and zero points for each direction or for each column."""
     low, high = weight.min(1, keepdims=True), weight.max(1, keepdims=True)
     if not per_channel:
         low, high = low.min(2, keepdims=True), high.max(2, keepdims=True)
@@ -45,7 +45,7 @@ def quantized(weight: Array, per_channel: bool, signed: bool) -> tuple[Array, Ar
     scale = (high - low) / 255
     zero = np.round(first - low / scale)
     integers = np.clip(np.round(weight / scale + zero), first, last)
-    if signed:  # ONNX Runtime takes signed weights around 0 alone
+    if signed:  # ONNX Runtime accepts signed weights only with zero point 0
         scale, zero = np.maximum(-low, high) / 127, np.zeros_like(zero)
         integers = np.round(weight / scale)
     kind = "int8" if signed else "uint8"
@@ -78,7 +78,7 @@ def lstm(direction: str, per_channel: bool, signed: bool, peepholes: bool) -> tu
 @pytest.mark.parametrize("peepholes", [False, True])
 @pytest.mark.parametrize(("per_channel", "signed"), [(False, False), (False, True), (True, True)])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-def test_an_lstm_of_integers(
+def test_a_quantized_lstm(
     direction: str, per_channel: bool, signed: bool, peepholes: bool, tmp_path: Path
 ) -> None:
     model, floats = lstm(direction, per_channel, signed, peepholes)
@@ -89,11 +89,11 @@ def test_an_lstm_of_integers(
         exact, rounded = by_onnx_runtime(floats, feeds), by_onnx_runtime(model, feeds)
         for mine, same, near in zip(found, exact, rounded, strict=True):
             np.testing.assert_allclose(mine.detach(), same, rtol=1e-4, atol=1e-5)
-            # ONNX Runtime also rounds what it multiplies with the weights, to 255 values.
+            # ONNX Runtime also rounds the factors of the weights, to 255 values.
             assert np.abs(mine.detach().numpy() - near).mean() < 0.02
 
 
-def test_an_lstm_of_integers_is_watched_and_trained(tmp_path: Path) -> None:
+def test_a_quantized_lstm_is_watched_and_trained(tmp_path: Path) -> None:
     model, _ = lstm("forward", per_channel=True, signed=True, peepholes=False)
     module = import_onnx(saved(model, tmp_path))
     with watch(module) as seen:
@@ -103,7 +103,7 @@ def test_an_lstm_of_integers_is_watched_and_trained(tmp_path: Path) -> None:
 
 
 def dense() -> ModelProto:
-    """A layer on integers, as the quantiser of ONNX Runtime writes it, and a convolution after it."""
+    """A linear layer on integers, as ONNX Runtime's quantiser writes it, followed by a convolution."""
     nodes = [
         node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
         node("MatMulInteger", ["q", "w", "z", "w zero"], ["sums"]),
@@ -134,7 +134,7 @@ def test_integers_are_exact(tmp_path: Path) -> None:
             np.testing.assert_array_equal(mine.detach(), theirs)
 
 
-def test_gradients_are_those_of_the_numbers_that_the_integers_stand_for(tmp_path: Path) -> None:
+def test_gradients_are_those_of_the_dequantized_numbers(tmp_path: Path) -> None:
     module = import_onnx(saved(dense(), tmp_path))
     x, same = (torch.from_numpy(np.full((1, C, T), 0.3, "float32")).requires_grad_() for _ in range(2))
     weight, kernel = (module.program.get_buffer(name).float() for name in "wk")

@@ -1,4 +1,4 @@
-"""Graphs drawn at random around recurrent nodes, in every operator set, against ONNX Runtime."""
+"""Random graphs around recurrent nodes, in every operator set, against ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.interop.onnx.models import Array, by_onnx_runtime, saved
 
 
 class Maker:
-    """Puts nodes one after another; what goes from one to the next has shape ``[B, width, T]``."""
+    """Adds nodes in a chain. The values between them have shape ``[B, width, T]``."""
 
     def __init__(self, draw: Any) -> None:
         self.draw = draw
@@ -48,7 +48,7 @@ class Maker:
         return names[0]
 
     def listed(self, operator: str, x: str, since: int, name: str, *numbers: int, **attributes: Any) -> str:
-        """A node whose list of numbers is an input since a version, and was an attribute before."""
+        """A node with a list of numbers: an input in newer versions, an attribute in older ones."""
         if self.opset >= since:
             return self.put(operator, x, self.wholes(*numbers), **attributes)
         attributes[name] = list(numbers)

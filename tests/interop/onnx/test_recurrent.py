@@ -25,7 +25,7 @@ def by_gatewise(operator: str, attributes: Attributes, given: Given, folder: Pat
 
 
 def turned(given: Given) -> Given:
-    """Batch first."""
+    """The same with the batch first."""
     names = ("X", "initial_h", "initial_c")
     return {k: a.swapaxes(0, 1) if a is not None and k in names else a for k, a in given.items()}
 
@@ -46,7 +46,7 @@ PLAIN: Attributes = {"hidden_size": 4, "direction": "bidirectional"}
 
 
 def plain(operator: str) -> tuple[Attributes, Given]:
-    """A node with all inputs, in float64, without attributes that ONNX's reference leaves undone."""
+    """A node with all inputs, in float64, without the attributes that ONNX's reference ignores."""
     rng = np.random.default_rng(5)
     G = GATES[operator]
     shapes = {"X": (5, 3, 2), "W": (2, 4 * G, 2), "R": (2, 4 * G, 4), "B": (2, 8 * G), "initial_h": (2, 3, 4)}
@@ -78,7 +78,7 @@ def test_ragged_rows_with_the_batch_first(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, value, rtol=1e-12, atol=1e-12)
 
 
-def test_an_old_file_with_its_lengths_in_it_and_names_in_small_letters(tmp_path: Path) -> None:
+def test_an_old_file_with_constant_lengths_and_lower_case_activations(tmp_path: Path) -> None:
     attributes, given = plain("GRU")
     attributes |= {"activations": ["sigmoid", "TANH", "hardSigmoid", "elu"]}
     lengths = np.array([2, 5, 4], "int32")
@@ -113,7 +113,7 @@ MISFITS: dict[str, tuple[str, Array, str]] = {
 
 
 @pytest.mark.parametrize(("name", "array", "message"), MISFITS.values(), ids=MISFITS)
-def test_what_does_not_fit_the_weights_is_refused(
+def test_inputs_that_do_not_fit_the_weights_are_refused(
     name: str, array: Array, message: str, tmp_path: Path
 ) -> None:
     attributes, given = plain("LSTM")
@@ -151,7 +151,7 @@ WRONG: dict[str, tuple[Attributes, dict[str, tuple[int, ...]], str]] = {
 
 
 @pytest.mark.parametrize(("changed", "shapes", "message"), WRONG.values(), ids=WRONG)
-def test_what_is_against_the_standard_is_refused(
+def test_violations_of_the_standard_are_refused(
     changed: Attributes, shapes: dict[str, tuple[int, ...]], message: str, tmp_path: Path
 ) -> None:
     attributes, given = plain("LSTM")

@@ -1,4 +1,4 @@
-"""Operators that only ONNX Runtime has, or computes better than the reference, against it."""
+"""Operators that only ONNX Runtime has, or that the reference computes wrongly, against ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def byte(value: int) -> Array:
     return np.array(value, "uint8")
 
 
-# What the reference lacks: operators of ONNX Runtime, and few of the standard.
+# Operators that the reference lacks: those of ONNX Runtime, and few of the standard.
 BY_RUNTIME: list[tuple[str, list[Array | None], dict[str, Any]]] = [
     ("GlobalLpPool", [singles(2, 3, 5)], {}),
     ("GlobalLpPool", [singles(2, 3, 5, 2)], {"p": 3}),

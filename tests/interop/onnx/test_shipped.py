@@ -1,4 +1,4 @@
-"""Every cell that ships goes into a file that ONNX Runtime runs, and comes back."""
+"""Every cell of the package is written to a file that ONNX Runtime runs, and read back."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NATIVE = {
 
 
 @pytest.mark.parametrize("name", cells.__all__)
-def test_a_shipped_cell_there_and_back(name: str, tmp_path: Path) -> None:
+def test_a_shipped_cell_is_exported_and_imported(name: str, tmp_path: Path) -> None:
     cell, path = getattr(cells, name), tmp_path / "layer.onnx"
     layer = Recurrent(cell, 3, 6, proj_size=4 if cell.projects else 0, bidirectional=True).eval()
-    export_onnx(layer, path)  # which runs the file beside the layer
+    export_onnx(layer, path)  # export runs the file and compares it with the layer
     operators = {node.op_type for node in onnx.load(path).graph.node}
     assert operators & {"RNN", "GRU", "LSTM", "Scan"} == {NATIVE.get(name, "Scan")}
     x = torch.randn(7, 2, 3)

@@ -1,4 +1,4 @@
-"""The standard's own cases of its nodes, as the onnx package makes them."""
+"""The test cases of the ONNX standard for its operators, as the onnx package generates them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from gatewise.interop.onnx.reading import RECURRENT
 from tests.interop.onnx.test_operators import CASES
 from tests.interop.onnx.test_runtime_operators import BY_RUNTIME
 
-# The types that torch computes with and NumPy has.
+# The types that both torch and NumPy compute with.
 TYPES = {"float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"}
-# Cases that draw random numbers, are in an operator set before 7, or resize to a size with a fraction
+# Omitted cases: random numbers, an operator set before 7, or a resize to a fractional size
 # (which ONNX Runtime never does).
 LEFT = ("test_training_dropout", "test_not_", "test_resize_downsample_scales_linear_align_corners",
         "test_resize_downsample_scales_cubic_align_corners")  # fmt: skip
@@ -41,7 +41,7 @@ def cases() -> list[Any]:
 
 
 def tensor(value: Any) -> Any:
-    """A value of a case as a tensor or a list of them; None for what is neither, or of another type."""
+    """A value of a case as a tensor or a list of tensors; None for anything else, or another type."""
     if isinstance(value, list):
         found = [tensor(item) for item in value]
         return None if any(item is None for item in found) else found
@@ -52,7 +52,7 @@ def tensor(value: Any) -> Any:
 
 
 def held(model: ModelProto, feeds: dict[str, Any]) -> ModelProto:
-    """The model with the weights of its recurrent nodes as constants."""
+    """The model, with the weights of its recurrent nodes as constants."""
     weights = {
         name
         for node in model.graph.node
@@ -69,7 +69,7 @@ def held(model: ModelProto, feeds: dict[str, Any]) -> ModelProto:
 
 
 def compared(operators: set[str], folder: Path) -> Iterator[tuple[Any, str]]:
-    """Each case that was compared, and what was wrong with it."""
+    """The cases that were compared, each with what was wrong with it."""
     for case in cases():
         if case.model.graph.node[0].op_type not in operators or case.name.startswith(LEFT):
             continue
@@ -102,7 +102,7 @@ def wrong(case: Any, feeds: dict[str, Any], expected: list[Any], folder: Path) -
     return ""
 
 
-# Uses that are not served: training, values of optional type, places of a maximum, Scan of operator set 8.
+# Unsupported cases: training, values of optional type, positions of a maximum, Scan of operator set 8.
 REFUSED = [
     "test_batchnorm_epsilon_training_mode",
     "test_batchnorm_example_training_mode",
@@ -115,7 +115,7 @@ REFUSED = [
 ]
 
 
-def test_every_case_of_the_operators_that_are_served(tmp_path: Path) -> None:
+def test_every_case_of_the_supported_operators(tmp_path: Path) -> None:
     found = list(compared({*OPERATORS, *CONTROL, *RECURRENT} - RANDOM, tmp_path))
     refused = {case.name for case, problem in found if "not served" in problem}
     assert sorted(refused) == REFUSED

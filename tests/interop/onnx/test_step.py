@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""A step of cells with products, means and chance in the middle, in ONNX Runtime against the interpreter."""
+"""Single steps of cells with products, means and random operations: ONNX Runtime against the interpreter."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def reset_first(h, *, r, z, n: Input):
 
 @cell
 def of_a_vector(h, *, a, v: Vector):
-    """Products of what all rows share."""
+    """Products of a vector that all rows share."""
     return tanh(a + linear(v) + linear(2 * v))
 
 
@@ -53,7 +53,7 @@ def normalised(h, c, *, i, f, g, o):
 
 @cell
 def by_chance(h, *, a):
-    """What is drawn in training is not drawn in a file."""
+    """Random operations in training only; an exported file is not random."""
     new = tanh(dropout(a, 0.3))
     return zoneout(h, new, 0.2)
 
@@ -88,7 +88,7 @@ MADE = {made.name: made for made in (reset_first, of_a_vector, projected, normal
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", MADE)
-def test_a_step_is_what_the_interpreter_computes(name: str, dtype: torch.dtype) -> None:
+def test_a_step_is_that_of_the_interpreter(name: str, dtype: torch.dtype) -> None:
     made, weights = MADE[name], weights_of(MADE[name], dtype)
     widths = [P if made.projects else H, *[H] * (len(made.states) - 1)]
     x, states = torch.randn(B, I, dtype=dtype), [torch.randn(B, width, dtype=dtype) for width in widths]

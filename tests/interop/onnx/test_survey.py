@@ -1,4 +1,4 @@
-"""All that is not served is named at once; files that would need much memory or time are refused early."""
+"""One error names all unsupported parts. Files that would need much memory or time are refused early."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refusal(model: ModelProto, folder: Path) -> str:
 
 
 def lacking() -> ModelProto:
-    """A file with much that is not served, in the graph and inside of it."""
+    """A file with many unsupported parts, in its graph and in nested graphs."""
     unserved = [node("Unique", ["x"], ["u"]), node("NonMaxSuppression", ["x", "x"], ["n"], "nms")]
     inside = graph("inside", unserved, [], [value("u")])
     other = graph("other", [node("Identity", ["x"], ["o"])], [], [value("o")])
@@ -41,7 +41,7 @@ def lacking() -> ModelProto:
     return made(graph("lacking", nodes, inputs, [value("y")], W=some(1, 6, 2)))
 
 
-def test_all_that_is_missing_is_named_with_counts(tmp_path: Path) -> None:
+def test_all_unsupported_parts_are_named_with_counts(tmp_path: Path) -> None:
     assert refusal(lacking(), tmp_path) == (
         "/model.onnx: not served: "
         "the operator 'Unique' (3 times, first node 'first'); "
@@ -88,7 +88,7 @@ HUGE: dict[str, Callable[[], ModelProto]] = {
 
 
 @pytest.mark.parametrize("make", HUGE.values(), ids=HUGE)
-def test_constants_that_would_need_much_memory_are_refused_before_they_are_made(
+def test_constants_that_would_need_much_memory_are_refused_before_they_are_computed(
     make: Callable[[], ModelProto], tmp_path: Path
 ) -> None:
     path, before = saved(make(), tmp_path), resident()
@@ -105,7 +105,7 @@ def resident() -> int:
 
 
 def function(name: str, *calls: str) -> Any:
-    """A function that calls others one after another, or Neg."""
+    """A function of a file, which calls other functions one after another, or Neg."""
     names = ["x", *(f"t{k}" for k in range(len(calls) - 1)), "y"]
     nodes = [
         node(call, [names[k]], [names[k + 1]], domain="own" if call != "Neg" else "")
@@ -139,12 +139,14 @@ BAD: dict[str, tuple[ModelProto, str]] = {
 
 
 @pytest.mark.parametrize(("model", "message"), BAD.values(), ids=BAD)
-def test_functions_without_end(model: ModelProto, message: str, tmp_path: Path) -> None:
+def test_functions_that_call_each_other_without_end_are_refused(
+    model: ModelProto, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(OnnxError, match=message):
         import_onnx(saved(model, tmp_path))
 
 
-def test_an_operator_that_the_standard_defines_by_others(tmp_path: Path) -> None:
+def test_an_operator_that_the_standard_defines_by_other_operators(tmp_path: Path) -> None:
     nodes = [node("SoftmaxCrossEntropyLoss", ["x", "labels"], ["y"], reduction="mean")]
     whole = graph("loss", nodes, [value("x", F, [4, 3]), value("labels", I64, [4])], [value("y", F, [])])
     labels = np.array([0, 2, 1, 1])

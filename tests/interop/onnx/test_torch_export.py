@@ -1,4 +1,4 @@
-"""`torch.onnx.export` of modules with our layers inside: native nodes, and the numbers of the module."""
+"""`torch.onnx.export` of modules with our layers: native nodes, and the numbers of the module."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Several(nn.Module):
 
 
 class Called(nn.Module):
-    """A layer that is called in a way of its own."""
+    """A layer that is called with certain arguments."""
 
     def __init__(self, call: Callable[..., Any], *layers: nn.Module) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def exported(model: nn.Module, given: tuple[Tensor, ...], axes: Any) -> ModelPro
 
 
 def agree(proto: ModelProto, model: nn.Module, *calls: Sequence[Tensor], atol: float = 1e-5) -> None:
-    """ONNX Runtime gives the numbers of the module."""
+    """Assert that ONNX Runtime gives the numbers of the module."""
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     for given in calls:
         fed = zip((i.name for i in session.get_inputs()), given, strict=True)
@@ -121,7 +121,7 @@ def test_float64_is_a_scan() -> None:
     agree(proto, model, first, *others, atol=1e-12)
 
 
-def test_rows_first_and_without_a_batch() -> None:
+def test_batch_first_and_without_a_batch() -> None:
     layers = [gatewise.nn.GRU(I, H, batch_first=True), gatewise.nn.Recurrent(own, I, H, batch_first=True)]
     model, (first, *others) = Several(*layers), xs()
     agree(exported(model, first, ({0: ROWS, 1: STEPS},)), model, first, *others)
@@ -155,7 +155,7 @@ def test_a_program_of_torch_export() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Exporting a model while it is in training mode:UserWarning")
-def test_a_layer_that_is_random_in_training() -> None:
+def test_a_layer_that_is_random_in_training_is_refused() -> None:
     layer, given = gatewise.nn.GRU(I, H, zoneout=0.1), (torch.randn(5, 2, I),)
     with pytest.raises(Exception, match=r"random in training.*call model.eval\(\) first"):
         torch.onnx.export(layer, given, dynamo=True, verbose=False)

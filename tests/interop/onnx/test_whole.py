@@ -1,4 +1,4 @@
-"""`export_onnx` of whole models: the file computes what the module does, or there is none and an error."""
+"""`export_onnx` of whole models: the file computes what the module does, or there is an error and no file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.nn.models import MODELS
 
 @cell
 def light(h, *, f, g):  # type: ignore[no-untyped-def]
-    """A cell of one's own."""
+    """A user's cell."""
     f = sigmoid(f)
     h = f * h + (1 - f) * tanh(layer_norm(g))
     return h
@@ -67,7 +67,7 @@ BETWEEN: list[Callable[[], nn.Module]] = [nn.Tanh, nn.Identity, lambda: nn.Dropo
 
 @st.composite
 def stacks(draw: st.DrawFn) -> nn.Sequential:
-    """Recurrent layers with random options and something between them."""
+    """Recurrent layers with random options, and other modules between them."""
     parts, width, rows_first = list[nn.Module](), 3, draw(st.booleans())
     for kind in draw(st.lists(st.sampled_from(sorted(LAYERS)), min_size=1, max_size=3)):
         two = draw(st.booleans())
@@ -124,7 +124,7 @@ class Folding(nn.Module):
         return folded
 
 
-def test_what_cannot_be_written_or_checked(tmp_path: Path) -> None:
+def test_what_cannot_be_written_or_checked_is_refused(tmp_path: Path) -> None:
     path, x = tmp_path / "model.onnx", torch.randn(5, 2, 3)
     with pytest.raises(OnnxError, match=r"torch cannot export the Refusing: .*data-dependent"):
         export_onnx(Refusing(), path, x)

@@ -1,4 +1,4 @@
-"""Files as strangers have them: read right, or refused by a sentence that names the option."""
+"""Files of real users: read correctly, or refused by an error that names the option for it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def comma(values: Sequence[float] = VALUES) -> list[str]:
 # How numbers are written
 
 
-def test_a_point_in_some_numbers_alone_marks_thousands(tmp_path: Path) -> None:
+def test_a_point_in_some_numbers_separates_thousands(tmp_path: Path) -> None:
     values = [950 + 10 * k for k in range(N)]
     german = [f"{value:,}".replace(",", ".") for value in values]
     series = read_series(write(tmp_path, rows(text(DAYS, "%d.%m.%Y"), german, ";", "Datum;Umsatz")))
@@ -65,9 +65,7 @@ def test_a_point_in_some_numbers_alone_marks_thousands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("decimal", "thousands", "value"), [(".", "", 1.234), (",", ".", 1234)])
-def test_numbers_that_two_ways_can_read_are_refused(
-    tmp_path: Path, decimal: str, thousands: str, value: float
-) -> None:
+def test_ambiguous_numbers_are_refused(tmp_path: Path, decimal: str, thousands: str, value: float) -> None:
     numbers = [f"1.{234 + k}" for k in range(N)]
     path = write(tmp_path, rows(text(DAYS, "%Y-%m-%d"), numbers, ";", "t;y"))
     refused(path, f"--decimal {decimal} --thousands {thousands or repr('')}")
@@ -75,13 +73,13 @@ def test_numbers_that_two_ways_can_read_are_refused(
     assert read_series(path, reading=reading).values[0] == value
 
 
-def test_years_and_numbers_of_shops_say_nothing_about_thousands(tmp_path: Path) -> None:
+def test_years_and_shop_numbers_do_not_decide_about_thousands(tmp_path: Path) -> None:
     lines = [f"{day};{950 + k};20{k + 10}" for k, day in enumerate(text(DAYS, "%Y-%m-%d"))]
     lines = [line.replace(";1", ";1.") for line in lines]
     assert read_series(write(tmp_path, ["t;y;shop", *lines]), "y").values[55] == 1005
 
 
-def test_another_column_decides_how_numbers_are_written(tmp_path: Path) -> None:
+def test_another_column_decides_the_number_format(tmp_path: Path) -> None:
     lines = [f"{day};1.{234 + k};0.{k + 10}" for k, day in enumerate(text(DAYS, "%Y-%m-%d"))]
     assert read_series(write(tmp_path, ["t;y;x", *lines]), "y").values[0] == 1.234
 
@@ -121,7 +119,7 @@ def test_usual_marks_of_missing_values(tmp_path: Path, mark: str) -> None:
     assert np.isfinite(np.delete(series.values, 5)).all()
 
 
-def test_a_number_that_marks_missing_values_is_not_taken_for_a_value(tmp_path: Path) -> None:
+def test_a_number_that_marks_missing_values_is_not_read_as_a_value(tmp_path: Path) -> None:
     values = [-200 if k in (3, 4, 30) else value for k, value in enumerate(VALUES)]
     lines = [f"{time};{value};;" for time, value in zip(HOURS, comma(values), strict=True)]
     path = write(tmp_path, ["time;CO(GT);;", *lines, ";;;", ";;;"])
@@ -132,14 +130,14 @@ def test_a_number_that_marks_missing_values_is_not_taken_for_a_value(tmp_path: P
     assert read_series(path, reading=Reading(missing=("none",))).values[3] == -200
 
 
-def test_a_word_that_marks_missing_values_is_named_by_an_option(tmp_path: Path) -> None:
+def test_the_error_for_a_word_that_marks_missing_values_names_an_option(tmp_path: Path) -> None:
     path = write(tmp_path, rows(HOURS, [*VALUES[:5], "n.v.", *VALUES[6:]]))
     refused(path, "row 6: 'n.v.' is not a number; if it marks a missing value: --missing n.v.")
     assert np.isnan(read_series(path, reading=Reading(missing=("n.v.",))).values[5])
 
 
 @pytest.mark.parametrize("value", ["1e308", "-1e300", "1e101"])
-def test_numbers_that_cannot_be_computed_with_are_refused(tmp_path: Path, value: str) -> None:
+def test_numbers_that_are_too_large_are_refused(tmp_path: Path, value: str) -> None:
     path = write(tmp_path, rows(HOURS, [*VALUES[:5], value, *VALUES[6:]]))
     refused(path, f"row 6: '{value}' is beyond 1e+100")
 
@@ -190,7 +188,7 @@ def test_hour_24_is_midnight(tmp_path: Path) -> None:
     holds(read_series(write(tmp_path, rows(times))), HOURS)
 
 
-def test_of_an_interval_the_beginning(tmp_path: Path) -> None:
+def test_an_interval_is_read_as_its_beginning(tmp_path: Path) -> None:
     ends = HOURS + pd.Timedelta("1h")
     for between, form in ((" - ", "%d.%m.%Y %H:%M"), ("/", "%Y-%m-%dT%H:%M")):
         pairs = [a + between + b for a, b in zip(text(HOURS, form), text(ends, form), strict=True)]
@@ -228,7 +226,7 @@ def test_day_or_month_first_is_decided_by_the_step(tmp_path: Path) -> None:
     holds(read_series(few, reading=Reading(time_format="%d/%m/%Y")), times[:12], VALUES[:12])
 
 
-def test_a_form_that_is_not_known_is_named_by_an_option(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_time_format_names_an_option(tmp_path: Path) -> None:
     path = write(tmp_path, rows(text(HOURS, "%Hh of %d %m %Y")))
     refused(path, "name their form with --time-format")
     holds(read_series(path, reading=Reading(time_format="%Hh of %d %m %Y")), HOURS)
@@ -239,7 +237,7 @@ def test_a_day_and_a_time_of_day_in_two_columns(tmp_path: Path) -> None:
     holds(read_series(write(tmp_path, ["Date;Time;y", *lines])), HOURS)
 
 
-def test_an_hour_in_its_own_column_is_named_by_an_option(tmp_path: Path) -> None:
+def test_the_error_for_an_hour_in_its_own_column_names_an_option(tmp_path: Path) -> None:
     lines = [f"{time:%Y-%m-%d},{time.hour},{value}" for time, value in zip(HOURS, VALUES, strict=True)]
     path = write(tmp_path, ["day,hr,y", *lines])
     refused(path, "row 2: the time 2023-01-01 00:00:00 is already in row 1; if 'hr' is the time of day", "y")
@@ -275,10 +273,10 @@ def test_a_time_zone_is_kept_and_steps_are_regular_in_local_time(freq: str) -> N
 @pytest.mark.parametrize("freq", ["1h", "2h", "3h", "4h", "6h", "30min"])
 @pytest.mark.parametrize("hour", [0, 1, 2, 3])
 @pytest.mark.parametrize("falling", [False, True])
-def test_the_hour_that_occurs_twice_is_the_one_that_the_step_asks_for(
+def test_an_hour_that_occurs_twice_is_the_one_that_fits_the_step(
     tmp_path: Path, freq: str, hour: int, falling: bool
 ) -> None:
-    """Steps of a fixed length through the end of summer time, written as the clock on the wall shows it."""
+    """Steps of constant length over the end of summer time, in local time."""
     start = pd.Timestamp(f"2021-10-28 {hour:02d}:00", tz="Europe/Berlin").tz_convert("UTC")
     times = pd.date_range(start, periods=300, freq=freq).tz_convert("Europe/Berlin")
     if falling:
@@ -298,7 +296,7 @@ def test_a_zone_survives_parquet(tmp_path: Path) -> None:
     assert len(series) == 200
 
 
-def test_several_offsets_ask_for_the_place(tmp_path: Path) -> None:
+def test_the_error_for_several_offsets_names_the_zone_option(tmp_path: Path) -> None:
     times = pd.date_range("2023-03-25 12:00", periods=N, freq="h", tz="Europe/Berlin")
     path = write(tmp_path, rows([time.isoformat() for time in times]))
     refused(path, "the times have several offsets from UTC; say where, as --zone Europe/Berlin")
@@ -307,7 +305,9 @@ def test_several_offsets_ask_for_the_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("freq", ["h", "15min"])
-def test_an_hour_that_comes_twice_asks_for_the_place(tmp_path: Path, freq: str, descending: bool) -> None:
+def test_the_error_for_an_hour_that_occurs_twice_names_the_zone_option(
+    tmp_path: Path, freq: str, descending: bool
+) -> None:
     times = pd.date_range("2021-10-30 20:00", periods=N, freq=freq, tz="Europe/Berlin")
     lines = rows(text(times, "%Y-%m-%d %H:%M"))
     path = write(tmp_path, [lines[0], *(lines[:0:-1] if descending else lines[1:])])
@@ -336,7 +336,7 @@ def test_business_days_never_give_a_saturday(tmp_path: Path) -> None:
     assert series.clock.seasons() == (5, 260)
 
 
-def test_other_weeks_have_their_days_too() -> None:
+def test_other_working_weeks_are_recognised() -> None:
     days = pd.bdate_range("2021-01-03", periods=200, freq="C", weekmask="Sun Mon Tue Wed Thu")
     series = TimeSeries.from_frame(pd.DataFrame({"y": np.arange(200.0) % 9}, index=days), "y")
     assert isinstance(series.clock, WeekdayClock)
@@ -381,7 +381,7 @@ def test_a_step_with_jitter_and_one_that_needs_resampling(tmp_path: Path) -> Non
         assert series.values.tolist() == VALUES
 
 
-def test_the_row_that_is_odd_is_blamed_even_if_it_is_the_first(tmp_path: Path) -> None:
+def test_the_odd_row_is_named_even_if_it_is_the_first(tmp_path: Path) -> None:
     for place in (0, 7):
         times = text(HOURS, "%Y-%m-%d %H:%M")
         times[place] = times[place].replace(":00", ":17")
@@ -389,7 +389,7 @@ def test_the_row_that_is_odd_is_blamed_even_if_it_is_the_first(tmp_path: Path) -
         refused(write(tmp_path, rows(times)), sentence)
 
 
-def test_rows_are_numbered_where_there_are_no_times(tmp_path: Path) -> None:
+def test_rows_without_times_are_numbered(tmp_path: Path) -> None:
     series = read_series(write(tmp_path, ["y", *map(str, VALUES)]))
     assert series.times.tolist() == list(range(1, N + 1))
     assert series.future(2).tolist() == [N + 1, N + 2]
@@ -400,7 +400,7 @@ def test_rows_are_numbered_where_there_are_no_times(tmp_path: Path) -> None:
 # Rows
 
 
-def test_rows_that_are_equal_are_one(tmp_path: Path) -> None:
+def test_equal_rows_are_read_as_one(tmp_path: Path) -> None:
     lines = rows(HOURS)
     series = read_series(write(tmp_path, [*lines[:9], lines[8], *lines[9:]]))
     holds(series, HOURS)
@@ -429,13 +429,13 @@ def test_several_series_in_one_file_are_recognised(tmp_path: Path) -> None:
     assert series.rows.tolist() == list(range(N + 1, 2 * N + 1))
 
 
-def test_series_in_rows_are_said_to_be_several(tmp_path: Path) -> None:
+def test_several_series_one_below_another_are_recognised(tmp_path: Path) -> None:
     header = ",".join(["id", *(f"V{k}" for k in range(1, 60))])
     lines = [",".join([f"H{k}", *map(str, VALUES[:59])]) for k in range(5)]
     refused(write(tmp_path, [header, *lines]), "5 series, one in each row of 59 columns; turn the table")
 
 
-def test_the_row_of_the_file_is_known_of_every_step(tmp_path: Path) -> None:
+def test_the_file_row_of_every_step_is_known(tmp_path: Path) -> None:
     lines = rows(text(DAYS, "%Y-%m-%d"))
     series = read_series(write(tmp_path, [lines[0], *lines[30:], *lines[1:10], *lines[20:30]]))
     assert series.rows.tolist()[:3] == [32, 33, 34]
@@ -499,7 +499,7 @@ def test_the_inputs_can_be_named(tmp_path: Path) -> None:
         ({"skip_rows": -1}, "skip_rows must be a number of lines"),
     ],
 )
-def test_answers_that_cannot_be_meant_are_refused(options: dict[str, Any], message: str) -> None:
+def test_contradictory_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         Reading(**options)
 
@@ -507,7 +507,7 @@ def test_answers_that_cannot_be_meant_are_refused(options: dict[str, Any], messa
 # Frames
 
 
-def test_frames_pass_the_same_door() -> None:
+def test_frames_are_checked_like_files() -> None:
     numbered = pd.DataFrame({0: VALUES, 1: VALUES}, index=DAYS)
     series = TimeSeries.from_frame(numbered, 0)  # type: ignore[arg-type]
     assert (series.target, list(series.frame.columns)) == ("0", ["0", "1"])

@@ -39,7 +39,7 @@ def test_step_and_seasons_follow_from_the_times(freq: str, step: str, seasons: t
 
 
 @pytest.mark.parametrize("freq", ["17s", "30min", "h", "D", "7D", "MS", "ME", "QE", "YS"])
-def test_positions_lead_back_to_the_times(freq: str) -> None:
+def test_positions_give_the_times_again(freq: str) -> None:
     times = pd.date_range("2019-05-31 00:00", periods=50, freq=freq)
     clock = infer_clock(times)
     assert clock is not None
@@ -56,7 +56,7 @@ def test_times_before_1970_and_off_the_hour_are_on_their_own_grid() -> None:
     assert (clock.times(np.rint(clock.exact(times)).astype(np.int64)) == times).all()
 
 
-def test_a_month_end_on_the_30th_of_every_month_is_no_month_end() -> None:
+def test_the_30th_of_every_month_is_not_the_end_of_the_month() -> None:
     clock = clock_of("2021-01-01", "MS")
     shifted = pd.DatetimeIndex(["2021-01-02", "2021-02-01"])
     assert clock.exact(shifted)[0] != round(clock.exact(shifted)[0])
@@ -81,12 +81,12 @@ def test_irregular_times_have_no_clock() -> None:
         ("YS", 2, "2 years"),
     ],
 )
-def test_spans_are_given_in_words(freq: str, steps: float, words: str) -> None:
+def test_spans_are_printed_in_words(freq: str, steps: float, words: str) -> None:
     assert clock_of("2021-01-01", freq).span(steps) == words
 
 
 @pytest.mark.parametrize("freq", ["h", "MS"])
-def test_a_clock_survives_the_way_through_plain_data(freq: str) -> None:
+def test_a_clock_is_restored_from_plain_data(freq: str) -> None:
     clock = clock_of("2021-01-01", freq)
     assert clock_from_dict(clock_to_dict(clock)) == clock
 

@@ -1,4 +1,4 @@
-"""Random series in random dialects are read back as they were, or refused with the option that reads them."""
+"""Random series in random formats are read correctly, or refused with the option that reads them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Dialect:
 
 @st.composite
 def series(draw: st.DrawFn) -> tuple[pd.DatetimeIndex, np.ndarray[Any, Any], Dialect]:
-    """Times that suit the form, values with gaps, and a dialect."""
+    """A random series, with times that fit the format, gaps, and a format."""
     form = draw(st.sampled_from(sorted(FORMS)))
     zone = draw(st.sampled_from(ZONES)) if form in ("iso", "t", "german") else None
     steps = {"month": ("MS", "QS", "YS"), "day": ("D", "7D", "MS", "ME", "QS", "YS", "B", "BME")}
@@ -63,7 +63,7 @@ def series(draw: st.DrawFn) -> tuple[pd.DatetimeIndex, np.ndarray[Any, Any], Dia
     values[draw(st.lists(st.integers(5, count - 5), max_size=4))] = np.nan
     decimal = draw(st.sampled_from(".,"))
     thousands, separator = draw(st.sampled_from(["", "", ".", ",", " ", "'"])), draw(st.sampled_from(",;\t|"))
-    odd = thousands == decimal or (separator, thousands) in ((",", "."), (";", ","))  # nobody writes these
+    odd = thousands == decimal or (separator, thousands) in ((",", "."), (";", ","))  # not used by anybody
     dialect = Dialect(
         form,
         separator,
@@ -79,7 +79,7 @@ def series(draw: st.DrawFn) -> tuple[pd.DatetimeIndex, np.ndarray[Any, Any], Dia
 
 
 def written(times: pd.DatetimeIndex, values: np.ndarray[Any, Any], dialect: Dialect) -> bytes:
-    """Write a file, with its rows in order."""
+    """Write a file with its rows in this order."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter=dialect.separator, lineterminator="\n")
     writer.writerow(["Zeit", "Größe, y"])
@@ -107,7 +107,7 @@ ANSWERS = re.compile(r"--(time-format|decimal|thousands|zone|encoding|missing)[ 
 
 
 def answered(sentence: str, reading: Reading, dialect: Dialect) -> Reading:
-    """Answer as the writer of the file would; the sentence must name the option."""
+    """Answer an error as the user would; the error must name the option."""
     names = {name.replace("-", "_") for name, _ in ANSWERS.findall(sentence)}
     assert names, sentence
     assert "\n" not in sentence
@@ -127,8 +127,8 @@ def answered(sentence: str, reading: Reading, dialect: Dialect) -> Reading:
 
 
 def read(path: Path, dialect: Dialect) -> TimeSeries:
-    """Read, answering what is asked."""
-    reading = Reading(zone=None if dialect.offsets else dialect.zone)  # a clock on the wall tells no zone
+    """Read a file, and answer errors until it is read."""
+    reading = Reading(zone=None if dialect.offsets else dialect.zone)  # local time does not tell the zone
     for _ in range(6):
         try:
             return read_series(path, "Größe, y", "Zeit", reading)
@@ -139,7 +139,9 @@ def read(path: Path, dialect: Dialect) -> TimeSeries:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(series())
-def test_what_is_written_is_read(drawn: tuple[pd.DatetimeIndex, np.ndarray[Any, Any], Dialect]) -> None:
+def test_a_series_is_read_as_it_was_written(
+    drawn: tuple[pd.DatetimeIndex, np.ndarray[Any, Any], Dialect],
+) -> None:
     times, values, dialect = drawn
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.csv"
@@ -161,7 +163,7 @@ def test_rows_in_any_order_with_gaps_and_repeats(
     dropped = data.draw(st.sets(st.integers(10, len(times) - 3), max_size=3))
     kept = [place for place in range(len(times)) if place not in dropped]
     order = data.draw(st.permutations(kept)) if dialect.zone is None else kept
-    order = [*order, order[0]]  # one row comes twice
+    order = [*order, order[0]]  # one row occurs twice
     plain = replace(
         dialect, form="iso", encoding="utf-8", decimal=".", thousands="", separator=",", offsets=False
     )

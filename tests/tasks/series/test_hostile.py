@@ -1,4 +1,4 @@
-"""Files that are damaged or made to harm end in one sentence, soon."""
+"""Damaged and malicious files are refused in one sentence, without delay."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refused(path: str | Path, sentence: str) -> None:
     assert str(caught.value).isprintable()
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     refused(tmp_path / "pipe", "expected a file. Got a pipe")
     refused("/dev/zero", "expected a file. Got a device")
@@ -38,7 +38,7 @@ def test_a_million_columns(tmp_path: Path) -> None:
     refused(tmp_path / "a.csv", "the file has 1,000,000 columns; at most 4,096 are read")
 
 
-def test_limits_hold_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_are_checked_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content, "MOST_BYTES", 1 << 20)
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"0" * (2 << 20)))
     refused(tmp_path / "a.gz", "the file has more than 1 MiB, the most that is read")
@@ -62,7 +62,7 @@ def test_files_of_other_kinds(tmp_path: Path, start: bytes, sentence: str) -> No
     refused(tmp_path / "a.csv", sentence)
 
 
-def test_names_cannot_steer_a_terminal(tmp_path: Path) -> None:
+def test_names_cannot_control_a_terminal(tmp_path: Path) -> None:
     path = tmp_path / "a\x1b[2J.csv"
     path.write_text("t,\x1b[31mred\n2024,1\n2025,2\n")
     with pytest.raises(SeriesError) as caught:
@@ -71,7 +71,7 @@ def test_names_cannot_steer_a_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["now", "today", "NaT", "0", "-5", "99999999999999999999", "9999-12-31"])
-def test_what_is_no_time_of_a_series(tmp_path: Path, word: str) -> None:
+def test_times_that_no_series_has_are_refused(tmp_path: Path, word: str) -> None:
     times = [f"2024-01-{day:02d}" for day in range(1, 31)]
     times[9] = word
     (tmp_path / "a.csv").write_text("t,y\n" + "\n".join(f"{time},{k % 7}" for k, time in enumerate(times)))

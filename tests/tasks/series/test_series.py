@@ -19,20 +19,20 @@ def write(folder: Path, lines: list[str], header: str = "time,y,x") -> Path:
 
 
 def rows(**changed: str) -> list[str]:
-    """24 good rows; ``r5="..."`` replaces the row 5, counted from 1."""
+    """24 good rows; ``r5="..."`` replaces row 5, counted from 1."""
     lines = [f"{time},{number % 5},{number % 3}" for number, time in enumerate(HOURS)]
     for name, line in changed.items():
         lines[int(name[1:]) - 1] = line
     return lines
 
 
-def test_columns_that_are_the_only_choice_need_no_naming(tmp_path: Path) -> None:
+def test_the_only_possible_columns_need_not_be_named(tmp_path: Path) -> None:
     path = write(tmp_path, [f"{time},{n % 5}" for n, time in enumerate(HOURS)], header="when,y")
     series = read_series(path)
     assert (series.target, len(series), series.clock.span(1)) == ("y", 24, "1 h")
 
 
-def test_rows_in_any_order_and_gaps_become_a_regular_series(tmp_path: Path) -> None:
+def test_rows_in_any_order_with_gaps_become_a_regular_series(tmp_path: Path) -> None:
     lines = rows()
     series = read_series(write(tmp_path, [lines[20], *lines[:9], *lines[12:20]]), target="y")
     assert len(series) == 21
@@ -41,14 +41,14 @@ def test_rows_in_any_order_and_gaps_become_a_regular_series(tmp_path: Path) -> N
     assert (np.diff(series.times) == np.timedelta64(1, "h")).all()
 
 
-def test_words_empty_and_nameless_columns_are_left_out_and_said_so(tmp_path: Path) -> None:
+def test_columns_of_words_and_empty_and_nameless_ones_are_omitted_with_a_note(tmp_path: Path) -> None:
     lines = [f"{n},{time},{n % 5},shop,,{n % 3}" for n, time in enumerate(HOURS)]
     series = read_series(write(tmp_path, lines, header=",time,y,kind,notes,x"), target="y")
     assert list(series.frame.columns) == ["y", "x"]
     assert series.left_out == ("(no name, column 1)", "kind", "notes")
 
 
-def test_a_time_a_little_off_its_step_is_put_on_it(tmp_path: Path) -> None:
+def test_a_time_close_to_its_step_is_moved_to_it(tmp_path: Path) -> None:
     series = read_series(write(tmp_path, rows(r7="2024-01-01 06:04,2,1")), target="y")
     assert series.times[6] == pd.Timestamp("2024-01-01 06:00")
 
@@ -62,13 +62,13 @@ def test_years_are_read_when_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "unit"), [("load (kW)", "kW"), ("load [kW]", "kW"), ("load", ""), ("load (mean) x", "")]
 )
-def test_the_unit_is_what_stands_in_brackets(target: str, unit: str) -> None:
+def test_the_unit_is_the_text_in_brackets(target: str, unit: str) -> None:
     days = pd.date_range("2024-01-01", periods=9, freq="D")
     series = TimeSeries.from_frame(pd.DataFrame({target: np.arange(9.0)}, index=days), target)
     assert series.unit == unit
 
 
-def test_the_future_follows_the_last_step_also_by_months() -> None:
+def test_future_times_continue_the_steps_also_by_months() -> None:
     months = pd.date_range("2023-01-31", periods=13, freq="ME")
     series = TimeSeries.from_frame(pd.DataFrame({"y": np.arange(13.0)}, index=months), "y")
     assert list(series.future(2)) == [pd.Timestamp("2024-02-29"), pd.Timestamp("2024-03-31")]

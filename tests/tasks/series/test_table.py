@@ -72,7 +72,9 @@ def test_rows_of_a_parquet_file_are_counted_from_one(tmp_path: Path) -> None:
         ("t,y,y\n1,2,3\n", "column 'y': the header has this name more than once"),
     ],
 )
-def test_a_file_that_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_not_a_table_is_refused_in_one_sentence(
+    tmp_path: Path, text: str, message: str
+) -> None:
     with pytest.raises(SeriesError, match=message) as caught:
         read_table(write(tmp_path, text))
     assert "\n" not in str(caught.value)
@@ -87,7 +89,9 @@ def test_a_file_that_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text
         ("a.parquet", b"t,y\n1,2\n", "not a readable Parquet file"),
     ],
 )
-def test_bytes_that_are_no_table_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_bytes_that_are_not_a_table_are_refused(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SeriesError, match=message):
         read_table(tmp_path / name)
@@ -100,7 +104,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_table(tmp_path)
 
 
-def test_infinity_is_no_number(tmp_path: Path) -> None:
+def test_infinity_is_not_a_number(tmp_path: Path) -> None:
     with pytest.raises(SeriesError, match="row 2: '-inf' is not a finite number"):
         read_table(write(tmp_path, "t,y\n1,2\n2,-inf\n")).numbers("y")
 

@@ -32,12 +32,12 @@ def test_usual_ways_to_write_a_time_are_read(texts: list[str], first: str) -> No
     assert times.iloc[0].tz_localize(None) == pd.Timestamp(first)
 
 
-def test_day_and_month_that_could_be_either_way_round_are_not_guessed() -> None:
+def test_ambiguous_days_and_months_are_not_guessed() -> None:
     with pytest.raises(TimeError, match=r"--time-format %d/%m/%Y\) or 2024-01-02 .*%m/%d/%Y"):
         parse_times(pd.Series(["01/02/2024", "01/03/2024"]))
 
 
-def test_one_late_day_settles_which_number_is_the_day() -> None:
+def test_one_day_after_the_12th_decides_the_order() -> None:
     times = parse_times(pd.Series(["01/02/2024", "13/02/2024"])).times
     assert list(times) == [pd.Timestamp("2024-02-01"), pd.Timestamp("2024-02-13")]
 

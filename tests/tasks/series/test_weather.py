@@ -8,7 +8,7 @@ import pandas as pd
 from gatewise.tasks.series.weather import FILE, TARGET, weather
 
 
-def test_the_weather_is_what_its_readme_says() -> None:
+def test_the_data_agree_with_their_readme() -> None:
     series = weather()
     known = series.frame.notna().sum()
     assert (len(series), series.clock.span(1), series.unit) == (8730, "1 h", "°C")
@@ -32,7 +32,7 @@ def test_the_weather_is_what_its_readme_says() -> None:
     assert (int(empty.sum()), int(starts.sum())) == (27, 17)
 
 
-def test_the_weather_is_that_of_a_place_on_earth() -> None:
+def test_the_weather_is_plausible() -> None:
     frame = weather().frame
     assert -25 < frame[TARGET].min() < frame[TARGET].max() < 45
     assert (frame["dew point (°C)"] <= frame[TARGET] + 0.5).mean() > 0.99
@@ -43,7 +43,7 @@ def test_the_weather_is_that_of_a_place_on_earth() -> None:
     assert (speed - frame["wind speed (m/s)"]).abs().max() < 0.2
 
 
-def test_source_and_licence_stand_beside_the_data() -> None:
+def test_source_and_licence_are_beside_the_data() -> None:
     readme = Path(FILE).with_name("README.md").read_text(encoding="utf-8")
     assert FILE.name in readme
     assert "CC0" in readme

@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Small networks gain nothing from a second thread, and lose much where another program wants it."""
+    """One thread: small networks are not faster on two, and much slower if other programs use the cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -26,14 +26,14 @@ def is_share(found: float, expected: float, rows: int = ROWS) -> bool:
     return abs(found - expected) < 5 * math.sqrt(expected * (1 - expected) / rows)
 
 
-def test_the_sum_of_what_is_marked() -> None:
+def test_the_target_is_the_sum_of_the_marked_values() -> None:
     rows = drawn("adding", 500)
     for b, length in enumerate(rows.lengths):
         wanted = 0.5 + sum(value for value, marker in pairs(rows, b) if marker == 1) / 4
         assert rows.target[length - 1, b, 0] == pytest.approx(wanted, abs=1e-6)
 
 
-def test_the_product_of_what_is_marked() -> None:
+def test_the_target_is_the_product_of_the_marked_values() -> None:
     rows = drawn("multiplication", 500)
     for b, length in enumerate(rows.lengths):
         wanted = math.prod(value for value, marker in pairs(rows, b) if marker == 1)
@@ -58,24 +58,24 @@ def test_values_and_markers_are_those_of_the_paper(name: str, low: float, neutra
 
 
 @pytest.mark.parametrize("name", MARKED)
-def test_the_two_places_are_drawn_as_in_the_paper(name: str) -> None:
+def test_the_two_positions_are_drawn_as_in_the_paper(name: str) -> None:
     rows = drawn(name)
     marked = rows.input[..., 1] == 1
     places = np.where(marked.sum(axis=0) == 2, marked.argmax(axis=0), 0)
     last = T // 2 - 1
     assert np.flatnonzero(marked.any(axis=1)).tolist() == list(range(1, last + 1))
-    # The first pair is one of ten; or, if it was not, one of the T / 2 - 1 from which the second is taken.
+    # The first pair is marked as one of ten, or else as one of the T / 2 - 1 pairs for the second mark.
     assert is_share(float((places == 0).mean()), 1 / 10 + 9 / 10 / last)
-    # A place beyond the first ten can only be the second, and each is as likely as the other.
+    # A pair after the first ten can only be the second mark, and each is equally likely.
     for place in range(10, last):
         assert is_share(float(marked[place].mean()), 1 / last)
-    # A place within is the first with 1/10, else the second.
+    # A pair among the first ten is the first mark with probability 1/10, else possibly the second.
     for place in range(1, 10):
         assert is_share(float(marked[place].mean()), 1 / 10 + 9 / 10 / last)
 
 
 @pytest.mark.parametrize("name", [*MARKED, "parity", "temporal-order", "temporal-order-3"])
-def test_lengths_run_evenly_from_t_to_eleven_tenths_of_it(name: str) -> None:
+def test_lengths_are_uniform_between_t_and_eleven_tenths_of_t(name: str) -> None:
     rows = drawn(name)
     lengths, counts = np.unique(rows.lengths, return_counts=True)
     assert lengths.tolist() == list(range(T, T + T // 10 + 1))
@@ -103,7 +103,10 @@ def test_half_of_all_bits_are_set_and_half_of_all_rows_are_odd() -> None:
 
 
 def test_answering_one_half_is_right_as_often_as_the_triangle_distribution_says() -> None:
-    """X1 + X2 is within 0.16 of 0: 1 - 0.92^2 of the triangle over [-2, 2]; 0.16 where only one counts."""
+    """The probability that X1 + X2 is within 0.16 of 0.
+
+    It is 1 - 0.92^2 for two values (a triangle over [-2, 2]), and 0.16 for one value.
+    """
     rows = drawn("adding")
     only_one = 1 / 10 + 9 / 10 / (T // 2 - 1)
     wanted = (1 - only_one) * (1 - 0.92**2) + only_one * 0.16

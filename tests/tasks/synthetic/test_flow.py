@@ -1,4 +1,4 @@
-"""Gradient flow against derivatives written out in NumPy, and against cells whose derivative is known."""
+"""Gradient flow, against derivatives in NumPy, and against cells with a known derivative."""
 
 from __future__ import annotations
 
@@ -36,13 +36,16 @@ def sigmoid(a: Numbers) -> Numbers:
 
 
 def last_by_state(w: dict[str, Numbers], h: Numbers, target: Numbers) -> Numbers:
-    """The gradient of the squared error of one row by its last state, ``[H]``."""
+    """The gradient ``[H]`` of the squared error of one row with respect to its last state."""
     error = w["readout.weight"] @ h + w["readout.bias"] - target
     return np.asarray(2 * error @ w["readout.weight"])
 
 
 def rnn_norms(network: Network, rows: Sequences, b: int) -> list[float]:
-    """The norms by h, from the last step of row b back: g_{t-1} = R' (1 - h_t^2) g_t."""
+    """The norms of the gradient with respect to h, from the last step of row b back.
+
+    The gradient of the step before is g_{t-1} = R' (1 - h_t^2) g_t.
+    """
     w, n = weights(network), int(rows.lengths[b])
     bias = w["layer.bias_ih_l0"] + w["layer.bias_hh_l0"]
     states, h = [], np.zeros(H)
@@ -58,7 +61,7 @@ def rnn_norms(network: Network, rows: Sequences, b: int) -> list[float]:
 
 
 def lstm_norms(network: Network, rows: Sequences, b: int) -> tuple[list[float], list[float]]:
-    """The norms by h and by c, from the last step of row b back."""
+    """The norms of the gradients with respect to h and c, from the last step of row b back."""
     w, n = weights(network), int(rows.lengths[b])
     bias, R = w["layer.bias_ih_l0"] + w["layer.bias_hh_l0"], w["layer.weight_hh_l0"]
     steps, h, c = [], np.zeros(H), np.zeros(H)
@@ -85,12 +88,12 @@ def lstm_norms(network: Network, rows: Sequences, b: int) -> tuple[list[float], 
 
 
 def medians(norms: list[list[float]]) -> Numbers:
-    """The lower median over rows, as far back as the shortest goes."""
+    """The lower median over rows, as far back as the shortest row goes."""
     shortest = min(map(len, norms))
     return np.asarray(np.sort([row[:shortest] for row in norms], axis=0)[(len(norms) - 1) // 2])
 
 
-def test_the_flow_of_an_ordinary_network_is_the_product_of_its_jacobians() -> None:
+def test_the_flow_of_an_rnn_is_the_product_of_its_jacobians() -> None:
     network, rows = made(cells.rnn)
     assert len(set(rows.lengths)) > 1
     flow = gradient_flow(network, ADDING, rows)
@@ -100,7 +103,7 @@ def test_the_flow_of_an_ordinary_network_is_the_product_of_its_jacobians() -> No
     assert np.array_equal(flow.whole, flow.states["h"])
 
 
-def test_the_flow_of_an_lstm_is_that_of_its_equations_state_by_state() -> None:
+def test_the_flow_of_an_lstm_follows_its_equations_for_each_state() -> None:
     network, rows = made(cells.lstm)
     flow = gradient_flow(network, ADDING, rows)
     found = [lstm_norms(network, rows, b) for b in range(ROWS)]
@@ -118,13 +121,13 @@ def leaky(h, *, a: Input):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("name", ["adding", "temporal-order", "copy", "reber"])
-def test_a_cell_that_keeps_nine_tenths_keeps_nine_tenths(name: str) -> None:
+def test_a_cell_that_keeps_nine_tenths_has_a_factor_of_nine_tenths(name: str) -> None:
     task = TASKS[name]
     network, rows = made(leaky, task)
     assert gradient_flow(network, task, rows).kept == pytest.approx(0.9, rel=1e-12)
 
 
-def test_measuring_leaves_the_network_as_it_was() -> None:
+def test_measuring_does_not_change_the_network() -> None:
     network, rows = made(cells.gru)
     network.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -135,5 +138,5 @@ def test_measuring_leaves_the_network_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("whole", [[], [1.0], [0.0, 1.0], [1.0, 0.0]])
-def test_nothing_is_said_where_nothing_can_be(whole: list[float]) -> None:
+def test_the_factor_is_nan_where_it_is_not_defined(whole: list[float]) -> None:
     assert math.isnan(Flow({}, np.array(whole)).kept)

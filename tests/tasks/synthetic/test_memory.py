@@ -14,7 +14,7 @@ def drawn(name: str, rows: int, length: int) -> Sequences:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("length", [1, 2, 30])
-def test_what_was_shown_is_to_be_said_again_after_so_many_steps(name: str, length: int) -> None:
+def test_symbols_are_to_be_repeated_after_this_number_of_steps(name: str, length: int) -> None:
     shown, alphabet = CASES[name]
     rows = drawn(name, 50, length)
     blank, cue = str(alphabet), str(alphabet + 1)
@@ -33,7 +33,7 @@ def test_what_was_shown_is_to_be_said_again_after_so_many_steps(name: str, lengt
     assert rows.target.shape[-1] == alphabet + 1
 
 
-def test_five_bits_make_thirty_two_rows_and_twenty_bits_many() -> None:
+def test_five_bits_give_thirty_two_rows_and_twenty_bits_many() -> None:
     assert len(np.unique(drawn("copy", 2000, 3).input, axis=1)[0]) == 32
     assert len(np.unique(drawn("copy-20", 2000, 3).input, axis=1)[0]) > 1990
 
@@ -49,14 +49,14 @@ def test_one_wrong_symbol_makes_a_row_wrong(name: str) -> None:
     assert not right(answer, rows).any()
 
 
-def test_who_guesses_the_bits_of_the_copy_is_right_once_in_thirty_two() -> None:
+def test_random_answers_to_five_bits_are_right_once_in_thirty_two() -> None:
     rows = drawn("copy", 6400, 10)
     always = np.zeros_like(rows.target)
     always[:-5, :, 2] = always[-5:, :, 0] = 1
     assert TASKS["copy"].right(always, rows).mean() == pytest.approx(1 / 32, abs=0.011)
 
 
-def test_the_first_symbol_comes_again_behind_a_long_lag() -> None:
+def test_the_first_symbol_is_repeated_after_a_long_lag() -> None:
     T = 12
     rows = drawn("long-lag", 5000, T)
     assert rows.input.shape == rows.target.shape == (T, 5000, T + 1)
@@ -69,7 +69,7 @@ def test_the_first_symbol_comes_again_behind_a_long_lag() -> None:
     assert read[0].mean() == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(5000))
 
 
-def test_behind_a_long_lag_only_the_last_answer_counts() -> None:
+def test_after_a_long_lag_only_the_last_answer_counts() -> None:
     rows, right = drawn("long-lag", 100, 12), TASKS["long-lag"].right
     nothing_known = np.full_like(rows.target, 1 / 13)
     assert not right(nothing_known, rows).any()

@@ -40,7 +40,7 @@ def test_the_class_is_the_order_of_the_two_or_three_symbols(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_class_and_every_distractor_is_as_likely_as_the_other(name: str) -> None:
+def test_all_classes_and_distractors_are_equally_likely(name: str) -> None:
     rows = drawn(name, 8000)
     shares = rows.target.sum(axis=(0, 1)) / 8000
     assert np.allclose(shares, 1 / len(shares), atol=5 * np.sqrt(1 / len(shares) / 8000))
@@ -50,7 +50,7 @@ def test_every_class_and_every_distractor_is_as_likely_as_the_other(name: str) -
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("length", [20, 37, 250])
-def test_places_are_scaled_with_the_length(name: str, length: int) -> None:
+def test_positions_scale_with_the_length(name: str, length: int) -> None:
     for string in strings(drawn(name, 500, length)):
         found = [match.start() + 1 for match in re.finditer("[XY]", string)]
         assert len(found) == len(CASES[name][1])
@@ -66,5 +66,5 @@ def test_an_answer_is_right_if_every_output_is_off_by_less_than_three_tenths(nam
     classes = rows.target.shape[-1]
     assert not right(np.full_like(rows.target, 1 / classes), rows).any()
     first = np.zeros_like(rows.target)
-    first[..., 0] = 1  # who always says the first class is right where it is
+    first[..., 0] = 1  # a constant answer of the first class is right for rows of this class
     assert right(first, rows).tolist() == (rows.target[..., 0].sum(axis=0) == 1).tolist()

@@ -1,4 +1,4 @@
-"""The page on what was measured: its examples run, and its list of tasks is whole."""
+"""The page of measured claims: its examples run, and it lists every task."""
 
 from __future__ import annotations
 

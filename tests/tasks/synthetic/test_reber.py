@@ -11,8 +11,8 @@ from gatewise.tasks.synthetic import TASKS, Sequences
 from gatewise.tasks.synthetic.reber import legal
 
 SYMBOLS = "BTSXPVE"
-# The Reber grammar as a regular expression: behind the X that ends the S's come loops X T* V P, then S or
-# X T* V V; a string that begins with P is in the middle of such a loop.
+# The Reber grammar as a regular expression: after the X that ends the S's come loops X T* V P, then S or
+# X T* V V; a string that begins with P starts in the middle of such a loop.
 LOOP = "(XT*VP)*(S|XT*VV)"
 REBER = f"B(TS*X{LOOP}|PT*V(V|P{LOOP}))E"
 EMBEDDED = re.compile(f"BT{REBER}TE|BP{REBER}PE")
@@ -23,7 +23,7 @@ def drawn(rows: int, length: int = 12) -> Sequences:
 
 
 def strings(rows: Sequences) -> list[str]:
-    """What was read, and the last symbol that was asked."""
+    """The strings of symbols that the network reads, with the last symbol that it must predict."""
     found = []
     for b, n in enumerate(rows.lengths):
         symbols = [*rows.input[:n, b].argmax(axis=-1), rows.target[n - 1, b].argmax()]
@@ -32,24 +32,24 @@ def strings(rows: Sequences) -> list[str]:
 
 
 @pytest.mark.parametrize("string", ["BTSSXXTVVE", "BPVVE", "BTXXVPSE", "BPVPXVPXVPXVVE", "BTSSXXVPSE"])
-def test_the_expression_knows_strings_of_the_grammar(string: str) -> None:
+def test_the_expression_matches_strings_of_the_grammar(string: str) -> None:
     assert re.fullmatch(REBER, string)
 
 
 @pytest.mark.parametrize("string", ["BTSSPXSE", "BPTVVB", "BTXXVVSE", "BPVSPSE", "BTSSSE"])
-def test_the_expression_knows_strings_that_are_not_of_the_grammar(string: str) -> None:
+def test_the_expression_matches_no_other_strings(string: str) -> None:
     assert not re.fullmatch(REBER, string)
 
 
 @pytest.mark.parametrize("length", [12, 40])
-def test_every_string_is_of_the_embedded_grammar(length: int) -> None:
+def test_every_string_is_in_the_embedded_grammar(length: int) -> None:
     found = strings(drawn(2000, length))
     assert all(EMBEDDED.fullmatch(string) for string in found)
     assert {string[1] for string in found} == {"T", "P"}
     assert all(string[1] == string[-2] for string in found)
 
 
-def test_strings_are_padded_with_nothing_and_asked_step_by_step() -> None:
+def test_strings_are_padded_with_zeros_and_asked_at_every_step() -> None:
     rows = drawn(300)
     inside = np.arange(len(rows.input))[:, None] < rows.lengths
     assert (rows.asked == inside).all()
@@ -60,15 +60,15 @@ def test_strings_are_padded_with_nothing_and_asked_step_by_step() -> None:
 
 
 @pytest.mark.parametrize("length", [12, 20, 60])
-def test_the_mean_length_is_the_one_that_was_asked_for(length: int) -> None:
+def test_the_mean_length_is_the_requested_one(length: int) -> None:
     lengths = drawn(20_000, length).lengths + 1
     assert lengths.mean() == pytest.approx(length, abs=5 * lengths.std() / np.sqrt(20_000))
     assert lengths.min() == 9
 
 
-def test_at_twelve_every_choice_is_even_as_in_the_paper() -> None:
+def test_at_length_twelve_all_choices_are_equally_likely_as_in_the_paper() -> None:
     found = strings(drawn(20_000))
-    # T or P; then BTXSE by three choices, BPVVE by three.
+    # T or P; then BTXSE by three choices, BPVVE by three
     for inner, chance in {"BTXSE": 1 / 8, "BPVVE": 1 / 8, "BTSXSE": 1 / 16, "BTXXVVE": 1 / 32}.items():
         for letter in "TP":
             share = found.count(f"B{letter}{inner}{letter}E") / 20_000
@@ -88,7 +88,7 @@ def embedded_strings(longest: int) -> tuple[str, ...]:
     return tuple(f"B{letter}{string}{letter}E" for letter in "TP" for string in inner)
 
 
-def test_what_may_come_next_is_what_comes_next_in_some_string() -> None:
+def test_the_possible_next_symbols_are_those_that_follow_in_some_string() -> None:
     rows = drawn(400)
     allowed = legal(rows)
     known = embedded_strings(17)
@@ -99,19 +99,21 @@ def test_what_may_come_next_is_what_comes_next_in_some_string() -> None:
     assert not allowed[~rows.asked].any()
 
 
-def test_a_row_is_right_if_all_that_may_come_is_more_active_than_all_that_may_not() -> None:
+def test_a_row_is_right_if_possible_symbols_are_more_active_than_impossible_ones() -> None:
     rows, right = drawn(500), TASKS["reber"].right
     allowed = legal(rows).astype(np.float32)
     assert right(allowed, rows).all()
     assert not right(np.ones_like(rows.target), rows).any()
     long_past = allowed.copy()
     row = np.arange(500)
-    long_past[rows.lengths - 2, row] = np.array([SYMBOLS[k] in "TP" for k in range(7)])  # who forgot which
+    long_past[rows.lengths - 2, row] = np.array(
+        [SYMBOLS[k] in "TP" for k in range(7)]
+    )  # the second symbol is forgotten
     assert not right(long_past, rows).any()
-    only_one = rows.target  # who says what comes, but not what else might have
+    only_one = rows.target  # without the other possible symbol
     assert not right(only_one, rows).any()
 
 
-def test_the_length_is_a_mean_that_the_grammar_can_have() -> None:
+def test_lengths_below_the_shortest_mean_of_the_grammar_are_refused() -> None:
     with pytest.raises(ValueError, match=r"length: reber needs at least 12 steps\. Got 9\."):
         drawn(1, 9)

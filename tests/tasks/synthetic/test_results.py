@@ -45,17 +45,17 @@ RUNS = [
 ]  # fmt: skip
 
 
-def test_runs_are_summed_up_by_cell_and_length() -> None:
+def test_runs_are_summarised_by_cell_and_length() -> None:
     rnn, lstm, longer = summaries(RUNS)
     assert (rnn.cell, rnn.length, rnn.runs, rnn.learned, rnn.diverged) == ("rnn", 50, 3, 0, 1)
     assert (rnn.sequences, rnn.right, rnn.seconds) == (None, 0.5, 3.0)
     assert rnn.kept_before == pytest.approx(0.5)
-    assert rnn.kept_after == pytest.approx(0.9)  # of the two that can be said
+    assert rnn.kept_after == pytest.approx(0.9)  # the median of the two that are defined
     assert (lstm.cell, lstm.learned, lstm.sequences, lstm.right) == ("lstm", 2, 4000, 0.99)
     assert (longer.cell, longer.length, longer.runs) == ("rnn", 100, 1)
 
 
-def test_results_are_plain_data_without_what_is_no_number() -> None:
+def test_results_are_plain_data_with_none_for_nan() -> None:
     written = results(TASK, SETTINGS, RUNS, interrupted=True)
     again = json.loads(json.dumps(written, allow_nan=False))
     assert again == written
@@ -71,7 +71,7 @@ def test_results_are_plain_data_without_what_is_no_number() -> None:
     }  # fmt: skip
 
 
-def test_a_comparison_leaves_all_its_files(tmp_path: Path) -> None:
+def test_a_comparison_writes_all_its_files(tmp_path: Path) -> None:
     write_results(tmp_path, TASK, SETTINGS, RUNS, interrupted=False)
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
     assert (tmp_path / "gradient_flow.png").read_bytes().startswith(b"\x89PNG")
@@ -94,13 +94,13 @@ def test_the_picture_has_a_row_for_each_length_and_a_line_for_each_state() -> No
     assert words == ["rnn", "lstm", "by h", "by c"]
 
 
-def test_a_run_that_diverged_leaves_the_others_in_the_picture() -> None:
+def test_a_diverged_run_is_missing_in_the_picture() -> None:
     figure = draw_flow("Gradient flow", RUNS[:3])
     assert drawn(figure.axes[1], 0) == pytest.approx(0.9 ** np.arange(20))
     assert len(draw_flow("Gradient flow", RUNS[2:3]).axes[1].lines) == 0
 
 
-def test_a_gradient_of_nothing_is_not_drawn() -> None:
+def test_a_gradient_of_zero_is_not_drawn() -> None:
     dead = Flow({"h": np.array([1.0, 0.5, 0.0, 0.0])}, np.array([1.0, 0.5, 0.0, 0.0]))
     only = Run("rnn_relu", 50, 0, 9, False, 1, 0.0, False, 1.0, dead, dead)
     figure = draw_flow("Gradient flow", [only])

@@ -23,7 +23,7 @@ def test_the_same_seed_gives_the_same_rows_and_another_seed_others(name: str) ->
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_perfect_answer_is_right_and_silence_is_not(name: str) -> None:
+def test_the_perfect_answer_is_right_and_zeros_are_not(name: str) -> None:
     rows = drawn(name, 0)
     perfect = legal(rows).astype(np.float32) if name == "reber" else rows.target
     assert TASKS[name].right(perfect, rows).all()
@@ -42,7 +42,7 @@ def test_shapes_and_types(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_says_what_it_is(name: str) -> None:
+def test_a_task_has_a_description(name: str) -> None:
     chosen = TASKS[name]
     assert chosen.name == name
     assert chosen.title.endswith(".")

@@ -28,7 +28,7 @@ def trained(
     return train(TASKS[name], chosen, length, seed, settings, checks.append), checks
 
 
-def test_a_short_task_is_learned_and_training_ends_there() -> None:
+def test_a_short_task_is_learned_and_training_ends() -> None:
     run, checks = trained("parity", length=2, settings=replace(SMALL, most=50_000, hidden_size=16))
     assert run.learned
     assert LEARNED <= run.right <= 1
@@ -38,12 +38,12 @@ def test_a_short_task_is_learned_and_training_ends_there() -> None:
     assert run.parameters == 3 * 16 * (1 + 16 + 2) + 2 * 16 + 2
 
 
-def test_a_long_one_is_not_and_the_budget_is_kept() -> None:
+def test_a_long_task_is_not_learned_within_the_budget() -> None:
     run, checks = trained(length=40)
     assert (run.learned, run.diverged) == (False, False)
     assert [check.sequences for check in checks] == [1008, 1504]  # whole batches past 1,000 and past 1,500
     assert run.sequences == 1504
-    assert 0 < run.right < 0.5  # about what a constant answer reaches
+    assert 0 < run.right < 0.5  # the accuracy of a constant answer
     assert len(run.start.whole) == len(run.end.whole) >= 40
 
 
@@ -56,7 +56,7 @@ def test_the_same_seed_repeats_a_run_and_another_does_not() -> None:
         assert not np.array_equal(getattr(one, flow).whole, getattr(other, flow).whole)
 
 
-def test_training_leaves_the_generator_of_torch_as_it_was() -> None:
+def test_training_does_not_change_the_generator_of_torch() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     trained()
@@ -69,7 +69,7 @@ def exploding(h, *, a):  # type: ignore[no-untyped-def]
     return h
 
 
-def test_a_run_that_diverges_says_so_and_ends() -> None:
+def test_a_diverged_run_is_marked_and_ends() -> None:
     run, checks = trained(chosen=exploding)
     assert (run.diverged, run.learned, run.right) == (True, False, 0.0)
     assert len(checks) == 1
@@ -120,11 +120,11 @@ def test_the_loss_of_ragged_rows_is_that_of_each_row_alone(name: str) -> None:
     whole = float(network.loss(task, rows).detach())
     alone = [float(network.loss(task, one_row(rows, b)).detach()) for b in range(6)]
     assert whole == pytest.approx(np.average(alone, weights=rows.asked.sum(axis=0)), rel=1e-5)
-    rows.input[np.arange(len(rows.input))[:, None] >= rows.lengths] = np.nan  # is never looked at
+    rows.input[np.arange(len(rows.input))[:, None] >= rows.lengths] = np.nan  # is never read
     assert float(network.loss(task, rows).detach()) == whole
 
 
-def test_rows_are_judged_together_as_they_are_alone() -> None:
+def test_rows_are_judged_the_same_alone_and_together() -> None:
     task = TASKS["parity"]
     rows = task.sequences(np.random.default_rng(0), 300, 10)
     torch.manual_seed(0)
@@ -134,7 +134,7 @@ def test_rows_are_judged_together_as_they_are_alone() -> None:
     assert 0.4 < network.right(task, rows) < 0.6
 
 
-def test_a_bias_goes_to_the_gates_of_that_name_alone() -> None:
+def test_a_bias_is_added_to_the_gates_of_that_name_only() -> None:
     torch.manual_seed(0)
     plain = Network(cells.lstm, 2, 4, 1, {})
     torch.manual_seed(0)
