@@ -206,8 +206,8 @@ def stated(
     weights = Weights(arrays, variant.input_gates, variant.state_gates)
     initial, outputs = states, []
     for t, step in enumerate(x):
-        anew, running = reset[t][:, None], (t < lengths)[:, None]
-        entering = [np.where(anew, first, state) for first, state in zip(initial, states, strict=True)]
+        starts, running = reset[t][:, None], (t < lengths)[:, None]
+        entering = [np.where(starts, first, state) for first, state in zip(initial, states, strict=True)]
         after = variant.statement(weights, step, *entering)
         states = [np.where(running, new, old) for new, old in zip(after, states, strict=True)]
         outputs.append(np.where(running, after[0], 0))

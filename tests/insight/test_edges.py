@@ -52,7 +52,7 @@ def test_without_steps_there_is_nothing_to_explain(analysis: Callable[[Values], 
     layer = layer_of(cells.gru)
     x = sequence() if call == "no steps" else sequence()[:, :0]
     seen = seen_by(layer, x, lengths=[0] * x.size(1))
-    with pytest.raises(ValueError, match="'l0' was given no steps"):
+    with pytest.raises(ValueError, match="'l0' has no steps"):
         analysis(seen["l0"])
 
 
@@ -60,7 +60,7 @@ def test_one_step_has_a_ledger_and_no_exponents() -> None:
     values = seen_by(layer_of(cells.gru), sequence()[:1])["l0"]
     assert values.ledger().residual < 1e-6
     assert values.half_life().realised.isinf().all()
-    with pytest.raises(ValueError, match="no row of 'l0' goes on after its first step"):
+    with pytest.raises(ValueError, match="no row of 'l0' has more than one step"):
         gatewise.lyapunov(values)
 
 

@@ -100,5 +100,5 @@ def test_layers_are_edited_by_name_and_steps_are_counted_in_time(kind: str, call
 
 
 def test_an_edited_model_prints_its_edits() -> None:
-    with pytest.raises(TypeError, match="edit: say which value is to be what"):
+    with pytest.raises(TypeError, match="edit: new values must be given by name"):
         gatewise.edit(layer_of(cells.gru), "l0", units=[1])

@@ -193,11 +193,21 @@ def test_functions_that_read_the_cell_refuse_an_edited_layer(tmp_path: Any) -> N
 MODEL = {"encoder": (cells.lstm, {"num_layers": 2}), "narrow": (cells.lstm, {"proj_size": 2})}
 SHAPES = r"must have shape \(hidden_size,\) = \(4,\) or \(steps, rows, 4\)\. Got \(9, 4\)"
 REFUSED: list[tuple[str, dict[str, Any], type[Exception], str]] = [
-    ("decoder", {"f": 1.0}, ValueError, r"no layer is called 'decoder'\. There are encoder\.l0, encoder\.l1"),
+    (
+        "decoder",
+        {"f": 1.0},
+        ValueError,
+        r"no layer has the name 'decoder'\. There are encoder\.l0, encoder\.l1",
+    ),
     ("step.*", {"f": 1.0}, ValueError, r"'step\.l0' is a single step"),
     ("*r.l0", {"z": 1.0}, ValueError, r"'encoder\.l0' \(lstm\) has no value 'z'\. It has i_bar, f_bar"),
     ("*.l1", {"edit_0_bar": 1.0}, ValueError, r"has no value 'edit_0_bar'"),
-    ("narrow.l0", {"h": 0.0}, ValueError, r"'h' of 'narrow\.l0' is projected\. Edit what it is made of"),
+    (
+        "narrow.l0",
+        {"h": 0.0},
+        ValueError,
+        r"'h' of 'narrow\.l0' is projected\. Edit the values that it is computed from",
+    ),
     ("*.l1", {"f": 1.0, "units": [H]}, ValueError, r"units of 'encoder\.l1' .* from -4 to 3\. Got \[4\]"),
     ("*.l1", {"f": 1.0, "units": 2}, ValueError, r"units of 'encoder\.l1' must be a slice or indices"),
     ("*.l1", {"f": "open"}, TypeError, r"f must be a finite number, a function or a tensor .* Got 'open'"),

@@ -165,5 +165,5 @@ def test_connectivity_is_the_norm_of_the_jacobian(cell: Cell, batch_first: bool)
 
 
 def test_connectivity_of_a_function_without_steps() -> None:
-    with pytest.raises(ValueError, match=r"function must give \[T, B, O\] with 5 rows\. Got \(5, 3\)\."):
+    with pytest.raises(ValueError, match=r"function must return \[T, B, O\] with 5 rows\. Got \(5, 3\)\."):
         gatewise.connectivity(lambda x: x[0], sequence())

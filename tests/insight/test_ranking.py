@@ -95,7 +95,7 @@ def test_what_rank_units_refuses() -> None:
         gatewise.rank_units(layer, lambda: torch.ones(()), by="luck")
     with pytest.raises(ValueError, match=r"name and value are for by='silenced'\. Got by='effect'"):
         gatewise.rank_units(layer, lambda: layer(x)[0].sum(), name="z")
-    with pytest.raises(ValueError, match=r"another one each time\. Call model\.eval\(\) before"):
+    with pytest.raises(ValueError, match=r"changes from call to call\. Call model\.eval\(\) first"):
         gatewise.rank_units(layer, lambda: layer(x)[0].sum(), by="silenced")
     for by in ("silenced", "activity"):
         with pytest.raises(ValueError, match="the loss calls no gatewise layer over sequences"):

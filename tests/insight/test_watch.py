@@ -233,7 +233,7 @@ def test_gradients_flow_through_values_if_wanted(cell: gatewise.Cell) -> None:
 def test_unknown_names_are_refused_at_once() -> None:
     layer = ours.GRU(I, H, bidirectional=True)
     with (
-        pytest.raises(ValueError, match=r"no layer is called 'l1'\. There are l0, l0_reverse\."),
+        pytest.raises(ValueError, match=r"no layer has the name 'l1'\. There are l0, l0_reverse\."),
         gatewise.watch(layer, layers=["l1"]),
     ):
         pass

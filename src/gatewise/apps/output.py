@@ -1,4 +1,4 @@
-"""A stream to print to that may be closed, full, or lack characters, without ending the command."""
+"""A stream for printing. The command goes on if it is closed or full, or cannot encode a character."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def attribute(
     scores, base = task.scores(*task.inputs), task.scores(*task.baselines)
     if scores.shape != (rows,):
         raise ValueError(
-            f"attribute: function must give one number a row, [{rows}]. Got {list(scores.shape)}. "
+            f"attribute: function must return one number for each row, [{rows}]. Got {list(scores.shape)}. "
             f"x is [{'B, T' if batch_first else 'T, B'}, I] with batch_first={batch_first}."
         )
     (values, *others), total = _METHODS[method](task, points, window)

@@ -148,7 +148,7 @@ def _run(
         kind = type(layer).__name__
         raise TypeError(f"decompose: layer must be a gatewise layer over sequences. Got {kind}.")
     if layer.training and layer.dropout:
-        raise ValueError("decompose: the layer drops some of its outputs. Call layer.eval() before.")
+        raise ValueError("decompose: the layer drops some of its outputs. Call layer.eval() first.")
     passages: list[Passage] = []
 
     def keep(recorded: Recorded) -> None:
@@ -268,7 +268,7 @@ def _value(node: Node, args: Sequence[_Parts], weights: Weights, reads: bool) ->
         return _normalised(node, args)
     if len(args) == 1:
         return _function(lambda v: _elementwise(node.op, v), args[0])
-    raise ValueError(f"decompose: there is no rule for {node.op!r}.")
+    raise ValueError(f"decompose: the operation {node.op!r} has no rule.")
 
 
 def _matrix(number: int, weights: Weights, H: int) -> tuple[Tensor, Tensor | None]:

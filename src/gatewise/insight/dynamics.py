@@ -190,7 +190,7 @@ def lyapunov(values: Values, count: int | None = None, skip: int = 0, seed: int 
     if not 0 <= skip < passage.steps:
         raise ValueError(f"lyapunov: skip must be from 0 to {passage.steps - 1}. Got {skip}.")
     if not (passage.running & ~passage.begins).any():
-        raise ValueError(f"lyapunov: no row of {passage.layer!r} goes on after its first step.")
+        raise ValueError(f"lyapunov: no row of {passage.layer!r} has more than one step.")
     random = torch.randn(N, K, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     frame = torch.linalg.qr(random).Q.expand(passage.rows, -1, -1)
     sums, determinants = torch.zeros(passage.rows, K).double(), torch.zeros(passage.rows).double()

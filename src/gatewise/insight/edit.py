@@ -83,7 +83,7 @@ def edit(
     """
     found, values = _found(model, where), {**(new or {}), **names}
     if not values:
-        raise TypeError("edit: say which value is to be what, f=1.0, say.")
+        raise TypeError("edit: new values must be given by name, such as f=1.0. Got none.")
     paths = {module: path for path, module in model.named_modules()}
     model = _copied(model)
     for module, layers in found.items():
@@ -137,7 +137,7 @@ def once_more(
         raise ValueError(f"edit: {who!r} ({cell.name}) has no value {name!r}. It has {known}.")
     called = before.name_of(name)
     if cell.values[called].op == "project":
-        raise ValueError(f"edit: {name!r} of {who!r} is projected. Edit what it is made of.")
+        raise ValueError(f"edit: {name!r} of {who!r} is projected. Edit the values that it is computed from.")
     mask, H = _free_name(cell), module.hidden_size
     values, chosen_units = _given(name, new, H), chosen(units, H, f"edit: units of {who!r}")
     if values is not None and values.dim() == 1:
@@ -162,11 +162,11 @@ def _found(model: nn.Module, where: str | Sequence[str]) -> dict[Layer, list[str
                 found.setdefault(module, []).append(layer)
                 if not isinstance(module, Recurrent):
                     raise ValueError(
-                        f"edit: {known[-1]!r} is a single step; edits are of layers over sequences."
+                        f"edit: {known[-1]!r} is a single step; edit needs layers over sequences."
                     )
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in known):
-            raise ValueError(f"edit: no layer is called {pattern!r}. There are {', '.join(known)}.")
+            raise ValueError(f"edit: no layer has the name {pattern!r}. There are {', '.join(known)}.")
     return found
 
 

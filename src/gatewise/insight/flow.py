@@ -199,7 +199,7 @@ def connectivity(
     if y.dim() != 3 or y.size(batch) != x.size(batch):
         shape = "[B, T, O]" if batch_first else "[T, B, O]"
         raise ValueError(
-            f"connectivity: function must give {shape} with {x.size(batch)} rows. Got {tuple(y.shape)}. "
+            f"connectivity: function must return {shape} with {x.size(batch)} rows. Got {tuple(y.shape)}. "
             "batch_first says which axis of x and of the output is time."
         )
     chosen = tuple(range(y.size(time)) if steps is None else [range(y.size(time))[t] for t in steps])

@@ -257,7 +257,7 @@ def saturation(values: Values, low: float = _LOW, high: float = _HIGH) -> Satura
     flat = [values[gate].double().flatten(0, 1) for gate in gates]
     steps = [gate[gate.isfinite().all(1)] for gate in flat]
     if not len(steps[0]):
-        raise ValueError(f"saturation: {values.layer!r} was given no steps at which its gates are numbers.")
+        raise ValueError(f"saturation: {values.layer!r} has no steps at which its gates are not NaN.")
     left = torch.stack([(gate < low).double().mean(0) for gate in steps])
     right = torch.stack([(gate > high).double().mean(0) for gate in steps])
     return Saturation(values.layer, gates, left, right, low, high)

@@ -64,7 +64,7 @@ class Passage:
             ValueError: the layer ran over no steps.
         """
         if not self.running.any():
-            raise ValueError(f"{self.layer!r} was given no steps: there is nothing to explain.")
+            raise ValueError(f"{self.layer!r} has no steps: there is nothing to explain.")
         return self._copy(lambda tensor: tensor.detach().cpu().double())
 
     def snapshot(self) -> Passage:
@@ -216,11 +216,9 @@ class Passage:
             ValueError: the walk was random; or the layer is edited, and `edited` does not allow that.
         """
         if self.walk.chance is not None:
-            raise ValueError(f"{who}: {self.layer!r} leaves something to chance. Call model.eval() before.")
+            raise ValueError(f"{who}: {self.layer!r} is random. Call model.eval() first.")
         if self.edited and not edited:
-            raise ValueError(
-                f"{who}: {self.layer!r} is edited. Ask about a layer that gatewise.edit left alone."
-            )
+            raise ValueError(f"{who}: {self.layer!r} is edited. Use a layer without edits (gatewise.edit).")
         return self
 
     def own(self, name: str, by_weight: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ def _changes(
     with watch(model, names=[]) as seen:
         before = float(loss())
     if not isclose(float(loss()), before, rel_tol=_THE_SAME, abs_tol=_THE_SAME):
-        raise ValueError("rank_units: the loss is another one each time. Call model.eval() before.")
+        raise ValueError("rank_units: the loss changes from call to call. Call model.eval() first.")
     modules = {
         full_name(path, layer): (module, layer)
         for path, module in layers_of(model, "rank_units").items()

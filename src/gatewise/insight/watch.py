@@ -184,7 +184,7 @@ def _all_known(found: Mapping[str, Layer], chosen: _Chosen) -> None:
     known = [full_name(path, layer) for path, module in found.items() for layer in module._layer_names]
     for pattern in chosen.layers or ():
         if not any(fnmatchcase(name, pattern) for name in known):
-            raise ValueError(f"watch: no layer is called {pattern!r}. There are {', '.join(known)}.")
+            raise ValueError(f"watch: no layer has the name {pattern!r}. There are {', '.join(known)}.")
     values = list(dict.fromkeys(name for module in found.values() for name in module.cell.values))
     for name in chosen.names or ():
         if name not in values:

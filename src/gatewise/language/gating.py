@@ -28,9 +28,9 @@ class Gate(NamedTuple):
 def keeping(cell: Cell) -> tuple[Gate, ...]:
     """The gates that multiply a state in its own next value, in the order of the states.
 
-    ``f`` of an LSTM (``c = f * c + i * g``), ``z`` of a GRU (``h = (1 - z) * n + z * h``), ``1 - z`` where it
-    is the other way round. Normalising removes the bias of a gate; the bias of the `layer_norm` counts
-    instead.
+    Examples: ``f`` of an LSTM (``c = f * c + i * g``), ``z`` of a GRU (``h = (1 - z) * n + z * h``), and
+    ``1 - z`` of a cell with ``h = z * n + (1 - z) * h``. Normalising removes the bias of a gate; the bias of
+    the `layer_norm` counts instead.
     """
     return _distinct(_gate(kept) for kept, _ in _sums(cell))
 

@@ -34,7 +34,7 @@ class Term:
         return Term(self.graph, self.graph.node(op, *nodes, name=name, part=part, value=value))
 
     def again(self, *terms: Term | float) -> Term:
-        """The operation of this node, with its name, part and value, of other terms."""
+        """The operation of this node, with its name, part and value, applied to other terms."""
         node = self.node
         return self.apply(node.op, *terms, name=node.name, part=node.part, value=node.value)
 
@@ -108,7 +108,7 @@ def _minimum(y: Term, d: Term) -> tuple[Term, ...]:
 
 
 def _mean(y: Term, d: Term) -> tuple[Term, ...]:
-    # All units share one mean, so its derivative is the sum over the units: again a mean, but for a factor.
+    # All units share one mean, so its derivative is a sum over the units, which is a mean times a factor.
     count = len(y.args)
     return (d.apply("mean", d) * (1 / count),) * count
 
@@ -149,18 +149,22 @@ def _by_arguments(graph: Graph, node: Node, d: Node) -> Iterator[tuple[Node, Nod
 
 
 def gradient(graph: Graph, seeds: Mapping[Node, Node], idle: Collection[Node] = ()) -> dict[Node, Node]:
-    """The derivative of the loss by every leaf that `seeds` depend on, and by every ``linear``.
+    """The derivatives of the loss with respect to every leaf that `seeds` depend on, and every ``linear``.
 
-    `seeds` maps each output to the derivative of the loss by it. If two outputs are the same node, the
-    caller adds their seeds. Leaves that the loss does not depend on are missing from the result.
+    Args:
+        graph: the graph in which the derivatives are made.
+        seeds: for each output, the derivative of the loss with respect to it. If two outputs are the same
+            node, the caller adds their seeds.
+        idle: seeds that are 0 for the units whose outputs the loss does not depend on. For these units a
+            ``where`` makes all derivatives 0, even if a factor is NaN (0 times NaN is NaN). torch does the
+            same, because such outputs are not in its graph.
 
-    Seeds in `idle` are 0 wherever the loss does not depend on their outputs. There the outputs add nothing to
-    a derivative, as in torch, whose graph leaves them out: ``where`` makes sure of it, as 0 times a NaN would
-    be NaN.
+    Returns:
+        The derivative by leaf or ``linear``. Leaves that the loss does not depend on are missing.
     """
     adjoint: dict[Node, Node] = dict(seeds)
-    # `alone`: the adjoints that consist of idle seeds only. `sizes`: for each, a node that is 0 only where
-    # all of its seeds are.
+    # `alone`: the adjoints that consist of idle seeds only. `sizes`: for each of them, a node that is 0 only
+    # where all seeds in it are 0.
     alone = {
         node: seed for node, seed in seeds.items() if all(n in idle or n.args for n in topological([seed]))
     }
@@ -180,7 +184,7 @@ def gradient(graph: Graph, seeds: Mapping[Node, Node], idle: Collection[Node] = 
     return {node: d for node, d in adjoint.items() if not node.args or node.op == "linear"}
 
 
-# Operations of rules that multiply a derivative by values of the cell.
+# Operations of rules in which a derivative of 0 can become NaN, since they multiply it by values of the cell.
 _NAN_FROM_ZERO = ("mul", "div", "neg", "where")
 
 

@@ -96,7 +96,7 @@ class Graph:
             self._intern(node)
 
     def leaf(self, op: str, name: str, part: str = "") -> Node:
-        """The leaf `op` called `name`."""
+        """The leaf of kind `op` with this name."""
         return self._intern(Node(op, name=name, part=part))
 
     def constant(self, value: float) -> Node:

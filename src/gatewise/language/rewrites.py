@@ -44,8 +44,8 @@ def written_out(cell: Cell) -> Cell:
         if node.op != "norm":
             return _again(graph, node, args)
         mean = graph.node("mean", *args)
-        # The derivative of the variance by the mean is 0, since deviations from the mean add up to 0. Saying
-        # so with stop_gradient saves the gradient a mean that would wait for another mean.
+        # The derivative of the variance by the mean is 0, because deviations from the mean add up to 0. With
+        # stop_gradient the gradient need not compute it, which would take one more pass for a mean.
         about = graph.node("stop_gradient", mean)
         centred = [graph.node("sub", arg, about) for arg in args]
         variance = graph.node("mean", *(graph.node("mul", value, value) for value in centred))
@@ -70,7 +70,7 @@ def with_zoneout(cell: Cell, rates: tuple[float, ...]) -> Cell:
 
 @_remembered
 def with_recurrent_dropout(cell: Cell, rate: float) -> Cell:
-    """The cell with dropout on `seen`, one mask for a whole sequence (Gal & Ghahramani 2016)."""
+    """The cell with dropout on `seen`, with one mask for a whole sequence (Gal & Ghahramani 2016)."""
     draw = str(_draws(cell))
     seen = cell.graph().node("dropout", cell.seen, name=draw, part="sequence", value=float(rate))
     return replace(cell, seen=seen)

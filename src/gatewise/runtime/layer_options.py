@@ -1,8 +1,8 @@
-"""What recurrent layers are made with besides their cell: each option once, with its type and its default.
+"""The options of recurrent layers: every constructor argument besides the cell, with its type and default.
 
-Constructors, representations and model files follow from here, and tests hold the documentation to it. What
-the options mean is said at `gatewise.nn.Recurrent`. To add one, add a field here, say there what it does, and
-name it in the tables of ``docs/layers.md`` and ``docs/format.md``.
+Constructors, `repr` and model files use these classes, and tests compare the documentation with them. To add
+an option, add a field here, describe it in the docstring of `gatewise.nn.Recurrent`, and name it in the
+tables of ``docs/layers.md`` and ``docs/format.md``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from gatewise.language.form import MOST_STATES
 from gatewise.language.form_reading import FormError, items, number, real, shown
 
-# Gives a value from a file, whose name is the text, as an argument; raises FormError if it is none.
+# Takes a value from a file, and its name for the error. Returns the argument, or raises FormError.
 Check: TypeAlias = Callable[[Any, str], Any]
 
 _MOST = 2**31 - 1
@@ -46,12 +46,12 @@ def _rates(value: Any, what: str) -> tuple[float, ...]:
 
 
 def _saved(check: Check, *, always: bool = True, in_training: bool = False) -> dict[str, Any]:
-    """What is known of an option that a file holds.
+    """The metadata of an option that model files contain.
 
     Args:
-        check: takes its value from a file.
-        always: whether all files have it; else some are older than the option, and its default stands.
-        in_training: whether it changes nothing that a layer computes outside of training.
+        check: converts its value from a file.
+        always: whether all files have it. If not, older files lack it, and its default is used.
+        in_training: whether it has no effect in evaluation mode.
     """
     return {"check": check, "always": always, "in_training": in_training}
 
@@ -80,7 +80,7 @@ class Stack(Sizes):
 
 @dataclass(frozen=True)
 class LayerOptions(Stack):
-    """The options of layers, in the order of the arguments of `torch.nn`; those that it lacks go by name."""
+    """The options of layers, in the order of `torch.nn`. Options that torch lacks are keyword-only."""
 
     bias: bool = field(default=True, metadata=_saved(_flag))
     batch_first: bool = field(default=False, metadata=_saved(_flag))
@@ -99,15 +99,15 @@ class LayerOptions(Stack):
 
 
 def checks(options: type[Sizes]) -> dict[str, Check]:
-    """The options that a file holds, and what takes each of them from there."""
+    """For each option that model files contain, the function that converts its value."""
     return {some.name: some.metadata["check"] for some in fields(options) if some.metadata}
 
 
 # All options that have a default.
 DEFAULTS = {some.name: some.default for some in fields(LayerOptions) if some.default is not MISSING}
-# Those that the layers of torch do not have.
+# The options that the layers of torch do not have.
 OWN = [some.name for some in fields(LayerOptions) if some.kw_only]
-# Those that all files have, and those that change nothing that a layer computes outside of training.
+# The options that all files have, and those without an effect in evaluation mode.
 ALWAYS, IN_TRAINING = (
     [some.name for some in fields(LayerOptions) if some.metadata.get(kind)]
     for kind in ("always", "in_training")

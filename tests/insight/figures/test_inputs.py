@@ -93,8 +93,7 @@ def test_a_decomposition_shows_both_parts_and_their_sum() -> None:
     assert bars_of(axes) == pytest.approx(torch.cat([beta[2], gamma[2]]).numpy())
     assert np.asarray(axes.get_lines()[0].get_xdata()) == pytest.approx((beta + gamma)[2].numpy())
     most = int(beta[2].abs().argmax())
-    side = "for" if beta[2, most] > 0 else "against"
-    assert heading(figure).startswith(f"Not bad speaks most of all {side} {'abcd'[most]}: ")
+    assert heading(figure).startswith(f"Not bad contributes most to {'abcd'[most]}: ")
     assert labels(axes) == ("part of the output", "")
     words_have_room(figure)
 
@@ -103,7 +102,7 @@ def test_of_many_outputs_those_with_the_largest_part_of_the_phrase_are_shown() -
     beta = np.arange(100.0)[None] * (-1) ** np.arange(100)
     figure = figures.draw_decomposition(beta, 0 * beta)
     assert bars_of(figure.axes[0])[:12] == pytest.approx(beta[0, 88:])
-    assert note(figure).endswith("The 12 of 100 outputs on which it has most to say.")
+    assert note(figure).endswith("The 12 of 100 outputs to which it contributes most.")
     assert len(lines_of(figure.axes[0])[0]) == 12
     words_have_room(figure)
 

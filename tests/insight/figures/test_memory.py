@@ -95,7 +95,7 @@ def test_saturation_has_a_panel_for_each_gate_and_a_dot_for_each_unit() -> None:
         dots = axes.get_lines()[1]
         assert np.array_equal(dots.get_xdata(), shut)
         assert np.array_equal(dots.get_ydata(), open_)
-    assert heading(figure).startswith("Gates are all but shut or all but open at ")
+    assert heading(figure).startswith("Gates are nearly closed or nearly open at ")
     words_have_room(figure)
 
 

@@ -39,7 +39,9 @@ def test_matches_are_drawn_one_below_another_each_with_a_frame(as_given) -> None
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [
         "row 0, step 3", "row 1, step 1", "row 0, step 8"
     ]  # fmt: skip
-    assert heading(figure) == "3 units that are on together in row 0, steps 3 to 4, are so in 2 other places"
+    assert (
+        heading(figure) == "3 units that are on together in row 0, steps 3 to 4, are also in 2 other places"
+    )
     words_have_room(figure)
 
 

@@ -401,7 +401,7 @@ THEIRS = "the recurrent layers are torch's (the model itself); gatewise.accelera
         ({"megabytes": 0.2}, ValueError, "megabytes must leave room for one step of the network. Got 0.2."),
         (
             {"output": lambda returned: returned[0]}, ValueError,
-            "output must give one number a row, [2]. Got [5, 2, 5].",
+            "output must return one number for each row, [2]. Got [5, 2, 5].",
         ),
         ({"call": lambda x: {"h": x}}, ValueError, "no layer walks the 5 steps of x. Layers that ran: none."),
     ],

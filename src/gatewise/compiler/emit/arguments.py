@@ -1,7 +1,7 @@
 """The arguments of kernels and of their functions: fields of an array of 64-bit integers, by name.
 
 Sizes, strides (in elements), flags and addresses are all fields of one array. Caller and kernel derive the
-places from the same list of names, so there is no struct to keep in step, and nothing to convert.
+index of each field from the same list of names, so no struct has to be declared twice.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64
 
 @final
 class Blank(dict[str, int]):
-    """All fields of a call in order, some of them filled in: what `Arguments.blank` makes.
+    """All fields of a call in order, made by `Arguments.blank`. Some are filled in, the others are 0.
 
-    Values change; no field is added or removed.
+    Values may change, but no field is added or removed.
     """
 
 
@@ -34,10 +34,10 @@ class Arguments:
         self._struct = Struct(f"{len(self.names)}q")
 
     def blank(self, values: Mapping[str, int]) -> Blank:
-        """All fields, those that `values` leaves out 0, to be copied and filled in further.
+        """A `Blank` with these values, and 0 for all other fields.
 
         Raises:
-            KeyError: `values` has a name that is no field.
+            KeyError: `values` has a name that is not a field.
         """
         if isinstance(values, Blank):
             return Blank(values)
@@ -47,14 +47,14 @@ class Arguments:
         return Blank((name, values.get(name, 0)) for name in self.names)
 
     def fill(self, values: Mapping[str, int]) -> Array[c_int64]:
-        """The array for a call; a field that is left out is 0: a null pointer, or false.
+        """The array for a call. A missing field is 0, which means a null pointer, or false.
 
         Raises:
-            KeyError: `values` has a name that is no field.
+            KeyError: `values` has a name that is not a field.
         """
         in_order = values if isinstance(values, Blank) else self.blank(values)
         try:
-            # `struct` converts so many numbers in a third of the time that ctypes takes.
+            # `struct` converts the numbers in a third of the time of ctypes.
             packed = self._struct.pack(*in_order.values())
         except StructError:
             self._refuse(in_order)
@@ -62,14 +62,14 @@ class Arguments:
         return filled
 
     def _refuse(self, blank: Blank) -> NoReturn:
-        """Say what is wrong with fields that cannot be packed."""
+        """Raise the error for fields that cannot be packed."""
         if blank.keys() != self.place.keys():
             raise KeyError(f"unknown field: {', '.join(sorted(blank.keys() ^ self.place.keys()))}") from None
         wrong = next(name for name, value in blank.items() if not _fits(value))
         raise ValueError(f"{wrong} must be an integer of 64 bits. Got {blank[wrong]!r}.") from None
 
     def copied(self, filled: bytes) -> Array[c_int64]:
-        """A new array with the values of one that `fill` gave."""
+        """A new array with the values of an array from `fill`."""
         copy: Array[c_int64] = self._array.from_buffer_copy(filled)
         return copy
 

@@ -1,8 +1,8 @@
-"""The functions by which a kernel is called: whole, or in the parts that threads take.
+"""The entry functions of a kernel: for a whole call, or for the parts that threads compute.
 
 A team of threads divides the rows of a batch, and each thread goes through the sequence by itself. If rows
-are few, it divides the units, and all threads wait for each other after each step: every unit reads every
-other.
+are few, it divides the units. Then all threads wait for each other after each step, because every unit
+reads the states of all units.
 """
 
 from __future__ import annotations
@@ -82,11 +82,13 @@ class Body(Protocol):
 def write_entries(tiles: Tiles, arguments: Arguments, body: Body, rows: str = "B") -> None:
     """Write the entries of a kernel; `rows` is the field with the number of rows, which threads divide.
 
-    - ``run(array)``: everything, on `threads` threads of the OpenMP library whose functions `parallel`,
-      `thread_num` and `num_threads` are given; on the caller's thread if `threads` is 0 or 1. With `by_units`
-      they divide the units instead of the rows. A thread that waits long calls `give_way`
-    - ``many(list)``: the calls of a list of `MANY` side by side, each on one thread
-    - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the same in pieces
+    - ``run(array)``: the whole call, on `threads` threads of OpenMP, or on the caller's thread if `threads`
+      is 0 or 1. The fields `parallel`, `thread_num` and `num_threads` are addresses of OpenMP's functions.
+      With `by_units` the threads divide the units instead of the rows. A thread that waits long calls
+      `give_way`.
+    - ``many(list)``: the calls of a list of `MANY` side by side, each on one thread.
+    - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the whole call in
+      n parts.
     """
     wait = _write_wait(tiles, arguments)
     meet = _write_meet(tiles, arguments, wait)
@@ -151,7 +153,7 @@ def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value, wai
 
 
 def _flush_denormals(code: Code) -> Callable[[], None]:
-    """Set the flush-to-zero mode; a function is returned that writes the code to restore the old mode."""
+    """Set the flush-to-zero mode. Returns a function that writes the code to restore the old mode."""
     b = code.b
     if code.target.flush is Flush.MXCSR:
         get = code.declare("llvm.x86.sse.stmxcsr", VOID, [POINTER])
@@ -235,7 +237,7 @@ def _write_member(
 
     ::
 
-        i, n = thread_num(), num_threads()      # n may be smaller than was asked for, in a parallel region
+        i, n = thread_num(), num_threads()      # n may be smaller than requested
         share(i, n)                             # pack
         meet()
         if by_units: work(all rows, share i of n of the units)

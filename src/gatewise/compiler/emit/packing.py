@@ -1,4 +1,4 @@
-"""Copies for products: weights packed as panels (see `tiles`), and rows copied together."""
+"""Copies before products: weights are packed into panels (see `tiles`), and rows are copied side by side."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def pack(
         for block in blocks:
             for g, rows in enumerate(blocks_of_rows):
                 for k in range(0, K, V):
-                    panels[block][k:k+V, g, :] = weights[rows * H + block * V:, k:k+V]^T      # a square of V
-                    x V
+                    # a square of V x V numbers
+                    panels[block][k:k+V, g, :] = weights[rows * H + block * V:, k:k+V]^T
     """
     b, V, slots = code.b, code.width, len(blocks_of_rows)
     square = _square_function(code)
@@ -97,7 +97,7 @@ def pack_transposed(
                     panels[block][g * H + u, :] = weights[rows * H + u, block * V : block * V + V]
     """
     b, V, slots = code.b, code.width, len(blocks_of_rows)
-    some = 16  # rows at a time: reads are contiguous in rows, writes in panels
+    some = 16  # rows at a time: reads are contiguous along a row, writes along a panel
     for g, rows in enumerate(blocks_of_rows):
         with (
             code.loop(i64(0), H, i64(some)) as first,

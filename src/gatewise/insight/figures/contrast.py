@@ -60,7 +60,7 @@ def draw_contrast(
         f"{value} of row {row} differs most in unit {unit} at step {step}: "
         f"{ours[step, unit]:.2g} {names[0]}, {theirs[step, unit]:.2g} {names[1]}"
     )
-    told = "The same input twice, and what the second has more than the first. Every row of a map is a unit."
+    told = "The same input twice, and the second minus the first. Every row of a map is a unit."
     both = np.concatenate([ours, theirs])
     known = both[np.isfinite(both)]
     gate = not known.size or bool((known >= 0).all() and (known <= 1).all())

@@ -215,7 +215,7 @@ def draw_decomposition(
         >>> from gatewise import figures
         >>> figure = figures.draw_decomposition([[-1.0, 2.0]], [[0.5, 0.5]], outputs=["bad", "good"])
         >>> figure.texts[0].get_text()
-        'The phrase speaks most of all for good: 2'
+        'The phrase contributes most to good: 2'
     """
     shapes = Shapes("draw_decomposition")
     ours, rest = (shapes.read(name, part, "BO") for name, part in (("beta", beta), ("gamma", gamma)))
@@ -223,10 +223,9 @@ def draw_decomposition(
     ours, rest = shapes.of_row(ours[None], row)[0], rest[row]
     shown = np.sort(np.argsort(-np.abs(ours), kind="stable")[:_OUTPUTS])
     most = int(np.abs(ours).argmax())
-    side = "for" if ours[most] > 0 else "against"
-    said = f"{phrase[:1].upper()}{phrase[1:]} speaks most of all {side} {names[most]}: {signed(ours[most])}"
+    said = f"{phrase[:1].upper()}{phrase[1:]} contributes most to {names[most]}: {signed(ours[most])}"
     left_out = (
-        f" The {_OUTPUTS} of {len(names)} outputs on which it has most to say."
+        f" The {_OUTPUTS} of {len(names)} outputs to which it contributes most."
         if len(shown) < len(names)
         else ""
     )

@@ -140,9 +140,7 @@ def draw_half_life(
         if np.isfinite(middle)
         else f"{never} of {len(real)} units keep more than half of their memory throughout"
     )
-    told = (
-        "Left: a line a unit, dark ones forget first. Right: the half-life on data, and from the gate's mean."
-    )
+    told = "Left: a line for each unit, dark ones forget first. Right: by the data, and by the mean gate."
     with page(11, 3.9, heading or said, note or told) as figure:
         left, right = figure.subplots(1, 2)
         lags = np.arange(len(kept))
@@ -159,7 +157,7 @@ def draw_half_life(
         left.set_ylim(min(0.0, float(np.nanmin(kept))), max(1.0, float(np.nanmax(kept))) * 1.03)
         count_axis(left, "x", "lag (steps)")
         left.set_ylabel("share kept")
-        left.set_title("What is kept after so many steps")
+        left.set_title("Share that is kept after each number of steps")
         _draw_lives(right, meant[order], real[order])
     return figure
 
@@ -226,10 +224,10 @@ def draw_saturation(
     said = (
         f"{stuck} of {shut.size} gates never leave one end"
         if stuck
-        else f"Gates are all but shut or all but open at {percent(float((shut + open_).mean()))} of steps"
+        else f"Gates are nearly closed or nearly open at {percent(float((shut + open_).mean()))} of steps"
     )
     told = (
-        "Every dot is a unit: near the corner below a gate is at work, on the slanting line it is a switch."
+        "Every dot is a unit. Near the origin its gate is rarely saturated; on the diagonal it is a switch."
     )
     across = min(len(names), _ACROSS)
     down = -(-len(names) // across)

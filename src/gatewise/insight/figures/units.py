@@ -70,7 +70,7 @@ def draw_match(
         >>> h[2:4, 0, :2] = h[7:10, 0, :2] = 1.0
         >>> figure = figures.draw_match(h, [0, 1], [(0, 2, 4), (0, 7, 10)])
         >>> figure.texts[0].get_text()
-        '2 units that are on together in row 0, steps 2 to 3, are so in 1 other place'
+        '2 units that are on together in row 0, steps 2 to 3, are also in 1 other place'
     """
     shapes = Shapes("draw_match")
     values = shapes.read("states", states, "TBH")
@@ -91,9 +91,9 @@ def draw_match(
     others = len(found) - 1
     said = (
         f"{len(chosen)} units that are on together in row {row}, steps {start} to {stop - 1}, "
-        f"are so in {others} other place{'s' if others != 1 else ''}"
+        f"are also in {others} other place{'s' if others != 1 else ''}"
     )
-    told = "A line a place, the one asked about on top, each in its frame. Grey: no step."
+    told = "A line for each match, in a frame; the given span is on top. Grey: no step."
     if len(shown) < len(found):
         told += f" The first {len(shown)} of {len(found)} are shown."
     with page(10, 1.0 + 0.32 * len(shown), heading or said, note or told) as figure:
@@ -243,7 +243,7 @@ def draw_ranking(
         said = (
             f"Unit {units[0][1]} of {units[0][0]} has {percent(shares[1])} of the sum over {len(units)} units"
         )
-    told = f"Left: the units that matter most, by {by}. Right: what the first so many have of the sum of all."
+    told = f"Left: the units that matter most, by {by}. Right: the share of the first units in all."
     with page(10.5, 4.2, heading or said, note or told) as figure:
         left, right = figure.subplots(1, 2)
         shown = units[:_BARS]

@@ -183,7 +183,7 @@ def _check_output(run: Run) -> None:
         score = run.score(run.x)
     if score.shape != (run.rows,):
         came = list(score.shape)
-        raise ValueError(f"look: output must give one number a row, [{run.rows}]. Got {came}.")
+        raise ValueError(f"look: output must return one number for each row, [{run.rows}]. Got {came}.")
 
 
 def _with_flow(run: Run, layers: list[Studied], notes: list[str]) -> list[Studied]:

@@ -1,1 +1,1 @@
-"""The equations of a cell as text: `equations` decides what to write, a small writer per format how."""
+"""The equations of a cell as text: `equations` chooses the content, and each format has a small writer."""

@@ -23,7 +23,7 @@ _MOST_NESTED = 16  # how deep operations may nest before a term gets a line of i
 
 
 class Written(Protocol):
-    """What is written of a cell; see `gatewise.language.cell.Cell`."""
+    """The attributes of a `gatewise.language.cell.Cell` that are written."""
 
     @property
     def name(self) -> str: ...  # noqa: D102

@@ -19,10 +19,11 @@ Norms = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Flow:
-    """Norms of the gradient of the last step's loss by the states ``k = 0 .. K - 1`` steps before it.
+    """Norms of the gradient of the last step's loss with respect to earlier states.
 
     Attributes:
-        states: by state of the cell, ``[K]``: the norm over units, median over rows.
+        states: for each state of the cell, ``[K]``: the norm over units, k = 0 .. K - 1 steps before the
+            last one, the median over rows.
         whole: ``[K]``, the same for all states together.
     """
 
@@ -43,9 +44,9 @@ class Flow:
 def gradient_flow(network: Network, task: Task, rows: Sequences) -> Flow:
     """Measure the gradient flow, in float64, as far back as the shortest row goes.
 
-    The gradients are the `partials` of `gatewise.gradient_flow`: the gradient by ``h_t`` counts paths that
-    leave the step through ``h_t``, the one by ``c_t`` those that leave through ``c_t``. So it is 0 for an
-    LSTM's last ``c``, since the readout sees only ``h``.
+    The gradients are the `partials` of `gatewise.gradient_flow`: the gradient with respect to ``h_t``
+    includes the paths that leave the step through ``h_t``, the one with respect to ``c_t`` those through
+    ``c_t``. So the gradient of an LSTM's last ``c`` is 0, since the readout sees only ``h``.
     """
     network = deepcopy(network).double().eval()
     lengths, row = torch.from_numpy(rows.lengths), torch.arange(len(rows.lengths))
@@ -57,7 +58,7 @@ def gradient_flow(network: Network, task: Task, rows: Sequences) -> Flow:
         return loss_at_the_end(task, network.readout(states[last, row]), targets)
 
     partials = insight.gradient_flow(network, loss)["layer.l0"].partials
-    back = last - torch.arange(int(last.min()) + 1)[:, None]  # [K, B]: the step that lies k before the last
+    back = last - torch.arange(int(last.min()) + 1)[:, None]  # [K, B]: the step k before the last one
     norms = {name: partial.norm(dim=-1)[back, row] for name, partial in partials.items()}
     whole = torch.stack(list(norms.values())).norm(dim=0)
     return Flow({name: _median(norm) for name, norm in norms.items()}, _median(whole))

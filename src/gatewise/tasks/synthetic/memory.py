@@ -60,19 +60,19 @@ def _last_known(answer: Numbers, rows: Sequences) -> Flags:
 TASKS = (
     Task(
         "copy",
-        "Five bits, said again after T steps; right if the most probable class is, after every step.",
+        "Five bits, repeated after T steps; right if the most probable class is right at every step.",
         Loss.CLASS, memorisation, most_probable, 1, (50, 100, 200, 400),
     ),
     Task(
         "copy-20",
-        "Ten symbols out of five, said again after T steps; "
-        "right if the most probable class is, after every step.",
+        "Ten symbols out of five, repeated after T steps; "
+        "right if the most probable class is right at every step.",
         Loss.CLASS, partial(memorisation, symbols=10, alphabet=5), most_probable, 1, (50, 100, 200, 400),
     ),
     Task(
         "long-lag",
-        "The first symbol, said again after T - 1 random ones out of T - 1; "
-        "right if every output is then off by less than 0.25.",
+        "The first symbol, repeated after T - 1 random ones out of T - 1; "
+        "right if every output for it is off by less than 0.25.",
         Loss.CLASS, long_lag, _last_known, 2, (50, 100, 200, 400),
     ),
 )  # fmt: skip

@@ -97,7 +97,7 @@ TASKS = (
     Task(
         "reber",
         "The next symbol of the embedded Reber grammar, strings of T symbols on average; "
-        "right if those that may come are the most active, after every symbol.",
+        "right if the possible symbols are the most active outputs at every step.",
         Loss.CLASS, reber, _most_active, 12, (12, 25, 50, 100),
     ),
 )  # fmt: skip
