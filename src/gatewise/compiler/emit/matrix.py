@@ -1,8 +1,8 @@
 """Products of rows with packed weights, tile by tile, each followed by an elementwise function.
 
-Tiles (see `tiles`) go over the rows for one block of units after another; the function then takes the sums
-of the tile from the first cache. Panels that are too deep for the second cache are used in parts of k: the
-sums of up to `_TILES` tiles of rows wait in a buffer meanwhile. Neither changes a sum.
+Tiles (see `tiles`) go over the rows for one block of units after another; the function then reads the sums of
+the tile from the first-level cache. Panels that are too deep for the second-level cache are used in parts of
+k, while the sums of up to `_TILES` tiles of rows stay in a buffer. The order of additions is always the same.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from gatewise.compiler.emit.arguments import Arguments, Fields
 from gatewise.compiler.emit.tiles import TILE, Shape, Tiles, even_rows, shape, sums_in, tallest
 from gatewise.compiler.emit.vector import I1, I64, POINTER, VOID, Address, Code, Value, i64, internal_function
 
-_PART_BYTES = 1 << 18  # of a panel that are used on all rows before the next: a share of the second cache
-_TILES = 32  # tiles of rows whose sums are kept while a panel is used in parts
-_FAR_BYTES = 6 << 20  # of panels in all, above which they come from memory and are prefetched
+_PART_BYTES = 1 << 18  # the size of a part of a deep panel: a share of the second-level cache
+_TILES = 32  # the most tiles of rows whose sums are buffered while a panel is used in parts
+_FAR_BYTES = 6 << 20  # if all panels are larger than this, they are prefetched from memory
 
 
 @final
 @dataclass(frozen=True)
 class Rows:
-    """Rows to multiply: at ``a + outer * outer_stride + row * row_stride``, `outers` times first..last."""
+    """Rows to multiply: for each outer of `outers`, the rows first..last at `a` with these strides."""
 
     a: Value
     outer_stride: Value
@@ -38,7 +38,7 @@ class Rows:
 @final
 @dataclass(frozen=True)
 class Start:
-    """What the sums start from: ``[rows, slots, units]``, with strides for rows and slots."""
+    """The initial values of the sums: ``[rows, slots, units]``, with strides for rows and slots."""
 
     at: Value
     by_row: Value
@@ -61,7 +61,7 @@ class Columns:
 @final
 @dataclass(frozen=True)
 class Then:
-    """What is done with the sums of a tile: an elementwise function and its context."""
+    """The function that is called with the sums of each tile, and its context."""
 
     function: Elementwise
     context: Value
@@ -139,14 +139,14 @@ def _write_blocks(tiles: Tiles, name: str, slots: int) -> Value:
 
 
 class _Division(NamedTuple):
-    """How rows and panels are divided: what is in the cache at a time."""
+    """The division of rows and panels into pieces that fit into the caches."""
 
-    stride: Value  # from a panel to the next
+    stride: Value  # from one panel to the next
     line: Value  # numbers in one row of sums of a tile
     depth: Value  # steps of k in a part of a panel
     deep: Value  # whether a panel has more than one part
     far: Value  # whether panels come from memory
-    tiles: Value  # of one `outer` in a group
+    tiles: Value  # in a group, for one `outer`
     rows: Value  # in a group
     outers: Value  # in a group
     pace: Value  # elements of the next panel to prefetch for each k of a tile
@@ -158,9 +158,9 @@ class _Panel(NamedTuple):
 
     block: Value
     at: Value
-    unit: Value  # the first one
-    left: Value  # units from there on
-    following: Value  # the panels to prefetch meanwhile
+    unit: Value  # the first unit
+    left: Value  # the number of units from there on
+    following: Value  # the next panels, which are prefetched meanwhile
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class _Blocks:
                 self._tile(division, functions, panel, k, o, r, index)
 
     def _divide(self) -> tuple[_Division, list[Value]]:
-        """The division, and the functions that are called before and after a tile."""
+        """The division, and the functions to call before and after a tile."""
         code, b, f, slots = self.code, self.code.b, self.f, self.slots
         K, units, stride, outers = f["K"], f["units"], f["stride"], f["outers"]
         functions = [Address(f.pointer(name), _VISIT) for name in ("run", "prefetch")]

@@ -1,4 +1,4 @@
-"""Passes over the units of a row: what means make necessary, after the pass that goes tile by tile."""
+"""Passes over the units of a row. Means need them, after the pass that goes tile by tile."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64, intern
 from gatewise.compiler.plan.schedule import Pass
 from gatewise.language.graph import Node
 
-_LANES = 16  # partial sums of a mean, whatever the width of vectors: the bits do not depend on it
+_LANES = 16  # partial sums of a mean, the same number for every vector width, so that the bits are the same
 
 
 class RowArithmetic(Protocol):
     """The arithmetic of a pass, on one vector of units at a time."""
 
     def write_pass(self, one: Pass, place: Place) -> list[list[Value]]:
-        """Write a pass; for each of its means, the values of the arguments at these units are returned."""
+        """Write a pass. Returns, for each of its means, the values of its arguments at these units."""
 
     def store_mean(self, place: Place, mean: Node, value: Value) -> None:
         """Store a mean of the row."""

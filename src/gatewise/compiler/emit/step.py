@@ -1,4 +1,4 @@
-"""What forward and backward share within a step: the functions of a phase, and where its values lie."""
+"""Code that forward and backward share within a step: the functions of a phase, and addresses of values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Step(Protocol):
     """The arithmetic of a step, on one vector of units at a time."""
 
     def write_pass(self, one: Pass, place: Place) -> list[list[Value]]:
-        """Write a pass; for each of its means, the values of the arguments at these units are returned."""
+        """Write a pass. Returns, for each of its means, the values of its arguments at these units."""
 
     def store_mean(self, place: Place, mean: Node, value: Value) -> None:
         """Store a mean of the row."""

@@ -1,4 +1,4 @@
-"""What code is written for: a processor, its vectors, and how it computes what processors do differently."""
+"""The target of code: a processor, its vector registers, and how it does what processors do differently."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Target:
         triple: processor and system, as LLVM names them.
         cpu, features: the model of the processor and its features, as LLVM names them.
         vector_bits, registers: size and number of the registers of the widest vector unit.
-        fma, flush: how products are added, and how subnormal numbers become zero.
+        fma, flush: how ``a * b + c`` is computed, and how subnormal numbers become zero.
         threads: whether threads can share the work of a call.
         lanes: the number of lanes of every vector; if 0, as many as a register holds.
     """

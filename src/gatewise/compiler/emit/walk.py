@@ -80,7 +80,7 @@ def is_padded(code: Code, f: Fields) -> Value:
 
 
 def row_outside(code: Code, f: Fields, row: Value) -> Value:
-    """The row of the padded batch that a packed row is."""
+    """The row of the padded batch for a packed row."""
     return _look_up(code, f, "rows", row, row)
 
 
@@ -167,7 +167,7 @@ def set_states(
 
 
 def enters_anew(code: Code, f: Fields, t: Value) -> Value:
-    """Whether some rows of step t may not continue from the step before: they join, or there are resets."""
+    """Whether some rows may not continue from the step before t, because they join or are reset."""
     b = code.b
     before = b.sub(t, i64(1))
     joined = b.icmp_signed(">", rows_of(code, f, t), rows_of(code, f, before))

@@ -162,7 +162,7 @@ class _Body:
         with code.loop(i64(0), T, f["chunk"]) as done:
             size = code.smaller(f["chunk"], b.sub(T, done))
             oldest = b.sub(b.sub(T, done), size)
-            # Step -1 follows the first one.
+            # Step -1 comes after step 0.
             after = b.select(b.icmp_signed("==", oldest, i64(0)), i64(1), i64(0))
             with code.loop(i64(0), b.add(size, after), i64(1)) as step:
                 steps.step(b.sub(b.sub(b.sub(T, i64(1)), done), step))
@@ -171,7 +171,7 @@ class _Body:
                 work.tell(b.add(done, size))
 
     def multiplied(self, product: Node) -> tuple[str, int]:
-        """What a product multiplies: an array, and its column in rows of units."""
+        """The vectors that a product multiplies: an array, and their column in rows of units."""
         if product.op == "project_back":
             return "projected", 0
         return "derivatives", len(self.plan.slots) + int(product.name)
@@ -188,15 +188,15 @@ class _Shares(NamedTuple):
 @final
 @dataclass(frozen=True)
 class _Steps:
-    """Writes what `_Body.walk` does with each step and each chunk.
+    """Writes the code of `_Body.walk` for each step and each chunk.
 
     Attributes:
         shares: the blocks of this thread.
         enter: the function for the states of rows that join or are reset.
-        frame: what functions are told about the step.
+        frame: the arguments of functions of a step.
         from_state: the place of the slots that the state feeds in a row of derivatives.
         K, K_x: numbers in a row of derivatives by the slots that the state feeds, and that the input feeds.
-        zero: what the sums start from.
+        zero: the initial value of sums.
     """
 
     body: _Body

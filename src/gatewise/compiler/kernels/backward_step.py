@@ -46,11 +46,11 @@ class BackwardStep:
         self._arguments = arguments
 
     def write_pass(self, one: Pass, place: Place) -> list[list[Value]]:
-        """Write a pass; for each of its means, the values of the arguments at these units are returned."""
+        """Write a pass. Returns, for each of its means, the values of its arguments at these units."""
         code, b, cell, plan = place.code, place.code.b, self.plan.cell, self.plan
         step, f = self._frame_and_fields(place)
         values = self._evaluation(one, place, step, f)
-        seeds = [values[seed] for seed in self._seeds_of(one)]  # all: resets are applied where they are read
+        seeds = [values[seed] for seed in self._seeds_of(one)]  # of all rows: resets are applied on reading
         if cell.projects and one.level == START:
             at = row_of(place, f, step, "projected", "projected.b")
             code.store(seeds[0], at, place.mask)
@@ -70,7 +70,7 @@ class BackwardStep:
                 stores.append((b.fadd(code.load(at, place.mask), values[node]), at))
         stores += [(values[node], spill(plan.backward, node, place, f)) for node in one.spills]
         added = [[values[arg] for arg in mean.args] for mean in one.means]
-        for value, target in stores:  # after all loads: derivatives may take the place of gates
+        for value, target in stores:  # after all loads, because derivatives may overwrite gates
             code.store(value, target, place.mask)
         return added
 
@@ -91,7 +91,7 @@ class BackwardStep:
         yield from touched_states(cell, place, f, step)
 
     def add_to_carry(self, place: Place) -> None:
-        """Before the first step: add to the derivative by the initial output what comes by the product."""
+        """Before the first step: add the result of the product to the derivative by the initial output."""
         code = place.code
         step, f = self._frame_and_fields(place)
         at = self._carry(place, f, self.plan.cell.states[0])
@@ -193,7 +193,7 @@ class BackwardStep:
         return b.fadd(by_output, self._from_later(place, f, cut, state, carried))
 
     def _from_later(self, place: Place, f: Fields, cut: Value, state: str, value: Value) -> Value:
-        """What comes from the later step: of a row that is reset there nothing, it goes to ``danew``."""
+        """The derivative from the later step; 0 for a row that is reset there: it is added to ``danew``."""
         code, b = place.code, place.code.b
         with b.if_then(b.and_(cut, b.icmp_signed("!=", f[f"danew_{state}"], i64(0)))):
             at = self._carry(place, f, state, "danew")
@@ -203,7 +203,7 @@ class BackwardStep:
 
 @final
 class BeforeFirst:
-    """What follows the product at step -1: only the derivative by the initial output is left."""
+    """The work after the product at step -1: only the derivative by the initial output is left."""
 
     def __init__(self, step: BackwardStep) -> None:
         self._step = step

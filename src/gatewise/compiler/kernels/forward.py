@@ -1,15 +1,15 @@
 """The forward kernel: a cell over a sequence, with the input product inside.
 
-``run(arguments)`` does it all; ``prepare`` and ``part(arguments, i, n)`` are its two halves, for callers
-that bring their own threads.
+``run(arguments)`` computes a whole call. ``prepare`` and ``part(arguments, i, n)`` do the same in two halves,
+for callers with their own threads.
 
 Arrays, last axis contiguous, time and batch strides given (negative time strides walk backwards):
 
 - ``x [T, B, I]``; ``w_ih [Gx*H, I]``, ``w_hh [Gh*H, P]``, ``b_ih``, ``b_hh`` (or null), vectors ``[H]``;
   ``w_linear [N*H, H]``, ``b_linear`` (or null), ``w_hr [P, H]``; without a projection P is H
-- ``gates [T, B, plan.gates * H]`` if saved for backward (`keep`), else scratch for `chunk` steps:
-  pre-activations, which `keep` replaces by what the plan keeps; ``means [T, B, means of the plan]``, saved
-  too, or scratch for one step
+- ``gates [T, B, plan.gates * H]``: pre-activations. With `keep` they are replaced by the values that the plan
+  saves for backward; without, they are scratch memory for `chunk` steps. ``means [T, B, means of the plan]``
+  are saved too, or scratch memory for one step
 - for each state s: ``init_s [B, H]``; ``out_s [T, B, H]``, of which a time stride of 0 leaves the last step
   only. The first state is the output, ``[.., P]``
 - with `every`, ``passed_s [., B, H]`` (the output ``[., B, P]``): the states after each `every` steps
@@ -229,12 +229,12 @@ def _added_biases(
 @final
 @dataclass(frozen=True)
 class _Steps:
-    """Writes what `_Body.walk` does with each chunk and each step.
+    """Writes the code of `_Body.walk` for each chunk and each step.
 
     Attributes:
         blocks: the share of the units.
         enter, see: functions, before a step, for states of rows that join, and for what the gates see.
-        frame: what functions are told about the step.
+        frame: the arguments of functions of a step.
         of_x, of_state: panels.
         joined: whether x and the state lie side by side.
     """
@@ -262,11 +262,11 @@ class _Steps:
     #     if x lies in a padded batch: inputs = the rows of x of the chunk; meet the other threads
     #     gates[chunk] = bias + x[chunk] @ w_ih
     def input_product(self, start: Value, product: Value, call: Frame) -> Value:
-        """The input product of a chunk, if it is made apart; the address of the gates is returned."""
+        """The input product of a chunk, unless it is a joined one. Returns the address of the gates."""
         code, b, f, work = self.code, self.code.b, self.f, self.work
         size = code.smaller(f["chunk"], b.sub(f["T"], start))
         chunk = walk.chunk_of(code, f, start, size, work.rows)
-        # Gates that are not saved have room for a chunk only.
+        # Gates that are not saved have memory for one chunk only.
         kept = b.icmp_signed("!=", f["keep"], i64(0))
         origin = b.select(kept, i64(0), chunk.offset(code, f, "gates"))
         gates = code.at(f.pointer("gates"), b.sub(i64(0), origin))
@@ -292,7 +292,7 @@ class _Steps:
         return gates
 
     def _gather(self, start: Value, chunk: walk.Chunk) -> None:
-        """Copy the rows of a chunk out of a padded x, to lie packed: each thread copies some of the steps."""
+        """Copy the rows of a chunk of a padded x into packed order; each thread copies some of the steps."""
         code, b, f = self.code, self.code.b, self.f
         first, last = self.work.units.of(code, b.sub(self.end_of_chunk(start), start))
         with code.loop(b.add(start, first), b.add(start, last), i64(1)) as t:
@@ -309,7 +309,7 @@ class _Steps:
         here, state = self._begin(t, gates, (first, end))
         self._state_product(t, here, state)
         self._phases(t, here, (first, end))
-        # 0 stands for more steps than there are.
+        # 0 means never: more steps than there are.
         every = b.select(b.icmp_signed("!=", f["every"], i64(0)), f["every"], b.add(f["T"], i64(1)))
         with b.if_then(b.icmp_signed("==", b.srem(b.add(t, i64(1)), every), i64(0))):
             self._keep_states(t, (first, end))
@@ -317,10 +317,10 @@ class _Steps:
         work.tell(b.add(t, i64(1)))
 
     # if rows join or are reset at t: enter (copies the states of all rows together); meet the other threads
-    # frame = the places of step t in all arrays
-    # if the gates see something else than the output: seen = that
+    # frame = the addresses of step t in all arrays
+    # if the gates do not see the output itself: seen = what they see
     def _begin(self, t: Value, gates: Value, span: Span) -> tuple[Value, Rows]:
-        """Fill the frame of a step; its gates and the rows that the gates see are returned."""
+        """Fill the frame of a step. Returns its gates, and the rows that the gates see."""
         code, b, f, cell = self.code, self.code.b, self.f, self.body.plan.cell
         anew = walk.enters_anew(code, f, t)
         with b.if_then(anew):

@@ -46,7 +46,7 @@ class ForwardStep:
         self._arguments = arguments
 
     def write_pass(self, one: Pass, place: Place) -> list[list[Value]]:
-        """Write a pass; for each of its means, the values of the arguments at these units are returned."""
+        """Write a pass. Returns, for each of its means, the values of its arguments at these units."""
         code, b, cell = place.code, place.code.b, self.plan.cell
         step, f = self._frame_and_fields(place)
         values = self._evaluation(one, place, step, f)

@@ -50,7 +50,7 @@ class WeightGradientKernel:
 
     Attributes:
         arguments: the fields of a call.
-        key: nothing tells it from another one.
+        key: empty, because there is only one such kernel.
     """
 
     arguments = ARGUMENTS
@@ -66,8 +66,8 @@ class WeightGradientKernel:
 class _Block(NamedTuple):
     """Some steps, rows and columns of a.
 
-    With `packs`, its columns are packed for the tiles at `packed`, ``[tile, step and row, column]``: in a
-    rows are far apart, often by a power of two, and would share a few places of the cache.
+    With `packs`, its columns are packed for the tiles at `packed`, ``[tile, step and row, column]``. In a, rows
+    are far apart, often by a power of two, so they would compete for a few lines of the cache.
     """
 
     a: Value
@@ -119,7 +119,7 @@ class _Body:
             rows = code.smaller(i64(_ROWS), b.sub(f["B"], row))
             a = code.at(f.pointer("a"), b.add(b.mul(t, f["a.t"]), b.mul(row, f["a.b"])))
             block = _Block(a, n, end, steps, rows, packs, packed)
-            # First, as it reads whole rows of the block: the tiles then find their pieces in the cache.
+            # This comes first, because it reads whole rows of the block into the cache, for the tiles.
             self._add_up(code, f, block)
             with b.if_then(packs):
                 for height, start, stop in even_rows(code, self.most, n, end):
@@ -172,7 +172,7 @@ class _Met(NamedTuple):
     steps: Value
     t: Value
     b: Value
-    first: Value  # its first step, which may lie elsewhere
+    first: Value  # its first step, which may be in another array
     first_b: Value
     rows: Value  # the table of addresses of rows, or null
     c: Value

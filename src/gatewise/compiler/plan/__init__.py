@@ -1,1 +1,1 @@
-"""What a step of a cell is made of and in what order it is computed: no instructions yet."""
+"""The parts of a step of a cell and the order in which they are computed, without instructions."""

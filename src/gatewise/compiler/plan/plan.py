@@ -105,7 +105,7 @@ class Plan:
     @functools.cached_property
     def multiplied(self) -> list[Node]:
         """The vectors that products in the middle of a step multiply, in the order of memory."""
-        own = {*(slot.leaf for slot in self.slots), *self.cell.linears}  # these have a place already
+        own = {*(slot.leaf for slot in self.slots), *self.cell.linears}  # these are stored already
         vectors = dict.fromkeys(product.args[0] for product in self.forward.products)
         return [vector for vector in vectors if vector not in own]
 
@@ -307,7 +307,7 @@ def _kept(cell: Cell, slots: tuple[Slot, ...], adjoints: dict[Node, Node]) -> tu
     We start at the pre-activation and go on to its user, as long as there is only one, until we reach a node
     that the gradient reads: ``sigmoid(i)`` for a gate, ``tanh(n.x + r * n.h)`` for the candidate of a GRU.
     Everything that depends on the pre-activation depends on this node, so this node is saved instead. The
-    next value of a state need not be saved again. A comparison cannot be saved: its value is no number. A
+    next value of a state need not be saved again. A comparison cannot be saved: its value is not a number. A
     product that is fused into a sum is not saved either: the sum reads its factors. Whatever else the
     gradient reads is computed again from the saved values.
     """

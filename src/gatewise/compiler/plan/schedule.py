@@ -230,7 +230,7 @@ class _Planner:
             elif node.op not in COMPARISONS and (node in self._home or node in dear):
                 home = self._home.setdefault(node, here)
             else:
-                home = here  # a comparison is no number to spill: its arguments are
+                home = here  # a comparison is not a number, so its arguments are spilled instead
             if home < here:
                 if node not in self._readable:
                     self._spills[home][node] = None
@@ -238,7 +238,7 @@ class _Planner:
                 stack.extend(reversed(operands(node)))
 
     def _dear(self) -> set[Node]:
-        """Nodes that take more than sums and products of what earlier passes leave in memory."""
+        """Nodes that need other operations than sums and products of values in memory."""
         dear: set[Node] = set()
         for node in self._levels:  # in topological order
             if self._is_in_memory(node) or self._comes_with_a_product(node) or node in self._of_the_row:

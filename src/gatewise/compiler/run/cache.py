@@ -4,7 +4,7 @@ Objects are files in ``$GATEWISE_CACHE``, or in the user's cache folder, named b
 made from. The folder belongs to the user alone (mode 0700). A file has the hash of its name and content in
 front; if it does not match, the kernel is compiled again and the file replaced. Beyond 2000 files the least
 recently used are removed. A folder that cannot be written, or that others can write to, is not used; a
-warning says so once, and each process compiles for itself. ``GATEWISE_CACHE=off`` keeps nothing.
+warning says so once, and each process compiles for itself. With ``GATEWISE_CACHE=off`` nothing is kept.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Whether other programs keep the threads of a team from running, so that one thread alone is faster.
 
-A team is as slow as its slowest thread. On cores that are busy with other work a thread waits for its turn
-for milliseconds, and the others wait for it. Such a team uses less processor time than its threads could use
-in the time that passes. Then calls run on one thread for a moment, before the team is tried again. Results
-are the same bits on any number of threads.
+A team is as slow as its slowest thread. On cores that are busy with other work, a thread waits for its turn
+for milliseconds, and the other threads wait for it. One can see this in the processor time: the team gets
+less of it than its threads could use. Then calls run on one thread for a moment, before the team is tried
+again. Results have the same bits on any number of threads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LEAST = 0.7  # share of its threads' time that a team must get
 
 @final
 class Crowding:
-    """What is known of the cores of this process. All threads share it; a race costs one judgement."""
+    """Whether the cores of this process are crowded. All threads share it; a race loses one measurement."""
 
     def __init__(self) -> None:
         self._until = 0.0  # on one thread until then
@@ -33,7 +33,7 @@ class Crowding:
         return perf_counter(), process_time()
 
     def end(self, threads: int, clocks: tuple[float, float]) -> None:
-        """Take a call on so many threads into account, which began at `clocks`."""
+        """Record a call on this number of threads, which began at `clocks`."""
         now, used = perf_counter(), process_time() - clocks[1]
         passed = now - clocks[0]
         self._passed += passed

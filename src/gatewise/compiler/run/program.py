@@ -28,7 +28,7 @@ from gatewise.compiler.run.pool import run_parts
 from gatewise.compiler.run.threads import available, openmp
 from gatewise.language import Cell
 
-_CHUNK_BYTES = 1 << 18  # of pre-activations of a chunk of steps: a share of the second-level cache
+_CHUNK_BYTES = 1 << 18  # the size of the pre-activations of a chunk: a share of the second-level cache
 _THREAD_WORK = 2e6  # multiply-adds that one more thread must have, or it costs more than it gains
 _STEP_WORK = 5e4  # multiply-adds of a step that one more thread must have, to pay for the barrier
 _FEW_ROWS = 8  # rows for each thread, below which units are divided instead of rows
@@ -243,7 +243,7 @@ class CompiledCell:
 
 
 def worth(wanted: int, parts: int, work: float) -> int:
-    """The number of threads that pay, of those wanted, for so many parts and multiply-adds in all."""
+    """How many of the wanted threads are worth their cost, for this number of parts and multiply-adds."""
     return max(1, min(available(wanted), parts, int(work / _THREAD_WORK)))
 
 
