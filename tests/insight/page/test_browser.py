@@ -33,11 +33,21 @@ def constructor(toString, hasOwnProperty, *, valueOf, length: Vector, name, prot
 BY, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
 
 
+# Layers of the page by the words that it has for them.
+TITLES = {
+    "l0": "layer 1",
+    "l0_reverse": "layer 1, backwards",
+    "l1": "layer 2",
+    "l1_reverse": "layer 2, backwards",
+}
+NAMES = {title: name for name, title in TITLES.items()}
+
+
 def chosen(page: Page) -> tuple[str, int, int, int]:
     """The layer, row, unit and step that the controls show."""
     layer = page.locator("#layer option:checked").inner_text()
     numbers = [int(page.input_value(f"#{name}")) for name in ("row", "unit", "at")]
-    return layer, numbers[0], numbers[1], numbers[2]
+    return NAMES.get(layer, layer), numbers[0], numbers[1], numbers[2]
 
 
 def numbers_of(page: Page) -> dict[str, tuple[float, float]]:
@@ -55,7 +65,7 @@ def picture(page: Page, canvas: str) -> str:
 
 def choose(page: Page, **what: str) -> None:
     for name, label in what.items():
-        page.select_option(f"#{name}", label=label)
+        page.select_option(f"#{name}", label=TITLES.get(label, label))
     settle(page)
 
 
@@ -118,6 +128,37 @@ def test_the_three_cards_show_the_arithmetic_of_the_step(opened: Opened, pages: 
             ["h", f"o {BY} tanh(c)"],
             ["c", f"f {BY} old c + i {BY} g"],
         ]
+
+
+SQUASHED: dict[str, Any] = {"\N{GREEK SMALL LETTER SIGMA}": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}
+
+
+@pytest.mark.parametrize("name", ["layers", "plain", "text"])
+def test_the_sums_before_the_gates_give_the_recorded_gates(
+    opened: Opened, pages: dict[str, Path], name: str
+) -> None:
+    """Input, previous output and bias add up, and squashed they are what the network computed."""
+    data = data_of(pages[name])
+    with opened(pages[name]) as page:
+        for step in (0, 1, 5):
+            go_to(page, step)
+            called, row, unit, t = chosen(page)
+            layer = next(part for part in data["layers"] if called in (part["name"], "lstm: layer 1"))
+            recorded = {value["name"]: array(value)[t, row, unit] for value in layer["values"]}
+            rows = page.locator("#sums-rows tr").all_inner_texts()
+            assert len(rows) == len(layer["sums"]["gates"])
+            for text, gate in zip(rows, layer["sums"]["gates"], strict=True):
+                head, *parts, squashed = text.split("\t")
+                numbers = [
+                    0.0 if part == "\N{EN DASH}" else float(part.replace(MINUS, "-")) for part in parts
+                ]
+                assert head == gate["name"]
+                np.testing.assert_allclose(sum(numbers[:3]), numbers[3], rtol=0.01, atol=0.01)
+                value, function, result = squashed.split(" = ")
+                assert value == gate["value"]
+                assert float(result.replace(MINUS, "-")) == pytest.approx(recorded[value], rel=6e-3, abs=1e-4)
+                expected = SQUASHED[function.partition("(")[0]](numbers[3])
+                assert expected == pytest.approx(recorded[value], rel=0.02, abs=0.006)
 
 
 def test_keys_move_step_and_unit(opened: Opened, pages: dict[str, Path]) -> None:
@@ -307,7 +348,7 @@ def test_a_cell_of_two_memories_has_both(opened: Opened, pages: dict[str, Path])
 
 def test_a_cell_without_memory_says_so(opened: Opened, pages: dict[str, Path]) -> None:
     with opened(pages["plain"]) as page:
-        assert page.locator(".card h3").all_inner_texts() == ["1Speak"]
+        assert page.locator(".card h3").all_inner_texts() == ["1Add and squash"]
         assert page.is_visible("#memory-none")
         assert not page.is_visible("#ledger")
         assert not page.is_visible("#saturation")
@@ -317,7 +358,7 @@ def test_a_cell_without_memory_says_so(opened: Opened, pages: dict[str, Path]) -
 def test_a_row_without_steps_says_so(opened: Opened, pages: dict[str, Path]) -> None:
     with opened(pages["layers"]) as page:
         choose(page, row="2 (0 steps)")
-        assert page.inner_text("#step-where") == "Row 2 has no steps here."
+        assert page.inner_text("#step-where") == "Sequence 2 has no steps here."
         choose(page, row="1 (12 steps), to 11:00")
         check_numbers(page, data_of(pages["layers"]))
 
@@ -330,7 +371,8 @@ def test_a_click_on_a_finding_shows_its_place(opened: Opened, pages: dict[str, P
     with opened(pages["layers"]) as page:
         choose(page, layer="l1", unit="0")
         item = page.locator("#sentences li").nth(number)
-        assert item.inner_text() == f"{finding['text']} Show"
+        layer = finding["layer"]
+        assert item.inner_text() == f"{finding['text'].replace(f'{layer}:', f'{TITLES[layer]}:', 1)} Show"
         item.get_by_role("button").click()
         settle(page)
         assert chosen(page) == (finding["layer"], finding["row"], finding["unit"], finding["step"])

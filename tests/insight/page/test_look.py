@@ -289,9 +289,9 @@ def test_two_layers_of_128_units_over_500_steps_are_at_most_10_megabytes(tmp_pat
     assert (tmp_path / "p.html").stat().st_size <= 10e6
     assert page.megabytes == (tmp_path / "p.html").stat().st_size / 1e6
     data = data_of(tmp_path / "p.html")
-    assert array(data["layers"][1]["values"][0]).shape == (500, 2, 128)
+    assert array(data["layers"][1]["values"][0]).shape == (500, 1, 128)
     assert data["notes"] == list(page.notes)
-    assert page.notes[0] == "Shown are the first 2 of 3 rows."
+    assert page.notes[0] == "Shown are the first 1 of 3 sequences."
 
 
 def test_the_page_says_that_it_shows_a_part_of_a_large_recording(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_the_page_says_that_it_shows_a_part_of_a_large_recording(tmp_path: Path)
     assert first + data["steps"] == 650
     assert 32 <= shown < 64
     assert page.notes[:3] == (
-        "Shown are the first 1 of 2 rows.",
+        "Shown are the first 1 of 2 sequences.",
         f"Shown are the steps {first} to 649 of 700.",
         f"Shown are those {shown} of up to 64 units whose states move most.",
     )
@@ -361,7 +361,7 @@ def test_findings_name_the_step_that_a_unit_remembers(tmp_path: Path) -> None:
     tokens = [["."] * 40, ["."] * 7 + ["("] + ["."] * 32]
     page = gatewise.look(layer, x, tmp_path / "p.html", tokens=tokens)
     assert page.findings[0].startswith(
-        "l0: unit 0 remembers step 7 “(” of row 1: of the +0.995 in its c at the end, the largest part, "
+        "l0: unit 0 remembers step 7 “(” of sequence 1: of the +0.995 in its c at the end, the largest part, "
         "+0.995, was written there and kept for 32 steps (all steps' parts sum to the state; residual "
     )
     assert page.findings[1].startswith(
@@ -370,6 +370,10 @@ def test_findings_name_the_step_that_a_unit_remembers(tmp_path: Path) -> None:
     assert str(page).splitlines()[1] == page.findings[0]
     (place,) = [f for f in data_of(tmp_path / "p.html")["findings"] if f["step"] == 7 and f["unit"] == 0]
     assert (place["layer"], place["row"]) == ("l0", 1)
+    assert place["brief"] == (
+        "The oldest memory here: at the end of sequence 1, unit 0 still holds what it wrote at step 7 “(”, "
+        "32 steps before."
+    )
 
 
 IDS = "x must be [T, B, I], or token ids [T, B], with steps and rows. Got"

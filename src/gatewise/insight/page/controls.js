@@ -70,7 +70,9 @@ function options(select, words) {
 }
 
 function controls() {
-  options(byId("layer"), layers.map(({ name }) => name));
+  options(byId("layer"), layers.map(({ name }) => titleOf(name)));
+  byId("layer").parentElement.hidden = layers.length < 2;
+  byId("row").parentElement.hidden = page.rows < 2;
   options(byId("row"), range(0, page.rows).map((row) => `${row}${rowWords(row)}`));
   byId("layer").addEventListener("change", () => {
     const number = view.layer.units[view.unit];
@@ -80,9 +82,9 @@ function controls() {
   byId("row").addEventListener("change", () => choose({ row: Number(byId("row").value) }));
   byId("unit").addEventListener("change", () => choose({ unit: Number(byId("unit").value) }));
   byId("order").addEventListener("change", () => choose({ order: byId("order").value }));
-  byId("at").addEventListener("input", () => choose({ step: Number(byId("at").value) }));
-  byId("back").addEventListener("click", () => choose({ step: view.step - 1 }));
-  byId("forward").addEventListener("click", () => choose({ step: view.step + 1 }));
+  byId("at").addEventListener("input", () => stepTo(Number(byId("at").value)));
+  byId("back").addEventListener("click", () => stepTo(view.step - 1));
+  byId("forward").addEventListener("click", () => stepTo(view.step + 1));
   byId("play").addEventListener("click", play);
   byId("zoom-in").addEventListener("click", () => zoomBy(0.5));
   byId("zoom-out").addEventListener("click", () => zoomBy(2));
@@ -121,14 +123,21 @@ function move(by) {
 }
 
 let playing = 0;
+let stepped = false; // whether the reader has chosen a step
 
-/** Go on by itself, or stop. */
+function stepTo(step) {
+  stepped = true;
+  choose({ step });
+}
+
+/** Go on by itself, from the first step unless the reader has chosen another, or stop. */
 function play() {
   const going = playing !== 0;
   clearInterval(playing);
   playing = 0;
   if (!going) {
-    if (view.step >= end(view.row) - 1) choose({ step: 0 });
+    if (!stepped || view.step >= end(view.row) - 1) choose({ step: 0 });
+    stepped = true;
     playing = setInterval(() => {
       choose({ step: view.step + 1 });
       if (view.step >= end(view.row) - 1) play();
@@ -139,12 +148,12 @@ function play() {
 }
 
 const KEYS = {
-  ArrowLeft: () => choose({ step: view.step - 1 }),
-  ArrowRight: () => choose({ step: view.step + 1 }),
+  ArrowLeft: () => stepTo(view.step - 1),
+  ArrowRight: () => stepTo(view.step + 1),
   ArrowUp: () => choose({ unit: view.unit + 1 }),
   ArrowDown: () => choose({ unit: view.unit - 1 }),
-  Home: () => choose({ step: 0 }),
-  End: () => choose({ step: page.steps }),
+  Home: () => stepTo(0),
+  End: () => stepTo(page.steps),
   p: play,
 };
 

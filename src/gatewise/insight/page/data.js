@@ -81,6 +81,13 @@ function stepName(t, row) {
   return `step ${number}` + (word === undefined ? "" : ` \u201c${word}\u201d`) + (time === undefined ? "" : `, ${time}`);
 }
 
+/** A layer in words: "layer 1" for l0, "encoder: layer 2, backwards" for encoder.l1_reverse. */
+function titleOf(name) {
+  const [, before, number, reverse] = /^(?:(.*)\.)?l(\d+)(_reverse)?$/.exec(name) ?? [];
+  if (number === undefined) return name;
+  return `${before ? `${before}: ` : ""}layer ${Number(number) + 1}${reverse ? ", backwards" : ""}`;
+}
+
 const MINUS = "\u2212";
 
 /** A number in a few digits. */

@@ -22,8 +22,8 @@ from gatewise.language.writing.mathml import mathml
 
 _HERE = Path(__file__).parent
 # Concatenated in this order, they are one module.
-_SCRIPTS = ("data.js", "terms.js", "colours.js", "charts.js", "controls.js", "step.js", "sequence.js",
-            "memory.js", "inputs.js", "page.js")  # fmt: skip
+_SCRIPTS = ("data.js", "terms.js", "colours.js", "charts.js", "controls.js", "sums.js", "step.js",
+            "sequence.js", "memory.js", "inputs.js", "page.js")  # fmt: skip
 
 _INFINITE = 10**309  # beyond float64
 

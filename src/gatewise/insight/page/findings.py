@@ -24,13 +24,17 @@ _PROBED = 12  # most features that are probed
 @final
 @dataclass(frozen=True)
 class Sentence:
-    """One finding. If it is about a step, row or unit, the page links to it."""
+    """One finding. If it is about a step, row or unit, the page links to it.
+
+    `brief` is the finding in words, without its numbers.
+    """
 
     text: str
     layer: str = ""
     unit: int | None = None
     row: int | None = None
     step: int | None = None
+    brief: str = ""
 
     def shown(self, sample: Sample) -> dict[str, Any]:
         """The finding as data, without a link if the page does not show the place."""
@@ -119,12 +123,16 @@ def _old_writing(ledger: Ledger, layer: Studied, called: Naming, sample: Sample)
     steps, step = int(age[step, row, unit]), step + sample.first
     part, total = float(ledger.written[step, row, unit]), float(ledger.total[row, unit])
     text = (
-        f"{layer.values.layer}: unit {unit} remembers {called(step, row)} of row {row}: "
+        f"{layer.values.layer}: unit {unit} remembers {called(step, row)} of sequence {row}: "
         f"of the {total:+.3g} in its {ledger.state} at the end, the largest part, {part:+.3g}, "
-        f"was written there and kept for {steps} steps "
+        f"was written there and kept for {steps} step{'s' * (steps != 1)} "
         f"(all steps' parts sum to the state; residual {ledger.residual:.0e})."
     )
-    return [Sentence(text, layer.values.layer, unit, row, step)]
+    brief = (
+        f"The oldest memory here: at the end of sequence {row}, unit {unit} still holds what it wrote "
+        f"at {called(step, row)}, {steps} step{'s' * (steps != 1)} before."
+    )
+    return [Sentence(text, layer.values.layer, unit, row, step, brief)]
 
 
 def _age(order: Sequence[int], ends: Tensor) -> Tensor:
@@ -142,8 +150,8 @@ def _inputs(found: Attribution, called: Naming, explained: str) -> Sentence:
     if not share[step, row].isfinite():
         return Sentence(f"What matters for {explained} cannot be told: there are no numbers to attribute.")
     text = (
-        f"What matters most for {explained} is {called(step, row)} of row {row}: "
-        f"{share[step, row]:.0%} of all that integrated gradients give to the row's steps "
+        f"What matters most for {explained} is {called(step, row)} of sequence {row}: "
+        f"{share[step, row]:.0%} of all that integrated gradients give to the steps of the sequence "
         f"(the shares miss the score by {found.residual:.0e})."
     )
     return Sentence(text, row=row, step=step)
@@ -163,7 +171,7 @@ def _flow(layer: Studied, explained: str) -> str:
         reaches = float(mean[0]) / most if most else 0.0
         parts.append(f"by {state} is {reaches:.2g} times its largest ({most:.2g})")
     return (
-        f"{layer.values.layer}: where the walk begins, the derivative of {explained} {' and '.join(parts)} "
+        f"{layer.values.layer}: at the first step, the derivative of {explained} {' and '.join(parts)} "
         f"(the steps' shares sum to the gradient; residual {layer.flow.residual:.0e})."
     )
 

@@ -17,7 +17,7 @@ function showFlow() {
   const series = flowSeries();
   const norms = series.flatMap(({ of }) => range(0, end(row)).map(of)).filter((x) => x > 0);
   if (!norms.length) {
-    byId("flow-words").textContent = `Nothing in this row reaches ${page.explained}: all derivatives are zero.`;
+    byId("flow-words").textContent = `Nothing in this sequence reaches ${page.explained}: all derivatives are zero.`;
     prepared(byId("flow"), 10);
     return;
   }
@@ -29,7 +29,7 @@ function showFlow() {
   const said = series.map(({ words, of }) => `${words} it is ${short(of(step))}`).join(", ");
   byId("flow-words").textContent =
     `How much ${page.explained} would change with the states of ${layer.name} after each step, to first order: ` +
-    `at ${stepName(step, row)} ${said}. A line that falls by powers of ten towards the start of the walk is a gradient that vanishes. ` +
+    `at ${stepName(step, row)} ${said}. A line that falls by powers of ten towards the first step is a gradient that vanishes. ` +
     `The steps' shares sum to the gradient (residual ${short(layer.flow_residual, 2)}).`;
   byId("flow").setAttribute("aria-label", `Norms of derivatives by the states; at ${stepName(step, row)} ${said}`);
 }
@@ -47,10 +47,10 @@ function showShares() {
   byId("shares-text").hidden = !page.tokens;
   if (page.tokens) paint(byId("shares-text"), stepShare);
   byId("shares-words").textContent =
-    `Integrated gradients share out ${page.explained}, ${short(at(page.shares.scores, row))} in row ${row}, less what it is for an input of zeros, ` +
+    `Integrated gradients share out ${page.explained}, ${short(at(page.shares.scores, row))} in sequence ${row}, less what it is for an input of zeros, ` +
     `among the steps: ${signed(stepShare(step))} to ${stepName(step, row)}, most to ${stepName(most, row)} with ${signed(stepShare(most))}. ` +
     `The shares miss their sum by ${short(page.shares.residual, 2)} of the largest.`;
-  byId("shares").setAttribute("aria-label", `Shares of the steps of row ${row}; most has ${stepName(most, row)}`);
+  byId("shares").setAttribute("aria-label", `Shares of the steps of sequence ${row}; most has ${stepName(most, row)}`);
   showFeatures();
 }
 

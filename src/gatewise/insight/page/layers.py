@@ -5,20 +5,19 @@ Shapes: ``T`` steps, ``B`` rows, ``H`` units, counting only those that are shown
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from gatewise.insight.flow import Flow
 from gatewise.insight.keeping import Kept, kept_states
 from gatewise.insight.memory import HalfLife, Ledger, Saturation, half_life, ledger, saturation
+from gatewise.insight.page.arrays import Cut, packed
 from gatewise.insight.page.expressions import expression, names_of, recorded, remembered
 from gatewise.insight.page.sample import Sample, Size
+from gatewise.insight.page.sums import sums
 from gatewise.insight.values import Values
 from gatewise.language import Cell
 from gatewise.language.graph import Node
@@ -67,13 +66,15 @@ class Studied:
     def size(self) -> Size:
         """The size of its data."""
         arrays = len(recorded(self.cell)) + len(self._unwritten()) + len(self.ledgers)
-        return Size(arrays, self.values.passage.units)
+        passage = self.values.passage
+        weights = sum(part.numel() for part in passage.walk.weights[:4] if isinstance(part, Tensor))
+        return Size(arrays, passage.units, passage.x.size(-1), weights)
 
     def shown(self, sample: Sample) -> dict[str, Any]:
         """The data for the page."""
         passage = self.values.passage
         units = self._units(sample.units)
-        cut = _Cut(sample, units)
+        cut = Cut(sample, units)
         extra = passage.exact().compute(self._unwritten()) if self._unwritten() else {}
         return {
             "name": self.values.layer,
@@ -88,6 +89,7 @@ class Studied:
             "states": self._states(cut),
             "begins": packed(passage.begins[sample.first : sample.stop, : sample.rows]),
             "vectors": {name: packed(vector) for name, vector in self._vectors(units).items()},
+            "sums": sums(passage, cut),
             "saturation": self.saturation and self._saturation(self.saturation, units),
             "flow": self.flow and {n: packed(cut.steps(v)) for n, v in self.flow.states.items()},
             "flow_residual": self.flow and self.flow.residual,
@@ -115,7 +117,7 @@ class Studied:
         found = expression(node, names_of(self.cell))
         return ["v", extra] if found is None else found
 
-    def _kept(self, kept: Kept, cut: _Cut) -> dict[str, Any]:
+    def _kept(self, kept: Kept, cut: Cut) -> dict[str, Any]:
         memory = {
             "state": kept.state,
             "gate": kept.gate,
@@ -151,7 +153,7 @@ class Studied:
         written = {name: expression(node, names, by_name=False) for node, name in names.items()}
         return [{"name": name, "term": term} for name, term in written.items() if term is not None]
 
-    def _states(self, cut: _Cut) -> dict[str, Any]:
+    def _states(self, cut: Cut) -> dict[str, Any]:
         """The initial states of each row, and the states before the first shown step."""
         passage, found = self.values.passage, {}
         for state, initial in zip(self.cell.states, passage.initial, strict=True):
@@ -174,39 +176,7 @@ class Studied:
         return {"low": found.low, "high": found.high, "gates": gates}
 
 
-@final
-@dataclass(frozen=True)
-class _Cut:
-    """Selects the shown part of arrays."""
-
-    sample: Sample
-    units: list[int]
-
-    def steps(self, values: Tensor) -> Tensor:
-        """The shown part of ``[T, B, ...]``."""
-        return values[self.sample.first : self.sample.stop, : self.sample.rows]
-
-    def array(self, values: Tensor) -> Tensor:
-        """The shown part of ``[T, B, H]``."""
-        return self.of_units(self.steps(values))
-
-    def rows(self, values: Tensor) -> Tensor:
-        """The shown part of ``[B, H]``."""
-        return self.of_units(values[: self.sample.rows])
-
-    def of_units(self, values: Tensor) -> Tensor:
-        """The shown part of ``[..., H]``; for a projected output ``[..., P]``, the first units."""
-        chosen = [unit for unit in self.units if unit < values.size(-1)]
-        return values[..., chosen]
-
-
-def packed(values: Tensor) -> dict[str, Any]:
-    """An array as float32 in base64, little-endian, the last axis fastest."""
-    array = np.ascontiguousarray(values.detach().cpu().to(torch.float32).numpy(), dtype="<f4")
-    return {"shape": list(array.shape), "data": b64encode(array.tobytes()).decode("ascii")}
-
-
-def _value(name: str, values: Tensor, cell: Cell, cut: _Cut) -> dict[str, Any]:
+def _value(name: str, values: Tensor, cell: Cell, cut: Cut) -> dict[str, Any]:
     node = cell.values[name]
     kept = {kept.keep for kept in (remembered(cell) | kept_states(cell)).values()}
     known = values[values.isfinite()]

@@ -14,9 +14,10 @@ from gatewise import files
 from gatewise.insight.attribution import Attribution, attribute
 from gatewise.insight.finding import Finding
 from gatewise.insight.flow import gradient_flow
+from gatewise.insight.page.arrays import packed
 from gatewise.insight.page.document import document
 from gatewise.insight.page.findings import followed, naming, sentences
-from gatewise.insight.page.layers import Studied, packed, studied
+from gatewise.insight.page.layers import Studied, studied
 from gatewise.insight.page.run import SQUARES, Inputs, Run, evaluating, run_of
 from gatewise.insight.page.sample import MOST_FEATURES, Sample, Size, fitting
 from gatewise.insight.watch import watch
@@ -169,7 +170,7 @@ def _not_numbers(run: Run) -> Iterator[str]:
     x = _time_first(run.x, run.batch_first)
     if run.x.is_floating_point() and not x.isfinite().all():
         step, row = (~x.isfinite()).any(-1).nonzero()[0].tolist()
-        yield f"The input is not a finite number everywhere, first at step {step} of row {row}."
+        yield f"The input is not a finite number everywhere, first at step {step} of sequence {row}."
 
 
 def _lengths(layers: Sequence[Studied]) -> list[int] | None:
@@ -241,16 +242,18 @@ def _left_out(run: Run, layers: Sequence[Studied], sample: Sample, names: Sequen
     """Sentences on what the page does not show."""
     found = []
     if sample.rows < run.rows:
-        found.append(f"Shown are the first {sample.rows} of {run.rows} rows.")
+        found.append(f"Shown are the first {sample.rows} of {run.rows} sequences.")
     if sample.steps < run.steps:
         found.append(f"Shown are the steps {sample.first} to {sample.stop - 1} of {run.steps}.")
     widest = max(layer.size.units for layer in layers)
     if sample.units < widest:
         found.append(f"Shown are those {sample.units} of up to {widest} units whose states move most.")
+    if not sample.sums:
+        found.append("Not shown is what the sums before the gates are made of: it would not fit.")
     if run.x.is_floating_point() and run.x.size(2) > MOST_FEATURES:
         found.append(f"Shown are the first {MOST_FEATURES} of {run.x.size(2)} inputs.")
     if found:
-        found.append("Findings, half-lives and ledgers are of all steps, rows and units.")
+        found.append("Findings, half-lives and ledgers are of all steps, sequences and units.")
     return found
 
 

@@ -17,10 +17,10 @@ function showLedger() {
   const [start, total] = [at(kind.start, row, unit), at(kind.total, row, unit)];
   const outside = page.steps < page.all_steps ? `, ${signed(total - start - sum)} at steps that are not shown` : "";
   byId("ledger-words").textContent =
-    `At the end of row ${row}, ${kind.state} of unit ${layer.units[unit]} is ${short(total)}: ` +
+    `At the end of sequence ${row}, ${kind.state} of unit ${layer.units[unit]} is ${short(total)}: ` +
     `the sum of what each step wrote, times what later gates kept of it` +
     `${start ? `; ${signed(start)} of it is left of the initial state` : ""}${outside}. ` +
-    `The parts sum to the state, of all units and rows, up to ${short(kind.residual, 2)} of its largest value.`;
+    `The parts sum to the state, of all units and sequences, up to ${short(kind.residual, 2)} of its largest value.`;
   drawBars(byId("ledger"), { of, zoom, step });
   byId("ledger").setAttribute("aria-label", `What each step wrote to ${kind.state} of unit ${layer.units[unit]}, and is left at the end`);
   const largest = all.sort((a, b) => Math.abs(of(b)) - Math.abs(of(a))).slice(0, PARTS);
@@ -103,7 +103,7 @@ function showSaturation() {
   if (!layer.saturation) return;
   const { low, high, gates } = layer.saturation;
   byId("saturation-words").textContent =
-    `How much of the time each gate is nearly shut (below ${low}), in between, and nearly open (above ${high}), over all steps and rows. ` +
+    `How much of the time each gate is nearly shut (below ${low}), in between, and nearly open (above ${high}), over all steps and sequences. ` +
     "A gate that is always the same has nothing to decide.";
   const mean = (packed) => numbers(packed).reduce((a, b) => a + b, 0) / numbers(packed).length;
   const rows = gates.flatMap(({ name: called, left, right }) => [

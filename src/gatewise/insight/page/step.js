@@ -22,6 +22,8 @@ function stepOf(layer, t, row, unit) {
   }
   const { term, state } = layer.output;
   if (term !== null && state !== kind?.state) found.said = { ...parts(term), value: of(term) };
+  const gate = kind ? undefined : sumBefore(layer, state);
+  if (gate) found.sum = { gate, ...sumOf(layer, gate, t, row, unit) };
   return found;
 }
 
@@ -32,8 +34,8 @@ function pipe(x, wide, y, value, most) {
   return vector("rect", { x, y: y - thick / 2, width: wide, height: thick, fill: colour, rx: 1 });
 }
 
-/** A sluice in a pipe, open by a part of its height; an empty frame where that is no number. */
-function sluice(x, y, open, colour) {
+/** A gate in a pipe, open by a part of its height; an empty frame where that is no number. */
+function gateIn(x, y, open, colour) {
   const [tall, part] = [PIPE + 10, Number.isNaN(open) ? 1 : clamp(open, 0, 1)];
   const shut = (tall * (1 - part)) / 2;
   return vector(
@@ -64,7 +66,7 @@ function flow(content, gates, out, most, colour, lost) {
   });
   svg.append(vector("path", { d: `M ${wide - 16} ${y - 12} l 12 12 l -12 12 z`, class: "head" }));
   gates.forEach(({ value, label: called }, k) => {
-    svg.append(sluice(places[k], y, value, colour));
+    svg.append(gateIn(places[k], y, value, colour));
     svg.append(words(places[k], 112, called), words(places[k], 126, short(value), "middle", true));
   });
   svg.append(words(8, 14, content.label, "start"), words(8, 29, short(content.value), "start", true));
@@ -121,6 +123,7 @@ function speakCard(step, layer, most, number) {
   if (!step.said) {
     const same = memory === layer.output.state;
     const out = { label: layer.output.state, value: step.output };
+    if (step.sum) return squashCard(step, layer, most, number);
     const sentence = same
       ? `It says what it remembers: ${short(step.output)}.`
       : `It says ${short(step.output)}, computed from the input and the previous output.`;
@@ -139,6 +142,15 @@ function speakCard(step, layer, most, number) {
   return card(number, "Speak", "speak", picture, equation, sentence);
 }
 
+/** An output that is a squashed sum, as in an ordinary RNN. */
+function squashCard({ sum, output }, layer, most, number) {
+  const called = SQUASH[sum.gate.function];
+  const equation = `${layer.output.state} = ${called}(sum) = ${called}(${short(sum.total)}) = ${short(output)}`;
+  const sentence = `The sum of what the input, the previous output and the bias add, ${short(sum.total)}, is squashed to ${short(output)}.`;
+  const picture = flow({ label: "sum", value: sum.total }, [], { label: layer.output.state, value: output }, most, "var(--speak)");
+  return card(number, "Add and squash", "speak", picture, equation, sentence);
+}
+
 function bracketed(value) {
   return value < 0 ? `(${short(value)})` : short(value);
 }
@@ -154,20 +166,34 @@ function largest(layer, row, unit) {
   layer.largest ??= new Map();
   if (!layer.largest.has(key)) {
     const sizes = range(0, end(row)).flatMap((t) => {
-      const { old, now, written, write, output, said } = stepOf(layer, t, row, unit);
-      return [old, now, written, write?.content?.value, output, said?.content?.value].map((v) => Math.abs(v ?? 0));
+      const { old, now, written, write, output, said, sum } = stepOf(layer, t, row, unit);
+      return [old, now, written, write?.content?.value, output, said?.content?.value, sum?.total].map((v) => Math.abs(v ?? 0));
     });
     layer.largest.set(key, sizes.reduce((a, b) => (b > a ? b : a), 1e-12));
   }
   return layer.largest.get(key);
 }
 
+const READ = 4; // numbers of a step that are named
+
+/** What the network reads at a step. */
+function reads(t, row) {
+  const word = page.tokens?.[row]?.[t];
+  if (word !== undefined) return `The network reads \u201c${word}\u201d.`;
+  if (!page.inputs) return "";
+  const named = page.inputs.names.slice(0, READ).map((called, k) => `${called} = ${short(at(page.inputs, t, row, k))}`);
+  return `The network reads ${named.join(", ")}${page.inputs.names.length > READ ? ", \u2026" : ""}.`;
+}
+
 function showStep() {
   const { layer, row, unit, step: t } = view;
-  const where = `Unit ${layer.units[unit]} of ${layer.name}, row ${row}, ${stepName(t, row)}, of ${end(row)} steps`;
-  byId("step-where").textContent = end(row) ? `${where}.` : `Row ${row} has no steps here.`;
+  const among = [layers.length > 1 ? ` of ${titleOf(layer.name)}` : "", page.rows > 1 ? `, sequence ${row}` : ""].join("");
+  const where = `Unit ${layer.units[unit]}${among}, ${stepName(t, row)}, of ${page.first} to ${page.first + end(row) - 1}`;
+  byId("step-where").textContent = end(row) ? `${where}.` : `Sequence ${row} has no steps here.`;
+  byId("step-reads").textContent = end(row) ? reads(t, row) : "";
   byId("step-about").hidden = !layer.kind;
   byId("cards").replaceChildren();
+  showSums();
   if (!end(row)) return;
   const [step, most] = [stepOf(layer, t, row, unit), largest(layer, row, unit)];
   if (layer.kind) {
