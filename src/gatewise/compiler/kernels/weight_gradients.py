@@ -66,8 +66,8 @@ class WeightGradientKernel:
 class _Block(NamedTuple):
     """Some steps, rows and columns of a.
 
-    With `packs`, its columns are packed for the tiles at `packed`, ``[tile, step and row, column]``. In a, rows
-    are far apart, often by a power of two, so they would compete for a few lines of the cache.
+    With `packs`, its columns are packed for the tiles at `packed`, ``[tile, step and row, column]``. In a,
+    rows are far apart, often by a power of two, so they would compete for a few lines of the cache.
     """
 
     a: Value
