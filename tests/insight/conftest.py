@@ -13,5 +13,5 @@ from tests.random_cells.quickly import compiling_quickly
 def _quickly(request: pytest.FixtureRequest) -> Iterator[None]:
     """Compile quickly, since edited cells run over few steps. Pages have long sequences: not for them."""
     here = request.path.parent == Path(__file__).parent
-    with compiling_quickly(kept=True) if here else nullcontext():
+    with compiling_quickly() if here else nullcontext():
         yield

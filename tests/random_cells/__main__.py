@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         if sum(counts.values()) % 100 == 0:
             print(sum(counts.values()), "cells", round(perf_counter() - start), "s", dict(counts), flush=True)
 
-    with nullcontext() if options.fully else compiling_quickly():
+    with nullcontext() if options.fully else compiling_quickly(kept=False):
         run()
     print(*(f"{count:6} {outcome}" for outcome, count in counts.most_common()), sep="\n")
     return int(set(counts) != {"right"})

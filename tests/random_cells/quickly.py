@@ -6,7 +6,7 @@ left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from unittest import mock
@@ -15,33 +15,31 @@ from llvmlite import binding as llvm
 
 from gatewise.compiler.run import cache, program
 from gatewise.compiler.run.host import host
-from gatewise.compiler.run.machine import Loaded
 
 
 @contextmanager
-def compiling_quickly(kept: bool = False) -> Iterator[None]:
+def compiling_quickly(kept: bool = True) -> Iterator[None]:
     """Compile kernels in this way while the context is open.
 
-    With `kept` they are stored on disk, apart from ordinary kernels.
+    With `kept` they are stored on disk, in a folder of their own inside the folder of ordinary kernels.
     """
     here = host()
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=here.cpu, features=here.features, opt=0, reloc="pic", codemodel="jitdefault", jit=True
     )
 
-    def made(key: str, write: Callable[[], str], functions: list[str]) -> Loaded:
-        name = cache.digest("quickly", cache.WRITER, key, here.cpu, here.features)
-        image = cache.get(name) if kept else None
-        if image is None:
-            image = bytes(machine.emit_object(llvm.parse_assembly(write())))
-            if kept:
-                cache.put(name, image)
-        return Loaded(image, functions)
+    def made(text: str) -> bytes:
+        return bytes(machine.emit_object(llvm.parse_assembly(text)))
 
+    others = cache.folder()
+    folder = others / "quickly" if others and kept else None
     few = replace(here, vector_bits=128, registers=4)
     with (
         mock.patch("gatewise.compiler.run.program.host", lambda lanes=0: replace(few, lanes=lanes)),
-        mock.patch("gatewise.compiler.run.machine._load", made),
+        mock.patch("gatewise.compiler.run.machine.compile_object", made),
+        mock.patch("gatewise.compiler.run.cache.ASSEMBLER", f"quickly {cache.ASSEMBLER}"),
+        mock.patch("gatewise.compiler.run.cache.WRITER", f"quickly {cache.WRITER}"),
+        mock.patch("gatewise.compiler.run.cache.folder", return_value=folder),
     ):
         program._compiled.cache_clear()
         yield
