@@ -1,4 +1,4 @@
-"""`gatewise compare`, run as users run it, in its own process."""
+"""`gatewise compare`, run as users run it, in its own process where that matters."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def written(folder: Path) -> dict[str, Any]:
 def test_cells_are_compared_and_all_files_are_written(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     arguments = [*TINY, "--cells", "rnn, gru,mine.py:keeping", "--seeds", "2", "--bias", "z=1.5"]
-    done = compare(*arguments, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = compare_here(*arguments, cwd=tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "")
     for cell in ("rnn", "gru", "keeping"):
         assert re.search(rf"^{cell} +12 +0 of 2 +- ", done.stdout, re.MULTILINE)
     folder = tmp_path / "runs" / "compare-reber"

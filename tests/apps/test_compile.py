@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 import gatewise
 from gatewise import cells, nn
 from gatewise.apps.commands import app
+from tests.apps.processes import run
 
 # Runs a model in every way, and prints how many kernels were compiled.
 RUN = """
@@ -54,16 +55,14 @@ MODELS = {
 def test_a_later_process_compiles_nothing(name: str, cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     gatewise.save(MODELS[name], path)
-    command = [sys.executable, "-m", "gatewise", "compile", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = run("compile", str(path), cwd=tmp_path)
     count = 4 if name == "options" else 3  # forward with and without random operations
+    assert (done.returncode, done.stderr) == (0, "")
     assert f"Compiled {count} of {count} kernels of " in done.stdout
     assert str(cache) in done.stdout.replace("\n", "")
-    run = subprocess.run(
-        [sys.executable, "-c", RUN, str(path)], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert run.stdout.strip() == "0"
-    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    later = run(str(path), cwd=tmp_path, code=RUN)
+    assert (later.stdout.strip(), later.stderr) == ("0", "")
+    again = run("compile", str(path), cwd=tmp_path)
     assert f"Nothing to compile: the {count} kernels of " in again.stdout
 
 

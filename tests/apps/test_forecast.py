@@ -418,6 +418,7 @@ def test_files_of_a_killed_run_do_not_disturb_the_next_one(tmp_path: Path) -> No
     table(tmp_path)
     assert signalled(signal.SIGKILL, *LONG, cwd=tmp_path)[0] == -signal.SIGKILL
     (left,) = tmp_path.glob(".gatewise-*.part")
-    done = forecast("shop.csv", "--target", "y", "--horizon", "6", *SMALL, "--out", "mine", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    shop = ("shop.csv", "--target", "y", "--horizon", "6", *SMALL)
+    done = forecast_here(*shop, "--out", "mine", cwd=tmp_path)
+    assert done.exit_code == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"shop.csv", "mine", left.name}
