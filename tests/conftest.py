@@ -1,11 +1,19 @@
-"""The environment of all tests: their own kernel cache, OpenMP threads that sleep, and Ctrl-C."""
+"""The environment of all tests: their own kernel cache, OpenMP threads that sleep, and Ctrl-C; a browser."""
 
 from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # The user's cache is not used. Set ``GATEWISE_CACHE`` to keep the kernels of tests elsewhere.
 os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
@@ -27,3 +35,18 @@ gc.set_threshold(20_000, 10, 10)
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine; .ci/run installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -16,7 +16,7 @@ from gatewise.compiler.run.host import host
 
 OTHER: dict[str, Any] = {
     "triple": "elsewhere", "cpu": "other", "features": "+none", "vector_bits": 64, "registers": 5,
-    "fma": Fma.APART, "flush": Flush.INSTRUCTIONS, "threads": False, "lanes": 3,
+    "fma": Fma.APART, "flush": Flush.INSTRUCTIONS, "threads": False, "prefetches": False, "lanes": 3,
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gatewise.compiler.emit.mathematics import OPERATIONS
+from gatewise.compiler.emit.mathematics import MAY_UNDERFLOW, OPERATIONS
 from gatewise.compiler.emit.vector import Code, Value
 from gatewise.compiler.plan.fusing import operands, product_in
 from gatewise.language.graph import RANDOM, Node
@@ -52,9 +52,12 @@ class Evaluation:
             return self.code.constant(node.value)
         product = product_in(node)
         if product is not None:
-            return self._fused(node, product)
+            return self.code.flushed(self._fused(node, product))
         args = [self._values[arg] for arg in node.args]
-        return self._masked(node, args) if node.op in RANDOM else OPERATIONS[node.op](self.code, *args)
+        if node.op in RANDOM:
+            return self._masked(node, args)
+        value = OPERATIONS[node.op](self.code, *args)
+        return self.code.flushed(value) if node.op in MAY_UNDERFLOW else value
 
     def _masked(self, node: Node, args: list[Value]) -> Value:
         """`dropout` or `zoneout`."""

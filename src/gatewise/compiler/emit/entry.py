@@ -27,7 +27,8 @@ from gatewise.compiler.emit.vector import (
     internal_function,
 )
 
-ENTRIES = ("run", "prepare", "part", "many")
+ALONE = ("run", "prepare", "part")
+ENTRIES = (*ALONE, "many")  # where there are threads
 # The head of a list of calls; the addresses of their arrays follow.
 MANY = Arguments(("parallel", "thread_num", "num_threads", "threads", "count"))
 # `done`: pointer to this call's counter of finished steps. `awaits`: pointer to the counter of the call whose
@@ -69,6 +70,13 @@ class Work(NamedTuple):
     tell: Callable[[Value], None]
 
 
+class _Together(NamedTuple):
+    """Functions by which threads wait for each other."""
+
+    meet: Value
+    wait: Value
+
+
 class Body(Protocol):
     """What a kernel does."""
 
@@ -90,9 +98,8 @@ def write_entries(tiles: Tiles, arguments: Arguments, body: Body, rows: str = "B
     - ``prepare(array)``, then ``part(array, i, n)`` for each i in 0..n-1, on any threads: the whole call in
       n parts.
     """
-    wait = _write_wait(tiles, arguments)
-    meet = _write_meet(tiles, arguments, wait)
-    work = _write_body(tiles, arguments, body, meet, wait)
+    together = _write_together(tiles, arguments) if tiles.target.threads else None
+    work = _write_body(tiles, arguments, body, together)
     share = internal_function(tiles.module, "share", [POINTER, I64, I64])
     code = tiles.code(share)
     body.pack(code, arguments.read(code, share.args[0]), Share(*share.args[1:]))
@@ -109,16 +116,17 @@ def write_entries(tiles: Tiles, arguments: Arguments, body: Body, rows: str = "B
     code.b.call(work, [part.args[0], *some, i64(0), i64(1)])
     code.b.ret_void()
 
-    member = _write_member(tiles, arguments, share, meet, part, work, rows)
-    run = _write_run(tiles, arguments, (whole, part, member))
-    _write_many(tiles, run)
+    member = together and _write_member(tiles, arguments, share, together, part, work, rows)
+    run = _write_run(tiles, arguments, whole, part, member)
+    if together:
+        _write_many(tiles, run)
 
 
 def _exported(tiles: Tiles, name: str, arguments: list[Any]) -> Value:
     return ir.Function(tiles.module, ir.FunctionType(VOID, arguments), name)
 
 
-def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value, wait: Value) -> Value:
+def _write_body(tiles: Tiles, arguments: Arguments, body: Body, together: _Together | None) -> Value:
     """``work(array, first, last, i, n)``: the walk of one thread, with denormals flushed to zero."""
     inner = internal_function(tiles.module, "body", [POINTER, *[I64] * 4])
     # A function of its own, so that no arithmetic moves across the change of mode.
@@ -127,16 +135,20 @@ def _write_body(tiles: Tiles, arguments: Arguments, body: Body, meet: Value, wai
     b = code.b
 
     def meet_others() -> None:
-        with b.if_then(b.icmp_signed(">", n, i64(1))):
-            b.call(meet, [array, n])
+        if together:
+            with b.if_then(b.icmp_signed(">", n, i64(1))):
+                b.call(together.meet, [array, n])
 
     f = arguments.read(code, array)
 
     def wait_for(steps: Value) -> None:
-        with b.if_then(b.icmp_signed("!=", f["awaits"], i64(0))):
-            b.call(wait, [array, f.pointer("awaits"), steps])
+        if together:
+            with b.if_then(b.icmp_signed("!=", f["awaits"], i64(0))):
+                b.call(together.wait, [array, f.pointer("awaits"), steps])
 
     def tell(steps: Value) -> None:
+        if not together:
+            return
         with b.if_then(b.icmp_signed("!=", f["done"], i64(0))):
             b.atomic_rmw("xchg", Address(f.pointer("done"), I64), steps, "release")
 
@@ -169,6 +181,11 @@ def _flush_denormals(code: Code) -> Callable[[], None]:
         b.call(put, [b.or_(mode, i64(_ARM_FLUSH))])
         return lambda: b.call(put, [mode])
     return lambda: None
+
+
+def _write_together(tiles: Tiles, arguments: Arguments) -> _Together:
+    wait = _write_wait(tiles, arguments)
+    return _Together(_write_meet(tiles, arguments, wait), wait)
 
 
 def _write_meet(tiles: Tiles, arguments: Arguments, wait: Value) -> Value:
@@ -231,7 +248,7 @@ def _write_wait(tiles: Tiles, arguments: Arguments) -> Value:
 
 
 def _write_member(
-    tiles: Tiles, arguments: Arguments, share: Value, meet: Value, part: Value, work: Value, rows: str
+    tiles: Tiles, arguments: Arguments, share: Value, together: _Together, part: Value, work: Value, rows: str
 ) -> Value:
     """``member(array)``: what each thread of a team does.
 
@@ -251,7 +268,7 @@ def _write_member(
     i = b.sext(b.call(Address(f.pointer("thread_num"), ask), []), I64)
     n = b.sext(b.call(Address(f.pointer("num_threads"), ask), []), I64)
     b.call(share, [array, i, n])
-    b.call(meet, [array, n])
+    b.call(together.meet, [array, n])
     with b.if_else(b.icmp_signed("!=", f["by_units"], i64(0))) as (by_units, by_rows):
         with by_units:
             b.call(work, [array, i64(0), f[rows], i, n])
@@ -261,17 +278,24 @@ def _write_member(
     return member
 
 
-def _write_run(tiles: Tiles, arguments: Arguments, functions: tuple[Value, Value, Value]) -> Value:
-    """``run(array)``: prepare and part 0 of 1, or member on each thread of a team."""
-    whole, part, member = functions
+def _write_run(tiles: Tiles, arguments: Arguments, whole: Value, part: Value, member: Value | None) -> Value:
+    """``run(array)``: prepare and part 0 of 1, or member (if there is one) on each thread of a team."""
     run = _exported(tiles, "run", [POINTER])
     (array,) = run.args
     code = tiles.code(run)
     f, b = arguments.read(code, array), code.b
+
+    def run_alone() -> None:
+        b.call(whole, [array])
+        b.call(part, [array, i64(0), i64(1)])
+
+    if member is None:
+        run_alone()
+        b.ret_void()
+        return run
     with b.if_else(b.icmp_signed("<=", f["threads"], i64(1))) as (alone, team):
         with alone:
-            b.call(whole, [array])
-            b.call(part, [array, i64(0), i64(1)])
+            run_alone()
         with team:
             arrived = code.room(I64, 16)  # a cache line of its own
             b.store(i64(0), arrived)

@@ -178,3 +178,6 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
     "less_equal": lambda code, x, y: code.b.fcmp_ordered("<=", x, y),
     "where": lambda code, condition, x, y: code.b.select(condition, x, y),
 }
+
+# The operations that can give a subnormal number without being given one.
+MAY_UNDERFLOW = frozenset({"add", "sub", "mul", "div", "exp", "log", "tanh", "sigmoid", "softplus"})

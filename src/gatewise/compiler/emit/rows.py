@@ -58,7 +58,7 @@ def _write_pass(at_row: Place, one: Pass, arithmetic: RowArithmetic) -> None:
         for room, values in zip(sums, arithmetic.write_pass(one, place), strict=True):
             total, at = _added(code, values), code.at(room, lane)
             there = total if place.mask is None else b.select(place.mask, total, code.constant(0))
-            code.store(b.fadd(code.load(at), there), at)
+            code.store(code.flushed(b.fadd(code.load(at), there)), at)
 
     with code.loop(i64(0), at_row.units, i64(V)) as unit:
         place = replace(at_row, unit=unit)
@@ -70,7 +70,7 @@ def _write_pass(at_row: Place, one: Pass, arithmetic: RowArithmetic) -> None:
                 visit(replace(place, mask=code.first(left)))
     for mean, room in zip(one.means, sums, strict=True):
         count = b.sitofp(b.mul(at_row.units, i64(len(mean.args))), code.number.type)
-        arithmetic.store_mean(at_row, mean, b.fdiv(_total(code, room), count))
+        arithmetic.store_mean(at_row, mean, code.flushed(b.fdiv(_total(code, room), count)))
 
 
 def _total(code: Code, room: Value) -> Value:
@@ -81,6 +81,6 @@ def _total(code: Code, room: Value) -> Value:
 def _added(code: Code, values: Sequence[Value]) -> Value:
     """The sum of some values, in pairs: a chain would make each addition wait for the one before."""
     while len(values) > 1:
-        pairs = [code.b.fadd(*values[n : n + 2]) for n in range(0, len(values) - 1, 2)]
+        pairs = [code.flushed(code.b.fadd(*values[n : n + 2])) for n in range(0, len(values) - 1, 2)]
         values = [*pairs, *values[2 * len(pairs) :]]
     return values[0]

@@ -39,6 +39,7 @@ class Target:
         vector_bits, registers: size and number of the registers of the widest vector unit.
         fma, flush: how ``a * b + c`` is computed, and how subnormal numbers become zero.
         threads: whether threads can share the work of a call.
+        prefetches: whether there are instructions to prefetch.
         lanes: the number of lanes of every vector; if 0, as many as a register holds.
     """
 
@@ -50,6 +51,7 @@ class Target:
     fma: Fma = Fma.FUSED
     flush: Flush = Flush.NEVER
     threads: bool = True
+    prefetches: bool = True
     lanes: int = 0
 
     def width(self, number: Number) -> int:
@@ -61,6 +63,6 @@ class Target:
         """The text that tells this target from others."""
         return " ".join((
             self.triple, self.cpu, self.features,
-            *map(str, (self.vector_bits, self.registers, self.threads, self.lanes)),
+            *map(str, (self.vector_bits, self.registers, self.threads, self.prefetches, self.lanes)),
             self.fma.name, self.flush.name,
         ))  # fmt: skip

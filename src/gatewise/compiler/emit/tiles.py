@@ -126,7 +126,7 @@ class Tiles:
     #     for j, g:
     #         weights = panels[j][k, g]                        one vector
     #         for r:  total[r, j, g] += a[r, k] * weights
-    # sums[:] = total
+    # sums[:] = flushed(total)
     def _write(self, name: str, slots: int, shape: Shape) -> Value:
         function = internal_function(self.module, name, TILE.args)
         sums, start, by_row, by_block, by_slot, units, a, stride, panel, panel_stride, *others = function.args
@@ -161,6 +161,6 @@ class Tiles:
         with code.loop(whole, K, i64(1)) as k:
             accumulate(k)
         for n, place in enumerate(places):
-            code.store(b.load(total[place], typ=code.vector), code.at(sums, i64(n * V)))
+            code.store(code.flushed(b.load(total[place], typ=code.vector)), code.at(sums, i64(n * V)))
         b.ret_void()
         return function

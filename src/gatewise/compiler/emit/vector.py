@@ -15,7 +15,7 @@ import numpy as np
 from llvmlite import ir
 
 from gatewise.compiler.emit.number import Number
-from gatewise.compiler.emit.target import Target
+from gatewise.compiler.emit.target import Flush, Fma, Target
 
 I1, I8, I32, I64, POINTER, VOID = (
     ir.IntType(1),
@@ -161,6 +161,8 @@ class Code:
 
     def prefetch(self, pointer: Value, write: bool = False) -> None:
         """Prefetch the cache line of an address, to be read or written; the address need not be valid."""
+        if not self.target.prefetches:
+            return
         kind, near, data = (ir.Constant(I32, n) for n in (int(write), 3, 1))
         fetch = self.declare("llvm.prefetch.p0", VOID, [POINTER, I32, I32, I32])
         self.b.call(fetch, [pointer, kind, near, data])
@@ -168,8 +170,29 @@ class Code:
     # Arithmetic
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
-        """``a * b + c``, rounded once."""
-        return self.intrinsic("fma", a, b, c)
+        """``a * b + c``, rounded once; where the target cannot, twice (see `Fma`)."""
+        if self.target.fma is Fma.APART:
+            return self.b.fadd(self.b.fmul(a, b), c)
+        return self.intrinsic("fma" if self.target.fma is Fma.FUSED else "wasm.relaxed.madd", a, b, c)
+
+    def flushed(self, x: Value) -> Value:
+        """`x`, a vector or a number, with zeros of its signs for subnormal numbers, if the target needs that.
+
+        Where the processor has a mode for it, `x` has no subnormal numbers.
+        """
+        if self.target.flush is not Flush.INSTRUCTIONS:
+            return x
+        b, number = self.b, self.number
+        is_vector = isinstance(x.type, ir.VectorType)
+        integers = self.integers if is_vector else number.integer
+
+        def constant(value: int) -> Value:
+            return self.integer(value) if is_vector else ir.Constant(integers, value)
+
+        bits, magnitude = b.bitcast(x, integers), constant((1 << (number.bits - 1)) - 1)
+        small = b.icmp_signed("<", b.and_(bits, magnitude), constant(1 << number.fraction))
+        kept = b.not_(b.and_(b.sext(small, integers), magnitude))
+        return b.bitcast(b.and_(bits, kept), x.type)
 
     def horner(self, x: Value, coefficients: list[float]) -> Value:
         """The polynomial with `coefficients`, lowest first."""

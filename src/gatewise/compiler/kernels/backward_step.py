@@ -67,7 +67,7 @@ class BackwardStep:
             if node in one.outputs:
                 row = b.add(b.mul(place.row, i64(len(plan.by_vectors))), i64(n))
                 at = code.at(f.pointer("by_vectors"), b.add(b.mul(row, f["H"]), place.unit))
-                stores.append((b.fadd(code.load(at, place.mask), values[node]), at))
+                stores.append((code.flushed(b.fadd(code.load(at, place.mask), values[node])), at))
         stores += [(values[node], spill(plan.backward, node, place, f)) for node in one.spills]
         added = [[values[arg] for arg in mean.args] for mean in one.means]
         for value, target in stores:  # after all loads, because derivatives may overwrite gates
@@ -96,7 +96,7 @@ class BackwardStep:
         step, f = self._frame_and_fields(place)
         at = self._carry(place, f, self.plan.cell.states[0])
         by_output = self._by_sums(place, step, f)
-        code.store(code.b.fadd(code.load(at, place.mask), by_output), at, place.mask)
+        code.store(code.flushed(code.b.fadd(code.load(at, place.mask), by_output)), at, place.mask)
 
     def _frame_and_fields(self, place: Place) -> tuple[Fields, Fields]:
         return frame_and_fields(self.plan, self._arguments, place)
@@ -189,15 +189,15 @@ class BackwardStep:
         if state != self.plan.cell.states[0]:
             return self._from_later(place, f, cut, state, carried)
         by_output = code.load(row_outside(place, f, step, "dout", "dout.b"), place.mask)
-        carried = b.fadd(carried, self._by_sums(place, step, f))
-        return b.fadd(by_output, self._from_later(place, f, cut, state, carried))
+        carried = code.flushed(b.fadd(carried, self._by_sums(place, step, f)))
+        return code.flushed(b.fadd(by_output, self._from_later(place, f, cut, state, carried)))
 
     def _from_later(self, place: Place, f: Fields, cut: Value, state: str, value: Value) -> Value:
         """The derivative from the later step; 0 for a row that is reset there: it is added to ``danew``."""
         code, b = place.code, place.code.b
         with b.if_then(b.and_(cut, b.icmp_signed("!=", f[f"danew_{state}"], i64(0)))):
             at = self._carry(place, f, state, "danew")
-            code.store(b.fadd(code.load(at, place.mask), value), at, place.mask)
+            code.store(code.flushed(b.fadd(code.load(at, place.mask), value)), at, place.mask)
         return b.select(cut, code.constant(0), value)
 
 

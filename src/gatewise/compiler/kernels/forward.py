@@ -222,7 +222,7 @@ def _added_biases(
         if row is not None:
             there = b.icmp_signed("!=", f[name], i64(0))
             bias = code.at(f.pointer(name), b.add(b.mul(H, i64(row)), u))
-            total = b.fadd(total, code.load(bias, b.select(there, mask, nothing)))
+            total = code.flushed(b.fadd(total, code.load(bias, b.select(there, mask, nothing))))
     return total, u
 
 

@@ -203,6 +203,12 @@ def _pack(code: Code, to: Value, a: Value, height: int, block: _Block, f: Fields
             b.store(code.scalar(there, i64(column)), code.at(here, i64(column)), align=code.number.bytes)
 
 
+def _added(code: Code, before: Value, total: Value) -> Value:
+    """The sum of a vector and of one on the stack."""
+    more = code.flushed(code.b.load(total, typ=code.vector))
+    return code.flushed(code.b.fadd(before, more))
+
+
 def _write_add_up(tiles: Tiles) -> Value:
     """``add_up(to, a, columns, steps, rows, a_t, a_b)``: ``to[n] += sum of a[t, row, n]``."""
     function = internal_function(tiles.module, "add_up", [POINTER, POINTER, *[I64] * 5])
@@ -222,7 +228,7 @@ def _write_add_up(tiles: Tiles) -> Value:
                 b.store(b.fadd(b.load(total, typ=code.vector), value), total)
         for unit, mask, total in zip(units, masks, totals, strict=True):
             at = code.at(to, unit)
-            code.store(b.fadd(code.load(at, mask), b.load(total, typ=code.vector)), at, mask)
+            code.store(_added(code, code.load(at, mask), total), at, mask)
     b.ret_void()
     return function
 
@@ -277,6 +283,6 @@ def _write_tile(tiles: Tiles, name: str, shape: Shape, masked: bool) -> Value:
                     b.store(code.fma(numbers[r], values, b.load(place, typ=code.vector)), place)
     for place in places:
         sum_before = code.load(at[place], mask)
-        code.store(b.fadd(sum_before, b.load(total[place], typ=code.vector)), at[place], mask)
+        code.store(_added(code, sum_before, total[place]), at[place], mask)
     b.ret_void()
     return function

@@ -1,0 +1,1 @@
+"""Kernels as WebAssembly modules, for browsers."""

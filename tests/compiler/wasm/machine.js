@@ -1,0 +1,38 @@
+// Runs kernels on an image of memory: `call` gives the pages of the image that the kernel has changed.
+"use strict";
+
+const PAGE = 4096;
+const modules = new Map();
+
+const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+const textOf = (bytes) => btoa(String.fromCharCode(...bytes));
+
+globalThis.load = (name, text) => modules.set(name, new WebAssembly.Module(bytesOf(text)));
+
+// The stack lies below the image, which begins at `start`; the fields of the call begin the image.
+globalThis.call = (name, entry, text, start, values) => {
+  const image = bytesOf(text);
+  const memory = new WebAssembly.Memory({ initial: Math.ceil((start + image.length) / 65536) });
+  const env = {
+    __linear_memory: memory,
+    __stack_pointer: new WebAssembly.Global({ value: "i32", mutable: true }, start),
+    __indirect_function_table: new WebAssembly.Table({ initial: 128, element: "anyfunc" }),
+  };
+  const kernel = new WebAssembly.Instance(modules.get(name), { env }).exports;
+  new Uint8Array(memory.buffer).set(image, start);
+  kernel[entry](start, ...values.map(BigInt));
+  const changed = [];
+  for (let at = 0; at < image.length; at += PAGE) {
+    const before = image.subarray(at, at + PAGE);
+    const after = new Uint8Array(memory.buffer, start + at, before.length);
+    if (after.some((byte, n) => byte !== before[n])) changed.push([at, textOf(after)]);
+  }
+  return changed;
+};
+
+globalThis.describe = (text) => {
+  const module = new WebAssembly.Module(bytesOf(text));
+  const listed = (all) => all.map(({ name, kind }) => [name, kind]);
+  return [listed(WebAssembly.Module.imports(module)), listed(WebAssembly.Module.exports(module))];
+};
