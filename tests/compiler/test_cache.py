@@ -226,7 +226,7 @@ def test_every_source_that_writes_code_is_in_the_hash() -> None:
     assert set(cache.sources()) < everything
     assert all(here not in source.parents for source in apart)
     folders = {source.parent.name for source in cache.sources() if here in source.parents}
-    assert folders == {"compiler", "plan", "emit", "kernels", "run"}
+    assert folders == {"compiler", "plan", "emit", "kernels", "run", "wasm"}
     called = set()
 
     def note(frame: FrameType, event: str, _: object) -> None:
