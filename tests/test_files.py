@@ -126,7 +126,7 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
     for path, kind in {"pipe": "pipe", "link": "device", ".": "folder"}.items():
-        with pytest.raises(files.NotAFileError, match=f"expected a file. Got a {kind}"):
+        with pytest.raises(files.NotAFileError, match=f"must be a file. Got a {kind}"):
             files.open_to_read(tmp_path / path)
 
 

@@ -47,7 +47,7 @@ def _open_regular(path: str, flags: int) -> int:
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         kind = "folder" if stat.S_ISDIR(mode) else "pipe" if stat.S_ISFIFO(mode) else "device"
-        raise NotAFileError(errno.EINVAL, f"expected a file. Got a {kind}", str(path))
+        raise NotAFileError(errno.EINVAL, f"must be a file. Got a {kind}", str(path))
     return descriptor
 
 

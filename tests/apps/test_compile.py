@@ -88,7 +88,7 @@ def test_errors_are_one_sentence(cache: Path, tmp_path: Path, monkeypatch: pytes
         (tmp_path / "broken.safetensors", "the file is damaged or not a safetensors file"),
     ]
     if os.name == "posix":
-        cases.append((Path("/dev/zero"), "expected a file. Got a device"))
+        cases.append((Path("/dev/zero"), "must be a file. Got a device"))
     for model, sentence in cases:
         done = compile_model(model)
         assert done.exit_code == 2

@@ -145,7 +145,7 @@ def test_errors_are_one_sentence_and_nothing_is_written(
     cases: list[tuple[list[Path | str], str]] = [
         ([tmp_path / "none.safetensors", "--on", good], "MODEL: there is no file "),
         ([tmp_path / "broken.safetensors", "--on", good], "the file is damaged or not a safetensors file"),
-        ([tmp_path / "whole.safetensors", "--on", good], "whole.safetensors holds a whole module; "),
+        ([tmp_path / "whole.safetensors", "--on", good], "but it holds a whole module. "),
         ([layers], "--on must name what they read: "),
         ([layers, "--on", tmp_path / "x.txt"], "--on must be of .npy, .npz, .csv. Got "),
         ([layers, "--on", tmp_path / "x.npy"], "--on: there is no file "),

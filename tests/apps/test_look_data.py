@@ -119,7 +119,7 @@ def test_pipes_devices_and_folders_are_refused_at_once(tmp_path: Path, kind: str
     (tmp_path / f"device{kind}").symlink_to("/dev/zero")
     (tmp_path / f"folder{kind}").mkdir()
     for name in ("pipe", "device", "folder"):
-        with pytest.raises(DataError, match=f"expected a file. Got a {name}"):
+        with pytest.raises(DataError, match=f"must be a file. Got a {name}"):
             read_arrays(tmp_path / f"{name}{kind}", 3)
 
 

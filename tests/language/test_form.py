@@ -243,7 +243,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("form", VERSION + 1, f"has version {VERSION + 1}; known are versions up to {VERSION}"),
+        ("form", VERSION + 1, f"has version {VERSION + 1}; this gatewise reads versions up to {VERSION}"),
         ("form", 0, f"form must be a whole number from 1 to {VERSION}. Got 0"),
         ("form", True, "form must be a whole number"),
         ("more", 1, "has 'more'"),
@@ -286,7 +286,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("nodes.0.part", "x", "node 0: no gate 'i.x' is declared"),
         ("nodes.0.part", 7, "node 0: part must be a text"),
         ("nodes.0.args", [0], "node 0 must be an object"),
-        ("nodes.0", {"op": "tanh", "args": [0]}, "node 0: each arg: there is no node before it"),
+        ("nodes.0", {"op": "tanh", "args": [0]}, "node 0: each arg: no node comes before it"),
         ("nodes.4", {"op": "constant", "value": "NaN"}, "node 4: value must be a number, 'Infinity'"),
         ("nodes.4", {"op": "constant", "value": 10**400}, "node 4: value must be a number"),
         ("nodes.4", {"op": "constant", "value": True}, "node 4: value must be a number"),

@@ -151,16 +151,16 @@ def test_the_file_that_the_damaged_ones_were_made_from_is_whole(tmp_path: Path) 
 def test_a_missing_file_and_a_folder_raise_different_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_model(tmp_path / "m", "forecast")
-    with pytest.raises(ModelFileError, match=r"expected a file\. Got a folder"):
+    with pytest.raises(ModelFileError, match=r"must be a file\. Got a folder"):
         read_model(tmp_path, "forecast")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and devices are POSIX")
 def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ModelFileError, match=r"pipe: expected a file\. Got a pipe"):
+    with pytest.raises(ModelFileError, match=r"pipe: must be a file\. Got a pipe"):
         read_model(tmp_path / "pipe", None)
-    with pytest.raises(ModelFileError, match=r"/dev/zero: expected a file\. Got a device"):
+    with pytest.raises(ModelFileError, match=r"/dev/zero: must be a file\. Got a device"):
         read_model("/dev/zero", None)
 
 

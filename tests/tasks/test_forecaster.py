@@ -177,9 +177,9 @@ def test_using_a_forecaster_before_fit_or_on_another_series_is_explained(
         ValueError, match=r"series must have at least 120 rows, for history and season\. Got 90"
     ):
         fitted.predict(series.head(90))
-    with pytest.raises(ValueError, match="expected the target"):
+    with pytest.raises(ValueError, match="series must have the target"):
         fitted.predict(TimeSeries.from_frame(series.frame, "wind"))
-    with pytest.raises(ValueError, match="Lacks \\['wind'\\]"):
+    with pytest.raises(ValueError, match="It lacks \\['wind'\\]"):
         fitted.predict(TimeSeries.from_frame(series.frame[["load (kW)"]], series.target))
     daily = series.frame.set_axis(pd.date_range("2020-01-01", periods=400, freq="D"))
     with pytest.raises(ValueError, match=r"series must have steps of 1 h\. Got 1 day"):

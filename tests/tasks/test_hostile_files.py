@@ -48,14 +48,14 @@ def test_a_manipulated_file_is_refused_or_forecasts(
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
-        ("change_scale", 0, "expected scales above 0. Got [0]"),
-        ("change_scale", 1e-320, "expected scales above 0"),
-        ("mean", [10**400], "expected a finite number. Got 1000"),
-        ("masked", ["nowhere"], "expected columns that may be missing among the columns. Got ('nowhere',)"),
-        ("columns", ["y", "y"], "expected names that differ"),
+        ("change_scale", 0, "change_scale must be above 0. Got [0]"),
+        ("change_scale", 1e-320, "change_scale must be above 0"),
+        ("mean", [10**400], "mean must be finite numbers. Got 1000"),
+        ("masked", ["nowhere"], "masked must be among the columns. Got ('nowhere',)"),
+        ("columns", ["y", "y"], "columns must differ"),
         ("columns", ["\ud800"], "surrogates not allowed"),
-        ("season", 2**31, "expected a whole number of at least 1"),
-        ("phases", {"24": 1}, "expected a list"),
+        ("season", 2**31, "season must be a whole number of at least 1"),
+        ("phases", {"24": 1}, "phases must be a list"),
     ],
 )
 def test_relations_between_entries_are_checked(

@@ -239,11 +239,11 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, fitted: Forecaster)
     weight = file.tensors["head.weight"]
     for name, tensor in {"head.weight": weight[:, :-1], "share": file.tensors["share"].astype("f8")}.items():
         write_model(tmp_path / "bad", "forecast", file.header, {**file.tensors, name: tensor})
-        with pytest.raises(ModelFileError, match=f"expected {name} as float32 of shape"):
+        with pytest.raises(ModelFileError, match=f"{name} must be float32 of shape"):
             Forecaster.load(tmp_path / "bad")
     without_share = {name: tensor for name, tensor in file.tensors.items() if name != "share"}
     write_model(tmp_path / "bad", "forecast", file.header, without_share)
-    with pytest.raises(ModelFileError, match="expected share as float32"):
+    with pytest.raises(ModelFileError, match="share must be float32"):
         Forecaster.load(tmp_path / "bad")
     write_model(tmp_path / "bad", "forecast", file.header, {**file.tensors, "more": weight})
     with pytest.raises(ModelFileError, match="more"):

@@ -107,8 +107,8 @@ def _layers(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     module = gatewise.load(file)
     if not isinstance(module, gatewise.nn.Recurrent):
         raise LookError(
-            f"expected a forecaster or recurrent layers. {file} holds a whole module; "
-            "gatewise.look(model, x, page) shows it from Python."
+            f"{file} must hold a forecaster or recurrent layers, but it holds a whole module. From Python, "
+            "gatewise.look(model, x, page) shows it."
         )
     if on is None or reading:
         option = f"--{next(iter(reading), '')}".replace("_", "-")

@@ -98,7 +98,7 @@ def from_form(form: Any) -> Cell:
     version = form.get("form") if isinstance(form, dict) else None
     if type(version) is int and version > VERSION:
         raise FormError(
-            f"the form of the equations has version {version}; known are versions up to {VERSION}"
+            f"the form of the equations has version {version}; this gatewise reads versions up to {VERSION}"
         )
     parts = fields(form, "form", _KEYS)
     number(parts["form"], "form", 1, VERSION)
@@ -181,7 +181,7 @@ def _values(data: Any, nodes: Sequence[Node]) -> dict[str, Node]:
 
 def _at(nodes: Sequence[Node], place: Any, what: str) -> Node:
     if not nodes:
-        raise FormError(f"{what}: there is no node before it")
+        raise FormError(f"{what}: no node comes before it")
     return nodes[number(place, what, 0, len(nodes) - 1)]
 
 

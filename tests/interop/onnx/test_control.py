@@ -243,5 +243,5 @@ def test_inputs_by_name(tmp_path: Path) -> None:
     x, count = torch.ones(3), torch.tensor(2)
     assert torch.equal(module(x, count=count)[0], module(x, count)[0])
     for args, named in (((x, count), {"x": x}), ((x,), {"x": x}), ((), {"x": x, "other": count}), ((x,), {})):
-        with pytest.raises(TypeError, match="expected 2 inputs: x, count"):
+        with pytest.raises(TypeError, match="inputs must be 2: x, count"):
             module(*args, **named)

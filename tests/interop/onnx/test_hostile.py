@@ -92,7 +92,7 @@ def test_constants_that_cost_too_much_are_refused_before_they_are_computed(
 def test_pipes_devices_and_folders_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, kind in ((tmp_path / "pipe", "pipe"), (Path("/dev/zero"), "device"), (tmp_path, "folder")):
-        with pytest.raises(OnnxError, match=f"{path}: expected a file. Got a {kind}"):
+        with pytest.raises(OnnxError, match=f"{path}: must be a file. Got a {kind}"):
             gatewise.import_onnx(path)
 
 

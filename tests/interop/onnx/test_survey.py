@@ -43,7 +43,7 @@ def lacking() -> ModelProto:
 
 def test_all_unsupported_parts_are_named_with_counts(tmp_path: Path) -> None:
     assert refusal(lacking(), tmp_path) == (
-        "/model.onnx: not served: "
+        "/model.onnx: unsupported: "
         "the operator 'Unique' (3 times, first node 'first'); "
         "the element type STRING has no counterpart in torch (input 'words'); "
         "the operator 'NonMaxSuppression' (node 'nms'); "
@@ -128,7 +128,7 @@ def test_functions_of_a_file(tmp_path: Path) -> None:
 
 LAUGHS = [function(f"A{k}", f"A{k + 1}", f"A{k + 1}") for k in range(60)] + [function("A60", "Neg")]
 BAD: dict[str, tuple[ModelProto, str]] = {
-    "many nodes": (with_functions(*LAUGHS), r"its functions stand for \d+ nodes"),
+    "many nodes": (with_functions(*LAUGHS), r"its functions expand to \d+ nodes"),
     "itself": (with_functions(function("A0", "A0")), "or in a cycle"),
     "cycle": (with_functions(function("A0", "A1"), function("A1", "A0")), "or in a cycle"),
     "deep": (

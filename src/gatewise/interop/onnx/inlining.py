@@ -55,7 +55,7 @@ def _refuse_too_many(model: ModelProto) -> None:
     functions = {(f.domain, f.name): f.node for f in model.functions}
     count = _written_out(model.graph.node, functions, {}, 0)
     if count > _MOST_NODES:
-        raise OnnxError(f"its functions stand for {count} nodes; no more than {_MOST_NODES} are read")
+        raise OnnxError(f"its functions expand to {count} nodes; the limit is {_MOST_NODES}")
 
 
 def _written_out(

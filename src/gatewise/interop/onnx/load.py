@@ -47,7 +47,7 @@ class OnnxModule(nn.Module):
         self.inputs, self.outputs = self.program.inputs, self.program.outputs
         self._elements = [value.type.tensor_type.elem_type for value in model.graph.output]
         if self.program.outside:
-            raise OnnxError(f"the value {self.program.outside[0]!r} is used, and nothing gives it")
+            raise OnnxError(f"the value {self.program.outside[0]!r} is used, but no node computes it")
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run the network. Inputs are passed in order or by name."""
@@ -56,7 +56,7 @@ class OnnxModule(nn.Module):
             self.inputs
         ):
             raise TypeError(
-                f"expected {len(self.inputs)} inputs: {', '.join(self.inputs)}. "
+                f"inputs must be {len(self.inputs)}: {', '.join(self.inputs)}. "
                 f"Got {len(inputs)}{''.join(f', {name}' for name in named)}."
             )
         found = self.program(*inputs, *(named[name] for name in left))
@@ -107,7 +107,7 @@ def import_onnx(path: str | os.PathLike[str]) -> OnnxModule:
     except OSError as error:
         raise OnnxError(f"{path}: {error.strerror or error}") from error
     except (DecodeError, onnx.checker.ValidationError, *FAILURES) as error:
-        raise OnnxError(f"{path}: the file is damaged or no ONNX file: {error}") from error
+        raise OnnxError(f"{path}: the file is damaged or not an ONNX file: {error}") from error
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -133,6 +133,6 @@ def _check(model: onnx.ModelProto) -> None:
 def _opset(model: onnx.ModelProto) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not versions or versions[0] < _OLDEST:
-        found = versions[0] if versions else "none; it is damaged or no ONNX file"
+        found = versions[0] if versions else "none; it is damaged or not an ONNX file"
         raise OnnxError(f"the version of its operators must be {_OLDEST} or newer. Got {found}")
     return int(versions[0])

@@ -52,7 +52,7 @@ class Node:
         """Refuse attributes other than `names`, which would be ignored silently."""
         unknown = sorted(set(self.attributes) - set(names))
         if unknown:
-            raise OnnxError(f"{self} has the attribute {unknown[0]!r}, which is not known")
+            raise OnnxError(f"{self} has the unsupported attribute {unknown[0]!r}")
 
     def named(self, found: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The outputs of the node by name. Outputs without a name are unused."""

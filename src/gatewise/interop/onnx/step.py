@@ -183,7 +183,7 @@ def _written(b: Builder, scanner: Scanner, node: Node, args: Sequence[str]) -> s
     if node.op not in _WRITERS:
         known = ", ".join(_WRITERS)
         raise OnnxError(
-            f"export_onnx: cell {scanner.cell.name!r} has the operation {node.op!r}, which is not known. "
+            f"export_onnx: cell {scanner.cell.name!r} has the unsupported operation {node.op!r}. "
             f"Known are {known}."
         )
     return _WRITERS[node.op](b, scanner, node, args)

@@ -44,7 +44,7 @@ def refuse_lacks(graph: GraphProto, opset: int) -> None:
         f"{what} ({first[what]})" if count == 1 else f"{what} ({count} times, first {first[what]})"
         for what, count in counts.most_common()
     ]
-    raise OnnxError(f"not served: {'; '.join(named)}")
+    raise OnnxError(f"unsupported: {'; '.join(named)}")
 
 
 def _lacks(graph: GraphProto, opset: int, around: Collection[str]) -> Iterator[Lack]:

@@ -33,7 +33,7 @@ _axis = partial(number, least=-64, most=64)
 
 def _flag(value: Any, what: str) -> bool:
     if not isinstance(value, bool):
-        raise FormError(f"{what}: expected true or false. Got {shown(value)}")
+        raise FormError(f"{what} must be true or false. Got {shown(value)}")
     return value
 
 
@@ -44,7 +44,7 @@ def _or_none(check: Check) -> Check:
 def _one_of(*texts: str) -> Check:
     def check(value: Any, what: str) -> str:
         if value not in texts:
-            raise FormError(f"{what}: expected one of {', '.join(texts)}. Got {shown(value)}")
+            raise FormError(f"{what} must be one of {', '.join(texts)}. Got {shown(value)}")
         return str(value)
 
     return check

@@ -206,11 +206,11 @@ def read(header: Mapping[str, Any], tensors: Tensors) -> Structure:
     _check_size(parts)
     structure = Structure(parts, _read_shared(header.get("shared"), tensors), frozenset())
     if len(structure.paths()) < len(parts):
-        raise FormError("modules: expected that each is a child of another one, except the first")
+        raise FormError("modules must each be a child of another one, except the first")
     frozen = items(header.get("frozen"), "frozen", 0, len(tensors))
     for name in frozen:
         if not isinstance(name, str) or name not in tensors:
-            raise FormError(f"frozen: expected names of tensors. Got {shown(name)}")
+            raise FormError(f"frozen must be names of tensors. Got {shown(name)}")
     return structure._replace(frozen=frozenset(frozen))
 
 
@@ -220,18 +220,18 @@ def _read_part(entry: Any, place: int, count: int, tensors: Tensors) -> Part:
     kind, name, given, children, training = (parts[key] for key in _KEYS)
     label(name, f"{what}.class")
     if kind != OWN and not kinds.knows(kind):
-        raise FormError(f"{what}: expected a supported kind of module. Got {shown(kind)}")
+        raise FormError(f"{what}.kind must be a supported kind of module. Got {shown(kind)}")
     if kind != OWN and kind not in kinds.CONTAINERS and children:
-        raise FormError(f"{what}: expected a {kind} without children")
+        raise FormError(f"{what}: a {kind} must have no children")
     if not isinstance(training, bool):
-        raise FormError(f"{what}.training: expected true or false. Got {shown(training)}")
+        raise FormError(f"{what}.training must be true or false. Got {shown(training)}")
     pairs = [pair(child, f"{what}.children") for child in items(children, f"{what}.children", 0, count)]
     read = tuple(
         (_child_name(name, what), number(child, f"{what}.children", place + 1, count - 1))
         for name, child in pairs
     )
     if len(dict(read)) < len(read) or (kind == "ModuleList" and [n for n, _ in read] != _numbers(len(read))):
-        raise FormError(f"{what}.children: expected different names, in a ModuleList 0, 1, 2, ...")
+        raise FormError(f"{what}.children must have different names, in a ModuleList 0, 1, 2, ...")
     arguments = kinds.arguments(kind, given, what) if kind != OWN else fields(given, what, ())
     if arguments.get("num_layers", 0) > len(tensors):  # checked first: later steps take time for each layer
         raise FormError(f"{what}: {arguments['num_layers']} layers but {len(tensors)} tensors")
@@ -244,7 +244,7 @@ def _numbers(count: int) -> list[str]:
 
 def _child_name(name: Any, what: str) -> str:
     if "." in label(name, f"{what}.children"):
-        raise FormError(f"{what}.children: expected a name without dots. Got {shown(name)}")
+        raise FormError(f"{what}.children must have names without dots. Got {shown(name)}")
     return str(name)
 
 
@@ -257,15 +257,15 @@ def _check_size(parts: Sequence[Part]) -> None:
         depth[place] += max((depth[child] for child in children), default=0)
         if ways[place] > _MOST_PATHS or depth[place] > _MOST_DEEP:
             limits = f"{_MOST_DEEP} deep, with {_MOST_PATHS} paths to parts"
-            raise FormError(f"modules: expected modules up to {limits}")
+            raise FormError(f"modules must be up to {limits}")
 
 
 def _read_shared(value: Any, tensors: Tensors) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise FormError(f"shared: expected an object. Got {shown(value)}")
+        raise FormError(f"shared must be an object. Got {shown(value)}")
     for name, first in value.items():
         if name in tensors or not isinstance(first, str) or first not in tensors:
-            raise FormError(f"shared: expected a new name for a tensor of the file. Got {shown(name)}")
+            raise FormError(f"shared must be new names for tensors of the file. Got {shown(name)}")
     return value
 
 

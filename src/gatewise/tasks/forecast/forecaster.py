@@ -279,7 +279,7 @@ class Forecaster:
         missing = [name for name in wanted if name not in series.frame.columns]
         if missing or series.target != wanted[0]:
             raise ValueError(
-                f"series: expected the target {wanted[0]!r} and the columns {wanted}. Lacks {missing}"
+                f"series must have the target {wanted[0]!r} and the columns {wanted}. It lacks {missing}"
             )
         if series.clock.span(1) != step:
             raise ValueError(f"series must have steps of {step}. Got {series.clock.span(1)}")

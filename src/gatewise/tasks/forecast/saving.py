@@ -100,7 +100,7 @@ def _network(forecaster: Fitted, tensors: Tensors) -> ForecastNetwork:
     for name, wanted in network.state_dict().items():
         found = tensors.get(name)
         if found is None or found.shape != tuple(wanted.shape) or found.dtype != "float32":
-            raise ValueError(f"expected {name} as float32 of shape {tuple(wanted.shape)}")
+            raise ValueError(f"{name} must be float32 of shape {tuple(wanted.shape)}")
     weights = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
     network.load_state_dict(weights, assign=True)
     return network.eval()
@@ -108,51 +108,53 @@ def _network(forecaster: Fitted, tensors: Tensors) -> ForecastNetwork:
 
 def _preparation(header: dict[str, Any]) -> Preparation:
     data = header["encoding"]
-    columns, masked = _strings(data["columns"]), _strings(data["masked"])
-    mean, scale, change = _numbers(data["mean"]), _scales(data["scale"]), _scales([data["change_scale"]])
+    columns, masked = _strings(data["columns"], "columns"), _strings(data["masked"], "masked")
+    mean, scale = _numbers(data["mean"], "mean"), _scales(data["scale"], "scale")
+    change = _scales([data["change_scale"]], "change_scale")
     if not 0 < len(columns) == len(mean) == len(scale):
-        raise ValueError("expected a mean and a scale for every column")
+        raise ValueError("columns must each have a mean and a scale")
     if not set(masked) <= set(columns):
-        raise ValueError(f"expected columns that may be missing among the columns. Got {masked!r:.60}")
-    phases = tuple(_whole(phase) for phase in _list(data["phases"]))
-    encoding = Encoding(columns, mean, scale, masked, _whole(data["season"]), change[0], phases)
-    unit = nan if header["mase_scale"] is None else _numbers([header["mase_scale"]])[0]
-    return Preparation(encoding, _whole(header["history"]), unit, clock_from_dict(_small(header["clock"])))
+        raise ValueError(f"masked must be among the columns. Got {masked!r:.60}")
+    phases = tuple(_whole(phase, "phases") for phase in _list(data["phases"], "phases"))
+    encoding = Encoding(columns, mean, scale, masked, _whole(data["season"], "season"), change[0], phases)
+    unit = nan if header["mase_scale"] is None else _numbers([header["mase_scale"]], "mase_scale")[0]
+    history, clock = _whole(header["history"], "history"), clock_from_dict(_small(header["clock"]))
+    return Preparation(encoding, history, unit, clock)
 
 
-def _list(values: Any) -> list[Any]:
+def _list(values: Any, name: str) -> list[Any]:
     if not isinstance(values, list):
-        raise ValueError(f"expected a list. Got {values!r:.60}")
+        raise ValueError(f"{name} must be a list. Got {values!r:.60}")
     return values
 
 
-def _strings(values: Any) -> tuple[str, ...]:
-    for value in _list(values):
+def _strings(values: Any, name: str) -> tuple[str, ...]:
+    for value in _list(values, name):
         if not isinstance(value, str):
-            raise ValueError(f"expected a name. Got {value!r:.60}")
+            raise ValueError(f"{name} must be texts. Got {value!r:.60}")
         value.encode("utf-8")  # raises a ValueError for a name that cannot be encoded
     if len(set(values)) < len(values):
-        raise ValueError(f"expected names that differ. Got {values!r:.60}")
+        raise ValueError(f"{name} must differ. Got {values!r:.60}")
     return tuple(values)
 
 
-def _numbers(values: Any) -> tuple[float, ...]:
-    for value in _list(values):
+def _numbers(values: Any, name: str) -> tuple[float, ...]:
+    for value in _list(values, name):
         if type(value) not in (int, float) or not abs(value) <= _LARGEST:
-            raise ValueError(f"expected a finite number. Got {value!r:.60}")
+            raise ValueError(f"{name} must be finite numbers. Got {value!r:.60}")
     return tuple(map(float, values))
 
 
-def _scales(values: Any) -> tuple[float, ...]:
-    scales = _numbers(values)
+def _scales(values: Any, name: str) -> tuple[float, ...]:
+    scales = _numbers(values, name)
     if not all(scale >= _SMALLEST for scale in scales):
-        raise ValueError(f"expected scales above 0. Got {values!r:.60}")
+        raise ValueError(f"{name} must be above 0. Got {values!r:.60}")
     return scales
 
 
-def _whole(value: Any) -> int:
+def _whole(value: Any, name: str) -> int:
     if type(value) is not int or not 1 <= value < 2**31:
-        raise ValueError(f"expected a whole number of at least 1. Got {value!r:.60}")
+        raise ValueError(f"{name} must be a whole number of at least 1. Got {value!r:.60}")
     return value
 
 

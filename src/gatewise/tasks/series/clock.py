@@ -273,11 +273,11 @@ def clock_from_dict(data: Any) -> Clock:
     """Build a clock from a result of `clock_to_dict`. Raises a ValueError for anything else."""
     kind = KINDS.get(str(data.get("kind"))) if isinstance(data, dict) else None
     if kind is None:
-        raise ValueError(f"clock: expected the step of a series. Got {data!r:.200}")
+        raise ValueError(f"clock must be the step of a series. Got {data!r:.200}")
     values = {name: value for name, value in data.items() if name != "kind"}
     known = {field.name for field in fields(kind)}
     if not known & {"step", "offset"} <= set(values) <= known:
-        raise ValueError(f"clock: expected the step of a series. Got {data!r:.200}")
+        raise ValueError(f"clock must be the step of a series. Got {data!r:.200}")
     for name, value in values.items():
         if not _FIELDS[name](value) or (kind is not FixedClock and isinstance(value, float)):
             raise ValueError(f"clock: {name} is out of range. Got {value!r:.60}")

@@ -98,7 +98,7 @@ def _places(mode: str, axis: Axis, device: torch.device) -> Tensor:
         if new > 1:
             return axis.start * (old - 1) + i * (axis.end - axis.start) * (old - 1) / (new - 1)
         return i + 0.5 * (axis.start + axis.end) * (old - 1)
-    raise OnnxError(f"coordinate_transformation_mode is {mode!r}, which is not known")
+    raise OnnxError(f"coordinate_transformation_mode {mode!r} is not supported")
 
 
 def _along(node: Node, x: Tensor, axis: Axis, places: Tensor) -> Tensor:
