@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gatewise import Cell, cells, nn
-from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 from tests.cells.statements import VARIANTS, Variant, stated
-from tests.nn.scanning import scan
+from tests.nn.scanning import interpreted, scan
 
 variants = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.cell.name)
 # T, B, I, H: rows of different lengths; H below, equal to and above the width of a vector.
@@ -140,7 +139,7 @@ def test_its_compiled_derivatives_are_those_of_its_values(variant: Variant) -> N
 @variants
 def test_it_is_the_same_compiled_and_eager(variant: Variant) -> None:
     leaves = leaves_of(variant.cell, 6, 3, 4, 9)
-    found, expected = (scanned(by, variant.cell, leaves) for by in (scan, eager.scan))
+    found, expected = (scanned(by, variant.cell, leaves) for by in (scan, interpreted))
     seeds = [torch.randn_like(tensor) for tensor in expected]
     mine, theirs = (
         torch.autograd.grad(results, list(leaves.values()), seeds, allow_unused=True)

@@ -18,6 +18,7 @@ from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 from tests.nn.layers import mixed
+from tests.nn.scanning import interpreted
 
 T, B, I, H = 6, 3, 4, 5
 
@@ -115,7 +116,7 @@ def test_a_missing_leaf() -> None:
 def test_a_scan_is_the_layer_of_torch(cell_: Cell, kind: str, options: dict[str, Any], bias: bool) -> None:
     layer = getattr(torch.nn, kind)(I, H, bias=bias, dtype=torch.float64, **options)
     x = torch.randn(T, B, I, dtype=torch.float64)
-    found = eager.scan(cell_, x, weights_in(layer), record=cell_.states)
+    found = interpreted(cell_, x, weights_in(layer), record=cell_.states)
     output, final = layer(x)
     torch.testing.assert_close(found.output, output, rtol=1e-12, atol=1e-14)
     for state, expected in zip(found.states, final if kind == "LSTM" else (final,), strict=True):
@@ -146,7 +147,7 @@ def test_every_kind_of_parameter(given: bool, batch_first: bool, reverse: bool) 
     weights = weights_of(mixed)
     x = torch.randn(T, B, I, dtype=torch.float64)
     h, m = torch.randn(2, B, H, dtype=torch.float64) * given
-    found = eager.scan(
+    found = interpreted(
         mixed,
         x.transpose(0, 1) if batch_first else x,
         weights,
@@ -167,7 +168,7 @@ def test_packed_rows_with_resets(given: bool, reverse: bool) -> None:
     x, anew = torch.randn(T, B, I, dtype=torch.float64), torch.rand(T, B) < 0.4
     h, m = torch.randn(2, B, H, dtype=torch.float64) * given
     running = torch.arange(T)[:, None] < torch.tensor(lengths)
-    found = eager.scan(
+    found = interpreted(
         mixed,
         x[running],
         weights,
@@ -193,7 +194,7 @@ def test_packed_rows_with_resets(given: bool, reverse: bool) -> None:
 def test_what_is_recorded_satisfies_the_equations(reverse: bool) -> None:
     names = tuple(cells.lstm.values)
     x = torch.randn(B, T, I, dtype=torch.float64)
-    output, _, seen = eager.scan(
+    output, _, seen = interpreted(
         cells.lstm, x, weights_of(cells.lstm), reverse=reverse, batch_first=True, record=names
     )
     assert tuple(seen) == names
@@ -208,7 +209,7 @@ def test_what_is_recorded_satisfies_the_equations(reverse: bool) -> None:
 
 def test_a_state_that_is_the_same_for_all_rows_has_the_shape_of_a_batch() -> None:
     weights = weights_of(still)
-    output, states, seen = eager.scan(
+    output, states, seen = interpreted(
         still, torch.randn(T, B, I, dtype=torch.float64), weights, record=("m", "n")
     )
     assert [state.shape for state in states] == [(B, H)] * 3
@@ -221,7 +222,7 @@ def test_a_state_that_is_the_same_for_all_rows_has_the_shape_of_a_batch() -> Non
 def test_any_element_type(dtype: torch.dtype) -> None:
     layer = torch.nn.LSTM(I, H, dtype=dtype)
     x = torch.randn(T, B, I, dtype=dtype)
-    found = eager.scan(cells.lstm, x, weights_in(layer))
+    found = interpreted(cells.lstm, x, weights_in(layer))
     assert found.output.dtype == dtype
     expected = layer(x)[0]
     tolerance = 4 * torch.finfo(dtype).eps  # complex values within the unit circle
@@ -230,7 +231,7 @@ def test_any_element_type(dtype: torch.dtype) -> None:
 
 def test_it_runs_on_another_device() -> None:
     layer = torch.nn.GRU(I, H, device="meta")
-    output, (h,), _ = eager.scan(cells.gru, torch.randn(T, B, I, device="meta"), weights_in(layer))
+    output, (h,), _ = interpreted(cells.gru, torch.randn(T, B, I, device="meta"), weights_in(layer))
     assert (output.shape, h.shape, h.device.type) == ((T, B, H), (B, H), "meta")
 
 
@@ -242,7 +243,7 @@ def test_second_derivatives_of_every_kind_of_parameter() -> None:
 
     def function(x: Tensor, *given: Tensor) -> Tensor:
         weight_ih, weight_hh, bias_ih, bias_hh, *vectors = given
-        return eager.scan(mixed, x, Weights(weight_ih, weight_hh, bias_ih, bias_hh, tuple(vectors))).output
+        return interpreted(mixed, x, Weights(weight_ih, weight_hh, bias_ih, bias_hh, tuple(vectors))).output
 
     leaves = [leaf.requires_grad_() for leaf in leaves]
     assert torch.autograd.gradcheck(function, leaves)

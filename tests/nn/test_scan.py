@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from gatewise import Cell, Split, Vector, cell, cells, sigmoid, tanh
-from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Scanned, Weights
-from tests.nn.scanning import scan
+from tests.nn.scanning import interpreted, scan
 
 
 @cell
@@ -93,7 +92,7 @@ def test_kernels_compute_what_the_equations_say(
 ) -> None:
     for T, B, I, H in SHAPES:
         it = walk(cell, T, B, I, H, packed=packed, resets=resets, given=given, reverse=reverse)
-        for found, expected in zip(it.results(), it.results(eager.scan), strict=True):
+        for found, expected in zip(it.results(), it.results(interpreted), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-11)
 
 

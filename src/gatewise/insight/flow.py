@@ -387,8 +387,7 @@ def _shares(
     """One step's shares in the derivatives by the weights, in the order of `Weights.flat`."""
 
     def after(*flat: Tensor) -> tuple[Tensor, ...]:
-        given = iter(flat)
-        weights = each_weight(lambda _: next(given), passage.walk.weights)
+        weights = passage.walk.weights.filled(iter(flat))
         return replace(passage, walk=passage.walk._replace(weights=weights)).step(x, before)
 
     found: tuple[Tensor, ...] = torch.func.vjp(after, *passage.walk.weights.flat)[1](by_after)

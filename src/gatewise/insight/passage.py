@@ -165,10 +165,7 @@ class Passage:
         """The values of nodes of the cell at every step, ``[T, B, H]``, NaN past the end of a row."""
         walk = self.walk
         cell = _with_values(walk.cell, tuple(nodes.items()))
-        found = eager.scan(
-            cell, walk.x, walk.weights, walk.states, reverse=walk.reverse, record=tuple(nodes),
-            reset=walk.reset, batch_sizes=walk.batch_sizes, chance=walk.chance,
-        ).recorded  # fmt: skip
+        found = eager.scan(walk._replace(cell=cell, record=tuple(nodes))).recorded
         return {n: self.packing.pad_with_nan(v) if self.packing else v for n, v in found.items()}
 
     def states(self) -> tuple[Tensor, ...]:
@@ -182,7 +179,7 @@ class Passage:
 
     def step(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The states after a step, from its input ``x [B, I]`` and the states before it."""
-        return eager.scan(self.cell, x[None], self.walk.weights, states).states
+        return eager.scan(Walk(self.cell, x[None], self.walk.weights, states)).states
 
     def jacobian(self, x: Tensor, states: tuple[Tensor, ...]) -> Tensor:
         """``[B, N, N]``: the derivative of all N numbers of the states after a step by those before it."""
@@ -254,7 +251,4 @@ def _with_values(cell: Cell, values: tuple[tuple[str, Node], ...]) -> Cell:
 
 def each_weight(change: Callable[[Tensor], Tensor], weights: Weights) -> Weights:
     """The weights with `change` applied to every tensor."""
-    changed = (
-        tuple(map(change, w)) if isinstance(w, tuple) else w if w is None else change(w) for w in weights
-    )
-    return Weights(*changed)  # type: ignore[arg-type]  # each field keeps its kind
+    return weights.filled(map(change, weights.flat))

@@ -6,7 +6,6 @@ Source: Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias, final
 
@@ -15,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gatewise.nn.kernels.autograd import again, by_torch, derivatives
+from gatewise.nn.kernels.autograd import by_torch, gradients_by_torch, wants_gradient
 from gatewise.nn.kernels.backward import Backward
-from gatewise.nn.kernels.call import Call, flat, resets, with_resets
+from gatewise.nn.kernels.flat import ByResults, Each
 from gatewise.nn.kernels.forward import Forward
 from gatewise.nn.kernels.problem import run
 from gatewise.nn.scan import as_outside_of_training, scan_together
@@ -25,7 +24,7 @@ from gatewise.nn.walk.eager import first_rows_replaced, initial_states
 from gatewise.nn.walk.listening import KERNEL, here
 from gatewise.nn.walk.obstacles import serves, transform, watched
 from gatewise.nn.walk.random import Chance
-from gatewise.nn.walk.walk import Scanned, Walk, Weights
+from gatewise.nn.walk.walk import Scanned, Walk, scanned
 
 _States: TypeAlias = tuple[Tensor, ...]
 
@@ -42,22 +41,17 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
     if walk.padding is not None:
         return scan_in_segments(steps, walk.packed()).padded(walk)
     walk = as_outside_of_training(walk)
-    x, weights, states = walk.x, walk.weights, walk.states
-    trains = torch.is_grad_enabled() and any(t.requires_grad for t in flat(x, weights, states or ()))
-    if not trains or transform() or _is_one_operator(walk):
+    if not wants_gradient([walk]) or transform() or _is_one_operator(walk):
         return scan_together([walk])[0]
-    if states is None:
-        sizes = walk.batch_sizes
-        rows = x.size(0 if walk.batch_first else 1) if sizes is None else int(sizes[0])
-        states = initial_states(walk.cell, x.new_empty(rows, 0), weights)
-    call = Call.of(walk._replace(states=states))
-    if torch.compiler.is_compiling() or watched() or not serves(walk._replace(states=states).tensors):
-        return _by_torch(call, steps, x, weights, states)
+    if walk.states is None:
+        like = walk.x.new_empty(walk.steps_and_rows[1], 0)
+        walk = walk._replace(states=initial_states(walk.cell, like, walk.weights))
+    if torch.compiler.is_compiling() or watched() or not serves(walk.tensors):
+        return _by_torch(walk, steps)
     for listener in here.listeners:
-        listener.scan(walk.cell, x, weights, (), KERNEL)
-    output, *rest = _Segments.apply(call, steps, *flat(x, weights, states))  # type: ignore[no-untyped-call]
-    finals, recorded = rest[: len(states)], rest[len(states) :]
-    return Scanned(output, tuple(finals), dict(zip(walk.record, recorded, strict=True)))
+        listener.scan(walk.cell, walk.x, walk.weights, (), KERNEL)
+    found = _Segments.apply(walk.blank(), steps, *walk.tensors)  # type: ignore[no-untyped-call]
+    return scanned(walk, iter(found))
 
 
 def _is_one_operator(walk: Walk) -> bool:
@@ -67,99 +61,102 @@ def _is_one_operator(walk: Walk) -> bool:
 
 
 class _Segment(NamedTuple):
-    """Consecutive steps of a sequence, and how its kernels are called."""
+    """Consecutive steps of a walk.
 
-    call: Call
+    Attributes:
+        walk: the walk over these steps; its states are those of the whole.
+        start, length: which part of the sequence, packed of the places, it walks over.
+    """
+
+    walk: Walk
     start: int
     length: int
 
+    @classmethod
+    def over(cls, whole: Walk, start: int, length: int) -> _Segment:
+        """A part of a walk."""
+        segment = cls(whole, start, length)
+        walk = whole._replace(x=segment.of(whole.x))
+        if whole.reset is not None:
+            restart = tuple(state.contiguous() for state in segment.running(whole.states or ()))
+            walk = walk._replace(reset=segment.of(whole.reset), restart=restart)
+        return segment._replace(walk=walk)
+
     def of(self, sequence: Tensor) -> Tensor:
         """Its part, a view; packed, a part of the places."""
-        return sequence.narrow(_time(self.call), self.start, self.length)
+        return sequence.narrow(_time(self.walk), self.start, self.length)
 
     def running(self, states: Sequence[Tensor]) -> _States:
         """The rows that take part in it."""
-        if self.call.batch_sizes is None:
+        if self.walk.batch_sizes is None:
             return tuple(states)
-        return tuple(state[: int(self.call.batch_sizes[0])] for state in states)
+        return tuple(state[: int(self.walk.batch_sizes[0])] for state in states)
 
     def leaving(self, state: Tensor) -> Tensor:
         """The rows of the last step of the walk through it."""
-        sizes = self.call.batch_sizes
-        return state if sizes is None else state[: int(sizes[0 if self.call.reverse else -1])]
-
-    def with_resets(self, reset: Tensor, initial: Sequence[Tensor]) -> _Segment:
-        """Itself with its part of the resets."""
-        restart = tuple(state.contiguous() for state in self.running(initial))
-        return self._replace(call=self.call._replace(reset=self.of(reset), restart=restart))
+        sizes = self.walk.batch_sizes
+        return state if sizes is None else state[: int(sizes[0 if self.walk.reverse else -1])]
 
     @property
     def resets_first(self) -> Tensor | None:
         """``[rows, 1]``: which of its rows are reset at its first step."""
-        call, reset = self.call, self.call.reset
-        if reset is None or call.restart is None:
+        walk, reset = self.walk, self.walk.reset
+        if reset is None or walk.restart is None:
             return None
-        first = -1 if call.reverse else 0
-        if call.batch_sizes is None:
-            return reset.select(_time(call), first)[:, None]
-        resets = torch.split(reset, call.batch_sizes.tolist())[first]
-        return F.pad(resets, (0, len(call.restart[0]) - len(resets)))[:, None]
+        first = -1 if walk.reverse else 0
+        if walk.batch_sizes is None:
+            return reset.select(_time(walk), first)[:, None]
+        resets = torch.split(reset, walk.batch_sizes.tolist())[first]
+        return F.pad(resets, (0, len(walk.restart[0]) - len(resets)))[:, None]
 
     def entering(self, states: Sequence[Tensor]) -> _States:
         """The states of its rows as they enter it."""
         anew, states = self.resets_first, self.running(states)
-        if anew is None or self.call.restart is None:
+        if anew is None or self.walk.restart is None:
             return tuple(states)
-        pairs = zip(self.call.restart, states, strict=True)
+        pairs = zip(self.walk.restart, states, strict=True)
         return tuple(torch.where(anew, restart, state) for restart, state in pairs)
 
 
-def _segments(call: Call, steps: int, x: Tensor, initial: _States) -> list[_Segment]:
+def _segments(walk: Walk, steps: int) -> list[_Segment]:
     """In the order of the walk, of so many steps each but the last."""
-    sizes = call.batch_sizes
-    T = x.size(_time(call)) if sizes is None else len(sizes)
+    sizes, T = walk.batch_sizes, walk.steps_and_rows[0]
     walked = [(start, min(start + steps, T)) for start in range(0, T, steps)]
-    spans = [(T - end, T - start) for start, end in walked] if call.reverse else walked
+    spans = [(T - end, T - start) for start, end in walked] if walk.reverse else walked
     if sizes is None:
-        segments = [_Segment(call, start, end - start) for start, end in spans]
+        segments = [_Segment.over(walk, start, end - start) for start, end in spans]
     else:
         ends = [0, *sizes.cumsum(0).tolist()]
         segments = [
-            _Segment(call._replace(batch_sizes=sizes[start:end]), ends[start], ends[end] - ends[start])
+            _Segment.over(walk._replace(batch_sizes=sizes[start:end]), ends[start], ends[end] - ends[start])
             for start, end in spans
         ]
-    if call.reset is not None:
-        segments = [segment.with_resets(call.reset, initial) for segment in segments]
-    return segments if call.chance is None else list(_counted(segments, call.chance))
+    return segments if walk.chance is None else list(_counted(segments, walk.chance))
 
 
 def _counted(segments: Sequence[_Segment], chance: Chance) -> Iterator[_Segment]:
     """With the number of its first step, by which chance decides."""
     step = chance.first_step
     for segment in segments:
-        call, sizes = segment.call, segment.call.batch_sizes
-        yield segment._replace(call=call._replace(chance=chance._replace(first_step=step)))
+        walk, sizes = segment.walk, segment.walk.batch_sizes
+        yield segment._replace(walk=walk._replace(chance=chance._replace(first_step=step)))
         step += segment.length if sizes is None else len(sizes)
 
 
-def _time(call: Call) -> int:
-    return 1 if call.batch_first and call.batch_sizes is None else 0
+def _time(walk: Walk) -> int:
+    return 1 if walk.batch_first and walk.batch_sizes is None else 0
 
 
-def _by_torch(call: Call, steps: int, x: Tensor, weights: Weights, states: _States) -> Scanned:
-    parts = []
-    for segment in _segments(call, steps, x, states):
-        part = Walk(
-            call.cell, segment.of(x), weights, segment.entering(states), call.reverse, call.batch_first,
-            call.record, reset=segment.call.reset, batch_sizes=segment.call.batch_sizes,
-            chance=segment.call.chance, restart=segment.call.restart,
-        )  # fmt: skip
+def _by_torch(walk: Walk, steps: int) -> Scanned:
+    parts, states = list[Scanned](), walk.states or ()
+    for segment in _segments(walk, steps):
+        part = segment.walk._replace(states=segment.entering(states), inner=False)
         (found,) = checkpoint(_as_it_was(part), [part], use_reentrant=False, preserve_rng_state=False)
         states = first_rows_replaced(states, found.states)
         parts.append(found)
-    in_time = parts[::-1] if call.reverse else parts
-    output = torch.cat([part.output for part in in_time], _time(call))
-    recorded = {name: torch.cat([part.recorded[name] for part in in_time]) for name in call.record}
+    in_time = parts[::-1] if walk.reverse else parts
+    output = torch.cat([part.output for part in in_time], _time(walk))
+    recorded = {name: torch.cat([part.recorded[name] for part in in_time]) for name in walk.record}
     return Scanned(output, states, recorded)
 
 
@@ -183,67 +180,66 @@ def _as_it_was(part: Walk) -> Callable[[Sequence[Walk]], Sequence[Scanned]]:
 @final
 class _Segments(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, call: Call, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        called = Forward(call, tensors, keep=False, every=steps)
+    def forward(ctx: Any, blank: Walk, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        called = Forward(blank.filled(iter(tensors)), keep=False, every=steps)
         run(called)
         results = called.results()
-        masks = resets([call])
-        ctx.call, ctx.masks, ctx.steps = call._replace(reset=None), len(masks), steps
-        ctx.save_for_backward(*masks, *tensors, *called.passed)
+        ctx.blank, ctx.steps = blank, steps
+        ctx.save_for_backward(*tensors, *called.passed)
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*results[1 + len(call.cell.states) :])
-        return results
+        ctx.mark_non_differentiable(*results.recorded.values())
+        return tuple(results.flat)
 
     @staticmethod
-    def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved, n = ctx.saved_tensors, len(ctx.call.cell.states)
-        masks, tensors, passed = saved[: ctx.masks], saved[ctx.masks : -n], saved[-n:]
-        (call,), needed = with_resets([ctx.call], masks), ctx.needs_input_grad[2:]
-        if by_torch(by_results, [*masks, *tensors]):
-            return None, None, *derivatives(partial(again, call), tensors, needed, by_results)
-        stages = _stages(call, ctx.steps, tensors[0], tensors[-n:], passed)
-        return None, None, *_gradients(stages, tensors, (*needed[:-n], *n * [True]), by_results)
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        blank, saved = ctx.blank, iter(ctx.saved_tensors)
+        walk, passed = blank.filled(saved), list(saved)
+        needed = Each.of(blank, iter(ctx.needs_input_grad[2:]))
+        by_results = ByResults.of(blank, iter(gradients))
+        if by_torch(gradients, walk.tensors):
+            return None, None, *gradients_by_torch(walk, needed, by_results)
+        needed = needed._replace(states=(True,) * len(needed.states))  # by what enters each segment
+        return None, None, *_gradients(walk, _stages(walk, ctx.steps, passed), needed, by_results).flat
 
 
-def _stages(
-    call: Call, steps: int, x: Tensor, initial: _States, passed: Sequence[Tensor]
-) -> list[tuple[_Segment, _States]]:
+class _Stage(NamedTuple):
+    """A segment and the states that enter it."""
+
+    segment: _Segment
+    entering: _States
+
+
+def _stages(walk: Walk, steps: int, passed: Sequence[Tensor]) -> list[_Stage]:
     """The segments, and what entered each: of each state `passed` are those that followed the segments."""
-    segments = _segments(call, steps, x, initial)
-    stages = [(segments[0], segments[0].entering(initial))]
+    segments, initial = _segments(walk, steps), walk.states or ()
+    stages = [_Stage(segments[0], segments[0].entering(initial))]
     for k, (before, segment) in enumerate(pairwise(segments)):
         followed = tuple(before.leaving(states[k]) for states in passed)
-        stages.append((segment, segment.entering(first_rows_replaced(initial, followed))))
+        stages.append(_Stage(segment, segment.entering(first_rows_replaced(initial, followed))))
     return stages
 
 
 def _gradients(
-    stages: Sequence[tuple[_Segment, _States]],
-    tensors: Sequence[Tensor],
-    needed: Sequence[bool],
-    by_results: Sequence[Tensor | None],
-) -> list[Tensor | None]:
-    """By each of `tensors`, from the segments and what entered them, the last first."""
-    n = len(stages[0][1])
-    x, weights, initial = tensors[0], tensors[1:-n], tensors[-n:]
-    by_output, by_finals = by_results[0], by_results[1 : 1 + n]
-    by_x = torch.empty_like(x) if needed[0] else None
-    by_weights: list[Tensor | None] = [None] * len(weights)
-    pairs = zip(initial, by_finals, strict=True)
+    walk: Walk, stages: Sequence[_Stage], needed: Each[bool], by_results: ByResults
+) -> Each[Tensor | None]:
+    """By each tensor of a walk, from its segments and what entered them, the last first."""
+    initial, by_output = walk.states or (), by_results.output
+    by_x = torch.empty_like(walk.x) if needed.x else None
+    by_weights: list[Tensor | None] = [None] * len(needed.weights)
+    pairs = zip(initial, by_results.states, strict=True)
     by_states = tuple(torch.zeros_like(state) if by is None else by for state, by in pairs)
     by_restart = tuple(map(torch.zeros_like, initial))
     for segment, entering in reversed(stages):
-        given = [segment.of(x), *weights, *entering]
-        by_given = [None if by_output is None else segment.of(by_output), *segment.running(by_states)]
-        found, by_anew = _once_more(segment.call, given, needed, by_given)
-        if by_x is not None and found[0] is not None:
-            segment.of(by_x).copy_(found[0])
-        by_weights = [_sum(*both) for both in zip(by_weights, found[1:-n], strict=True)]
-        by_entering = tuple(by for by in found[-n:] if by is not None)
+        by = ByResults(None if by_output is None else segment.of(by_output), segment.running(by_states))
+        found, by_anew = _once_more(segment.walk._replace(states=entering), needed, by)
+        if by_x is not None and found.x is not None:
+            segment.of(by_x).copy_(found.x)
+        by_weights = [_sum(*both) for both in zip(by_weights, found.weights, strict=True)]
+        by_entering = tuple(by for by in found.states if by is not None)
         _take_to_restart(segment, by_entering, segment.running(by_restart), by_anew)
         by_states = first_rows_replaced(by_states, by_entering)
-    by_initial = [torch.add(*both) for both in zip(by_states, by_restart, strict=True)]
-    return [by_x, *by_weights, *by_initial]
+    by_initial = tuple(torch.add(*both) for both in zip(by_states, by_restart, strict=True))
+    return Each(by_x, tuple(by_weights), by_initial, (None,) * len(needed.resets))
 
 
 def _take_to_restart(
@@ -260,15 +256,15 @@ def _take_to_restart(
 
 
 def _once_more(
-    call: Call, given: Sequence[Tensor], needed: Sequence[bool], by_results: Sequence[Tensor | None]
-) -> tuple[list[Tensor | None], list[Tensor]]:
+    walk: Walk, needed: Each[bool], by_results: ByResults
+) -> tuple[Each[Tensor | None], list[Tensor]]:
     """The gradients of one segment, by running it again, and those by what its reset rows begin from."""
-    call = call._replace(record=(), inner=True)
-    forward = Forward(call, given, keep=True)
+    walk = walk._replace(record=(), inner=True)
+    forward = Forward(walk, keep=True)
     run(forward)
-    backward = Backward(call, given, forward.tape(), needed, by_results)
+    backward = Backward(walk, forward.tape(), needed, by_results)
     run(backward)
-    return list(backward.gradients()), backward.by_restart
+    return backward.gradients(), backward.by_restart
 
 
 def _sum(total: Tensor | None, part: Tensor | None) -> Tensor | None:

@@ -32,7 +32,7 @@ def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
         _tell(walks, TORCH, in_the_way)
         return native.scan(walks)
     _tell(walks, INTERPRETER, in_the_way)
-    return [_eager(walk) for walk in walks]
+    return [eager.scan(walk) for walk in walks]
 
 
 def _in_the_way(walk: Walk) -> tuple[Obstacle, ...]:
@@ -71,13 +71,3 @@ def as_outside_of_training(walk: Walk) -> Walk:
         return walk._replace(cell=under_compile.prepared(walk.cell, random=walk.chance is not None))
     without = without_random(walk.cell) if walk.chance is None else walk.cell
     return walk if without is walk.cell else walk._replace(cell=without)
-
-
-def _eager(walk: Walk) -> Scanned:
-    if walk.padding is not None:
-        return _eager(walk.packed()).padded(walk)
-    return eager.scan(
-        walk.cell, walk.x, walk.weights, walk.states,
-        reverse=walk.reverse, batch_first=walk.batch_first, record=walk.record,
-        reset=walk.reset, batch_sizes=walk.batch_sizes, chance=walk.chance, restart=walk.restart,
-    )  # fmt: skip

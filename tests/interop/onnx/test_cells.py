@@ -10,9 +10,9 @@ from gatewise.interop.onnx.cells import cell_of
 from gatewise.interop.onnx.node import Node
 from gatewise.interop.onnx.reading import inputs_of, variants_of, weights_of
 from gatewise.interop.onnx.weights import packed, unpacked
-from gatewise.nn.walk import eager
 from tests.interop.onnx.equations import run
 from tests.interop.onnx.models import NAMES, drawn
+from tests.nn.scanning import interpreted
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -30,7 +30,7 @@ def test_a_cell_computes_the_equations_of_the_standard(operator: str, seed: int)
     for d, variant in enumerate(variants_of(node, D, weights[0].P is not None)):
         zeros = torch.zeros(tensors["X"].size(1), tensors["R"].size(2), dtype=torch.float64)
         states = tuple(zeros if state is None else state[d] for state in initial)
-        found = eager.scan(
+        found = interpreted(
             cell_of(variant), tensors["X"], unpacked(variant, weights[d]), states,
             reverse=attributes["direction"] == "reverse" or d == 1,
         )  # fmt: skip

@@ -13,10 +13,10 @@ from gatewise import Cell, Input, Vector, cell, dropout, layer_norm, linear, pro
 from gatewise.interop.onnx.builder import Builder
 from gatewise.interop.onnx.step import Scanner, from_input, step
 from gatewise.language.rewrites import with_recurrent_dropout, without_random, written_out
-from gatewise.nn.walk import eager
 from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 from tests.interop.onnx.models import by_onnx_runtime
+from tests.nn.scanning import interpreted
 
 B, I, H, P = 3, 4, 6, 2
 
@@ -92,7 +92,7 @@ def test_a_step_is_that_of_the_interpreter(name: str, dtype: torch.dtype) -> Non
     made, weights = MADE[name], weights_of(MADE[name], dtype)
     widths = [P if made.projects else H, *[H] * (len(made.states) - 1)]
     x, states = torch.randn(B, I, dtype=dtype), [torch.randn(B, width, dtype=dtype) for width in widths]
-    expected = eager.scan(made, x[None], weights, tuple(states)).states
+    expected = interpreted(made, x[None], weights, tuple(states)).states
     bound = 1e-5 if dtype == torch.float32 else 1e-12
     for found, value in zip(stepped(made, weights, x, states), expected, strict=True):
         torch.testing.assert_close(found, value, rtol=bound, atol=bound)

@@ -20,65 +20,62 @@ from gatewise.interop.onnx.weights import packed
 from gatewise.language import Cell
 from gatewise.language.graph import Graph, Node
 from gatewise.language.rewrites import rebuilt
-from gatewise.nn.kernels.call import Call
 from gatewise.nn.walk import eager
-from gatewise.nn.walk.walk import Weights
+from gatewise.nn.walk.walk import Walk
 
 
 class _Scan(NamedTuple):
-    """A call and its tensors: ``x [T, B, I]``, `states` ``[B, H]`` each, or none for zeros, ``lengths
-    [B]``."""
+    """A walk, time first, over rows with ``lengths [B]`` if these are given."""
 
-    call: Call
-    x: Tensor
-    weights: Weights
-    states: tuple[Tensor, ...]
+    walk: Walk
+    batch_first: bool  # whether results are
     lengths: Tensor | None
 
     @classmethod
-    def of(cls, call: Call, tensors: Sequence[Tensor], lengths: Tensor | None) -> _Scan:
+    def of(cls, walk: Walk, lengths: Tensor | None) -> _Scan:
         """The scan that the arguments of the operator describe, without what only gradients need."""
-        x, weights, states = call.unpack([tensor.detach() for tensor in tensors])
-        return cls(call, x.transpose(0, 1) if call.batch_first else x, weights, states, lengths)
+        ours = walk.filled(tensor.detach() for tensor in walk.tensors)
+        if walk.batch_first:
+            reset = None if ours.reset is None else ours.reset.transpose(0, 1)
+            ours = ours._replace(x=ours.x.transpose(0, 1), reset=reset, batch_first=False)
+        return cls(ours, walk.batch_first, lengths)
 
     def results(self, output: Tensor, states: Sequence[Tensor], recorded: Sequence[Tensor]) -> list[Tensor]:
         """The results of the operator, with ``output [T, B, P]``."""
-        return [output.transpose(0, 1) if self.call.batch_first else output, *states, *recorded]
+        return [output.transpose(0, 1) if self.batch_first else output, *states, *recorded]
 
 
-def translated(
-    calls: Sequence[Call], tensors: Sequence[Sequence[Tensor]], lengths: Tensor | None = None
-) -> list[list[Tensor]]:
-    """The results of each call: output, final states, recorded values. Rows have ``lengths [B]``."""
-    scans = [_Scan.of(*pair, lengths) for pair in zip(calls, tensors, strict=True)]
-    operator = _operator(scans[0])
+def translated(walks: Sequence[Walk], lengths: Tensor | None = None) -> list[list[Tensor]]:
+    """The results of each walk: output, final states, recorded values. Rows have ``lengths [B]``."""
+    scans = [_Scan.of(walk, lengths) for walk in walks]
+    operator = _operator(scans[0].walk)
     if operator is None:
         return [_scanned(scan) for scan in scans]
-    together = [call.reverse for call in calls] == [False, True] and tensors[0][0] is tensors[1][0]
+    together = [walk.reverse for walk in walks] == [False, True] and walks[0].x is walks[1].x
     groups = [scans] if together else [[scan] for scan in scans]
     return [results for group in groups for results in _operated(operator, group)]
 
 
-def _operator(scan: _Scan) -> Native | None:
-    """The ONNX operator for the scan, or None. ONNX Runtime has them for float32 only."""
-    call = scan.call
-    if scan.x.dtype != torch.float32 or call.record or call.reset is not None:
+def _operator(walk: Walk) -> Native | None:
+    """The ONNX operator for a walk, or None. ONNX Runtime has them for float32 only."""
+    if walk.x.dtype != torch.float32 or walk.record or walk.reset is not None:
         return None
-    return native(call.cell)
+    return native(walk.cell)
 
 
 def _operated(operator: Native, scans: Sequence[_Scan]) -> Iterator[list[Tensor]]:
     """One ONNX node for all directions of a layer."""
-    variant, first = operator.variant, scans[0]
-    columns = zip(*(packed(variant, operator.names, s.call.cell, s.weights) for s in scans), strict=True)
+    variant, first, lengths = operator.variant, scans[0].walk, scans[0].lengths
+    walks = [scan.walk for scan in scans]
+    columns = zip(*(packed(variant, operator.names, w.cell, w.weights) for w in walks), strict=True)
     W, R, bias, P = (None if column[0] is None else torch.stack(column) for column in columns)
-    states = [torch.stack(column) for column in zip(*(s.states for s in scans), strict=True)]
-    nothing = [None] * (len(first.call.cell.states) - len(states))
-    lengths = None if first.lengths is None else first.lengths.to(torch.int32)
+    states = [torch.stack(column) for column in zip(*(w.states or () for w in walks), strict=True)]
+    nothing = [None] * (len(first.cell.states) - len(states))
+    lengths = None if lengths is None else lengths.to(torch.int32)
     inputs = [first.x, W, R, bias, lengths, *states, *nothing, P]
-    direction = "bidirectional" if len(scans) > 1 else "reverse" if first.call.reverse else "forward"
+    direction = "bidirectional" if len(scans) > 1 else "reverse" if first.reverse else "forward"
     (T, B, _), H, D = first.x.shape, first.weights.weight_hh.size(1), len(scans)
-    shapes = [(T, D, B, H), *[(D, B, H)] * len(first.call.cell.states)]
+    shapes = [(T, D, B, H), *[(D, B, H)] * len(first.cell.states)]
     output, *finals = torch.onnx.ops.symbolic_multi_out(
         variant.operator, inputs, attributes(operator, direction, H),
         dtypes=[first.x.dtype] * len(shapes), shapes=shapes,
@@ -93,43 +90,43 @@ def _operated(operator: Native, scans: Sequence[_Scan]) -> Iterator[list[Tensor]
 
 def _scanned(scan: _Scan) -> list[Tensor]:
     """torch's scan; its body is a step of the eager interpreter."""
-    call = scan.call._replace(cell=_without_softplus(scan.call.cell))
-    weights, n = scan.weights, len(call.cell.states)
-    fed = F.linear(scan.x, weights.weight_ih, weights.bias_ih)
-    states = scan.states or eager.initial_states(call.cell, fed[0], weights)
+    walk = scan.walk._replace(cell=_without_softplus(scan.walk.cell))
+    weights, n = walk.weights, len(walk.cell.states)
+    fed = F.linear(walk.x, weights.weight_ih, weights.bias_ih)
+    states = walk.states or eager.initial_states(walk.cell, fed[0], weights)
     sequences, constants = [fed], weights.flat
     if scan.lengths is not None:
         steps = torch.arange(fed.size(0), device=fed.device)
         running = (steps[:, None] < scan.lengths)[..., None]
         sequences.append(running)
-    if call.reset is not None:
-        sequences.append(call.reset.transpose(0, 1) if call.batch_first else call.reset)
+    if walk.reset is not None:
+        sequences.append(walk.reset)
         constants += [_own(state) for state in states]
-    walked = [sequence.flip(0) if call.reverse else sequence for sequence in sequences]
+    walked = [sequence.flip(0) if walk.reverse else sequence for sequence in sequences]
     scan_op: Any = torch.ops.higher_order.scan
-    body = _body(call, scan.lengths is not None)
+    body = _body(walk, scan.lengths is not None)
     finals, kept = _cut(scan_op(body, [_own(state) for state in states], walked, (*constants,)), n)
-    output, *recorded = (values.flip(0) if call.reverse else values for values in kept)
+    output, *recorded = (values.flip(0) if walk.reverse else values for values in kept)
     return scan.results(output if scan.lengths is None else torch.where(running, output, 0), finals, recorded)
 
 
-def _body(call: Call, ragged: bool) -> Callable[..., list[Tensor]]:
+def _body(walk: Walk, ragged: bool) -> Callable[..., list[Tensor]]:
     """The body of torch's scan, a function of tensors.
 
     It takes the states, the input part of the gates, the mask of running rows (if `ragged`), the mask of
     resets (if any), the weights, and the states for reset rows. It returns the next states, the output and
     the recorded values.
     """
-    resets = call.reset is not None
-    inside = call._replace(given=resets)
+    cell, blank, record, resets = walk.cell, walk.weights, walk.record, walk.reset is not None
 
     def step(*given: Tensor) -> list[Tensor]:
-        states, (fed, *rest) = _cut(given, len(call.cell.states))
+        states, (fed, *rest) = _cut(given, len(cell.states))
         running = rest.pop(0) if ragged else None
         reset = rest.pop(0) if resets else None
-        _, weights, restart = inside.unpack([fed, *rest])
+        others = iter(rest)
+        weights, restart = blank.filled(others), tuple(others)
         entering = eager.entering(tuple(states), restart, fed.size(0), reset) if resets else tuple(states)
-        after, kept = eager.step(call.cell, fed, weights, entering, call.record)
+        after, kept = eager.step(cell, fed, weights, entering, record)
         if running is not None:
             after = tuple(torch.where(running, *pair) for pair in zip(after, states, strict=True))
         return [_own(value) for value in (*after, after[0], *kept)]

@@ -2,97 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import accumulate, chain, pairwise
-from typing import Any, TypeVar, final
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from gatewise.nn.kernels.backward import Backward
-from gatewise.nn.kernels.call import Call, flat, resets, with_resets
+from gatewise.nn.kernels.flat import ByResults, Each, Tape
 from gatewise.nn.kernels.forward import Forward
 from gatewise.nn.kernels.problem import run
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.listening import INTERPRETER, here
 from gatewise.nn.walk.obstacles import GRADIENT_OF_GRADIENT, serves, watched
-from gatewise.nn.walk.walk import Scanned, Walk
-
-_T = TypeVar("_T")
+from gatewise.nn.walk.walk import Scanned, Walk, scanned
 
 
 def scan(walks: Sequence[Walk]) -> list[Scanned]:
     """As `gatewise.nn.scan.scan_together`, for walks with no `obstacles`."""
-    calls = [Call.of(walk) for walk in walks]
-    tensors = [flat(w.x, w.weights, w.states or ()) for w in walks]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in chain(*tensors)):
-        found = _Scan.apply(calls, *chain(*tensors))  # type: ignore[no-untyped-call]
-        results = shared_out(found, [_results(call) for call in calls])
-    else:
-        forwards = [Forward(call, some, keep=False) for call, some in zip(calls, tensors, strict=True)]
-        run(*forwards)
-        results = [forward.results() for forward in forwards]
-    return [scanned(walk, some) for walk, some in zip(walks, results, strict=True)]
+    if wants_gradient(walks):
+        blank = [walk.blank() for walk in walks]
+        tensors = chain(*(walk.tensors for walk in walks))
+        found = iter(_Scan.apply(blank, *tensors))  # type: ignore[no-untyped-call]
+        return [scanned(walk, found) for walk in walks]
+    forwards = [Forward(walk, keep=False) for walk in walks]
+    run(*forwards)
+    return [forward.results() for forward in forwards]
 
 
-def _results(call: Call) -> int:
-    """How many tensors a call gives."""
-    return 1 + len(call.cell.states) + len(call.record)
-
-
-def scanned(walk: Walk, results: Sequence[Tensor]) -> Scanned:
-    """What a call gives, by name."""
-    n = 1 + len(walk.cell.states)
-    return Scanned(results[0], tuple(results[1:n]), dict(zip(walk.record, results[n:], strict=True)))
-
-
-def shared_out(things: Sequence[_T], counts: Sequence[int]) -> list[Sequence[_T]]:
-    """`things` in runs of so many."""
-    if len(counts) == 1:
-        return [things]
-    ends = [0, *accumulate(counts)]
-    return [things[start:end] for start, end in pairwise(ends)]
+def wants_gradient(walks: Sequence[Walk]) -> bool:
+    """Whether a gradient may be asked for."""
+    return torch.is_grad_enabled() and any(t.requires_grad for walk in walks for t in walk.arguments)
 
 
 @final
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, calls: Sequence[Call], *tensors: Tensor) -> tuple[Tensor, ...]:
-        given = shared_out(tensors, [call.tensors for call in calls])
-        forwards = [Forward(call, some, keep=True) for call, some in zip(calls, given, strict=True)]
+    def forward(ctx: Any, blank: Sequence[Walk], *tensors: Tensor) -> tuple[Tensor, ...]:
+        rest = iter(tensors)
+        forwards = [Forward(walk.filled(rest), keep=True) for walk in blank]
         run(*forwards)
-        tapes = chain(*(forward.tape() for forward in forwards))
-        masks = resets(calls)
-        ctx.calls, ctx.masks = [call._replace(reset=None) for call in calls], len(masks)
-        ctx.save_for_backward(*masks, *tensors, *tapes)
+        tapes = (forward.tape().flat for forward in forwards)
+        ctx.blank = blank
+        ctx.save_for_backward(*tensors, *chain(*tapes))
         ctx.set_materialize_grads(False)
         results = [forward.results() for forward in forwards]
-        recorded = [
-            r for call, some in zip(calls, results, strict=True) for r in some[1 + len(call.cell.states) :]
-        ]
-        ctx.mark_non_differentiable(*recorded)
-        return tuple(chain(*results))
+        ctx.mark_non_differentiable(*chain(*(result.recorded.values() for result in results)))
+        return tuple(chain(*(result.flat for result in results)))
 
     @staticmethod
-    def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
-        needed, saved = ctx.needs_input_grad[1:], ctx.saved_tensors
-        given = ctx.masks + len(needed)
-        masks, tensors, tapes = saved[: ctx.masks], saved[ctx.masks : given], saved[given:]
-        calls = with_resets(ctx.calls, masks)
-        counts = [call.tensors for call in calls]
-        parts = list(zip(
-            calls, shared_out(tensors, counts), shared_out(tapes, [2 + len(c.cell.states) for c in calls]),
-            shared_out(needed, counts),
-            shared_out(by_results, [_results(call) for call in calls]), strict=True,
-        ))  # fmt: skip
-        if by_torch(by_results, saved[:given]):
-            found = [derivatives(partial(again, call), some, need, by) for call, some, _, need, by in parts]
-        else:
-            backwards = [Backward(*part) for part in parts]
-            run(*backwards)
-            found = [backward.gradients() for backward in backwards]
-        return None, *chain(*found)
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        blank, needs, by = ctx.blank, iter(ctx.needs_input_grad[1:]), iter(gradients)
+        saved = iter(ctx.saved_tensors)
+        walks = [walk.filled(saved) for walk in blank]
+        needed = [Each.of(walk, needs) for walk in blank]
+        by_results = [ByResults.of(walk, by) for walk in blank]
+        if by_torch(gradients, list(chain(*(walk.tensors for walk in walks)))):
+            parts = zip(walks, needed, by_results, strict=True)
+            return None, *chain(*(gradients_by_torch(*part) for part in parts))
+        tapes = [Tape.of(walk, saved) for walk in walks]
+        backwards = [Backward(*part) for part in zip(walks, tapes, needed, by_results, strict=True)]
+        run(*backwards)
+        return None, *chain(*(backward.gradients().flat for backward in backwards))
 
 
 def by_torch(by_results: Sequence[Tensor | None], saved: Sequence[Tensor]) -> bool:
@@ -102,25 +74,20 @@ def by_torch(by_results: Sequence[Tensor | None], saved: Sequence[Tensor]) -> bo
     return torch.is_grad_enabled() or watched() or not serves([*given, *saved])
 
 
-def again(call: Call, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The output and the final states once more, in torch operations."""
-    x, weights, states = call.unpack(tensors)
+def gradients_by_torch(walk: Walk, needed: Each[bool], by_results: ByResults) -> list[Tensor | None]:
+    """By each tensor of a walk, in torch operations; None where not needed."""
+
+    def compute(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        return again(walk.filled(iter(tensors))).differentiable
+
+    return derivatives(compute, walk.tensors, needed.flat, by_results.flat)
+
+
+def again(walk: Walk) -> Scanned:
+    """A walk once more, in torch operations; nothing is recorded."""
     for listener in here.listeners:
-        listener.scan(call.cell, x, weights, (GRADIENT_OF_GRADIENT,), INTERPRETER)
-    packing = call.padding
-    found = eager.scan(
-        call.cell,
-        x if packing is None else packing.pack(x, call.batch_first),
-        weights,
-        states or None,
-        reverse=call.reverse,
-        batch_first=call.batch_first and packing is None,
-        reset=call.reset,
-        batch_sizes=call.batch_sizes,
-        chance=call.chance,
-    )
-    output = found.output if packing is None else packing.pad(found.output, call.batch_first)
-    return output, *found.states
+        listener.scan(walk.cell, walk.x, walk.weights, (GRADIENT_OF_GRADIENT,), INTERPRETER)
+    return eager.scan(walk._replace(record=()))
 
 
 def derivatives(
@@ -128,17 +95,17 @@ def derivatives(
     tensors: Sequence[Tensor],
     needed: Sequence[bool],
     by_results: Sequence[Tensor | None],
-) -> Iterator[Tensor | None]:
+) -> list[Tensor | None]:
     """By each of `tensors`, of what `compute` makes of them in torch operations; None where not needed."""
     with torch.enable_grad():
         # Stand-ins: one tensor may have been computed from another, which must not be reached through it.
         leaves = [tensor.view_as(tensor) for tensor in tensors]
         results = compute(leaves)
-    pairs = [(y, by) for y, by in zip(results, by_results, strict=False) if by is not None]
+    pairs = [(y, by) for y, by in zip(results, by_results, strict=True) if by is not None]
     if not pairs:
-        return iter([None] * len(needed))
+        return [None] * len(needed)
     outputs, by_outputs = zip(*pairs, strict=True)
     wanted = [leaf for leaf, need in zip(leaves, needed, strict=True) if need]
     twice = torch.is_grad_enabled()
     found = iter(torch.autograd.grad(outputs, wanted, by_outputs, create_graph=twice, allow_unused=True))
-    return (next(found) if need else None for need in needed)
+    return [next(found) if need else None for need in needed]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from gatewise.compiler.kernels import weight_gradients
 from gatewise.compiler.plan.plan import Slot
 from gatewise.compiler.run.program import CompiledCell, Team, worth
 from gatewise.language.graph import Node
-from gatewise.nn.kernels.call import Call
+from gatewise.nn.kernels.flat import ByResults, Each, Tape
 from gatewise.nn.kernels.layout import Key, Parts, Way
 from gatewise.nn.kernels.problem import Problem
 from gatewise.nn.kernels.scratch import in_rows
 from gatewise.nn.kernels.weight_sums import bias_gradients
 from gatewise.nn.walk import eager
 from gatewise.nn.walk.packed_steps import Table
+from gatewise.nn.walk.walk import Walk
 
 _OUTER = weight_gradients.ARGUMENTS.blank({})
 _SIDES = ("ih", "hh")
@@ -46,42 +47,41 @@ class Backward(Problem):
 
     def __init__(
         self,
-        call: Call,
-        tensors: Sequence[Tensor],
-        tape: Sequence[Tensor],
-        needed: Sequence[bool],
-        by_results: Sequence[Tensor | None],
+        walk: Walk,
+        tape: Tape,
+        needed: Each[bool],
+        by_results: ByResults,
         in_place: bool = True,
     ) -> None:
         # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
         in_place = in_place and not graph_is_kept()
-        super().__init__(call, tensors, in_place, needed[0])
+        super().__init__(walk, in_place, needed.x)
         self.needed = needed
-        self.gates, means, *state_steps = tape
+        self.gates = tape.gates
         plan = self.cell.plan
         if plan.keeps:
             self.gates = self.taken_back(self.gates, plan.gates * self.H)
             self.hand_over("gates", self.gates)
         if plan.forward.means:
-            self.means = self.taken_back(means, len(plan.forward.means))
+            self.means = self.taken_back(tape.means, len(plan.forward.means))
             self.hand_over("means", self.means)
         self.slots = len(plan.slots)
         in_place = in_place and plan.overwrites
         self.derivatives = self.gates if in_place else self.sequence(plan.derivatives * self.H)
         self.hand_over("derivatives", self.derivatives)
-        if call.cell.projects:
+        if walk.cell.projects:
             self.projected = self.sequence(self.P)
             self.hand_over("projected", self.projected)
-        if call.cell.vectors:
+        if walk.cell.vectors:
             self.by_vectors = self.x.new_zeros(self.B, len(plan.by_vectors) * self.H)
             self.fields["by_vectors"] = self.by_vectors.data_ptr()
-        widths = [self.P, *[self.H] * (len(state_steps) - 1)]
-        self.state_steps = [self.taken_back(*pair) for pair in zip(state_steps, widths, strict=True)]
-        for name, steps in zip(call.cell.states, self.state_steps, strict=True):
+        widths = [self.P, *[self.H] * (len(tape.states) - 1)]
+        self.state_steps = [self.taken_back(*pair) for pair in zip(tape.states, widths, strict=True)]
+        for name, steps in zip(walk.cell.states, self.state_steps, strict=True):
             self.hand_over(f"out_{name}", steps)
-        self._give_output_derivative(by_results[0])
-        self._give_carries(by_results[1 : 1 + len(call.cell.states)])
-        self.dx = self.outside(self.I) if needed[0] else None
+        self._give_output_derivative(by_results.output)
+        self._give_carries(by_results.states)
+        self.dx = self.outside(self.I) if needed.x else None
         if self.dx is not None:
             self.give("dx", self.dx)
         self.fields["zeros"] = self.zeros.data_ptr()
@@ -97,7 +97,7 @@ class Backward(Problem):
         """By each state as it enters the first step, and by what reset rows begin from."""
         self.carries: list[Tensor] = []
         self.by_restart: list[Tensor] = []
-        for n, (name, by_final) in enumerate(zip(self.call.cell.states, by_finals, strict=True)):
+        for n, (name, by_final) in enumerate(zip(self.walk.cell.states, by_finals, strict=True)):
             shape = self.B, self.H if n else self.P
             if by_final is None:
                 carry = self.x.new_zeros(shape)
@@ -105,7 +105,7 @@ class Backward(Problem):
                 carry = self._fitting(by_final, shape).clone(memory_format=torch.contiguous_format)
             self.carries.append(carry)
             self.fields[f"carry_{name}"] = carry.data_ptr()
-            if self.call.reset is not None and self.call.given:
+            if self.walk.reset is not None and self.walk.states is not None:
                 self.by_restart.append(torch.zeros_like(carry))
                 self.fields[f"danew_{name}"] = self.by_restart[-1].data_ptr()
 
@@ -117,41 +117,45 @@ class Backward(Problem):
             )
         return gradient
 
-    def gradients(self) -> Iterator[Tensor | None]:
-        """By each tensor of the call, None where it is not needed."""
-        found = [
-            self.dx,
+    def gradients(self) -> Each[Tensor | None]:
+        """By each tensor of the walk, None where it is not needed."""
+        by_weights = [
             *self._by_weights(),
-            *bias_gradients(self.cell.plan, self.sums, self.H, self.call.biased),
+            *bias_gradients(self.cell.plan, self.sums, self.H, self.walk.biased),
             *self._by_vectors(),
+            *self._by_products(),
         ]
-        found += [*self._by_products(), *self._by_states()]
-        return (gradient if need else None for gradient, need in zip(found, self.needed, strict=True))
+        return Each(
+            self.dx,
+            _those(by_weights, self.needed.weights),
+            _those(self._by_states(), self.needed.states),
+            (None,) * len(self.needed.resets),
+        )
 
     def _by_states(self) -> list[Tensor]:
-        if not self.call.given:
+        if self.walk.states is None:
             return []
-        if not self.by_restart or self.call.restart is not None:
+        if not self.by_restart or self.walk.restart is not None:
             return self.carries
         return [carry + more for carry, more in zip(self.carries, self.by_restart, strict=True)]
 
     def _by_weights(self) -> tuple[Tensor | None, Tensor | None]:
         """By the input weights and the recurrent weights, where they are needed."""
-        _, by_ih, by_hh = self.needed[:3]
+        by_ih, by_hh = self.needed.weights[:2]
         weight_ih, weight_hh = self.others[:2]
         results = (
             torch.zeros_like(weight_ih) if by_ih else None,
             torch.zeros_like(weight_hh) if by_hh else None,
         )
         # The derivatives by slots and products, summed over all steps and rows.
-        self.sums = self.x.new_zeros(self.cell.plan.derivatives * self.H if self.call.biased else 0)
+        self.sums = self.x.new_zeros(self.cell.plan.derivatives * self.H if self.walk.biased else 0)
         fields = self._summed("derivatives", self.derivatives)
         self.tables = list[Table]()
-        if self.call.padding is None:
+        if self.walk.padding is None:
             self._meet(fields, "ih", self.x, self.layout.ways["x"])
         else:
-            x = self.x.transpose(0, 1) if self.call.batch_first else self.x
-            places = (some.numpy() for some in self.call.padding.steps_and_rows)
+            x = self.x.transpose(0, 1) if self.walk.batch_first else self.x
+            places = (some.numpy() for some in self.walk.padding.steps_and_rows)
             self._meet_rows(fields, "ih", addresses(x, *places))
         if by_hh:
             self._meet_state(fields)
@@ -167,7 +171,7 @@ class Backward(Problem):
         place = first * self.H * self.x.itemsize
         fields["a"] += place
         fields["N"] = len(run) * self.H
-        if self.call.biased:
+        if self.walk.biased:
             fields["sum"] = self.sums.data_ptr() + place
         columns = 0
         for side, result, row in zip(_SIDES, results, (run[0].row_ih, run[0].row_hh), strict=True):
@@ -199,19 +203,20 @@ class Backward(Problem):
         """What the gates saw of the outputs that entered each step: those of the step before, at first the
         initial ones."""
         outputs, packed = self.state_steps[0], self.packed
-        if packed is None and self.call.batch_first:
+        if packed is None and self.walk.batch_first:
             outputs = outputs.transpose(0, 1)
         outputs = self._seen(outputs, None if packed is None else torch.from_numpy(packed.rows))
-        initial = self._seen(self.states[0]) if self.call.given else self.zeros
+        initial = self._seen(self.states[0]) if self.walk.states is not None else self.zeros
         self.met = [outputs, initial]  # to be there for as long as the kernel needs them
-        if packed is not None or self.call.reset is not None:
-            initial = initial if self.call.given else initial[: self.P].view(1, -1)
+        if packed is not None or self.walk.reset is not None:
+            initial = initial if self.walk.states is not None else initial[: self.P].view(1, -1)
             self._meet_rows(fields, "hh", self._entering(outputs, initial))
             return
         way = self.way(outputs, batch_first=False)
         self._meet(fields, "hh", outputs, way)
         fields["met_hh"] -= way.t * self.x.itemsize
-        fields["first_hh"], fields["first.b_hh"] = initial.data_ptr(), self.P if self.call.given else 0
+        fields["first_hh"] = initial.data_ptr()
+        fields["first.b_hh"] = 0 if self.walk.states is None else self.P
 
     def _meet_rows(self, fields: Blank, side: str, addresses: Table) -> None:
         """Say where each row lies that the derivatives met, in their order."""
@@ -221,31 +226,31 @@ class Backward(Problem):
     def _entering(self, outputs: Tensor, initial: Tensor) -> Table:
         """Where the outputs lie that entered each step, row by row; steps in the order of the walk, or packed
         of memory."""
-        packed, reset, again = self.packed, self.call.reset, initial
+        packed, reset, again = self.packed, self.walk.reset, initial
         place: tuple[Table, ...]
-        if self.call.restart is not None:
-            again = self._seen(self.call.restart[0])
+        if self.walk.restart is not None:
+            again = self._seen(self.walk.restart[0])
             self.met.append(again)
         if packed is not None:
             place, rows, joins = (packed.before,), packed.rows, packed.before < 0
         else:
             steps, rows = np.arange(self.T)[:, None], np.arange(self.B)
-            place, joins = (steps[::-1] + 1 if self.call.reverse else steps - 1, rows), steps == 0
+            place, joins = (steps[::-1] + 1 if self.walk.reverse else steps - 1, rows), steps == 0
         entering = addresses(outputs, *place)
         if reset is not None:
             if packed is None:
-                reset = reset.T if self.call.batch_first else reset
-                reset = reset.flip(0) if self.call.reverse else reset
+                reset = reset.T if self.walk.batch_first else reset
+                reset = reset.flip(0) if self.walk.reverse else reset
             entering = np.where(reset.numpy(), addresses(again, rows), entering)
         return np.where(joins, addresses(initial, rows), entering)
 
     def _seen(self, outputs: Tensor, rows: Tensor | None = None) -> Tensor:
         """What the gates see of ``outputs [..., B, P]``, of all rows or of these; at every step the same."""
-        if self.call.cell.seen.op == "state":
+        if self.walk.cell.seen.op == "state":
             return outputs
-        assert self.call.chance is not None
+        assert self.walk.chance is not None
         rows = torch.arange(self.B, device="cpu") if rows is None else rows
-        return eager.seen(self.call.cell, outputs, self.weights, self.call.chance, rows)
+        return eager.seen(self.walk.cell, outputs, self.weights, self.walk.chance, rows)
 
     def _by_products(self) -> list[Tensor]:
         """By the weights of the products in the middle of a step: `weight_hr`, then those of `linear`."""
@@ -260,11 +265,11 @@ class Backward(Problem):
                 fields = self._summed("derivatives", self.derivatives)
                 place = (self.slots + n) * H * self.x.itemsize
                 fields["a"] += place
-                if self.call.biased:
+                if self.walk.biased:
                     fields["sum"] = self.sums.data_ptr() + place
                 by_weight[n * H : (n + 1) * H] = self._products(fields, H, node.args[0])
             results.append(by_weight)
-        if plan.cell.linears and self.call.biased:
+        if plan.cell.linears and self.walk.biased:
             results.append(self.sums[self.slots * H :].clone())
         return results
 
@@ -278,14 +283,19 @@ class Backward(Problem):
         return result
 
     def _by_vectors(self) -> list[Tensor]:
-        if not self.call.cell.vectors:
+        if not self.walk.cell.vectors:
             return []
-        found = [self.x.new_zeros(self.H) for _ in self.call.cell.vectors]
+        found = [self.x.new_zeros(self.H) for _ in self.walk.cell.vectors]
         sums = self.by_vectors.sum(0).view(-1, self.H)
         for by_vector, numbers in zip(sums, self.cell.plan.by_vectors.values(), strict=True):
             for n in numbers:
                 found[n] = by_vector.clone()  # of its own: torch may add to it in place
         return found
+
+
+def _those(gradients: Sequence[Tensor | None], needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """Gradients, None where they are not needed."""
+    return tuple(by if need else None for by, need in zip(gradients, needed, strict=True))
 
 
 def addresses(rows: Tensor, *places: Table) -> Table:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from gatewise.compiler.run.program import CompiledCell, Team
-from gatewise.nn.kernels.call import Call
+from gatewise.nn.kernels.flat import Tape
 from gatewise.nn.kernels.layout import Key, Parts, Way
 from gatewise.nn.kernels.problem import Problem
 from gatewise.nn.kernels.scratch import nothing
 from gatewise.nn.walk.listening import KernelCall, here
+from gatewise.nn.walk.walk import Scanned, Walk
 
 
 def _forward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
@@ -49,8 +50,8 @@ class Forward(Problem):
 
     find = staticmethod(_forward)
 
-    def __init__(self, call: Call, tensors: Sequence[Tensor], keep: bool, every: int = 0) -> None:
-        super().__init__(call, tensors, keep)
+    def __init__(self, walk: Walk, keep: bool, every: int = 0) -> None:
+        super().__init__(walk, keep)
         plan = self.cell.plan
         self.gates = self.means = nothing(self.x.dtype)
         if keep and plan.keeps:
@@ -60,7 +61,7 @@ class Forward(Problem):
                 self.means = self.sequence(len(plan.forward.means))
                 self.hand_over("means", self.means)
         self.hand_over("x", self.x)
-        states = call.cell.states
+        states = walk.cell.states
         widths = [self.P, *[self.H] * (len(states) - 1)]
         self.finals = [self.x.new_empty(self.B, width) for width in widths]
         self.state_steps = [self.sequence(width) for width in (widths if keep else widths[:1])]
@@ -68,7 +69,7 @@ class Forward(Problem):
             self.hand_over(f"out_{name}", steps)
         self.output = self.state_steps[0]
         # Who is given the output may change it in place, so backward reads one of its own.
-        if call.padding is not None or (keep and not call.inner):
+        if walk.padding is not None or (keep and not walk.inner):
             self.output = self.outside(self.P)
             self.give("shown", self.output)
         self.passed = [self.x.new_empty(self.T // every, self.B, width) for width in widths] if every else []
@@ -79,19 +80,19 @@ class Forward(Problem):
             for name, copies in zip(states, self.passed or self.finals, strict=True):
                 self.fields[f"passed_{name}"] = copies.data_ptr()
         self.recorded: dict[str, Tensor] = {}
-        if call.record:
+        if walk.record:
             self._record()
         if here.listeners:
-            self.told = self._facts(tensors)
+            self.told = self._facts()
             for listener in here.listeners:
                 listener.kernel(self.told)
 
     def _record(self) -> None:
         # A projected output is watched by itself.
-        seen = [name for name in self.call.record if self.call.cell.values[name].op != "project"]
+        seen = [name for name in self.walk.record if self.walk.cell.values[name].op != "project"]
         # Together, they are large enough for large pages: fresh ones cost more than all that is written.
         recorded = self._fresh((len(seen), *self._recorded_shape))
-        if self.call.padding is not None:
+        if self.walk.padding is not None:
             recorded.fill_(torch.nan)  # what stays past the end of a row
         self.recorded = dict(zip(seen, recorded, strict=True))
         for name, values in self.recorded.items():
@@ -101,62 +102,62 @@ class Forward(Problem):
 
     @property
     def _recorded_shape(self) -> tuple[int, ...]:
-        if self.call.padding is not None:
-            return self.call.padding.T, self.call.padding.B, self.H
+        if self.walk.padding is not None:
+            return self.walk.padding.T, self.walk.padding.B, self.H
         return (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
 
-    def _facts(self, tensors: Sequence[Tensor]) -> KernelCall:
-        """What listeners are told; `tensors` as they came."""
-        call, sizes = self.call, self.layout.sizes
+    def _facts(self) -> KernelCall:
+        """What listeners are told."""
+        walk, sizes = self.walk, self.layout.sizes
         beside_output = [steps for steps in self.state_steps if steps is not self.output]
         return KernelCall(
-            cell=call.cell, kernels=self.cell, weight_ih=tensors[1], dtype=self.x.dtype,
+            cell=walk.cell, kernels=self.cell, weight_ih=walk.weights.weight_ih, dtype=self.x.dtype,
             steps=sizes.T, rows=sizes.B, inputs=sizes.I, units=sizes.H, outputs=sizes.P,
-            places=self.x.numel() // sizes.I, packed=call.batch_sizes is not None,
+            places=self.x.numel() // sizes.I, packed=walk.batch_sizes is not None,
             team=self.team, chunk=self.chunk,
-            copied=tuple(self._copied(tensors)), wants_gradient=any(t.requires_grad for t in tensors),
-            recorded=len(call.record), inner=call.inner,
+            copied=tuple(self._copied()), wants_gradient=any(t.requires_grad for t in walk.arguments),
+            recorded=len(walk.record), inner=walk.inner,
             kept_gates=self.gates.nbytes + self.means.nbytes,
             kept_states=sum(steps.nbytes for steps in beside_output),
             kept_segments=sum(s.nbytes for s in (*self.states, *self.passed)),
         )  # fmt: skip
 
-    def _copied(self, tensors: Sequence[Tensor]) -> Iterator[str]:
+    def _copied(self) -> Iterator[str]:
         """The arguments that had to be copied. A state that is one row for all is no mistake."""
-        ours = (self.x, *self.others)
+        ours, tensors = (self.x, *self.others), self.walk.arguments
         copies = [n for n, (own, came) in enumerate(zip(ours, tensors, strict=True)) if own is not came]
         copies = [n for n in copies if 0 not in tensors[n].stride()]
         if copies:
             names = {id(weight): name for name, weight in self.weights._asdict().items()}
             names |= {
-                id(v): name for name, v in zip(self.call.cell.vectors, self.weights.vectors, strict=True)
+                id(v): name for name, v in zip(self.walk.cell.vectors, self.weights.vectors, strict=True)
             }
             names |= {id(self.x): "the input"} | {id(state): "the initial state" for state in self.states}
             yield from dict.fromkeys(names[id(ours[n])] for n in copies)
 
-    def tape(self) -> tuple[Tensor, ...]:
-        """What backward reads: gates, means, and each state at every step."""
-        return self.gates, self.means, *self.state_steps
+    def tape(self) -> Tape:
+        """What backward reads."""
+        return Tape(self.gates, self.means, tuple(self.state_steps))
 
-    def results(self) -> tuple[Tensor, ...]:
-        """The output, the final states, the recorded values."""
+    def results(self) -> Scanned:
+        """What the walk gives."""
         finals = self.finals
         if not self.copies_finals:
             finals = [*map(self._last, self.state_steps), *finals[len(self.state_steps) :]]
-        recorded = (self.recorded.get(name) for name in self.call.record)
-        shown = (self._output_in_time() if values is None else values for values in recorded)
-        return self.output, *finals, *shown
+        recorded = {name: self.recorded.get(name) for name in self.walk.record}
+        shown = {n: self._output_in_time() if values is None else values for n, values in recorded.items()}
+        return Scanned(self.output, tuple(finals), shown)
 
     def _output_in_time(self) -> Tensor:
         """The output as it is recorded, time first."""
         output = self.state_steps[0]
-        if self.call.padding is not None:
-            return self.call.padding.pad_with_nan(output)
-        return (output.transpose(0, 1) if self.packed is None and self.call.batch_first else output).clone()
+        if self.walk.padding is not None:
+            return self.walk.padding.pad_with_nan(output)
+        return (output.transpose(0, 1) if self.packed is None and self.walk.batch_first else output).clone()
 
     def _last(self, steps: Tensor) -> Tensor:
         """The last step of a sequence, a row's own where rows have different lengths."""
         if self.packed is not None:
             return steps.index_select(0, torch.from_numpy(self.packed.last))
-        last = 0 if self.call.reverse else self.T - 1
-        return steps.select(1 if self.call.batch_first else 0, last).clone()
+        last = 0 if self.walk.reverse else self.T - 1
+        return steps.select(1 if self.walk.batch_first else 0, last).clone()

@@ -153,7 +153,7 @@ def _lay_out(kernels: CompiledCell, key: Key, find: Find) -> Layout:
 
 
 def given(cell: Cell, key: Key) -> Iterator[tuple[str, Shape]]:
-    """The field and the shape of each tensor of a call after x, in the order of `call.flat`."""
+    """The field and the shape of each tensor of a call after x, in the order of `Walk.arguments`."""
     _, B, I, H, P = key.sizes
     shaped = shapes(cell, I, H, key.biased, P if cell.projects else 0)
     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):

@@ -21,15 +21,14 @@ from torch.utils.flop_counter import register_flop_formula
 
 from gatewise.compiler.plan.plan import plan
 from gatewise.language import Cell
-from gatewise.nn.kernels.autograd import scanned, shared_out
 from gatewise.nn.kernels.backward import Backward
-from gatewise.nn.kernels.call import Call, flat, with_resets
+from gatewise.nn.kernels.flat import ByResults, Each, Tape, evenly
 from gatewise.nn.kernels.forward import Forward
 from gatewise.nn.kernels.problem import run
 from gatewise.nn.walk.obstacles import readable
 from gatewise.nn.walk.random import Chance
 from gatewise.nn.walk.under_compile import cell_of, constant, form_of
-from gatewise.nn.walk.walk import Scanned, Walk
+from gatewise.nn.walk.walk import Scanned, Walk, scanned
 
 
 def scan(walks: Sequence[Walk]) -> list[Scanned]:
@@ -37,9 +36,8 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
     tensors, described, resets, seeds = arguments(walks)
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     found = torch.ops.gatewise.scan(tensors, described, keep, resets, seeds)
-    results = 1 + len(walks[0].cell.states) + len(walks[0].record)
     parts = evenly(found, len(walks))
-    return [scanned(walk, some[:results]) for walk, some in zip(walks, parts, strict=True)]
+    return [scanned(walk, iter(part)) for walk, part in zip(walks, parts, strict=True)]
 
 
 def arguments(walks: Sequence[Walk]) -> tuple[list[Tensor], str, list[Tensor], list[Tensor]]:
@@ -48,17 +46,12 @@ def arguments(walks: Sequence[Walk]) -> tuple[list[Tensor], str, list[Tensor], l
     first = walks[0]
     described = _described(
         first.cell, tuple(walk.reverse for walk in walks), first.batch_first, tuple(first.record),
-        first.weights.bias_ih is not None, first.states is not None, first.inner,
+        first.biased, first.states is not None, first.inner,
     )  # fmt: skip
-    tensors = [tensor for w in walks for tensor in flat(w.x, w.weights, w.states or ())]
+    tensors = [tensor for walk in walks for tensor in walk.arguments]
     resets = [walk.reset for walk in walks if walk.reset is not None]
     seeds = [torch.as_tensor(walk.chance.seed) for walk in walks if walk.chance is not None]
     return tensors, described, resets, seeds
-
-
-def evenly(things: Sequence[Any], parts: int) -> list[Sequence[Any]]:
-    """As many things for each part."""
-    return shared_out(things, [len(things) // parts] * parts)
 
 
 @constant
@@ -76,38 +69,43 @@ def _described(
 
 
 @functools.lru_cache(maxsize=256)
-def _read(described: str) -> tuple[Call, ...]:
-    """The calls, without tensors."""
+def _read(described: str) -> tuple[Walk, ...]:
+    """The walks, without tensors."""
     form, reverse, batch_first, record, biased, given, inner = json.loads(described)
     return tuple(
-        Call(
-            cell_of(form), back, batch_first, tuple(record), biased,
-            reset=None, batch_sizes=None, given=given, chance=None, inner=inner,
+        Walk.without_tensors(
+            cell_of(form), biased, given,
+            reverse=back, batch_first=batch_first, record=tuple(record), inner=inner,
         )
         for back in reverse
     )  # fmt: skip
 
 
-def calls_on(
+def walks_on(
     tensors: Sequence[Tensor], described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]
-) -> list[Call]:
-    """The calls that an operator is to make with these tensors.
+) -> list[Walk]:
+    """The walks that an operator is to make.
 
     Raises:
-        TypeError: they are none that kernels read.
+        TypeError: kernels do not read these tensors.
     """
     if not readable([*tensors, *resets]):
         kinds = ", ".join(sorted({f"{tensor.dtype} on {tensor.device}" for tensor in tensors}))
         raise TypeError(f"gatewise::scan takes CPU tensors, all float32 or all float64. Got {kinds}.")
-    return calls_of(described, resets, seeds)
+    return walks_of(tensors, described, resets, seeds)
 
 
-def calls_of(described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Call]:
-    """The calls that an operator is asked to make."""
-    calls = with_resets(_read(described), resets)
+def walks_of(
+    tensors: Sequence[Tensor], described: str, resets: Sequence[Tensor] = (), seeds: Sequence[Tensor] = ()
+) -> list[Walk]:
+    """The walks that an operator is asked to make."""
+    rest = iter(tensors)
+    walks = [walk.filled(rest) for walk in _read(described)]
+    if resets:
+        walks = [walk._replace(reset=mask) for walk, mask in zip(walks, resets, strict=True)]
     if seeds:
-        calls = [c._replace(chance=Chance(int(seed))) for c, seed in zip(calls, seeds, strict=True)]
-    return calls
+        walks = [w._replace(chance=Chance(int(seed))) for w, seed in zip(walks, seeds, strict=True)]
+    return walks
 
 
 # AOTInductor passes None for an empty list.
@@ -122,46 +120,50 @@ def _scan(
     resets: Sequence[Tensor] | None,
     seeds: Sequence[Tensor] | None,
 ) -> list[Tensor]:
-    calls = calls_on(tensors, described, resets or (), seeds or ())
-    given = evenly(tensors, len(calls))
-    forwards = [Forward(call, some, keep) for call, some in zip(calls, given, strict=True)]
+    forwards = [Forward(walk, keep) for walk in walks_on(tensors, described, resets or (), seeds or ())]
     run(*forwards)
     return [tensor for forward in forwards for tensor in _handed_out(forward, keep)]
 
 
 def _handed_out(forward: Forward, keep: bool) -> Iterator[Tensor]:
     """Results, and what else backward reads; none may share its memory with another."""
-    results, n = forward.results(), 1 + len(forward.call.cell.states)
-    yield from (*results[:n], *(recorded.clone() for recorded in results[n:]))
+    results = forward.results()
+    yield from (*results.differentiable, *(values.clone() for values in results.recorded.values()))
     if keep:
-        gates, means, *steps = forward.tape()
-        more = steps[1:] if forward.call.inner else steps
-        yield from (tape if tape.numel() else tape.clone() for tape in (gates, means, *more))
+        tape = forward.tape()
+        if forward.walk.inner:  # its output is on the tape
+            tape = tape._replace(states=tape.states[1:])
+        yield from (tensor if tensor.numel() else tensor.clone() for tensor in tape.flat)
 
 
 @_scan.register_fake
 def shapes(tensors: Sequence[Tensor], described: str, keep: bool, *_: object) -> list[Tensor]:
     """Tensors of the shapes that the operator gives."""
-    calls = _read(described)
-    parts = zip(calls, evenly(tensors, len(calls)), strict=True)
-    return [tensor for call, given in parts for tensor in _shaped(call, given, keep)]
+    return [tensor for walk in walks_of(tensors, described) for tensor in _shaped(walk, keep)]
 
 
-def _shaped(call: Call, given: Sequence[Tensor], keep: bool) -> Iterator[Tensor]:
+def _shaped(walk: Walk, keep: bool) -> Iterator[Tensor]:
     """Tensors of the shapes that `_handed_out` gives."""
-    x, weights, _ = call.unpack(given)
-    planned, behind = plan(call.cell), len(call.cell.states) - 1
-    T, B = x.shape[:2][:: -1 if call.batch_first else 1]
-    H, P = weights.weight_ih.size(0) // len(call.cell.input_gates), weights.weight_hh.size(1)
-    yield x.new_empty(*x.shape[:2], P)
-    yield from (x.new_empty(B, width) for width in (P, *[H] * behind))
-    for name in call.record:
-        yield x.new_empty(T, B, P if call.cell.values[name].op == "project" else H)
+    yield from _shaped_results(walk)
     if keep:
-        for width in (planned.gates * H, len(planned.forward.means)):
-            yield x.new_empty(*x.shape[:2], width) if planned.keeps and width else x.new_empty(0)
-        widths = [H] * behind if call.inner else [P, *[H] * behind]
-        yield from (x.new_empty(*x.shape[:2], width) for width in widths)
+        yield from _shaped_tape(walk)
+
+
+def _shaped_results(walk: Walk) -> Iterator[Tensor]:
+    x, (T, B), H, P = walk.x, walk.steps_and_rows, walk.units, walk.weights.weight_hh.size(1)
+    yield x.new_empty(*x.shape[:2], P)
+    for n in range(len(walk.cell.states)):
+        yield x.new_empty(B, H if n else P)
+    for name in walk.record:
+        yield x.new_empty(T, B, P if walk.cell.values[name].op == "project" else H)
+
+
+def _shaped_tape(walk: Walk) -> Iterator[Tensor]:
+    x, planned, H, P = walk.x, plan(walk.cell), walk.units, walk.weights.weight_hh.size(1)
+    for width in (planned.gates * H, len(planned.forward.means)):
+        yield x.new_empty(*x.shape[:2], width) if planned.keeps and width else x.new_empty(0)
+    for n in range(walk.inner, len(walk.cell.states)):
+        yield x.new_empty(*x.shape[:2], H if n else P)
 
 
 @register_decomposition(torch.ops.gatewise.scan.default)
@@ -182,13 +184,16 @@ def decomposed(
         return NotImplemented
     if seeds:
         raise ValueError("a layer is random in training, and an ONNX file cannot be: call model.eval() first")
-    calls = calls_of(described, resets, ())
-    given = evenly(tensors, len(calls))
+    walks = walks_of(tensors, described, resets)
     # By its name: it is in a part above this one, and needs onnx.
-    found = import_module("gatewise.interop.onnx.translation").translated(calls, given, lengths)
-    results = 1 + len(calls[0].cell.states) + len(calls[0].record)
-    tapes = [list(_shaped(*pair, keep))[results:] for pair in zip(calls, given, strict=True)]  # never read
+    found = import_module("gatewise.interop.onnx.translation").translated(walks, lengths)
+    tapes = [list(_shaped_tape(walk)) if keep else [] for walk in walks]  # never read
     return [tensor for pair in zip(found, tapes, strict=True) for tensor in chain(*pair)]
+
+
+def _without_recorded(described: str) -> list[Walk]:
+    """The walks, without tensors, of which nothing is recorded."""
+    return [walk._replace(record=()) for walk in _read(described)]
 
 
 _GRADIENT = (
@@ -207,15 +212,15 @@ def _gradient(
     seeds: Sequence[Tensor],
     by_results: Sequence[Tensor | None],
 ) -> list[Tensor]:
-    calls = calls_on(tensors, described, resets, seeds)
-    parts = [evenly(things, len(calls)) for things in (tensors, tapes, needed, by_results)]
+    walks = walks_on(tensors, described, resets, seeds)
+    needs, by, saved = iter(needed), iter(by_results), iter(tapes)
     # A tape may be read by several: a compiler finds equal scans, and makes one of them.
     backwards = [
-        Backward(call, given, tape, need, by, in_place=False)
-        for call, given, tape, need, by in zip(calls, *parts, strict=True)
+        Backward(walk, Tape.of(walk, saved), Each.of(blank, needs), ByResults.of(blank, by), in_place=False)
+        for walk, blank in zip(walks, _without_recorded(described), strict=True)
     ]
     run(*backwards)
-    found = chain(*(backward.gradients() for backward in backwards))
+    found = chain(*(backward.gradients().flat for backward in backwards))
     return [gradient for gradient in found if gradient is not None]
 
 
@@ -229,12 +234,14 @@ def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None
     if not keep:  # a program that was exported without gradients
         ctx.mark_non_differentiable(*output)
         return
-    calls = _read(ctx.described)
-    n, silent, tapes = 1 + len(calls[0].cell.states), list[Tensor](), list[Tensor]()
-    for handed_out in evenly(output, len(calls)):
-        silent += handed_out[n:]
-        gates, means, *steps = handed_out[n + len(calls[0].record) :]
-        tapes += [gates, means, *handed_out[: calls[0].inner], *steps]
+    silent, tapes = list[Tensor](), list[Tensor]()
+    walks = _read(ctx.described)
+    for walk, handed_out in zip(walks, evenly(output, len(walks)), strict=True):
+        rest = iter(handed_out)
+        results = scanned(walk, rest)
+        gates, means, *steps = rest
+        silent += [*results.recorded.values(), gates, means, *steps]
+        tapes += [gates, means, *[results.output] * walk.inner, *steps]
     ctx.counts = len(tensors), len(resets), len(seeds)
     ctx.save_for_backward(*tensors, *resets, *seeds, *tapes)
     ctx.set_materialize_grads(False)
@@ -242,10 +249,10 @@ def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None
 
 
 def _gradients(ctx: Any, by_output: Sequence[Tensor | None]) -> tuple[Any, ...]:
-    calls, saved = _read(ctx.described), list(ctx.saved_tensors)
+    walks, saved = _read(ctx.described), list(ctx.saved_tensors)
     tensors, resets, seeds = ([saved.pop(0) for _ in range(count)] for count in ctx.counts)
-    n, parts = 1 + len(calls[0].cell.states), evenly(by_output, len(calls))
-    by_results, needed = [by for part in parts for by in part[:n]], list(ctx.needs_input_grad[0])
+    parts, needed = evenly(by_output, len(walks)), list(ctx.needs_input_grad[0])
+    by_results = [by for w, part in zip(walks, parts, strict=True) for by in ByResults.of(w, iter(part)).flat]
     arguments = (tensors, needed, ctx.described, saved, resets, seeds, by_results)
     found = iter(torch.ops.gatewise.scan_gradient(*arguments))
     by_tensors = [next(found) if need else None for need in needed]
@@ -258,9 +265,8 @@ _scan.register_autograd(_gradients, setup_context=_set_up)
 @register_flop_formula(torch.ops.gatewise.scan)
 def _flops(tensors: Sequence[torch.Size], described: str, *_: object, **__: object) -> int:
     """The matrix products of a call, as `torch.utils.flop_counter` counts them, from shapes of tensors."""
-    calls = _read(described)
-    parts = zip(calls, evenly(tensors, len(calls)), strict=True)
-    return sum(rows * size for part in parts for rows, size, _ in _products(*part))
+    walks = walks_of(tensors, described)  # type: ignore[arg-type]  # of shapes in place of tensors
+    return sum(rows * size for walk in walks for rows, size, _ in _products(walk))
 
 
 @register_flop_formula(torch.ops.gatewise.scan_gradient)
@@ -268,19 +274,17 @@ def _flops_of_gradient(
     tensors: Sequence[torch.Size], needed: Sequence[bool], described: str, *_: object, **__: object
 ) -> int:
     """Of each product one gradient by what it multiplies, and one by its matrix."""
-    calls, found = _read(described), 0
-    parts = zip(calls, evenly(tensors, len(calls)), evenly(needed, len(calls)), strict=True)
-    for call, given, need in parts:
-        x, by_weights, _ = call.unpack(need)
-        for rows, size, name in _products(call, given):
-            found += rows * size * (getattr(by_weights, name) + (x if name == "weight_ih" else True))
+    found, needs = 0, iter(needed)
+    for walk in walks_of(tensors, described):  # type: ignore[arg-type]  # of shapes in place of tensors
+        need: Any = walk.filled(needs)  # type: ignore[arg-type]  # of answers
+        for rows, size, name in _products(walk):
+            found += rows * size * (getattr(need.weights, name) + (need.x if name == "weight_ih" else True))
     return found
 
 
-def _products(call: Call, given: Sequence[torch.Size]) -> Iterator[tuple[int, int, str]]:
+def _products(walk: Walk) -> Iterator[tuple[int, int, str]]:
     """How many rows each matrix multiplies, the operations that a row takes, and its name."""
-    x, weights, _ = call.unpack(given)  # type: ignore[arg-type]
     for name in ("weight_ih", "weight_hh", "weight_hr", "weight_linear"):
-        shape = getattr(weights, name)
+        shape: Any = getattr(walk.weights, name)
         if shape is not None:
-            yield prod(x[:-1]), 2 * prod(shape), name
+            yield prod(walk.x[:-1]), 2 * prod(shape), name

@@ -6,25 +6,26 @@ each other now and then. The bits are the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain, pairwise
-from typing import Any, final
+from itertools import chain, islice, pairwise
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
 
 from gatewise.compiler.run.program import compiled, worth
 from gatewise.compiler.run.threads import available
-from gatewise.nn.kernels.autograd import again, by_torch, derivatives, shared_out
+from gatewise.nn.kernels.autograd import again, by_torch, derivatives, wants_gradient
 from gatewise.nn.kernels.backward import Backward
-from gatewise.nn.kernels.call import Call, flat, resets, with_resets
+from gatewise.nn.kernels.flat import ByResults, Each, Tape
 from gatewise.nn.kernels.forward import Forward
 from gatewise.nn.kernels.problem import Problem, tell_side_by_side
 from gatewise.nn.walk.obstacles import COMPILED
 from gatewise.nn.walk.walk import Scanned, Walk
 
 _STEPS = 16  # that a layer does before the one above goes on, where it makes its input products together
+_T = TypeVar("_T")
 _LINE = 8  # numbers of 64 bits in a cache line
 
 
@@ -34,19 +35,14 @@ def pays(walks: Sequence[Walk]) -> bool:
     threads = available(torch.get_num_threads())
     if min(threads, len(walks)) < 2 or any(w.batch_sizes is not None or w.record for w in walks):
         return False
-    cell, (T, B) = walks[0].cell, _steps_and_rows(walks[0])
+    cell, (T, B) = walks[0].cell, walks[0].steps_and_rows
     kernels, work = compiled(cell, COMPILED[walks[0].x.dtype]), 0
     for walk in walks:
-        I, H = walk.weights.weight_ih.size(1), walk.weights.weight_ih.size(0) // len(cell.input_gates)
+        I, H = walk.weights.weight_ih.size(1), walk.units
         if kernels.team(threads, T, B, I, H).threads > 1:
             return False
         work += len(kernels.plan.slots) * H * (H + I) * B * T
     return worth(threads, len(walks), work) > 1
-
-
-def _steps_and_rows(walk: Walk) -> tuple[int, int]:
-    B, T = walk.x.shape[:2] if walk.batch_first else walk.x.shape[1::-1]
-    return T, B
 
 
 def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
@@ -55,34 +51,32 @@ def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
     is the last one only.
     """
     last = len(walks) - 1
-    calls = [Call.of(w)._replace(layer=layer, inner=layer < last) for layer, w in enumerate(walks)]
-    own = [flat(walk.x, walk.weights, walk.states or ()) for walk in walks]
-    tensors = [own[0][0], *chain(*(some[1:] for some in own))]
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        output, *finals = _Stack.apply(calls, *tensors)  # type: ignore[no-untyped-call]
-    else:
-        forwards = _forwards(calls, tensors, keep=False)
-        _run_overlapping(forwards)
-        output, finals = forwards[-1].output, _finals(forwards)
-    states = shared_out(finals, [len(call.cell.states) for call in calls])
-    return [Scanned(output, tuple(some), {}) for some in states]
+    walks = [walk._replace(layer=layer, inner=layer < last) for layer, walk in enumerate(walks)]
+    if wants_gradient(walks):
+        blank = [walk.blank() for walk in walks]
+        tensors = chain(walks[0].tensors, *(walk.tensors[1:] for walk in walks[1:]))
+        output, *finals = _Stack.apply(blank, *tensors)  # type: ignore[no-untyped-call]
+        rest = iter(finals)
+        return [Scanned(output, tuple(next(rest) for _ in walk.cell.states), {}) for walk in walks]
+    forwards = _forwards(walks, keep=False)
+    _run_overlapping(forwards)
+    return [forward.results()._replace(output=forwards[-1].output) for forward in forwards]
 
 
-def _forwards(calls: Sequence[Call], tensors: Sequence[Tensor], keep: bool) -> list[Forward]:
-    x, found = tensors[0], list[Forward]()
-    for call, some in zip(calls, _by_layer(calls, tensors), strict=True):
-        found.append(Forward(call, [x, *some], keep))
+def _forwards(walks: Sequence[Walk], keep: bool) -> list[Forward]:
+    x, found = walks[0].x, list[Forward]()
+    for walk in walks:
+        found.append(Forward(walk._replace(x=x), keep))
         x = found[-1].output
     return found
 
 
-def _by_layer(calls: Sequence[Call], things: Sequence[Any]) -> list[Sequence[Any]]:
-    """What belongs to the tensors of each layer, x left out."""
-    return shared_out(things[1:], [call.tensors - 1 for call in calls])
-
-
-def _finals(forwards: Sequence[Forward]) -> list[Tensor]:
-    return [state for forward in forwards for state in forward.results()[1:]]
+def _of_stack(blank: Sequence[Walk], things: Sequence[_T], inner: Sequence[_T]) -> Iterator[_T]:
+    """What belongs to the tensors of all layers, `inner` to the inputs of those after the first."""
+    rest, of_inputs = iter(things), iter(inner)
+    for layer, walk in enumerate(blank):
+        yield next(of_inputs) if layer else next(rest)
+        yield from islice(rest, len(walk.tensors) - 1)
 
 
 def _run_overlapping(problems: Sequence[Problem]) -> None:
@@ -101,44 +95,52 @@ def _run_overlapping(problems: Sequence[Problem]) -> None:
 @final
 class _Stack(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, calls: Sequence[Call], *tensors: Tensor) -> tuple[Tensor, ...]:
-        forwards = _forwards(calls, tensors, keep=True)
+    def forward(ctx: Any, blank: Sequence[Walk], *tensors: Tensor) -> tuple[Tensor, ...]:
+        walks = _filled(blank, tensors)
+        forwards = _forwards(walks, keep=True)
         _run_overlapping(forwards)
-        masks = resets(calls)
-        ctx.calls, ctx.masks = [call._replace(reset=None) for call in calls], len(masks)
-        ctx.save_for_backward(*masks, *tensors, *chain(*(forward.tape() for forward in forwards)))
+        ctx.blank = blank
+        ctx.save_for_backward(*tensors, *chain(*(forward.tape().flat for forward in forwards)))
         ctx.set_materialize_grads(False)
-        return forwards[-1].output, *_finals(forwards)
+        return forwards[-1].output, *chain(*(forward.results().states for forward in forwards))
 
     @staticmethod
-    def backward(ctx: Any, *by_results: Tensor | None) -> tuple[Tensor | None, ...]:
-        (by_x, *needed), saved = ctx.needs_input_grad[1:], ctx.saved_tensors
-        masks, saved = saved[: ctx.masks], saved[ctx.masks :]
-        calls = with_resets(ctx.calls, masks)
-        tensors, tapes = saved[: 1 + len(needed)], saved[1 + len(needed) :]
-        if by_torch(by_results, [*masks, *tensors]):
-            return None, *derivatives(partial(_again, calls), tensors, (by_x, *needed), by_results)
-        by_output, *by_finals = by_results
-        tapes = shared_out(tapes, [2 + len(call.cell.states) for call in calls])
-        layers = list(zip(
-            calls, [tensors[0], *(tape[2] for tape in tapes)], _by_layer(calls, tensors), tapes,
-            shared_out(needed, [call.tensors - 1 for call in calls]), [by_x, *[True] * len(calls)],
-            shared_out(by_finals, [len(call.cell.states) for call in calls]), strict=False,
-        ))  # fmt: skip
+    def backward(ctx: Any, by_output: Tensor | None, *by_finals: Tensor | None) -> tuple[Tensor | None, ...]:
+        blank, needs, n = ctx.blank, ctx.needs_input_grad[1:], len(ctx.needs_input_grad) - 1
+        tensors, by_results = ctx.saved_tensors[:n], (by_output, *by_finals)
+        if by_torch(by_results, tensors):
+            return None, *derivatives(partial(_again, blank), tensors, needs, by_results)
+        saved, by = iter(ctx.saved_tensors[n:]), iter(by_finals)
+        tapes = [Tape.of(walk, saved) for walk in blank]
+        walks = _filled(blank, tensors, [tape.states[0] for tape in tapes[:-1]])
+        needed = _of_stack(blank, needs, [True] * (len(blank) - 1))
+        parts = [
+            (walk, tape, Each.of(walk, needed), tuple(next(by) for _ in walk.cell.states))
+            for walk, tape in zip(walks, tapes, strict=True)
+        ]
         backwards = list[Backward]()
-        for call, x, some, tape, need, need_x, by_states in reversed(layers):
-            parts = [x, *some], tape, (need_x, *need), (by_output, *by_states)
-            backwards.append(Backward(call, *parts))
+        for walk, tape, need, by_states in reversed(parts):
+            backwards.append(Backward(walk, tape, need, ByResults(by_output, by_states)))
             by_output = backwards[-1].dx
         _run_overlapping(backwards)
-        found = [list(backward.gradients()) for backward in reversed(backwards)]
-        return None, found[0][0], *chain(*(some[1:] for some in found))
+        first, *above = [backward.gradients().flat for backward in reversed(backwards)]
+        return None, *first, *chain(*(found[1:] for found in above))
 
 
-def _again(calls: Sequence[Call], tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _filled(
+    blank: Sequence[Walk], tensors: Sequence[Tensor], inner: Sequence[Tensor] | None = None
+) -> list[Walk]:
+    """The walks of a stack with their tensors, and `inner`, the inputs of those after the first."""
+    inner = [walk.x for walk in blank[1:]] if inner is None else inner
+    rest = _of_stack(blank, tensors, inner)
+    return [walk.filled(rest) for walk in blank]
+
+
+def _again(blank: Sequence[Walk], tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The output and all final states once more, in torch operations."""
     output, finals = tensors[0], list[Tensor]()
-    for call, some in zip(calls, _by_layer(calls, tensors), strict=True):
-        output, *states = again(call, [output, *some])
-        finals += states
+    for walk in _filled(blank, tensors):
+        found = again(walk._replace(x=output))
+        output = found.output
+        finals += found.states
     return output, *finals

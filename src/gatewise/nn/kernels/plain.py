@@ -21,13 +21,13 @@ from gatewise.compiler.run.threads import available
 from gatewise.language import Cell
 from gatewise.nn.kernels.autograd import again, derivatives
 from gatewise.nn.kernels.backward import Backward, graph_is_kept
-from gatewise.nn.kernels.call import Call
 from gatewise.nn.kernels.forward import Forward
 from gatewise.nn.kernels.layout import Key, Layout, Sizes, layout
 from gatewise.nn.kernels.prepared import Prepared
 from gatewise.nn.kernels.weight_sums import WeightSums
 from gatewise.nn.walk.obstacles import COMPILED, PLAIN, unseen
 from gatewise.nn.walk.storage import is_stored
+from gatewise.nn.walk.walk import Walk
 
 _Expected: TypeAlias = tuple[torch.Size, int]  # the shape of a tensor, and its bytes
 
@@ -80,13 +80,12 @@ def prepare(
         T, B = (len(x), 1) if x.dim() == 2 else x.shape[:2][:: -1 if batch_first else 1]
     sizes = Sizes(T, B, x.size(-1), H, P)
     biased = any(name.startswith("bias_ih") for name in names)
-    call = Call(
-        cell, False, batch_first and x.dim() == 3, (), biased, None, None, bool(states), None,
-        inner=output is None,
-    )  # fmt: skip
+    walk = Walk.without_tensors(
+        cell, biased, bool(states), batch_first=batch_first and x.dim() == 3, inner=output is None
+    )
     of_output = None if output is None else output.shape
     plain = Plain(
-        call, sizes, Shapes(x.shape, of_output, tuple(f.shape for f in finals), shapes), x.dtype,
+        walk, sizes, Shapes(x.shape, of_output, tuple(f.shape for f in finals), shapes), x.dtype,
         available(torch.get_num_threads()),
     )  # fmt: skip
     return plain if plain.addresses(given, plain.expected) is not None else None
@@ -97,7 +96,7 @@ class Plain:
     """The plain calls of one layer for some shapes.
 
     Args:
-        call: what is asked.
+        walk: what is asked, without tensors.
         sizes: T, B, I, H and P.
         shapes: of the tensors.
         dtype: of all of them.
@@ -109,29 +108,29 @@ class Plain:
         trains: whether gradients are computed here too.
     """
 
-    def __init__(self, call: Call, sizes: Sizes, shapes: Shapes, dtype: torch.dtype, threads: int) -> None:
-        self.call, self.shapes, self.dtype = call, shapes, dtype
-        self.several = len(call.cell.states) > 1
+    def __init__(self, walk: Walk, sizes: Sizes, shapes: Shapes, dtype: torch.dtype, threads: int) -> None:
+        self.walk, self.shapes, self.dtype = walk, shapes, dtype
+        self.several = len(walk.cell.states) > 1
         self._sizes, self._single = sizes, shapes.output is None
-        self._kernels = kernels = compiled(call.cell, COMPILED[dtype])
+        self._kernels = kernels = compiled(walk.cell, COMPILED[dtype])
         T, B, I, H, P = sizes
-        strides = (T * I, I, 1) if call.batch_first else (B * I, I, 1)
+        strides = (T * I, I, 1) if walk.batch_first else (B * I, I, 1)
         self._key = Key(
-            (), sizes, strides, threads, call.reverse, call.batch_first,
-            packed=False, padded=False, biased=call.biased, given=call.given, resets=False,
+            (), sizes, strides, threads, walk.reverse, walk.batch_first,
+            packed=False, padded=False, biased=walk.biased, given=walk.states is not None, resets=False,
         )  # fmt: skip
         # Read for every row where the initial states, or the gradient of the output, are not given.
         self._zeros = torch.zeros(kernels.padded(max(I, H, P)), dtype=dtype, device="cpu")
-        given = [shapes.x, *shapes.weights.values(), *shapes.states[: len(shapes.states) * call.given]]
+        given = [shapes.x, *shapes.weights.values(), *shapes.states[: len(walk.states or ())]]
         self.expected = [(shape, prod(shape) * dtype.itemsize) for shape in given]
-        self._tape = _tape_of(call, sizes, kernels)
+        self._tape = _tape_of(walk.cell, sizes, kernels)
         self._in_thread = threading.local()
         self._forwards: dict[bool, tuple[Prepared, _Places]] = {}
         self._backwards: dict[tuple[bool, bool], tuple[Prepared, _BackwardPlaces]] = {}
         self._results = ([] if shapes.output is None else [shapes.output]) + list(shapes.states)
         self._sums = WeightSums(kernels, self._key, self._zeros)
         # Others have more gradients than those by the weights and biases of the gates.
-        cell = call.cell
+        cell = walk.cell
         self.trains = not (cell.vectors or cell.linears or cell.projects or cell.seen.op != "state")
 
     def __call__(
@@ -154,7 +153,7 @@ class Plain:
             return self.forward(x, addresses, None, tensors if frozen else None)
         if not self.trains:
             return None
-        if self.call.batch_first:
+        if self.walk.batch_first:
             # As in torch, whose users change such an input in place: x += layer(x)[0].
             tensors[0] = x = x.clone()
             addresses[0] = x.data_ptr()
@@ -217,7 +216,7 @@ class Plain:
             return False
         if self.addresses([tape], [self._tape.expected]) is None:
             raise RuntimeError(
-                f"{self.call.cell.name}: a tensor saved for backward must come back as {self.dtype} of "
+                f"{self.walk.cell.name}: a tensor saved for backward must come back as {self.dtype} of "
                 f"shape {tuple(self._tape.expected[0])}. Got {tape.dtype} {tuple(tape.shape)}."
             )
         return True
@@ -296,10 +295,10 @@ class Plain:
         T, B, _, _, P = self._sizes
         fields = {"every": T if keep or not self._single else 0}
         if keep and not self._single:
-            strides = (P, T * P) if self.call.batch_first else (B * P, P)
+            strides = (P, T * P) if self.walk.batch_first else (B * P, P)
             fields |= dict(zip(("shown.t", "shown.b"), strides, strict=True))
         prepared = self._prepare(found, fields)
-        place, states = prepared.place, self.call.cell.states
+        place, states = prepared.place, self.walk.cell.states
         tape = [place[name] for name in self._tape.names]
         ready = (
             prepared,
@@ -316,8 +315,8 @@ class Plain:
 
     def _prepare(self, found: Layout, more: Mapping[str, int]) -> Prepared:
         fields = {**found.fields, **more}
-        if not self.call.given:
-            fields |= {f"init_{name}": self._zeros.data_ptr() for name in self.call.cell.states}
+        if self.walk.states is None:
+            fields |= {f"init_{name}": self._zeros.data_ptr() for name in self.walk.cell.states}
         return Prepared(found.program, fields, found.scratch, found.room, found.team.threads)
 
     def new_tape(self, like: Tensor) -> Tensor:
@@ -367,7 +366,7 @@ class Plain:
     def _strides(self, width: int) -> tuple[int, int]:
         """Of time and batch, of a sequence in one piece of memory, so wide."""
         T, B = self._sizes[:2]
-        return (width, T * width) if self.call.batch_first else (B * width, width)
+        return (width, T * width) if self.walk.batch_first else (B * width, width)
 
     def _prepare_backward(self, in_place: bool, by_x: bool) -> tuple[Prepared, _BackwardPlaces]:
         found = layout(self._kernels, self._key._replace(options=(in_place, by_x)), Backward.find)
@@ -375,7 +374,7 @@ class Plain:
         # A gradient of zeros by the output, until one is given.
         nothing = {"zeros": self._zeros.data_ptr(), "dout": self._zeros.data_ptr(), "dout.t": 0, "dout.b": 0}
         prepared = self._prepare(found, nothing | strides)
-        place, states = prepared.place, self.call.cell.states
+        place, states = prepared.place, self.walk.cell.states
         assert place["dout.t"] == place["dout"] + 1
         assert place["dout.b"] == place["dout"] + 2
         tape = zip(self._tape.names, self._tape.offsets, strict=True)
@@ -392,9 +391,10 @@ class Plain:
         """The results once more, in torch operations."""
         T, B, I, _, _ = self._sizes
         n = 1 + len(self.shapes.weights)
-        x = tensors[0].view(*((B, T) if self.call.batch_first else (T, B)), I)
+        x = tensors[0].view(*((B, T) if self.walk.batch_first else (T, B)), I)
         states = [state.view(B, -1) for state in tensors[n:]]
-        output, *finals = again(self.call, [x, *tensors[1:n], *states])
+        walk = self.walk.filled(iter([x, *tensors[1:n], *states]))
+        output, *finals = again(walk).differentiable
         results = [final.view(shape) for final, shape in zip(finals, self.shapes.states, strict=True)]
         return results if self.shapes.output is None else [output.view(self.shapes.output), *results]
 
@@ -461,9 +461,9 @@ class _Tape(NamedTuple):
     expected: _Expected
 
 
-def _tape_of(call: Call, sizes: Sizes, kernels: CompiledCell) -> _Tape:
+def _tape_of(cell: Cell, sizes: Sizes, kernels: CompiledCell) -> _Tape:
     plan, (T, B, _, H, P) = kernels.plan, sizes
-    output, *behind = call.cell.states
+    output, *behind = cell.states
     widths = {"gates": plan.gates * H, "means": len(plan.forward.means)} if plan.keeps else {}
     widths |= {f"out_{output}": P} | {f"out_{state}": H for state in behind}
     elements = {name: T * B * width for name, width in widths.items()}

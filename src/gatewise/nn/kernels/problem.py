@@ -16,30 +16,34 @@ from gatewise.compiler.emit.arguments import Blank
 from gatewise.compiler.run.huge_pages import prefer_huge_pages
 from gatewise.compiler.run.program import Team, compiled, worth
 from gatewise.compiler.run.threads import available
-from gatewise.nn.kernels.call import Call
 from gatewise.nn.kernels.layout import Find, Key, Sizes, Way, layout
 from gatewise.nn.kernels.scratch import in_rows, scratch, whole, zeros
 from gatewise.nn.walk.listening import KernelCall, here
 from gatewise.nn.walk.obstacles import COMPILED
 from gatewise.nn.walk.storage import is_stored
-from gatewise.nn.walk.walk import Weights
+from gatewise.nn.walk.walk import Walk, Weights
 
 _SMALL_WEIGHTS = 1 << 20  # bytes, of which two threads can keep their own in the second-level caches
 
 
 class Problem:
-    """A call of a kernel with its tensors, to be `run`; `options` are those that its layout depends on."""
+    """A call of a kernel that makes a walk, to be `run`.
+
+    Args:
+        walk: what is asked.
+        options: those that the layout depends on.
+    """
 
     find: Find
 
-    def __init__(self, call: Call, tensors: Sequence[Tensor], *options: bool) -> None:
-        self.call = call
+    def __init__(self, walk: Walk, *options: bool) -> None:
+        self.walk = walk
         self.told: KernelCall | None = None  # what listeners know of it
-        x, *others = tensors
+        x, *others = walk.arguments
         self.x = in_rows(x)
         self.others = [whole(tensor) for tensor in others]
-        self.cell = compiled(call.cell, COMPILED[x.dtype])
-        self.packed = call.steps
+        self.cell = compiled(walk.cell, COMPILED[x.dtype])
+        self.packed = walk.packed_steps
         self.layout = layout(self.cell, self._key(options), type(self).find)
         self.T, self.B, self.I, self.H, self.P = self.layout.sizes
         if [tensor.shape for tensor in self.others] != self.layout.shapes:
@@ -49,42 +53,38 @@ class Problem:
             if name is not None:
                 self.fields[name] = tensor.data_ptr()
         self.zeros = zeros(self.cell.padded(max(self.I, self.H)), self.x)
-        if call.chance is not None:
-            self.fields |= call.chance._asdict()
-        if not call.given:
+        if walk.chance is not None:
+            self.fields |= walk.chance._asdict()
+        if walk.states is None:
             self._give_beginnings("init", ())
         if self.packed is not None:
             for name in ("starts", "counts"):
                 self.fields[name] = getattr(self.packed, name).ctypes.data
-            self.fields |= {"rows": call.padding.order.data_ptr()} if call.padding else {}
-        if call.reset is not None:
-            self._give_resets(call.reset)
-            self._give_beginnings("anew", call.restart or self.states)
-        self.scratch = scratch(self.layout.room, self.x, lane=call.lane)
+            self.fields |= {"rows": walk.padding.order.data_ptr()} if walk.padding else {}
+        if walk.reset is not None:
+            self._give_resets(walk.reset)
+            self._give_beginnings("anew", walk.restart or self.states)
+        # Walks side by side, directions or layers, have scratch memory of different lanes.
+        self.scratch = scratch(self.layout.room, self.x, lane=2 * walk.layer + walk.reverse)
         at = self.scratch.data_ptr()
         for name, place in self.layout.scratch.items():
             self.fields[name] = at + place
 
     def _key(self, options: tuple[bool, ...]) -> Key:
-        call, x, (weight_ih, weight_hh) = self.call, self.x, self.others[:2]
-        if call.batch_sizes is not None:
-            T, B, I = len(call.batch_sizes), int(call.batch_sizes[0]), x.size(-1)
-        elif call.batch_first:
-            B, T, I = x.shape
-        else:
-            T, B, I = x.shape
-        sizes = Sizes(T, B, I, len(weight_ih) // len(call.cell.input_gates), weight_hh.size(1))
-        packed, padded, resets = (some is not None for some in (self.packed, call.padding, call.reset))
+        walk = self.walk
+        T, B = walk.steps_and_rows
+        sizes = Sizes(T, B, walk.x.size(-1), walk.units, walk.weights.weight_hh.size(1))
+        packed, padded, resets = (some is not None for some in (self.packed, walk.padding, walk.reset))
         return Key(
-            options, sizes, x.stride(), available(torch.get_num_threads()),
-            call.reverse, call.batch_first, packed, padded, call.biased, call.given, resets,
+            options, sizes, self.x.stride(), available(torch.get_num_threads()), walk.reverse,
+            walk.batch_first, packed, padded, walk.biased, walk.states is not None, resets,
         )  # fmt: skip
 
     def _refuse_shapes(self) -> NoReturn:
         names = [name.replace("w_", "weight_").replace("b_", "bias_") for name in self.layout.names]
         wrong = next(n for n, tensor in enumerate(self.others) if tensor.shape != self.layout.shapes[n])
         raise RuntimeError(
-            f"{self.call.cell.name}: {names[wrong]} must have shape {self.layout.shapes[wrong]} beside "
+            f"{self.walk.cell.name}: {names[wrong]} must have shape {self.layout.shapes[wrong]} beside "
             f"weight_ih {tuple(self.others[0].shape)} and input {tuple(self.x.shape)}. "
             f"Got {tuple(self.others[wrong].shape)}."
         )
@@ -100,7 +100,7 @@ class Problem:
 
     def _give_beginnings(self, array: str, states: Sequence[Tensor]) -> None:
         """What rows begin from; not given, a single row of zeros that is read for every row of the batch."""
-        for n, name in enumerate(self.call.cell.states):
+        for n, name in enumerate(self.walk.cell.states):
             self.fields[f"{array}_{name}"] = (states[n] if states else self.zeros).data_ptr()
             if not states:
                 self.fields[f"{array}_{name}.b"] = 0
@@ -118,12 +118,12 @@ class Problem:
     @property
     def weights(self) -> Weights:
         """The weights, as the kernel has them."""
-        return self.call.unpack([self.x, *self.others])[1]
+        return self.walk.weights.filled(iter(self.others))
 
     @property
     def states(self) -> tuple[Tensor, ...]:
         """The initial states; none where they are not given."""
-        return tuple(self.others[-len(self.call.cell.states) :]) if self.call.given else ()
+        return () if self.walk.states is None else tuple(self.others[-len(self.walk.states) :])
 
     @property
     def weights_read(self) -> int:
@@ -136,7 +136,7 @@ class Problem:
 
     @property
     def _steps_and_rows(self) -> tuple[int, ...]:
-        padding = self.call.padding
+        padding = self.walk.padding
         return self.x.shape[:-1] if padding is None else (padding.size,)
 
     def taken_back(self, kept: Tensor, width: int) -> Tensor:
@@ -148,14 +148,14 @@ class Problem:
         expected = (*self._steps_and_rows, width)
         if kept.shape != expected or kept.dtype != self.x.dtype or not is_stored(kept):
             raise RuntimeError(
-                f"{self.call.cell.name}: a tensor saved for backward must come back as {self.x.dtype} of "
+                f"{self.walk.cell.name}: a tensor saved for backward must come back as {self.x.dtype} of "
                 f"shape {expected}. Got {kept.dtype} {tuple(kept.shape)}."
             )
         return whole(kept)
 
     def outside(self, width: int) -> Tensor:
         """A sequence that is handed out: one as x is; padded, zeros past the end of a row."""
-        if self.call.padding is None:
+        if self.walk.padding is None:
             return self.sequence(width)
         return self.x.new_zeros(*self.x.shape[:-1], width)
 
@@ -170,16 +170,16 @@ class Problem:
 
     def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
         """Hand over a sequence from outside under `name`: its first step, its strides in the walk's order."""
-        way = self.way(sequence, self.call.batch_first if batch_first is None else batch_first)
+        way = self.way(sequence, self.walk.batch_first if batch_first is None else batch_first)
         self.fields[name] = sequence.data_ptr() + way.first
         self.fields[f"{name}.t"], self.fields[f"{name}.b"] = way.t, way.b
 
     def way(self, sequence: Tensor, batch_first: bool) -> Way:
         """The way of the walk through a sequence from outside; where it begins in bytes."""
-        if self.packed is not None and self.call.padding is None:
+        if self.packed is not None and self.walk.padding is None:
             return Way(0, 1, sequence.stride(0))
         t, b = sequence.stride(1 if batch_first else 0), sequence.stride(0 if batch_first else 1)
-        return Way((self.T - 1) * t * sequence.itemsize, -t, b) if self.call.reverse else Way(0, t, b)
+        return Way((self.T - 1) * t * sequence.itemsize, -t, b) if self.walk.reverse else Way(0, t, b)
 
 
 def tell_side_by_side(problems: Sequence[Problem]) -> None:

@@ -14,15 +14,14 @@ from torch import Tensor, library
 from torch._decomp import register_decomposition
 
 from gatewise.nn.kernels import operators
-from gatewise.nn.kernels.autograd import scanned
 from gatewise.nn.kernels.backward import Backward
-from gatewise.nn.kernels.call import Call, flat
+from gatewise.nn.kernels.flat import ByResults, Each, evenly
 from gatewise.nn.kernels.forward import Forward
 from gatewise.nn.kernels.problem import run
 from gatewise.nn.walk.obstacles import Obstacle
 from gatewise.nn.walk.packing import Packing
 from gatewise.nn.walk.rows import row_lengths
-from gatewise.nn.walk.walk import Scanned, Walk
+from gatewise.nn.walk.walk import Scanned, Walk, scanned
 
 
 def scan(walks: Sequence[Walk], lengths: Tensor, in_the_way: Iterable[Obstacle]) -> list[Scanned]:
@@ -35,29 +34,27 @@ def scan(walks: Sequence[Walk], lengths: Tensor, in_the_way: Iterable[Obstacle])
     if why:
         raise ValueError(f"torch.export: a layer with lengths= must run in the compiled kernel; {why[0]}")
     tensors, *more = operators.arguments(walks)
-    parts = operators.evenly(torch.ops.gatewise.scan_rows(tensors, lengths, *more), len(walks))
-    return [scanned(walk, some) for walk, some in zip(walks, parts, strict=True)]
+    parts = evenly(torch.ops.gatewise.scan_rows(tensors, lengths, *more), len(walks))
+    return [scanned(walk, iter(part)) for walk, part in zip(walks, parts, strict=True)]
 
 
 class _Rows(NamedTuple):
-    """A call on the rows that have steps, in the order of packed data; `packing` is None if all have all."""
+    """A walk over the rows that have steps, in the order of packed data; no `packing` if all have all."""
 
-    call: Call
-    tensors: list[Tensor]
+    walk: Walk
     packing: Packing | None
 
     @classmethod
-    def of(cls, call: Call, tensors: Sequence[Tensor], lengths: Tensor) -> _Rows:
-        """Of padded tensors."""
-        x, weights, states = call.unpack(tensors)
-        B, T = x.shape[:2] if call.batch_first else x.shape[1::-1]
+    def of(cls, walk: Walk, lengths: Tensor) -> _Rows:
+        """Of a walk over padded rows."""
+        T, B = walk.steps_and_rows
         packing = Packing.of_lengths(row_lengths(lengths, B, T), T)
         if packing.size == B * T:
-            return cls(call, list(tensors), None)
-        reset = None if call.reset is None else packing.pack(call.reset, call.batch_first)
-        packed = call._replace(batch_sizes=packing.batch_sizes, padding=packing, reset=reset)
-        order = packing.order
-        return cls(packed, flat(x, weights, [state.index_select(0, order) for state in states]), packing)
+            return cls(walk, None)
+        states = tuple(state.index_select(0, packing.order) for state in walk.states or ()) or None
+        reset = None if walk.reset is None else packing.pack(walk.reset, walk.batch_first)
+        sizes = packing.batch_sizes
+        return cls(walk._replace(states=states, reset=reset, batch_sizes=sizes, padding=packing), packing)
 
     def padded(self, finals: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
         """States for all rows ``[B, H]``; those of a row without steps are the ones `given`, or zeros."""
@@ -66,11 +63,13 @@ class _Rows(NamedTuple):
         stacked = [[state.unsqueeze(0) for state in states] for states in (finals, given)]
         return [state.squeeze(0) for state in self.packing.pad_states(*stacked)]
 
-    def packed(self, by_final: Tensor | None) -> Tensor | None:
-        """The gradient by a final state, of the rows that have steps."""
-        if self.packing is None or by_final is None:
-            return by_final
-        return by_final.index_select(0, self.packing.order)
+    def packed(self, by_results: ByResults) -> ByResults:
+        """The gradients by results, those by final states of the rows that have steps."""
+        if self.packing is None:
+            return by_results
+        order = self.packing.order
+        states = (None if by is None else by.index_select(0, order) for by in by_results.states)
+        return by_results._replace(states=tuple(states))
 
 
 _ROWS = "(Tensor[] tensors, Tensor lengths, str described, Tensor[] resets, Tensor[] seeds) -> Tensor[]"
@@ -84,15 +83,14 @@ def _scan_rows(
     resets: Sequence[Tensor],
     seeds: Sequence[Tensor],
 ) -> list[Tensor]:
-    calls = operators.calls_on(tensors, described, resets, seeds)
-    given = operators.evenly(tensors, len(calls))
-    rows = [_Rows.of(*pair, lengths) for pair in zip(calls, given, strict=True)]
-    forwards = [Forward(some.call, some.tensors, keep=False) for some in rows]
+    walks = operators.walks_on(tensors, described, resets, seeds)
+    rows = [_Rows.of(walk, lengths) for walk in walks]
+    forwards = [Forward(some.walk, keep=False) for some in rows]
     run(*forwards)
     found = list[Tensor]()
-    for some, forward, own, call in zip(rows, forwards, given, calls, strict=True):
-        output, *finals = forward.results()
-        found += [output, *some.padded(finals, call.unpack(own)[2])]
+    for some, forward, walk in zip(rows, forwards, walks, strict=True):
+        results = forward.results()
+        found += [results.output, *some.padded(results.states, walk.states or ())]
     return found
 
 
@@ -129,37 +127,37 @@ def _gradient(
     seeds: Sequence[Tensor],
     by_results: Sequence[Tensor | None],
 ) -> list[Tensor]:
-    calls = operators.calls_on(tensors, described, resets, seeds)
-    parts = [operators.evenly(things, len(calls)) for things in (tensors, needed, by_results)]
-    rows = [_Rows.of(call, given, lengths) for call, given in zip(calls, parts[0], strict=True)]
-    forwards = [Forward(some.call, some.tensors, keep=True) for some in rows]
+    walks = operators.walks_on(tensors, described, resets, seeds)
+    needs, by = iter(needed), iter(by_results)
+    rows = [_Rows.of(walk, lengths) for walk in walks]
+    each = [Each.of(walk._replace(reset=None), needs) for walk in walks]  # the masks are by themselves
+    by_all_rows = [ByResults.of(walk, by) for walk in walks]
+    forwards = [Forward(some.walk, keep=True) for some in rows]
     run(*forwards)
     backwards = [
-        Backward(some.call, some.tensors, forward.tape(), need, (by[0], *map(some.packed, by[1:])))
-        for some, forward, need, by in zip(rows, forwards, *parts[1:], strict=True)
+        Backward(some.walk, forward.tape(), need, some.packed(by_these))
+        for some, forward, need, by_these in zip(rows, forwards, each, by_all_rows, strict=True)
     ]
     run(*backwards)
     found = list[Tensor | None]()
-    for some, backward, by in zip(rows, backwards, parts[2], strict=True):
-        found += _for_all_rows(some, list(backward.gradients()), by)
+    for some, backward, by_these in zip(rows, backwards, by_all_rows, strict=True):
+        found += _for_all_rows(some, backward.gradients(), by_these).flat
     return [gradient for gradient, need in zip(found, needed, strict=True) if need and gradient is not None]
 
 
-def _for_all_rows(
-    rows: _Rows, gradients: list[Tensor | None], by_results: Sequence[Tensor | None]
-) -> list[Tensor | None]:
-    """Gradients by the tensors of a call; that by the initial state of a row without steps is its final's."""
-    n = len(rows.call.cell.states) if rows.call.given else 0
-    if not n or rows.packing is None:
+def _for_all_rows(rows: _Rows, gradients: Each[Tensor | None], by_results: ByResults) -> Each[Tensor | None]:
+    """Gradients by the tensors of a walk; that by the initial state of a row without steps is its final's."""
+    if rows.packing is None:
         return gradients
-    for place, by_final in zip(range(-n, 0), by_results[1:], strict=True):
-        gradient = gradients[place]
-        if gradient is not None:
-            whole = (
-                gradient.new_zeros(rows.packing.B, gradient.size(1)) if by_final is None else by_final.clone()
-            )
-            gradients[place] = whole.index_copy_(0, rows.packing.order, gradient)
-    return gradients
+    states = list[Tensor | None]()
+    for gradient, by_final in zip(gradients.states, by_results.states, strict=False):
+        if gradient is None:
+            states.append(None)
+            continue
+        shape = rows.packing.B, gradient.size(1)
+        whole = gradient.new_zeros(shape) if by_final is None else by_final.clone()
+        states.append(whole.index_copy_(0, rows.packing.order, gradient))
+    return gradients._replace(states=tuple(states))
 
 
 @_gradient.register_fake

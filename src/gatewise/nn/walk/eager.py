@@ -17,7 +17,7 @@ from gatewise.language.graph import Node, topological
 from gatewise.language.rewrites import without_random
 from gatewise.nn.walk.random import Chance, decide
 from gatewise.nn.walk.under_compile import constant
-from gatewise.nn.walk.walk import Scanned, Weights
+from gatewise.nn.walk.walk import Scanned, Walk, Weights
 
 _TORCH: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,
@@ -89,54 +89,45 @@ def _norm(node: Node, *args: Tensor) -> Tensor:
     return (args[int(node.name)] - mean) / torch.sqrt(variance + node.value)
 
 
-def scan(
-    cell: Cell,
-    x: Tensor,
-    weights: Weights,
-    states: tuple[Tensor, ...] | None = None,
-    *,
-    reverse: bool = False,
-    batch_first: bool = False,
-    record: Sequence[str] = (),
-    reset: Tensor | None = None,
-    batch_sizes: Tensor | None = None,
-    chance: Chance | None = None,
-    restart: tuple[Tensor, ...] | None = None,
-) -> Scanned:
-    """Run `cell` over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, which the output then follows).
+def scan(walk: Walk) -> Scanned:
+    """Run the cell of a walk over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, as the output is then).
 
-    `states` are the initial states, each ``[B, H]`` (the first ``[B, P]`` under projection); None stands for
-    zeros. `reverse` walks from the last step to the first. `record` names values of ``cell.values`` to be
-    kept at every step, always time first. The input product is one product over all steps, before the loop.
+    The initial `states` are each ``[B, H]`` (the first ``[B, P]`` under projection); None stands for zeros.
+    `reverse` walks from the last step to the first. `record` names values of ``cell.values`` to be kept at
+    every step, always time first. The input product is one product over all steps, before the loop.
 
     `reset`, as many steps and rows as `x`, is true where a row enters a step of the walk from `restart`, its
     initial state if that is left out. `batch_sizes [T]` makes all sequences packed: x ``[N, I]``, output and
-    recorded values ``[N, H]``, `reset` ``[N]``; states then have a row for each of the first step's. `chance`
-    decides what is random in the cell; None stands for `without_random`.
+    recorded values ``[N, H]``, `reset` ``[N]``; states then have a row for each of the first step's. With
+    `padding` x, output and recorded values are padded all the same. `chance` decides what is random in the
+    cell; None stands for `without_random`.
     """
-    cell = without_random(cell) if chance is None and cell.is_random else cell
-    from_input = F.linear(x, weights.weight_ih, weights.bias_ih)
+    if walk.padding is not None:
+        return scan(walk.packed()).padded(walk)
+    cell, weights, reverse = walk.cell, walk.weights, walk.reverse
+    cell = without_random(cell) if walk.chance is None and cell.is_random else cell
+    from_input = F.linear(walk.x, weights.weight_ih, weights.bias_ih)
     for unread in _unread(cell, weights):
         from_input = from_input + unread.flatten()[:0].sum()  # nothing, with a gradient of zeros
-    steps = _by_step(from_input, batch_first, batch_sizes)
-    resets = len(steps) * [None] if reset is None else _by_step(reset, batch_first, batch_sizes)
-    states = states or initial_states(cell, steps[0], weights)
-    restart = restart or states
+    steps = _by_step(walk, from_input)
+    resets = len(steps) * [None] if walk.reset is None else _by_step(walk, walk.reset)
+    states = walk.states or initial_states(cell, steps[0], weights)
+    restart = walk.restart or states
     outputs: list[Tensor] = []
     recorded: list[tuple[Tensor, ...]] = []
-    walk = list(zip(steps, resets, strict=True))
-    for t, (step, anew) in enumerate(reversed(walk) if reverse else walk):
+    in_time = list(zip(steps, resets, strict=True))
+    for t, (step, anew) in enumerate(reversed(in_time) if reverse else in_time):
         entered = entering(states, restart, step.size(0), anew)
         rows = torch.arange(step.size(0), device=step.device)
-        operations = _operations(weights, _shape(cell, step), chance, t, rows)
-        after, kept = _step(cell, step, weights, entered, record, operations)
+        operations = _operations(weights, _shape(cell, step), walk.chance, t, rows)
+        after, kept = _step(cell, step, weights, entered, walk.record, operations)
         states = first_rows_replaced(states, after)
         outputs.append(after[0])
         recorded.append(kept)
-    columns = zip(record, zip(*recorded, strict=True), strict=True)
-    packed = batch_sizes is not None
+    columns = zip(walk.record, zip(*recorded, strict=True), strict=True)
+    packed = walk.batch_sizes is not None
     return Scanned(
-        _join(outputs, reverse, packed, dim=1 if batch_first else 0),
+        _join(outputs, reverse, packed, dim=1 if walk.batch_first else 0),
         states,
         {name: _join(column, reverse, packed) for name, column in columns},
     )
@@ -163,11 +154,11 @@ def _vectors_of_conditions(cell: Cell) -> tuple[str, ...]:
     return tuple(name for name in cell.vectors if cell.leaf("vector", name) not in read)
 
 
-def _by_step(sequence: Tensor, batch_first: bool, batch_sizes: Tensor | None) -> Sequence[Tensor]:
+def _by_step(walk: Walk, sequence: Tensor) -> Sequence[Tensor]:
     """What each step has for the rows that take part in it."""
-    if batch_sizes is not None:
-        return torch.split(sequence, batch_sizes.tolist())
-    return sequence.unbind(1 if batch_first else 0)
+    if walk.batch_sizes is not None:
+        return torch.split(sequence, walk.batch_sizes.tolist())
+    return sequence.unbind(1 if walk.batch_first else 0)
 
 
 def entering(
