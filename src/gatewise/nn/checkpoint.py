@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gatewise.nn.kernels.autograd import by_torch, gradients_by_torch, wants_gradient
+from gatewise.nn.kernels.autograd import by_torch, gradients_by_torch
 from gatewise.nn.kernels.backward import Backward
 from gatewise.nn.kernels.flat import ByResults, Each
 from gatewise.nn.kernels.forward import Forward
@@ -41,7 +41,8 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
     if walk.padding is not None:
         return scan_in_segments(steps, walk.packed()).padded(walk)
     walk = as_outside_of_training(walk)
-    if not wants_gradient([walk]) or transform() or _is_one_operator(walk):
+    trains = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in walk.tensors)
+    if not trains or transform() or _is_one_operator(walk):
         return scan_together([walk])[0]
     if walk.states is None:
         like = walk.x.new_empty(walk.steps_and_rows[1], 0)
@@ -50,7 +51,7 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
         return _by_torch(walk, steps)
     for listener in here.listeners:
         listener.scan(walk.cell, walk.x, walk.weights, (), KERNEL)
-    found = _Segments.apply(walk.blank(), steps, *walk.tensors)  # type: ignore[no-untyped-call]
+    found = _Segments.apply(walk, steps, *walk.tensors)  # type: ignore[no-untyped-call]
     return scanned(walk, iter(found))
 
 
@@ -180,11 +181,11 @@ def _as_it_was(part: Walk) -> Callable[[Sequence[Walk]], Sequence[Scanned]]:
 @final
 class _Segments(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, blank: Walk, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        called = Forward(blank.filled(iter(tensors)), keep=False, every=steps)
+    def forward(ctx: Any, walk: Walk, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        called = Forward(walk, keep=False, every=steps)
         run(called)
         results = called.results()
-        ctx.blank, ctx.steps = blank, steps
+        ctx.blank, ctx.steps = walk.blank(), steps
         ctx.save_for_backward(*tensors, *called.passed)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*results.recorded.values())

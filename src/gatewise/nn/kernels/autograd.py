@@ -21,35 +21,29 @@ from gatewise.nn.walk.walk import Scanned, Walk, scanned
 
 def scan(walks: Sequence[Walk]) -> list[Scanned]:
     """As `gatewise.nn.scan.scan_together`, for walks with no `obstacles`."""
-    if wants_gradient(walks):
-        blank = [walk.blank() for walk in walks]
-        tensors = chain(*(walk.tensors for walk in walks))
-        found = iter(_Scan.apply(blank, *tensors))  # type: ignore[no-untyped-call]
+    tensors = [walk.tensors for walk in walks]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in chain(*tensors)):
+        found = iter(_Scan.apply(walks, *chain(*tensors)))  # type: ignore[no-untyped-call]
         return [scanned(walk, found) for walk in walks]
     forwards = [Forward(walk, keep=False) for walk in walks]
     run(*forwards)
     return [forward.results() for forward in forwards]
 
 
-def wants_gradient(walks: Sequence[Walk]) -> bool:
-    """Whether a gradient may be asked for."""
-    return torch.is_grad_enabled() and any(t.requires_grad for walk in walks for t in walk.arguments)
-
-
 @final
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, blank: Sequence[Walk], *tensors: Tensor) -> tuple[Tensor, ...]:
-        rest = iter(tensors)
-        forwards = [Forward(walk.filled(rest), keep=True) for walk in blank]
+    def forward(ctx: Any, walks: Sequence[Walk], *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The results of walks, whose tensors come once more for autograd to see."""
+        forwards = [Forward(walk, keep=True) for walk in walks]
         run(*forwards)
-        tapes = (forward.tape().flat for forward in forwards)
-        ctx.blank = blank
+        tapes = [forward.tape().flat for forward in forwards]
+        ctx.blank = [walk.blank() for walk in walks]
         ctx.save_for_backward(*tensors, *chain(*tapes))
         ctx.set_materialize_grads(False)
         results = [forward.results() for forward in forwards]
-        ctx.mark_non_differentiable(*chain(*(result.recorded.values() for result in results)))
-        return tuple(chain(*(result.flat for result in results)))
+        ctx.mark_non_differentiable(*chain(*[result.recorded.values() for result in results]))
+        return tuple(chain(*[result.flat for result in results]))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gatewise.compiler.run.program import compiled, worth
 from gatewise.compiler.run.threads import available
-from gatewise.nn.kernels.autograd import again, by_torch, derivatives, wants_gradient
+from gatewise.nn.kernels.autograd import again, by_torch, derivatives
 from gatewise.nn.kernels.backward import Backward
 from gatewise.nn.kernels.flat import ByResults, Each, Tape
 from gatewise.nn.kernels.forward import Forward
@@ -52,10 +52,9 @@ def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
     """
     last = len(walks) - 1
     walks = [walk._replace(layer=layer, inner=layer < last) for layer, walk in enumerate(walks)]
-    if wants_gradient(walks):
-        blank = [walk.blank() for walk in walks]
-        tensors = chain(walks[0].tensors, *(walk.tensors[1:] for walk in walks[1:]))
-        output, *finals = _Stack.apply(blank, *tensors)  # type: ignore[no-untyped-call]
+    tensors = [*walks[0].tensors, *chain(*(walk.tensors[1:] for walk in walks[1:]))]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        output, *finals = _Stack.apply(walks, *tensors)  # type: ignore[no-untyped-call]
         rest = iter(finals)
         return [Scanned(output, tuple(next(rest) for _ in walk.cell.states), {}) for walk in walks]
     forwards = _forwards(walks, keep=False)
@@ -95,11 +94,10 @@ def _run_overlapping(problems: Sequence[Problem]) -> None:
 @final
 class _Stack(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, blank: Sequence[Walk], *tensors: Tensor) -> tuple[Tensor, ...]:
-        walks = _filled(blank, tensors)
+    def forward(ctx: Any, walks: Sequence[Walk], *tensors: Tensor) -> tuple[Tensor, ...]:
         forwards = _forwards(walks, keep=True)
         _run_overlapping(forwards)
-        ctx.blank = blank
+        ctx.blank = [walk.blank() for walk in walks]
         ctx.save_for_backward(*tensors, *chain(*(forward.tape().flat for forward in forwards)))
         ctx.set_materialize_grads(False)
         return forwards[-1].output, *chain(*(forward.results().states for forward in forwards))

@@ -74,10 +74,10 @@ class Problem:
         walk = self.walk
         T, B = walk.steps_and_rows
         sizes = Sizes(T, B, walk.x.size(-1), walk.units, walk.weights.weight_hh.size(1))
-        packed, padded, resets = (some is not None for some in (self.packed, walk.padding, walk.reset))
         return Key(
             options, sizes, self.x.stride(), available(torch.get_num_threads()), walk.reverse,
-            walk.batch_first, packed, padded, walk.biased, walk.states is not None, resets,
+            walk.batch_first, packed=self.packed is not None, padded=walk.padding is not None,
+            biased=walk.biased, given=walk.states is not None, resets=walk.reset is not None,
         )  # fmt: skip
 
     def _refuse_shapes(self) -> NoReturn:

@@ -266,41 +266,40 @@ class Recurrent(Layer):
         checks.input_matches(x, self.input_size, weight.dtype)
         checks.same_device(x, given, weight)
         checks.same_type(given, weight)
-        directions = (False, True)[: self._num_directions]
-        padded = x.dim() == 3
         written_down = under_compile.is_exporting() or traced()
-        if padded and self.batch_first and torch.is_grad_enabled() and not written_down:
+        if x.dim() == 3 and self.batch_first and torch.is_grad_enabled() and not written_down:
             # Backward reads a copy, as in torch, whose users change such an input in place: x += layer(x)[0].
             if type(x) in PLAIN and not torch.compiler.is_compiling():
                 is_stored(x)  # raises before torch's clone reads past the end of its memory
             x = x.clone()
-        ways = [self._way(packing, padded, reset, reverse) for reverse in directions]
-        if lengths is not None:
-            ways = [{**way, "lengths": lengths} for way in ways]
         with without_autocast(x.device.type):
             given = given or self._learned_states(x, packing)
             initial = packing.pack_states(given) if packing else tuple(given)
-            output, finals = self._layers(x, initial, weights, ways, packing)
+            directions = self._directions(x, weights[0], packing, reset)
+            if lengths is not None:
+                directions = [walk._replace(lengths=lengths) for walk in directions]
+            output, finals = self._layers(directions, weights, initial, packing)
             return output, packing.pad_states(finals, given) if packing else finals
 
-    def _way(
-        self, packing: Packing | None, padded: bool, reset: Tensor | None, reverse: bool
-    ) -> dict[str, Any]:
-        """What the walks of every layer in one direction have in common."""
-        if reset is not None and reverse:
-            # Backwards, a row is reset at step t if the mask is true at t + 1. At the last step, where every
-            # row starts anyway, the value that rolls over from step 0 has no effect.
-            reset = reset.roll(-1, 1 if self.batch_first else 0)
-        way: dict[str, Any] = {
-            "reverse": reverse,
-            "batch_first": self.batch_first,
-            "record": self._names_to_record,
-        }
+    def _directions(
+        self, x: Tensor, weights: Weights, packing: Packing | None, reset: Tensor | None
+    ) -> list[Walk]:
+        """The walks of the first layer from zeros, one for each direction; other layers replace tensors."""
+        padded = x.dim() == 3
+        forward = Walk(
+            self._equations(), x, weights, batch_first=self.batch_first and padded,
+            record=self._names_to_record, padding=packing if padded else None,
+            batch_sizes=packing.batch_sizes if packing else None,
+        )  # fmt: skip
+        walks = [forward, forward._replace(reverse=True)] if self.bidirectional else [forward]
+        if reset is None:
+            return walks
+        # Backwards, a row is reset at step t if the mask is true at t + 1. At the last step, where every
+        # row starts anyway, the value that rolls over from step 0 has no effect.
+        masks = [reset, reset.roll(-1, 1 if self.batch_first else 0)][: len(walks)]
         if packing:
-            reset = None if reset is None else packing.pack(reset, self.batch_first)
-            way |= {"batch_sizes": packing.batch_sizes}
-            way |= {"padding": packing} if padded else {"batch_first": False}
-        return way | {"reset": reset}
+            masks = [packing.pack(mask, self.batch_first) for mask in masks]
+        return [walk._replace(reset=mask) for walk, mask in zip(walks, masks, strict=True)]
 
     def _check_sizes(self, states: States, batch: int) -> None:
         scans = self.num_layers * self._num_directions
@@ -310,21 +309,20 @@ class Recurrent(Layer):
 
     def _layers(
         self,
-        x: Tensor,
-        states: States,
+        directions: list[Walk],
         weights: list[Weights],
-        ways: list[dict[str, Any]],
+        states: States,
         packing: Packing | None,
     ) -> tuple[Tensor, States]:
         """The output of the last layer and the final states, each ``[L*D, B, H]``."""
-        equations = self._equations()
+        equations, x, D = directions[0].cell, directions[0].x, len(directions)
 
-        def walk_of(k: int, way: dict[str, Any]) -> Walk:
-            given = tuple(state[k] for state in states) or None
-            return Walk(equations, x, weights[k], given, **way)
+        def walk_of(k: int, x: Tensor, inner: bool) -> Walk:
+            given = tuple([state[k] for state in states]) or None
+            return directions[k % D]._replace(x=x, weights=weights[k], states=given, inner=inner)
 
         if self._may_overlap:
-            stack = [walk_of(k, ways[0]) for k in range(self.num_layers)]
+            stack = [walk_of(k, x, inner=False) for k in range(self.num_layers)]
             if overlaps(stack):
                 return self._at_once([w._replace(chance=self._chance(equations)) for w in stack])
         finals: list[States] = []
@@ -332,7 +330,7 @@ class Recurrent(Layer):
             x = self._dropped(x, packing) if layer else x
             # The outputs of two directions are handed out side by side in another tensor.
             inner = layer < self.num_layers - 1 or self.bidirectional
-            walks = [walk_of(k, {**way, "inner": inner}) for k, way in enumerate(ways, len(finals))]
+            walks = [walk_of(k, x, inner) for k in range(layer * D, (layer + 1) * D)]
             if equations.is_random:
                 walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
             names = [suffix[1:] for suffix in self._suffixes(layer)]

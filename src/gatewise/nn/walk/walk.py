@@ -41,15 +41,20 @@ class Weights(NamedTuple):
 
     def filled(self, tensors: Iterator[Tensor]) -> Weights:
         """Weights of the same kind, the next of `tensors`, which are in the order of `flat`."""
+        parts = [
+            tuple([next(tensors) for _ in part]) if isinstance(part, tuple)
+            else None if part is None else next(tensors)
+            for part in self
+        ]  # fmt: skip
+        return Weights(*parts)  # type: ignore[arg-type]  # each field keeps its kind
 
-        def next_for(old: Tensor | None) -> Tensor | None:
-            return None if old is None else next(tensors)
-
-        return Weights(
-            next(tensors), next(tensors), next_for(self.bias_ih), next_for(self.bias_hh),
-            tuple([next(tensors) for _ in self.vectors]),
-            next_for(self.weight_hr), next_for(self.weight_linear), next_for(self.bias_linear),
-        )  # fmt: skip
+    def emptied(self) -> Weights:
+        """Weights of the same kind without elements, to be `filled`."""
+        parts = [
+            (_BLANK,) * len(part) if isinstance(part, tuple) else None if part is None else _BLANK
+            for part in self
+        ]
+        return Weights(*parts)  # type: ignore[arg-type]  # each field keeps its kind
 
     @classmethod
     def blank(cls, cell: Cell, biased: bool) -> Weights:
@@ -97,7 +102,12 @@ class Walk(NamedTuple):
     def blank(self) -> Walk:
         """The walk without its `tensors`: each has one without elements in its place."""
         assert self.restart is None
-        return self.filled(iter([_BLANK] * len(self.tensors)))
+        return self._replace(
+            x=_BLANK,
+            weights=self.weights.emptied(),
+            states=None if self.states is None else (_BLANK,) * len(self.states),
+            reset=None if self.reset is None else _BLANK,
+        )
 
     def filled(self, tensors: Iterator[Tensor]) -> Walk:
         """The walk with the next of `tensors` in the place of its own."""
