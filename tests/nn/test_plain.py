@@ -17,7 +17,7 @@ from torch import Tensor
 
 import gatewise
 from gatewise import cells
-from gatewise.nn.kernels.plain import Plain, prepare
+from gatewise.nn.kernels.plain.call import Plain, prepare
 from gatewise.nn.kernels.prepared import Prepared
 from gatewise.nn.modules.layer import Layer
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gatewise.compiler.run.threads import available
 from gatewise.language import Cell
 from gatewise.language.rewrites import with_options, without_random
-from gatewise.nn.kernels.plain import Plain, Results, prepare
+from gatewise.nn.kernels.plain.call import Plain, Results, prepare
 from gatewise.nn.modules import checks
 from gatewise.nn.modules.edited import Edited
 from gatewise.nn.walk import under_compile

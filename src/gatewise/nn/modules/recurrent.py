@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from gatewise.language import Cell
 from gatewise.language.names import initial
 from gatewise.nn.checkpoint import scan_in_segments
-from gatewise.nn.kernels.plain import Results
+from gatewise.nn.kernels.plain.call import Results
 from gatewise.nn.modules import checks, initialisation
 from gatewise.nn.modules.arguments import LayerArguments, RecurrentArguments, takes
 from gatewise.nn.modules.autocast import in_type_of, without_autocast

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatewise import cells
 from gatewise.language import Cell
-from gatewise.nn.kernels.plain import Results
+from gatewise.nn.kernels.plain.call import Results
 from gatewise.nn.modules import checks, initialisation
 from gatewise.nn.modules.arguments import AnyStepArguments, RNNCellArguments, StepArguments, takes
 from gatewise.nn.modules.autocast import in_type_of, without_autocast
