@@ -149,7 +149,8 @@ def _time(walk: Walk) -> int:
 
 
 def _by_torch(walk: Walk, steps: int) -> Scanned:
-    parts, states = list[Scanned](), walk.states or ()
+    parts: list[Scanned] = []
+    states = walk.states or ()
     for segment in _segments(walk, steps):
         part = segment.walk._replace(states=segment.entering(states), inner=False)
         (found,) = checkpoint(_as_it_was(part), [part], use_reentrant=False, preserve_rng_state=False)
