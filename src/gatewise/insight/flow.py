@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from gatewise.insight.finding import Finding
 from gatewise.insight.passage import Passage, each_weight
+from gatewise.insight.threads import one_thread
 from gatewise.insight.watch import full_name, layers_of
 from gatewise.language import Cell
 from gatewise.language.graph import Graph, Node
@@ -315,6 +316,7 @@ def _with_offsets(cell: Cell) -> Cell:
     return replace(other, states=(*cell.states, *offsets.values()), next_states=(*other.next_states, *zeros))
 
 
+@one_thread()
 def _by_states(
     passage: Passage, entering: tuple[Tensor, ...], by_output: Tensor, by_finals: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from gatewise.insight.finding import Finding
 from gatewise.insight.keeping import kept_state
 from gatewise.insight.passage import Passage
+from gatewise.insight.threads import one_thread
 from gatewise.insight.values import Values
 
 _TINY = 1e-300
@@ -62,6 +63,7 @@ class Ledger(Finding):
         )
 
 
+@one_thread()
 def ledger(values: Values, state: str | None = None) -> Ledger:
     """The final state as the exact sum of what each step wrote, times the product of all later gates.
 
@@ -138,6 +140,7 @@ class HalfLife(Finding):
         )
 
 
+@one_thread()
 def half_life(values: Values | Tensor, state: str | None = None) -> HalfLife:
     """Half-lives of a state, from the mean of its keeping gate and as measured on the data.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gatewise.insight.finding import Finding
+from gatewise.insight.threads import one_thread
 
 _TINY = 1e-300
 _SHOWN = 5  # most places that are printed
@@ -197,6 +198,7 @@ class Probe(Finding):
         )
 
 
+@one_thread()
 def probe(
     values: Tensor,
     signal: Tensor,

@@ -18,6 +18,7 @@ from gatewise.insight.page.arrays import Cut, packed
 from gatewise.insight.page.expressions import expression, names_of, recorded, remembered
 from gatewise.insight.page.sample import Sample, Size
 from gatewise.insight.page.sums import sums
+from gatewise.insight.threads import one_thread
 from gatewise.insight.values import Values
 from gatewise.language import Cell
 from gatewise.language.graph import Node
@@ -70,6 +71,7 @@ class Studied:
         weights = sum(part.numel() for part in passage.walk.weights[:4] if isinstance(part, Tensor))
         return Size(arrays, passage.units, passage.x.size(-1), weights)
 
+    @one_thread()
     def shown(self, sample: Sample) -> dict[str, Any]:
         """The data for the page."""
         passage = self.values.passage
