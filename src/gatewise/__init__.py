@@ -47,6 +47,7 @@ _LAZY = {
         "gatewise.nn.modules.freezing": "freeze unfreeze",
         "gatewise.interop.onnx.export": "export_onnx",
         "gatewise.interop.onnx.load": "import_onnx",
+        "gatewise.web.export": "export_wasm",
         "gatewise.insight.watch": "watch",
         "gatewise.insight.edit": "edit",
         "gatewise.insight.page.look": "look",
@@ -106,6 +107,7 @@ if TYPE_CHECKING:  # the same names for type checkers
     from gatewise.nn.modules.files import save as save
     from gatewise.nn.modules.freezing import freeze as freeze
     from gatewise.nn.modules.freezing import unfreeze as unfreeze
+    from gatewise.web.export import export_wasm as export_wasm
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, final
 from gatewise.language import Cell, names
 from gatewise.language.form import from_form, to_form
 from gatewise.language.form_reading import FormError, fields, shown
+from gatewise.language.rewrites import projected, with_zoneout
 from gatewise.runtime.arrays import Shape
 from gatewise.runtime.layer_options import ALWAYS, DEFAULTS, LayerOptions, checks
 from gatewise.runtime.model_file import ModelFile, ModelFileError, Tensors
@@ -36,6 +37,14 @@ class StoredLayers:
     cell: Cell
     options: dict[str, Any]
     weights: Tensors
+
+    @property
+    def streamed(self) -> Cell:
+        """The equations as a stream runs them: with a projection, and with the expected value of zoneout."""
+        rates = tuple(self.options["zoneout"])
+        projects = self.options["proj_size"] and not self.cell.projects
+        cell = projected(self.cell) if projects else self.cell
+        return with_zoneout(cell, rates) if any(rates) else cell
 
 
 def described(cell: Cell, options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any, final
 import numpy as np
 
 from gatewise.compiler.run.program import compiled
-from gatewise.language import Cell, names
+from gatewise.language import Cell
 from gatewise.language.rewrites import without_random
 from gatewise.runtime.arrays import Array, address, aligned
-from gatewise.runtime.weights import Layer
+from gatewise.runtime.weights import Layer, initial_states, sizes_of
 
 
 @final
@@ -27,15 +27,10 @@ class Stack:
     def __init__(self, cell: Cell, layers: list[Layer]) -> None:
         self.cell = cell
         self.L, self.I = len(layers), layers[0]["weight_ih"].shape[1]
-        self.P = int(layers[0]["weight_hh"].shape[1])
-        self.H = int(layers[0]["weight_hr"].shape[1]) if cell.projects else self.P
+        self.H, self.P = sizes_of(cell, layers)
         self.widths = dict.fromkeys(cell.states, self.H) | {cell.states[0]: self.P}
         self.dtype: np.dtype[Any] = layers[0]["weight_ih"].dtype
-        self.initial = {s: np.zeros((self.L, 1, width), self.dtype) for s, width in self.widths.items()}
-        for state, initial in self.initial.items():
-            name = names.initial(state)
-            for k, layer in enumerate(layers):
-                initial[k] = 0 if name in cell.vectors else layer.get(name, 0)
+        self.initial = initial_states(cell, layers, self.widths)
         self.kernels = compiled(without_random(cell), self.dtype.name)
         self.program = self.kernels.forward
         self._packed: list[dict[str, Array]] = []

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from gatewise.language import Cell
-from gatewise.language.rewrites import projected, with_zoneout
+from gatewise.language.rewrites import projected
 from gatewise.runtime.arrays import Array, Shape, check
 from gatewise.runtime.calls import block_call, memory_of, step_call
 from gatewise.runtime.layers_file import stored_layers
@@ -92,12 +92,7 @@ class Stream:
         stored = stored_layers(read_model(path, None))
         _check_batch(batch)
         try:
-            cell, rates = stored.cell, tuple(stored.options["zoneout"])
-            if stored.options["proj_size"] and not cell.projects:
-                cell = projected(cell)
-            # Outside of training zoneout gives its expected value.
-            cell = with_zoneout(cell, rates) if any(rates) else cell
-            return cls(cell, stored.weights, batch, dtype)
+            return cls(stored.streamed, stored.weights, batch, dtype)
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: these layers cannot be a stream ({error})") from error
 

@@ -76,6 +76,23 @@ def initial_shapes(cell: Cell, H: int, P: int = 0) -> dict[str, Shape]:
     }
 
 
+def sizes_of(cell: Cell, layers: list[Layer]) -> tuple[int, int]:
+    """H and P of some layers."""
+    P = int(layers[0]["weight_hh"].shape[1])
+    return (int(layers[0]["weight_hr"].shape[1]) if cell.projects else P), P
+
+
+def initial_states(cell: Cell, layers: list[Layer], widths: Mapping[str, int]) -> dict[str, Array]:
+    """The initial value of each state, by name, ``[L, 1, width]``: learned, or zeros."""
+    dtype = layers[0]["weight_ih"].dtype
+    states = {state: np.zeros((len(layers), 1, width), dtype) for state, width in widths.items()}
+    for state, values in states.items():
+        name = names.initial(state)
+        for k, layer in enumerate(layers):
+            values[k] = 0 if name in cell.vectors else layer.get(name, 0)
+    return states
+
+
 def _shapes(cell: Cell, given: Mapping[str, Array], layers: list[str]) -> dict[str, Shape]:
     """Names and shapes of all weights that the layers may have."""
     I, width = (_columns(name, given) for name in ("weight_ih_l0", "weight_hh_l0"))

@@ -28,12 +28,12 @@ from gatewise.compiler.run.pool import run_parts
 from gatewise.compiler.run.threads import available, openmp
 from gatewise.language import Cell
 
-_CHUNK_BYTES = 1 << 18  # the size of the pre-activations of a chunk: a share of the second-level cache
+CHUNK_BYTES = 1 << 18  # the size of the pre-activations of a chunk: a share of the second-level cache
 _THREAD_WORK = 2e6  # multiply-adds that one more thread must have, or it costs more than it gains
 _STEP_WORK = 5e4  # multiply-adds of a step that one more thread must have, to pay for the barrier
 _FEW_ROWS = 8  # rows for each thread, below which units are divided instead of rows
 _LARGE_WEIGHTS = 8 << 20  # bytes of weights, above which units are divided instead of rows
-_ROWS_TO_JOIN = 8  # rows from which one product for x and state pays; below, input products of many steps do
+ROWS_TO_JOIN = 8  # rows from which one product for x and state pays; below, input products of many steps do
 _LEAST_ROWS = 2  # rows for each thread: one row takes almost as long as two
 
 
@@ -216,11 +216,11 @@ class CompiledCell:
         """The number of steps of a chunk: their pre-activations fit the cache."""
         rows = -(-B // threads)
         step = rows * H * self.plan.gates * self.number.bytes
-        return max(1, _CHUNK_BYTES // max(step, 1))
+        return max(1, CHUNK_BYTES // max(step, 1))
 
     def joins(self, T: int, rows: int) -> bool:
         """Whether a forward call with this number of rows for each thread gains by ``joined [B, I + P]``."""
-        return self.plan.joins and (T == 1 or rows >= _ROWS_TO_JOIN)
+        return self.plan.joins and (T == 1 or rows >= ROWS_TO_JOIN)
 
     def team(self, wanted: int, T: int, B: int, I: int, H: int, packed: bool = False) -> Team:
         """The team for a call, of at most `wanted` threads.

@@ -1,0 +1,55 @@
+"""The page in the documentation runs as it stands there."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+import gatewise
+from gatewise.runtime import Stream
+from gatewise.web import export
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PAGE = Path(__file__).parents[2] / "docs" / "web.md"
+SERVED, FROM_FILE = re.findall(r"```html\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+def test_the_docstring_and_the_page_run() -> None:
+    assert doctest.testmod(export)[0] == 0
+    failed, attempted = doctest.testfile(str(PAGE), module_relative=False)
+    assert (failed, attempted > 0) == (0, True)
+
+
+def test_the_documented_page_runs(browser: Browser, served: str, tmp_path: Path) -> None:
+    """From the server, and from a file as the text says."""
+    torch.manual_seed(0)
+    layer = gatewise.nn.GRU(2, 8)
+    gatewise.export_wasm(layer, tmp_path)
+    assert len(SERVED.splitlines()) <= 20
+    body = re.search(r"const stream.*(?=</script>)", SERVED, re.DOTALL)
+    assert body is not None
+    head = SERVED[: SERVED.index("<script")]
+    from_file = head + FROM_FILE.replace("/* as above */", body[0])
+    (tmp_path / "served.html").write_text(SERVED, encoding="utf-8")
+    (tmp_path / "file.html").write_text(from_file, encoding="utf-8")
+    for address in (f"{served}/served.html", (tmp_path / "file.html").as_uri()):
+        page = browser.new_page(viewport={"width": 1024, "height": 512})
+        page.goto(address)
+        page.wait_for_function("document.querySelector('#about').textContent")
+        assert page.inner_text("#about") == "gru, relaxed SIMD: the bits of Python"
+        _move(page, Stream(layer.cell, layer.state_dict()))
+        page.close()
+
+
+def _move(page: Page, stream: Stream) -> None:
+    for x, y in [(512, 128), (16, 500)]:
+        page.mouse.move(x, y)
+        (output, *_) = stream.step(np.array([x / 1024, y / 512], "float32"))
+        assert np.float32(page.inner_text("output")) == output
