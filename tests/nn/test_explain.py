@@ -137,11 +137,11 @@ def in_bfloat16() -> gatewise.nn.Recurrent:
 
 OBSTACLES: dict[str, tuple[Callable[[], gatewise.nn.Recurrent], Callable[[], Tensor], list[str]]] = {
     "type": (in_bfloat16, lambda: sequence().bfloat16(), ["its tensors are torch.bfloat16"]),
-    "device": (lambda: layer(device="meta"), lambda: sequence().to("meta"), ["its tensors lie on meta"]),
+    "device": (lambda: layer(device="meta"), lambda: sequence().to("meta"), ["its tensors are on meta"]),
     "several": (
         lambda: layer(device="meta").bfloat16(),
         lambda: sequence().to("meta").bfloat16(),
-        ["its tensors lie on meta", "its tensors are torch.bfloat16"],
+        ["its tensors are on meta", "its tensors are torch.bfloat16"],
     ),
 }
 
@@ -176,14 +176,14 @@ def test_a_tensor_subclass_and_a_transform() -> None:
 
     torch.func.vmap(call)(sequence(2, T, B, I))
     (found,) = seen[0]["l0"].obstacles
-    assert found.reason == "a transform of torch.func is around it (vmap)"
+    assert found.reason == "it runs under a transform of torch.func (vmap)"
     assert found.remedy == "call the layer outside of it, on one batch"
     torch.func.grad(lambda x: call(x).sum())(sequence())
     (found,) = seen[1]["l0"].obstacles
     assert (found.reason[-6:], found.remedy) == ("(grad)", "use torch.autograd.grad")
     with torch.autograd.forward_ad.dual_level():
         (found,) = gatewise.explain(one, sequence())["l0"].obstacles
-    assert found.reason == "forward-mode differentiation is around it"
+    assert found.reason == "it runs under forward-mode differentiation"
 
 
 def test_single_steps_are_counted() -> None:

@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         half,
         r"strict: gru \(3 inputs, 8 units\) would run .* its tensors are torch.float16 \(use model.float\(\)",
     ),
-    "transform": (transformed, r"strict: rnn .* a transform of torch.func is around it \(vmap\)"),
+    "transform": (transformed, r"strict: rnn .* it runs under a transform of torch.func \(vmap\)"),
     "input": (
         strided,
         r"strict: lstm \(3 inputs, 8 units\) would copy the input: make it contiguous first\.",

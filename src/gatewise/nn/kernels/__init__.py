@@ -1,1 +1,1 @@
-"""The same walk by machine code: calls of compiled kernels with tensors, and their gradients."""
+"""Walks run by compiled kernels: calls of kernels with tensors, and their gradients."""

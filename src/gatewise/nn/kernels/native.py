@@ -1,4 +1,4 @@
-"""The classic cells by the recurrent operators of torch itself, where the kernels may not run."""
+"""The classic cells by torch's own recurrent operators, for calls that kernels cannot run."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ _OPERATORS = {
 
 
 def serves(walks: Sequence[Walk]) -> bool:
-    """Whether torch has an operator for walks over the same input: one, or both directions of a layer."""
+    """Whether torch has an operator for these walks: one walk, or both directions of a layer."""
     same = all(walk.x is walks[0].x and walk.cell is walks[0].cell for walk in walks)
     plain = not any(walk.record or walk.reset is not None or walk.restart is not None for walk in walks)
     directions = [walk.reverse for walk in walks]
-    if torch.compiler.is_compiling():  # to torch.compile, a step of the interpreter is no slower
+    if torch.compiler.is_compiling():  # under torch.compile the interpreter is as fast
         return False
     return same and plain and directions in ([False], [False, True]) and bool(_operator(walks[0].cell))
 
 
 @constant
 def _operator(cell: Cell) -> str:
-    """What torch calls its operator for a cell; nothing if it has none."""
+    """The name of torch's operator for a cell, or ""."""
     return _OPERATORS.get(cell.signature(), "")
 
 
 def scan(walks: Sequence[Walk]) -> list[Scanned]:
-    """As `gatewise.nn.scan.scan_together`, for walks that torch `serves`."""
+    """The same as `gatewise.nn.scan.scan_together`, for walks that torch `serves`."""
     if walks[0].padding is not None:
         return [f.padded(w) for f, w in zip(scan([w.packed() for w in walks]), walks, strict=True)]
     first = walks[0]
     operator = getattr(torch, _operator(first.cell))
-    # A traced program may be trained, wherever it was traced.
+    # A traced program may be trained later, even if it was traced without gradients.
     trains = torch.is_grad_enabled() or traced()
     weights = [tensor for walk in walks for tensor in walk.weights.flat]
     columns = zip(*(walk.states or _beginning(walk) for walk in walks), strict=True)
     states = [torch.stack(column) for column in columns]
     hx = states if len(states) > 1 else states[0]
-    # Biases, one layer, no dropout.
+    # has biases, number of layers, dropout, in training, bidirectional
     options = first.weights.bias_ih is not None, 1, 0.0, trains, len(walks) == 2
     if first.batch_sizes is None:
         output, *finals = operator(first.x, hx, weights, *options, first.batch_first)
@@ -63,7 +63,7 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
 
 
 def _beginning(walk: Walk) -> tuple[Tensor, ...]:
-    """Zeros for each row of the first step."""
+    """Initial states of zeros, for each row of the first step."""
     x = (
         walk.x[: walk.batch_sizes[0]]
         if walk.batch_sizes is not None

@@ -1,4 +1,4 @@
-"""The fields of a kernel's call, filled in once but for the addresses of tensors."""
+"""Prepared kernel calls: all fields are filled in once, except for the addresses of tensors."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 from gatewise.compiler.run.program import Program
 from gatewise.nn.kernels.scratch import scratch
 
-_MOST = 16  # threads whose scratch memory is remembered
+_MOST = 16  # the most threads whose filled fields are cached
 
 
 @final
 class Prepared:
-    """A call of a kernel that is made many times, each time with other tensors.
+    """A kernel call that is made many times, each time with other tensors.
 
     Args:
         program: the kernel.
         fields: its fields, without addresses.
-        arrays: where arrays lie in scratch memory, in bytes.
-        room: how many elements of scratch memory they need.
-        threads: on how many the kernel runs.
+        arrays: the offsets of arrays in scratch memory, in bytes.
+        room: the number of elements of scratch memory.
+        threads: the number of threads.
 
     Attributes:
-        place: where in the array of fields each one is.
+        place: the index of each field in the array of fields.
     """
 
     def __init__(
@@ -36,18 +36,18 @@ class Prepared:
         self.place = program.arguments.place
         self._program, self._fields, self._arrays, self._room = program, fields, arrays, room
         self._threads = threads
-        self._filled: dict[int, bytes] = {}  # by the address of the scratch memory, which is a thread's own
+        self._filled: dict[int, bytes] = {}  # by the address of the scratch memory, which differs by thread
 
     def array(self, like: Tensor) -> tuple[Array[c_int64], Tensor]:
         """A new array of the fields, without the addresses of tensors, and its scratch memory.
 
-        The memory is to be kept until the call is done.
+        The caller must keep the memory alive until the call is done.
         """
         memory = scratch(self._room, like)
         return self.array_on(memory), memory
 
     def array_on(self, memory: Tensor) -> Array[c_int64]:
-        """A new array of the fields, whose scratch memory is `memory`."""
+        """A new array of the fields, with `memory` as scratch memory."""
         return self._program.arguments.copied(self._filled.get(memory.data_ptr()) or self._fill(memory))
 
     def _fill(self, memory: Tensor) -> bytes:
@@ -62,7 +62,7 @@ class Prepared:
         return filled
 
     def run(self, array: Array[c_int64]) -> None:
-        """Run the kernel on an array that is complete."""
+        """Run the kernel on a complete array."""
         self._program.run(array, self._threads)
 
     @property
@@ -71,13 +71,13 @@ class Prepared:
         return self._threads == 1
 
     def own_memory(self, like: Tensor) -> Tensor:
-        """Scratch memory for one call and its repetitions."""
+        """New scratch memory, for calls that keep their weights packed in it."""
         return torch.empty(self._room, dtype=like.dtype, device="cpu")
 
     def pack(self, array: Array[c_int64]) -> None:
-        """Pack the weights into the scratch memory of an array that is complete."""
+        """Pack the weights into the scratch memory of a complete array."""
         self._program.prepare(addressof(array))
 
     def run_packed(self, array: Array[c_int64]) -> None:
-        """Run the kernel, on one thread, on weights that `pack` has packed."""
+        """Run the kernel on one thread, with weights that `pack` has packed."""
         self._program.part(addressof(array), 0, 1)

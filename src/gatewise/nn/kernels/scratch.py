@@ -1,4 +1,4 @@
-"""Tensors as memory holds them, and memory that lives as long as a thread."""
+"""Contiguous tensors for kernels, and scratch memory that each thread keeps."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class _Kept(threading.local):
 
 
 _kept = _Kept()
-_ZEROS = -1  # a lane of their own
-_MOST = 1 << 26  # bytes that are kept; larger memory is given back after the call
+_ZEROS = -1  # the lane of zeros
+_MOST = 1 << 26  # bytes; larger memory is freed after the call
 
 
 def in_rows(tensor: Tensor) -> Tensor:
-    """The tensor, copied unless its last axis is contiguous."""
+    """The tensor itself if its last axis is contiguous, else a copy."""
     return tensor if tensor.stride(-1) == 1 and not tensor.is_neg() else _copied(tensor)
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The tensor, copied unless it is contiguous."""
+    """The tensor itself if it is contiguous, else a copy."""
     return tensor if tensor.is_contiguous() and not tensor.is_neg() else _copied(tensor)
 
 
@@ -39,18 +39,18 @@ def _copied(tensor: Tensor) -> Tensor:
 
 @functools.cache
 def nothing(dtype: torch.dtype) -> Tensor:
-    """A tensor without elements, where there has to be one."""
-    with torch.inference_mode(False):  # else it could not be kept for a gradient
+    """An empty tensor, for arguments that need a tensor."""
+    with torch.inference_mode(False):  # else autograd could not save it
         return torch.empty(0, dtype=dtype, device="cpu")
 
 
 def zeros(size: int, like: Tensor) -> Tensor:
-    """At least `size` zeros; nobody writes to them."""
+    """At least `size` zeros. They must not be written to."""
     return _at_least((_ZEROS, like.dtype), size, torch.zeros)
 
 
 def scratch(size: int, like: Tensor, lane: int = 0) -> Tensor:
-    """At least `size` elements for the time of one kernel; kernels side by side have a lane each."""
+    """Scratch memory of at least `size` elements for one kernel. Kernels side by side have other lanes."""
     return _at_least((lane, like.dtype), size, torch.empty)
 
 

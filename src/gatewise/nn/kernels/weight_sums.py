@@ -1,4 +1,4 @@
-"""The gradients by weights and biases of plain calls: sums over all steps and rows, prepared."""
+"""The gradients by weights and biases of plain calls: prepared sums over all steps and rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gatewise.nn.kernels.prepared import Prepared
 
 
 class _Run(NamedTuple):
-    """The sums of slots whose rows lie together in both matrices.
+    """The sums of slots whose rows are adjacent in both weight matrices.
 
     Attributes:
-        prepared: the call of the kernel.
-        at: where its derivatives, and its sums, begin among those of all slots, in bytes.
-        rows: where its rows begin in the gradients by both matrices, in bytes; None where it has none.
+        prepared: the prepared kernel call.
+        at: the offset of its derivatives and of its sums within those of all slots, in bytes.
+        rows: the offsets of its rows in the gradients of both matrices, in bytes. None: it has no rows there.
     """
 
     prepared: Prepared
@@ -31,7 +31,7 @@ class _Run(NamedTuple):
 
 @final
 class WeightSums:
-    """The gradients by the weights and the biases of a cell without vectors and inner products."""
+    """The gradients by weights and biases, for a cell without vectors, `linear` and `project`."""
 
     def __init__(self, kernels: CompiledCell, key: Key, zeros: Tensor) -> None:
         self._kernels, self._key, self._zeros = kernels, key, zeros
@@ -47,16 +47,22 @@ class WeightSums:
         needed: Sequence[bool],
         in_place: bool,
     ) -> list[Tensor | None]:
-        """By ``weight_ih``, ``weight_hh`` and, where there are any, both biases.
+        """Compute the gradients by ``weight_ih``, ``weight_hh`` and both biases, if there are any.
 
-        `derivatives`, by the slots at every step, and `outputs` are addresses; `in_place` says that the
-        derivatives have the place of the gates.
+        Args:
+            x: the input.
+            weights: ``weight_ih`` and ``weight_hh``.
+            initial: the initial output, or None for zeros.
+            derivatives: the address of the derivatives by the slots, at every step.
+            outputs: the address of the outputs.
+            needed: whether each weight needs a gradient.
+            in_place: whether the derivatives have overwritten the gates.
         """
         by_ih, by_hh = (torch.zeros_like(w) if n else None for w, n in zip(weights, needed, strict=True))
         plan, key = self._kernels.plan, self._key
         _, B, _, H, P = key.sizes
         sums = x.new_zeros(plan.derivatives * H if key.biased else 0)
-        step = (P if key.batch_first else B * P) * x.itemsize  # from the output of a step to that of the next
+        step = (P if key.batch_first else B * P) * x.itemsize  # from one step's output to the next
         for prepared, at, (row_ih, row_hh) in self._runs_for(in_place, *needed):
             array, _ = prepared.array(x)
             place = prepared.place
@@ -109,7 +115,7 @@ class WeightSums:
 
 
 def bias_gradients(plan: Plan, sums: Tensor, H: int, biased: bool) -> list[Tensor]:
-    """By both biases, of the derivatives by all slots, summed over steps and rows; none without biases."""
+    """The gradients by both biases, from the summed derivatives of all slots; empty without biases."""
     if not biased:
         return []
     by_ih = _by_bias(plan.rows_ih, 0, sums, H)
@@ -118,12 +124,12 @@ def bias_gradients(plan: Plan, sums: Tensor, H: int, biased: bool) -> list[Tenso
 
 
 def _by_bias(rows: Sequence[int], first: int, sums: Tensor, H: int) -> Tensor:
-    """The sums of some consecutive slots, in the order of their blocks of rows."""
+    """The sums of some consecutive slots, in the order of the rows of the bias."""
     ordered = list(range(len(rows)))
     if rows == ordered and len(rows) * H == len(sums):
         return sums
     own = sums[first * H : (first + len(rows)) * H]
     if rows == ordered:
-        return own.clone()  # of its own: torch may add to it in place
+        return own.clone()  # a copy, because torch may add to it in place
     blocks = own.view(-1, H)
     return torch.cat([blocks[rows.index(row)] for row in ordered])

@@ -1,1 +1,1 @@
-"""What is asked of a layer, and how the equations answer it: one layer in one direction over a sequence."""
+"""The scan of one layer in one direction over a sequence (a walk), and the eager interpreter that runs it."""

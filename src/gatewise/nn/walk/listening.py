@@ -1,4 +1,4 @@
-"""Who wants to know which way a scan goes: `gatewise.explain` writes it down, `gatewise.strict` objects."""
+"""Listeners, which are told how scans run: `gatewise.explain` records it, `gatewise.strict` refuses it."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from gatewise.language import Cell
 from gatewise.nn.walk.obstacles import Obstacle
 from gatewise.nn.walk.walk import Weights
 
-# The ways of a scan.
+# What a scan runs in.
 KERNEL, INTERPRETER, TORCH = "compiled kernel", "eager interpreter", "torch"
 
 
 @final
 class KernelCall(NamedTuple):
-    """A call of a forward kernel, as listeners are told of it.
+    """The facts of a forward kernel call, for listeners.
 
     Attributes:
         cell: the equations.
-        kernels: what runs.
-        weight_ih: the weight that the call was given, by which it is known again.
-        dtype: the type of its numbers.
+        kernels: the compiled kernels.
+        weight_ih: the input weights of the call, by which listeners find its scan.
+        dtype: the element type.
         steps, rows, inputs, units, outputs: T, B, I, H and P.
-        places: T times B; of packed rows, how many steps they have together.
+        places: T times B; for packed rows, the sum of their lengths.
         packed: whether rows have different lengths.
         team: the threads.
-        chunk: for how many steps at a time the product with the input is made.
-        copied: the arguments that had to be copied: the input if its last axis is not contiguous, weights
-            and states if not all of their memory is.
-        wants_gradient: whether an argument does.
-        recorded: how many values are recorded at each step.
-        inner: whether the output is read by gatewise alone, so that backward needs no copy of it.
-        kept_gates, kept_states, kept_segments: bytes that are kept for backward: of the gates, of states
-            beside the output, and of the states between segments.
+        chunk: the number of steps whose input products are computed together.
+        copied: the names of arguments that had to be copied: the input if its last axis is not contiguous,
+            weights and states if they are not contiguous.
+        wants_gradient: whether an argument requires a gradient.
+        recorded: the number of values that are recorded at each step.
+        inner: whether only gatewise reads the output, so that backward needs no copy of it.
+        kept_gates, kept_states, kept_segments: the bytes saved for backward: gates, states besides the
+            output, and states between segments.
     """
 
     cell: Cell
@@ -65,30 +65,33 @@ class KernelCall(NamedTuple):
 
 
 class Listener:
-    """Is told what scans do in the thread that it listens in; what it raises ends the scan."""
+    """Base class of listeners. Its methods are called during scans of its thread; an error ends the scan."""
 
     def converted(self, tensor: Tensor) -> None:
-        """Of what a module is called with, autocast has `tensor` converted to the type of the weights."""
+        """Under autocast, the argument `tensor` of a module is converted to the type of the weights."""
 
     def autocast(self, dtype: torch.dtype | None) -> None:
-        """A module begins its scans, with autocast to `dtype` around it if there is one."""
+        """A module begins its scans, under autocast to `dtype`, or None without autocast."""
 
     def scan(self, cell: Cell, x: Tensor, weights: Weights, obstacles: Sequence[Obstacle], way: str) -> None:
-        """A scan over `x` begins, `way` one of those above: compiled if there are no `obstacles`."""
+        """A scan over `x` begins. It runs in `way`: in the compiled kernel if there are no `obstacles`."""
 
     def kernel(self, call: KernelCall) -> None:
-        """Its kernel will run."""
+        """The kernel of a scan is about to run."""
 
     def side_by_side(self, calls: Sequence[KernelCall]) -> None:
-        """Kernels of which this was told run at once, each on one thread."""
+        """These kernel calls run at the same time, each on one thread."""
 
     def layer(self, module: nn.Module, name: str) -> None:
-        """The first scan that has no name yet was layer `name` of `module`, "l0" or "l0_reverse"."""
+        """The first scan without a name so far was layer `name` of `module` ("l0", "l0_reverse")."""
 
 
 class _Here(threading.local):
-    """Of each thread; no ContextVar, which torch.compile cannot trace, nor an attribute of the class, which
-    it would not look at again."""
+    """The listeners of each thread.
+
+    This is not a ContextVar, which torch.compile cannot trace, and has no class attribute, which
+    torch.compile does not guard.
+    """
 
     def __init__(self) -> None:
         self.listeners: tuple[Listener, ...] = ()
@@ -99,7 +102,7 @@ here = _Here()
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Tell `listener` of every scan of this thread while the context is open."""
+    """Call `listener` for every scan of this thread, while the context is open."""
     before = here.listeners
     here.listeners = (*before, listener)
     try:

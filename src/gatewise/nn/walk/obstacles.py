@@ -1,4 +1,4 @@
-"""What keeps a call from the compiled kernels, in words, and what would let it through."""
+"""Why a call cannot run in a compiled kernel, in words, and the remedy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _INSTEAD = {"vmap": "call the layer outside of it, on one batch", "grad": "use t
 
 
 class Obstacle(NamedTuple):
-    """Why a call does not go to the kernels, what to do about it, and whether torch's own serve it."""
+    """A reason why a call is not compiled.
+
+    Attributes:
+        reason: the reason, as part of a sentence.
+        remedy: what to do about it.
+        torch_serves: whether torch's own operators can compute the call.
+    """
 
     reason: str
     remedy: str
@@ -28,18 +34,18 @@ class Obstacle(NamedTuple):
 
 
 GRADIENT_OF_GRADIENT = Obstacle(
-    "its gradient is to be differentiated again (create_graph=True)", "leave create_graph=True out"
+    "its gradient is differentiated again (create_graph=True)", "leave create_graph=True out"
 )
 
 
 WATCHED = Obstacle(
-    "a dispatch mode of torch watches, and its rows are packed",
+    "a dispatch mode of torch is active, and its rows are packed",
     "call the layer outside of it, or pad the rows",
 )
 
 
 def unseen() -> bool:
-    """Whether no tracer, transform, dispatch mode or forward-mode differentiation is at work."""
+    """Whether no tracer, transform, dispatch mode or forward-mode differentiation is active."""
     return (
         _get_tracing_state() is None
         and peek_interpreter_stack() is None
@@ -49,12 +55,12 @@ def unseen() -> bool:
 
 
 def serves(tensors: Sequence[Tensor]) -> bool:
-    """Whether the kernels may take the addresses of all these tensors: `obstacles` in short.
+    """Whether kernels can read all these tensors: the fast form of `obstacles`.
 
-    They take those of plain CPU tensors of one type, float32 or float64, with no transform around them.
+    They can read plain CPU tensors of one type, float32 or float64, outside of transforms.
 
     Raises:
-        RuntimeError: a storage holds less than its tensor.
+        RuntimeError: a storage is smaller than its tensor.
     """
     if _get_tracing_state() or peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
         return False
@@ -62,10 +68,10 @@ def serves(tensors: Sequence[Tensor]) -> bool:
 
 
 def readable(tensors: Sequence[Tensor]) -> bool:
-    """Whether they are plain CPU tensors of one type, float32 or float64, and masks.
+    """Whether these are plain CPU tensors of one type, float32 or float64, and boolean masks.
 
     Raises:
-        RuntimeError: a storage holds less than its tensor.
+        RuntimeError: a storage is smaller than its tensor.
     """
     dtype = tensors[0].dtype
     if dtype not in COMPILED:
@@ -79,21 +85,21 @@ def readable(tensors: Sequence[Tensor]) -> bool:
 
 
 def watched() -> bool:
-    """Whether a dispatch mode of torch, such as a tracer or a counter of FLOPs, must see what is computed."""
+    """Whether a dispatch mode of torch is active (a tracer, a FLOP counter). It must see all operators."""
     return bool(_len_torch_dispatch_stack())
 
 
 def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
-    """Everything that keeps the kernels from a call with these tensors, the input first."""
+    """All reasons why a call with these tensors (the input first) cannot be compiled."""
     if {t.is_cpu for t in tensors} != {True}:
         devices = _listed(t.device for t in tensors)
         remedy = 'move the model and its input to "cpu"'
-        yield Obstacle(f"its tensors lie on {devices}", remedy, torch_serves=True)
+        yield Obstacle(f"its tensors are on {devices}", remedy, torch_serves=True)
     types = {t.dtype for t in tensors} - {torch.bool}  # of a mask
     if len(types) > 1 or tensors[0].dtype not in COMPILED:
         remedy = "use model.float() and an input of that type"
         yield Obstacle(f"its tensors are {_listed(types)}", remedy, torch_serves=len(types) == 1)
-    # torch.export without Dynamo traces with subclasses of its own.
+    # torch.export without Dynamo traces with its own tensor subclasses.
     exporting = torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
     if not exporting and not {type(t) for t in tensors} <= PLAIN:
         kinds = _listed(type(t).__name__ for t in tensors if type(t) not in PLAIN)
@@ -101,21 +107,21 @@ def obstacles(tensors: Sequence[Tensor]) -> Iterator[Obstacle]:
     around = transform()
     if traced():
         remedy = "call it outside, or use torch.export"
-        yield Obstacle("torch.jit.trace is around it", remedy, torch_serves=True)
+        yield Obstacle("it runs under torch.jit.trace", remedy, torch_serves=True)
     elif around:
         remedy = _INSTEAD.get(around, "call the layer outside of it")
-        yield Obstacle(f"a transform of torch.func is around it ({around})", remedy)
+        yield Obstacle(f"it runs under a transform of torch.func ({around})", remedy)
     elif not torch.compiler.is_compiling() and not all(
         is_stored(t) for t in tensors if type(t) in PLAIN and t.is_cpu
     ):
         yield Obstacle("a tensor has no memory of its own", "pass plain tensors")
     if _differentiates_forwards():
-        yield Obstacle("forward-mode differentiation is around it", "call the layer outside of it")
+        yield Obstacle("it runs under forward-mode differentiation", "call the layer outside of it")
 
 
-@constant  # a tracer of what a transform is around is under it too
+@constant  # while tracing, the tracer itself runs under the same transform
 def transform() -> str:
-    """The transform of `torch.func` that is around us, if any."""
+    """The active transform of `torch.func`, or ""."""
     transform = peek_interpreter_stack()
     return "" if transform is None else str(transform.key().name.lower())
 
@@ -127,7 +133,7 @@ def _differentiates_forwards() -> bool:
 
 @constant
 def traced() -> bool:
-    """Whether `torch.jit.trace` writes down what is computed."""
+    """Whether `torch.jit.trace` is active."""
     return _get_tracing_state() is not None
 
 

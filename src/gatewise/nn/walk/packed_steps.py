@@ -1,4 +1,4 @@
-"""Packed sequences as the kernels walk over them, and what enters each step."""
+"""Packed sequences in the order in which kernels walk over them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Table: TypeAlias = NDArray[Any]  # of int64
 class PackedSteps:
     """The steps of packed sequences ``[N, ...]`` in the order in which they are walked.
 
-    The tables are NumPy's, which takes less time than torch for so few numbers.
+    The tables are NumPy arrays, because NumPy takes less time than torch for few numbers.
 
     Attributes:
-        counts, starts: ``[T + 1]``, for each step how many rows it has and where they begin.
+        counts: ``[T + 1]``, the number of rows of each step, in the order of the walk; 0 at the end.
+        starts: ``[T + 1]``, the position of the first row of each step, in the same order.
     """
 
     def __init__(self, batch_sizes: Tensor, reverse: bool) -> None:
@@ -31,12 +32,12 @@ class PackedSteps:
 
     @cached_property
     def rows(self) -> Table:
-        """``[N]``: the row at each place."""
+        """``[N]``: the row at each position of the packed data."""
         return self._places - self._starts.repeat(self._sizes)
 
     @cached_property
     def before(self) -> Table:
-        """``[N]``: the place of the same row one step of the walk before, -1 where there is none."""
+        """``[N]``: the position of the same row one step earlier in the walk, or -1 at its first step."""
         sizes = self._sizes
         if self.reverse:
             following = np.append(sizes[1:], 0)
@@ -49,7 +50,7 @@ class PackedSteps:
 
     @cached_property
     def last(self) -> Table:
-        """``[B]``: the place of each row's last step of the walk."""
+        """``[B]``: the position of each row's last step of the walk."""
         rows = np.arange(self._sizes[0])
         if self.reverse:
             return rows

@@ -1,4 +1,4 @@
-"""Rows of different lengths as packed data: in each step the rows that go so far, longest first."""
+"""Rows of different lengths as packed data: for each step the rows that have it, longest first."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from gatewise.nn.walk.packed_steps import PackedSteps
 @final
 @dataclass(frozen=True)
 class Packing:
-    """Where the rows of a padded batch lie in packed data, the layout of `PackedSequence`.
+    """The positions of the rows of a padded batch in packed data (the layout of `PackedSequence`).
 
     Attributes:
         T, B: the sizes of the padded batch.
-        batch_sizes: ``[steps]``, how many rows each step has; at least one step, even if of no rows.
-        order: ``[B0]``, which row of the batch each packed row is; rows without steps are left out.
+        batch_sizes: ``[steps]``, the number of rows of each step. There is at least one step, which may have
+            no rows.
+        order: ``[B0]``, for each packed row its number in the batch. Rows without steps are left out.
     """
 
     T: int
@@ -32,7 +33,7 @@ class Packing:
     order: Tensor
 
     def steps(self, reverse: bool) -> PackedSteps:
-        """How the kernels walk over packed data, and backward after forward once more."""
+        """The steps in the order of a walk. They are computed once, for forward and backward."""
         known = self._steps.get(reverse)
         if known is None:
             known = self._steps[reverse] = PackedSteps(self.batch_sizes, reverse)
@@ -44,12 +45,12 @@ class Packing:
 
     @cached_property
     def size(self) -> int:
-        """N, how many steps all rows have together."""
+        """N, the sum of the lengths of all rows."""
         return int(self.batch_sizes.sum())
 
     @classmethod
     def of_lengths(cls, lengths: Tensor, T: int) -> Packing:
-        """Of rows with ``lengths [B]``, each at most T."""
+        """The packing of rows with ``lengths [B]``, each at most T."""
         falling, order = lengths.sort(descending=True, stable=True)
         steps = max(1, int(falling[0])) if len(falling) else 1
         batch_sizes = (torch.arange(steps, device="cpu")[:, None] < falling).sum(1)
@@ -57,10 +58,10 @@ class Packing:
 
     @classmethod
     def of(cls, packed: PackedSequence) -> Packing:
-        """Of a sequence that is packed already, and stays as it is if that is changed.
+        """The packing of a `PackedSequence`. It does not change if the sequence is changed later.
 
         Raises:
-            RuntimeError: its parts do not fit each other.
+            RuntimeError: the parts of the sequence do not fit each other.
         """
         batch_sizes = rows.batch_sizes(packed.batch_sizes, len(packed.data)).clone()
         B = int(batch_sizes[0])
@@ -68,28 +69,28 @@ class Packing:
         return cls(len(batch_sizes), B, batch_sizes, order)
 
     def pack(self, padded: Tensor, batch_first: bool) -> Tensor:
-        """``padded [T, B, ...]`` (``[B, T, ...]`` with `batch_first`) as packed data ``[N, ...]``."""
+        """Pack ``padded [T, B, ...]`` (``[B, T, ...]`` with `batch_first`) into data ``[N, ...]``."""
         return padded.flatten(0, 1).index_select(0, self._places(batch_first).to(padded.device))
 
     def pad(self, data: Tensor, batch_first: bool) -> Tensor:
-        """Packed ``data [N, H]`` as ``[T, B, H]`` (``[B, T, H]``), zeros past the end of each row."""
+        """Pad packed ``data [N, H]`` to ``[T, B, H]`` (``[B, T, H]``), zeros past the end of each row."""
         sizes = (self.B, self.T) if batch_first else (self.T, self.B)
         places = self._places(batch_first).to(data.device)
-        # No place comes twice. Adding has the fastest gradient and, unlike copying, a rule for vmap.
+        # All positions differ. Adding has the fastest gradient and, unlike copying, a vmap rule.
         padded = data.new_zeros(self.B * self.T, data.size(1)).index_add_(0, places, data)
         return padded.view(*sizes, data.size(1))
 
     def pad_with_nan(self, data: Tensor) -> Tensor:
-        """Packed ``data [N, H]`` as ``[T, B, H]``, NaN past the end of each row."""
+        """Pad packed ``data [N, H]`` to ``[T, B, H]``, with NaN past the end of each row."""
         running = self.pad(data.new_ones(len(data), 1), batch_first=False)
         return self.pad(data, batch_first=False).masked_fill(running == 0, torch.nan)
 
     def pack_states(self, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """States ``[L*D, B, H]`` of the rows that have steps, ``[L*D, B0, H]``."""
+        """From states ``[L*D, B, H]`` those of the rows with steps, ``[L*D, B0, H]``, in packed order."""
         return tuple(state.index_select(1, self.order.to(state.device)) for state in states)
 
     def pad_states(self, finals: Sequence[Tensor], initial: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """``finals [L*D, B0, H]`` for the whole batch; a row without steps keeps its initial state."""
+        """The batch's final states from ``[L*D, B0, H]``. A row without steps keeps its initial state."""
         if len(self.order) == self.B:
             back = self.order.argsort().to(finals[0].device)
             return tuple(final.index_select(1, back) for final in finals)
@@ -99,18 +100,18 @@ class Packing:
         return tuple(state.scatter(1, rows.expand_as(final), final) for state, final in pairs)
 
     def _places(self, batch_first: bool) -> Tensor:
-        """``[N]``: where each packed row lies in a padded batch whose first two axes are one."""
+        """``[N]``: the position of each packed row in a padded batch with its first two axes flattened."""
         step, row = self.steps_and_rows
         return row * self.T + step if batch_first else step * self.B + row
 
     @cached_property
     def steps_and_rows(self) -> tuple[Tensor, Tensor]:
-        """``[N]`` each: which step of which row of the batch lies where in packed data."""
+        """``[N]`` each: the step and the row of the batch at each position of packed data."""
         running = torch.arange(len(self.order), device="cpu") < self.batch_sizes[:, None]
         step, packed_row = running.nonzero(as_tuple=True)
         return step, self.order[packed_row]
 
 
 def like(layout: PackedSequence, data: Tensor) -> PackedSequence:
-    """Packed `data` whose rows lie as in `layout`."""
+    """A `PackedSequence` of `data` with the packing of `layout`."""
     return PackedSequence(data, layout.batch_sizes, layout.sorted_indices, layout.unsorted_indices)

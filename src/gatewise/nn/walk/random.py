@@ -1,8 +1,8 @@
-"""What chance decides for each unit of each row at each step: a function of numbers, the same everywhere.
+"""Random masks for the eager interpreter, the same as those of the kernels.
 
-Every decision is a hash of (seed, draw, step, row, unit), so it does not depend on the order in which anybody
-computes, and backward asks again for what forward was told. The hash is that of
-`gatewise.compiler.emit.random`, in tensors.
+Each element of a mask is a hash of (seed, draw, step, row, unit). So masks do not depend on the order of
+computation, and backward computes the masks of forward again. The hash is that of
+`gatewise.compiler.emit.random`, on tensors.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _BITS = 0xFFFFFFFF
 
 
 class Chance(NamedTuple):
-    """The seed of a scan, of 64 bits, and the number of its first step.
+    """The random seed of a scan, with 64 bits, and the number of its first step.
 
-    The kernels need a number; the eager interpreter also takes a seed ``[]`` (int64) that is a tensor.
+    The kernels need a number. The eager interpreter also accepts an int64 tensor ``[]`` as seed.
     """
 
     seed: int | Tensor
@@ -29,10 +29,10 @@ class Chance(NamedTuple):
 
 
 def drawn() -> Chance:
-    """The chance of one call, seeded by torch's generator.
+    """Draw the seed of one call from torch's generator.
 
-    Under ``torch.func.vmap`` it is what its `randomness` asks for: the same seed for all samples, another for
-    each, or an error.
+    Under ``torch.func.vmap`` its option `randomness` decides: the same seed for all samples, a different one
+    for each, or an error.
     """
     seed = torch.randint(2**63 - 1, (), device="cpu")
     if torch.compiler.is_compiling():
@@ -42,7 +42,7 @@ def drawn() -> Chance:
 
 
 def decide(node: Node, chance: Chance, step: int, rows: Tensor, units: Tensor) -> Tensor:
-    """Where chance strikes: true with the node's rate, for ``rows [B]`` and ``units [H]`` (int64)."""
+    """The mask ``[B, H]`` of a `dropout` or `zoneout` for these rows and units, true with its rate."""
     seed = torch.as_tensor(chance.seed, device=rows.device)
     key = _hash((seed & _BITS) + int(node.name))
     key = _hash(key ^ (seed >> 32 & _BITS))
@@ -54,5 +54,5 @@ def decide(node: Node, chance: Chance, step: int, rows: Tensor, units: Tensor) -
 def _hash(x: Tensor) -> Tensor:
     x = x & _BITS
     for shift, factor in ROUNDS:
-        x = (x ^ (x >> shift)) * factor & _BITS  # int64 overflows in bits that are cut off
+        x = (x ^ (x >> shift)) * factor & _BITS  # int64 overflows only in bits that are dropped
     return x ^ (x >> LAST)

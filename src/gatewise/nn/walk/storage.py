@@ -1,4 +1,4 @@
-"""Whether tensors have the memory that they say."""
+"""Checks that tensors have enough memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 def is_stored(tensor: Tensor) -> bool:
-    """Whether a tensor has memory; torch has some that have none.
+    """Whether a tensor has memory. (Some tensors of torch have none, such as fake tensors.)
 
     Raises:
-        RuntimeError: it has less than its elements take.
+        RuntimeError: the storage is too small for the elements.
     """
     try:
         held = tensor.untyped_storage().nbytes()
@@ -24,7 +24,7 @@ def is_stored(tensor: Tensor) -> bool:
 
 
 def _reach(tensor: Tensor) -> int:
-    """How many bytes of its storage a tensor needs."""
+    """The number of bytes of its storage that a tensor needs."""
     if not tensor.numel():
         return 0
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

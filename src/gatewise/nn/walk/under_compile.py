@@ -1,7 +1,8 @@
 """Cells under `torch.compile` and `torch.export`.
 
-Dynamo cannot trace how one `Cell` is made of another. So functions that it runs as constants do that, and
-return a name; under this name the new cell is an attribute of `_cells`, which Dynamo can read and guard:
+Dynamo cannot trace the functions that make one `Cell` from another. So they run in functions that Dynamo runs
+as constants, and that return a name. Under this name, the new cell is an attribute of `_cells`, which Dynamo
+can read and guard:
 
     cell = without_random(cell)                                # outside of Dynamo
     cell = getattr(_cells, _name_of_prepared(cell, random))    # the same inside
@@ -24,29 +25,29 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def constant(function: _Function) -> _Function:
-    """A function that a tracer calls, and does not trace; for the same arguments it gives the same."""
-    # As torch.compiler.assume_constant_result does, which would import the tracer: more than a second.
+    """Decorator: a tracer calls the function and takes its result as a constant, without tracing it."""
+    # The same as torch.compiler.assume_constant_result, whose import takes more than a second.
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
 
 
 def is_exporting() -> bool:
-    """Whether `torch.export` is at work, which torch says from 2.7 on."""
+    """Whether `torch.export` is active. (Always False before torch 2.7, which cannot tell.)"""
     return bool(getattr(torch.compiler, "is_exporting", bool)())
 
 
 class _Cells:
-    """Cells as attributes, named after their forms. (Of a dictionary a tracer sees what was there before.)"""
+    """Cells as attributes, named by a hash of their forms. (Dynamo would guard a whole dictionary.)"""
 
 
 _cells = _Cells()
-# What a cell works out when first asked for: a tracer takes it as it is, if it is there before.
+# The cached properties of a cell. A tracer reads them as constants if they were computed before.
 _WORKED_OUT = [name for name, member in vars(Cell).items() if isinstance(member, cached_property)]
 
 
 def with_options(cell: Cell, projects: bool, zoneout: tuple[float, ...], recurrent_dropout: float) -> Cell:
-    """As `gatewise.language.rewrites.with_options`."""
-    # In hexadecimal: of numbers a tracer may not tell the value.
+    """The same as `gatewise.language.rewrites.with_options`, for tracers."""
+    # As texts, because a tracer may not know the value of a number.
     rates = [float(rate).hex() for rate in (*zoneout, recurrent_dropout)]
     found: Cell = getattr(_cells, _name_with_options(cell, projects, *rates))
     return found
@@ -59,7 +60,7 @@ def _name_with_options(cell: Cell, projects: bool, *rates: str) -> str:
 
 
 def prepared(cell: Cell, random: bool) -> Cell:
-    """The cell as it is scanned, in training if `random`."""
+    """The cell itself if `random`, else the cell without random operations."""
     found: Cell = getattr(_cells, _name_of_prepared(cell, random))
     return found
 
@@ -70,31 +71,31 @@ def _name_of_prepared(cell: Cell, random: bool) -> str:
 
 
 def form_of(cell: Cell) -> str:
-    """A cell as text, as it stands in graphs and in exported programs.
+    """The text of a cell, as graphs and exported programs contain it.
 
     Raises:
-        FormError: the cell is beyond the limits of a form.
+        FormError: the cell exceeds the limits of a form.
     """
     return json.dumps(to_form(cell))
 
 
 def cell_of(form: str) -> Cell:
-    """The cell of a form; the same one each time."""
+    """The cell of a form; the same object each time."""
     found: Cell | None = getattr(_cells, _name(form), None)
-    if found is None:  # of a program that another process exported
+    if found is None:  # the program was exported by another process
         found = from_form(json.loads(form))
         _kept(found)
     return found
 
 
 def work_out(cell: Cell) -> None:
-    """Let a cell work out all that a tracer takes as it is."""
+    """Compute all cached properties of a cell, for tracers."""
     for name in _WORKED_OUT:
         getattr(cell, name)
 
 
 def _kept(cell: Cell) -> str:
-    """The attribute of `_cells` where such a cell is from now on."""
+    """Store a cell in `_cells`, unless it is stored. Returns the name of the attribute."""
     name = _name(form_of(cell))
     if not hasattr(_cells, name):
         setattr(_cells, name, cell)
