@@ -213,6 +213,26 @@ def test_a_browser_without_relaxed_simd_takes_the_plain_kernel(
     page.close()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_processor_that_rounds_twice_is_found(dtype: str, browser: Browser) -> None:
+    """A processor that rounds the product first would compute the probe like this."""
+    core = (Path(export.__file__).parent / "core.js").read_text("utf-8").replace("export ", "")
+    rounded = "Math.fround" if dtype == "float32" else ""
+    page = browser.new_page()
+    rounds = page.evaluate(
+        f"""(dtype) => {{
+          {core}
+          const here = relaxed(dtype);
+          const f = (a, b, c) => {rounded}({rounded}(a * b) + c);
+          WebAssembly.Instance = function () {{ this.exports = {{ f }}; }};
+          return [here, relaxed(dtype)];
+        }}""",
+        dtype,
+    )
+    assert rounds == [{"exists": True, "rounds": "once"}, {"exists": True, "rounds": "twice"}]
+    page.close()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

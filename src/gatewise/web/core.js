@@ -9,29 +9,35 @@
 
 const STACK = 1 << 19; // bytes at the start of memory
 const PAGE = 1 << 16; // bytes in a page of WebAssembly memory
+const MOST_STEPS = 1024; // in a block; a longer one is no faster
 
-// A module with one function: a * b + c by f32x4.relaxed_madd.
-const PROBE = Uint8Array.of(
-  0, 97, 115, 109, 1, 0, 0, 0, // header
-  1, 8, 1, 96, 3, 125, 125, 125, 1, 125, // a type: three f32 to one
-  3, 2, 1, 0, // a function of that type
-  7, 5, 1, 1, 102, 0, 0, // exported as f
-  10, 22, 1, 20, 0, // its code
-  32, 0, 253, 19, 32, 1, 253, 19, 32, 2, 253, 19, // each argument in all lanes
-  253, 133, 2, 253, 31, 0, 11, // relaxed_madd, lane 0
-);
+/** A module with one function: a * b + c by relaxed_madd of f32x4 or f64x2. */
+function probe(dtype) {
+  const [type, splat, madd, lane] = dtype === "float64" ? [124, 20, 135, 33] : [125, 19, 133, 31];
+  return Uint8Array.of(
+    0, 97, 115, 109, 1, 0, 0, 0, // header
+    1, 8, 1, 96, 3, type, type, type, 1, type, // a type: three numbers to one
+    3, 2, 1, 0, // a function of that type
+    7, 5, 1, 1, 102, 0, 0, // exported as f
+    10, 22, 1, 20, 0, // its code
+    32, 0, 253, splat, 32, 1, 253, splat, 32, 2, 253, splat, // each argument in all lanes
+    253, madd, 2, 253, lane, 0, 11, // relaxed_madd, lane 0
+  );
+}
 
 /** Whether relaxed SIMD exists, and whether it rounds a product and its sum once, as Python's kernels do. */
-function relaxed() {
-  if (!WebAssembly.validate(PROBE)) return { exists: false, rounds: "twice" };
-  const { f } = new WebAssembly.Instance(new WebAssembly.Module(PROBE)).exports;
-  const e = 2 ** -13; // (1 + e) (1 - e) - 1 is -e^2, and 0 if the product is rounded first
+function relaxed(dtype) {
+  const code = probe(dtype);
+  if (!WebAssembly.validate(code)) return { exists: false, rounds: "twice" };
+  const { f } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports;
+  const e = dtype === "float64" ? 2 ** -30 : 2 ** -13;
+  // The exact result is -e^2; it is 0 if the product is rounded first.
   return { exists: true, rounds: f(1 + e, 1 - e, -1) === -e * e ? "once" : "twice" };
 }
 
 /** A model from what `model.json` says; `file` gives the content of the other files by their names. */
 async function loadFrom(about, file, { simd } = {}) {
-  const found = relaxed();
+  const found = relaxed(about.dtype);
   const kind = simd ?? (found.exists ? "relaxed" : "plain");
   if (!(kind in about.kernels)) throw new Error(`gatewise: simd must be relaxed or plain. Got ${kind}.`);
   const module = WebAssembly.compile(await file(about.kernels[kind]));
@@ -219,7 +225,7 @@ class Room {
     this._model = model;
     this._B = B;
     const step = B * H * gates * model._type.BYTES_PER_ELEMENT;
-    this.chunk = Math.max(1, Math.floor(about.chunkBytes / Math.max(step, 1)));
+    this.chunk = Math.max(1, Math.min(MOST_STEPS, Math.floor(about.chunkBytes / step)));
     this.x = model._room(this.chunk * B * I);
     this.outputs = about.layers.map(() => model._room(this.chunk * B * P));
     this._states = about.states.map(({ width }) => model._room(2 * L * B * width));

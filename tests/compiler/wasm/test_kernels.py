@@ -39,8 +39,9 @@ def in_both(p: Problem, machine: Machine, dtype: str = "float32", **options: Any
 
 @shipped
 def test_every_cell_gives_the_bits_of_this_machine(cell: Cell, machine: Machine) -> None:
-    """The output, the states and every gradient; all sizes are ragged."""
+    """The output, the states and every gradient, and a single step; all sizes are ragged."""
     assert_same_bits(*in_both(problem(cell, 7, 5, 3, 18), machine))
+    assert_same_bits(*in_both(problem(cell, 1, 1, 3, 18), machine, train=False))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 13, 7, 40), (33, 1, 7, 3), (2, 3, 1, 70)], ids=str)
