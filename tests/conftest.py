@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
 # OpenMP threads sleep while they wait. Spinning, they would take cores from other pytest-xdist processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# NumPy multiplies on one thread, since the threads of OpenBLAS cannot sleep while they wait.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # In the background of a script Ctrl-C is ignored, and under nohup SIGHUP, which Windows does not have.
 # Processes that tests start would inherit this, so both signals are set to their defaults.
