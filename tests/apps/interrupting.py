@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.apps.processes import MAIN, Process, run
+from tests.apps.processes import MAIN, Process, run_forked
 
 # If the signal arrives while an extension module runs Python code, the interpreter ends with -SIGINT, not
 # with status 130. A shell calls both 130.
@@ -19,7 +19,7 @@ _BEGIN = "import os, signal\nwhen = {}\n"
 
 def interrupted(patch: str, when: int, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a process in which `patch` sends the signal; its `when` is set."""
-    return run(*arguments, cwd=cwd, code=_BEGIN.format(when) + patch + MAIN)
+    return run_forked(*arguments, cwd=cwd, code=_BEGIN.format(when) + patch + MAIN)
 
 
 def signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, str, str]:

@@ -57,7 +57,7 @@ class Process:
         return subprocess.CompletedProcess([], status, out, err)
 
 
-def run(*arguments: str, cwd: Path, code: str = MAIN) -> subprocess.CompletedProcess[str]:
+def run_forked(*arguments: str, cwd: Path, code: str = MAIN) -> subprocess.CompletedProcess[str]:
     """Run code, by default the command `gatewise`, and wait for its end."""
     return Process(*arguments, cwd=cwd, code=code).end()
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 import gatewise
 from gatewise import cells, nn
 from gatewise.apps.commands import app
-from tests.apps.processes import run
+from tests.apps.processes import run_forked
 
 # Runs a model in every way, and prints how many kernels were compiled.
 RUN = """
@@ -55,14 +55,14 @@ MODELS = {
 def test_a_later_process_compiles_nothing(name: str, cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     gatewise.save(MODELS[name], path)
-    done = run("compile", str(path), cwd=tmp_path)
+    done = run_forked("compile", str(path), cwd=tmp_path)
     count = 4 if name == "options" else 3  # forward with and without random operations
     assert (done.returncode, done.stderr) == (0, "")
     assert f"Compiled {count} of {count} kernels of " in done.stdout
     assert str(cache) in done.stdout.replace("\n", "")
-    later = run(str(path), cwd=tmp_path, code=RUN)
+    later = run_forked(str(path), cwd=tmp_path, code=RUN)
     assert (later.stdout.strip(), later.stderr) == ("0", "")
-    again = run("compile", str(path), cwd=tmp_path)
+    again = run_forked("compile", str(path), cwd=tmp_path)
     assert f"Nothing to compile: the {count} kernels of " in again.stdout
 
 

@@ -21,6 +21,7 @@ from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.forecast.run_folder import FILES
 from gatewise.tasks.series import read_series
 from tests.apps.interrupting import BY_CTRL_C, interrupted, signalled
+from tests.apps.processes import MAIN, run_forked
 
 COMMAND = [sys.executable, "-m", "gatewise.apps.command_line", "forecast"]
 TIMES = [f"2024-01-{1 + hour // 24:02d} {hour % 24:02d}:00" for hour in range(240)]
@@ -146,27 +147,19 @@ def test_parquet_another_cell_and_a_chosen_folder(tmp_path: Path) -> None:
     assert "kind" in done.stdout
 
 
+# Standard output as after `| head -0`, and as under PYTHONIOENCODING=ascii.
+CLOSED = "import os\nread, write = os.pipe()\nos.close(read)\nos.dup2(write, 1)\n"
+ASCII = "import sys\nsys.stdout.reconfigure(encoding='ascii', errors='strict')\n"
+
+
 def test_closed_output_and_output_in_ascii_lose_nothing(tmp_path: Path) -> None:
     table(tmp_path, header="time,y (°),x")
-    command = [*COMMAND, "shop.csv", "--target", "y (°)", "--horizon", "6", *SMALL]
-    for name, environment in (("shop-lstm", {}), ("shop-lstm-2", {"PYTHONIOENCODING": "ascii"})):
-        read, write = os.pipe()
-        if not environment:
-            os.close(read)  # as after `| head -0`
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            stdout=write,
-            stderr=subprocess.PIPE,
-            check=False,
-            timeout=180,
-        )
-        assert (done.returncode, done.stderr) == (0, b"")
+    arguments = ["forecast", "shop.csv", "--target", "y (°)", "--horizon", "6", *SMALL]
+    for name, output in (("shop-lstm", CLOSED), ("shop-lstm-2", ASCII)):
+        done = run_forked(*arguments, cwd=tmp_path, code=output + MAIN)
+        assert (done.returncode, done.stderr) == (0, "")
         assert {path.name for path in (tmp_path / "runs" / name).iterdir()} == set(FILES)
-        os.close(write)
-    with os.fdopen(read, "rb") as said:
-        assert b"y (\\xb0)" in said.read()
+        assert ("y (\\xb0)" in done.stdout) == (output is ASCII)
 
 
 def test_the_columns_read_are_printed_and_zones_are_kept(tmp_path: Path) -> None:
