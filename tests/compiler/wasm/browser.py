@@ -30,6 +30,7 @@ from tests.compiler.problems import Array
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+MAPS = Path("/proc/self/maps")
 STACK = 1 << 20
 BEFORE, AFTER = 1 << 14, 3 << 15  # bytes before and after an address that a kernel may touch
 GAP = 4096  # bytes between pieces of memory, which no kernel may touch
@@ -85,7 +86,7 @@ class _Block:
 
 def _writable() -> list[tuple[int, int]]:
     """The ranges of memory that this process reads and writes."""
-    lines = (line.split() for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines())
+    lines = (line.split() for line in MAPS.read_text(encoding="utf-8").splitlines())
     ranges = (range_.split("-") for range_, rights, *_ in lines if rights.startswith("rw"))
     return sorted((int(start, 16), int(end, 16)) for start, end in ranges)
 
