@@ -247,7 +247,7 @@ def test_only_models_are_edited() -> None:
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"steps": [T]}, r"the edit of 'f' in 'l0': steps must be a slice or indices from -9 to 8\. Got \[9\]"),
     ({"rows": [0, -B - 1]}, r"the edit of 'f' in 'l0': rows must be .* from -5 to 4\. Got \[0, -6\]"),
-    ({"f": torch.zeros(T + 1, B, H)}, r"the values are of \(steps, rows\) = \(10, 5\)\. Got \(9, 5\)"),
+    ({"f": torch.zeros(T + 1, B, H)}, r"must have \(steps, rows\) = \(10, 5\), as .* Got \(9, 5\)"),
 ])  # fmt: skip
 def test_what_an_edited_layer_refuses_when_it_is_called(arguments: dict[str, Any], message: str) -> None:
     edited = gatewise.edit(layer_of(cells.lstm), "l0", **({"f": 1.0} | arguments))

@@ -1,4 +1,4 @@
-"""Scans that keep their states every few steps only, and compute the rest again when gradients are asked for.
+"""Scans with gradient checkpointing: states are saved every few steps, and the rest is computed again.
 
 Source: Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost".
 """
@@ -30,13 +30,14 @@ _States: TypeAlias = tuple[Tensor, ...]
 
 
 def scan_in_segments(steps: int, walk: Walk) -> Scanned:
-    """A walk in segments of so many `steps`, of which only the entering states are kept.
+    """Run a walk in segments of `steps` steps, and save only the states before each segment.
 
-    Memory beside input and output grows with ``T / steps + steps`` in place of T. The compiled kernels run
-    each segment once more in backward; where they do not serve, `torch.utils.checkpoint` does the same.
+    The memory besides input and output grows with ``T / steps + steps`` instead of T. In backward, the
+    compiled kernels run each segment again. Walks that cannot be compiled use `torch.utils.checkpoint`.
 
-    Every step is kept for a gradient that is to be differentiated again, under a transform of `torch.func`
-    (`torch.utils.checkpoint` knows none), and where a tracer sees a walk with resets or random masks.
+    Every step is saved in three cases: the gradient is differentiated again; a transform of `torch.func` is
+    active, which `torch.utils.checkpoint` does not support; or a tracer sees a walk with resets or random
+    masks.
     """
     if walk.padding is not None:
         return scan_in_segments(steps, walk.packed()).padded(walk)
@@ -56,7 +57,7 @@ def scan_in_segments(steps: int, walk: Walk) -> Scanned:
 
 
 def _is_one_operator(walk: Walk) -> bool:
-    """Whether a walk is made whole: the operator that tracers see has no other restart and no first step."""
+    """Whether a walk is not split, because the operator for tracers has no `restart` and no first step."""
     seen = torch.compiler.is_compiling() or watched()
     return seen and (walk.reset is not None or walk.chance is not None)
 
@@ -65,8 +66,8 @@ class _Segment(NamedTuple):
     """Consecutive steps of a walk.
 
     Attributes:
-        walk: the walk over these steps; its states are those of the whole.
-        start, length: which part of the sequence, packed of the places, it walks over.
+        walk: the walk over these steps. Its states are those of the whole walk.
+        start, length: the steps of the sequence; for packed data, the positions.
     """
 
     walk: Walk
@@ -75,7 +76,7 @@ class _Segment(NamedTuple):
 
     @classmethod
     def over(cls, whole: Walk, start: int, length: int) -> _Segment:
-        """A part of a walk."""
+        """The segment of a walk with these steps."""
         segment = cls(whole, start, length)
         walk = whole._replace(x=segment.of(whole.x))
         if whole.reset is not None:
@@ -84,23 +85,23 @@ class _Segment(NamedTuple):
         return segment._replace(walk=walk)
 
     def of(self, sequence: Tensor) -> Tensor:
-        """Its part, a view; packed, a part of the places."""
+        """The part of a sequence, as a view."""
         return sequence.narrow(_time(self.walk), self.start, self.length)
 
     def running(self, states: Sequence[Tensor]) -> _States:
-        """The rows that take part in it."""
+        """The states of the rows that have steps in the segment."""
         if self.walk.batch_sizes is None:
             return tuple(states)
         return tuple(state[: int(self.walk.batch_sizes[0])] for state in states)
 
     def leaving(self, state: Tensor) -> Tensor:
-        """The rows of the last step of the walk through it."""
+        """The state of the rows that have the last step of the segment, in the order of the walk."""
         sizes = self.walk.batch_sizes
         return state if sizes is None else state[: int(sizes[0 if self.walk.reverse else -1])]
 
     @property
     def resets_first(self) -> Tensor | None:
-        """``[rows, 1]``: which of its rows are reset at its first step."""
+        """``[rows, 1]``: which rows are reset at the first step of the segment."""
         walk, reset = self.walk, self.walk.reset
         if reset is None or walk.restart is None:
             return None
@@ -111,7 +112,7 @@ class _Segment(NamedTuple):
         return F.pad(resets, (0, len(walk.restart[0]) - len(resets)))[:, None]
 
     def entering(self, states: Sequence[Tensor]) -> _States:
-        """The states of its rows as they enter it."""
+        """The states of its rows before the segment, after resets."""
         anew, states = self.resets_first, self.running(states)
         if anew is None or self.walk.restart is None:
             return tuple(states)
@@ -120,7 +121,7 @@ class _Segment(NamedTuple):
 
 
 def _segments(walk: Walk, steps: int) -> list[_Segment]:
-    """In the order of the walk, of so many steps each but the last."""
+    """The segments of a walk, in its order, each with `steps` steps except the last."""
     sizes, T = walk.batch_sizes, walk.steps_and_rows[0]
     walked = [(start, min(start + steps, T)) for start in range(0, T, steps)]
     spans = [(T - end, T - start) for start, end in walked] if walk.reverse else walked
@@ -136,7 +137,7 @@ def _segments(walk: Walk, steps: int) -> list[_Segment]:
 
 
 def _counted(segments: Sequence[_Segment], chance: Chance) -> Iterator[_Segment]:
-    """With the number of its first step, by which chance decides."""
+    """Set the number of each segment's first step, on which random masks depend."""
     step = chance.first_step
     for segment in segments:
         walk, sizes = segment.walk, segment.walk.batch_sizes
@@ -163,7 +164,7 @@ def _by_torch(walk: Walk, steps: int) -> Scanned:
 
 
 def _as_it_was(part: Walk) -> Callable[[Sequence[Walk]], Sequence[Scanned]]:
-    """`scan_together` for `part`, and once more in backward unless its tensors have changed by then."""
+    """`scan_together` for `part`, which refuses to run again if a tensor was changed in place."""
     if torch.compiler.is_compiling():
         return scan_together
     versions = [tensor._version for tensor in part.tensors]
@@ -200,19 +201,19 @@ class _Segments(torch.autograd.Function):
         by_results = ByResults.of(blank, iter(gradients))
         if by_torch(gradients, walk.tensors):
             return None, None, *gradients_by_torch(walk, needed, by_results)
-        needed = needed._replace(states=(True,) * len(needed.states))  # by what enters each segment
+        needed = needed._replace(states=(True,) * len(needed.states))  # by the states before each segment
         return None, None, *_gradients(walk, _stages(walk, ctx.steps, passed), needed, by_results).flat
 
 
 class _Stage(NamedTuple):
-    """A segment and the states that enter it."""
+    """A segment, and the states before it."""
 
     segment: _Segment
     entering: _States
 
 
 def _stages(walk: Walk, steps: int, passed: Sequence[Tensor]) -> list[_Stage]:
-    """The segments, and what entered each: of each state `passed` are those that followed the segments."""
+    """The segments with the states before them. `passed` has, for each state, those after the segments."""
     segments, initial = _segments(walk, steps), walk.states or ()
     stages = [_Stage(segments[0], segments[0].entering(initial))]
     for k, (before, segment) in enumerate(pairwise(segments)):
@@ -224,7 +225,7 @@ def _stages(walk: Walk, steps: int, passed: Sequence[Tensor]) -> list[_Stage]:
 def _gradients(
     walk: Walk, stages: Sequence[_Stage], needed: Each[bool], by_results: ByResults
 ) -> Each[Tensor | None]:
-    """By each tensor of a walk, from its segments and what entered them, the last first."""
+    """The gradients by all tensors of a walk, computed from the last segment to the first."""
     initial, by_output = walk.states or (), by_results.output
     by_x = torch.empty_like(walk.x) if needed.x else None
     by_weights: list[Tensor | None] = [None] * len(needed.weights)
@@ -247,7 +248,7 @@ def _gradients(
 def _take_to_restart(
     segment: _Segment, by_entering: _States, by_restart: _States, by_anew: Sequence[Tensor]
 ) -> None:
-    """Add to `by_restart` what comes of rows that are reset in a segment, and at its first step."""
+    """Add to `by_restart` the gradients of rows that are reset inside a segment or at its first step."""
     for total, by in zip(by_restart, by_anew, strict=False):
         total += by
     anew = segment.resets_first
@@ -260,7 +261,7 @@ def _take_to_restart(
 def _once_more(
     walk: Walk, needed: Each[bool], by_results: ByResults
 ) -> tuple[Each[Tensor | None], list[Tensor]]:
-    """The gradients of one segment, by running it again, and those by what its reset rows begin from."""
+    """Run a segment again. Returns its gradients, and those by the states of its reset rows."""
     walk = walk._replace(record=(), inner=True)
     forward = Forward(walk, keep=True)
     run(forward)

@@ -1,4 +1,4 @@
-"""One layer in one direction over a sequence: compiled where it can be, the eager interpreter elsewhere."""
+"""Scans of layers: by compiled kernels if possible, else by torch's operators or the eager interpreter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatewise.nn.walk.walk import Scanned, Walk
 
 
 def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
-    """Several scans of one cell, none of which needs another; compiled ones side by side where that pays."""
+    """Run independent scans of one cell. Compiled ones run side by side if that is faster."""
     walks = [as_outside_of_training(walk) for walk in walks]
     in_the_way = [_in_the_way(walk) for walk in walks]
     if walks[0].lengths is not None:
@@ -36,7 +36,7 @@ def scan_together(walks: Sequence[Walk]) -> list[Scanned]:
 
 
 def _in_the_way(walk: Walk) -> tuple[Obstacle, ...]:
-    """What keeps a walk from the kernels."""
+    """The reasons why a walk cannot be compiled."""
     if torch.compiler.is_compiling():
         return tuple(obstacles(walk.tensors))
     if not serves(walk.tensors):
@@ -51,12 +51,12 @@ def _tell(walks: Sequence[Walk], way: str, in_the_way: Sequence[tuple[Obstacle, 
 
 
 def overlaps(walks: Sequence[Walk]) -> bool:
-    """Whether the layers of a stack, whose walks these are, are computed at once, by `scan_stack`."""
+    """Whether the layers of a stack, with these walks, should overlap in time (`scan_stack`)."""
     return not watched() and all(serves(walk.tensors) for walk in walks) and overlapping.pays(walks)
 
 
 def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
-    """The layers of a stack that `overlaps`: each reads the output of the one before, whatever its x."""
+    """Run the layers of a stack that `overlaps`. Each reads the output of the one before, not its x."""
     walks = [as_outside_of_training(walk) for walk in walks]
     for walk in walks:
         shape = *walk.x.shape[:-1], walk.weights.weight_ih.size(1)
@@ -66,7 +66,7 @@ def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
 
 
 def as_outside_of_training(walk: Walk) -> Walk:
-    """Without chance where none is given."""
+    """The walk with its cell in evaluation mode, if it has no random seed."""
     if torch.compiler.is_compiling():
         return walk._replace(cell=under_compile.prepared(walk.cell, random=walk.chance is not None))
     without = without_random(walk.cell) if walk.chance is None else walk.cell

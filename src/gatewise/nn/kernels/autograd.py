@@ -1,4 +1,4 @@
-"""The compiled kernels behind torch's autograd."""
+"""The autograd function that runs compiled kernels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatewise.nn.walk.walk import Scanned, Walk, scanned
 
 
 def scan(walks: Sequence[Walk]) -> list[Scanned]:
-    """As `gatewise.nn.scan.scan_together`, for walks with no `obstacles`."""
+    """The same as `gatewise.nn.scan.scan_together`, for walks without `obstacles`."""
     tensors = [walk.tensors for walk in walks]
     if torch.is_grad_enabled() and any(t.requires_grad for t in chain(*tensors)):
         found = iter(_Scan.apply(walks, *chain(*tensors)))  # type: ignore[no-untyped-call]
@@ -34,7 +34,7 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, walks: Sequence[Walk], *tensors: Tensor) -> tuple[Tensor, ...]:
-        """The results of walks, whose tensors come once more for autograd to see."""
+        """Run walks. Their tensors are passed a second time, for autograd to see them."""
         forwards = [Forward(walk, keep=True) for walk in walks]
         run(*forwards)
         tapes = [forward.tape().flat for forward in forwards]
@@ -62,14 +62,16 @@ class _Scan(torch.autograd.Function):
 
 
 def by_torch(by_results: Sequence[Tensor | None], saved: Sequence[Tensor]) -> bool:
-    """Whether a gradient is made of torch's operations: those who differentiate it again
-    (``create_graph=True``), batch it or watch it must see how it is computed."""
+    """Whether a gradient must be computed by torch's operations.
+
+    This is so if it is differentiated again (``create_graph=True``), batched, or watched by a dispatch mode.
+    """
     given = [by for by in by_results if by is not None]
     return torch.is_grad_enabled() or watched() or not serves([*given, *saved])
 
 
 def gradients_by_torch(walk: Walk, needed: Each[bool], by_results: ByResults) -> list[Tensor | None]:
-    """By each tensor of a walk, in torch operations; None where not needed."""
+    """The gradients by all tensors of a walk, in torch operations; None where not needed."""
 
     def compute(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         return again(walk.filled(iter(tensors))).differentiable
@@ -78,7 +80,7 @@ def gradients_by_torch(walk: Walk, needed: Each[bool], by_results: ByResults) ->
 
 
 def again(walk: Walk) -> Scanned:
-    """A walk once more, in torch operations; nothing is recorded."""
+    """Run a walk again, in torch operations, without recording values."""
     for listener in here.listeners:
         listener.scan(walk.cell, walk.x, walk.weights, (GRADIENT_OF_GRADIENT,), INTERPRETER)
     return eager.scan(walk._replace(record=()))
@@ -90,9 +92,9 @@ def derivatives(
     needed: Sequence[bool],
     by_results: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """By each of `tensors`, of what `compute` makes of them in torch operations; None where not needed."""
+    """The derivatives of ``compute(tensors)`` by `tensors`, in torch operations; None where not needed."""
     with torch.enable_grad():
-        # Stand-ins: one tensor may have been computed from another, which must not be reached through it.
+        # Views stand in for the tensors, so that no gradient flows from one to another.
         leaves = [tensor.view_as(tensor) for tensor in tensors]
         results = compute(leaves)
     pairs = [(y, by) for y, by in zip(results, by_results, strict=True) if by is not None]

@@ -1,4 +1,4 @@
-"""Calls of the backward kernel with tensors, and the gradients by the weights after it."""
+"""Calls of the backward kernel with tensors, followed by the sums for the gradients of weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SIDES = ("ih", "hh")
 
 
 def _backward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
-    """Of a backward call; options: derivatives may take the place of the gates; that by x is needed."""
+    """The layout parts of a backward call. Options: derivatives may overwrite gates; x needs a gradient."""
     plan, (_, B, I, H, P), (in_place, by_x) = kernels.plan, key.sizes, key.options
     width = plan.gates if in_place and plan.overwrites else plan.derivatives
     ways = {"x": key.way_of_x(), "derivatives": key.way(width * H)}
@@ -41,7 +41,7 @@ def _backward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
 
 
 class Backward(Problem):
-    """One call of the backward kernel, to be `run`, and the products over all steps after it."""
+    """One call of the backward kernel, to be passed to `run`, and the sums over all steps after it."""
 
     find = staticmethod(_backward)
 
@@ -53,7 +53,7 @@ class Backward(Problem):
         by_results: ByResults,
         in_place: bool = True,
     ) -> None:
-        # Derivatives take the place of the gates, unless the graph is to be walked again (retain_graph=True).
+        # Derivatives overwrite the gates, unless the graph is kept for another backward (retain_graph=True).
         in_place = in_place and not graph_is_kept()
         super().__init__(walk, in_place, needed.x)
         self.needed = needed
@@ -94,7 +94,7 @@ class Backward(Problem):
         self.give("dout", self.dout)
 
     def _give_carries(self, by_finals: Sequence[Tensor | None]) -> None:
-        """By each state as it enters the first step, and by what reset rows begin from."""
+        """Pass memory for the derivatives by the initial states, and by the states of reset rows."""
         self.carries: list[Tensor] = []
         self.by_restart: list[Tensor] = []
         for n, (name, by_final) in enumerate(zip(self.walk.cell.states, by_finals, strict=True)):
@@ -118,7 +118,7 @@ class Backward(Problem):
         return gradient
 
     def gradients(self) -> Each[Tensor | None]:
-        """By each tensor of the walk, None where it is not needed."""
+        """The gradients by all tensors of the walk; None where not needed."""
         by_weights = [
             *self._by_weights(),
             *bias_gradients(self.cell.plan, self.sums, self.H, self.walk.biased),
@@ -140,14 +140,14 @@ class Backward(Problem):
         return [carry + more for carry, more in zip(self.carries, self.by_restart, strict=True)]
 
     def _by_weights(self) -> tuple[Tensor | None, Tensor | None]:
-        """By the input weights and the recurrent weights, where they are needed."""
+        """The gradients by the input weights and the recurrent weights; None where not needed."""
         by_ih, by_hh = self.needed.weights[:2]
         weight_ih, weight_hh = self.others[:2]
         results = (
             torch.zeros_like(weight_ih) if by_ih else None,
             torch.zeros_like(weight_hh) if by_hh else None,
         )
-        # The derivatives by slots and products, summed over all steps and rows.
+        # the derivatives by slots and products, summed over all steps and rows
         self.sums = self.x.new_zeros(self.cell.plan.derivatives * self.H if self.walk.biased else 0)
         fields = self._summed("derivatives", self.derivatives)
         self.tables = list[Table]()
@@ -166,7 +166,7 @@ class Backward(Problem):
     def _add_products(
         self, fields: Blank, first: int, run: Sequence[Slot], results: Sequence[Tensor | None]
     ) -> None:
-        """Add the products of a run of slots to its rows in both matrices."""
+        """Add the products of adjacent slots to their rows in the gradients of both matrices."""
         fields = Blank(fields)
         place = first * self.H * self.x.itemsize
         fields["a"] += place
@@ -186,7 +186,7 @@ class Backward(Problem):
         self.cell.outer(worth(torch.get_num_threads(), fields["N"], work), fields)
 
     def _summed(self, name: str, derivatives: Tensor) -> Blank:
-        """The fields of a sum over all steps and rows; packed, all rows are those of one step."""
+        """The fields of a sum over all steps and rows. If packed, all rows count as rows of one step."""
         T, B = (self.T, self.B) if self.packed is None else (1, len(derivatives))
         way = self.layout.ways[name]
         fields = Blank(_OUTER)
@@ -195,19 +195,18 @@ class Backward(Problem):
         return fields
 
     def _meet(self, fields: Blank, side: str, sequence: Tensor, way: Way) -> None:
-        """Say what the derivatives met on one side."""
+        """Pass the vectors that derivatives of one side are multiplied by."""
         fields[f"met_{side}"] = sequence.data_ptr() + way.first
         fields[f"met.t_{side}"], fields[f"met.b_{side}"] = way.t, way.b
 
     def _meet_state(self, fields: Blank) -> None:
-        """What the gates saw of the outputs that entered each step: those of the step before, at first the
-        initial ones."""
+        """Pass what the gates saw at each step: the outputs of the step before, or the initial ones."""
         outputs, packed = self.state_steps[0], self.packed
         if packed is None and self.walk.batch_first:
             outputs = outputs.transpose(0, 1)
         outputs = self._seen(outputs, None if packed is None else torch.from_numpy(packed.rows))
         initial = self._seen(self.states[0]) if self.walk.states is not None else self.zeros
-        self.met = [outputs, initial]  # to be there for as long as the kernel needs them
+        self.met = [outputs, initial]  # kept alive until the kernel is done
         if packed is not None or self.walk.reset is not None:
             initial = initial if self.walk.states is not None else initial[: self.P].view(1, -1)
             self._meet_rows(fields, "hh", self._entering(outputs, initial))
@@ -219,13 +218,15 @@ class Backward(Problem):
         fields["first.b_hh"] = 0 if self.walk.states is None else self.P
 
     def _meet_rows(self, fields: Blank, side: str, addresses: Table) -> None:
-        """Say where each row lies that the derivatives met, in their order."""
-        self.tables.append(np.ascontiguousarray(addresses))  # to be there too
+        """Pass a table with the address of the row that each derivative is multiplied by."""
+        self.tables.append(np.ascontiguousarray(addresses))  # kept alive too
         fields[f"rows_{side}"] = self.tables[-1].ctypes.data
 
     def _entering(self, outputs: Tensor, initial: Tensor) -> Table:
-        """Where the outputs lie that entered each step, row by row; steps in the order of the walk, or packed
-        of memory."""
+        """The addresses of the outputs before each step, row by row.
+
+        Steps are in the order of the walk, or of memory if packed.
+        """
         packed, reset, again = self.packed, self.walk.reset, initial
         place: tuple[Table, ...]
         if self.walk.restart is not None:
@@ -245,7 +246,7 @@ class Backward(Problem):
         return np.where(joins, addresses(initial, rows), entering)
 
     def _seen(self, outputs: Tensor, rows: Tensor | None = None) -> Tensor:
-        """What the gates see of ``outputs [..., B, P]``, of all rows or of these; at every step the same."""
+        """What the gates see of ``outputs [..., B, P]``, for all rows or these; one mask for all steps."""
         if self.walk.cell.seen.op == "state":
             return outputs
         assert self.walk.chance is not None
@@ -253,7 +254,7 @@ class Backward(Problem):
         return eager.seen(self.walk.cell, outputs, self.weights, self.walk.chance, rows)
 
     def _by_products(self) -> list[Tensor]:
-        """By the weights of the products in the middle of a step: `weight_hr`, then those of `linear`."""
+        """The gradients by the weights of products in a step: `weight_hr`, then those of `linear`."""
         plan, H = self.cell.plan, self.H
         results = []
         if plan.cell.projects:
@@ -274,7 +275,7 @@ class Backward(Problem):
         return results
 
     def _products(self, fields: Blank, N: int, vector: Node) -> Tensor:
-        """The sum over steps and rows of N derivatives with what a product multiplied."""
+        """The sum over steps and rows of N derivatives times the vector that a product multiplied."""
         result = self.x.new_zeros(N, self.H)
         self._meet(fields, "ih", self.gates, self.layout.ways["gates"])
         fields["met_ih"] += self.cell.plan.columns[vector] * self.H * self.x.itemsize
@@ -289,17 +290,17 @@ class Backward(Problem):
         sums = self.by_vectors.sum(0).view(-1, self.H)
         for by_vector, numbers in zip(sums, self.cell.plan.by_vectors.values(), strict=True):
             for n in numbers:
-                found[n] = by_vector.clone()  # of its own: torch may add to it in place
+                found[n] = by_vector.clone()  # a copy, because torch may add to it in place
         return found
 
 
 def _those(gradients: Sequence[Tensor | None], needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
-    """Gradients, None where they are not needed."""
+    """Replace gradients that are not needed by None."""
     return tuple(by if need else None for by, need in zip(gradients, needed, strict=True))
 
 
 def addresses(rows: Tensor, *places: Table) -> Table:
-    """Where the rows of the last axis at some places lie; a single row stands for all of them."""
+    """The addresses of rows (of the last axis) at some positions. An axis of size 1 counts as expanded."""
     found: Table = np.array(rows.data_ptr())
     for size, stride, place in zip(rows.shape, rows.stride(), places, strict=False):
         found = found + place * (stride * rows.itemsize if size > 1 else 0)
@@ -307,6 +308,6 @@ def addresses(rows: Tensor, *places: Table) -> Table:
 
 
 def graph_is_kept() -> bool:
-    """Whether the running backward pass leaves its graph usable; True where torch does not tell."""
+    """Whether the running backward pass keeps its graph; True if torch does not tell."""
     ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
     return True if ask is None else bool(ask())

@@ -1,7 +1,7 @@
-"""What belongs to the tensors of a walk, by name, and as the flat sequences that autograd and operators want.
+"""Values that belong to the tensors of a walk: by name, and as flat lists for autograd and operators.
 
-Each kind is made of an iterator, from which it takes what it holds: so the parts of several walks, or of
-several kinds, in one sequence are taken from one iterator.
+Each class here is made from an iterator, from which it takes as many items as it needs. So one iterator can
+hold the items of several walks, and of several classes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 @final
 class Each(NamedTuple, Generic[_T]):
-    """Something for each of `Walk.tensors`: a gradient, or whether it is needed."""
+    """A value for each of `Walk.tensors`: its gradient, or whether a gradient is needed."""
 
     x: _T
     weights: tuple[_T, ...]  # in the order of `Weights.flat`
@@ -27,7 +27,7 @@ class Each(NamedTuple, Generic[_T]):
 
     @classmethod
     def of(cls, walk: Walk, things: Iterator[_T]) -> Each[_T]:
-        """The next of `things`."""
+        """Take the values from an iterator."""
         return cls(
             next(things),
             tuple(next(things) for _ in walk.weights.flat),
@@ -37,20 +37,20 @@ class Each(NamedTuple, Generic[_T]):
 
     @property
     def flat(self) -> list[_T]:
-        """In the order of `Walk.tensors`."""
+        """All values, in the order of `Walk.tensors`."""
         return [self.x, *self.weights, *self.states, *self.resets]
 
 
 @final
 class ByResults(NamedTuple):
-    """The gradients of results, None for zeros. Recorded values have none."""
+    """The gradients with respect to results; None for zeros. Recorded values have no gradient."""
 
     output: Tensor | None
     states: tuple[Tensor | None, ...]
 
     @classmethod
     def of(cls, walk: Walk, gradients: Iterator[Tensor | None]) -> ByResults:
-        """The next of `gradients`, of which those of recorded values are left out."""
+        """Take the gradients from an iterator, and skip those of recorded values."""
         found = cls(next(gradients), tuple(next(gradients) for _ in walk.cell.states))
         for _ in walk.record:
             next(gradients)
@@ -58,13 +58,13 @@ class ByResults(NamedTuple):
 
     @property
     def flat(self) -> list[Tensor | None]:
-        """In the order of `Scanned.differentiable`."""
+        """All gradients, in the order of `Scanned.differentiable`."""
         return [self.output, *self.states]
 
 
 @final
 class Tape(NamedTuple):
-    """What forward saves for backward: gates, means, and each state at every step, the output first."""
+    """The tensors saved for backward: gates, means, and each state at every step, the output first."""
 
     gates: Tensor
     means: Tensor
@@ -72,16 +72,16 @@ class Tape(NamedTuple):
 
     @classmethod
     def of(cls, walk: Walk, tensors: Iterator[Tensor]) -> Tape:
-        """The next of `tensors`."""
+        """Take the tensors from an iterator."""
         return cls(next(tensors), next(tensors), tuple(next(tensors) for _ in walk.cell.states))
 
     @property
     def flat(self) -> list[Tensor]:
-        """All of them."""
+        """All tensors as a list."""
         return [self.gates, self.means, *self.states]
 
 
 def evenly(things: Sequence[Any], parts: int) -> list[Sequence[Any]]:
-    """As many things for each part."""
+    """Divide a sequence into parts of equal length."""
     count = len(things) // parts
     return [things[part * count : (part + 1) * count] for part in range(parts)]

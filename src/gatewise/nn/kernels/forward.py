@@ -17,7 +17,7 @@ from gatewise.nn.walk.walk import Scanned, Walk
 
 
 def _forward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
-    """Of a forward call, which keeps what backward reads or not."""
+    """The parts of the layout of a forward call. Option: whether it saves for backward."""
     plan, (T, B, I, H, P), (keep,) = kernels.plan, key.sizes, key.options
     output, *behind = plan.cell.states
     width, means = plan.gates * H, len(plan.forward.means)
@@ -27,7 +27,7 @@ def _forward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
     if kernels.joins(T, B // team.threads) and not team.by_units:
         scratch["joined"] = B * (I + P)
         chunk, fields["chunk"] = 1, T
-        gates_step = 0  # one step's are all there is room for
+        gates_step = 0  # there is memory for one step only
     elif key.padded:
         scratch["inputs"] = chunk * B * I
     ways = {"x": key.way_of_x(), f"out_{output}": key.way(P)}
@@ -36,16 +36,18 @@ def _forward(kernels: CompiledCell, key: Key, team: Team, chunk: int) -> Parts:
     else:
         scratch |= {"gates": chunk * B * width, "means": B * means}
         fields |= {"gates.t": gates_step, "gates.b": width, "means.t": 0, "means.b": means}
-    # Of the states behind the output only backward needs more than the last step.
+    # Only backward needs more than the last step of the states besides the output.
     ways |= {f"out_{name}": key.way(H) if keep else Way(0, 0, H) for name in behind}
     return Parts(kernels.forward, chunk, fields, ways, scratch)
 
 
 class Forward(Problem):
-    """One call of the forward kernel; with `keep` it keeps what backward reads.
+    """One call of the forward kernel.
 
-    With `every` it keeps the states that follow each so many steps of the walk: `passed`, each
-    ``[T // every, B, H]``.
+    Args:
+        walk: the walk.
+        keep: whether to save gates and states for backward.
+        every: if not 0, `passed` gets the states after each `every` steps, ``[T // every, B, H]`` each.
     """
 
     find = staticmethod(_forward)
@@ -68,12 +70,12 @@ class Forward(Problem):
         for name, steps in zip(states, self.state_steps + self.finals[len(self.state_steps) :], strict=True):
             self.hand_over(f"out_{name}", steps)
         self.output = self.state_steps[0]
-        # Who is given the output may change it in place, so backward reads one of its own.
+        # The caller may change the output in place, so backward reads another copy.
         if walk.padding is not None or (keep and not walk.inner):
             self.output = self.outside(self.P)
             self.give("shown", self.output)
         self.passed = [self.x.new_empty(self.T // every, self.B, width) for width in widths] if every else []
-        # States that follow so many steps are copied by the kernel; the final ones follow all steps.
+        # The kernel copies the states after each `every` steps; final states are those after T steps.
         self.copies_finals = self.packed is None and not every
         if every or self.copies_finals:
             self.fields["every"] = every or self.T
@@ -88,12 +90,12 @@ class Forward(Problem):
                 listener.kernel(self.told)
 
     def _record(self) -> None:
-        # A projected output is watched by itself.
+        # A projected output is recorded as the output.
         seen = [name for name in self.walk.record if self.walk.cell.values[name].op != "project"]
-        # Together, they are large enough for large pages: fresh ones cost more than all that is written.
+        # One tensor for all, so that it is large enough for huge pages: writing to new pages is expensive.
         recorded = self._fresh((len(seen), *self._recorded_shape))
         if self.walk.padding is not None:
-            recorded.fill_(torch.nan)  # what stays past the end of a row
+            recorded.fill_(torch.nan)  # the values past the end of a row
         self.recorded = dict(zip(seen, recorded, strict=True))
         for name, values in self.recorded.items():
             self.give("watch", values, batch_first=False)
@@ -107,7 +109,7 @@ class Forward(Problem):
         return (self.T, self.B, self.H) if self.packed is None else (len(self.x), self.H)
 
     def _facts(self) -> KernelCall:
-        """What listeners are told."""
+        """The facts for listeners."""
         walk, sizes = self.walk, self.layout.sizes
         beside_output = [steps for steps in self.state_steps if steps is not self.output]
         return KernelCall(
@@ -123,7 +125,7 @@ class Forward(Problem):
         )  # fmt: skip
 
     def _copied(self) -> Iterator[str]:
-        """The arguments that had to be copied. A state that is one row for all is no mistake."""
+        """The names of arguments that had to be copied, except a state that is expanded to all rows."""
         ours, tensors = (self.x, *self.others), self.walk.arguments
         copies = [n for n, (own, came) in enumerate(zip(ours, tensors, strict=True)) if own is not came]
         copies = [n for n in copies if 0 not in tensors[n].stride()]
@@ -136,11 +138,11 @@ class Forward(Problem):
             yield from dict.fromkeys(names[id(ours[n])] for n in copies)
 
     def tape(self) -> Tape:
-        """What backward reads."""
+        """The tensors saved for backward."""
         return Tape(self.gates, self.means, tuple(self.state_steps))
 
     def results(self) -> Scanned:
-        """What the walk gives."""
+        """The results of the walk."""
         finals = self.finals
         if not self.copies_finals:
             finals = [*map(self._last, self.state_steps), *finals[len(self.state_steps) :]]
@@ -149,14 +151,14 @@ class Forward(Problem):
         return Scanned(self.output, tuple(finals), shown)
 
     def _output_in_time(self) -> Tensor:
-        """The output as it is recorded, time first."""
+        """The output as a recorded value, time first."""
         output = self.state_steps[0]
         if self.walk.padding is not None:
             return self.walk.padding.pad_with_nan(output)
         return (output.transpose(0, 1) if self.packed is None and self.walk.batch_first else output).clone()
 
     def _last(self, steps: Tensor) -> Tensor:
-        """The last step of a sequence, a row's own where rows have different lengths."""
+        """The last step of a sequence; for rows of different lengths, the last step of each row."""
         if self.packed is not None:
             return steps.index_select(0, torch.from_numpy(self.packed.last))
         last = 0 if self.walk.reverse else self.T - 1

@@ -1,7 +1,7 @@
-"""What calls with tensors of the same sizes have in common: everything but addresses.
+"""Layouts: everything that calls with tensors of the same sizes have in common, except addresses.
 
-To find it takes longer than to run a small kernel, so it is found once for each `Key` and kept with the
-kernels.
+Computing a layout takes longer than running a small kernel. So it is computed once for each `Key`, and cached
+with the kernels.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from gatewise.language import Cell
 from gatewise.runtime.arrays import Shape
 from gatewise.runtime.weights import shapes
 
-_MOST = 32  # layouts, of some 8 kB each, that are kept with the kernels of a cell
+_MOST = 32  # the most cached layouts of a cell's kernels; each has about 8 kB
 
 
 class Sizes(NamedTuple):
-    """Steps, rows, inputs, units, and how wide the output is."""
+    """The numbers of steps, rows, inputs and units, and the width of the output."""
 
     T: int
     B: int
@@ -30,9 +30,19 @@ class Sizes(NamedTuple):
 
 @final
 class Key(NamedTuple):
-    """What a layout follows from, beside the kernels.
+    """Everything that a layout depends on, besides the kernels.
 
-    `options` are those of the kind of call, `strides` those of x.
+    Attributes:
+        options: the flags of the kind of call (forward or backward).
+        sizes: T, B, I, H and P.
+        strides: the strides of x.
+        threads: the number of threads.
+        reverse, batch_first: as in the walk.
+        packed: whether rows have different lengths, so that internal arrays are packed.
+        padded: whether x, output and recorded values are padded while everything internal is packed.
+        biased: whether the gates have biases.
+        given: whether initial states are given.
+        resets: whether there is a reset mask.
     """
 
     options: tuple[bool, ...]
@@ -42,31 +52,31 @@ class Key(NamedTuple):
     reverse: bool
     batch_first: bool
     packed: bool
-    padded: bool  # packed but for what lies outside, x and what becomes of it
+    padded: bool
     biased: bool
-    given: bool  # whether initial states are
+    given: bool
     resets: bool
 
     def way(self, width: int) -> Way:
-        """The way through a sequence of its own, so wide, that lies as x does."""
+        """The strides of a new sequence of this width, in the layout of x."""
         if self.packed:
             return Way(0, 1, width)
         T, B = self.sizes[:2]
         return self.along(*((width, T * width) if self.batch_first else (B * width, width)))
 
     def along(self, t: int, b: int) -> Way:
-        """The way through a sequence with these strides of time and batch."""
+        """The walk's start and strides in a sequence with these strides of time and batch."""
         return Way((self.sizes.T - 1) * t, -t, b) if self.reverse else Way(0, t, b)
 
     def way_of_x(self) -> Way:
-        """The way through x."""
+        """The walk's start and strides in x."""
         if self.packed and not self.padded:
             return Way(0, 1, self.strides[0])
         return self.along(*(self.strides[:2][::-1] if self.batch_first else self.strides[:2]))
 
 
 class Way(NamedTuple):
-    """How a walk goes through a sequence: where it begins, and its strides of time and batch, in elements."""
+    """The start of a walk in a sequence, and its strides of time and batch, in elements."""
 
     first: int
     t: int
@@ -75,19 +85,19 @@ class Way(NamedTuple):
 
 @final
 class Layout(NamedTuple):
-    """How a kernel is called with tensors of some sizes.
+    """The arguments of a kernel call with tensors of some sizes, without addresses.
 
     Attributes:
         sizes: T, B, I, H and P.
         team: the threads.
-        chunk: for how many steps at a time the product with the input is made.
+        chunk: the number of steps whose input products are computed together.
         program: the kernel.
         fields: all its fields, without addresses.
-        given: the fields of the tensors that a call is given after x; None where it has none for it.
-        names, shapes: what these tensors are called, and the shapes in which the kernel reads them.
-        ways: how the walk goes through sequences; where it begins in bytes.
-        scratch: where its arrays lie in scratch memory, in bytes.
-        room: how many elements of it there must be.
+        given: for each tensor of a call after x, the name of its field, or None if the kernel has none.
+        names, shapes: the names of these tensors, and the shapes in which the kernel reads them.
+        ways: the start (in bytes) and the strides of the walk in each sequence.
+        scratch: the offset of each array in scratch memory, in bytes.
+        room: the number of elements of scratch memory.
     """
 
     sizes: Sizes
@@ -104,8 +114,11 @@ class Layout(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a layout is made of: a kernel, the steps of a chunk, more fields, the ways through sequences, and
-    how many elements each array of scratch memory has."""
+    """The parts of a layout that depend on the kind of call.
+
+    These are the kernel, the steps of a chunk, further fields, the strides of sequences, and the number of
+    elements of each array in scratch memory.
+    """
 
     program: Program
     chunk: int
@@ -118,7 +131,7 @@ Find = Callable[[CompiledCell, Key, Team, int], Parts]
 
 
 def layout(kernels: CompiledCell, key: Key, find: Find) -> Layout:
-    """The layout for `key`; if there is none yet, of the parts that `find` gives for it."""
+    """The cached layout for `key`, or a new one from the parts that `find` returns."""
     known = kernels.layouts.get((find, key))
     if known is None:
         if len(kernels.layouts) >= _MOST:
@@ -137,7 +150,7 @@ def _lay_out(kernels: CompiledCell, key: Key, find: Find) -> Layout:
     for name, width in widths.items():
         fields |= {f"init_{name}.b": width if key.given else 0}
         fields |= {f"anew_{name}.b": width}
-    for name in parts.ways.keys() & set(parts.program.arguments.names):  # x of backward is no field
+    for name in parts.ways.keys() & set(parts.program.arguments.names):  # backward has no field for x
         fields |= {f"{name}.t": parts.ways[name].t, f"{name}.b": parts.ways[name].b}
     scratch = parts.scratch
     if key.packed or key.resets:

@@ -1,7 +1,7 @@
 """The compiled kernels as operators of torch, for `torch.compile` and `torch.export`.
 
-A graph has one operator for the scans of a layer, and one for their gradient. Operators take tensors and
-text; all else that a scan is asked to do goes in as one text, the equations of the cell among it.
+A graph has one operator for the scans of a layer, and one for their gradient. Operators take tensors, and one
+text with all other arguments of the scans, including the equations of the cell.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gatewise.nn.walk.walk import Scanned, Walk, scanned
 
 
 def scan(walks: Sequence[Walk]) -> list[Scanned]:
-    """As `gatewise.nn.kernels.autograd.scan`, for a tracer; of walks over rows of one length."""
+    """The same as `gatewise.nn.kernels.autograd.scan`, for tracers, and for rows of equal length."""
     tensors, described, resets, seeds = arguments(walks)
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     found = torch.ops.gatewise.scan(tensors, described, keep, resets, seeds)
@@ -41,7 +41,7 @@ def scan(walks: Sequence[Walk]) -> list[Scanned]:
 
 
 def arguments(walks: Sequence[Walk]) -> tuple[list[Tensor], str, list[Tensor], list[Tensor]]:
-    """What an operator is given of walks: tensors, the text, reset masks and seeds."""
+    """The arguments of an operator for walks: tensors, the text, reset masks and seeds."""
     assert all(walk.restart is None and not (walk.chance and walk.chance.first_step) for walk in walks)
     first = walks[0]
     described = _described(
@@ -64,13 +64,13 @@ def _described(
     given: bool,
     inner: bool,
 ) -> str:
-    """What all scans of an operator are asked to do, and which of them go backwards."""
+    """The text with the other arguments of all scans of an operator."""
     return json.dumps([form_of(cell), reverse, batch_first, record, biased, given, inner])
 
 
 @functools.lru_cache(maxsize=256)
 def _read(described: str) -> tuple[Walk, ...]:
-    """The walks, without tensors."""
+    """Read the text. Returns the walks, with empty tensors."""
     form, reverse, batch_first, record, biased, given, inner = json.loads(described)
     return tuple(
         Walk.without_tensors(
@@ -84,10 +84,10 @@ def _read(described: str) -> tuple[Walk, ...]:
 def walks_on(
     tensors: Sequence[Tensor], described: str, resets: Sequence[Tensor], seeds: Sequence[Tensor]
 ) -> list[Walk]:
-    """The walks that an operator is to make.
+    """The walks that an operator computes.
 
     Raises:
-        TypeError: kernels do not read these tensors.
+        TypeError: kernels cannot read these tensors.
     """
     if not readable([*tensors, *resets]):
         kinds = ", ".join(sorted({f"{tensor.dtype} on {tensor.device}" for tensor in tensors}))
@@ -98,7 +98,7 @@ def walks_on(
 def walks_of(
     tensors: Sequence[Tensor], described: str, resets: Sequence[Tensor] = (), seeds: Sequence[Tensor] = ()
 ) -> list[Walk]:
-    """The walks that an operator is asked to make."""
+    """The walks that an operator computes, without a check of the tensors."""
     rest = iter(tensors)
     walks = [walk.filled(rest) for walk in _read(described)]
     if resets:
@@ -126,24 +126,24 @@ def _scan(
 
 
 def _handed_out(forward: Forward, keep: bool) -> Iterator[Tensor]:
-    """Results, and what else backward reads; none may share its memory with another."""
+    """The results, and further tensors that backward reads. No two of them share memory."""
     results = forward.results()
     yield from (*results.differentiable, *(values.clone() for values in results.recorded.values()))
     if keep:
         tape = forward.tape()
-        if forward.walk.inner:  # its output is on the tape
+        if forward.walk.inner:  # the output is on the tape already
             tape = tape._replace(states=tape.states[1:])
         yield from (tensor if tensor.numel() else tensor.clone() for tensor in tape.flat)
 
 
 @_scan.register_fake
 def shapes(tensors: Sequence[Tensor], described: str, keep: bool, *_: object) -> list[Tensor]:
-    """Tensors of the shapes that the operator gives."""
+    """Empty tensors with the shapes of the operator's results."""
     return [tensor for walk in walks_of(tensors, described) for tensor in _shaped(walk, keep)]
 
 
 def _shaped(walk: Walk, keep: bool) -> Iterator[Tensor]:
-    """Tensors of the shapes that `_handed_out` gives."""
+    """Empty tensors with the shapes of the results of `_handed_out`."""
     yield from _shaped_results(walk)
     if keep:
         yield from _shaped_tape(walk)
@@ -175,24 +175,24 @@ def decomposed(
     seeds: Sequence[Tensor],
     lengths: Tensor | None = None,
 ) -> Any:
-    """What `torch.onnx.export` writes for the operator; elsewhere it stays an operator."""
+    """Decompose the operator for `torch.onnx.export`. Elsewhere it stays an operator."""
     from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-    if get_proxy_mode() is None:  # fake tensors look for shapes here too
+    if get_proxy_mode() is None:  # fake tensors call this for shapes too
         return shapes(tensors, described, keep)
     if not torch.onnx.is_in_onnx_export():
         return NotImplemented
     if seeds:
         raise ValueError("a layer is random in training, and an ONNX file cannot be: call model.eval() first")
     walks = walks_of(tensors, described, resets)
-    # By its name: it is in a part above this one, and needs onnx.
+    # Imported by name, because it is in a higher part, and needs onnx.
     found = import_module("gatewise.interop.onnx.translation").translated(walks, lengths)
     tapes = [list(_shaped_tape(walk)) if keep else [] for walk in walks]  # never read
     return [tensor for pair in zip(found, tapes, strict=True) for tensor in chain(*pair)]
 
 
 def _without_recorded(described: str) -> list[Walk]:
-    """The walks, without tensors, of which nothing is recorded."""
+    """The walks, with empty tensors and without recorded values."""
     return [walk._replace(record=()) for walk in _read(described)]
 
 
@@ -214,7 +214,7 @@ def _gradient(
 ) -> list[Tensor]:
     walks = walks_on(tensors, described, resets, seeds)
     needs, by, saved = iter(needed), iter(by_results), iter(tapes)
-    # A tape may be read by several: a compiler finds equal scans, and makes one of them.
+    # A compiler may merge equal scans, so several gradients may read the same tape.
     backwards = [
         Backward(walk, Tape.of(walk, saved), Each.of(blank, needs), ByResults.of(blank, by), in_place=False)
         for walk, blank in zip(walks, _without_recorded(described), strict=True)
@@ -231,7 +231,7 @@ def _of_gradients(tensors: Sequence[Tensor], needed: Sequence[bool], *_: object)
 
 def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None:
     tensors, ctx.described, keep, resets, seeds = inputs
-    if not keep:  # a program that was exported without gradients
+    if not keep:  # the program was exported without gradients
         ctx.mark_non_differentiable(*output)
         return
     silent, tapes = list[Tensor](), list[Tensor]()
@@ -264,7 +264,7 @@ _scan.register_autograd(_gradients, setup_context=_set_up)
 
 @register_flop_formula(torch.ops.gatewise.scan)
 def _flops(tensors: Sequence[torch.Size], described: str, *_: object, **__: object) -> int:
-    """The matrix products of a call, as `torch.utils.flop_counter` counts them, from shapes of tensors."""
+    """The FLOPs of the matrix products of a call, for `torch.utils.flop_counter`, from shapes of tensors."""
     walks = walks_of(tensors, described)  # type: ignore[arg-type]  # of shapes in place of tensors
     return sum(rows * size for walk in walks for rows, size, _ in _products(walk))
 
@@ -273,7 +273,7 @@ def _flops(tensors: Sequence[torch.Size], described: str, *_: object, **__: obje
 def _flops_of_gradient(
     tensors: Sequence[torch.Size], needed: Sequence[bool], described: str, *_: object, **__: object
 ) -> int:
-    """Of each product one gradient by what it multiplies, and one by its matrix."""
+    """The FLOPs of a gradient: for each product, the gradients by its matrix and by its vectors."""
     found, needs = 0, iter(needed)
     for walk in walks_of(tensors, described):  # type: ignore[arg-type]  # of shapes in place of tensors
         need: Any = walk.filled(needs)  # type: ignore[arg-type]  # of answers
@@ -283,7 +283,7 @@ def _flops_of_gradient(
 
 
 def _products(walk: Walk) -> Iterator[tuple[int, int, str]]:
-    """How many rows each matrix multiplies, the operations that a row takes, and its name."""
+    """For each matrix: the number of rows it multiplies, the operations for each row, and its name."""
     for name in ("weight_ih", "weight_hh", "weight_hr", "weight_linear"):
         shape: Any = getattr(walk.weights, name)
         if shape is not None:

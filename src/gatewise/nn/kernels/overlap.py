@@ -1,7 +1,7 @@
-"""Layers of a stack that overlap in time: each on a thread of its own, some steps behind the layer below.
+"""Layers of a stack that overlap in time: each runs on its own thread, some steps behind the layer below.
 
-Threads that divide a layer meet at every step, which small layers are not worth; layers side by side wait for
-each other now and then. The bits are the same.
+Threads that divide the units of a layer have a barrier at every step, which costs more than small layers
+gain. Overlapping layers wait for each other only once in several steps. The bits are the same.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from gatewise.nn.kernels.problem import Problem, tell_side_by_side
 from gatewise.nn.walk.obstacles import COMPILED
 from gatewise.nn.walk.walk import Scanned, Walk
 
-_STEPS = 16  # that a layer does before the one above goes on, where it makes its input products together
+_STEPS = 16  # steps per chunk: the layer above starts a chunk when the layer below has finished it
 _T = TypeVar("_T")
 _LINE = 8  # numbers of 64 bits in a cache line
 
 
 def pays(walks: Sequence[Walk]) -> bool:
-    """Whether the layers of a stack should overlap: each is too little work for two threads, and all together
-    are enough."""
+    """Whether the layers of a stack should overlap.
+
+    They should if each of them is too little work for two threads, but all together are enough.
+    """
     threads = available(torch.get_num_threads())
     if min(threads, len(walks)) < 2 or any(w.batch_sizes is not None or w.record for w in walks):
         return False
@@ -46,9 +48,9 @@ def pays(walks: Sequence[Walk]) -> bool:
 
 
 def scan_stack(walks: Sequence[Walk]) -> list[Scanned]:
-    """As `gatewise.nn.scan.scan_together`, of layers of one cell of which each reads the output of the one
-    before: the walks after the first bring no input of their own. Nothing is recorded. Of the outputs there
-    is the last one only.
+    """Run the layers of a stack. The input of each is the output of the layer before, not that of its walk.
+
+    No values are recorded. All results have the output of the last layer.
     """
     last = len(walks) - 1
     walks = [walk._replace(layer=layer, inner=layer < last) for layer, walk in enumerate(walks)]
@@ -71,7 +73,7 @@ def _forwards(walks: Sequence[Walk], keep: bool) -> list[Forward]:
 
 
 def _of_stack(blank: Sequence[Walk], things: Sequence[_T], inner: Sequence[_T]) -> Iterator[_T]:
-    """What belongs to the tensors of all layers, `inner` to the inputs of those after the first."""
+    """Values for the tensors of all layers: `inner` for inputs of layers above the first, else `things`."""
     rest, of_inputs = iter(things), iter(inner)
     for layer, walk in enumerate(blank):
         yield next(of_inputs) if layer else next(rest)
@@ -79,7 +81,7 @@ def _of_stack(blank: Sequence[Walk], things: Sequence[_T], inner: Sequence[_T]) 
 
 
 def _run_overlapping(problems: Sequence[Problem]) -> None:
-    """Run calls of one kernel of which each reads what the one before writes."""
+    """Run calls of one kernel at the same time. Each reads what the one before writes."""
     done = torch.zeros(len(problems) * _LINE, dtype=torch.int64, device="cpu")
     for place, (problem, reader) in enumerate(pairwise(problems)):
         problem.fields["done"] = reader.fields["awaits"] = done[place * _LINE].data_ptr()
@@ -128,14 +130,14 @@ class _Stack(torch.autograd.Function):
 def _filled(
     blank: Sequence[Walk], tensors: Sequence[Tensor], inner: Sequence[Tensor] | None = None
 ) -> list[Walk]:
-    """The walks of a stack with their tensors, and `inner`, the inputs of those after the first."""
+    """The walks of a stack with their tensors. `inner` are the inputs of layers above the first."""
     inner = [walk.x for walk in blank[1:]] if inner is None else inner
     rest = _of_stack(blank, tensors, inner)
     return [walk.filled(rest) for walk in blank]
 
 
 def _again(blank: Sequence[Walk], tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The output and all final states once more, in torch operations."""
+    """Compute the output and all final states again, in torch operations."""
     output, finals = tensors[0], list[Tensor]()
     for walk in _filled(blank, tensors):
         found = again(walk._replace(x=output))

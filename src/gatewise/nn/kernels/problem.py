@@ -1,7 +1,7 @@
 """Calls of kernels with tensors.
 
-Tensors go to the kernels as addresses and strides: nothing is copied or transposed, `batch_first` is a matter
-of strides, and the second direction of a layer is the same kernel with time strides below zero.
+Kernels get tensors as addresses and strides, without copies or transpositions. `batch_first` only changes
+strides, and the second direction of a layer is the same kernel with negative time strides.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from gatewise.nn.walk.obstacles import COMPILED
 from gatewise.nn.walk.storage import is_stored
 from gatewise.nn.walk.walk import Walk, Weights
 
-_SMALL_WEIGHTS = 1 << 20  # bytes, of which two threads can keep their own in the second-level caches
+_SMALL_WEIGHTS = 1 << 20  # bytes: so many fit into the second-level cache of each thread
 
 
 class Problem:
-    """A call of a kernel that makes a walk, to be `run`.
+    """A kernel call for a walk, to be passed to `run`.
 
     Args:
-        walk: what is asked.
-        options: those that the layout depends on.
+        walk: the walk.
+        options: the flags of this kind of call that are part of the layout's key (see `Key`).
     """
 
     find: Find
 
     def __init__(self, walk: Walk, *options: bool) -> None:
         self.walk = walk
-        self.told: KernelCall | None = None  # what listeners know of it
+        self.told: KernelCall | None = None  # the facts that listeners got
         x, *others = walk.arguments
         self.x = in_rows(x)
         self.others = [whole(tensor) for tensor in others]
@@ -64,7 +64,7 @@ class Problem:
         if walk.reset is not None:
             self._give_resets(walk.reset)
             self._give_beginnings("anew", walk.restart or self.states)
-        # Walks side by side, directions or layers, have scratch memory of different lanes.
+        # Directions or layers that run side by side use scratch memory of different lanes.
         self.scratch = scratch(self.layout.room, self.x, lane=2 * walk.layer + walk.reverse)
         at = self.scratch.data_ptr()
         for name, place in self.layout.scratch.items():
@@ -99,7 +99,7 @@ class Problem:
             self.fields |= {"resets": reset.data_ptr(), "resets.t": 1, "resets.b": reset.stride(0)}
 
     def _give_beginnings(self, array: str, states: Sequence[Tensor]) -> None:
-        """What rows begin from; not given, a single row of zeros that is read for every row of the batch."""
+        """Pass the states that rows start from, by default one row of zeros for all rows of the batch."""
         for n, name in enumerate(self.walk.cell.states):
             self.fields[f"{array}_{name}"] = (states[n] if states else self.zeros).data_ptr()
             if not states:
@@ -107,31 +107,31 @@ class Problem:
 
     @property
     def team(self) -> Team:
-        """The threads that it runs on."""
+        """The threads of the call."""
         return self.layout.team
 
     @property
     def chunk(self) -> int:
-        """For how many steps at a time the product with the input is made."""
+        """The number of steps whose input products are computed together."""
         return self.layout.chunk
 
     @property
     def weights(self) -> Weights:
-        """The weights, as the kernel has them."""
+        """The weights, as the kernel reads them."""
         return self.walk.weights.filled(iter(self.others))
 
     @property
     def states(self) -> tuple[Tensor, ...]:
-        """The initial states; none where they are not given."""
+        """The initial states; () if none are given."""
         return () if self.walk.states is None else tuple(self.others[-len(self.walk.states) :])
 
     @property
     def weights_read(self) -> int:
-        """Weights that a row meets at each step."""
+        """The number of weights that each row is multiplied by at each step."""
         return len(self.cell.plan.slots) * self.H * (self.H + self.I)
 
     def sequence(self, width: int) -> Tensor:
-        """An uninitialised sequence in the layout of x, so wide; packed where rows have different lengths."""
+        """A new uninitialised sequence of this width, in the layout of x; packed if x is ragged."""
         return self._fresh((*self._steps_and_rows, width))
 
     @property
@@ -140,10 +140,10 @@ class Problem:
         return self.x.shape[:-1] if padding is None else (padding.size,)
 
     def taken_back(self, kept: Tensor, width: int) -> Tensor:
-        """A `sequence` that was saved for backward; hooks on saved tensors may return what they like.
+        """Check a `sequence` that was saved for backward: hooks on saved tensors may have changed it.
 
         Raises:
-            RuntimeError: it has another shape or type.
+            RuntimeError: the tensor has another shape or type.
         """
         expected = (*self._steps_and_rows, width)
         if kept.shape != expected or kept.dtype != self.x.dtype or not is_stored(kept):
@@ -154,7 +154,7 @@ class Problem:
         return whole(kept)
 
     def outside(self, width: int) -> Tensor:
-        """A sequence that is handed out: one as x is; padded, zeros past the end of a row."""
+        """A new sequence for the caller, in the layout of x; if padded, with zeros past the end of rows."""
         if self.walk.padding is None:
             return self.sequence(width)
         return self.x.new_zeros(*self.x.shape[:-1], width)
@@ -165,17 +165,17 @@ class Problem:
         return fresh
 
     def hand_over(self, name: str, sequence: Tensor) -> None:
-        """Hand a sequence over under `name` whose way the layout knows: its first step."""
+        """Pass a sequence as the field `name`, whose strides the layout has."""
         self.fields[name] = sequence.data_ptr() + self.layout.ways[name].first
 
     def give(self, name: str, sequence: Tensor, batch_first: bool | None = None) -> None:
-        """Hand over a sequence from outside under `name`: its first step, its strides in the walk's order."""
+        """Pass a sequence of the caller as the field `name`, with its strides in the order of the walk."""
         way = self.way(sequence, self.walk.batch_first if batch_first is None else batch_first)
         self.fields[name] = sequence.data_ptr() + way.first
         self.fields[f"{name}.t"], self.fields[f"{name}.b"] = way.t, way.b
 
     def way(self, sequence: Tensor, batch_first: bool) -> Way:
-        """The way of the walk through a sequence from outside; where it begins in bytes."""
+        """The start (in bytes) and the strides of the walk in a sequence of the caller."""
         if self.packed is not None and self.walk.padding is None:
             return Way(0, 1, sequence.stride(0))
         t, b = sequence.stride(1 if batch_first else 0), sequence.stride(0 if batch_first else 1)
@@ -183,7 +183,7 @@ class Problem:
 
 
 def tell_side_by_side(problems: Sequence[Problem]) -> None:
-    """Tell listeners that these calls run at once, with their last chunks."""
+    """Tell listeners that these calls run at the same time, with their final chunks."""
     told = [p.told._replace(chunk=min(p.chunk, p.fields["chunk"])) for p in problems if p.told is not None]
     if told:
         for listener in here.listeners:
@@ -191,9 +191,10 @@ def tell_side_by_side(problems: Sequence[Problem]) -> None:
 
 
 def run(*problems: Problem) -> None:
-    """Run calls of one kernel, side by side where that pays.
+    """Run calls of one kernel, side by side if that is faster.
 
-    One thread for each call has nothing to wait for; but large weights are better divided than doubled.
+    Calls side by side have one thread each, and no barriers. But with large weights it is better to divide
+    the units of each call, so that each thread reads only its part of the weights.
     """
     if len(problems) == 1:
         (problem,) = problems

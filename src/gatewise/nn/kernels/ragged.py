@@ -1,7 +1,8 @@
 """Scans over rows of different lengths as operators of torch, for programs of `torch.export`.
 
-What a tracer cannot know, how many steps all rows have together, stays inside: the operators take and give
-padded tensors. Backward computes forward again, as what a kernel keeps has no size that a tracer could know.
+A tracer cannot know the sum of the lengths, so packed data exist only inside the operators: these take and
+return padded tensors. Backward computes forward again, because the tensors that a kernel saves have sizes
+that a tracer cannot know.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from gatewise.nn.walk.walk import Scanned, Walk, scanned
 
 
 def scan(walks: Sequence[Walk], lengths: Tensor, in_the_way: Iterable[Obstacle]) -> list[Scanned]:
-    """As `gatewise.nn.scan.scan_together`, for walks over padded rows of ``lengths [B]``.
+    """The same as `gatewise.nn.scan.scan_together`, for walks over padded rows of ``lengths [B]``.
 
     Raises:
-        ValueError: something keeps them from the kernels, or values are watched.
+        ValueError: the walks cannot be compiled, or values are watched.
     """
     why = [obstacle.reason for obstacle in in_the_way] + ["it is watched"] * bool(walks[0].record)
     if why:
@@ -39,14 +40,14 @@ def scan(walks: Sequence[Walk], lengths: Tensor, in_the_way: Iterable[Obstacle])
 
 
 class _Rows(NamedTuple):
-    """A walk over the rows that have steps, in the order of packed data; no `packing` if all have all."""
+    """A walk over the rows with steps, in packed order. `packing` is None if all rows have all steps."""
 
     walk: Walk
     packing: Packing | None
 
     @classmethod
     def of(cls, walk: Walk, lengths: Tensor) -> _Rows:
-        """Of a walk over padded rows."""
+        """From a walk over padded rows."""
         T, B = walk.steps_and_rows
         packing = Packing.of_lengths(row_lengths(lengths, B, T), T)
         if packing.size == B * T:
@@ -57,14 +58,14 @@ class _Rows(NamedTuple):
         return cls(walk._replace(states=states, reset=reset, batch_sizes=sizes, padding=packing), packing)
 
     def padded(self, finals: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
-        """States for all rows ``[B, H]``; those of a row without steps are the ones `given`, or zeros."""
+        """Final states for all rows ``[B, H]``. A row without steps keeps the state in `given`, or zeros."""
         if self.packing is None:
             return list(finals)
         stacked = [[state.unsqueeze(0) for state in states] for states in (finals, given)]
         return [state.squeeze(0) for state in self.packing.pad_states(*stacked)]
 
     def packed(self, by_results: ByResults) -> ByResults:
-        """The gradients by results, those by final states of the rows that have steps."""
+        """The gradients by results, with those by final states only for the rows with steps."""
         if self.packing is None:
             return by_results
         order = self.packing.order
@@ -130,7 +131,7 @@ def _gradient(
     walks = operators.walks_on(tensors, described, resets, seeds)
     needs, by = iter(needed), iter(by_results)
     rows = [_Rows.of(walk, lengths) for walk in walks]
-    each = [Each.of(walk._replace(reset=None), needs) for walk in walks]  # the masks are by themselves
+    each = [Each.of(walk._replace(reset=None), needs) for walk in walks]  # masks are separate arguments
     by_all_rows = [ByResults.of(walk, by) for walk in walks]
     forwards = [Forward(some.walk, keep=True) for some in rows]
     run(*forwards)
@@ -146,7 +147,7 @@ def _gradient(
 
 
 def _for_all_rows(rows: _Rows, gradients: Each[Tensor | None], by_results: ByResults) -> Each[Tensor | None]:
-    """Gradients by the tensors of a walk; that by the initial state of a row without steps is its final's."""
+    """Gradients for all rows. For a row without steps, the final state's gradient is the initial state's."""
     if rows.packing is None:
         return gradients
     states = list[Tensor | None]()

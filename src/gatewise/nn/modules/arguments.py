@@ -1,8 +1,8 @@
 """The arguments of constructors, as dataclasses made of `gatewise.runtime.layer_options`.
 
-A constructor that `takes` such a class has its fields as arguments, for callers, `help` and type checkers,
-and is handed them as one object. Fields of base classes come first, those of the last base before all others:
-so each class here adds its arguments where `torch.nn` has them.
+A constructor that `takes` such a class has its fields as arguments, for callers, `help` and type checkers.
+The constructor itself gets them as one object. Fields of base classes come first, and those of the last base
+class before all others. So the classes here have their arguments in the order of `torch.nn`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class OfCell:
 
 @dataclass(frozen=True)
 class LayerArguments(LayerOptions):
-    """Of `LSTM` and `GRU`."""
+    """The arguments of `LSTM` and `GRU`."""
 
     device: torch.device | str | None = None
     dtype: torch.dtype | None = None
@@ -39,7 +39,7 @@ class LayerArguments(LayerOptions):
 
 @dataclass(frozen=True)
 class RecurrentArguments(LayerArguments, OfCell):
-    """Of `Recurrent`."""
+    """The arguments of `Recurrent`."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class _Rectifiable(Stack):
 
 @dataclass(frozen=True)
 class RNNArguments(LayerArguments, _Rectifiable):
-    """Of `RNN`."""
+    """The arguments of `RNN`."""
 
 
 @dataclass(frozen=True)
 class StepArguments(StepOptions):
-    """Of `LSTMCell` and `GRUCell`."""
+    """The arguments of `LSTMCell` and `GRUCell`."""
 
     device: torch.device | str | None = None
     dtype: torch.dtype | None = None
@@ -62,7 +62,7 @@ class StepArguments(StepOptions):
 
 @dataclass(frozen=True)
 class AnyStepArguments(StepArguments, OfCell):
-    """Of `Step`."""
+    """The arguments of `Step`."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class _RectifiableStep(StepOptions):
 
 @dataclass(frozen=True)
 class RNNCellArguments(StepArguments, _RectifiableStep):
-    """Of `RNNCell`."""
+    """The arguments of `RNNCell`."""
 
 
 def takes(

@@ -1,9 +1,9 @@
-"""Scans of an edited cell: what says where the edits hold comes in as further columns of the input.
+"""Scans of an edited cell. Additional columns of the input say what is edited, and where.
 
-An edit is a `where` in the equations (`gatewise.language.rewrites.edited`), whose mask is a gate that the
-input alone feeds. Of a mask the input has one column, which is 1 at the steps and rows that are edited; its
-weights are 1 for the units that are. Values that are given come the same way. So where and what is edited is
-data, and one kernel serves all of it.
+An edit is a `where` in the equations (`gatewise.language.rewrites.edited`). Its mask is an additional gate
+that sees only the input. The input gets a column for this gate, which is 1 at the edited steps and rows. The
+weights of the gate for this column are 1 for the edited units. New values that are tensors are passed in the
+same way. So all edits of the same values run in the same kernel.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ Which: TypeAlias = slice | Sequence[int] | Tensor
 
 
 class Edit(NamedTuple):
-    """One value of a cell, edited at some steps, in some rows, for some units.
+    """The edit of one value of a cell, at some steps, in some rows, for some units.
 
-    ``units [H]`` is 1 for those, else 0; None stands for all `steps` and all `rows`. `given` are the values
-    that are put in, ``[H]`` or ``[T, B, H]``, of which NaN is none; None where the equations say it all.
+    Attributes:
+        name: the name of the value.
+        units: ``[H]``, 1 for edited units, else 0.
+        steps: the edited steps; None for all.
+        rows: the edited rows; None for all.
+        given: new values ``[H]`` or ``[T, B, H]``, where NaN means not edited. None if the equations contain
+            the new value (a number or a function).
     """
 
     name: str
@@ -37,17 +42,17 @@ class Edit(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """How many rows its gates have in the input weights, and how many columns the input has for them."""
+        """The number of rows of its gates in the input weights, and of its columns in the input."""
         H = len(self.units)
         if self.given is None:
             return H, 1
         return 2 * H, 1 + H * (self.given.dim() == 3)
 
     def columns(self, layer: str, T: int, B: int) -> Tensor:
-        """The further input ``[T, B, .]``.
+        """The additional columns ``[T, B, .]`` of the input.
 
         Raises:
-            ValueError: there is no such step or row, or values were given for another number of them.
+            ValueError: a step or row does not exist, or `given` has another number of steps or rows.
         """
         who = f"the edit of {self.name!r} in {layer!r}"
         mask = chosen(self.steps, T, f"{who}: steps")[:, None] * chosen(self.rows, B, f"{who}: rows")
@@ -55,13 +60,14 @@ class Edit(NamedTuple):
             return mask[..., None]
         if self.given.shape[:2] != (T, B):
             raise ValueError(
-                f"{who}: the values are of (steps, rows) = {tuple(self.given.shape[:2])}. Got {(T, B)}."
+                f"{who}: the input must have (steps, rows) = {tuple(self.given.shape[:2])}, as the new "
+                f"values. Got {(T, B)}."
             )
         there = ~self.given.isnan().any(-1).cpu()
         return torch.cat([(mask * there)[..., None].to(self.given), self.given.nan_to_num()], -1)
 
     def weights(self) -> Tensor:
-        """The weights ``[.*H, .]`` of its gates by its columns."""
+        """The weights ``[.*H, .]`` of its gates for its columns."""
         units = self.units[:, None]
         if self.given is None:
             return units
@@ -71,15 +77,20 @@ class Edit(NamedTuple):
 
 
 class Edited(NamedTuple):
-    """An edited cell, its edits in the order of their gates, which come after all others, and how it calls
-    values that bear another name than before."""
+    """An edited cell.
+
+    Attributes:
+        cell: the edited equations. The gates of the edits come after all others.
+        edits: the edits, in the order of their gates.
+        called: the names of values in `cell` that differ from those before the edit.
+    """
 
     cell: Cell
     edits: tuple[Edit, ...] = ()
     called: Mapping[str, str] = {}
 
     def walk(self, layer: str, walk: Walk, packing: Packing | None) -> Walk:
-        """The walk of the edited cell, in place of that of the cell that it was made of."""
+        """The walk of the edited cell, from the walk of the original cell."""
         B, T = (packing.B, packing.T) if packing else walk.x.shape[:2][:: 1 if walk.batch_first else -1]
         columns = [edit.columns(layer, T, B).to(walk.x) for edit in self.edits]
         if packing and walk.padding is None:
@@ -95,11 +106,11 @@ class Edited(NamedTuple):
         return walk._replace(cell=self.cell, x=x, weights=weights, record=record)
 
     def name_of(self, value: str) -> str:
-        """What a value of the cell that was edited is called in this one."""
+        """The name, in the edited cell, of a value of the original cell."""
         return self.called.get(value, value)
 
     def own(self, name: str, by_weight: Tensor) -> Tensor:
-        """Of what belongs to each element of a weight ``[..., *]``, the part of those that the layer has."""
+        """From values for all elements of a weight ``[..., *]``, those for the layer's own elements."""
         rows, columns = map(sum, zip(*(edit.size for edit in self.edits), strict=True))
         if name == "weight_ih":
             return by_weight[..., :-rows, :-columns]
@@ -107,16 +118,16 @@ class Edited(NamedTuple):
 
 
 def _diagonal(*blocks: Tensor) -> Tensor:
-    """Matrices, one below and to the right of another, among zeros."""
+    """A block-diagonal matrix."""
     found: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
     return found
 
 
 def chosen(which: Which | None, size: int, what: str) -> Tensor:
-    """``[size]``: 1 for what is chosen, else 0; None chooses all.
+    """A mask ``[size]``, 1 for chosen indices, else 0. None chooses all.
 
     Raises:
-        ValueError: there is not all that is chosen.
+        ValueError: an index does not exist.
     """
     if which is None:
         return torch.ones(size, device="cpu")

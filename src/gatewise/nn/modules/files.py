@@ -1,4 +1,4 @@
-"""`save` and `load`: modules as one file that carries the equations of their recurrent layers."""
+"""`save` and `load`: modules in one file, with the equations of their recurrent layers."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _Model = TypeVar("_Model", bound=nn.Module)
 
 
 def save(module: nn.Module, path: str | Path) -> None:
-    """Write a module to a ``.safetensors`` file, whole or not at all.
+    """Write a module to a ``.safetensors`` file, completely or not at all.
 
-    Of recurrent layers the file holds the equations of the cell, the options and the weights as the layers
-    compute with them: a parametrization (weight norm, pruning) is written as its result. Subclasses of the
-    layers are written as the layers that they are made of.
+    For recurrent layers, the file contains the equations of the cell, the options, and the weights that the
+    layers compute with: a parametrized weight (weight norm, pruning) is written as its value. A subclass of a
+    layer is written as that layer.
 
-    Of any other module it holds the tree of its parts: what each is and was made with, for containers, common
-    modules of torch and recurrent layers, and every parameter and buffer. A class of your own is code, which
-    no file holds: such a model is loaded into one that is made already.
+    For any other module, the file contains all modules in it, and every parameter and buffer. Containers,
+    common modules of torch and recurrent layers are written with their constructor arguments. A class of your
+    own is code, which the file does not contain; load such a file into an existing model.
 
     Args:
-        module: any `gatewise.nn.Recurrent`, by itself, or a torch module.
-        path: where to; what is there is replaced.
+        module: a `gatewise.nn.Recurrent`, or any torch module.
+        path: the file. An existing file is replaced.
 
     Raises:
-        TypeError: `module` is no module, or a tensor is of a type that a file cannot hold, such as bfloat16.
-        ValueError: a cell is beyond the limits of a file (see ``docs/format.md``), a layer is edited, a
-            module has state that is no tensor, or a tensor has no numbers yet (on the meta device, or of a
+        TypeError: `module` is not a module, or a tensor has a type that a file cannot hold, such as bfloat16.
+        ValueError: a cell exceeds the limits of a file (see ``docs/format.md``), a layer is edited, a module
+            has state that is not a tensor, or a tensor has no numbers yet (it is on the meta device, or of a
             lazy module).
 
     Example:
@@ -67,23 +67,27 @@ def load(path: str | Path, into: _Model) -> _Model: ...
 def load(path: str | Path, into: nn.Module | None = None) -> Any:
     """Read a module that `save` wrote. Nothing in the file is executed.
 
-    Recurrent layers run the equations in the file. If these are the ones of `LSTM`, `GRU` or `RNN`, the
-    layers are of that class (unless they project and torch's do not), else a `Recurrent`. A file of layers
-    alone gives them on the CPU, in `eval` mode; of the file of a task, such as a `Forecaster`, the layers
-    alone are read. The parts of a whole module are in the mode in which they were saved, and tensors that
-    they shared are shared.
+    Recurrent layers run the equations in the file. If these are the equations of `LSTM`, `GRU` or `RNN`, the
+    layers have that class (except for projections that torch does not have), else the class `Recurrent`. A
+    file of layers only gives these layers on the CPU, in evaluation mode. From the file of a task, such as a
+    `Forecaster`, only the recurrent layers are read. The modules of a whole model have the mode in which they
+    were saved, and shared tensors are shared again.
 
     Args:
         path: the file.
-        into: a model to fill with the tensors of the file, which must be made of the same parts, with the
-            same options and equations; what matters in training alone, such as dropout, may differ. It keeps
-            its devices and its mode. Needed for models with classes of your own.
+        into: a model to fill with the tensors of the file. It must have the same modules, with the same
+            options and equations; options that only matter in training, such as dropout, may differ. It
+            keeps its devices and its mode. Needed for models with classes of your own.
+
+    Returns:
+        The module; `into` if it is given.
 
     Raises:
-        ModelFileError: the file is damaged, foreign, of a newer version, or describes no layers and no
-            module; it has classes of your own and there is no `into`; or `into` is made of something else.
-            Then `into` is as it was.
-        FileNotFoundError: there is no such file.
+        TypeError: `into` is not a module.
+        ModelFileError: the file is damaged, not gatewise's, of a newer version, or describes neither layers
+            nor a module; it has classes of your own and `into` is missing; or `into` does not fit. In all
+            cases `into` does not change.
+        FileNotFoundError: the file does not exist.
 
     Example:
         >>> import pathlib, tempfile, torch, gatewise
@@ -114,14 +118,14 @@ def load(path: str | Path, into: nn.Module | None = None) -> Any:
 def _contents(file: ModelFile) -> tuple[Structure, Tensors]:
     if file.task == MODULE:
         return structure.read(file.header, file.tensors), file.tensors
-    stored = stored_layers(file)  # one part
+    stored = stored_layers(file)  # a structure of one part
     arguments = {"cell": stored.cell, **stored.options}
     part = Part(kinds.RECURRENT, kinds.RECURRENT, arguments, (), training=False)
     return Structure([part], {}, frozenset()), stored.weights
 
 
 def _made(found: Structure, tensors: Tensors) -> nn.Module:
-    """A module as a file describes it."""
+    """Make the module that a file describes."""
     own = structure.own_classes(found)
     if own:
         more = f" and {len(own) - 1} more" if own[1:] else ""
@@ -142,7 +146,7 @@ def _made(found: Structure, tensors: Tensors) -> nn.Module:
 
 
 def _filled(found: Structure, tensors: Tensors, model: _Model) -> _Model:
-    """A model with the numbers of a file."""
+    """Fill a model with the numbers of a file. Returns the model."""
     modules = filling.corresponding(found, model)
     places = filling.held_by(found, modules, tensors)
     for name, some in sorted(places.items()):
@@ -155,10 +159,10 @@ def _filled(found: Structure, tensors: Tensors, model: _Model) -> _Model:
 
 
 def _check_kind(name: str, tensor: Tensor, places: list[Held], exact: bool) -> None:
-    """Refuse numbers of another type; among floating-point ones a module that is made takes any."""
+    """Refuse numbers of another type. Unless `exact`, any floating-point type fits any other."""
     for held in places:
         if exact and held.tensor.is_meta:
-            raise FormError(f"{name} is on the meta device, where there are no numbers to fill")
+            raise FormError(f"{name} is on the meta device, so it has no memory to fill")
         both = tensor.is_floating_point() and held.tensor.is_floating_point()
         if tensor.dtype != held.tensor.dtype and (exact or not both):
             raise FormError(f"{name} must be {held.tensor.dtype}. Got {tensor.dtype}")
@@ -170,10 +174,10 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def options_of(module: Recurrent) -> dict[str, Any]:
-    """The arguments that a layer was made with, after the cell.
+    """The constructor arguments of a layer, without the cell.
 
     Raises:
-        ValueError: the layer is edited, so that there is more to it.
+        ValueError: the layer is edited.
     """
     module.refuse_edits("save")
     return kinds.options_of(module)
@@ -183,8 +187,8 @@ def weights_of(module: Recurrent) -> Tensors:
     """The weights of a layer by name.
 
     Raises:
-        TypeError: they are of no type that a file can hold.
-        ValueError: they have no numbers yet.
+        TypeError: a weight has a type that a file cannot hold.
+        ValueError: a weight has no numbers yet.
     """
     weights = {name: getattr(module, name).detach() for names in module._names for name in names}
     for name, weight in weights.items():
@@ -195,10 +199,10 @@ def weights_of(module: Recurrent) -> Tensors:
 
 
 def module_of(stored: StoredLayers, path: str | Path) -> Recurrent:
-    """Layers as a file describes them.
+    """Make the layers that a file describes.
 
     Raises:
-        ModelFileError: there are no such layers.
+        ModelFileError: the file does not describe layers.
     """
     weights = {name: torch.from_numpy(array) for name, array in stored.weights.items()}
     try:

@@ -1,4 +1,4 @@
-"""A recurrent layer of any cell, in the manner of `torch.nn`."""
+"""Recurrent layers of any cell, with the interface of `torch.nn`."""
 
 from __future__ import annotations
 
@@ -38,64 +38,67 @@ class Recurrent(Layer):
         cell: the equations; any `gatewise.Cell`.
         input_size: I, the width of the input.
         hidden_size: H, the number of units.
-        num_layers: L, each layer fed by the one below.
+        num_layers: L, the number of layers. The input of each is the output of the layer below.
         bias: whether the gates have biases.
-        batch_first: whether input and output are ``[B, T, ...]`` and not ``[T, B, ...]``; states are not.
-        dropout: the probability at which an output of any layer but the last is zeroed in training.
-        bidirectional: whether a second scan runs backwards beside each (D is 2, else 1).
-        proj_size: P, the width to which the output of each step is projected; 0 for none. Only for cells
-            whose bodies do not compute with their output (the LSTM's does not).
-        device: where the parameters are made.
-        dtype: their element type.
-        checkpoint: k, to train in less memory: the states are kept every k steps, and what backward reads
-            besides is computed again, k steps at a time; 0 keeps all. Outputs are the same bits, gradients
-            the same up to rounding. Memory is least near ``k = sqrt(T)``.
-        zoneout: in training, the probability at which each unit of a state stays as it was, drawn each step
-            (Krueger et al. 2017); one number for all states or a tuple of one for each. Outside of training
-            a state is what is to be expected.
-        recurrent_dropout: in training, the probability at which what the gates see of the output is zeroed,
-            one mask a sequence (Gal & Ghahramani 2016).
-        weight_drop: in training, the probability at which a recurrent weight is zeroed, drawn each call
+        batch_first: whether input and output are ``[B, T, ...]``, not ``[T, B, ...]``. States are the same.
+        dropout: in training, the probability of zeroing each output of a layer, for all layers except the
+            last.
+        bidirectional: whether each layer has a second direction, from the last step to the first (D is 2,
+            else 1).
+        proj_size: P, the width of the projected output of each step; 0 for no projection. Only for cells
+            whose body does not use their output (that of the LSTM does not).
+        device: the device of the parameters.
+        dtype: the element type of the parameters.
+        checkpoint: k, for training in less memory. Only the states after every k steps are saved; backward
+            computes the rest again, k steps at a time. 0 saves everything. Outputs have the same bits, and
+            gradients differ by rounding. The memory is smallest near ``k = sqrt(T)``.
+        zoneout: in training, the probability that a unit of a state keeps its old value, drawn for each step
+            (Krueger et al. 2017): one number for all states, or a tuple with one for each state. In
+            evaluation mode, a state is its expected value.
+        recurrent_dropout: in training, the probability of zeroing what the gates see of the previous output,
+            with one mask for each sequence (Gal & Ghahramani 2016).
+        weight_drop: in training, the probability of zeroing each recurrent weight, drawn for each call
             (Merity et al. 2018).
-        init: how parameters start: "torch", "orthogonal" or "chrono" (see
+        init: the initialisation of parameters: "torch", "orthogonal" or "chrono" (see
             `gatewise.nn.modules.initialisation.fill`).
-        forget_bias: the bias with which gates start that keep a state, the LSTM's f or the GRU's z.
-        max_steps: with ``init="chrono"``, the longest time to remember, in steps.
-        learn_initial_state: whether initial states that are not given are learned, and not zeros.
+        forget_bias: the initial bias of gates that keep a state (f of the LSTM, z of the GRU).
+        max_steps: with ``init="chrono"``, the longest memory, in steps.
+        learn_initial_state: whether initial states are learned. They are used when a call passes none.
 
-        What is random is a function of the seed that torch's generator gives, of the row, the step and the
-        unit: the same on any number of threads.
+        Random masks depend only on the seed from torch's generator, the row, the step and the unit: they are
+        the same on any number of threads.
 
     Shape:
         - input: ``[T, B, I]``, ``[B, T, I]`` with `batch_first`, ``[T, I]`` without a batch, or a
           `PackedSequence`.
         - hx: the initial state ``[L*D, B, H]`` (``[L*D, H]`` without a batch), or a tuple of them, one for
-          each state of the cell; zeros if left out. Under projection the first is ``[L*D, B, P]``.
-        - lengths: ``[B]``, the steps of each row, from 0 to T, in any order; all of them if left out. Only
-          for padded input with a batch.
-        - reset: booleans ``[T, B]`` (``[B, T]`` with `batch_first`, ``[T]`` without a batch): where true the
-          row starts that step from its initial state, as if a sequence began there. In the second direction
-          the state is dropped at the same boundary, between that step and the one before it in time. Not
-          for a `PackedSequence`.
-        - output: as the input, D*H wide (D*P under projection); zeros past the end of a row.
-        - second output: the final states, in the form of `hx`: each row's after its own last step (in the
-          second direction its first), its initial state if it has no steps.
+          each state of the cell; by default zeros. With a projection the first is ``[L*D, B, P]``.
+        - lengths: ``[B]``, the number of steps of each row, from 0 to T, in any order; by default T. Only for
+          padded input with a batch.
+        - reset: booleans ``[T, B]`` (``[B, T]`` with `batch_first`, ``[T]`` without a batch). Where true, the
+          row starts this step from its initial state, as if a sequence began there. The second direction
+          is reset at the same boundary, between this step and the one before it in time. Not for a
+          `PackedSequence`.
+        - output: shaped like the input, but D*H wide (D*P with a projection); zeros past the end of a row.
+        - second output: the final states, in the form of `hx`. They are the states of each row after its own
+          last step (in the second direction, after its first step); a row without steps keeps its initial
+          state.
 
     Attributes:
-        weight_ih_l{k}: ``[G*H, I]``, above the first layer ``[G*H, D*H]``; the gates one below another.
+        weight_ih_l{k}: ``[G*H, I]``, above the first layer ``[G*H, D*H]``; the gates are stacked.
         weight_hh_l{k}: ``[G*H, H]`` (``[G*H, P]``); only gates that see the state.
         bias_ih_l{k}, bias_hh_l{k}: ``[G*H]`` each.
         {vector}_l{k}: ``[H]``, for each `Vector` of the cell.
-        weight_hr_l{k}: ``[P, H]`` under projection.
+        weight_hr_l{k}: ``[P, H]``, with a projection.
         weight_linear_l{k}, bias_linear_l{k}: ``[N*H, H]``, ``[N*H]``, for N products `linear` in the cell.
         norm_gain_{n}_l{k}, norm_bias_{n}_l{k}: ``[H]``, for each vector of a `layer_norm`.
         initial_{state}_l{k}: ``[H]`` (``[P]``), with `learn_initial_state`.
 
-        With ``_reverse`` at the end those of the second direction.
+        The names of the second direction end in ``_reverse``.
 
     Raises:
-        TypeError, ValueError, RuntimeError: as the modules of `torch.nn`, in the same words; and where
-            `lengths`, `reset` or `checkpoint` are not as above.
+        TypeError, ValueError, RuntimeError: as in `torch.nn`, with the same messages; also if `lengths`,
+            `reset` or `checkpoint` are wrong.
 
     Example:
         >>> import torch
@@ -113,7 +116,7 @@ class Recurrent(Layer):
         self._set_up(given.cell, given)
 
     def _set_up(self, cell: Cell, given: LayerArguments) -> None:
-        """What constructors do, those of the classes of one cell too."""
+        """Initialise the layer. Called by the constructors of this class and of its subclasses."""
         super().__init__(cell, given.input_size, given.hidden_size, given.bias, given.proj_size)
         self.dropout = float(given.dropout)
         checks.options(cell, given)
@@ -144,7 +147,7 @@ class Recurrent(Layer):
         return declared
 
     def reset_parameters(self) -> None:
-        """Initialise every parameter as `init`, `forget_bias` and `max_steps` say."""
+        """Initialise all parameters, by `init`, `forget_bias` and `max_steps`."""
         for names, suffix in zip(self._names, self._all_suffixes, strict=True):
             named = {name.removesuffix(suffix): getattr(self, name) for name in names}
             ways = self.init, self.forget_bias, self.max_steps
@@ -156,7 +159,7 @@ class Recurrent(Layer):
 
     @property
     def _layer_names(self) -> list[str]:
-        """What its layers and directions are called where they are watched: "l0", "l0_reverse", ..."""
+        """The names of the layers and directions, as in `gatewise.watch`: "l0", "l0_reverse", ..."""
         return [suffix[1:] for suffix in self._all_suffixes]
 
     @property
@@ -172,7 +175,7 @@ class Recurrent(Layer):
         return [[getattr(self, name) for name in names] for names in self._names]
 
     def flatten_parameters(self) -> None:
-        """Do nothing: there is no flattened copy of the weights. Kept for code that calls it."""
+        """Do nothing, because there is no flattened copy of the weights. It exists for code that calls it."""
 
     def forward(
         self,
@@ -210,11 +213,11 @@ class Recurrent(Layer):
         self._check_sizes(states, B)
         checks.has_steps(T)
         packing, rows = None, None
-        if exporting and lengths is not None:  # that nobody knows yet
+        if exporting and lengths is not None:  # unknown until the program runs
             rows = shape_of_lengths(lengths, B)
         elif lengths is not None:
             packing = Packing.of_lengths(row_lengths(lengths, B, T), T)
-            if packing.size == B * T:  # no row ends before the others: threads may divide the rows
+            if packing.size == B * T:  # all rows have T steps: a plain batch, whose rows threads may divide
                 packing = None
         output, finals = self._run(input, states, packing, reset, rows)
         if not batched:
@@ -225,7 +228,7 @@ class Recurrent(Layer):
 
     @property
     def _is_single(self) -> bool:
-        """Whether a call is one scan, with nothing around it."""
+        """Whether a call is a single scan, without further work before or after it."""
         drops = self.training and self.weight_drop
         learned = self.learn_initial_state or self.checkpoint
         return self.num_layers == 1 and not (self.bidirectional or learned or drops)
@@ -238,7 +241,7 @@ class Recurrent(Layer):
         return like(packed, output), self._taken(finals)
 
     def _given(self, hx: Hidden | None) -> States:
-        """The initial states as a tuple, empty where none are given."""
+        """The initial states as a tuple, empty if none are passed."""
         if hx is None:
             return ()
         checks.is_hidden(hx)
@@ -259,7 +262,7 @@ class Recurrent(Layer):
         reset: Tensor | None,
         lengths: Tensor | None = None,
     ) -> tuple[Tensor, States]:
-        """Check the types of what was given, and run the layers in that of the weights."""
+        """Check the types of the arguments, convert them to that of the weights, and run the layers."""
         weights = [self._dropped_weights(self._weights(suffix)) for suffix in self._all_suffixes]
         weight = weights[0].weight_ih
         x, *given = (in_type_of(weight, tensor) for tensor in (x, *states))
@@ -268,7 +271,7 @@ class Recurrent(Layer):
         checks.same_type(given, weight)
         written_down = under_compile.is_exporting() or traced()
         if x.dim() == 3 and self.batch_first and torch.is_grad_enabled() and not written_down:
-            # Backward reads a copy, as in torch, whose users change such an input in place: x += layer(x)[0].
+            # Backward reads a copy, as in torch, since users may change the input in place: x += layer(x)[0].
             if type(x) in PLAIN and not torch.compiler.is_compiling():
                 is_stored(x)  # raises before torch's clone reads past the end of its memory
             x = x.clone()
@@ -328,7 +331,7 @@ class Recurrent(Layer):
         finals: list[States] = []
         for layer in range(self.num_layers):
             x = self._dropped(x, packing) if layer else x
-            # The outputs of two directions are handed out side by side in another tensor.
+            # The outputs of two directions are returned concatenated, in another tensor.
             inner = layer < self.num_layers - 1 or self.bidirectional
             walks = [walk_of(k, x, inner) for k in range(layer * D, (layer + 1) * D)]
             if equations.is_random:
@@ -346,10 +349,10 @@ class Recurrent(Layer):
 
     @property
     def _may_overlap(self) -> bool:
-        """Whether nothing has to be done between the layers, or on the way through one."""
+        """Whether the layers of a stack may overlap: nothing has to be done between or inside them."""
         if self.num_layers == 1 or self.bidirectional or self.checkpoint:
             return False
-        if torch.compiler.is_compiling():  # to whom the number of rows may be unknown
+        if torch.compiler.is_compiling():  # the number of rows may be unknown
             return False
         return not (self._edits_here or self._is_recorded or (self.training and self.dropout))
 
@@ -360,20 +363,20 @@ class Recurrent(Layer):
         return found[-1].output, _each_stacked([scanned.states for scanned in found])
 
     def _edited(self, layer: str, walk: Walk, packing: Packing | None) -> Walk:
-        """The walk of a layer as `gatewise.edit` will have it."""
+        """The walk of a layer with its edits, if it has any."""
         edited = self._edits_here.get(layer)
         return edited.walk(layer, walk, packing) if edited else walk
 
     def _scan(self, walks: list[Walk]) -> list[Scanned]:
-        """The directions of a layer."""
-        if self.checkpoint and not under_compile.is_exporting():  # a program has any number of steps
+        """Run the directions of a layer."""
+        if self.checkpoint and not under_compile.is_exporting():  # the number of steps of a program is free
             return [scan_in_segments(self.checkpoint, walk) for walk in walks]
         if any(walk.cell is not walks[0].cell for walk in walks):
             return [scan_together([walk])[0] for walk in walks]
         return scan_together(walks)
 
     def _learned_states(self, x: Tensor, packing: Packing | None) -> list[Tensor]:
-        """Learned initial states, each ``[L*D, B, H]``; none where they are not learned."""
+        """The learned initial states, each ``[L*D, B, H]``; empty if they are not learned."""
         if not self.learn_initial_state:
             return []
         B = packing.B if packing else x.size(0 if self.batch_first else 1)
@@ -385,14 +388,16 @@ class Recurrent(Layer):
         ]
 
     def _dropped_weights(self, weights: Weights) -> Weights:
-        """The weights, some of the recurrent ones zeroed in training."""
+        """The weights, with `weight_drop` in training."""
         if not self.training or not self.weight_drop:
             return weights
         return weights._replace(weight_hh=F.dropout(weights.weight_hh, self.weight_drop))
 
     def _dropped(self, x: Tensor, packing: Packing | None) -> Tensor:
-        """Dropout between layers; in packed or time-first memory, so that a seed drops the units it drops in
-        torch."""
+        """Dropout between layers.
+
+        It runs on packed or time-first data, so that a seed drops the same units as in torch.
+        """
         if not self.training or not self.dropout:
             return x
         if packing and x.dim() == 3:
@@ -414,13 +419,13 @@ class Recurrent(Layer):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
 
-for _name in OWN:  # so that layers that older versions pickled still load, and torch's have them too
+for _name in OWN:  # class-level defaults, for layers pickled by older versions, and for swapped ones
     setattr(Recurrent, _name, DEFAULTS[_name])
 
 
 def _between_graphs(layer: Recurrent, *given: Any) -> tuple[Tensor | PackedSequence, Hidden]:
-    """A call whose lengths no tracer can know: not in a graph of `torch.compile`, but between two."""
-    # Not as a decorator, which would import the tracer with us.
+    """Run a call with lengths, which a tracer cannot know, between two graphs of `torch.compile`."""
+    # This is not a decorator, because that would import the tracer at once.
     call: Any = torch.compiler.disable(layer.forward)  # type: ignore[no-untyped-call]
     found: tuple[Tensor | PackedSequence, Hidden] = call(*given)
     return found
@@ -441,5 +446,5 @@ def _each_stacked(finals: Sequence[States]) -> States:
 
 
 def _stacked(states: Sequence[Tensor]) -> Tensor:
-    """States ``[B, H]`` as ``[L*D, B, H]``, copied: torch detaches no view in place."""
+    """Stack states ``[B, H]`` to ``[L*D, B, H]``. This copies: torch cannot detach views in place."""
     return torch.stack(list(states))

@@ -1,4 +1,4 @@
-"""Single steps, in place of the `*Cell` modules of `torch.nn`. A step is a scan of length one."""
+"""Single steps, replacements for the `*Cell` modules of `torch.nn`. A step is a scan of length one."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ class Step(Layer):
         input_size: I, the width of the input.
         hidden_size: H, the number of units.
         bias: whether the gates have biases.
-        device: where the parameters are made.
-        dtype: their element type.
+        device: the device of the parameters.
+        dtype: the element type of the parameters.
 
     Shape:
         - input: ``[B, I]`` or ``[I]``.
-        - hx: the state ``[B, H]`` or ``[H]``, or a tuple of them, one for each state of the cell; zeros if
-          left out.
+        - hx: the state ``[B, H]`` or ``[H]``, or a tuple of them, one for each state of the cell; by
+          default zeros.
         - output: the next states, in the form of `hx`.
 
     Attributes:
-        weight_ih: ``[G*H, I]``; the cell's gates one below another.
+        weight_ih: ``[G*H, I]``; the gates are stacked.
         weight_hh: ``[G*H, H]``; only gates that see the state.
         bias_ih, bias_hh: ``[G*H]`` each, or None.
-        {vector}: ``[H]``, for each `Vector` of the cell; ``bias_`` for one whose name a module has for
-            something else.
+        {vector}: ``[H]``, for each `Vector` of the cell. A name that the module already has gets a ``_``
+            appended (``bias_``).
 
     Raises:
-        ValueError, RuntimeError: wrong dimensions, shapes or types, as in `torch.nn`, in the same words; a
-            cell that projects its output.
+        ValueError, RuntimeError: wrong dimensions, shapes or types, as in `torch.nn`, with the same messages;
+            a cell that projects its output.
 
     Example:
         >>> import torch
@@ -57,7 +57,7 @@ class Step(Layer):
         self._set_up(given.cell, given)
 
     def _set_up(self, cell: Cell, given: StepArguments) -> None:
-        """What constructors do, those of the classes of one cell too."""
+        """Initialise the step. Called by the constructors of this class and of its subclasses."""
         super().__init__(cell, given.input_size, given.hidden_size, given.bias)
         checks.not_projected(cell)
         self._declare("", given.input_size, given.device, given.dtype)
@@ -67,13 +67,13 @@ class Step(Layer):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise every parameter from U(-k, k), ``k = 1 / sqrt(H)``, in the order of `torch.nn`."""
+        """Initialise all parameters from U(-k, k) with ``k = 1 / sqrt(H)``, in the order of `torch.nn`."""
         names = {called: name for name, called in self._renamed.items()}
         named = {names.get(called, called): parameter for called, parameter in self.named_parameters()}
         initialisation.fill(self.cell, named, self.hidden_size)
 
     def forward(self, input: Tensor, hx: Hidden | None = None) -> Hidden:
-        """The next states; shapes as in the class."""
+        """Take one step. Shapes are as in the class."""
         if not torch.compiler.is_compiling():
             finals = self._plain_call(input, hx)
             if finals is not None:
@@ -92,7 +92,7 @@ class Step(Layer):
         return finals[0] if len(finals) == 1 else finals
 
     def _given(self, hx: Hidden | None) -> tuple[Tensor, ...]:
-        """The states as a tuple, empty where none are given."""
+        """The states as a tuple, empty if none are passed."""
         if hx is None:
             return ()
         checks.is_hidden(hx)
@@ -106,7 +106,7 @@ class Step(Layer):
         return tuple(hx)
 
     def _run(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Check what was given and take the step, in the element type of the weights."""
+        """Check the arguments and take the step, in the element type of the weights."""
         weights = self._weights("")
         x, *given = (in_type_of(weights.weight_ih, tensor) for tensor in (x, *states))
         checks.step_sizes(x, given, self.input_size, self.hidden_size)
@@ -132,7 +132,7 @@ class Step(Layer):
 
 
 class LSTMCell(Step):
-    """One step of an LSTM, in place of `torch.nn.LSTMCell`; ``hx`` is ``(h, c)``.
+    """One step of an LSTM, a replacement for `torch.nn.LSTMCell`; ``hx`` is ``(h, c)``.
 
     Arguments, shapes and errors are those of `Step`.
 
@@ -154,7 +154,7 @@ class LSTMCell(Step):
 
 
 class GRUCell(Step):
-    """One step of a GRU, in place of `torch.nn.GRUCell`.
+    """One step of a GRU, a replacement for `torch.nn.GRUCell`.
 
     Arguments, shapes and errors are those of `Step`.
 
@@ -175,10 +175,10 @@ class GRUCell(Step):
 
 
 class RNNCell(Step):
-    """One step of an Elman network, in place of `torch.nn.RNNCell`.
+    """One step of an Elman network, a replacement for `torch.nn.RNNCell`.
 
-    Arguments, shapes and errors are those of `Step`; `nonlinearity` is ``"tanh"`` or ``"relu"``, and another
-    one is refused by the first step.
+    Arguments, shapes and errors are those of `Step`. `nonlinearity` is ``"tanh"`` or ``"relu"``; as in torch,
+    the first step refuses any other.
 
     Source: Elman 1990; rectified: Le, Jaitly & Hinton 2015.
 
@@ -195,7 +195,7 @@ class RNNCell(Step):
         self.nonlinearity = given.nonlinearity
 
     def forward(self, input: Tensor, hx: Hidden | None = None) -> Hidden:
-        """The next state; shapes as in `Step`."""
+        """Take one step. Shapes are as in `Step`."""
         if self.nonlinearity not in RNN_CELLS:
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
         return super().forward(input, hx)

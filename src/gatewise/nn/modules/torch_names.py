@@ -8,7 +8,7 @@ from gatewise.nn.modules.recurrent import Recurrent
 
 
 class _Classic(Recurrent):
-    """A layer whose class says which cell it runs."""
+    """Base class of layers whose class determines the cell."""
 
     def extra_repr(self) -> str:
         """The arguments that differ from their defaults, as `torch.nn` prints them."""
@@ -16,9 +16,9 @@ class _Classic(Recurrent):
 
 
 class LSTM(_Classic):
-    """Long short-term memory, in place of `torch.nn.LSTM`: gates ``i f g o``, states ``h, c``.
+    """Long short-term memory, a replacement for `torch.nn.LSTM`: gates ``i f g o``, states ``h, c``.
 
-    Arguments, shapes and errors are those of `Recurrent`, those by name (``zoneout=0.1``) too; ``hx`` is
+    Arguments (also the keyword-only ones), shapes and errors are those of `Recurrent`. ``hx`` is
     ``(h_0, c_0)``.
 
     Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000; projection: Sak et al. 2014.
@@ -37,9 +37,9 @@ class LSTM(_Classic):
 
 
 class GRU(_Classic):
-    """Gated recurrent unit, in place of `torch.nn.GRU`: gates ``r z n``, state ``h``.
+    """Gated recurrent unit, a replacement for `torch.nn.GRU`: gates ``r z n``, state ``h``.
 
-    Arguments, shapes and errors are those of `Recurrent`, those by name too, without projection.
+    Arguments (also the keyword-only ones), shapes and errors are those of `Recurrent`, without a projection.
 
     Source: Cho et al. 2014, with the reset after the product.
 
@@ -58,9 +58,9 @@ class GRU(_Classic):
 
 
 class RNN(_Classic):
-    """Elman network, in place of `torch.nn.RNN`: one gate ``a``, state ``h``.
+    """Elman network, a replacement for `torch.nn.RNN`: one gate ``a``, state ``h``.
 
-    Arguments, shapes and errors are those of `Recurrent`, those by name too, without projection;
+    Arguments (also the keyword-only ones), shapes and errors are those of `Recurrent`, without a projection.
     `nonlinearity` is ``"tanh"`` or ``"relu"``.
 
     Source: Elman 1990; rectified: Le, Jaitly & Hinton 2015.

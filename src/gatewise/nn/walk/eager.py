@@ -1,7 +1,7 @@
 """The eager interpreter: the graph of a cell, node by node, in torch operations.
 
-It runs on any device and element type and is differentiable any number of times. Tests hold the compiled
-kernels to it.
+It runs on any device and element type, and is differentiable any number of times. Tests compare the compiled
+kernels with it.
 """
 
 from __future__ import annotations
@@ -42,17 +42,20 @@ _TORCH: dict[str, Callable[..., Tensor]] = {
 }
 
 
-# What an operation is in torch, given its node and the values of its arguments.
+# Computes an operation in torch, from its node and the values of its arguments.
 Operation = Callable[..., Tensor]
 
 
 def evaluate(
     nodes: Sequence[Node], leaves: Mapping[Node, Tensor], more: Mapping[str, Operation] | None = None
 ) -> tuple[Tensor, ...]:
-    """The values of `nodes`, given those of the leaves they need (constants excepted).
+    """Compute the values of `nodes`.
 
-    Every leaf has a shape that broadcasts with the others, usually ``[B, H]``; all have one type and device.
-    `more` are operations of the scan by name: those with weights, and those by chance.
+    Args:
+        nodes: the nodes of a cell.
+        leaves: the values of all leaves that they need, except constants. Their shapes broadcast, usually
+            ``[B, H]``; all have the same type and device.
+        more: further operations by name: those with weights, and random ones.
 
     Raises:
         KeyError: a leaf or an operation is missing.
@@ -71,12 +74,12 @@ def evaluate(
 
 
 def _alike(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Tensors of one shape."""
+    """Broadcast tensors to the same shape."""
     return tuple(torch.broadcast_tensors(*tensors))  # type: ignore[no-untyped-call]
 
 
 def _mean(node: Node, *args: Tensor) -> Tensor:
-    """The mean of all units of all arguments, as wide as they are."""
+    """The mean of all units of all arguments, broadcast to their shape."""
     args = _alike(*args)
     return torch.stack([arg.mean(-1, keepdim=True) for arg in args]).mean(0).expand_as(args[0])
 
@@ -90,17 +93,22 @@ def _norm(node: Node, *args: Tensor) -> Tensor:
 
 
 def scan(walk: Walk) -> Scanned:
-    """Run the cell of a walk over ``x [T, B, I]`` (``[B, T, I]`` with `batch_first`, as the output is then).
+    """Run the cell of a walk, step by step.
 
-    The initial `states` are each ``[B, H]`` (the first ``[B, P]`` under projection); None stands for zeros.
-    `reverse` walks from the last step to the first. `record` names values of ``cell.values`` to be kept at
-    every step, always time first. The input product is one product over all steps, before the loop.
+    The fields of the walk:
 
-    `reset`, as many steps and rows as `x`, is true where a row enters a step of the walk from `restart`, its
-    initial state if that is left out. `batch_sizes [T]` makes all sequences packed: x ``[N, I]``, output and
-    recorded values ``[N, H]``, `reset` ``[N]``; states then have a row for each of the first step's. With
-    `padding` x, output and recorded values are padded all the same. `chance` decides what is random in the
-    cell; None stands for `without_random`.
+    - x: the input ``[T, B, I]``, ``[B, T, I]`` with `batch_first`; the output has the same layout.
+    - states: the initial states, each ``[B, H]`` (the first ``[B, P]`` with a projection); None for zeros.
+    - reverse: whether to go from the last step to the first.
+    - record: the names of values of ``cell.values`` to return for every step, always time first.
+    - reset: with the steps and rows of `x`, true where a row starts a step from `restart`, by default its
+      initial state.
+    - batch_sizes: ``[T]``, for packed sequences: x ``[N, I]``, output and recorded values ``[N, H]``, `reset`
+      ``[N]``. States have the rows of the first step. With `padding`, x, output and recorded values are
+      padded nevertheless.
+    - chance: the random seed; with None the cell runs as in evaluation mode.
+
+    The input product is computed for all steps before the loop.
     """
     if walk.padding is not None:
         return scan(walk.packed()).padded(walk)
@@ -108,7 +116,7 @@ def scan(walk: Walk) -> Scanned:
     cell = without_random(cell) if walk.chance is None and cell.is_random else cell
     from_input = F.linear(walk.x, weights.weight_ih, weights.bias_ih)
     for unread in _unread(cell, weights):
-        from_input = from_input + unread.flatten()[:0].sum()  # nothing, with a gradient of zeros
+        from_input = from_input + unread.flatten()[:0].sum()  # adds nothing, but gives a gradient of zeros
     steps = _by_step(walk, from_input)
     resets = len(steps) * [None] if walk.reset is None else _by_step(walk, walk.reset)
     states = walk.states or initial_states(cell, steps[0], weights)
@@ -134,7 +142,7 @@ def scan(walk: Walk) -> Scanned:
 
 
 def _unread(cell: Cell, weights: Weights) -> list[Tensor]:
-    """The weights that no result depends on but want a gradient, which the kernels give too."""
+    """The weights that require a gradient although no result depends on them. Kernels give them zeros too."""
     found = [] if cell.state_gates else [weights.weight_hh, weights.bias_hh]
     unread = _vectors_of_conditions(cell)
     found += [vector for name, vector in zip(cell.vectors, weights.vectors, strict=True) if name in unread]
@@ -143,7 +151,7 @@ def _unread(cell: Cell, weights: Weights) -> list[Tensor]:
 
 @constant
 def _vectors_of_conditions(cell: Cell) -> tuple[str, ...]:
-    """The vectors that nothing but comparisons read."""
+    """The vectors that only comparisons read."""
     read: set[Node] = set()
     stack = [*cell.next_states, cell.seen]
     while stack:
@@ -155,7 +163,7 @@ def _vectors_of_conditions(cell: Cell) -> tuple[str, ...]:
 
 
 def _by_step(walk: Walk, sequence: Tensor) -> Sequence[Tensor]:
-    """What each step has for the rows that take part in it."""
+    """Split a sequence into steps, each with the rows that have this step."""
     if walk.batch_sizes is not None:
         return torch.split(sequence, walk.batch_sizes.tolist())
     return sequence.unbind(1 if walk.batch_first else 0)
@@ -164,7 +172,7 @@ def _by_step(walk: Walk, sequence: Tensor) -> Sequence[Tensor]:
 def entering(
     states: tuple[Tensor, ...], restart: tuple[Tensor, ...], rows: int, anew: Tensor | None
 ) -> tuple[Tensor, ...]:
-    """The states with which the first `rows` rows enter a step."""
+    """The states before a step, for the first `rows` rows; rows in `anew` get `restart`."""
     if anew is None:
         return tuple(state[:rows] for state in states)
     pairs = zip(restart, states, strict=True)
@@ -172,7 +180,7 @@ def entering(
 
 
 def first_rows_replaced(states: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """`states [B, H]` with the rows of `new` in the place of the first; rows that do not run keep theirs."""
+    """`states [B, H]` with the first rows replaced by `new`. Rows that have ended keep their states."""
     rows = new[0].size(0)
     if rows == states[0].size(0):
         return new
@@ -180,14 +188,14 @@ def first_rows_replaced(states: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> 
 
 
 def initial_states(cell: Cell, like: Tensor, weights: Weights) -> tuple[Tensor, ...]:
-    """Zeros for each state over the rows of ``like [B, ...]``: ``[B, P]`` if projected, else ``[B, H]``."""
+    """Zeros for each state, ``[B, H]`` (``[B, P]`` if projected), with the rows of ``like [B, ...]``."""
     H = weights.weight_ih.size(0) // len(cell.input_gates)
     widths = [H if weights.weight_hr is None else weights.weight_hr.size(0)] + [H] * (len(cell.states) - 1)
     return tuple(like.new_zeros(like.size(0), width) for width in widths)
 
 
 def _shape(cell: Cell, from_input: Tensor) -> tuple[int, int]:
-    """``[B, H]`` of a step, by ``from_input [B, Gx*H]``."""
+    """The shape ``[B, H]`` of a step, from ``from_input [B, Gx*H]``."""
     return from_input.size(0), from_input.size(1) // len(cell.input_gates)
 
 
@@ -198,11 +206,11 @@ def _operations(
     t: int = 0,
     rows: Tensor | None = None,
 ) -> dict[str, Operation]:
-    """The operations of step t that have weights or are random, on values of this shape, for ``rows [B]``."""
+    """The operations with weights and the random ones, at step t for ``rows [B]``, on values of `shape`."""
     H = shape[1]
 
     def whole(v: Tensor) -> Tensor:
-        """``[B, H]``, also of a constant ``[]`` and a vector ``[H]``."""
+        """Broadcast a constant ``[]`` or a vector ``[H]`` to ``[B, H]``."""
         return v if v.dim() > 1 else v.expand(shape)
 
     def linear(node: Node, v: Tensor) -> Tensor:
@@ -232,7 +240,7 @@ def _operations(
 
 
 def seen(cell: Cell, outputs: Tensor, weights: Weights, chance: Chance, rows: Tensor) -> Tensor:
-    """What the gates see of ``outputs [..., B, P]`` whose ``rows [B]`` are given; the same at every step."""
+    """What the gates see of ``outputs [..., B, P]`` of these ``rows [B]``. The mask is that of all steps."""
     leaf = cell.leaf("state", cell.states[0])
     operations = _operations(weights, (rows.size(0), outputs.size(-1)), chance, 0, rows)
     return evaluate([cell.seen], {leaf: outputs}, operations)[0]
@@ -241,9 +249,10 @@ def seen(cell: Cell, outputs: Tensor, weights: Weights, chance: Chance, rows: Te
 def step(
     cell: Cell, from_input: Tensor, weights: Weights, states: tuple[Tensor, ...], record: Sequence[str] = ()
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The next states, and the values that `record` names, of a cell in which nothing is random.
+    """Take one step of a cell without random operations.
 
-    ``from_input [B, Gx*H]`` is the part of the gates that comes from the input.
+    ``from_input [B, Gx*H]`` is the input part of the gates. Returns the next states, and the values that
+    `record` names.
     """
     return _step(cell, from_input, weights, states, record, _operations(weights, _shape(cell, from_input)))
 
@@ -256,7 +265,7 @@ def _step(
     record: Sequence[str],
     operations: Mapping[str, Operation],
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The next states, and the values that `record` names; ``from_input [B, Gx*H]``."""
+    """Take one step. Returns the next states, and the values that `record` names."""
     nodes = [*cell.next_states, *(cell.values[name] for name in record)]
     leaves = _leaves(cell, from_input, weights, states, operations)
     values = evaluate(nodes, leaves, operations)
@@ -274,7 +283,7 @@ def _leaves(
     states: tuple[Tensor, ...],
     operations: Mapping[str, Operation],
 ) -> dict[Node, Tensor]:
-    """The values of the leaves of one step: the states as they enter it, vectors and pre-activations."""
+    """The values of the leaves of one step: previous states, vectors and pre-activations."""
     leaf = cell.leaf
     x = dict(zip(cell.input_gates, from_input.chunk(len(cell.input_gates), -1), strict=True))
     leaves = {leaf("state", name): state for name, state in zip(cell.states, states, strict=True)}
@@ -292,7 +301,7 @@ def _leaves(
 
 
 def _from_state(cell: Cell, state: Tensor, weights: Weights) -> dict[str, Tensor]:
-    """The part of each gate that comes from the state: ``R h + b_h``, each ``[B, H]``."""
+    """The recurrent part of each gate, ``R h + b_h``, ``[B, H]``."""
     if not cell.state_gates:
         return {}
     product = F.linear(state, weights.weight_hh, weights.bias_hh)
@@ -300,6 +309,6 @@ def _from_state(cell: Cell, state: Tensor, weights: Weights) -> dict[str, Tensor
 
 
 def _join(steps: Iterable[Tensor], reverse: bool, packed: bool, dim: int = 0) -> Tensor:
-    """Steps in the order of the walk as one sequence."""
+    """Join steps, which are in the order of the walk, to one sequence."""
     in_order = list(steps)[:: -1 if reverse else 1]
     return torch.cat(in_order) if packed else torch.stack(in_order, dim)

@@ -1,4 +1,4 @@
-"""What goes into a scan and what comes out of it."""
+"""The arguments of a scan (`Walk`) and its results (`Scanned`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLANK = torch.empty(0, device="cpu")
 
 
 class Weights(NamedTuple):
-    """The parameters of one layer in one direction, as `torch.nn` lays them out.
+    """The parameters of one layer in one direction, in the layout of `torch.nn`.
 
     ``weight_ih [Gx*H, I]``, ``weight_hh [Gh*H, P or H]``, ``bias_ih [Gx*H]``, ``bias_hh [Gh*H]``, ``vectors``
     each ``[H]``, ``weight_hr [P, H]``, ``weight_linear [N*H, H]``, ``bias_linear [N*H]``; Gx and Gh count the
@@ -35,12 +35,12 @@ class Weights(NamedTuple):
 
     @property
     def flat(self) -> list[Tensor]:
-        """Those there are, in one sequence."""
+        """The existing parameters, as one list."""
         parts = (*self[:4], *self.vectors, *self[5:])
         return [part for part in parts if part is not None]
 
     def filled(self, tensors: Iterator[Tensor]) -> Weights:
-        """Weights of the same kind, the next of `tensors`, which are in the order of `flat`."""
+        """Weights with the same fields, taken from `tensors`, which are in the order of `flat`."""
         parts = [
             tuple([next(tensors) for _ in part]) if isinstance(part, tuple)
             else None if part is None else next(tensors)
@@ -49,7 +49,7 @@ class Weights(NamedTuple):
         return Weights(*parts)  # type: ignore[arg-type]  # each field keeps its kind
 
     def emptied(self) -> Weights:
-        """Weights of the same kind without elements, to be `filled`."""
+        """Weights with the same fields, but with empty tensors, to be `filled`."""
         parts = [
             (_BLANK,) * len(part) if isinstance(part, tuple) else None if part is None else _BLANK
             for part in self
@@ -58,7 +58,7 @@ class Weights(NamedTuple):
 
     @classmethod
     def blank(cls, cell: Cell, biased: bool) -> Weights:
-        """Those that a cell has, without elements, to be `filled`."""
+        """The weights that a cell has, with empty tensors, to be `filled`."""
         bias, linear = _BLANK if biased else None, _BLANK if cell.linears else None
         return cls(
             _BLANK, _BLANK, bias, bias, (_BLANK,) * len(cell.vectors), _BLANK if cell.projects else None,
@@ -67,10 +67,10 @@ class Weights(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """One layer in one direction over a sequence: what `gatewise.nn.scan.scan_together` is asked to do.
+    """One layer in one direction over a sequence: the arguments of `gatewise.nn.scan.scan_together`.
 
-    It stays whole on its way to the kernels. Where autograd or an operator of torch wants the tensors by
-    themselves, in one sequence, the walk goes beside them as a `blank`, and is `filled` behind that place.
+    Autograd and operators of torch need all tensors as one list. Then a `blank` walk is passed beside this
+    list, and `filled` with its tensors afterwards.
     """
 
     cell: Cell
@@ -82,25 +82,25 @@ class Walk(NamedTuple):
     record: Sequence[str] = ()
     reset: Tensor | None = None
     batch_sizes: Tensor | None = None
-    chance: Chance | None = None  # what is random in the cell; none: as outside of training
-    restart: tuple[Tensor, ...] | None = None  # what reset rows begin from; none: from `states`
-    padding: Packing | None = None  # with `batch_sizes`: x, output and values come padded all the same
-    inner: bool = False  # its output is not handed out, so nobody changes it in place
-    lengths: Tensor | None = None  # of padded rows, where a tracer cannot know them; else `batch_sizes`
-    layer: int = 0  # of a stack whose layers overlap
+    chance: Chance | None = None  # the random seed; None in evaluation mode
+    restart: tuple[Tensor, ...] | None = None  # the states of reset rows, by default `states`
+    padding: Packing | None = None  # with `batch_sizes`: x, output and recorded values are padded
+    inner: bool = False  # whether only gatewise reads the output
+    lengths: Tensor | None = None  # of padded rows, if a tracer cannot know them
+    layer: int = 0  # the number of the layer, in a stack whose layers overlap
 
     @property
     def arguments(self) -> list[Tensor]:
-        """The tensors that may want a gradient: input, weights and initial states."""
+        """The tensors that may require a gradient: input, weights and initial states."""
         return [self.x, *self.weights.flat, *(self.states or ())]
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All that kernels read: the `arguments`, and the mask of resets if there is one."""
+        """All tensors that kernels read: the `arguments`, and the reset mask if there is one."""
         return self.arguments if self.reset is None else [*self.arguments, self.reset]
 
     def blank(self) -> Walk:
-        """The walk without its `tensors`: each has one without elements in its place."""
+        """The walk with an empty tensor instead of each of its `tensors`."""
         assert self.restart is None
         return self._replace(
             x=_BLANK,
@@ -110,7 +110,7 @@ class Walk(NamedTuple):
         )
 
     def filled(self, tensors: Iterator[Tensor]) -> Walk:
-        """The walk with the next of `tensors` in the place of its own."""
+        """The walk with its `tensors` replaced by the next ones of an iterator."""
         return self._replace(
             x=next(tensors),
             weights=self.weights.filled(tensors),
@@ -120,7 +120,7 @@ class Walk(NamedTuple):
 
     @classmethod
     def without_tensors(cls, cell: Cell, biased: bool, given: bool, **more: Any) -> Walk:
-        """A `blank` walk. `given` says whether it has initial states; `more` are other fields."""
+        """A `blank` walk. `given` tells whether it has initial states; `more` are other fields."""
         states = (_BLANK,) * len(cell.states) if given else None
         return cls(cell, _BLANK, Weights.blank(cell, biased), states, **more)
 
@@ -131,7 +131,7 @@ class Walk(NamedTuple):
 
     @property
     def steps_and_rows(self) -> tuple[int, int]:
-        """T and B, packed the rows of the first step."""
+        """T and B. For packed data, B is the number of rows of the first step."""
         if self.batch_sizes is not None:
             return len(self.batch_sizes), int(self.batch_sizes[0])
         first, second = self.x.shape[:2]
@@ -144,20 +144,20 @@ class Walk(NamedTuple):
 
     @property
     def packed_steps(self) -> PackedSteps | None:
-        """How packed steps are walked over, if they are packed."""
+        """The steps of packed data in the order of the walk; None for other data."""
         if self.padding is not None:
             return self.padding.steps(self.reverse)
         return None if self.batch_sizes is None else PackedSteps(self.batch_sizes, self.reverse)
 
     def packed(self) -> Walk:
-        """The walk over packed data in place of this one over padded data."""
+        """The same walk over packed data; this one is over padded data."""
         assert self.padding is not None
         x = self.padding.pack(self.x, self.batch_first)
         return self._replace(x=x, batch_first=False, padding=None)
 
 
 class Scanned(NamedTuple):
-    """What a scan gives.
+    """The results of a scan.
 
     ``output [T, B, H]``, the final ``states`` each ``[B, H]``, and ``recorded`` by name, each ``[T, B, H]``.
     """
@@ -168,16 +168,16 @@ class Scanned(NamedTuple):
 
     @property
     def differentiable(self) -> list[Tensor]:
-        """Those that have a gradient: the output and the final states."""
+        """The results with a gradient: the output and the final states."""
         return [self.output, *self.states]
 
     @property
     def flat(self) -> list[Tensor]:
-        """All in one sequence, as `scanned` takes it."""
+        """All results as one list, in the order of `scanned`."""
         return [self.output, *self.states, *self.recorded.values()]
 
     def padded(self, walk: Walk) -> Scanned:
-        """What was found by the packed walk in place of this one, padded."""
+        """The results of the `packed` form of a walk, padded."""
         packing = walk.padding
         assert packing is not None
         recorded = {name: packing.pad_with_nan(values) for name, values in self.recorded.items()}
@@ -185,6 +185,6 @@ class Scanned(NamedTuple):
 
 
 def scanned(walk: Walk, tensors: Iterator[Tensor]) -> Scanned:
-    """What a walk gives, of the next of `tensors`."""
+    """The results of a walk, taken from an iterator of tensors."""
     output, states = next(tensors), tuple([next(tensors) for _ in walk.cell.states])
     return Scanned(output, states, {name: next(tensors) for name in walk.record})

@@ -1,7 +1,7 @@
-"""Plain calls, prepared: one layer, rows of one length, nothing random, recorded or reset.
+"""Prepared plain calls: one layer, rows of equal length, nothing random, recorded or reset.
 
-All that follows from equations, shapes, types and flags is found once, up to the array of fields that the
-kernels read (`common`, `forward`, `backward`). A call compares its tensors with those that it was prepared
-for (`tensors`), copies the array, writes addresses into it, and runs (`call`). Kernels and bits are those of
-`gatewise.nn.kernels.autograd`.
+Everything that follows from equations, shapes, types and flags is computed once, including the array of
+fields that the kernels read (`common`, `forward`, `backward`). A call checks that its tensors are as those
+that it was prepared for (`tensors`), copies the array, writes addresses into it, and runs (`call`). Kernels
+and bits are the same as in `gatewise.nn.kernels.autograd`.
 """

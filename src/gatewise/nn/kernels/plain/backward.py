@@ -15,10 +15,10 @@ from gatewise.nn.kernels.weight_sums import WeightSums
 
 
 class _Ready(NamedTuple):
-    """A call but for the addresses of its tensors, and where these go in its array."""
+    """A prepared call, and the index of each address in its array of fields."""
 
     prepared: Prepared
-    tape: list[tuple[int, int]]  # with the offset on the tape
+    tape: list[tuple[int, int]]  # with their offsets on the tape
     derivatives: int
     weight_ih: int
     weight_hh: int
@@ -30,7 +30,7 @@ class _Ready(NamedTuple):
 
 @final
 class PlainBackward:
-    """The backward kernel of plain calls, of cells whose only weights are those of gates and their biases."""
+    """The backward kernel of plain calls, for cells whose only parameters are weights and biases of gates."""
 
     def __init__(self, common: Common) -> None:
         self._common = common
@@ -40,7 +40,7 @@ class PlainBackward:
     def __call__(
         self, tensors: Sequence[Tensor], tape: Tensor, needed: Sequence[bool], by: Sequence[Tensor | None]
     ) -> Iterator[Tensor | None]:
-        """By x, weights and initial states, where they are needed, from the gradients of the results."""
+        """Compute the needed gradients by x, weights and initial states, from those by the results."""
         common = self._common
         by_output, *by_finals = (None, *by) if common.single else by
         x, weight_ih, weight_hh = tensors[:3]
@@ -53,7 +53,7 @@ class PlainBackward:
         for place, offset in ready.tape:
             array[place] = at + offset
         apart = None if in_place else x.new_empty(T * B * plan.derivatives * H)
-        derivatives_at = at if apart is None else apart.data_ptr()  # gates are the first on the tape
+        derivatives_at = at if apart is None else apart.data_ptr()  # the gates come first on the tape
         array[ready.derivatives] = derivatives_at
         array[ready.weight_ih], array[ready.weight_hh] = weight_ih.data_ptr(), weight_hh.data_ptr()
         for place, state in zip(ready.initial, states, strict=False):
@@ -81,7 +81,7 @@ class PlainBackward:
     def _prepare(self, in_place: bool, by_x: bool) -> _Ready:
         common = self._common
         strides = dict(zip(("dx.t", "dx.b"), common.strides(common.sizes.I), strict=True))
-        # A gradient of zeros by the output, until one is given.
+        # By default the gradient by the output is zero.
         zeros = common.zeros.data_ptr()
         nothing = {"zeros": zeros, "dout": zeros, "dout.t": 0, "dout.b": 0}
         prepared = common.prepared(common.layout(Backward.find, in_place, by_x), nothing | strides)

@@ -1,4 +1,4 @@
-"""A plain call: whether its tensors are those that were prepared for, and its run."""
+"""Plain calls: preparing them, checking their tensors, and running them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gatewise.nn.walk.walk import Walk
 
 
 class Results(NamedTuple):
-    """What a call gave: the output, None for a single step, and the final states."""
+    """The results of a call: the output (None for a single step), and the final states."""
 
     output: Tensor | None
     finals: Sequence[Tensor]
@@ -36,7 +36,7 @@ def prepare(
     results: Results,
     batch_first: bool,
 ) -> Plain | None:
-    """The plain calls like one that went well; None if that was not plain."""
+    """Prepare calls like one that has just succeeded. Returns None if it was not a plain call."""
     weights = {name: weight for name in names if (weight := parameters.get(name)) is not None}
     given = [x, *weights.values(), *states]
     whole = all(type(t) in PLAIN and t.is_cpu and t.is_contiguous() for t in given)
@@ -65,13 +65,13 @@ def prepare(
 
 @final
 class Plain:
-    """The plain calls of one layer for some shapes.
+    """The prepared plain calls of one layer, for certain shapes.
 
     Attributes:
-        common: what they have in common.
+        common: what forward and backward have in common.
         several: whether the cell has several states.
-        expected: what the input, the weights and the initial states must be like.
-        trains: whether gradients are computed here too.
+        expected: the shapes and the type that input, weights and initial states must have.
+        trains: whether calls with gradients are prepared too.
         forward, backward: the kernels.
     """
 
@@ -83,7 +83,7 @@ class Plain:
         tape = torch.Size((common.tape.size,))
         self.expected = Expected(given, dtype)
         self._expected_tape, self._expected_saved = Expected([tape], dtype), Expected([*given, tape], dtype)
-        # Others have more gradients than those by the weights and biases of the gates.
+        # Other cells need more gradients than those by the weights and biases of gates.
         self.trains = not (cell.vectors or cell.linears or cell.projects or cell.seen.op != "state")
         self.forward, self.backward = PlainForward(common), PlainBackward(common)
 
@@ -99,10 +99,10 @@ class Plain:
         parameters: Mapping[str, Tensor | None],
         frozen: bool = False,
     ) -> Sequence[Tensor] | None:
-        """The output, unless the call is a single step, and the final states.
+        """Run a call. Returns the output (unless it is a single step), and the final states.
 
-        None unless all tensors are as they were prepared for, and where a gradient is wanted by more than the
-        weights of gates. Where none is wanted, weights that are `frozen` stay packed from call to call.
+        Returns None if a tensor is not as expected, or if gradients are needed that are not prepared. Without
+        gradients, `frozen` weights stay packed between calls.
         """
         tensors: list[Any] = [x, *map(parameters.get, self.common.shapes.weights), *states]
         addresses = self.expected.addresses(tensors)
@@ -113,7 +113,7 @@ class Plain:
         if not self.trains:
             return None
         if self.common.walk.batch_first:
-            # As in torch, whose users change such an input in place: x += layer(x)[0].
+            # As in torch, since users may change such an input in place: x += layer(x)[0].
             tensors[0] = x = x.clone()
             addresses[0] = x.data_ptr()
         found: Sequence[Tensor] = _apply(self, addresses, *tensors)
@@ -122,12 +122,13 @@ class Plain:
     def can_go_back(
         self, saved: Sequence[Tensor], addresses: Sequence[int], by_results: Sequence[Tensor | None]
     ) -> bool:
-        """Whether the kernels may compute a gradient: nobody has to see how, and everything saved fits still.
+        """Whether the backward kernel can compute the gradient.
 
-        `saved` are the tensors of the call and the tape, `addresses` theirs in forward.
+        It can unless the gradient is differentiated again or watched, or a tensor has changed its shape or
+        type. `saved` are the tensors of the call and the tape, `addresses` their addresses in forward.
 
         Raises:
-            RuntimeError: the tape does not fit; hooks on saved tensors may return what they like.
+            RuntimeError: the tape has another shape or type, as hooks on saved tensors may cause.
         """
         if torch.is_grad_enabled() or not unseen():
             return False
@@ -147,7 +148,7 @@ class Plain:
         return True
 
     def again(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The results once more, in torch operations."""
+        """Compute the results again, in torch operations."""
         shapes, walk, (T, B, I, _, _) = self.common.shapes, self.common.walk, self.common.sizes
         n = 1 + len(shapes.weights)
         x = tensors[0].view(*((B, T) if walk.batch_first else (T, B)), I)
@@ -178,5 +179,5 @@ class _Plain(torch.autograd.Function):
         return None, None, *plain.backward(tensors, tape, needed, by_results)
 
 
-# `Function.apply` without what it does for transforms of torch.func, of which there is none here.
+# `Function.apply` without its work for transforms of torch.func, because no transform is active here.
 _apply: Any = super(torch.autograd.Function, _Plain).apply

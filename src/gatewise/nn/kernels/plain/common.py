@@ -1,4 +1,4 @@
-"""What is the same in all plain calls of one layer for tensors of some shapes."""
+"""What all plain calls of one layer with the same shapes have in common."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gatewise.nn.walk.walk import Walk
 
 @final
 class Shapes(NamedTuple):
-    """The shapes of the tensors that go in and come out.
+    """The shapes of arguments and results.
 
     Attributes:
-        x: the input as it is given.
-        output: the output; None for a single step, which gives its states alone.
-        states: the final states, and the initial ones where they are given.
-        weights: by the names of the parameters, in the order of `Weights.flat`.
+        x: that of the input, as the caller passes it.
+        output: that of the output; None for a single step, which only returns states.
+        states: those of the final states, and of the initial states if they are given.
+        weights: those of the weights, by parameter name, in the order of `Weights.flat`.
     """
 
     x: torch.Size
@@ -34,18 +34,18 @@ class Shapes(NamedTuple):
 
     @property
     def results(self) -> list[torch.Size]:
-        """The shapes of what a call gives."""
+        """The shapes of the results."""
         return [*self.states] if self.output is None else [self.output, *self.states]
 
 
 @final
 class Tape(NamedTuple):
-    """What backward reads, in one tensor ``[size]``.
+    """The layout of the tensor ``[size]`` with everything that is saved for backward.
 
     Attributes:
-        offsets: where the array of each field begins, in bytes.
-        outputs: where the outputs begin, in bytes.
-        size: how many elements it has.
+        offsets: the offset of the array of each field, in bytes.
+        outputs: the offset of the outputs, in bytes.
+        size: the number of elements.
     """
 
     offsets: Mapping[str, int]
@@ -70,14 +70,14 @@ class Common:
     """What forward and backward have in common.
 
     Attributes:
-        walk: what is asked, without tensors.
+        walk: the walk, with empty tensors.
         sizes: T, B, I, H and P.
-        shapes: of the tensors.
-        dtype: of all of them.
-        kernels: of the cell for that type.
-        key: of the layouts, but for their options.
-        zeros: read for every row where the initial states, or the gradient of the output, are not given.
-        tape: what forward saves for backward.
+        shapes: the shapes of the tensors.
+        dtype: the type of all tensors.
+        kernels: the kernels of the cell for this type.
+        key: the key of layouts, without options.
+        zeros: zeros that kernels read for every row, if there are no initial states or no output gradient.
+        tape: the layout of the tensor that is saved for backward.
         single: whether calls are single steps.
     """
 
@@ -95,21 +95,21 @@ class Common:
         self.tape = Tape.of(walk.cell, sizes, self.kernels)
 
     def strides(self, width: int) -> tuple[int, int]:
-        """Of time and batch, of a sequence in one piece of memory, so wide."""
+        """The strides of time and batch of a contiguous sequence of this width."""
         T, B = self.sizes[:2]
         return (width, T * width) if self.walk.batch_first else (B * width, width)
 
     def layout(self, find: Find, *options: bool) -> Layout:
-        """The layout of a kernel's call."""
+        """The layout of a kernel call."""
         return layout(self.kernels, self.key._replace(options=options), find)
 
     def prepared(self, found: Layout, more: Mapping[str, int]) -> Prepared:
-        """A kernel's call with `more` fields than its layout has."""
+        """A prepared kernel call, with fields in addition to those of its layout."""
         fields = {**found.fields, **more}
         if self.walk.states is None:
             fields |= {f"init_{name}": self.zeros.data_ptr() for name in self.walk.cell.states}
         return Prepared(found.program, fields, found.scratch, found.room, found.team.threads)
 
     def new_tape(self, like: Tensor) -> Tensor:
-        """Memory for what backward reads."""
+        """A new tensor for everything that is saved for backward."""
         return like.new_empty(self.tape.size)

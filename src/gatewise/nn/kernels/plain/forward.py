@@ -15,19 +15,19 @@ from gatewise.nn.kernels.prepared import Prepared
 
 
 class _Ready(NamedTuple):
-    """A call but for the addresses of its tensors, and where these go in its array."""
+    """A prepared call, and the index of each address in its array of fields."""
 
     prepared: Prepared
     given: list[int | None]
     kept: list[int]
     passed: list[int]
     shown: int
-    tape: list[tuple[int, int]]  # with the offset on the tape
+    tape: list[tuple[int, int]]  # with their offsets on the tape
 
 
 @final
 class PlainForward:
-    """The forward kernel of plain calls, which saves what backward reads or not."""
+    """The forward kernel of plain calls, with or without saving for backward."""
 
     def __init__(self, common: Common) -> None:
         self._common = common
@@ -41,9 +41,9 @@ class PlainForward:
         tape: Tensor | None,
         frozen: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
-        """The results on the tensors at `addresses`; what backward reads goes to `tape`.
+        """Run the kernel on the tensors at `addresses`. Values for backward are written to `tape`.
 
-        `frozen` are these tensors, where the weights stay packed from call to call.
+        `frozen` are these tensors if the weights stay packed between calls, else None.
         """
         shapes, keep = self._common.shapes, tape is not None
         ready = self._ready.get(keep) or self._prepare(keep)
@@ -57,10 +57,10 @@ class PlainForward:
         for place, address in zip(ready.given, addresses, strict=True):
             if place is not None:
                 array[place] = address
-        results = [x.new_empty(*shape) for shape in shapes.states]  # faster than of one argument
+        results = [x.new_empty(*shape) for shape in shapes.states]  # faster than with one argument
         if tape is None:
             for place, final in zip(ready.kept, results, strict=True):
-                array[place] = final.data_ptr()  # but for the output of a layer, which is set below
+                array[place] = final.data_ptr()  # except the output of a layer, which is set below
         else:
             at = tape.data_ptr()
             for place, offset in ready.tape:
@@ -100,7 +100,7 @@ class PlainForward:
     def _packed(
         self, prepared: Prepared, addresses: Sequence[int], tensors: Sequence[Tensor]
     ) -> _Packed | None:
-        """The packed weights of this thread; None for tensors that count no versions."""
+        """The packed weights of this thread; None if tensors have no version counters."""
         n = 1 + len(self._common.shapes.weights)
         if any(tensor.is_inference() for tensor in tensors[1:n]):
             return None
@@ -113,20 +113,20 @@ class PlainForward:
 
 @final
 class _Packed:
-    """Weights of one thread that stay packed, in scratch memory of their own.
+    """Weights that stay packed, in scratch memory that one thread keeps.
 
     Attributes:
         memory: the scratch memory.
-        wanted: addresses and versions of the weights of the next call.
+        wanted: the addresses and versions of the weights of the next call.
     """
 
     def __init__(self, memory: Tensor) -> None:
         self.memory = memory
         self.wanted: list[int] = []
-        self._there: list[int] = []  # those of the weights that are packed
+        self._there: list[int] = []  # the addresses and versions of the packed weights
 
     def run(self, prepared: Prepared, array: Array[c_int64]) -> None:
-        """Run a call, after packing weights that have changed."""
+        """Run a call. Weights that have changed are packed first."""
         if self._there != self.wanted:
             self._there = []
             prepared.pack(array)

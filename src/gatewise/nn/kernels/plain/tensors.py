@@ -1,4 +1,4 @@
-"""Whether tensors are as plain calls were prepared for, and where they lie."""
+"""Checks that tensors are as plain calls expect them, and their addresses."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gatewise.nn.walk.storage import is_stored
 
 @final
 class Expected:
-    """Tensors of one type, each of a known shape and with its memory in one piece."""
+    """The expected tensors: contiguous, all of one type, each with a certain shape."""
 
     def __init__(self, shapes: Sequence[torch.Size], dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._shapes = [(shape, prod(shape) * dtype.itemsize) for shape in shapes]  # and their bytes
+        self._shapes = [(shape, prod(shape) * dtype.itemsize) for shape in shapes]  # with bytes
 
     def addresses(self, tensors: Sequence[Any]) -> list[int] | None:
-        """Where tensors lie; None unless all are as expected."""
+        """The addresses of tensors, or None if one is not as expected."""
         if len(tensors) != len(self._shapes):
             return None
         dtype, itemsize, strided = self._dtype, self._dtype.itemsize, torch.strided
@@ -41,15 +41,15 @@ class Expected:
                 ):
                     return None
                 address = tensor.data_ptr()
-                if not address and nbytes:  # of zeros that have no memory, though they say so
+                if not address and nbytes:  # a tensor of zeros without memory
                     return None
                 found.append(address)
-        except RuntimeError:  # of tensors that have no storage to ask
+        except RuntimeError:  # the tensor has no storage
             return None
         return found
 
     def are_at(self, tensors: Sequence[Tensor], addresses: Sequence[int]) -> bool:
-        """Whether tensors that were as expected still have all of their memory, at these addresses."""
+        """Whether tensors that were as expected still have their memory at these addresses."""
         itemsize = self._dtype.itemsize
         try:
             return all(
@@ -57,12 +57,12 @@ class Expected:
                 and tensor.untyped_storage().nbytes() - tensor.storage_offset() * itemsize >= nbytes
                 for tensor, address, (_, nbytes) in zip(tensors, addresses, self._shapes, strict=True)
             )
-        except RuntimeError:  # of what is no plain tensor any more
+        except RuntimeError:  # it is not a plain tensor any more
             return False
 
 
 def fit(gradients: Sequence[Tensor | None], shapes: Sequence[torch.Size], dtype: torch.dtype) -> bool:
-    """Whether kernels may read the gradients of results of these shapes, in one piece or not."""
+    """Whether kernels can read these gradients of results, contiguous or not."""
     for by, shape in zip(gradients, shapes, strict=True):
         if by is not None and not (
             type(by) in PLAIN
