@@ -47,12 +47,12 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        blank, needs, by = ctx.blank, iter(ctx.needs_input_grad[1:]), iter(gradients)
-        saved = iter(ctx.saved_tensors)
+        blank, needs, all_saved = ctx.blank, ctx.needs_input_grad[1:], ctx.saved_tensors
+        saved, needs_in_turn, by = iter(all_saved), iter(needs), iter(gradients)
         walks = [walk.filled(saved) for walk in blank]
-        needed = [Each.of(walk, needs) for walk in blank]
+        needed = [Each.of(walk, needs_in_turn) for walk in blank]
         by_results = [ByResults.of(walk, by) for walk in blank]
-        if by_torch(gradients, list(chain(*(walk.tensors for walk in walks)))):
+        if by_torch(gradients, all_saved[: len(needs)]):
             parts = zip(walks, needed, by_results, strict=True)
             return None, *chain(*(gradients_by_torch(*part) for part in parts))
         tapes = [Tape.of(walk, saved) for walk in walks]

@@ -30,8 +30,8 @@ class Each(NamedTuple, Generic[_T]):
         """Take the values from an iterator."""
         return cls(
             next(things),
-            tuple(next(things) for _ in walk.weights.flat),
-            tuple(next(things) for _ in walk.states or ()),
+            tuple([next(things) for _ in walk.weights.flat]),
+            tuple([next(things) for _ in walk.states or ()]),
             () if walk.reset is None else (next(things),),
         )
 
@@ -51,7 +51,7 @@ class ByResults(NamedTuple):
     @classmethod
     def of(cls, walk: Walk, gradients: Iterator[Tensor | None]) -> ByResults:
         """Take the gradients from an iterator, and skip those of recorded values."""
-        found = cls(next(gradients), tuple(next(gradients) for _ in walk.cell.states))
+        found = cls(next(gradients), tuple([next(gradients) for _ in walk.cell.states]))
         for _ in walk.record:
             next(gradients)
         return found
@@ -73,7 +73,7 @@ class Tape(NamedTuple):
     @classmethod
     def of(cls, walk: Walk, tensors: Iterator[Tensor]) -> Tape:
         """Take the tensors from an iterator."""
-        return cls(next(tensors), next(tensors), tuple(next(tensors) for _ in walk.cell.states))
+        return cls(next(tensors), next(tensors), tuple([next(tensors) for _ in walk.cell.states]))
 
     @property
     def flat(self) -> list[Tensor]:

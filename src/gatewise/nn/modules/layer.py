@@ -289,6 +289,8 @@ class Layer(nn.Module):
     ) -> None:
         for listener in here.listeners:
             listener.layer(self, layer)
+        if not self._is_recorded:
+            return
         edited = self._edits_here.get(layer)
         if edited:
             values = {name: values[edited.name_of(name)] for name in self._names_to_record}

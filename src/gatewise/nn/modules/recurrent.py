@@ -155,7 +155,8 @@ class Recurrent(Layer):
 
     @property
     def _all_suffixes(self) -> list[str]:
-        return [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
+        directions = ("", "_reverse")[: self._num_directions]
+        return [f"_l{layer}{direction}" for layer in range(self.num_layers) for direction in directions]
 
     @property
     def _layer_names(self) -> list[str]:
@@ -167,7 +168,8 @@ class Recurrent(Layer):
         return 2 if self.bidirectional else 1
 
     def _suffixes(self, layer: int) -> tuple[str, ...]:
-        return (f"_l{layer}", f"_l{layer}_reverse")[: self._num_directions]
+        D = self._num_directions
+        return tuple(self._all_suffixes[layer * D : (layer + 1) * D])
 
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
@@ -289,20 +291,21 @@ class Recurrent(Layer):
     ) -> list[Walk]:
         """The walks of the first layer from zeros, one for each direction; other layers replace tensors."""
         padded = x.dim() == 3
+
+        def mask(reset: Tensor | None) -> Tensor | None:
+            return reset if reset is None or packing is None else packing.pack(reset, self.batch_first)
+
         forward = Walk(
             self._equations(), x, weights, batch_first=self.batch_first and padded,
-            record=self._names_to_record, padding=packing if padded else None,
-            batch_sizes=packing.batch_sizes if packing else None,
+            record=self._names_to_record, reset=mask(reset), padding=packing if padded else None,
+            batch_sizes=None if packing is None else packing.batch_sizes,
         )  # fmt: skip
-        walks = [forward, forward._replace(reverse=True)] if self.bidirectional else [forward]
-        if reset is None:
-            return walks
+        if not self.bidirectional:
+            return [forward]
         # Backwards, a row is reset at step t if the mask is true at t + 1. At the last step, where every
         # row starts anyway, the value that rolls over from step 0 has no effect.
-        masks = [reset, reset.roll(-1, 1 if self.batch_first else 0)][: len(walks)]
-        if packing:
-            masks = [packing.pack(mask, self.batch_first) for mask in masks]
-        return [walk._replace(reset=mask) for walk, mask in zip(walks, masks, strict=True)]
+        back = None if reset is None else reset.roll(-1, 1 if self.batch_first else 0)
+        return [forward, forward._replace(reverse=True, reset=mask(back))]
 
     def _check_sizes(self, states: States, batch: int) -> None:
         scans = self.num_layers * self._num_directions
@@ -329,6 +332,7 @@ class Recurrent(Layer):
             if overlaps(stack):
                 return self._at_once([w._replace(chance=self._chance(equations)) for w in stack])
         finals: list[States] = []
+        all_names, edits = self._layer_names, self._edits_here
         for layer in range(self.num_layers):
             x = self._dropped(x, packing) if layer else x
             # The outputs of two directions are returned concatenated, in another tensor.
@@ -336,9 +340,10 @@ class Recurrent(Layer):
             walks = [walk_of(k, x, inner) for k in range(layer * D, (layer + 1) * D)]
             if equations.is_random:
                 walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
-            names = [suffix[1:] for suffix in self._suffixes(layer)]
-            if self._edits_here:
-                walks = [self._edited(*pair, packing) for pair in zip(names, walks, strict=True)]
+            names = all_names[layer * D : (layer + 1) * D]
+            if edits:
+                pairs = zip(names, walks, strict=True)
+                walks = [edits[n].walk(n, walk, packing) if n in edits else walk for n, walk in pairs]
             found = self._scan(walks)
             for name, walk, scanned in zip(names, walks, found, strict=True):
                 values = _padded(scanned.recorded, packing if walk.padding is None else None)
@@ -362,16 +367,11 @@ class Recurrent(Layer):
             self._hand_over(name, {})
         return found[-1].output, _each_stacked([scanned.states for scanned in found])
 
-    def _edited(self, layer: str, walk: Walk, packing: Packing | None) -> Walk:
-        """The walk of a layer with its edits, if it has any."""
-        edited = self._edits_here.get(layer)
-        return edited.walk(layer, walk, packing) if edited else walk
-
     def _scan(self, walks: list[Walk]) -> list[Scanned]:
         """Run the directions of a layer."""
         if self.checkpoint and not under_compile.is_exporting():  # the number of steps of a program is free
             return [scan_in_segments(self.checkpoint, walk) for walk in walks]
-        if any(walk.cell is not walks[0].cell for walk in walks):
+        if any(walk.cell is not walks[0].cell for walk in walks[1:]):
             return [scan_together([walk])[0] for walk in walks]
         return scan_together(walks)
 

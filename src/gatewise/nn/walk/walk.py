@@ -41,12 +41,16 @@ class Weights(NamedTuple):
 
     def filled(self, tensors: Iterator[Tensor]) -> Weights:
         """Weights with the same fields, taken from `tensors`, which are in the order of `flat`."""
-        parts = [
-            tuple([next(tensors) for _ in part]) if isinstance(part, tuple)
-            else None if part is None else next(tensors)
-            for part in self
-        ]  # fmt: skip
-        return Weights(*parts)  # type: ignore[arg-type]  # each field keeps its kind
+        return Weights(
+            next(tensors),
+            next(tensors),
+            None if self.bias_ih is None else next(tensors),
+            None if self.bias_hh is None else next(tensors),
+            tuple([next(tensors) for _ in self.vectors]),
+            None if self.weight_hr is None else next(tensors),
+            None if self.weight_linear is None else next(tensors),
+            None if self.bias_linear is None else next(tensors),
+        )
 
     def emptied(self) -> Weights:
         """Weights with the same fields, but with empty tensors, to be `filled`."""
