@@ -142,5 +142,5 @@ def test_through_a_head_the_parts_sum_to_its_logits() -> None:
 def test_what_decompose_refuses() -> None:
     with pytest.raises(TypeError, match=r"a gatewise layer over sequences\. Got LSTM\."):
         gatewise.decompose(torch.nn.LSTM(I, H), sequence(), slice(1))
-    with pytest.raises(ValueError, match=r"drops some of its outputs\. Call layer\.eval\(\) before\."):
+    with pytest.raises(ValueError, match=r"drops some of its outputs\. Call layer\.eval\(\) first\."):
         gatewise.decompose(ours.LSTM(I, H, 2, dropout=0.5), sequence(), slice(1))

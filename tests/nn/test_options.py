@@ -362,8 +362,8 @@ REFUSED: dict[str, tuple[Cell, dict[str, Any], str]] = {
     "zoneout-true": (cells.gru, {"zoneout": (True,)}, r"Got \(True,\)"),
     "zoneout-projected": (cells.lstm, {"zoneout": 0.1, "proj_size": 2}, "^zoneout .*'h', which is proj"),
     "zoneout-projecting": (narrow, {"zoneout": 0.1, "proj_size": 2}, "^zoneout .*'h', which is proj"),
-    "dropout-unseen": (fed, {"recurrent_dropout": 0.1}, "^recurrent_dropout .* 'fed', none of whose"),
-    "drop-unseen": (fed, {"weight_drop": 0.1}, "^weight_drop must be 0 for cell 'fed', none of whose"),
+    "dropout-unseen": (fed, {"recurrent_dropout": 0.1}, "^recurrent_dropout .* 'fed', whose gates do not"),
+    "drop-unseen": (fed, {"weight_drop": 0.1}, "^weight_drop must be 0 for cell 'fed', whose gates do not"),
     "proj-output": (cells.gru, {"proj_size": 2}, "^proj_size must be 0 for cell 'gru': .* Got 2"),
     "proj-missing": (narrow, {}, "^proj_size must be given for cell 'narrow'"),
     "init": (cells.gru, {"init": "xavier"}, "^init must be one of 'torch', .* Got 'xavier'"),
@@ -381,7 +381,7 @@ REFUSED: dict[str, tuple[Cell, dict[str, Any], str]] = {
     "chrono-no-gate": (cells.rnn, CHRONO, "^init='chrono' needs a gate"),
     "bias-none": (cells.gru, {"forget_bias": 1.0, "bias": False}, "^forget_bias .* bias is False"),
     "bias-twice": (cells.gru, {"forget_bias": 1.0, **CHRONO}, "^forget_bias must be None"),
-    "learned-name": (named, {"learn_initial_state": True}, "^learn_initial_state .*'initial_h' bears"),
+    "learned-name": (named, {"learn_initial_state": True}, "^learn_initial_state .*'initial_h' has the name"),
 }
 
 
