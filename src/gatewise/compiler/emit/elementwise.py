@@ -15,8 +15,10 @@ Source = Callable[[], Value]
 class Evaluation:
     """Values of nodes, each computed once.
 
-    `sources` has the nodes that are not computed, and what loads each; `masks` gives the random mask of a
-    `dropout` or `zoneout`.
+    Args:
+        code: the writer of the function.
+        sources: the nodes that are loaded instead of computed, each with a function that writes the load.
+        masks: a function that returns the random mask of a `dropout` or `zoneout`.
     """
 
     def __init__(
@@ -28,7 +30,7 @@ class Evaluation:
         self._values: dict[Node, Value] = {}
 
     def branch(self) -> Evaluation:
-        """An evaluation inside a branch: it sees the values so far, and its own are forgotten afterwards."""
+        """An evaluation for a branch of the code. It has the values so far, but not the other way round."""
         other = Evaluation(self.code, self._sources, self._masks)
         other._values = dict(self._values)
         return other

@@ -35,8 +35,10 @@ PRODUCT = Arguments(
 # else:                                rows of tiles are rows of the batch, once for each step
 # out = bias + a @ panels
 def product_function(tiles: Tiles, slots: int, width: int) -> Value:
-    """``product(fields)`` for panels with this number of slots. A row of `out` has `width` slots, of which
-    those without panels get their bias alone."""
+    """``product(fields)`` for panels with this number of slots.
+
+    A row of `out` has `width` slots. Slots without panels get only their bias.
+    """
     store = elementwise_function(tiles, f"store_{slots}", slots, _Store(slots, width))
     function = internal_function(tiles.module, f"product_{slots}", [POINTER])
     code = tiles.code(function)
@@ -66,7 +68,7 @@ def product_function(tiles: Tiles, slots: int, width: int) -> Value:
     return function
 
 
-# What the elementwise function is told: `outer` and `row` are strides of `out`.
+# The context of the elementwise function; `outer` and `row` are strides of `out`.
 _TARGET = Arguments(("out", "outer", "row", "N", "bias", "bias_stride"))
 
 

@@ -21,14 +21,14 @@ _COMMUTATIVE = frozenset({"add", "mul", "maximum", "minimum"})
 
 
 class Native(NamedTuple):
-    """The ONNX operator that a cell is. `names` maps the operator's parameters to the cell's."""
+    """The ONNX operator for a cell. `names` maps the operator's parameters to those of the cell."""
 
     variant: Variant
     names: Mapping[str, str]
 
 
 class _Found(NamedTuple):
-    """What fills the holes: parameters, activations and numbers, by their names in the pattern."""
+    """The values of the holes: parameters, activations and numbers, by their names in the pattern."""
 
     names: dict[str, str]
     activations: dict[str, Written]
@@ -130,7 +130,7 @@ def _allowed(name: str, value: float) -> bool:
 
 
 def _applied(root: Node, hole: Node) -> Node:
-    """An activation written on the argument of the hole that it fills."""
+    """The activation of a hole, applied to the argument of the hole."""
     if root.op == "argument":
         return hole.args[0]
     name = f"{hole.name} {root.name}" if root.op == "number" else root.name
