@@ -15,8 +15,11 @@ from typer.testing import CliRunner, Result
 import gatewise
 from gatewise import cells
 from gatewise.apps.commands import app
+from gatewise.apps.demo import demo
 from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries, read_series
+from gatewise.tasks.synthetic import TASKS
+from gatewise.tasks.synthetic.network import Network
 from tests.insight.page.pages import array, data_of, layer_of, named, sequence
 
 COMMAND = [sys.executable, "-m", "gatewise.apps.command_line", "look"]
@@ -105,6 +108,33 @@ def data_ends(data: dict[str, list[list[str]]], series: TimeSeries) -> list[int]
 
 def _until(series: TimeSeries, end: int) -> TimeSeries:
     return series.head(end + 1)
+
+
+def test_the_demo_shows_a_network_that_remembers(tmp_path: Path) -> None:
+    """Every letter that it predicts is right, and at the end a unit holds what it wrote at the start."""
+    subject = demo()
+    network, rows = subject.model, TASKS["reber"].sequences(np.random.default_rng(1), 256, 40)
+    assert isinstance(network, Network)
+    assert network.right(TASKS["reber"], rows) > 0.99
+    done = look("--demo", "--out", tmp_path / "demo.html")
+    assert done.exit_code == 0
+    first = data_of(tmp_path / "demo.html")["findings"][0]
+    assert first["step"] <= 3
+    assert int(first["brief"].rpartition(", ")[2].split()[0]) > 40  # steps before the end
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "Error: MODEL: give the file of a network, or --demo."),
+        (("--demo", "mine.safetensors"), "Error: --demo: it has a network and data of its own"),
+        (("--demo", "--on", "x.csv"), "Error: --demo: it has a network and data of its own"),
+    ],
+)
+def test_the_demo_and_a_model_exclude_each_other(arguments: tuple[str, ...], expected: str) -> None:
+    done = look(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.replace("\n", " ").startswith(expected)
 
 
 def test_the_command_runs_and_prints_the_path_of_the_page(layers: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +13,10 @@ from rich.text import Text
 
 from gatewise.apps.reading import read, reads_tables
 from gatewise.apps.session import status_of
+from gatewise.apps.subject import Subject
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from gatewise.insight.page.look import Look
     from gatewise.tasks.forecast.forecaster import Forecaster
@@ -30,21 +31,11 @@ class LookError(ValueError):
     """Raised for input that cannot be shown. The message is one sentence."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """The arguments for `gatewise.look`."""
-
-    model: nn.Module
-    x: Tensor
-    title: str
-    more: dict[str, Any] = field(default_factory=dict)
-
-
 @reads_tables
 def look(
     model: Annotated[
-        Path, typer.Argument(help="A .safetensors file, or the folder that gatewise forecast left.")
-    ],
+        Path | None, typer.Argument(help="A .safetensors file, or the folder that gatewise forecast left.")
+    ] = None,
     on: Annotated[
         Path | None,
         typer.Option(
@@ -52,6 +43,9 @@ def look(
             "For layers: .npy, .npz or .csv, of steps by inputs, or steps by rows by inputs."
         ),
     ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Show a small LSTM that has learned to remember a letter.")
+    ] = False,
     megabytes: Annotated[float, typer.Option(min=1, max=1000, help="Size of the page, at most.")] = 10,
     out: Annotated[Path | None, typer.Option(help="The page. (default: the model's name with .html)")] = None,
     *,
@@ -64,10 +58,14 @@ def look(
     """
 
     def job(console: Console) -> int:
-        file = model / MODEL if model.is_dir() else model
-        page = out or file.with_suffix(".html")
+        if demo or model is None:
+            _only_demo(demo, model, on, reading)
+            page, subject = out or Path("demo.html"), _demo
+        else:
+            file = model / MODEL if model.is_dir() else model
+            page, subject = out or file.with_suffix(".html"), partial(_saved, file, on, reading)
         _can_be_written(page)
-        _show(console, _look(file, on, reading, page, megabytes))
+        _show(console, _look(subject(), page, megabytes))
         return 0
 
     raise typer.Exit(status_of(job))
@@ -83,18 +81,35 @@ def _can_be_written(page: Path) -> None:
         raise LookError(f"--out: the page {page} {what}.")
 
 
-def _look(file: Path, on: Path | None, reading: dict[str, Any], page: Path, megabytes: float) -> Look:
+def _only_demo(demo: bool, model: Path | None, on: Path | None, reading: dict[str, Any]) -> None:
+    if not demo:
+        raise LookError("MODEL: give the file of a network, or --demo.")
+    if model is not None or on is not None or reading:
+        raise LookError("--demo: it has a network and data of its own; leave MODEL and --on out.")
+
+
+def _demo() -> Subject:
+    from gatewise.apps.demo import demo
+
+    return demo()
+
+
+def _look(subject: Subject, page: Path, megabytes: float) -> Look:
     import gatewise
+
+    return gatewise.look(
+        subject.model, subject.x, page, title=subject.title, megabytes=megabytes, **subject.more
+    )
+
+
+def _saved(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     from gatewise.runtime.model_file import read_model
     from gatewise.tasks.forecast.saving import TASK
 
     if not file.exists():
         raise LookError(f"MODEL: there is no file {file}.")
     is_forecaster = read_model(file, None).task == TASK
-    subject = (_forecaster if is_forecaster else _layers)(file, on, reading)
-    return gatewise.look(
-        subject.model, subject.x, page, title=subject.title, megabytes=megabytes, **subject.more
-    )
+    return (_forecaster if is_forecaster else _layers)(file, on, reading)
 
 
 def _layers(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:

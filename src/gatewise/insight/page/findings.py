@@ -18,6 +18,7 @@ from gatewise.insight.units import probe
 Naming: TypeAlias = Callable[[int, int], str]  # (step, row) -> the name of the step in a sentence
 
 _LARGE = 0.1  # share of the largest state from which a unit is worth a sentence
+_MISSED = 0.1  # the residual of an attribution from which it says nothing
 _PROBED = 12  # most features that are probed
 
 
@@ -149,6 +150,12 @@ def _inputs(found: Attribution, called: Naming, explained: str) -> Sentence:
     step = int(share[:, row].nan_to_num().argmax())
     if not share[step, row].isfinite():
         return Sentence(f"What matters for {explained} cannot be told: there are no numbers to attribute.")
+    if found.residual > _MISSED:
+        return Sentence(
+            f"What matters for {explained} cannot be told: the shares that integrated gradients give to the "
+            f"steps miss the score by {found.residual:.0e} of it. More points than a page computes may help "
+            "(gatewise.attribute)."
+        )
     text = (
         f"What matters most for {explained} is {called(step, row)} of sequence {row}: "
         f"{share[step, row]:.0%} of all that integrated gradients give to the steps of the sequence "
