@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from ctypes import Array, c_int64
 from struct import Struct
 from struct import error as StructError
-from typing import Any, NoReturn, final
+from typing import NoReturn, final
 
 from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64
 
@@ -25,12 +25,18 @@ class Blank(dict[str, int]):
 
 @final
 class Arguments:
-    """The fields of one call, in order."""
+    """The fields of one call, in order.
+
+    Attributes:
+        names: the fields.
+        place: the index of each field in the array of a call.
+        array: the type of that array.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = tuple(names)
         self.place = {name: n for n, name in enumerate(self.names)}
-        self._array: Any = c_int64 * len(self.names)
+        self.array: type[Array[c_int64]] = c_int64 * len(self.names)
         self._struct = Struct(f"{len(self.names)}q")
 
     def blank(self, values: Mapping[str, int]) -> Blank:
@@ -58,7 +64,7 @@ class Arguments:
             packed = self._struct.pack(*in_order.values())
         except StructError:
             self._refuse(in_order)
-        filled: Array[c_int64] = self._array.from_buffer_copy(packed)
+        filled: Array[c_int64] = self.array.from_buffer_copy(packed)
         return filled
 
     def _refuse(self, blank: Blank) -> NoReturn:
@@ -67,11 +73,6 @@ class Arguments:
             raise KeyError(f"unknown field: {', '.join(sorted(blank.keys() ^ self.place.keys()))}") from None
         wrong = next(name for name, value in blank.items() if not _fits(value))
         raise ValueError(f"{wrong} must be an integer of 64 bits. Got {blank[wrong]!r}.") from None
-
-    def copied(self, filled: bytes) -> Array[c_int64]:
-        """A new array with the values of an array from `fill`."""
-        copy: Array[c_int64] = self._array.from_buffer_copy(filled)
-        return copy
 
     def read(self, code: Code, array: Value) -> Fields:
         """The fields, to be read by the code of the called function."""

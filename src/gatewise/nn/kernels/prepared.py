@@ -33,7 +33,7 @@ class Prepared:
     def __init__(
         self, program: Program, fields: Mapping[str, int], arrays: Mapping[str, int], room: int, threads: int
     ) -> None:
-        self.place = program.arguments.place
+        self.place, self._array = program.arguments.place, program.arguments.array
         self._program, self._fields, self._arrays, self._room = program, fields, arrays, room
         self._threads = threads
         self._filled: dict[int, bytes] = {}  # by the address of the scratch memory, which differs by thread
@@ -48,7 +48,7 @@ class Prepared:
 
     def array_on(self, memory: Tensor) -> Array[c_int64]:
         """A new array of the fields, with `memory` as scratch memory."""
-        return self._program.arguments.copied(self._filled.get(memory.data_ptr()) or self._fill(memory))
+        return self._array.from_buffer_copy(self._filled.get(memory.data_ptr()) or self._fill(memory))
 
     def _fill(self, memory: Tensor) -> bytes:
         at = memory.data_ptr()

@@ -2,6 +2,6 @@
 
 Everything that follows from equations, shapes, types and flags is computed once, including the array of
 fields that the kernels read (`common`, `forward`, `backward`). A call checks that its tensors are as those
-that it was prepared for (`tensors`), copies the array, writes addresses into it, and runs (`call`). Kernels
-and bits are the same as in `gatewise.nn.kernels.autograd`.
+that it was prepared for, copies the array, writes addresses into it, and runs (`call`). Kernels and bits are
+the same as in `gatewise.nn.kernels.autograd`.
 """
