@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from ctypes import Array, c_int64
 from struct import Struct
 from struct import error as StructError
-from typing import NoReturn, final
+from typing import Any, NoReturn, final
 
 from gatewise.compiler.emit.vector import I64, POINTER, Code, Value, i64
 
