@@ -332,7 +332,7 @@ def test_wrong_projections_are_refused(
     assert message in refused(tmp_path / "m")
 
 
-def test_other_files_are_refused_with_what_they_are(tmp_path: Path) -> None:
+def test_other_files_are_refused_and_the_message_says_what_is_missing(tmp_path: Path) -> None:
     write_model(tmp_path / "m", "state", {"cell": "lstm"}, {})
     assert "does not describe recurrent layers (layers must be an object. Got None)" in refused(
         tmp_path / "m"

@@ -1,4 +1,4 @@
-"""Folders as a web server and as a disk have them."""
+"""A web server for the folder of a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Silent(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
-    """The address of a web server of the folder of the test."""
+    """The address of a web server that serves the folder of the test."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=tmp_path)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""Exported layers in a real browser, from a web server and from a file, beside a stream of Python."""
+"""Exported layers in a real browser, from a web server and from a file, compared with a stream in Python."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_a_browser_without_relaxed_simd_takes_the_plain_kernel(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_processor_that_rounds_twice_is_found(dtype: str, browser: Browser) -> None:
+def test_a_processor_that_rounds_twice_is_detected(dtype: str, browser: Browser) -> None:
     """A processor that rounds the product first would compute the probe like this."""
     core = (Path(export.__file__).parent / "core.js").read_text("utf-8").replace("export ", "")
     rounded = "Math.fround" if dtype == "float32" else ""
@@ -243,7 +243,7 @@ def test_a_processor_that_rounds_twice_is_found(dtype: str, browser: Browser) ->
         ("model.stream().state = { h: new Float32Array(9), c: [] }", "state.h must have 10 numbers. Got 9."),
     ],
 )
-def test_a_wrong_call_says_so(call: str, message: str, opened: Opened, tmp_path: Path) -> None:
+def test_a_wrong_call_is_refused(call: str, message: str, opened: Opened, tmp_path: Path) -> None:
     export_wasm(layers(), tmp_path)
     said = opened().evaluate(f"() => {{ try {{ {call}; }} catch (error) {{ return error.message; }} }}")
     assert said == f"gatewise: {message}"

@@ -1,4 +1,4 @@
-"""The page in the documentation runs as it stands there."""
+"""The page in docs/web.md runs unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_docstring_and_the_page_run() -> None:
 
 
 def test_the_documented_page_runs(browser: Browser, served: str, tmp_path: Path) -> None:
-    """From the server, and from a file as the text says."""
+    """From the server, and from a file in the way the text describes."""
     torch.manual_seed(0)
     layer = gatewise.nn.GRU(2, 8)
     gatewise.export_wasm(layer, tmp_path)

@@ -58,7 +58,7 @@ def export_wasm(model: Recurrent | str | Path, folder: str | os.PathLike[str]) -
 
     Raises:
         TypeError: `model` is neither layers nor a path.
-        ValueError: the layers cannot run step by step, as bidirectional ones, or are edited.
+        ValueError: the layers cannot run step by step (bidirectional ones), or are edited.
         ModelFileError: the file is damaged, not gatewise's, of a newer version, or holds no layers.
 
     Example:
@@ -143,7 +143,7 @@ def _described(cell: Cell, kernels: CompiledCell, layers: list[Layer]) -> tuple[
 def _layer(
     cell: Cell, kernels: CompiledCell, layer: Layer, sizes: tuple[int, int], data: _Data
 ) -> dict[str, Any]:
-    """The inputs of a layer, the sizes of what is packed of it, and where its weights are."""
+    """Describe a layer: its inputs, the sizes of its packed weights, and where its weights are."""
     (H, P), I = sizes, layer["weight_ih"].shape[1]
     weights = {field: layer[name] for field, name in _WEIGHTS.items() if name in layer}
     vectors = {f"vector_{v}": layer[v] for v in cell.vectors}
@@ -170,7 +170,7 @@ class _Data:
 
 
 def _script(about: Mapping[str, Any], contents: Mapping[str, bytes]) -> bytes:
-    """Everything as one script that is no module: browsers do not load modules from files."""
+    """Everything as one classic script: browsers do not load modules from files."""
     encoded = {name: b64encode(content).decode() for name, content in contents.items()}
     data = f"const ABOUT = {json.dumps(about)};\nconst FILES = {json.dumps(encoded)};\n"
     return b"\n".join(

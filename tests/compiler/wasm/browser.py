@@ -1,7 +1,7 @@
-"""The kernels of a browser in the place of those of this machine.
+"""Replaces the kernels of this machine by kernels that run in a browser.
 
-A call takes all memory around the addresses in its fields into the browser, runs the kernel there, and writes
-what it has changed back.
+Each call copies the memory around the addresses in its fields into the browser, runs the kernel there, and
+copies back what the kernel changed.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _program(machine: Machine, target: Target, kernels: CompiledCell, name: str,
 
 @contextmanager
 def in_browser(machine: Machine, target: Target) -> Iterator[None]:
-    """While it is open, kernels are made for `target`, and run in the browser."""
+    """Inside this context, kernels are made for `target` and run in the browser."""
 
     def load(kernels: CompiledCell, name: str, kernel: Kernel) -> Program:
         return _program(machine, target, kernels, name, kernel)

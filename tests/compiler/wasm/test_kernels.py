@@ -1,4 +1,4 @@
-"""Kernels in a real browser, beside those of this machine with vectors of its own width."""
+"""Kernels in a real browser, compared with those of this machine, whose vectors may be wider."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def test_any_layout_in_chunks_without_biases(layout: str, bias: bool, machine: M
 
 
 def test_single_steps_without_a_gradient(machine: Machine) -> None:
-    """With input and state joined too."""
+    """Also with input and state joined."""
     p = problem(cells.lstm, 1, 3, 5, 18)
     assert_same_bits(*in_both(p, machine, train=False))
     assert_same_bits(*in_both(p, machine, train=False, joined=True))
 
 
-def test_what_is_watched(machine: Machine) -> None:
+def test_watched_values(machine: Machine) -> None:
     p = problem(cells.lstm, 7, 5, 3, 18)
     found, expected = in_both(p, machine, watch=list(cells.lstm.values))
     assert {f"watch {name}" for name in cells.lstm.values} <= found.keys()
@@ -104,8 +104,8 @@ def vanishing() -> Problem:
     return p.but(w_hh=p.arrays["w_hh"] * 0.5, x=0 * p.arrays["x"], dout=0 * p.arrays["dout"])
 
 
-def test_what_vanishes_is_the_same_until_it_is_tiny(vanishing: Problem, machine: Machine) -> None:
-    """WebAssembly computes with subnormal numbers inside sums of products; each is off by one at most."""
+def test_vanishing_values_are_the_same_until_they_are_tiny(vanishing: Problem, machine: Machine) -> None:
+    """WebAssembly computes with subnormal numbers inside sums; each term is off by at most `TINY`."""
     found, expected = in_both(vanishing, machine)
     K = 4  # terms of a sum
     for name, true in expected.items():

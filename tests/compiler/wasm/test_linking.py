@@ -1,4 +1,4 @@
-"""Objects of LLVM become modules, or say why not."""
+"""Objects of LLVM become modules, or an error says why not."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ define void @run(ptr %out, i64 %which) {
 }"""
 
 
-def test_what_is_asked_for_is_exported_and_nothing_else(machine: Machine) -> None:
+def test_the_requested_functions_are_exported_and_nothing_else(machine: Machine) -> None:
     module = linked(object_of(ANSWER), ["other"])
     assert _listed(machine, module) == ([], [["other", "function"]])
     sections = [section.number for section in sections_of(module)]
@@ -72,7 +72,7 @@ def test_functions_are_called_through_the_table(machine: Machine) -> None:
 
 
 def test_every_relocation_is_applied() -> None:
-    """Places in the code are made useless first: what is written into them is all that is left."""
+    """The places are overwritten first, so what they hold afterwards comes from the relocations."""
     modules._start()
     image = compile_object(ForwardKernel(plan(cells.lstm)).write(FLOAT32, RELAXED), RELAXED)
     sections = sections_of(image)
@@ -114,12 +114,12 @@ def test_the_kernels_of_all_targets_import_three_things(machine: Machine) -> Non
     ],
     ids=["import", "data", "export"],
 )  # fmt: skip
-def test_what_cannot_become_a_module(text: str, message: str) -> None:
+def test_an_object_that_cannot_become_a_module_is_refused(text: str, message: str) -> None:
     with pytest.raises(LinkError, match=message):
         linked(object_of(text), ["answer"])
 
 
-def test_a_version_and_a_relocation_of_another_kind() -> None:
+def test_an_unknown_version_and_an_unknown_relocation_are_refused() -> None:
     with pytest.raises(LinkError, match=r"must have version 2\. Got 3"):
         symbols_of(b"\3")
     with pytest.raises(LinkError, match=r"must be of a kind of .*\. Got 3"):

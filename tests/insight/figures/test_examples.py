@@ -1,4 +1,4 @@
-"""The examples of the pictures run, and print what they say. The page shows every picture."""
+"""The examples in the docstrings of the figures run, and docs/figures.md shows every picture."""
 
 from __future__ import annotations
 

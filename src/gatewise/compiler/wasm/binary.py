@@ -15,7 +15,7 @@ FUNCTION, TABLE, MEMORY, GLOBAL = range(4)  # kinds of imports and exports
 
 
 class FormatError(ValueError):
-    """Raised for bytes that are not what they should be."""
+    """Raised for bytes that are not a valid module."""
 
 
 @final
@@ -28,15 +28,15 @@ class Reader:
 
     @property
     def more(self) -> bool:
-        """Whether something is left."""
+        """Whether bytes are left."""
         return self.at < len(self.content)
 
     def byte(self) -> int:
-        """One byte."""
+        """Read one byte."""
         return self.take(1)[0]
 
     def take(self, count: int) -> bytes:
-        """Some bytes.
+        """Read `count` bytes.
 
         Raises:
             FormatError: there are fewer.
@@ -48,7 +48,7 @@ class Reader:
         return part
 
     def unsigned(self) -> int:
-        """An unsigned integer of at most 32 bits.
+        """Read an unsigned integer of at most 32 bits.
 
         Raises:
             FormatError: it is longer.
@@ -62,11 +62,11 @@ class Reader:
         raise FormatError(f"an integer of 32 bits must end before {self.at}.")
 
     def sized(self) -> bytes:
-        """Bytes after their number."""
+        """Read bytes that have their count in front."""
         return self.take(self.unsigned())
 
     def name(self) -> str:
-        """A name."""
+        """Read a name."""
         return self.sized().decode()
 
 
@@ -85,7 +85,7 @@ def padded(value: int) -> bytes:
 
 
 def sized(content: bytes) -> bytes:
-    """Bytes after their number."""
+    """The bytes with their count in front."""
     return unsigned(len(content)) + content
 
 
@@ -113,5 +113,5 @@ def sections_of(module: bytes) -> list[Section]:
 
 
 def module_of(sections: Iterable[Section]) -> bytes:
-    """The module of some sections."""
+    """The module that consists of these sections."""
     return HEADER + b"".join(bytes([number]) + sized(content) for number, content in sections)

@@ -1,4 +1,4 @@
-"""An object file of LLVM as a module that can be loaded: its relocations are applied, its functions exported.
+"""Turns an object file of LLVM into a module that can be loaded: relocations are applied, functions exported.
 
 An object file of WebAssembly is a module whose custom sections say what a linker needs: ``linking`` the
 symbols, ``reloc.CODE`` the places in the code that name a symbol. They are specified in
@@ -53,7 +53,7 @@ class Symbol(NamedTuple):
 
 
 class Relocation(NamedTuple):
-    """A place in the content of a section, and what belongs there: a symbol, or a type, by its number."""
+    """A place in the content of a section, and the number of the symbol or type that belongs there."""
 
     kind: int
     offset: int
@@ -154,7 +154,7 @@ def _check(sections: list[Section], symbols: list[Symbol]) -> None:
 
 
 def _imports(content: bytes) -> list[str]:
-    """The names of the imports up to the first function, that one included: no object may import one."""
+    """The names of the imports, up to and including the first function: no object may import a function."""
     reader, names = Reader(content), []
     for _ in range(reader.unsigned()):
         reader.name()  # of the module
@@ -203,7 +203,7 @@ def _exports(symbols: list[Symbol], functions: Iterable[str]) -> bytes:
 def _relocated(
     content: bytes, relocations: list[Relocation], symbols: list[Symbol], slots: dict[int, int]
 ) -> bytes:
-    """The code with final indices. Each place has 5 bytes, whatever the index."""
+    """The code with final indices. An index always takes 5 bytes, so the code keeps its length."""
     code = bytearray(content)
     for kind, offset, what in relocations:
         value = what if kind == _TYPE_INDEX else symbols[what].number
