@@ -210,7 +210,7 @@ def np_deep(gate, h, c):
 
 @cell
 def direct(h, c, *, a: Input, b, v: Vector):
-    """Products of vectors that are in memory anyway: pre-activations, a product, a state, a parameter."""
+    """Products of vectors that are already in memory: pre-activations, a product, a state, a parameter."""
     u = linear(a) + linear(b)
     h = tanh(linear(linear(c))) + 0.3 * linear(v)
     return h * sigmoid(u), 0.5 * c + tanh(a + b)

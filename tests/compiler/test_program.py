@@ -187,7 +187,7 @@ def test_python_threads_compile_a_cell_at_the_same_time_and_each_kernel_once(
 
 
 def test_other_python_threads_run_while_a_kernel_runs() -> None:
-    """From outside, a call is seen when its first step is written and its last one is not."""
+    """A kernel is known to run while the first step of its output is written and the last one is not."""
     p = problem(cells.lstm, 4000, 8, 64, 64)
     seen = False
     for _ in range(10):

@@ -47,7 +47,7 @@ IN_NUMPY: dict[str, tuple[int, Callable[..., Any]]] = {
 
 @cell
 def still(h, m, n, *, a, v: Vector):
-    """Next states that are the same for every row: a number and a vector."""
+    """The next states `m` and `n` are a number and a vector, so they are the same for every row."""
     h = 0 * a + m
     return h, 0.25, v
 

@@ -1,4 +1,4 @@
-"""Scans by kernels: packed rows and resets against the eager interpreter, and their bits."""
+"""Scans by kernels agree with the eager interpreter; packed rows, resets and threads change no bit."""
 
 from __future__ import annotations
 

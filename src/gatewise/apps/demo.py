@@ -16,9 +16,9 @@ _UNITS, _LENGTH, _ROWS, _SEED = 12, 25, 3, 6
 
 
 def demo() -> Subject:
-    """An LSTM on four strings of the embedded Reber grammar.
+    """A trained LSTM, and strings of the embedded Reber grammar to run it on.
 
-    The output is the probability of the letter T where the second letter is asked for again.
+    The output is the probability of the letter T at the place where the second letter is repeated.
     """
     import numpy as np
     import torch

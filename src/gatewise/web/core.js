@@ -35,7 +35,7 @@ function relaxed(dtype) {
   return { exists: true, rounds: f(1 + e, 1 - e, -1) === -e * e ? "once" : "twice" };
 }
 
-/** A model from what `model.json` says; `file` gives the content of the other files by their names. */
+/** A model, made from the content of `model.json`; `file(name)` gives the content of another file. */
 async function loadFrom(about, file, { simd } = {}) {
   const found = relaxed(about.dtype);
   const kind = simd ?? (found.exists ? "relaxed" : "plain");
@@ -75,7 +75,7 @@ class Model {
     return new Stream(this, batch);
   }
 
-  /** Numbers in memory. What is kept of them is a copy: memory moves when it grows. */
+  /** A view of numbers in memory. Copy what must be kept: memory moves when it grows. */
   _numbers(address, count) {
     return new this._type(this._memory.buffer, address, count);
   }
@@ -106,7 +106,7 @@ class Model {
     for (const name in fields) numbers[this._place[name]] = BigInt(fields[name]);
   }
 
-  /** Pack the weights of each layer; as they came they are needed no longer. */
+  /** Pack the weights of each layer; the originals are no longer needed. */
   _pack(weights) {
     const about = this._about;
     this._layers = about.layers.map((layer) => {
