@@ -126,5 +126,5 @@ def test_the_result_prints_as_a_sentence() -> None:
 def test_what_attribute_refuses() -> None:
     with pytest.raises(ValueError, match=r"method must be one of saliency, .*\. Got 'magic'\."):
         gatewise.attribute(lambda x: x.sum((0, 2)), sequence(), method="magic")
-    with pytest.raises(ValueError, match=r"one number a row, \[5\]\. Got \[\]\."):
+    with pytest.raises(ValueError, match=r"one number for each row, \[5\]\. Got \[\]\."):
         gatewise.attribute(lambda x: x.sum(), sequence())

@@ -74,7 +74,7 @@ def _padded(
 
 
 def _places(mode: str, places: Tensor, size: int) -> Tensor:
-    """The positions to read for positions that may lie outside of an axis, by the padding mode."""
+    """Map positions that may lie outside of an axis to positions inside of it, by the padding mode."""
     if mode == "edge":
         return places.clamp(0, size - 1)
     if mode == "wrap":
