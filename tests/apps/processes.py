@@ -18,7 +18,11 @@ from typing import Any, final
 
 ROOT = Path(__file__).parents[2]
 MAIN = "from gatewise.apps.command_line import main\nmain()\n"
-IMPORTED = ("apps.commands", "apps.forecast", "tasks.forecast.run_folder", "tasks.synthetic.results")
+IMPORTED = """
+gatewise.apps.command_line gatewise.apps.commands gatewise.apps.forecast
+gatewise.tasks.forecast.run_folder gatewise.tasks.forecast.training gatewise.tasks.synthetic.results
+lightning.pytorch matplotlib.backends.backend_agg pyarrow.pandas_compat
+""".split()
 
 
 @final
@@ -106,6 +110,6 @@ def _forked(request: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     for module in IMPORTED:
-        importlib.import_module(f"gatewise.{module}")
+        importlib.import_module(module)
     warnings.resetwarnings()
     exec(_fork(), {"__name__": "__main__"})
