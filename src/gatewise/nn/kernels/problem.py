@@ -44,6 +44,8 @@ class Problem:
         self.others = [whole(tensor) for tensor in others]
         self.cell = compiled(walk.cell, COMPILED[x.dtype])
         self.packed = walk.packed_steps
+        # The shape of sequences without the last axis: steps and rows, or packed places.
+        self._steps_and_rows = self.x.shape[:-1] if walk.padding is None else (walk.padding.size,)
         self.layout = layout(self.cell, self._key(options), type(self).find)
         self.T, self.B, self.I, self.H, self.P = self.layout.sizes
         if [tensor.shape for tensor in self.others] != self.layout.shapes:
@@ -133,11 +135,6 @@ class Problem:
     def sequence(self, width: int) -> Tensor:
         """A new uninitialised sequence of this width, in the layout of x; packed if x is ragged."""
         return self._fresh((*self._steps_and_rows, width))
-
-    @property
-    def _steps_and_rows(self) -> tuple[int, ...]:
-        padding = self.walk.padding
-        return self.x.shape[:-1] if padding is None else (padding.size,)
 
     def taken_back(self, kept: Tensor, width: int) -> Tensor:
         """Check a `sequence` that was saved for backward: hooks on saved tensors may have changed it.

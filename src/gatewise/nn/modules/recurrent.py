@@ -265,8 +265,8 @@ class Recurrent(Layer):
         lengths: Tensor | None = None,
     ) -> tuple[Tensor, States]:
         """Check the types of the arguments, convert them to that of the weights, and run the layers."""
-        weights = [self._dropped_weights(self._weights(suffix)) for suffix in self._all_suffixes]
-        weight = weights[0].weight_ih
+        weights = {suffix[1:]: self._dropped_weights(self._weights(suffix)) for suffix in self._all_suffixes}
+        weight = weights["l0"].weight_ih
         x, *given = (in_type_of(weight, tensor) for tensor in (x, *states))
         checks.input_matches(x, self.input_size, weight.dtype)
         checks.same_device(x, given, weight)
@@ -280,14 +280,17 @@ class Recurrent(Layer):
         with without_autocast(x.device.type):
             given = given or self._learned_states(x, packing)
             initial = packing.pack_states(given) if packing else tuple(given)
-            directions = self._directions(x, weights[0], packing, reset)
-            if lengths is not None:
-                directions = [walk._replace(lengths=lengths) for walk in directions]
+            directions = self._directions(x, weights["l0"], packing, reset, lengths)
             output, finals = self._layers(directions, weights, initial, packing)
             return output, packing.pad_states(finals, given) if packing else finals
 
     def _directions(
-        self, x: Tensor, weights: Weights, packing: Packing | None, reset: Tensor | None
+        self,
+        x: Tensor,
+        weights: Weights,
+        packing: Packing | None,
+        reset: Tensor | None,
+        lengths: Tensor | None,
     ) -> list[Walk]:
         """The walks of the first layer from zeros, one for each direction; other layers replace tensors."""
         padded = x.dim() == 3
@@ -298,7 +301,7 @@ class Recurrent(Layer):
         forward = Walk(
             self._equations(), x, weights, batch_first=self.batch_first and padded,
             record=self._names_to_record, reset=mask(reset), padding=packing if padded else None,
-            batch_sizes=None if packing is None else packing.batch_sizes,
+            batch_sizes=None if packing is None else packing.batch_sizes, lengths=lengths,
         )  # fmt: skip
         if not self.bidirectional:
             return [forward]
@@ -316,38 +319,41 @@ class Recurrent(Layer):
     def _layers(
         self,
         directions: list[Walk],
-        weights: list[Weights],
+        weights: dict[str, Weights],
         states: States,
         packing: Packing | None,
     ) -> tuple[Tensor, States]:
-        """The output of the last layer and the final states, each ``[L*D, B, H]``."""
+        """The output of the last layer and the final states, each ``[L*D, B, H]``.
+
+        `weights` are by the name of the layer and direction: "l0", "l0_reverse", ...
+        """
         equations, x, D = directions[0].cell, directions[0].x, len(directions)
+        names, edits = list(weights), self._edits_here
 
         def walk_of(k: int, x: Tensor, inner: bool) -> Walk:
             given = tuple([state[k] for state in states]) or None
-            return directions[k % D]._replace(x=x, weights=weights[k], states=given, inner=inner)
+            return directions[k % D]._replace(x=x, weights=weights[names[k]], states=given, inner=inner)
 
         if self._may_overlap:
             stack = [walk_of(k, x, inner=False) for k in range(self.num_layers)]
             if overlaps(stack):
                 return self._at_once([w._replace(chance=self._chance(equations)) for w in stack])
         finals: list[States] = []
-        all_names, edits = self._layer_names, self._edits_here
         for layer in range(self.num_layers):
             x = self._dropped(x, packing) if layer else x
             # The outputs of two directions are returned concatenated, in another tensor.
             inner = layer < self.num_layers - 1 or self.bidirectional
-            walks = [walk_of(k, x, inner) for k in range(layer * D, (layer + 1) * D)]
+            these = range(layer * D, (layer + 1) * D)
+            walks = [walk_of(k, x, inner) for k in these]
             if equations.is_random:
                 walks = [walk._replace(chance=self._chance(equations)) for walk in walks]
-            names = all_names[layer * D : (layer + 1) * D]
             if edits:
-                pairs = zip(names, walks, strict=True)
+                pairs = [(names[k], walk) for k, walk in zip(these, walks, strict=True)]
                 walks = [edits[n].walk(n, walk, packing) if n in edits else walk for n, walk in pairs]
             found = self._scan(walks)
-            for name, walk, scanned in zip(names, walks, found, strict=True):
+            for k, walk, scanned in zip(these, walks, found, strict=True):
                 values = _padded(scanned.recorded, packing if walk.padding is None else None)
-                self._hand_over(name, values, walk, scanned, packing)
+                self._hand_over(names[k], values, walk, scanned, packing)
             finals += [scanned.states for scanned in found]
             x = torch.cat([scanned.output for scanned in found], -1) if len(found) > 1 else found[0].output
         return x, _each_stacked(finals)
@@ -441,10 +447,8 @@ def _padded(recorded: dict[str, Tensor], packing: Packing | None) -> dict[str, T
 
 
 def _each_stacked(finals: Sequence[States]) -> States:
-    """The final states of all scans, each as ``[L*D, B, H]``."""
-    return tuple(_stacked(column) for column in zip(*finals, strict=True))
+    """Stack the final states ``[B, H]`` of all scans to ``[L*D, B, H]`` each.
 
-
-def _stacked(states: Sequence[Tensor]) -> Tensor:
-    """Stack states ``[B, H]`` to ``[L*D, B, H]``. This copies: torch cannot detach views in place."""
-    return torch.stack(list(states))
+    This copies: torch cannot detach views in place.
+    """
+    return tuple([torch.stack(column) for column in zip(*finals, strict=True)])
