@@ -142,7 +142,7 @@ class _Planner:
         self._phase_of: dict[Node, int] = {}  # of a product; of `linear`, by the vector that it multiplies
         self._multiplied: dict[Node, None] = {}
         self._of_the_row: set[Node] = set()  # nodes that are the same for all units of a row
-        self._home: dict[Node, Level] = {}  # the pass that computes a dear node
+        self._home: dict[Node, Level] = {}  # the pass that computes a node of `_dear`
         # Dictionaries without values are sets that keep their order.
         self._outputs: dict[Level, dict[Node, None]] = defaultdict(dict)
         self._stores: dict[Level, dict[Node, None]] = defaultdict(dict)

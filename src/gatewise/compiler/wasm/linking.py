@@ -1,7 +1,7 @@
 """Turns an object file of LLVM into a module that can be loaded: relocations are applied, functions exported.
 
-An object file of WebAssembly is a module whose custom sections say what a linker needs: ``linking`` the
-symbols, ``reloc.CODE`` the places in the code that name a symbol. They are specified in
+An object file of WebAssembly is a module with custom sections for the linker: ``linking`` has the symbols,
+``reloc.CODE`` the places in the code that refer to one. They are specified in
 https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md, to whose sections the comments refer.
 A kernel is one object that refers to nothing outside but its memory, its stack and its table of functions.
 So all that a linker has to do is here.
@@ -109,7 +109,7 @@ def _symbol(reader: Reader) -> Symbol:
     if kind not in (_FUNCTIONS, _GLOBALS, _TABLES):
         raise LinkError(f"a symbol must be a function, a global or a table. Got kind {kind}.")
     number, defined = reader.unsigned(), not flags & _UNDEFINED
-    # What is imported has the name of its import, which is not repeated.
+    # An imported symbol has the name of its import, which is not repeated.
     name = reader.name() if defined or flags & _EXPLICIT_NAME else ""
     return Symbol(kind, number, name, defined)
 
@@ -154,7 +154,7 @@ def _check(sections: list[Section], symbols: list[Symbol]) -> None:
 
 
 def _imports(content: bytes) -> list[str]:
-    """The names of the imports, up to and including the first function: no object may import a function."""
+    """The names of the imports. It stops at the first function, since no object may import one."""
     reader, names = Reader(content), []
     for _ in range(reader.unsigned()):
         reader.name()  # of the module
