@@ -84,11 +84,20 @@ class _Block:
         return np.ctypeslib.as_array((ctypes.c_uint8 * (self.end - self.start)).from_address(self.start))
 
 
-def _writable() -> list[tuple[int, int]]:
-    """The ranges of memory that this process reads and writes."""
+def writable() -> list[tuple[int, int]]:
+    """The ranges of memory that this process reads and writes.
+
+    The system lists a range in parts if their pages differ, for example in size; an array may lie in several.
+    """
     lines = (line.split() for line in MAPS.read_text(encoding="utf-8").splitlines())
-    ranges = (range_.split("-") for range_, rights, *_ in lines if rights.startswith("rw"))
-    return sorted((int(start, 16), int(end, 16)) for start, end in ranges)
+    parts = (range_.split("-") for range_, rights, *_ in lines if rights.startswith("rw"))
+    ranges: list[tuple[int, int]] = []
+    for start, end in sorted((int(start, 16), int(end, 16)) for start, end in parts):
+        if ranges and ranges[-1][1] == start:
+            ranges[-1] = ranges[-1][0], end
+        else:
+            ranges.append((start, end))
+    return ranges
 
 
 def _blocks(addresses: Sequence[int], writable: list[tuple[int, int]]) -> list[_Block]:
@@ -114,7 +123,7 @@ class _Call:
     def run(self, machine: Machine, name: str, code: bytes, entry: str, values: Sequence[int]) -> None:
         numbers = (ctypes.c_int64 * len(self.arguments.names)).from_address(self.array)
         fields = dict(zip(self.arguments.names, numbers, strict=True))
-        self.writable = _writable()
+        self.writable = writable()
         tables = {name: self._table(fields, name) for name in _TABLES if fields.get(name)}
         addresses = [v for v in fields.values() if self._is_address(v)]
         addresses += [int(a) for table in tables.values() for a in table]

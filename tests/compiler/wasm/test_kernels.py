@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from gatewise.compiler.wasm.target import PLAIN, RELAXED, TARGETS
 from tests.compiler import examples
 from tests.compiler.problems import Problem, problem
 from tests.compiler.running import Memory, Results, assert_same_bits, run
-from tests.compiler.wasm.browser import Machine, in_browser
+from tests.compiler.wasm.browser import Machine, in_browser, writable
 from tests.selection import with_rest
 
 SHIPPED = [cell for cell in vars(cells).values() if isinstance(cell, Cell)]
@@ -35,6 +36,13 @@ def in_both(p: Problem, machine: Machine, dtype: str = "float32", **options: Any
     expected = run(p, dtype, **options)
     with in_browser(machine, RELAXED):
         return run(p, dtype, **options), expected
+
+
+def test_memory_is_sent_whole_where_the_system_lists_it_in_parts() -> None:
+    memory = mmap.mmap(-1, 64 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_DONTFORK, 16 * mmap.PAGESIZE, 16 * mmap.PAGESIZE)  # a part of its own
+    start = np.frombuffer(memory, np.uint8).ctypes.data
+    assert any(low <= start and start + len(memory) <= high for low, high in writable())
 
 
 @shipped

@@ -79,10 +79,9 @@ def _is_format(text: str) -> bool:
 def is_zone(name: str) -> bool:
     """Whether a text is the name of a time zone that this machine knows."""
     try:
-        pd.Timestamp(0).tz_localize(name)
-    except (KeyError, ValueError, OSError, TypeError):
+        return pd.Timestamp(0).tz_localize(name).tz is not None  # None: of an unknown zone of dateutil
+    except (KeyError, IndexError, ValueError, OSError, TypeError):  # IndexError: of an empty name
         return False
-    return bool(name)
 
 
 def _is_step(text: str) -> bool:
