@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -51,3 +52,10 @@ def test_an_unreadable_time_is_named() -> None:
 def test_zoned_columns_keep_their_zone() -> None:
     zoned = pd.Series(pd.date_range("2024-01-01", periods=2, freq="h", tz="Europe/Paris"))
     assert list(parse_times(zoned).times) == list(zoned)
+
+
+@pytest.mark.parametrize("ticks", [1, 10**3, 10**6, 10**9], ids=["s", "ms", "us", "ns"])
+def test_unix_times_reach_into_the_next_century(ticks: int) -> None:
+    years = pd.Series(pd.date_range("2022", "2250", freq="YS"))
+    seconds = years.astype("datetime64[s]").astype(np.int64)
+    assert parse_times(seconds * ticks).times.tolist() == years.tolist()
