@@ -53,6 +53,7 @@ class Step:
     zoneout: float = 0.0
     recurrent_dropout: float = 0.0
     largest: float = math.inf
+    zeros: bool = False
 
     def __post_init__(self) -> None:
         tree = ast.parse(self.drawn.source("return ({returned}), locals()"))
@@ -76,6 +77,7 @@ class Step:
             draw = draws + (len(states) if self.zoneout else 0)
             mask = masks(draw, "sequence", self.recurrent_dropout)
             seen = self._dropped(seen, mask, self.recurrent_dropout)
+        self._fed: list[Tensor] = []
         gates = self._gates(x, seen)
         returned, values = self._function(*states, **gates)
         pairs = zip(returned, states, strict=True)
@@ -85,6 +87,8 @@ class Step:
                 self._zoned_out(old, new, masks(draws + n, "step", self.zoneout), self.zoneout)
                 for n, (old, new) in enumerate(zip(states, after, strict=True))
             ]
+        if self.zeros:
+            after = list(_WithZeros.apply(*after, *self._fed))[: len(after)]  # type: ignore[no-untyped-call]
         return after, {name: self._vector(values[name]).expand(self._H) for name in self.drawn.values}
 
     def _gates(self, x: Tensor, h: Tensor) -> dict[str, Any]:
@@ -100,11 +104,13 @@ class Step:
                 continue
             part_x = self._rounded(from_x[row_x : row_x + H])
             row_x += H
+            self._fed.append(part_x)
             if kind == "Input":
                 gates[name] = part_x
                 continue
             part_h = self._rounded(from_h[row_h : row_h + H])
             row_h += H
+            self._fed.append(part_h)
             gates[name] = SimpleNamespace(x=part_x, h=part_h) if kind == "Split" else part_x + part_h
         return gates
 
@@ -249,7 +255,8 @@ class Call:
         """``output [T, B, D*P]``, ``final k [D, B, H]``, each value ``[T, B, H]`` by name and direction, and
         the derivatives of a random sum of output and final states by all leaves.
 
-        With `zeros` every state has a derivative at every step, 0 where nothing depends on it. With `noise`,
+        With `zeros` every state and every gate has a derivative at every step, 0 where nothing depends on it,
+        such as a gate that only comparisons read: a layer multiplies all gates with one matrix. With `noise`,
         intermediate values and derivatives beyond `largest` are infinite, below its inverse 0.
         """
         torch.manual_seed(5)
@@ -266,7 +273,9 @@ class Call:
         self, d: int, noise: float, zeros: bool, largest: float
     ) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
         T, B, _ = self.x.shape
-        step = Step(self.drawn, self.parameters[d], noise, self.zoneout, self.recurrent_dropout, largest)
+        step = Step(
+            self.drawn, self.parameters[d], noise, self.zoneout, self.recurrent_dropout, largest, zeros
+        )
         lengths = self.lengths or [T] * B
         order = sorted(range(B), key=lambda row: -lengths[row])  # the order of packed rows
         output = [[torch.zeros(self.widths[0], dtype=self.x.dtype)] * B for _ in range(T)]
@@ -284,7 +293,6 @@ class Call:
                     states = [torch.where(self.reset[begins, row], *pair) for pair in pairs]
                 number = max(lengths) - 1 - t if d else t
                 states, here = step(self.x[t, row], states, self._masks(d, order.index(row), number))
-                states = list(_WithZeros.apply(*states)) if zeros else states  # type: ignore[no-untyped-call]
                 output[t][row] = states[0]
                 for name, value in here.items():
                     nothing = torch.full_like(value, torch.nan)
