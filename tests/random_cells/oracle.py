@@ -161,7 +161,7 @@ class Step:
         def layer_norm(*vectors: Any, eps: float = 1e-5) -> Any:
             together = torch.stack([self._vector(v).expand(self._H) for v in vectors])
             centred = together - together.mean()
-            normal = centred / torch.sqrt((centred**2).mean() + eps)
+            normal = centred / torch.sqrt(self._rounded(centred**2).mean() + eps)
             found = []
             for one in normal:
                 n = self._number("norm")

@@ -88,6 +88,7 @@ CASES = {
     "only a condition reads what is projected": case(
         "h, c, *, p: Input, q", returns="project(where(0.5 > p, 0.5, 0.1)); tanh(q) * c"
     ),
+    "two numbers are compared": case("h, *, p", "v = h ** 0", "w = where(v <= v, p, h)", returns="tanh(w)"),
     "a product is taken from itself": case("h, *, p", "v = p * h", returns="tanh(p) + (v - v)"),
 }
 
@@ -115,9 +116,15 @@ def test_nan_passes_through_a_gradient_as_in_torch(form: str) -> None:
 
 @pytest.mark.parametrize(
     "returns",
-    ["p2; v * (0.5 * p0 + tanh(p1.x)); p0", "p2; v * p0; v * p0", "where(c < d, p2, p0); v + v * p0; v"],
+    [
+        "p2; v * (0.5 * p0 + tanh(p1.x)); p0",
+        "p2; v * p0; v * p0",
+        "where(c < d, p2, p0); v + v * p0; v",
+        "p2 + p0; v; 0.2 * c",  # the last step reads c, for d, which nothing reads
+        "p2 + p0; 0.5 * d; v",
+    ],
 )
-def test_a_state_that_nothing_reads_has_gradients_at_the_last_step_only(returns: str) -> None:
+def test_a_state_that_nothing_reads_has_gradients_at_the_last_steps_only(returns: str) -> None:
     """A NaN in an earlier step that no result depends on is in no gradient."""
     cell = case("h, c, d, *, p0, p1: Split, p2", "v = sqrt(p1.h + 0.1 * p1.x)", returns=returns)
     settings = [Setting(T=4, B=5, H=4), Setting(T=4, B=5, H=4, lengths=True, reset=True, checkpoint=2)]

@@ -120,6 +120,8 @@ class Graph:
         return own[node]
 
     def _simpler(self, op: str, args: tuple[Node, ...]) -> Node | None:
+        if op == "where" and args[0].op == "constant":  # a comparison of two numbers
+            return args[1] if args[0].value else args[2]
         a, b = (*args, None, None)[:2]
         if op == "neg" and a is not None and a.op == "neg":
             return a.args[0]

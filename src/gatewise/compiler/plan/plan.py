@@ -231,10 +231,8 @@ def plan(cell: Cell) -> Plan:
     cell = written_out(cell)
     graph, slots = cell.graph(), _slots(cell)
     seeds = _seeds(graph, cell)
-    adjoints = gradient(graph, _by_node(graph, cell, seeds))
-    idle = [seed for seed in list(seeds)[1:] if cell.leaf("state", seed.name) not in adjoints]
-    if idle:  # no step gives these states a derivative: their seeds are 0, except at the last step
-        adjoints = gradient(graph, _by_node(graph, cell, seeds), idle)
+    idle = _idle(cell)
+    adjoints = gradient(graph, _by_node(graph, cell, seeds), [seed for seed in seeds if seed.name in idle])
     forward = _forward(cell, slots)
     raw = tuple(slot.leaf for slot in slots)
     kept = _kept(cell, slots, adjoints) if forward.is_single else raw
@@ -243,6 +241,23 @@ def plan(cell: Cell) -> Plan:
     if shown:
         print(found, file=sys.stderr)
     return found
+
+
+def _idle(cell: Cell) -> list[str]:
+    """The states that get a derivative in the last steps only: no later step reads them, or only idle ones.
+
+    In all steps before, their seeds are 0.
+    """
+    graph = cell.graph()
+    readers: dict[str, set[str]] = {state: set() for state in cell.states}
+    for state, node in zip(cell.states, cell.next_states, strict=True):
+        for leaf in gradient(graph, {node: graph.leaf("seed", state)}):
+            if leaf.op == "state":
+                readers[leaf.name].add(state)
+    idle: list[str] = []
+    while more := [s for s in cell.states[1:] if s not in idle and readers[s] <= {*idle}]:
+        idle += more
+    return idle
 
 
 def _forward(cell: Cell, slots: tuple[Slot, ...]) -> Schedule:
