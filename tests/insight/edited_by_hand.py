@@ -147,8 +147,8 @@ def by_hand(
             walk = list(range(T if lengths is None else lengths[b]))
             for t in walk[::-1] if suffix.endswith("_reverse") else walk:
                 boundary = t + 1 if suffix.endswith("_reverse") else t
-                anew = reset is not None and boundary < T and bool(reset[boundary, b])
-                states = start if anew else states
+                is_reset = reset is not None and boundary < T and bool(reset[boundary, b])
+                states = start if is_reset else states
                 states = _step(
                     layer, suffix, x[t, b], states, changes.get(suffix[1:], ()), seen, t, b, (T, B)
                 )

@@ -33,8 +33,8 @@ def pieces(order: list[int], length: int, reset: Array | None, reverse: bool) ->
     steps = [t for t in order if t < length]
     begins = [0]
     for place, t in enumerate(steps):
-        anew = t + 1 if reverse else t
-        if place and reset is not None and reset[anew]:
+        boundary = t + 1 if reverse else t
+        if place and reset is not None and reset[boundary]:
             begins.append(place)
     return steps[begins[-1] :]
 

@@ -165,7 +165,7 @@ def test_every_kind_of_parameter(given: bool, batch_first: bool, reverse: bool) 
 @pytest.mark.parametrize("given", [False, True])
 def test_packed_rows_with_resets(given: bool, reverse: bool) -> None:
     weights, lengths = weights_of(mixed), [6, 4, 1]
-    x, anew = torch.randn(T, B, I, dtype=torch.float64), torch.rand(T, B) < 0.4
+    x, resets = torch.randn(T, B, I, dtype=torch.float64), torch.rand(T, B) < 0.4
     h, m = torch.randn(2, B, H, dtype=torch.float64) * given
     running = torch.arange(T)[:, None] < torch.tensor(lengths)
     found = interpreted(
@@ -175,14 +175,14 @@ def test_packed_rows_with_resets(given: bool, reverse: bool) -> None:
         (h, m) if given else None,
         reverse=reverse,
         record=("m",),
-        reset=anew[running],
+        reset=resets[running],
         batch_sizes=running.sum(1),
     )
     outputs, seen = x.new_zeros(T, B, H), x.new_zeros(T, B, H)
     for row, length in enumerate(lengths):
         hs, ms = initial = h[row : row + 1], m[row : row + 1]
         for t in reversed(range(length)) if reverse else range(length):
-            hs, ms = initial if anew[t, row] else (hs, ms)
+            hs, ms = initial if resets[t, row] else (hs, ms)
             _, hs, ms = by_hand(x[t : t + 1, row : row + 1], weights, hs, ms)
             outputs[t, row], seen[t, row] = hs[0], ms[0]
         torch.testing.assert_close(tuple(state[row] for state in found.states), (hs[0], ms[0]))

@@ -113,11 +113,11 @@ class _Segment(NamedTuple):
 
     def entering(self, states: Sequence[Tensor]) -> _States:
         """The states of its rows before the segment, after resets."""
-        anew, states = self.resets_first, self.running(states)
-        if anew is None or self.walk.restart is None:
+        reset, states = self.resets_first, self.running(states)
+        if reset is None or self.walk.restart is None:
             return tuple(states)
         pairs = zip(self.walk.restart, states, strict=True)
-        return tuple(torch.where(anew, restart, state) for restart, state in pairs)
+        return tuple(torch.where(reset, restart, state) for restart, state in pairs)
 
 
 def _segments(walk: Walk, steps: int) -> list[_Segment]:
@@ -234,28 +234,28 @@ def _gradients(
     by_restart = tuple(map(torch.zeros_like, initial))
     for segment, entering in reversed(stages):
         by = ByResults(None if by_output is None else segment.of(by_output), segment.running(by_states))
-        found, by_anew = _once_more(segment.walk._replace(states=entering), needed, by)
+        found, by_resets = _once_more(segment.walk._replace(states=entering), needed, by)
         if by_x is not None and found.x is not None:
             segment.of(by_x).copy_(found.x)
         by_weights = [_sum(*both) for both in zip(by_weights, found.weights, strict=True)]
         by_entering = tuple(by for by in found.states if by is not None)
-        _take_to_restart(segment, by_entering, segment.running(by_restart), by_anew)
+        _take_to_restart(segment, by_entering, segment.running(by_restart), by_resets)
         by_states = first_rows_replaced(by_states, by_entering)
     by_initial = tuple(torch.add(*both) for both in zip(by_states, by_restart, strict=True))
     return Each(by_x, tuple(by_weights), by_initial, (None,) * len(needed.resets))
 
 
 def _take_to_restart(
-    segment: _Segment, by_entering: _States, by_restart: _States, by_anew: Sequence[Tensor]
+    segment: _Segment, by_entering: _States, by_restart: _States, by_resets: Sequence[Tensor]
 ) -> None:
     """Add to `by_restart` the gradients of rows that are reset inside a segment or at its first step."""
-    for total, by in zip(by_restart, by_anew, strict=False):
+    for total, by in zip(by_restart, by_resets, strict=False):
         total += by
-    anew = segment.resets_first
-    if anew is not None:
+    reset = segment.resets_first
+    if reset is not None:
         for total, by in zip(by_restart, by_entering, strict=True):
-            total += torch.where(anew, by, 0)
-            by.masked_fill_(anew, 0)
+            total += torch.where(reset, by, 0)
+            by.masked_fill_(reset, 0)
 
 
 def _once_more(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,7 @@ from tests.compiler.wasm.browser import Machine, in_browser
 T, B, I, H = 9, 4, 3, 10
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def computed(layer: Recurrent, x: torch.Tensor, calls: dict[str, Any]) -> list[np.ndarray[Any, Any]]:

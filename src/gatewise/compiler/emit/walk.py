@@ -3,7 +3,7 @@
 In a plain batch all steps have the same rows, and arrays have strides. Sequences of different lengths are
 packed, the longest first: step t has the first ``counts[t]`` rows, from row ``starts[t]`` of every array on.
 In the reverse direction the tables are reversed, and rows join during the walk, from their initial states
-``init_s``. ``resets`` marks the rows that enter a step from ``anew_s`` instead of the step before. If rows
+``init_s``. ``resets`` marks the rows that enter a step from ``restart_s`` instead of the step before. If rows
 join or are reset, the states of all rows of the step are first copied together to ``entering_s [B, H]``, for
 each state s.
 
@@ -29,7 +29,7 @@ FIELDS = ("starts", "counts", "rows", "resets", "resets.t", "resets.b")
 
 def state_fields(cell: Cell) -> list[str]:
     """The fields of the states: initial ones, those after a reset, those after each step, and scratch."""
-    arrays = {"init": ("", ".b"), "anew": ("", ".b"), "out": ("", ".t", ".b"), "entering": ("",)}
+    arrays = {"init": ("", ".b"), "restart": ("", ".b"), "out": ("", ".t", ".b"), "entering": ("",)}
     return [
         f"{array}_{state}{stride}"
         for state in cell.states
@@ -166,7 +166,7 @@ def set_states(
     return entered
 
 
-def enters_anew(code: Code, f: Fields, t: Value) -> Value:
+def some_rows_begin(code: Code, f: Fields, t: Value) -> Value:
     """Whether some rows may not continue from the step before t, because they join or are reset."""
     b = code.b
     before = b.sub(t, i64(1))
@@ -205,7 +205,7 @@ def enter_function(tiles: Tiles, cell: Cell, arguments: Arguments) -> Value:
 
         for row in range(first, last):
             for each state:
-                source = anew[row] if row is reset, else init[row] if row joins, else out[t - 1, row]
+                source = restart[row] if row is reset, else init[row] if row joins, else out[t - 1, row]
                 entering[row] = source
     """
     function = internal_function(tiles.module, "enter", [POINTER, *[I64] * 5])
@@ -219,9 +219,9 @@ def enter_function(tiles: Tiles, cell: Cell, arguments: Arguments) -> Value:
         reset = _is_reset(code, f, resets, row, ir.Constant(I1, 1))
         for state in cell.states:
             initial = code.at(f.pointer(f"init_{state}"), b.mul(row, f[f"init_{state}.b"]))
-            anew = code.at(f.pointer(f"anew_{state}"), b.mul(row, f[f"anew_{state}.b"]))
+            restart = code.at(f.pointer(f"restart_{state}"), b.mul(row, f[f"restart_{state}.b"]))
             carried = code.at(at_step(code, f, f"out_{state}", before), b.mul(row, f[f"out_{state}.b"]))
-            source = b.select(reset, anew, b.select(joins, initial, carried))
+            source = b.select(reset, restart, b.select(joins, initial, carried))
             width = width_of(f, cell, state)
             target = code.at(f.pointer(f"entering_{state}"), b.mul(row, width))
             with code.loop(first_block, last_block, i64(1)) as block:

@@ -14,7 +14,7 @@ Arrays, last axis contiguous, strides as in forward:
 - ``dout [T, B, P]``: the derivative by the output; of packed sequences it and dx may lie in a padded batch
   (see `walk`)
 - ``carry_s [B, H]``: in, the derivative by the final state s; out, by the initial state s
-- ``danew_s [B, H]`` (or null), to which the derivatives by the states that reset rows enter from are added
+- ``drestart_s [B, H]`` (or null), to which the derivatives by the states that reset rows enter from are added
 - scratch: ``panels_ih``, ``panels_hh``, ``panels_linear``, ``panels_project``, ``zeros``, ``spills [B, .]``,
   ``own_means [B, .]``, ``by_inputs [chunk, B, I]`` if dx lies in a padded batch
 """
@@ -55,7 +55,7 @@ def _arguments(plan: Plan) -> Arguments:
     sequences = ("gates", "means", "derivatives", "projected", "dout", "dx")
     names += [f"{array}{stride}" for array in sequences for stride in ("", ".t", ".b")]
     names += ["seed", "first_step", "by_vectors", *walk.FIELDS, *walk.state_fields(cell)]
-    names += [f"{array}_{state}" for array in ("carry", "danew") for state in cell.states]
+    names += [f"{array}_{state}" for array in ("carry", "drestart") for state in cell.states]
     names += [f"vector_{name}" for name in cell.vectors]
     return Arguments(names)
 
@@ -228,13 +228,13 @@ class _Steps:
     def _begin(self, t: Value, later: Value, here: Value, going_on: Value) -> None:
         """Fill the frame of a step, after copying the states together if rows join or are reset."""
         code, b, f, work, cell = self.code, self.code.b, self.f, self.work, self.body.plan.cell
-        anew = walk.enters_anew(code, f, t)
-        with b.if_then(anew):
+        begins = walk.some_rows_begin(code, f, t)
+        with b.if_then(begins):
             b.call(
                 self.enter,
                 [self.array, t, work.rows[0], code.smaller(work.rows[1], here), *self.shares.units],
             )
-        walk.set_states(self.frame, code, f, cell, t, anew)
+        walk.set_states(self.frame, code, f, cell, t, begins)
         sequences = ("gates", "means", "derivatives", "projected")
         self.frame.set(**{name: walk.at_step(code, f, name, t) for name in sequences})
         self.frame.set(dout=walk.at_step_outside(code, f, "dout", t))

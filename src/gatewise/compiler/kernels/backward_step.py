@@ -193,10 +193,10 @@ class BackwardStep:
         return code.flushed(b.fadd(by_output, self._from_later(place, f, cut, state, carried)))
 
     def _from_later(self, place: Place, f: Fields, cut: Value, state: str, value: Value) -> Value:
-        """The derivative from the later step; 0 for a row that is reset there: it is added to ``danew``."""
+        """The derivative from the later step; 0 for a row reset there: it is added to ``drestart``."""
         code, b = place.code, place.code.b
-        with b.if_then(b.and_(cut, b.icmp_signed("!=", f[f"danew_{state}"], i64(0)))):
-            at = self._carry(place, f, state, "danew")
+        with b.if_then(b.and_(cut, b.icmp_signed("!=", f[f"drestart_{state}"], i64(0)))):
+            at = self._carry(place, f, state, "drestart")
             code.store(code.flushed(b.fadd(code.load(at, place.mask), value)), at, place.mask)
         return b.select(cut, code.constant(0), value)
 

@@ -322,11 +322,11 @@ class _Steps:
     def _begin(self, t: Value, gates: Value, span: Span) -> tuple[Value, Rows]:
         """Fill the frame of a step. Returns its gates, and the rows that the gates see."""
         code, b, f, cell = self.code, self.code.b, self.f, self.body.plan.cell
-        anew = walk.enters_anew(code, f, t)
-        with b.if_then(anew):
+        begins = walk.some_rows_begin(code, f, t)
+        with b.if_then(begins):
             b.call(self.enter, [self.array, t, *span, *self.blocks])
             self.work.meet()
-        previous = walk.set_states(self.frame, code, f, cell, t, anew)
+        previous = walk.set_states(self.frame, code, f, cell, t, begins)
         here = code.at(gates, walk.offset_of(code, f, "gates", t))
         self.frame.set(
             gates=here,

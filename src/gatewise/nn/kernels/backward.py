@@ -107,7 +107,7 @@ class Backward(Problem):
             self.fields[f"carry_{name}"] = carry.data_ptr()
             if self.walk.reset is not None and self.walk.states is not None:
                 self.by_restart.append(torch.zeros_like(carry))
-                self.fields[f"danew_{name}"] = self.by_restart[-1].data_ptr()
+                self.fields[f"drestart_{name}"] = self.by_restart[-1].data_ptr()
 
     def _fitting(self, gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
         if gradient.shape != shape or gradient.dtype != self.x.dtype:

@@ -149,7 +149,7 @@ def _lay_out(kernels: CompiledCell, key: Key, find: Find) -> Layout:
     fields = {"T": T, "B": B, "I": I, "H": H, "P": P, "chunk": chunk, "by_units": int(team.by_units)}
     for name, width in widths.items():
         fields |= {f"init_{name}.b": width if key.given else 0}
-        fields |= {f"anew_{name}.b": width}
+        fields |= {f"restart_{name}.b": width}
     for name in parts.ways.keys() & set(parts.program.arguments.names):  # backward has no field for x
         fields |= {f"{name}.t": parts.ways[name].t, f"{name}.b": parts.ways[name].b}
     scratch = parts.scratch

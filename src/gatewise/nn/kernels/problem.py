@@ -58,14 +58,14 @@ class Problem:
         if walk.chance is not None:
             self.fields |= walk.chance._asdict()
         if walk.states is None:
-            self._give_beginnings("init", ())
+            self._give_states("init", ())
         if self.packed is not None:
             for name in ("starts", "counts"):
                 self.fields[name] = getattr(self.packed, name).ctypes.data
             self.fields |= {"rows": walk.padding.order.data_ptr()} if walk.padding else {}
         if walk.reset is not None:
             self._give_resets(walk.reset)
-            self._give_beginnings("anew", walk.restart or self.states)
+            self._give_states("restart", walk.restart or self.states)
         # Directions or layers that run side by side use scratch memory of different lanes.
         self.scratch = scratch(self.layout.room, self.x, lane=2 * walk.layer + walk.reverse)
         at = self.scratch.data_ptr()
@@ -100,8 +100,8 @@ class Problem:
         else:
             self.fields |= {"resets": reset.data_ptr(), "resets.t": 1, "resets.b": reset.stride(0)}
 
-    def _give_beginnings(self, array: str, states: Sequence[Tensor]) -> None:
-        """Pass the states that rows start from, by default one row of zeros for all rows of the batch."""
+    def _give_states(self, array: str, states: Sequence[Tensor]) -> None:
+        """Pass the states of an array of the kernel, by default one row of zeros for all rows."""
         for n, name in enumerate(self.walk.cell.states):
             self.fields[f"{array}_{name}"] = (states[n] if states else self.zeros).data_ptr()
             if not states:

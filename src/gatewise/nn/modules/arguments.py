@@ -30,11 +30,14 @@ class OfCell:
 
 
 @dataclass(frozen=True)
-class LayerArguments(LayerOptions):
-    """The arguments of `LSTM` and `GRU`."""
-
+class _Placed:
     device: torch.device | str | None = None
     dtype: torch.dtype | None = None
+
+
+@dataclass(frozen=True)
+class LayerArguments(_Placed, LayerOptions):
+    """The arguments of `LSTM` and `GRU`."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,8 @@ class RNNArguments(LayerArguments, _Rectifiable):
 
 
 @dataclass(frozen=True)
-class StepArguments(StepOptions):
+class StepArguments(_Placed, StepOptions):
     """The arguments of `LSTMCell` and `GRUCell`."""
-
-    device: torch.device | str | None = None
-    dtype: torch.dtype | None = None
 
 
 @dataclass(frozen=True)

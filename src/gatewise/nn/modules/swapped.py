@@ -52,7 +52,7 @@ class Swapped:
         return _whole(forward, input, hx, *more, **named)
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name == "qconfig":  # torch sets it on every module, also on those that are not to be quantized
+        if name == "qconfig":  # torch sets it on every module, quantized or not
             warnings.warn(
                 "torch.ao.quantization looks at the exact class of a module, so it does not quantize "
                 f"{type(self).__name__}. To quantize it, call gatewise.accelerate.undo(model) first.",

@@ -124,8 +124,8 @@ def scan(walk: Walk) -> Scanned:
     outputs: list[Tensor] = []
     recorded: list[tuple[Tensor, ...]] = []
     in_time = list(zip(steps, resets, strict=True))
-    for t, (step, anew) in enumerate(reversed(in_time) if reverse else in_time):
-        entered = entering(states, restart, step.size(0), anew)
+    for t, (step, reset) in enumerate(reversed(in_time) if reverse else in_time):
+        entered = entering(states, restart, step.size(0), reset)
         rows = torch.arange(step.size(0), device=step.device)
         operations = _operations(weights, _shape(cell, step), walk.chance, t, rows)
         after, kept = _step(cell, step, weights, entered, walk.record, operations)
@@ -170,13 +170,13 @@ def _by_step(walk: Walk, sequence: Tensor) -> Sequence[Tensor]:
 
 
 def entering(
-    states: tuple[Tensor, ...], restart: tuple[Tensor, ...], rows: int, anew: Tensor | None
+    states: tuple[Tensor, ...], restart: tuple[Tensor, ...], rows: int, reset: Tensor | None
 ) -> tuple[Tensor, ...]:
-    """The states before a step, for the first `rows` rows; rows in `anew` get `restart`."""
-    if anew is None:
+    """The states before a step, for the first `rows` rows; rows in `reset` get `restart`."""
+    if reset is None:
         return tuple(state[:rows] for state in states)
     pairs = zip(restart, states, strict=True)
-    return tuple(torch.where(anew[:, None], first[:rows], state[:rows]) for first, state in pairs)
+    return tuple(torch.where(reset[:, None], first[:rows], state[:rows]) for first, state in pairs)
 
 
 def first_rows_replaced(states: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
