@@ -145,7 +145,8 @@ class Step:
         def power(a: Any, b: Any) -> Any:
             if isinstance(b, (int, float)) and (float(b).is_integer() or b == 0.5):
                 return a**b
-            return torch.exp(b * torch.log(self._vector(a)))  # as defined in docs/cells.md
+            # As defined in docs/cells.md. Its parts leave the range of float32 before their product does.
+            return torch.exp(self._rounded(b * self._rounded(torch.log(self._vector(a)))))
 
         def linear(v: Any) -> Tensor:
             H, n = self._H, self._number("linear")
