@@ -29,7 +29,8 @@ BELOW: dict[str, set[str]] = {
     "insight": {"web", "nn", "compiler", "language", "cells"},
     "interop": {"nn", "runtime", "language", "cells"},
     "tasks": {"insight", "nn", "runtime", "compiler", "language", "cells"},
-    "apps": {"tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
+    "learn": {"web", "runtime", "compiler", "language", "cells"},
+    "apps": {"learn", "tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
 }
 
 # Modules below all parts, which import nothing of the package.

@@ -10,6 +10,7 @@ import typer
 from gatewise._version import __version__
 from gatewise.apps.compare import compare
 from gatewise.apps.compile import compile_model
+from gatewise.apps.learn import learn
 from gatewise.apps.look import look
 from gatewise.apps.reading import reads_tables
 
@@ -74,4 +75,5 @@ def forecast(
 
 app.command()(compare)
 app.command()(look)
+app.command()(learn)
 app.command("compile")(compile_model)

@@ -1,0 +1,5 @@
+scene("order", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

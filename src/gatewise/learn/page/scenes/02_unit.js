@@ -1,0 +1,5 @@
+scene("unit", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

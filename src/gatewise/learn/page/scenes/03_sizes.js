@@ -1,0 +1,5 @@
+scene("sizes", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

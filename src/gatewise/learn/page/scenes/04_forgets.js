@@ -1,0 +1,5 @@
+scene("forgets", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

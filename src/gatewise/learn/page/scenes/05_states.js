@@ -1,0 +1,5 @@
+scene("states", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

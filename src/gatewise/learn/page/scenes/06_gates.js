@@ -1,0 +1,5 @@
+scene("gates", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

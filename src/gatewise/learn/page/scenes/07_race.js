@@ -1,0 +1,5 @@
+scene("race", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

@@ -1,0 +1,5 @@
+scene("gru", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

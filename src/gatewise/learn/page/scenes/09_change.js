@@ -1,0 +1,5 @@
+scene("change", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

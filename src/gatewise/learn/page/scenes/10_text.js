@@ -1,0 +1,5 @@
+scene("text", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

@@ -1,0 +1,5 @@
+scene("series", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

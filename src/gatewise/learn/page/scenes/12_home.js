@@ -1,0 +1,5 @@
+scene("home", {
+  build({ root, words, kit }) {
+    root.append(kit.text("lead"));
+  },
+});

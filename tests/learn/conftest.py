@@ -1,0 +1,80 @@
+"""The lesson in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from gatewise.learn.page import write_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+Lesson: TypeAlias = "Callable[..., Any]"
+
+
+@pytest.fixture(scope="session")
+def lesson_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The static page, written once."""
+    path = tmp_path_factory.mktemp("lesson") / "lesson.html"
+    write_page(path)
+    return path
+
+
+@pytest.fixture
+def lesson(browser: Browser, lesson_page: Path) -> Lesson:
+    """Open a scene of the static page, and wait until it is ready.
+
+    ``with lesson("forgets", width=375, language="zh", dark=True, notation="book") as page: ...``. Afterwards,
+    assert that the page printed nothing, had no error, and asked for nothing.
+    """
+
+    @contextmanager
+    def open_scene(
+        scene: str = "order",
+        *,
+        width: int = 1280,
+        language: str = "en",
+        dark: bool = False,
+        notation: str = "seed",
+        calm: bool = False,
+        path: Path = lesson_page,
+    ) -> Iterator[Page]:
+        motion: Any = "reduce" if calm else "no-preference"
+        scheme: Any = "dark" if dark else "light"
+        context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion=motion
+        )
+        page = context.new_page()
+        said: list[str] = []
+        asked: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
+        address = f"{path.as_uri()}?language={language}&notation={notation}"
+        page.goto(f"{address}#{scene}")
+        ready(page, scene)
+        try:
+            yield page
+            settle(page)
+        finally:
+            context.close()
+        assert said == []
+        assert set(asked) <= {address, "data:,"}
+
+    return open_scene
+
+
+def ready(page: Page, scene: str) -> None:
+    """Wait until a scene is built and drawn."""
+    page.wait_for_selector(f'section[data-scene="{scene}"][data-ready], .failed')
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until everything is drawn."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
