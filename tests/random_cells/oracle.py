@@ -251,17 +251,18 @@ class Call:
         return {"x": self.x, **named, **states}
 
     def results(
-        self, noise: float = 0.0, zeros: bool = False, largest: float = math.inf
+        self, noise: float = 0.0, zeros: bool = False, largest: float = math.inf, cut: bool = False
     ) -> dict[str, Tensor]:
         """``output [T, B, D*P]``, ``final k [D, B, H]``, each value ``[T, B, H]`` by name and direction, and
         the derivatives of a random sum of output and final states by all leaves.
 
         With `zeros` every state and every gate has a derivative at every step, 0 where nothing depends on it,
         such as a gate that only comparisons read: a layer multiplies all gates with one matrix. With `noise`,
-        intermediate values and derivatives beyond `largest` are infinite, below its inverse 0.
+        intermediate values and derivatives beyond `largest` are infinite, below its inverse 0. With `cut`, a
+        state that a reset replaces has no derivative; else it is 0.
         """
         torch.manual_seed(5)
-        directions = [self._direction(d, noise, zeros, largest) for d in range(len(self.parameters))]
+        directions = [self._direction(d, noise, zeros, largest, cut) for d in range(len(self.parameters))]
         found = {"output": torch.cat([outputs for outputs, _, _ in directions], -1)}
         for k in range(len(self.widths)):
             found[f"final {k}"] = torch.stack([finals[k] for _, finals, _ in directions])
@@ -271,7 +272,7 @@ class Call:
         return {name: value.detach() for name, value in found.items()}
 
     def _direction(
-        self, d: int, noise: float, zeros: bool, largest: float
+        self, d: int, noise: float, zeros: bool, largest: float, cut: bool
     ) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
         T, B, _ = self.x.shape
         step = Step(
@@ -289,9 +290,12 @@ class Call:
             for t in reversed(times) if d else times:
                 begins = t + 1 if d else t  # in reverse, a reset at t + 1 takes effect at t
                 if self.reset is not None and begins < lengths[row]:
-                    # torch.where, because for a value not chosen its derivative is 0, and 0 times NaN is NaN.
-                    pairs = zip(initial, states, strict=True)
-                    states = [torch.where(self.reset[begins, row], *pair) for pair in pairs]
+                    # By torch.where the derivative of a value not chosen is 0, and 0 times NaN is NaN.
+                    if not cut:
+                        pairs = zip(initial, states, strict=True)
+                        states = [torch.where(self.reset[begins, row], *pair) for pair in pairs]
+                    elif self.reset[begins, row]:
+                        states = initial
                 number = max(lengths) - 1 - t if d else t
                 states, here = step(self.x[t, row], states, self._masks(d, order.index(row), number))
                 output[t][row] = states[0]
