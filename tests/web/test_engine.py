@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
 from gatewise import Cell, cells
+from gatewise.compiler.wasm.target import PLAIN
 from tests.selection import with_rest
-from tests.web.engine import Engine, Problem, assert_same_bits
+from tests.web.engine import Engine, Problem, Results, assert_same_bits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -21,6 +25,7 @@ ALWAYS = (cells.rnn, cells.lstm, cells.gru, cells.gru_layer_norm, cells.lstm_pro
 shipped = pytest.mark.parametrize(
     "cell", with_rest(SHIPPED, lambda cell: cell in ALWAYS), ids=lambda cell: cell.name
 )
+EPS = float(np.finfo(np.float32).eps)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,16 +37,224 @@ def engine(browser: Browser) -> Iterator[Engine]:
     page.close()
 
 
-def problem(cell: Cell, **more: Any) -> Problem:
-    options = {"proj_size": 4} if cell is cells.lstm_projected else {}
-    return Problem(cell, 7, 5, 3, 18, options=options, **more)
+def problem(cell: Cell, T: int = 7, B: int = 5, I: int = 3, H: int = 18, **more: Any) -> Problem:
+    options = {"proj_size": max(1, H // 4)} if cell is cells.lstm_projected else {}
+    return Problem(cell, T, B, I, H, **{"options": options, **more})
+
+
+def assert_same(p: Problem, found: Results) -> None:
+    """Assert that all results of the engine have the bits of Python, and those by vectors nearly so.
+
+    Python adds up the parts of the rows by torch, in another order than the engine. Each order is off by at
+    most B - 1 roundings of the sum of absolute parts.
+    """
+    expected = p.run()
+    vectors = [f"by {name}" for name in p.cell.vectors]
+    assert_same_bits(found, expected, apart=vectors)
+    if vectors:
+        parts = sum(np.abs(np.stack([row_of(p, row)[name] for name in vectors])) for row in range(p.B))
+        for name, size in zip(vectors, parts, strict=True):
+            assert (np.abs(found[name] - expected[name]) <= p.B * EPS * size).all(), name
+
+
+def row_of(p: Problem, row: int) -> Results:
+    """The results of one row alone."""
+    one = Problem(p.cell, p.T, 1, p.I, p.H, p.options, given=p.given, reverse=p.reverse)
+    one.layer.load_state_dict(p.layer.state_dict())
+    one.x, one.by = p.x[:, row : row + 1], p.by[:, row : row + 1]
+    one.states = {name: values[row : row + 1] for name, values in p.states.items()}
+    one.by_states = {name: values[row : row + 1] for name, values in p.by_states.items()}
+    one.lengths = None if p.lengths is None else [p.lengths[row]]
+    one.reset = None if p.reset is None else p.reset[:, row : row + 1]
+    return one.run()
 
 
 RESET = torch.zeros(7, 5, dtype=torch.bool)
 RESET[3, 0] = RESET[5, 0] = RESET[1, 2] = RESET[6, 3] = RESET[0, 4] = True
+LENGTHS = [3, 7, 0, 7, 5]
 
 
 @shipped
 def test_every_cell_gives_the_bits_of_python(cell: Cell, engine: Engine) -> None:
+    """Outputs, final states, every named value, every gradient."""
     p = problem(cell)
-    assert_same_bits(engine.run(p, keep=False), p.run(backward=False))
+    assert_same(p, engine.run(p))
+
+
+@pytest.mark.parametrize(
+    "cell", [cells.lstm, cells.gru_layer_norm, cells.lstm_projected], ids=lambda c: c.name
+)
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize(
+    "more",
+    [{"lengths": LENGTHS}, {"reset": RESET}, {"lengths": [3, 7, 1, 7, 5], "reset": RESET}, {"given": False}],
+    ids=["lengths", "reset", "lengths-and-reset", "from-zeros"],
+)
+def test_rows_of_different_lengths_that_begin_anew(
+    cell: Cell, more: dict[str, Any], reverse: bool, engine: Engine
+) -> None:
+    p = problem(cell, reverse=reverse, **more)
+    assert_same(p, engine.run(p))
+
+
+def test_no_row_has_a_step(engine: Engine) -> None:
+    p = problem(cells.lstm, lengths=[0] * 5)
+    assert_same(p, engine.run(p))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    cell=some.sampled_from(ALWAYS),
+    T=some.integers(1, 40),
+    B=some.integers(1, 33),
+    I=some.integers(1, 9),
+    H=some.integers(1, 40),
+    bias=some.booleans(),
+    reverse=some.booleans(),
+    random=some.randoms(use_true_random=False),
+)
+def test_any_sizes(
+    cell: Cell, T: int, B: int, I: int, H: int, bias: bool, reverse: bool, random: Any, engine: Engine
+) -> None:
+    p = problem(cell, T, B, I, H, reverse=reverse)
+    p.options = {**p.options, "bias": bias}
+    p.lengths = random.choice([None, [random.randint(0, T) for _ in range(B)]])
+    p.reset = random.choice([None, torch.tensor([[random.random() < 0.2] * B for _ in range(T)])])
+    p.__post_init__()
+    assert_same(p, engine.run(p))
+
+
+def test_without_gradients_and_watching_the_output_is_the_same(engine: Engine) -> None:
+    p = problem(cells.lstm)
+    expected = p.run(backward=False)
+    found = engine.run(p, keep=False, watch=[])
+    assert found.keys() == {"output", "final h", "final c"}
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+@pytest.mark.parametrize("cell", [cells.lstm, cells.gru, cells.lstm_projected], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+def test_derivatives_by_the_states_after_each_step(cell: Cell, reverse: bool, engine: Engine) -> None:
+    """They are the derivatives by the initial states of the steps that are left."""
+    p = problem(cell, reverse=reverse)
+    sent = p.sent()
+    sent["by"]["byStates"] = True
+    found = engine.results("runOf", sent)
+    assert_same(p, found)
+    for t in range(p.T - 1) if not reverse else range(1, p.T):
+        rest = problem(cell, reverse=reverse)
+        after = slice(0, t) if reverse else slice(t + 1, None)
+        rest.x, rest.by = p.x[after], p.by[after]
+        rest.states = {n: state_at(found, p, n, t) for n in cell.states}
+        expected = rest.run()
+        for n, name in enumerate(cell.states):
+            shape = p.T, p.B, p.widths[name]
+            by = expected[f"by initial {name}"].reshape(shape[1:]) + (0 if n else p.by[t].numpy())
+            np.testing.assert_array_equal(found[f"by each {name}"].reshape(shape)[t], by, err_msg=name)
+
+
+def state_at(found: Results, p: Problem, name: str, t: int) -> torch.Tensor:
+    values = found[f"value {name}"].reshape(p.T, p.B, p.widths[name])
+    return torch.tensor(values[t])
+
+
+def test_plain_simd_is_close(engine: Engine) -> None:
+    p = problem(cells.lstm)
+    found, expected = engine.run(p, PLAIN), p.run()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-4, err_msg=name)
+    assert any((found[name] != values).any() for name, values in expected.items())
+
+
+def test_runs_of_a_layer_may_go_back_in_any_order_and_again(engine: Engine) -> None:
+    """Also after the weights and the input have changed, which a run has copied."""
+    p, other = problem(cells.lstm), problem(cells.lstm, T=4, seed=1)
+    same = engine.page.evaluate(
+        """async ([sent, other]) => {
+          const layer = await layerOf(sent);
+          const x = numbersOf(sent.x);
+          const first = layer.forward(x, { rows: 5, keep: true });
+          const expected = backward(first, sent);
+          const second = layer.forward(x, { rows: 5, keep: true });
+          x.fill(9);
+          layer.weights.weight_hh.fill(0.5);
+          forward(layer, other);
+          const equal = (a, b) => Object.keys(a).every((name) => textOf(a[name]) === textOf(b[name]));
+          return [equal(backward(second, sent), expected), equal(backward(first, sent), expected)];
+        }""",
+        [p.sent(), other.sent()],
+    )
+    assert same == [True, True]
+
+
+def test_memory_is_that_of_the_largest_call(engine: Engine) -> None:
+    sizes = engine.page.evaluate(
+        """async (sent) => {
+          const layer = await layerOf(sent);
+          const size = (T) => {
+            const run = layer.forward(new Float32Array(T * 5 * 3), { rows: 5, keep: true });
+            run.backward({ output: run.output });
+            return layer._machine.memory.buffer.byteLength;
+          };
+          return [size(500), size(3), size(500), size(250)];
+        }""",
+        problem(cells.lstm).sent(),
+    )
+    assert len(set(sizes)) == 1
+
+
+def test_the_engine_says_what_runs(engine: Engine) -> None:
+    told = engine.page.evaluate(
+        """async (sent) => {
+          const { kernels, shapes } = await layerOf(sent);
+          const { cell, states, values, simd, sameBits, trains } = kernels;
+          return [gatewise.simd(), { cell, states, values, simd, sameBits, trains }, shapes];
+        }""",
+        problem(cells.lstm_peephole).sent(),
+    )
+    p = problem(cells.lstm_peephole)
+    assert told[0] == {"kind": "relaxed", "sameBits": True}
+    assert told[1] == {
+        "cell": "lstm_peephole",
+        "states": ["h", "c"],
+        "values": list(cells.lstm_peephole.values),
+        "simd": "relaxed",
+        "sameBits": True,
+        "trains": True,
+    }
+    assert told[2] == {name: list(weight.shape) for name, weight in p.parameters.items()}
+
+
+VALUES = ",".join(cells.lstm.values)
+KEPT = "layer.forward(x, { rows: 5, keep: true"
+WRONG = {
+    "new Layer({ inputSize: 0, hiddenSize: 2 })": "inputSize must be a positive integer. Got 0.",
+    "new Layer({ inputSize: 1, hiddenSize: 2, outputSize: 3 })": "outputSize must be hiddenSize, 2. Got 3.",
+    "layer.forward(x, { rows: 5, steps: 3 })": "x must have 45 numbers. Got 30.",
+    "layer.forward(x, { rows: 3 })": "steps must be a positive integer. Got 3.33",
+    "layer.forward(x, { rows: 5, watch: ['k'] })": f"watch must name some of {VALUES}. Got k.",
+    "layer.forward(x, { rows: 5, states: { h: x } })": "states must hold h,c. Got h.",
+    "layer.forward(x, { rows: 5, states: { h: x, c: x } })": "states.h must have 90 numbers. Got 30.",
+    "layer.forward(x, { rows: 5, lengths: [1, 2, 3, 0, 0] })": "lengths must be integers from 0 to 2. Got 3.",
+    "layer.forward(x, { rows: 5, reset: [1] })": "reset must have 10 numbers. Got 1.",
+    "layer.forward(x, { rows: 5 }).backward()": "a run that goes backward must be made with keep: true.",
+    f"{KEPT} }}).backward({{ output: x }})": "output must have 180 numbers. Got 30.",
+    f"{KEPT} }}).backward({{ states: {{ k: x }} }})": "states must hold h,c. Got k.",
+    f"{KEPT}, lengths: [1, 2, 0, 0, 0] }}).backward({{ byStates: true }})": "derivatives by states at each",
+    "layer.weights.bias_hh = x; layer.forward(x, { rows: 5 })": "weights.bias_hh must have 72 numbers.",
+}
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG.items())
+def test_a_wrong_call_is_refused(call: str, message: str, engine: Engine) -> None:
+    said = engine.page.evaluate(
+        """async ([sent, call]) => {
+          const layer = await layerOf(sent);
+          const Layer = gatewise.Layer.bind(null, layer.kernels);
+          const x = new Float32Array(30);
+          try { eval(call); } catch (error) { return error.message; }
+        }""",
+        [problem(cells.lstm).sent(), call],
+    )
+    assert said.startswith(f"gatewise: {message}")

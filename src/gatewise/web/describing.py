@@ -21,7 +21,7 @@ from gatewise.runtime.weights import shapes
 
 _HERE = Path(__file__).parent
 TABLE = 64  # functions of a kernel that are called by address; kernels have up to 20
-_PARTS = ("machine.js", "passes.js", "engine.js")
+_PARTS = ("machine.js", "passes.js", "gradients.js", "engine.js")
 # The fields of the kernels for weights, and the sizes of their axes. Vectors have one number per unit.
 _FIELDS = {
     "weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh",

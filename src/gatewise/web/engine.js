@@ -54,14 +54,19 @@ class Layer {
     this._about = about;
     this._sizes = { I: inputSize, H: hiddenSize, P: this.outputSize };
     this._states = about.states.map((name, n) => ({ name, width: n ? hiddenSize : this.outputSize }));
-    this._weights = about.weights.filter(({ name }) => bias || !name.startsWith("bias_"));
-    this.shapes = {};
-    this.weights = {};
-    for (const { name, kind, blocks, axes } of this._weights) {
-      const [first, ...rest] = [...axes].map((axis) => this._sizes[axis]);
-      this.shapes[name] = [blocks * first, ...rest];
-      this.weights[name] = new Float32Array(product(this.shapes[name])).fill(kind === "gain" ? 1 : 0);
-    }
+    this._weights = about.weights
+      .filter(({ name }) => bias || !name.startsWith("bias_"))
+      .map(({ blocks, axes, ...weight }) => {
+        const [first, ...rest] = [...axes].map((axis) => this._sizes[axis]);
+        return { ...weight, shape: [blocks * first, ...rest] };
+      });
+    this.shapes = Object.fromEntries(this._weights.map(({ name, shape }) => [name, shape]));
+    this.weights = Object.fromEntries(
+      this._weights.map(({ name, kind, shape }) => [
+        name,
+        new Float32Array(product(shape)).fill(kind === "gain" ? 1 : 0),
+      ]),
+    );
     this._machine = new Machine();
     this._programs = {};
     for (const name in modules)
@@ -78,13 +83,12 @@ class Layer {
    * row begins anew from its initial states. watch: the names of values to record, or true for all.
    */
   forward(x, { rows = 1, steps, states, lengths, reset, watch = [], keep = false } = {}) {
-    const T = steps ?? x.length / (rows * this.inputSize);
-    const given = new Given(this, x, { T, B: rows, states, lengths, reset });
     const named = watch === true ? this.kernels.values : watch;
     const unknown = named.find((name) => !this.kernels.values.includes(name));
     if (unknown !== undefined)
       throw new Error(`gatewise: watch must name some of ${this.kernels.values}. Got ${unknown}.`);
-    return new Run(this, given, keep, named);
+    const T = steps ?? x.length / (rows * this.inputSize);
+    return new Run(this, new Given(this, x, { T, B: rows, states, lengths, reset, keep, watch: named }));
   }
 
   /** The sizes of the arrays of packed weights of forward. */
@@ -106,116 +110,68 @@ class Layer {
   }
 }
 
-/** The checked arguments of a call. */
+/** The checked arguments of a call. With `keep` they are copied, so that the call can be made again. */
 class Given {
-  constructor(layer, x, { T, B, states, lengths, reset }) {
+  constructor(layer, x, { T, B, states, lengths, reset, keep, watch }) {
     checkCount("rows", B);
     checkCount("steps", T);
     check("x", x, T * B * layer.inputSize);
-    Object.assign(this, { x, T, B, states, reset });
-    if (states) {
-      const names = layer._states.map(({ name }) => name);
-      if (Object.keys(states).sort().join() !== [...names].sort().join())
-        throw new Error(`gatewise: states must hold ${names}. Got ${Object.keys(states)}.`);
-      for (const { name, width } of layer._states) check(`states.${name}`, states[name], B * width);
-    }
+    if (states) checkStates(layer, states, B, true);
     if (reset) check("reset", reset, T * B);
-    this.packing = null;
-    if (lengths) {
-      check("lengths", lengths, B);
-      const wrong = [...lengths].find((length) => !Number.isInteger(length) || length < 0 || length > T);
-      if (wrong !== undefined)
-        throw new Error(`gatewise: lengths must be integers from 0 to ${T}. Got ${wrong}.`);
-      if ([...lengths].some((length) => length < T)) this.packing = new Packing([...lengths], layer.reverse);
-      this.lengths = [...lengths];
-    }
+    if (lengths) checkLengths(lengths, T, B);
+    for (const { name, shape } of layer._weights) check(`weights.${name}`, layer.weights[name], product(shape));
+    const taken = keep ? (numbers) => Float32Array.from(numbers) : (numbers) => numbers;
+    Object.assign(this, { T, B, keep, watch, x: taken(x), reset: reset && (keep ? [...reset] : reset) });
+    this.weights = mapped(layer.weights, taken);
+    this.states = states ? mapped(states, taken) : null;
+    this.lengths = lengths ? [...lengths] : null;
+    this.isRagged = this.lengths?.some((length) => length < T) ?? false;
   }
 
   /** What the layout of memory depends on. */
   get key() {
-    return `${this.T} ${this.B} ${this.packing && this.lengths} ${Boolean(this.states)} ${Boolean(this.reset)}`;
+    const { T, B, keep, watch, states, reset } = this;
+    return [T, B, this.isRagged && this.lengths, keep, watch, Boolean(states), Boolean(reset)].join(" ");
   }
 }
 
 /** The results of a forward call: `output [T, B, P]`, final `states`, watched `values [T, B, H]`. */
 class Run {
-  constructor(layer, given, keep, watch) {
-    Object.assign(this, { layer, _given: given, _keep: keep, _watch: watch });
+  constructor(layer, given) {
+    Object.assign(this, { _layer: layer, _given: given });
     const pass = this._forward();
-    this.output = pass.numbers(pass.output.at, pass.output.count).slice();
-    this.states = Object.fromEntries(pass.states.map((state) => [state.name, this._final(pass, state)]));
-    this.values = Object.fromEntries(watch.map((name) => [name, this._watched(pass, name)]));
+    this.output = pass.copied(pass.output);
+    this.states = Object.fromEntries(pass.states.map((state) => [state.name, pass.final(state, given)]));
+    this.values = Object.fromEntries(given.watch.map((name) => [name, pass.watched(name, given)]));
   }
 
-  /** Compute the forward call in the memory of the layer. */
-  _forward() {
-    const { layer, _given: given, _keep: keep, _watch: watch } = this;
-    const key = `${given.key} ${keep} ${watch}`;
-    if (layer._pass?.key !== key) {
-      const { T: steps, B: rows, packing } = given;
-      const has = { given: Boolean(given.states), reset: Boolean(given.reset) };
-      layer._pass = new Pass(layer, { steps, rows, packing, keep, watch, ...has });
-      layer._pass.key = key;
-    }
+  /**
+   * The gradients by the input `x [T, B, I]`, the `weights` and the initial `states`, from the derivatives of
+   * a loss by the output [T, B, P] and by the final states; a missing one is 0. With `byStates`, also the
+   * derivatives by the states after each step, `byStates.c [T, B, H]`.
+   */
+  backward({ output, states = {}, byStates = false } = {}) {
+    const { _layer: layer, _given: given } = this;
+    if (!layer.kernels.trains) throw new Error("gatewise: these kernels must have backward and outer.");
+    if (!given.keep) throw new Error("gatewise: a run that goes backward must be made with keep: true.");
+    if (byStates && (given.isRagged || given.reset))
+      throw new Error("gatewise: derivatives by states at each step must be without lengths and reset.");
+    checkStates(layer, states, given.B, false);
+    if (output) check("output", output, given.T * given.B * layer.outputSize);
+    if (layer._owner !== this) this._forward(); // another call has the memory, or this one's is used up
+    layer._owner = null;
     const pass = layer._pass;
+    pass.back ??= new BackwardPass(pass);
+    return pass.back.run(output, states, byStates);
+  }
+
+  /** Compute the call in the memory of the layer. */
+  _forward() {
+    const { _layer: layer, _given: given } = this;
+    if (layer._pass?.key !== given.key) layer._pass = new Pass(layer, given);
     layer._owner = this;
-    pass.numbers(pass.x.at, pass.x.count).set(given.x);
-    for (const { name } of layer._weights) {
-      const numbers = layer.weights[name];
-      check(`weights.${name}`, numbers, product(layer.shapes[name]));
-      pass.numbers(pass.weights[name], numbers.length).set(numbers);
-    }
-    if (given.states) for (const state of pass.states) this._fill(pass, state, given.states[state.name]);
-    if (given.reset) this._mark(pass, given.reset);
-    pass.forward();
-    return pass;
-  }
-
-  /** Fill in the initial values of a state, in the order of packed rows. */
-  _fill(pass, { initial, width }, values) {
-    const numbers = pass.numbers(initial, pass.B * width);
-    const order = pass.packing?.order;
-    if (!order) numbers.set(values);
-    else order.forEach((row, n) => {
-      for (let unit = 0; unit < width; unit++) numbers[n * width + unit] = values[row * width + unit];
-    });
-  }
-
-  /** Mark the rows that begin anew. */
-  _mark(pass, reset) {
-    const { steps, rows, packing } = pass;
-    const marks = new Uint8Array(pass.machine.memory.buffer, pass.resets, pass.places);
-    // Backwards, a row begins anew after the step that was its first one forwards.
-    const at = (t, row) => Number(Boolean(reset[((t + Number(pass.layer.reverse)) % steps) * rows + row]));
-    if (packing) packing.each((place, t, n) => (marks[place] = at(t, packing.order[n])));
-    else marks.forEach((_, n) => (marks[n] = at(Math.floor(n / rows), n % rows)));
-  }
-
-  _final(pass, { name, width, steps }) {
-    const { packing } = pass;
-    const last = this.layer.reverse || steps.t === 0 ? 0 : pass.T - 1;
-    if (!packing) {
-      return pass.numbers(steps.at, (last + 1) * pass.B * width).slice(last * pass.B * width);
-    }
-    const finals = Float32Array.from(this._given.states?.[name] ?? new Float32Array(pass.rows * width));
-    packing.order.forEach((row, n) => {
-      const place = steps.t === 0 ? n : packing.last[n];
-      finals.set(pass.numbers(steps.at + 4 * place * width, width), row * width);
-    });
-    return finals;
-  }
-
-  _watched(pass, name) {
-    const values = pass.values.get(name);
-    if (values) return pass.numbers(values.at, values.count).slice();
-    const output = this.output.slice(); // a projected one
-    const { T, B, lengths } = this._given;
-    const width = this.layer.outputSize;
-    if (pass.packing)
-      for (let t = 0; t < T; t++)
-        for (let row = 0; row < B; row++)
-          if (t >= lengths[row]) output.fill(NaN, (t * B + row) * width, (t * B + row + 1) * width);
-    return output;
+    layer._pass.run(given);
+    return layer._pass;
   }
 }
 
@@ -223,5 +179,22 @@ function checkCount(name, count) {
   if (!Number.isInteger(count) || count < 1)
     throw new Error(`gatewise: ${name} must be a positive integer. Got ${count}.`);
 }
+
+function checkStates(layer, states, B, all) {
+  const names = layer._states.map(({ name }) => name);
+  const came = Object.keys(states);
+  if (came.some((name) => !names.includes(name)) || (all && came.length < names.length))
+    throw new Error(`gatewise: states must hold ${names}. Got ${came}.`);
+  for (const { name, width } of layer._states) if (states[name]) check(`states.${name}`, states[name], B * width);
+}
+
+function checkLengths(lengths, T, B) {
+  check("lengths", lengths, B);
+  const wrong = [...lengths].find((length) => !Number.isInteger(length) || length < 0 || length > T);
+  if (wrong !== undefined) throw new Error(`gatewise: lengths must be integers from 0 to ${T}. Got ${wrong}.`);
+}
+
+const mapped = (object, change) =>
+  Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value)]));
 
 const product = (numbers) => numbers.reduce((total, number) => total * number, 1);

@@ -37,50 +37,115 @@ class Packing {
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
-/** The memory of a forward call of a layer and of the backward call after it, for certain sizes. */
+/** The memory of a forward call of a layer, and of the backward call after it, for certain sizes. */
 class Pass {
-  constructor(layer, { steps, rows, packing, given, reset, keep, watch }) {
-    Object.assign(this, { layer, steps, rows, packing, given, reset, keep, watch });
+  constructor(layer, given) {
+    const { T: steps, B: rows, keep, watch } = given;
+    const packing = given.isRagged ? new Packing(given.lengths, layer.reverse) : null;
+    Object.assign(this, { layer, steps, rows, packing, keep, watch, key: given.key });
+    this.back = null; // the backward call
     this.machine = layer._machine;
-    this.machine.end = STACK; // the memory of the pass before
+    this.machine.end = STACK; // the pass before gives its memory
     [this.T, this.B, this.places] = packing
       ? [packing.T, packing.B, packing.size]
       : [steps, rows, steps * rows];
+    const { I, H, P } = layer._sizes;
+    this.zeros = this._numbers(layer._padded(Math.max(I, H, P)));
     this.states = layer._states.map(({ name, width }) => ({
       name,
       width,
-      initial: given ? this._room(this.B * width) : null,
+      initial: given.states ? this._numbers(this.B * width) : null,
     }));
-    const { I, H, P } = layer._sizes;
-    this.zeros = this._room(layer._padded(Math.max(I, H, P)));
-    this._clear(this.zeros, layer._padded(Math.max(I, H, P)));
-    this.weights = Object.fromEntries(
-      Object.entries(layer.weights).map(([name, numbers]) => [name, this._room(numbers.length)]),
-    );
+    this.weights = mapped(layer.weights, (numbers) => this._numbers(numbers.length));
     this.x = this._outside(I);
-    if (packing) this._lay_packing();
-    if (reset) this.resets = this.machine.bytes(this.places);
-    this._lay_forward();
-  }
-
-  /** Numbers of this pass in memory. */
-  numbers(address, count) {
-    return this.machine.numbers(address, count);
+    if (packing) this._layPacking();
+    this.marks = given.reset ? this.machine.bytes(this.places) : null;
+    this._layForward();
+    this.clear(this.zeros);
   }
 
   /** Compute the output, the final states and the watched values. */
-  forward() {
-    if (this.shown) this._clear(this.shown.at, this.shown.count);
-    if (this.packing) for (const { at, count } of this.values.values()) this.numbers(at, count).fill(NaN);
+  run({ x, weights, states, reset }) {
+    this.view(this.x).set(x);
+    for (const name in this.weights) this.view(this.weights[name]).set(weights[name]);
+    if (states) for (const { name, initial, width } of this.states) this.fill(initial, states[name], width);
+    if (reset) this._mark(reset);
+    if (this.packing) {
+      this.clear(this.output);
+      for (const values of this.values.values()) this.view(values).fill(NaN);
+    }
     this.layer._programs.forward.run(this.call);
+  }
+
+  /** A view of numbers of this pass. */
+  view({ at, count }) {
+    return this.machine.numbers(at, count);
+  }
+
+  copied(numbers) {
+    return this.view(numbers).slice();
+  }
+
+  clear(numbers) {
+    this.view(numbers).fill(0);
+  }
+
+  /** Fill in values of each row, in the order of packed rows. */
+  fill(numbers, values, width) {
+    const to = this.view(numbers);
+    if (!this.packing) to.set(values);
+    else
+      this.packing.order.forEach((row, n) => {
+        for (let unit = 0; unit < width; unit++) to[n * width + unit] = values[row * width + unit];
+      });
+  }
+
+  /** The final values of a state; a row without steps keeps its initial ones. */
+  final({ name, width, steps }, given) {
+    const { packing, B } = this;
+    const all = this.view(steps);
+    if (!packing) {
+      const last = this.layer.reverse || steps.t === 0 ? 0 : this.T - 1;
+      return all.slice(last * B * width, (last + 1) * B * width);
+    }
+    const finals = Float32Array.from(given.states?.[name] ?? new Float32Array(this.rows * width));
+    packing.order.forEach((row, n) => {
+      const place = steps.t === 0 ? n : packing.last[n];
+      finals.set(all.subarray(place * width, (place + 1) * width), row * width);
+    });
+    return finals;
+  }
+
+  /** A watched value at every step; NaN past the end of a row. */
+  watched(name, { lengths }) {
+    if (this.values.has(name)) return this.copied(this.values.get(name));
+    const { steps, rows, packing, output } = this;
+    const values = this.copied(output); // a projected output is watched as the output
+    for (let t = 0; packing && t < steps; t++)
+      for (let row = 0; row < rows; row++) {
+        const place = (t * rows + row) * output.width;
+        if (t >= lengths[row]) values.fill(NaN, place, place + output.width);
+      }
+    return values;
+  }
+
+  /** Mark the rows that begin anew: backwards, after the step that is their first one forwards. */
+  _mark(reset) {
+    const { steps, rows, packing, places, machine } = this;
+    const later = Number(this.layer.reverse);
+    const isMarked = (t, row) => Number(Boolean(reset[((t + later) % steps) * rows + row]));
+    const marks = new Uint8Array(machine.memory.buffer, this.marks, places);
+    if (packing) packing.each((place, t, n) => (marks[place] = isMarked(t, packing.order[n])));
+    else for (let n = 0; n < places; n++) marks[n] = isMarked(Math.floor(n / rows), n % rows);
+  }
+
+  /** New memory for numbers. */
+  _numbers(count) {
+    return { at: this._room(count), count };
   }
 
   _room(count) {
     return this.machine.room(count);
-  }
-
-  _clear(address, count) {
-    this.numbers(address, count).fill(0);
   }
 
   /** A sequence that only kernels read, packed if rows have different lengths. */
@@ -88,6 +153,11 @@ class Pass {
     const at = this._room(this.places * width);
     const way = this.packing ? { first: 0, t: 1, b: width } : this._way(this.B * width, width);
     return { at, count: this.places * width, width, ...way };
+  }
+
+  /** Memory for one step, of which only the last one remains. */
+  _one(width) {
+    return { ...this._numbers(this.B * width), width, first: 0, t: 0, b: width };
   }
 
   /** A sequence [steps, rows, width] of the caller. */
@@ -108,7 +178,7 @@ class Pass {
     return address;
   }
 
-  _lay_packing() {
+  _layPacking() {
     const { starts, counts } = this.packing.tables;
     const tables = { starts, counts, rows: this.packing.order };
     this.tables = Object.fromEntries(Object.entries(tables).map(([name, t]) => [name, this._table(t)]));
@@ -118,17 +188,16 @@ class Pass {
   get _common() {
     const { I, H, P } = this.layer._sizes;
     const fields = { T: this.T, B: this.B, I, H, P, chunk: this._chunk, ...this.tables };
-    for (const { name, field } of this.layer._weights) fields[field] = this.weights[name];
+    for (const { name, field } of this.layer._weights) fields[field] = this.weights[name].at;
     for (const { name, width, initial } of this.states) {
-      for (const array of ["init", "restart"]) {
-        fields[`${array}_${name}`] = initial ?? this.zeros;
-        fields[`${array}_${name}.b`] = initial === null ? 0 : width;
-      }
-      if (this.packing || this.reset) fields[`entering_${name}`] = this._room(this.B * width);
+      const from = { at: (initial ?? this.zeros).at, b: initial ? width : 0 };
+      for (const array of [`init_${name}`, `restart_${name}`])
+        Object.assign(fields, { [array]: from.at, [`${array}.b`]: from.b });
+      if (this.packing || this.marks !== null) fields[`entering_${name}`] = this._room(this.B * width);
     }
-    if (this.reset) {
+    if (this.marks !== null) {
       const way = this.packing ? { first: 0, t: 1, b: 1 } : this._way(this.B, 1);
-      Object.assign(fields, { resets: this.resets + way.first, "resets.t": way.t, "resets.b": way.b });
+      Object.assign(fields, { resets: this.marks + way.first, "resets.t": way.t, "resets.b": way.b });
     }
     return fields;
   }
@@ -140,7 +209,7 @@ class Pass {
     return Math.min(this.T, Math.max(1, Math.floor(about.chunkBytes / Math.max(step, 1))));
   }
 
-  _lay_forward() {
+  _layForward() {
     const { layer, B, T, keep } = this;
     const { plan, rowsToJoin, output } = layer._about;
     const { I, H, P } = layer._sizes;
@@ -161,12 +230,11 @@ class Pass {
       Object.assign(fields, { "gates.t": joins ? 0 : B * width, "gates.b": width, "means.b": plan.means });
     }
     for (const [n, state] of this.states.entries()) {
-      const one = { at: this._room(B * state.width), width: state.width, first: 0, t: 0, b: state.width };
-      state.steps = keep || n === 0 ? this._inside(state.width) : one;
+      state.steps = keep || n === 0 ? this._inside(state.width) : this._one(state.width);
       Object.assign(fields, strided(`out_${state.name}`, state.steps));
     }
-    if (this.packing) Object.assign(fields, strided("shown", (this.shown = this._outside(P))));
-    this.output = this.shown ?? this.states[0].steps;
+    this.output = this.packing ? this._outside(P) : this.states[0].steps;
+    if (this.packing) Object.assign(fields, strided("shown", this.output));
     this.values = new Map();
     for (const name of this.watch.filter((one) => !output.includes(one))) {
       const values = this._outside(H);
