@@ -50,7 +50,7 @@ def html(*, live: bool = False, language: str | None = None) -> str:
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}' 'wasm-unsafe-eval'" + ("; connect-src 'self'" if live else ""),
         title=escape(data["texts"]["en"]["shell"]["title"]),
-        styles=_part("lesson.css"),
+        styles=_styles(),
         data=_harmless(data),
         script=script,
     )
@@ -69,6 +69,11 @@ def texts() -> dict[str, Any]:
 def _script() -> str:
     scenes = (f"{{\n{_part(f'scenes/{number:02d}_{name}.js')}}}" for number, name in enumerate(SCENES, 1))
     return "\n".join([*map(_part, _BEFORE), *scenes, *map(_part, _AFTER)])
+
+
+def _styles() -> str:
+    own = (file.read_text(encoding="utf-8") for file in sorted((_PAGE / "scenes").glob("*.css")))
+    return "\n".join([_part("lesson.css"), *own])
 
 
 def _harmless(data: Mapping[str, Any]) -> str:

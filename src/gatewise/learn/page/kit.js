@@ -80,6 +80,16 @@ class Kit {
     return element("div", { class: "row" }, children);
   }
 
+  /** Three sliders, say, side by side. */
+  three(...children) {
+    return element("div", { class: "three" }, children);
+  }
+
+  /** A few words to a picture, smaller. */
+  caption(text) {
+    return element("p", { class: "caption" }, rich(text));
+  }
+
   /** Things one below the other. */
   stack(...children) {
     return element("div", { class: "stack" }, children);
@@ -235,6 +245,11 @@ class Kit {
   /** The check of the scene: a question that may be answered again, and calls `done` when right. */
   check(options) {
     return question(this, { ...options, again: true, check: true });
+  }
+
+  /** A check that is passed by setting something up in the picture: see question.js. */
+  goal(options) {
+    return goal(this, options);
   }
 
   /** A formula, one click away. Lines are texts with $letters$. */

@@ -2,7 +2,7 @@
 
 /**
  * A question. Options:
- *   ask       the question
+ *   ask       the question: a text, or a function that gives it
  *   choices   texts to choose from; or number: { tolerance, unit } for a number to type
  *   right     () => the right answer: the place of a choice, a list of such places, or a number. Without it every
  *             answer is a guess that nobody marks
@@ -10,19 +10,25 @@
  *   hides     elements that are shown only after an answer
  *   then      (answer, isRight) => ...: after an answer, also one of before a change of language
  *   again     whether a wrong answer may be mended
+ *   renew     () => ...: after a wrong answer, draws new numbers; then the question is asked again with them
  * Returns the element; it has `answered`.
  */
-function question(kit, { ask, choices, number: wanted, right, said, hides = [], then = () => {}, again = false, check = false }) {
+function question(kit, { ask, choices, number: wanted, right, said, hides = [], then = () => {}, again = false, renew = null, check = false }) {
   const hidden = [hides].flat();
   hidden.forEach((part) => (part.hidden = true));
-  const field = choices ? choiceOf(choices) : numberOf(ask, wanted);
+  const asked = () => (typeof ask === "function" ? ask() : ask);
+  const field = choices ? choiceOf(choices) : numberOf(wanted);
   const verdict = element("p", { class: "verdict", role: "status" });
   const button = element("button", { type: "submit", class: "main" }, textOf("kit", "answer"));
+  const legend = element("legend");
   const whole = element("form", { class: check ? "question check" : "question" },
-    element("fieldset", {},
-      element("legend", {}, element("span", { class: "kind" }, textOf("kit", check ? "check" : right ? "predict" : "guess")), rich(ask)),
-      field.element, button),
+    element("fieldset", {}, legend, field.element, button),
     verdict);
+  const write = () => {
+    legend.replaceChildren(element("span", { class: "kind" }, textOf("kit", check ? "check" : right ? "predict" : "guess")), rich(asked()));
+    field.name?.(plain(asked()));
+  };
+  write();
   const take = (answer) => {
     const isRight = right ? marked(answer, right(), wanted) : null;
     Object.assign(whole, { answered: true, right: isRight });
@@ -30,6 +36,11 @@ function question(kit, { ask, choices, number: wanted, right, said, hides = [], 
     const mark = isRight === null ? "" : textOf("kit", isRight ? "right" : "wrong");
     verdict.className = `verdict ${isRight === null ? "" : isRight ? "right" : "wrong"}`;
     verdict.replaceChildren(mark ? element("strong", {}, mark, " ") : "", rich(words));
+    if (renew && isRight === false) {
+      renew();
+      field.put("");
+      write();
+    }
     if (!again || isRight) {
       field.close(isRight === false ? right() : null);
       button.hidden = true;
@@ -51,9 +62,10 @@ function question(kit, { ask, choices, number: wanted, right, said, hides = [], 
       verdict.replaceChildren(textOf("kit", choices ? "choose" : "type"));
       return;
     }
-    keep(answer);
+    const about = { ask: plain(asked()), answer: choices ? plain(choices[answer]) : answer };
     take(answer);
-    noteAnswer(kit.id, keep.place, { ask: plain(ask), answer: choices ? plain(choices[answer]) : answer, right: whole.right });
+    if (!renew || whole.right !== false) keep(answer); // else it answers a question that is gone
+    noteAnswer(kit.id, keep.place, { ...about, right: whole.right });
   });
   return whole;
 }
@@ -83,9 +95,36 @@ function choiceOf(choices) {
   };
 }
 
-function numberOf(ask, { unit = "" }) {
-  const input = element("input", { type: "text", inputmode: "decimal", size: 8, autocomplete: "off", "aria-label": plain(ask) });
+/**
+ * A goal: something that the learner sets up in the picture, and then has looked at. Options:
+ *   ask       what to reach
+ *   button    the text of the button
+ *   reached   () => whether it is reached
+ *   said      (reached) => what the page says then
+ */
+function goal(kit, { ask, button, reached, said }) {
+  const verdict = element("p", { class: "verdict", role: "status" });
+  const press = element("button", { type: "submit", class: "main" }, rich(button));
+  const kind = element("span", { class: "kind" }, textOf("kit", "check"));
+  const whole = element("form", { class: "question check" },
+    element("fieldset", {}, element("legend", {}, kind, rich(ask)), press), verdict);
+  const { place } = kit._keeps(() => {});
+  whole.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const isRight = reached();
+    const words = said(isRight);
+    verdict.className = `verdict ${isRight ? "right" : "wrong"}`;
+    verdict.replaceChildren(element("strong", {}, textOf("kit", isRight ? "right" : "wrong"), " "), rich(words));
+    if (isRight) kit._done();
+    noteAnswer(kit.id, place, { ask: plain(ask), answer: plain(words), right: isRight });
+  });
+  return whole;
+}
+
+function numberOf({ unit = "" }) {
+  const input = element("input", { type: "text", inputmode: "decimal", size: 8, autocomplete: "off" });
   return {
+    name: (text) => input.setAttribute("aria-label", text),
     element: element("div", { class: "typed" }, input, unit),
     answer() {
       const text = input.value.trim().replace(",", ".").replace(/[\u2212\u2013]/, "-");
