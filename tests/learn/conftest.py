@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from gatewise.learn.page import write_page
+from gatewise.learn.page import html
+from gatewise.learn.palette import palette
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -19,9 +22,15 @@ Lesson: TypeAlias = "Callable[..., Any]"
 
 @pytest.fixture(scope="session")
 def lesson_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The static page, written once."""
-    path = tmp_path_factory.mktemp("lesson") / "lesson.html"
-    write_page(path)
+    """The static page with the kernels that Chromium uses, written once for all processes of a run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "lesson.html"
+    with open(folder / "lesson.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            path.write_text(html(cells=palette(["relaxed"])), encoding="utf-8")
     return path
 
 

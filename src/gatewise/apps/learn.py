@@ -1,12 +1,16 @@
-"""``gatewise learn``: the lesson, in the browser or as a page."""
+"""``gatewise learn``: the lesson, in the browser or as a page for it."""
 
 from __future__ import annotations
 
+import threading
+import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from gatewise.apps.session import status_of
 
@@ -15,17 +19,50 @@ def learn(
     page: Annotated[
         Path | None, typer.Option(help="Write the lesson as one page, which needs no network.")
     ] = None,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="Port of the server. (default: a free one)", show_default=False),
+    ] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the lesson in the browser.")] = True,
     language: Annotated[str | None, typer.Option(help="en or zh. (default: the browser's)")] = None,
 ) -> None:
-    """Learn how recurrent networks remember: a lesson in which networks run and train in the page."""
+    """Learn how recurrent networks remember: a lesson in which networks run and train in the page.
+
+    The lesson opens in the browser, and this command compiles the equations that are written there, until it
+    is stopped with Ctrl-C. With --page the lesson is one file, with a choice of equations compiled already.
+    """
 
     def job(console: Console) -> int:
-        from gatewise.learn.page import write_page
-
-        if page is None:
-            raise ValueError("--page: give the file of the page.")
-        write_page(page, language=language)
-        console.print(f"{page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser.")
-        return 0
+        return _serve(console, port, browser, language) if page is None else _write(console, page, language)
 
     raise typer.Exit(status_of(job))
+
+
+def _write(console: Console, page: Path, language: str | None) -> int:
+    from gatewise.learn.page import write_page
+
+    with console.status("Compiling the cells of the lesson") as status:
+        write_page(
+            page,
+            language=language,
+            count=lambda done, all: status.update(f"Compiling the cells of the lesson: {done} of {all}"),
+        )
+    console.print(f"{page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser.")
+    return 0
+
+
+def _serve(console: Console, port: int, browser: bool, language: str | None) -> int:
+    from gatewise.learn.server import Server
+
+    try:
+        server = Server(port, language)
+    except OSError as error:
+        raise OSError(f"--port: {port} can't be used: {error.strerror}.") from error
+    with server:
+        console.print(Text(server.address, style="bold"), soft_wrap=True)
+        console.print("The lesson is at this address, on this machine only. Ctrl-C ends it.")
+        if browser:
+            threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return 0

@@ -6,9 +6,10 @@ not use the network at all; the live one only asks the server that it came from.
 
 from __future__ import annotations
 
+import gzip
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -16,9 +17,11 @@ from string import Template
 from typing import Any
 
 from gatewise import files
+from gatewise.learn.palette import names, palette, text_of
+from gatewise.web.describing import bundle
 
 _HERE = Path(__file__).parent
-_PAGE, _TEXTS = _HERE / "page", _HERE / "texts"
+_PAGE, _TEXTS, _DATA = _HERE / "page", _HERE / "texts", _HERE / "data"
 
 SCENES = ("order", "unit", "sizes", "forgets", "states", "gates",
           "race", "gru", "change", "text", "series", "home")  # fmt: skip
@@ -26,34 +29,66 @@ SCENES = ("order", "unit", "sizes", "forgets", "states", "gates",
 _BEFORE, _AFTER = ("text.js", "kit.js", "charts.js", "question.js", "engine.js", "shell.js"), ("start.js",)
 
 
-def write_page(path: str | Path, *, language: str | None = None) -> None:
+def write_page(
+    path: str | Path,
+    *,
+    language: str | None = None,
+    count: Callable[[int, int], None] = lambda done, all: None,
+) -> None:
     """Write the static page: one file that works without a network and without Python.
 
     Args:
         path: The page, a new file or one to replace.
         language: The language to begin with, "en" for example. By default that of the browser.
+        count: Called after each cell that is compiled, with the number of those done and of all.
 
     Raises:
-        ValueError: there is no text in `language`.
+        ValueError: `language` has no texts.
+        OSError: the file cannot be written.
     """
-    files.save(path, html(language=language).encode())
+    _known(language)
+    files.save(path, html(language=language, cells=palette(count=count)).encode())
 
 
-def html(*, live: bool = False, language: str | None = None) -> str:
-    """The page; `live` for the one that `server` serves."""
-    if language not in (None, *languages()):
-        raise ValueError(f"language must be {', '.join(languages())}. Got {language!r}.")
+def html(*, live: bool = False, language: str | None = None, cells: Mapping[str, Any] | None = None) -> str:
+    """The page.
+
+    Args:
+        live: Whether a server compiles cells, as `server` does.
+        language: The language to begin with. By default that of the browser.
+        cells: The palette, for a page without a server.
+
+    Raises:
+        ValueError: `language` has no texts.
+    """
+    _known(language)
     script = _script()
     digest = b64encode(sha256(script.encode()).digest()).decode("ascii")
-    data: dict[str, Any] = {"live": live, "language": language, "scenes": SCENES, "texts": texts()}
+    about = [{"name": name, "text": text_of(name)} for name in names()]
+    data = {"live": live, "language": language, "scenes": SCENES, "cells": about, "texts": texts()}
     return Template(_part("lesson.html")).substitute(
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}' 'wasm-unsafe-eval'" + ("; connect-src 'self'" if live else ""),
-        title=escape(data["texts"]["en"]["shell"]["title"]),
+        title=escape(texts()["en"]["shell"]["title"]),
         styles=_styles(),
         data=_harmless(data),
+        palette=_harmless(cells or {}),
+        weights=_harmless(_weights()),
         script=script,
     )
+
+
+def _known(language: str | None) -> None:
+    if language not in (None, *languages()):
+        raise ValueError(f"language must be one of {', '.join(languages())}. Got {language!r}.")
+
+
+def _weights() -> dict[str, str]:
+    """The files of trained weights by name, compressed, as base64."""
+    contents = {file.stem: file.read_bytes() for file in sorted(_DATA.glob("*.safetensors"))}
+    return {
+        name: b64encode(gzip.compress(content, 9, mtime=0)).decode() for name, content in contents.items()
+    }
 
 
 def languages() -> list[str]:
@@ -68,7 +103,7 @@ def texts() -> dict[str, Any]:
 
 def _script() -> str:
     scenes = (f"{{\n{_part(f'scenes/{number:02d}_{name}.js')}}}" for number, name in enumerate(SCENES, 1))
-    return "\n".join([*map(_part, _BEFORE), *scenes, *map(_part, _AFTER)])
+    return "\n".join([bundle(), *map(_part, _BEFORE), *scenes, *map(_part, _AFTER)])
 
 
 def _styles() -> str:

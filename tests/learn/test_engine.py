@@ -1,0 +1,48 @@
+"""What the networks of the lesson run on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gatewise.language import read_cell
+from gatewise.learn.palette import cell_of, names, text_of
+from gatewise.nn import Recurrent
+from tests.learn.conftest import Lesson
+
+RUN = """
+async ([name, weights, x]) => {
+  const layer = new gatewise.Layer(await lesson.engine.cell(name), { inputSize: 2, hiddenSize: 4 });
+  for (const key in weights) layer.weights[key].set(weights[key]);
+  return [...layer.forward(Float32Array.from(x)).output];
+}
+""".replace("gatewise.", "lesson.gatewise.")
+
+
+@pytest.mark.parametrize("name", ["lstm", "lstm_without_forget", "gru_without_reset", "rnn_adds"])
+def test_a_cell_of_the_page_computes_the_numbers_of_python(lesson: Lesson, name: str) -> None:
+    torch.manual_seed(0)
+    layer = Recurrent(cell_of(name), 2, 4)
+    x = torch.randn(7, 1, 2)
+    output, _ = layer(x)
+    weights = {key.removesuffix("_l0"): value.flatten().tolist() for key, value in layer.named_parameters()}
+    with lesson() as page:
+        found: Any = page.evaluate(RUN, [name, weights, x.flatten().tolist()])
+    np.testing.assert_array_equal(np.float32(found), output.detach().flatten().numpy())
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_text_of_a_cell_is_that_cell(name: str) -> None:
+    text = text_of(name)
+    assert text is not None or name == "lstm_hard_sigmoid"
+    if text is not None:
+        assert read_cell(text).signature() == cell_of(name).signature()
+
+
+def test_an_unknown_cell_is_refused(lesson: Lesson) -> None:
+    with lesson() as page:
+        said = page.evaluate('lesson.engine.cell("nothing").catch((error) => error.message)')
+    assert said == 'There is no cell "nothing".'
