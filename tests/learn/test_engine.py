@@ -17,7 +17,9 @@ RUN = """
 async ([name, weights, x]) => {
   const layer = new gatewise.Layer(await lesson.engine.cell(name), { inputSize: 2, hiddenSize: 4 });
   for (const key in weights) layer.weights[key].set(weights[key]);
-  return [...layer.forward(Float32Array.from(x)).output];
+  const run = layer.forward(Float32Array.from(x), { rows: 1, keep: true });
+  const back = run.backward({ output: new Float32Array(run.output.length).fill(1) });
+  return { output: [...run.output], x: [...back.x] };
 }
 """.replace("gatewise.", "lesson.gatewise.")
 
@@ -26,12 +28,15 @@ async ([name, weights, x]) => {
 def test_a_cell_of_the_page_computes_the_numbers_of_python(lesson: Lesson, name: str) -> None:
     torch.manual_seed(0)
     layer = Recurrent(cell_of(name), 2, 4)
-    x = torch.randn(7, 1, 2)
+    x = torch.randn(7, 1, 2, requires_grad=True)
     output, _ = layer(x)
+    output.sum().backward()
+    assert x.grad is not None
     weights = {key.removesuffix("_l0"): value.flatten().tolist() for key, value in layer.named_parameters()}
     with lesson() as page:
         found: Any = page.evaluate(RUN, [name, weights, x.flatten().tolist()])
-    np.testing.assert_array_equal(np.float32(found), output.detach().flatten().numpy())
+    np.testing.assert_array_equal(np.float32(found["output"]), output.detach().flatten().numpy())
+    np.testing.assert_array_equal(np.float32(found["x"]), x.grad.flatten().numpy())
 
 
 @pytest.mark.parametrize("name", names())
