@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gatewise.apps.pages import check_page
 from gatewise.apps.session import status_of
 
 
@@ -41,6 +42,7 @@ def learn(
 def _write(console: Console, page: Path, language: str | None) -> int:
     from gatewise.learn.page import write_page
 
+    check_page("--page", page)
     with console.status("Compiling the cells of the lesson") as status:
         write_page(
             page,

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gatewise.apps.pages import check_page
 from gatewise.apps.reading import read, reads_tables
 from gatewise.apps.session import status_of
 from gatewise.apps.subject import Subject
@@ -64,21 +65,11 @@ def look(
         else:
             file = model / MODEL if model.is_dir() else model
             page, subject = out or file.with_suffix(".html"), partial(_saved, file, on, reading)
-        _can_be_written(page)
+        check_page("--out", page)
         _show(console, _look(subject(), page, megabytes))
         return 0
 
     raise typer.Exit(status_of(job))
-
-
-def _can_be_written(page: Path) -> None:
-    if page.is_dir() or not page.parent.is_dir():
-        what = (
-            "is a folder"
-            if page.is_dir()
-            else f"cannot be written, as the folder {page.parent} does not exist"
-        )
-        raise LookError(f"--out: the page {page} {what}.")
 
 
 def _only_demo(demo: bool, model: Path | None, on: Path | None, reading: dict[str, Any]) -> None:

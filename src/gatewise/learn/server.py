@@ -86,6 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
         except _RefusedError as error:
             self.close_connection = True  # the body of the request may not have been read
             self._send(error.status, "text/plain", str(error).encode())
+        except Exception as error:
+            self.close_connection = True
+            what = f"The server failed: {type(error).__name__}: {error}"
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", what.encode())
 
     def _check(self) -> None:
         """Refuse requests that other pages make, and addresses without the token."""
@@ -131,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             question = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):
             question = None
-        if not isinstance(question, dict) or question.get("simd") not in TARGETS:
+        if not isinstance(question, dict) or question.get("simd") not in [*TARGETS]:
             raise _RefusedError(HTTPStatus.BAD_REQUEST, "The content must be an object with simd.")
         return question
 
