@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from gatewise import Cell
 from gatewise.compiler.emit.target import Target
 from gatewise.compiler.wasm.target import RELAXED
 from gatewise.nn import Recurrent
-from gatewise.web.describing import bundle, described, kernels_of
+from gatewise.web.describing import KERNELS, Editable, bundle, described, kernels_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -77,7 +77,7 @@ class Engine:
     def results(self, function: str, sent: Mapping[str, Any]) -> Results:
         """What a function of JavaScript makes of a problem that is sent to the page."""
         found = self.page.evaluate(function, sent)
-        return {name: np.frombuffer(base64.b64decode(text), np.float32) for name, text in found.items()}
+        return {name: np.frombuffer(b64decode(text), np.float32) for name, text in found.items()}
 
 
 @dataclass
@@ -95,6 +95,7 @@ class Problem:
     given: bool = True
     reverse: bool = False
     seed: int = 0
+    editable: Editable | None = None
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.seed)
@@ -119,7 +120,9 @@ class Problem:
 
     def sent(self, target: Target = RELAXED, call: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The problem for the page."""
-        equations = self.layer._equations()
+        equations = self.editable or self.layer._equations()
+        cell = self.editable.cell if self.editable else self.layer._equations()
+        names = ["forward"] if self.editable else KERNELS
         arguments: dict[str, Any] = {"rows": self.B, "watch": True, "keep": True, **(call or {})}
         if self.lengths is not None:
             arguments["lengths"] = list(self.lengths)
@@ -128,9 +131,9 @@ class Problem:
         sizes = {"inputSize": self.I, "hiddenSize": self.H, "outputSize": self.P}
         by_states = {name: _text(values) for name, values in self.by_states.items()}
         return {
-            "key": f"{target.key} {equations.signature()} {' '.join(equations.values)}",
+            "key": f"{target.key} {cell.signature()} {' '.join(cell.values)}",
             "about": described(equations),
-            "code": {n: base64.b64encode(c).decode() for n, c in kernels_of(equations, target).items()},
+            "code": {n: b64encode(c).decode() for n, c in kernels_of(equations, target, names).items()},
             "kind": "relaxed" if target is RELAXED else "plain",
             "options": {**sizes, "bias": self.layer.bias, "reverse": self.reverse},
             "weights": {name: _text(weight) for name, weight in self.parameters.items()},
@@ -165,7 +168,7 @@ class Problem:
 
 
 def _text(tensor: torch.Tensor) -> str:
-    return base64.b64encode(tensor.detach().contiguous().numpy().tobytes()).decode()
+    return b64encode(tensor.detach().contiguous().numpy().tobytes()).decode()
 
 
 def assert_same_bits(found: Results, expected: Results, apart: Collection[str] = ()) -> None:

@@ -11,8 +11,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
+import gatewise
 from gatewise import Cell, cells
 from gatewise.compiler.wasm.target import PLAIN
+from gatewise.web.describing import editable
 from tests.selection import with_rest
 from tests.web.engine import Engine, Problem, Results, assert_same_bits
 
@@ -159,6 +161,57 @@ def state_at(found: Results, p: Problem, name: str, t: int) -> torch.Tensor:
     return torch.tensor(values[t])
 
 
+EDITS: list[dict[str, Any]] = [
+    {"name": "z", "value": 0.25},
+    {"name": "n", "value": -0.5, "steps": [2, 3], "units": [0, 5, 17], "rows": [1, 4]},
+    {"name": "h", "value": 0.75, "steps": [4], "units": [1]},
+    {"name": "n_bar_h", "value": 2.0, "rows": [0]},
+]
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["", "lengths"])
+@pytest.mark.parametrize("edits", [[], *([edit] for edit in EDITS), EDITS], ids=str)
+def test_held_values_give_the_bits_of_edited_layers(
+    edits: list[dict[str, Any]], lengths: list[int] | None, engine: Engine
+) -> None:
+    p = problem(cells.gru, lengths=lengths, editable=editable(cells.gru))
+    found = engine.run(p, keep=False, edits=edits)
+    for edit in edits:
+        where = {name: which for name, which in edit.items() if name not in ("name", "value")}
+        p.layer = gatewise.edit(p.layer, "l0", {edit["name"]: edit["value"]}, **where)
+    assert_same_bits(found, p.run(backward=False))
+
+
+@pytest.mark.parametrize(
+    "cell", with_rest(SHIPPED, lambda cell: cell is cells.gru), ids=lambda cell: cell.name
+)
+def test_every_value_can_be_held(cell: Cell, engine: Engine) -> None:
+    made = editable(cell)
+    p = problem(cell, editable=made)
+    projected = {name for name, node in cell.values.items() if node.op == "project"}
+    assert set(made.edits) == set(cell.values) - projected
+    for name in made.edits:
+        p.layer = problem(cell).layer
+        found = engine.run(p, keep=False, edits=[{"name": name, "value": 0.5, "units": [3, 4], "steps": [2]}])
+        p.layer = gatewise.edit(p.layer, "l0", {name: 0.5}, units=[3, 4], steps=[2])
+        assert_same_bits(found, p.run(backward=False))
+
+
+def test_a_later_edit_goes_before_an_earlier_one(engine: Engine) -> None:
+    p = problem(cells.gru, editable=editable(cells.gru))
+    values = [float(n) for n in range(18)]
+    edits = [
+        {"name": "z", "value": values},
+        {"name": "z", "value": 0.25, "steps": [2, 3]},
+        {"name": "z", "value": 0.5, "steps": [3, 4], "units": [1]},
+    ]
+    z = engine.run(p, keep=False, edits=edits)["value z"].reshape(7, 5, 18)
+    expected = np.broadcast_to(np.array(values, np.float32), z.shape).copy()
+    expected[2:4] = 0.25
+    expected[3:5, :, 1] = 0.5
+    np.testing.assert_array_equal(z, expected)
+
+
 def test_plain_simd_is_close(engine: Engine) -> None:
     p = problem(cells.lstm)
     found, expected = engine.run(p, PLAIN), p.run()
@@ -242,12 +295,25 @@ WRONG = {
     f"{KEPT} }}).backward({{ output: x }})": "output must have 180 numbers. Got 30.",
     f"{KEPT} }}).backward({{ states: {{ k: x }} }})": "states must hold h,c. Got k.",
     f"{KEPT}, lengths: [1, 2, 0, 0, 0] }}).backward({{ byStates: true }})": "derivatives by states at each",
+    "layer.forward(x, { rows: 5, edits: [{ name: 'f', value: 1 }] })": "edits need kernels of an editable cell.",
     "layer.weights.bias_hh = x; layer.forward(x, { rows: 5 })": "weights.bias_hh must have 72 numbers.",
 }
 
 
-@pytest.mark.parametrize(("call", "message"), WRONG.items())
+EDIT = "layer.forward(x, { rows: 5, edits: [{ name: 'f', value: 1"
+WRONG_EDITS = {
+    f"{EDIT}, name: 'k' }}] }})": f"an edit must name one of {VALUES}. Got k.",
+    f"{EDIT}, value: [1] }}] }})": "the value of an edit must have 18 numbers. Got 1.",
+    f"{EDIT} / 0 }}] }})": "f must be finite. Got Infinity.",
+    f"{EDIT}, units: [18] }}] }})": "units of an edit must be from 0 to 17. Got 18.",
+    f"{EDIT}, steps: [2] }}] }})": "steps of an edit must be from 0 to 1. Got 2.",
+    f"{EDIT} }}], keep: true }}).backward()": "kernels that go backward must have backward and outer,",
+}
+
+
+@pytest.mark.parametrize(("call", "message"), [*WRONG.items(), *WRONG_EDITS.items()])
 def test_a_wrong_call_is_refused(call: str, message: str, engine: Engine) -> None:
+    made = editable(cells.lstm) if call in WRONG_EDITS else None
     said = engine.page.evaluate(
         """async ([sent, call]) => {
           const layer = await layerOf(sent);
@@ -255,6 +321,6 @@ def test_a_wrong_call_is_refused(call: str, message: str, engine: Engine) -> Non
           const x = new Float32Array(30);
           try { eval(call); } catch (error) { return error.message; }
         }""",
-        [problem(cells.lstm).sent(), call],
+        [problem(cells.lstm, editable=made).sent(), call],
     )
     assert said.startswith(f"gatewise: {message}")

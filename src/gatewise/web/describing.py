@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, final
 
 from gatewise.compiler.emit.number import FLOAT32
 from gatewise.compiler.emit.target import Target
@@ -16,12 +18,14 @@ from gatewise.compiler.run.program import CHUNK_BYTES, ROWS_TO_JOIN, Kernel
 from gatewise.compiler.wasm.modules import module
 from gatewise.compiler.wasm.target import RELAXED
 from gatewise.language import Cell
-from gatewise.language.rewrites import without_random
+from gatewise.language.graph import Graph, Node
+from gatewise.language.rewrites import edited, without_random
 from gatewise.runtime.weights import shapes
 
+KERNELS = ("forward", "backward", "outer")
 _HERE = Path(__file__).parent
 TABLE = 64  # functions of a kernel that are called by address; kernels have up to 20
-_PARTS = ("machine.js", "passes.js", "gradients.js", "engine.js")
+_PARTS = ("machine.js", "passes.js", "gradients.js", "edits.js", "engine.js")
 # The fields of the kernels for weights, and the sizes of their axes. Vectors have one number per unit.
 _FIELDS = {
     "weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh",
@@ -33,7 +37,63 @@ _AXES = {
 }  # fmt: skip
 
 
-def described(cell: Cell) -> dict[str, Any]:
+@final
+class Editable(NamedTuple):
+    """A cell in which every named value can be held.
+
+    Attributes:
+        cell: its equations, with the gates of the edits after all others.
+        origin: the cell without edits.
+        edits: for each value that can be held, the blocks of rows in the input weights of its mask and of its
+            new value.
+        called: the names of values in `cell` that differ from those in `origin`.
+    """
+
+    cell: Cell
+    origin: Cell
+    edits: Mapping[str, tuple[int, int]]
+    called: Mapping[str, str]
+
+
+def editable(cell: Cell) -> Editable:
+    """The cell in which every named value can be held at a number, at chosen steps, rows and units.
+
+    Each value gets two more gates that see the input alone: where the mask is above 1/2, the value is the
+    other one. A layer of ``engine.js`` with kernels of this cell has the weights of the original one; a call
+    says what is held, and the layer adds a column to the input for each edit, and its weights::
+
+        layer.forward(x, { edits: [{ name: "f", value: 1, steps: [5, 6, 7], units: [3], rows: [0] }] })
+
+    A later edit goes before an earlier one. Steps, units and rows that are left out are all; `value` is a
+    number, or one number for each of all units. Where nothing is edited, the bits are those without edits,
+    as in `gatewise.edit`. A projected output cannot be held, nor can such a run go backward.
+
+    Example:
+        >>> from gatewise import cells
+        >>> print(*str(editable(cells.rnn).cell).splitlines()[-2:], sep="\\n")
+          edit0_0_a_bar = where(0.5 < edit0_0_bar, edit0_0_given_bar, a_bar)
+          h' = where(0.5 < edit0_1_bar, edit0_1_given_bar, tanh(edit0_0_a_bar))
+        >>> editable(cells.rnn).edits
+        {'a_bar': (1, 2), 'h': (3, 4)}
+    """
+    origin = cell = without_random(cell)
+    prefix = next(p for p in map("edit{}_".format, count()) if not any(p in name for name in cell.values))
+    edits, called, known = dict[str, tuple[int, int]](), dict[str, str](), dict[Node, str]()
+    for name, node in origin.values.items():
+        if node.op == "project":
+            continue
+        if node in known:  # two names for one value
+            edits[name] = edits[known[node]]
+            continue
+        known[node], mask = name, f"{prefix}{len(known)}"
+        first = len(cell.input_gates)
+        edits[name] = first, first + 1
+        cell = edited(cell, name, Graph().leaf("gate", f"{mask}_given", "x"), mask, f"{mask}_given")
+        called |= {value: f"{mask}_{value}" for value in origin.values if f"{mask}_{value}" in cell.values}
+    return Editable(cell, origin, edits, called)
+
+
+def described(cell: Cell | Editable) -> dict[str, Any]:
     """Everything that ``engine.js`` must know of a cell, as values of JSON.
 
     Random equations (`dropout`, `zoneout`) compute what they do outside of training.
@@ -41,17 +101,20 @@ def described(cell: Cell) -> dict[str, Any]:
     Example:
         >>> from gatewise import cells
         >>> about = described(cells.lstm)
-        >>> about["states"], about["values"][-5:]
-        (['h', 'c'], ['f', 'g', 'o', 'c', 'h'])
+        >>> about["states"], about["values"]
+        (['h', 'c'], ['i_bar', 'f_bar', 'g_bar', 'o_bar', 'i', 'f', 'g', 'o', 'h', 'c'])
     """
-    cell = without_random(cell)
-    form = plan(cell)
+    whole = _whole(cell)
+    form, origin = plan(whole.cell), whole.origin
     return {
-        "cell": cell.name,
-        "states": list(cell.states),
-        "values": list(cell.values),
-        "output": [name for name, node in cell.values.items() if node.op == "project"],
-        "weights": _weights(cell),
+        "cell": origin.name,
+        "states": list(origin.states),
+        "values": list(origin.values),
+        "called": dict(whole.called),
+        "output": [name for name, node in origin.values.items() if node.op == "project"],
+        "weights": _weights(origin),
+        "edits": {name: list(blocks) for name, blocks in whole.edits.items()},
+        "inputGates": len(whole.cell.input_gates),
         "fields": {name: list(kernel.arguments.names) for name, kernel in _kernels(form).items()},
         "plan": _counts(form),
         "table": TABLE,
@@ -62,14 +125,21 @@ def described(cell: Cell) -> dict[str, Any]:
     }
 
 
-def kernels_of(cell: Cell, target: Target) -> dict[str, bytes]:
+def kernels_of(cell: Cell | Editable, target: Target, names: Iterable[str] = KERNELS) -> dict[str, bytes]:
     """The kernels of a cell as modules of WebAssembly: "forward", "backward" and "outer".
 
     `target` is ``RELAXED`` or ``PLAIN`` of `gatewise.compiler.wasm.target`. The last one, which sums the
-    gradients of weights, is the same for all cells.
+    gradients of weights, is the same for all cells. Without gradients, "forward" is enough.
     """
-    kernels = _kernels(plan(without_random(cell)))
-    return {name: module(name, kernel, FLOAT32, target) for name, kernel in kernels.items()}
+    kernels = _kernels(plan(_whole(cell).cell))
+    return {name: module(name, kernels[name], FLOAT32, target) for name in names}
+
+
+def _whole(cell: Cell | Editable) -> Editable:
+    if isinstance(cell, Editable):
+        return cell
+    cell = without_random(cell)
+    return Editable(cell, cell, {}, {})
 
 
 def bundle() -> str:

@@ -36,7 +36,8 @@ class Kernels {
     this.values = about.values;
     this.simd = kind;
     this.sameBits = kind === "relaxed" && simd().sameBits;
-    this.trains = "backward" in modules && "outer" in modules;
+    this.holds = Object.keys(about.edits);
+    this.trains = "backward" in modules && "outer" in modules && !this.holds.length;
     this._about = about;
     this._modules = modules;
   }
@@ -80,39 +81,23 @@ class Layer {
    *
    * steps, rows: T and B; by default one row. states: the initial states, by name; zeros by default.
    * lengths: the steps of each row; the output after them is 0, watched values NaN. reset [T, B]: true where a
-   * row begins anew from its initial states. watch: the names of values to record, or true for all.
+   * row begins anew from its initial states. watch: the names of values to record, or true for all. edits: held
+   * values, { name, value, steps, rows, units } each, for kernels of an editable cell.
    */
-  forward(x, { rows = 1, steps, states, lengths, reset, watch = [], keep = false } = {}) {
+  forward(x, { rows = 1, steps, states, lengths, reset, watch = [], keep = false, edits = [] } = {}) {
     const named = watch === true ? this.kernels.values : watch;
     const unknown = named.find((name) => !this.kernels.values.includes(name));
     if (unknown !== undefined)
       throw new Error(`gatewise: watch must name some of ${this.kernels.values}. Got ${unknown}.`);
     const T = steps ?? x.length / (rows * this.inputSize);
-    return new Run(this, new Given(this, x, { T, B: rows, states, lengths, reset, keep, watch: named }));
-  }
-
-  /** The sizes of the arrays of packed weights of forward. */
-  get _packed() {
-    const { plan } = this._about;
-    const { I, H, P } = this._sizes;
-    const units = this._padded(H);
-    return {
-      panels: units * (plan.inputSlots * I + plan.stateSlots * P),
-      panels_linear: units * H * plan.linears,
-      panels_project: plan.projects ? this._padded(P) * H : 0,
-      bias: (plan.slots + plan.linears + 1) * units,
-    };
-  }
-
-  /** A number of units, rounded up to whole vectors. */
-  _padded(units) {
-    return Math.ceil(units / this._about.lanes) * this._about.lanes;
+    const more = { states, lengths, reset, keep, watch: named, edits };
+    return new Run(this, new Given(this, x, { T, B: rows, ...more }));
   }
 }
 
 /** The checked arguments of a call. With `keep` they are copied, so that the call can be made again. */
 class Given {
-  constructor(layer, x, { T, B, states, lengths, reset, keep, watch }) {
+  constructor(layer, x, { T, B, states, lengths, reset, keep, watch, edits }) {
     checkCount("rows", B);
     checkCount("steps", T);
     check("x", x, T * B * layer.inputSize);
@@ -121,8 +106,13 @@ class Given {
     if (lengths) checkLengths(lengths, T, B);
     for (const { name, shape } of layer._weights) check(`weights.${name}`, layer.weights[name], product(shape));
     const taken = keep ? (numbers) => Float32Array.from(numbers) : (numbers) => numbers;
-    Object.assign(this, { T, B, keep, watch, x: taken(x), reset: reset && (keep ? [...reset] : reset) });
-    this.weights = mapped(layer.weights, taken);
+    Object.assign(this, { T, B, keep, watch, reset: reset && (keep ? [...reset] : reset) });
+    const holds = layer.kernels.holds.length || edits.length;
+    const plain = { I: layer.inputSize, x, weights: layer.weights };
+    const { I, x: inputs, weights } = holds ? held(layer, x, edits, T, B) : plain;
+    this.sizes = { ...layer._sizes, I };
+    this.x = taken(inputs);
+    this.weights = mapped(weights, taken);
     this.states = states ? mapped(states, taken) : null;
     this.lengths = lengths ? [...lengths] : null;
     this.isRagged = this.lengths?.some((length) => length < T) ?? false;
@@ -130,8 +120,8 @@ class Given {
 
   /** What the layout of memory depends on. */
   get key() {
-    const { T, B, keep, watch, states, reset } = this;
-    return [T, B, this.isRagged && this.lengths, keep, watch, Boolean(states), Boolean(reset)].join(" ");
+    const { T, B, sizes, keep, watch, states, reset } = this;
+    return [T, B, sizes.I, this.isRagged && this.lengths, keep, watch, Boolean(states), Boolean(reset)].join(" ");
   }
 }
 
@@ -152,7 +142,8 @@ class Run {
    */
   backward({ output, states = {}, byStates = false } = {}) {
     const { _layer: layer, _given: given } = this;
-    if (!layer.kernels.trains) throw new Error("gatewise: these kernels must have backward and outer.");
+    if (!layer.kernels.trains)
+      throw new Error("gatewise: kernels that go backward must have backward and outer, and no edits.");
     if (!given.keep) throw new Error("gatewise: a run that goes backward must be made with keep: true.");
     if (byStates && (given.isRagged || given.reset))
       throw new Error("gatewise: derivatives by states at each step must be without lengths and reset.");

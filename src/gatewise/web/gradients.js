@@ -3,7 +3,7 @@ class BackwardPass {
   constructor(pass) {
     const { layer } = pass;
     const { plan } = layer._about;
-    const { I, H, P } = layer._sizes;
+    const { I, H, P } = pass.sizes;
     const ofStates = () => pass.states.map(({ width }) => pass._numbers(pass.B * width));
     Object.assign(this, { pass, layer, sums: [] });
     this.derivatives = plan.overwrites ? pass.gates : pass._inside(plan.derivatives * H);
@@ -45,7 +45,7 @@ class BackwardPass {
   _byWeights() {
     const { pass, layer, weights, slotSums, vectorSums } = this;
     const { plan } = layer._about;
-    const { H } = layer._sizes;
+    const { H } = pass.sizes;
     const found = mapped(weights, (numbers) => pass.copied(numbers));
     const take = (to, row, sums, n) => to.set(pass.view(sums).subarray(n * H, (n + 1) * H), row * H);
     if (layer.bias) {
@@ -126,12 +126,12 @@ class BackwardPass {
   get _scratch() {
     const { layer, pass } = this;
     const { plan } = layer._about;
-    const { I, H, P } = layer._sizes;
+    const { I, H, P } = pass.sizes;
     return {
-      panels_ih: layer._padded(I) * plan.inputSlots * H,
-      panels_hh: layer._padded(P) * plan.stateSlots * H,
-      panels_linear: layer._padded(H) * H * plan.linears,
-      panels_project: plan.projects ? layer._padded(H) * P : 0,
+      panels_ih: pass._padded(I) * plan.inputSlots * H,
+      panels_hh: pass._padded(P) * plan.stateSlots * H,
+      panels_linear: pass._padded(H) * H * plan.linears,
+      panels_project: plan.projects ? pass._padded(H) * P : 0,
       spills: pass.B * H * plan.backSpills,
       own_means: pass.B * plan.ownMeans,
       by_inputs: pass.packing ? pass._chunk * pass.B * I : 0,
@@ -173,7 +173,7 @@ class BackwardPass {
   _laySums() {
     const { pass, layer, weights } = this;
     const { plan } = layer._about;
-    const { I, H, P } = layer._sizes;
+    const { I, H, P } = pass.sizes;
     const met = { ...this._metInputs(), ...this._metOutputs() };
     for (const [first, count, rowIh, rowHh] of plan.runs) {
       const fields = { ...met, ...this._column(first), N: count * H };
@@ -193,7 +193,7 @@ class BackwardPass {
 
   /** The sums of N derivatives times a column of the gates: the vector that a product in a step multiplied. */
   _sumProducts(derivatives, N, column, weight, place) {
-    const { H } = this.layer._sizes;
+    const { H } = this.pass.sizes;
     const { at, ...way } = this.pass.gates;
     const c = this.weights[weight].at + 4 * place;
     this._sum({ ...derivatives, ...met("ih", { at: at + 4 * column * H, ...way }), N, M_ih: H, c_ih: c });
@@ -209,7 +209,7 @@ class BackwardPass {
 
   /** Derivatives from a column on, in rows of units; with biases they are added up too. */
   _column(column) {
-    const place = 4 * column * this.layer._sizes.H;
+    const place = 4 * column * this.pass.sizes.H;
     const { at, ...way } = this.derivatives;
     const added = this.layer.bias ? { sum: this.slotSums.at + place } : {};
     return { ...strided("a", { at: at + place, ...way }), ...added };

@@ -42,21 +42,21 @@ class Pass {
   constructor(layer, given) {
     const { T: steps, B: rows, keep, watch } = given;
     const packing = given.isRagged ? new Packing(given.lengths, layer.reverse) : null;
-    Object.assign(this, { layer, steps, rows, packing, keep, watch, key: given.key });
+    Object.assign(this, { layer, steps, rows, packing, keep, watch, key: given.key, sizes: given.sizes });
     this.back = null; // the backward call
     this.machine = layer._machine;
     this.machine.end = STACK; // the pass before gives its memory
     [this.T, this.B, this.places] = packing
       ? [packing.T, packing.B, packing.size]
       : [steps, rows, steps * rows];
-    const { I, H, P } = layer._sizes;
-    this.zeros = this._numbers(layer._padded(Math.max(I, H, P)));
+    const { I, H, P } = this.sizes;
+    this.zeros = this._numbers(this._padded(Math.max(I, H, P)));
     this.states = layer._states.map(({ name, width }) => ({
       name,
       width,
       initial: given.states ? this._numbers(this.B * width) : null,
     }));
-    this.weights = mapped(layer.weights, (numbers) => this._numbers(numbers.length));
+    this.weights = mapped(given.weights, (numbers) => this._numbers(numbers.length));
     this.x = this._outside(I);
     if (packing) this._layPacking();
     this.marks = given.reset ? this.machine.bytes(this.places) : null;
@@ -186,7 +186,7 @@ class Pass {
 
   /** The fields that forward and backward share. */
   get _common() {
-    const { I, H, P } = this.layer._sizes;
+    const { I, H, P } = this.sizes;
     const fields = { T: this.T, B: this.B, I, H, P, chunk: this._chunk, ...this.tables };
     for (const { name, field } of this.layer._weights) fields[field] = this.weights[name].at;
     for (const { name, width, initial } of this.states) {
@@ -204,17 +204,36 @@ class Pass {
 
   /** The number of steps whose input products are computed together. */
   get _chunk() {
-    const { _about: about, _sizes: sizes } = this.layer;
+    const { layer: { _about: about }, sizes } = this;
     const step = this.B * sizes.H * about.plan.gates * Float32Array.BYTES_PER_ELEMENT;
     return Math.min(this.T, Math.max(1, Math.floor(about.chunkBytes / Math.max(step, 1))));
   }
 
+  /** The sizes of the arrays of packed weights of forward. */
+  get _packed() {
+    const { plan } = this.layer._about;
+    const { I, H, P } = this.sizes;
+    const units = this._padded(H);
+    return {
+      panels: units * (plan.inputSlots * I + plan.stateSlots * P),
+      panels_linear: units * H * plan.linears,
+      panels_project: plan.projects ? this._padded(P) * H : 0,
+      bias: (plan.slots + plan.linears + 1) * units,
+    };
+  }
+
+  /** A number of units, rounded up to whole vectors. */
+  _padded(units) {
+    const { lanes } = this.layer._about;
+    return Math.ceil(units / lanes) * lanes;
+  }
+
   _layForward() {
     const { layer, B, T, keep } = this;
-    const { plan, rowsToJoin, output } = layer._about;
-    const { I, H, P } = layer._sizes;
+    const { plan, rowsToJoin, output, called } = layer._about;
+    const { I, H, P } = this.sizes;
     const fields = { ...this._common, ...strided("x", this.x) };
-    for (const [name, count] of Object.entries(layer._packed)) fields[name] = this._room(count);
+    for (const [name, count] of Object.entries(this._packed)) fields[name] = this._room(count);
     fields.spills = this._room(B * H * plan.spills);
     const joins = plan.joins && (T === 1 || B >= rowsToJoin);
     if (joins) {
@@ -240,7 +259,7 @@ class Pass {
       const values = this._outside(H);
       this.values.set(name, values);
       Object.assign(fields, strided("watch", values), { watch: 1 });
-      fields[`watch_${name}`] = values.at + 4 * values.first;
+      fields[`watch_${called[name] ?? name}`] = values.at + 4 * values.first;
     }
     this.call = layer._programs.forward.call(fields);
   }
