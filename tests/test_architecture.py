@@ -29,7 +29,7 @@ BELOW: dict[str, set[str]] = {
     "insight": {"web", "nn", "compiler", "language", "cells"},
     "interop": {"nn", "runtime", "language", "cells"},
     "tasks": {"insight", "nn", "runtime", "compiler", "language", "cells"},
-    "learn": {"web", "nn", "runtime", "compiler", "language", "cells"},
+    "learn": {"tasks", "insight", "web", "nn", "runtime", "compiler", "language", "cells"},
     "apps": {"learn", "tasks", "insight", "nn", "runtime", "compiler", "language", "cells"},
 }
 

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gatewise.apps.learn_check import check_cells, write_starter
 from gatewise.apps.pages import check_page
 from gatewise.apps.session import status_of
 
@@ -26,6 +27,12 @@ def learn(
     ] = 0,
     browser: Annotated[bool, typer.Option(help="Open the lesson in the browser.")] = True,
     language: Annotated[str | None, typer.Option(help="en or zh. (default: the browser's)")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="Check a file of cells that you wrote: which line is wrong?")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Write a file for --check, with the exercises as comments.")
+    ] = None,
 ) -> None:
     """Learn how recurrent networks remember: a lesson in which networks run and train in the page.
 
@@ -34,6 +41,10 @@ def learn(
     """
 
     def job(console: Console) -> int:
+        if start is not None:
+            return write_starter(start, console)
+        if check is not None:
+            return check_cells(check, console)
         return _serve(console, port, browser, language) if page is None else _write(console, page, language)
 
     raise typer.Exit(status_of(job))

@@ -76,7 +76,17 @@ def read_cell(text: str, file: str = "<cell>") -> Cell:
           f = sigmoid(f_bar)
           h' = f * h + (1 - f) * tanh(g_bar)
     """
-    function = _function_in(text, file)
+    return read_function(_function_in(text, file), file)
+
+
+def read_function(function: ast.FunctionDef, file: str = "<cell>") -> Cell:
+    """Read a cell from the syntax tree of its function, as `read_cell` does from text.
+
+    Decorators are ignored.
+
+    Raises:
+        CellError: the function breaks a rule of the language.
+    """
     source = _Text(file, function.lineno)
     trace = Trace(function.name, source)
     states, parameters = _declarations(function, trace)
