@@ -41,6 +41,19 @@ def writing(cell: Cell) -> tuple[Gate, ...]:
     return _distinct(_gate(factor) for term in added for factor in term.args if term.op == "mul")
 
 
+def places(cell: Cell, gate: Gate) -> Iterator[tuple[str, int]]:
+    """Where the biases of a gate are: names of weights, and the block of H numbers in each.
+
+    A gate of the cell has one bias for its input and one for the state.
+    """
+    for leaf in gate.biases:
+        if leaf.op == "vector":
+            yield leaf.name, 0
+        for side, name, order in (("x", "bias_ih", cell.input_gates), ("h", "bias_hh", cell.state_gates)):
+            if leaf.op == "gate" and leaf.part in ("", side):
+                yield name, order.index(leaf.name)
+
+
 def _distinct(found: Iterator[Gate | None]) -> tuple[Gate, ...]:
     return tuple(dict.fromkeys(gate for gate in found if gate))
 

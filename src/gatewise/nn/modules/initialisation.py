@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 
 import torch
@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import init
 
 from gatewise.language import Cell, Kind
-from gatewise.language.gating import Gate, keeping, writing
-from gatewise.language.graph import Node
+from gatewise.language.gating import Gate, keeping, places, writing
 from gatewise.language.names import initial
 
 WAYS = ("torch", "orthogonal", "chrono")
@@ -107,17 +106,7 @@ def _fill_orthogonal(name: str, parameter: Tensor, hidden_size: int, bound: floa
 
 def _set_biases(cell: Cell, named: Mapping[str, Tensor], gates: Sequence[Gate], value: Tensor) -> None:
     """Set the sum of the biases of each gate: the first bias to the value, all others to 0."""
+    H = len(value)
     for gate in gates:
-        parts = [part for leaf in gate.biases for part in _parts(cell, named, leaf, len(value))]
-        for n, part in enumerate(parts):
-            part.copy_(torch.zeros_like(value) if n else gate.sign * value)
-
-
-def _parts(cell: Cell, named: Mapping[str, Tensor], leaf: Node, hidden_size: int) -> Iterator[Tensor]:
-    """The biases of a leaf, as views of the parameters. A gate has one for input and one for state."""
-    if leaf.op == "vector":
-        yield named[leaf.name]
-    for side, name, order in (("x", "bias_ih", cell.input_gates), ("h", "bias_hh", cell.state_gates)):
-        if leaf.op == "gate" and leaf.part in ("", side):
-            start = order.index(leaf.name) * hidden_size
-            yield named[name][start : start + hidden_size]
+        for n, (name, block) in enumerate(places(cell, gate)):
+            named[name][block * H : (block + 1) * H].copy_(torch.zeros_like(value) if n else gate.sign * value)
