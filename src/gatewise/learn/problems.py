@@ -22,7 +22,7 @@ class Random:
 
     Example:
         >>> Random(1, "train").draw(3).round(6).tolist()
-        [0.0, 0.0, 0.0]
+        [0.958474, 0.339437, 0.70457]
     """
 
     def __init__(self, seed: int, purpose: str) -> None:
@@ -37,7 +37,8 @@ class Random:
         s = s.astype(np.uint32)
         t = (s ^ s >> 15) * (s | 1)
         t = (t + (t ^ t >> 7) * (t | 61)) ^ t
-        return (t ^ t >> 14) / 2.0**32
+        drawn: Array = (t ^ t >> 14) / 2.0**32
+        return drawn
 
 
 class Batch(NamedTuple):
@@ -133,6 +134,6 @@ def _marked(drawn: Array, T: int) -> tuple[Array, Array]:
 TASKS: dict[str, Task] = {
     "adding": Task(2, 1, "squares", adding),
     "remember": Task(2, 1, "squares", remember),
-    "order": Task(2, 4, "classes", order),
     "same": Task(2, 2, "classes", same, every=True),
+    "order": Task(2, 4, "classes", order),
 }

@@ -1,8 +1,9 @@
-"""Trains one recurrent layer with a linear readout, as the lesson does in the browser: the same losses, to the last digit.
+"""Trains one recurrent layer with a linear readout, as the lesson does in the browser.
 
-`page/training.js` is the same in JavaScript; its head says what makes the equality possible. The layer computes in
-float32, in the kernels of `gatewise.nn`. Everything else is computed in float64, one operation at a time, and each sum
-in the order of its index. Inputs, weights and the derivatives that the layer receives are then rounded to float32.
+`page/training.js` is the same in JavaScript: both give the same losses to the last digit. The layer computes
+in float32, in the kernels of `gatewise.nn`. Everything else is computed in float64, one operation at a time,
+and each sum in the order of its index. Inputs, weights and the derivatives that the layer receives are then
+rounded to float32.
 
 Example:
     >>> from gatewise.learn.training import train
@@ -19,6 +20,7 @@ from statistics import fmean
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gatewise import cells
 from gatewise.language import Cell
@@ -67,9 +69,10 @@ def train(
 class Trainer:
     """A layer and its readout in training.
 
-    Weights of the same name (a matrix and a gate in it) begin with the same numbers in every cell of the same size: a
-    cell without its forget gate trains from the weights of the cell that has one. They are uniform between -k and k,
-    k = 1 / sqrt(H); the bias of a gate that keeps a state is `forget_bias` (Gers et al. 2000).
+    Weights of the same name (a matrix and a gate in it) begin with the same numbers in every cell of the same
+    size: a cell without its forget gate trains from the weights of the cell that has one. They are uniform
+    between -k and k, k = 1 / sqrt(H). The bias of a gate that keeps a state begins with `forget_bias` (Gers et
+    al. 2000).
 
     Attributes:
         layer: the recurrent layer, a `gatewise.nn.Recurrent`.
@@ -90,8 +93,7 @@ class Trainer:
         clip: float = 1.0,
         forget_bias: float = 1.0,
     ) -> None:
-        self.cell: Cell = getattr(cells, cell) if isinstance(cell, str) else cell
-        self.task = TASKS[task] if isinstance(task, str) else task
+        self.cell, self.task = _cell_of(cell), _task_of(task)
         self.units, self.steps, self.seed, self.rows = units, steps, seed, rows
         self.rate, self.clip, self.forget_bias = rate, clip, forget_bias
         self.layer = Recurrent(self.cell, self.task.inputs, units)
@@ -102,7 +104,7 @@ class Trainer:
 
     @property
     def weights(self) -> dict[str, Array]:
-        """All weights by name, in the order of `gatewise.nn`, then the readout. Changing them changes the trainer."""
+        """All weights by name, the readout last. Changing them changes the trainer."""
         layer = {name.removesuffix("_l0"): w.detach().numpy() for name, w in self.layer.named_parameters()}
         return layer | {"readout.weight": self.weight, "readout.bias": self.bias}
 
@@ -125,13 +127,7 @@ class Trainer:
     def iteration(self) -> float:
         """One iteration on a new batch. Returns its loss, from before the weights changed."""
         batch = self.task.draw(self._random, self.steps, self.rows)
-        output, _ = self.layer(torch.from_numpy(batch.x))
-        read = output if self.task.every else output[-1]
-        h = read.detach().numpy().astype(np.float64).reshape(-1, self.units)
-        loss, slope = LOSSES[self.task.loss](self._answers(h), batch.target.ravel())
-        weight, bias, outputs = self._readout_gradients(h, slope)
-        self.layer.zero_grad()
-        read.backward(torch.from_numpy(outputs.astype(np.float32).reshape(read.shape)))  # type: ignore[no-untyped-call]
+        loss, weight, bias = self._backward(torch.from_numpy(batch.x), batch.target)
         gradients = [p.grad.numpy() for p in self.layer.parameters() if p.grad is not None]
         self._adam([*gradients, weight, bias])
         self.losses.append(loss)
@@ -141,6 +137,35 @@ class Trainer:
     def recent(self) -> float:
         """The mean of the last losses; NaN before the first."""
         return fmean(self.losses[-WINDOW:]) if self.losses else math.nan
+
+    @property
+    def guess(self) -> float:
+        """The loss of the best constant answer, measured on 1,000 rows: what guessing gives."""
+        _, target = self.task.draw(Random(0, "guess"), self.steps, 1000)
+        if self.task.loss == "squares":
+            return float(np.var(target))
+        shares = np.bincount(target.ravel(), minlength=self.task.outputs) / target.size
+        return float(-sum(share * math.log(share) for share in shares if share))
+
+    @property
+    def solved(self) -> bool:
+        """Whether the task is solved: the recent losses are a tenth of what guessing gives."""
+        return len(self.losses) >= WINDOW and self.recent < self.guess / 10
+
+    def sample(self, rows: int = 8) -> Batch:
+        """A batch that is never trained on, the same for every cell."""
+        return self.task.draw(Random(self.seed, "show"), self.steps, rows)
+
+    def flow(self) -> Array:
+        """The norm of the gradient of the loss with respect to each input, by distance from the last step.
+
+        The mean over the rows of `sample`.
+        """
+        x = torch.from_numpy(self.sample().x).requires_grad_()
+        self._backward(x, self.sample().target)
+        assert x.grad is not None
+        norms: Array = x.grad.norm(dim=-1).mean(1).flip(0).numpy()
+        return norms
 
     def _fill(self, name: str, weight: Array) -> None:
         blocks = self._beginning["blocks"].get(name, [""])
@@ -156,6 +181,17 @@ class Trainer:
         weights = self.weights
         for name, block, share in self._beginning["kept"]:
             weights[name][block * self.units : (block + 1) * self.units] = share * self.forget_bias
+
+    def _backward(self, x: Tensor, target: Array) -> tuple[float, Array, Array]:
+        """The loss, and its derivatives by weight and bias of the readout. Parameters have theirs."""
+        output, _ = self.layer(x)
+        read = output if self.task.every else output[-1]
+        h = read.detach().numpy().astype(np.float64).reshape(-1, self.units)
+        loss, slope = LOSSES[self.task.loss](self._answers(h), target.ravel())
+        weight, bias, outputs = self._readout_gradients(h, slope)
+        self.layer.zero_grad()
+        torch.autograd.backward(read, torch.from_numpy(outputs.astype(np.float32)).reshape(read.shape))
+        return loss, weight, bias
 
     def _answers(self, h: Array) -> Array:
         """The answers [N, K] to outputs [N, P]."""
@@ -188,6 +224,21 @@ class Trainer:
             squares[:] = SQUARES * squares + (1 - SQUARES) * slope * slope
             change = (self.rate * (mean / first)) / (np.sqrt(squares / second) + TINY)
             weight[:] = weight.astype(np.float64) - change
+
+
+def _cell_of(cell: Cell | str) -> Cell:
+    found = getattr(cells, cell, None) if isinstance(cell, str) else cell
+    if not isinstance(found, Cell):
+        raise ValueError(f"cell must be a Cell or the name of one of gatewise.cells. Got {cell!r}.")
+    return found
+
+
+def _task_of(task: Task | str) -> Task:
+    if isinstance(task, Task):
+        return task
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}. Got {task!r}.")
+    return TASKS[task]
 
 
 def squares(answers: Array, target: Array) -> tuple[float, Array]:
@@ -233,4 +284,5 @@ def _log(a: Array) -> Array:
     sum_ = np.zeros(a.shape)
     for n in range(35, 0, -2):
         sum_ = sum_ * (z * z) + 2 / n
-    return sum_ * z + (k - 1) * _LN2_LOW + (k - 1) * _LN2_HIGH
+    logarithm: Array = sum_ * z + (k - 1) * _LN2_LOW + (k - 1) * _LN2_HIGH
+    return logarithm
