@@ -3,7 +3,8 @@
 `page/training.js` is the same in JavaScript: both give the same losses to the last digit. The layer computes
 in float32, in the kernels of `gatewise.nn`. Everything else is computed in float64, one operation at a time,
 and each sum in the order of its index. Inputs, weights and the derivatives that the layer receives are then
-rounded to float32.
+rounded to float32. (Cells with a learned `Vector` or a `layer_norm` are the exception: torch adds up the
+gradients of vectors in an order of its own, so that last digits may differ.)
 
 Example:
     >>> from gatewise.learn.training import train

@@ -297,7 +297,7 @@ const training = (() => {
 
     _forward({ x, target }, watch) {
       const { steps, task: { inputs, every, loss: kind }, readout } = this, rows = x.length / steps / inputs;
-      const run = this.layer.forward(x, { steps, rows, watch, keep: !watch });
+      const run = this.layer.forward(x, { steps, rows, watch: watch || [], keep: !watch });
       const outputs = every ? run.output : run.output.subarray((steps - 1) * rows * readout.width);
       const answers = readout.forward(outputs);
       return { run, outputs, answers, ...LOSSES[kind](answers, target, answers.length / readout.answers) };
