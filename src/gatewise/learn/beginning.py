@@ -12,9 +12,8 @@ def beginning(cell: Cell) -> dict[str, Any]:
     """How the weights of a cell begin, as values of JSON.
 
     Returns:
-        "blocks": for each weight of several gates the gates, in the order of its rows. "kept": for each bias of
-        a gate that keeps a state the weight, the block in it, and the share of the bias that it gets, -1, 0 or
-        1.
+        "blocks": for each weight of several gates the gates, in the order of its rows. "kept": for each bias
+        of a gate that keeps a state the weight, the block in it, and its share of the initial bias: -1, 0 or 1.
 
     Example:
         >>> from gatewise import cells

@@ -26,7 +26,10 @@ _PAGE, _TEXTS, _DATA = _HERE / "page", _HERE / "texts", _HERE / "data"
 SCENES = ("order", "unit", "sizes", "forgets", "states", "gates",
           "race", "gru", "change", "text", "series", "home")  # fmt: skip
 # Concatenated in this order, they are one module. Each scene is a block, so that its names are its own.
-_BEFORE, _AFTER = ("text.js", "kit.js", "charts.js", "question.js", "engine.js", "shell.js"), ("start.js",)
+_BEFORE, _AFTER = (
+    ("text.js", "kit.js", "charts.js", "question.js", "engine.js", "training.js", "shell.js"),
+    ("start.js",),
+)
 
 
 def write_page(

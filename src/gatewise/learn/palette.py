@@ -18,6 +18,8 @@ from typing import Any
 from gatewise import cells
 from gatewise.compiler.wasm.target import TARGETS
 from gatewise.language import Cell, CellError, read_cell
+from gatewise.language.form import to_form
+from gatewise.learn.beginning import beginning
 from gatewise.web.describing import described, kernels_of
 
 SHARED = "outer"  # the kernel that is the same for all cells
@@ -144,7 +146,12 @@ def _shipped() -> dict[str, str]:
 
 def packed(cell: Cell, kind: str) -> dict[str, Any]:
     """What the page must know of a cell, and its kernels for browsers of a kind, "relaxed" or "plain"."""
-    return {"about": described(cell), kind: _kernels(cell, kind)}
+    return {"about": about(cell), kind: _kernels(cell, kind)}
+
+
+def about(cell: Cell) -> dict[str, Any]:
+    """What the page must know of a cell: for the engine, for its initial weights, and for a model file."""
+    return {**described(cell), "beginning": beginning(cell), "form": to_form(cell)}
 
 
 def palette(
@@ -162,7 +169,7 @@ def palette(
     found: dict[str, dict[str, Any]] = {"": {}}
     for done, name in enumerate(names(), 1):
         cell = cell_of(name)
-        found[name] = {"about": described(cell)}
+        found[name] = {"about": about(cell)}
         for kind in kinds:
             found[name][kind] = _kernels(cell, kind)
             found[""][kind] = {SHARED: found[name][kind].pop(SHARED)}

@@ -44,7 +44,7 @@ def train(
     iterations: int = 100,
     seed: int = 1,
     rows: int = 32,
-    rate: float = 0.005,
+    rate: float = 0.01,
 ) -> Trainer:
     """Train a new network. The same arguments give the same losses here and in the lesson, to the last digit.
 
@@ -72,8 +72,8 @@ class Trainer:
 
     Weights of the same name (a matrix and a gate in it) begin with the same numbers in every cell of the same
     size: a cell without its forget gate trains from the weights of the cell that has one. They are uniform
-    between -k and k, k = 1 / sqrt(H). The bias of a gate that keeps a state begins with `forget_bias` (Gers et
-    al. 2000).
+    between -k and k, k = 1 / sqrt(H). The bias of a gate that keeps a state begins with `forget_bias` (Gers
+    et al. 2000).
 
     Attributes:
         layer: the recurrent layer, a `gatewise.nn.Recurrent`.
@@ -90,7 +90,7 @@ class Trainer:
         steps: int = 50,
         seed: int = 1,
         rows: int = 32,
-        rate: float = 0.005,
+        rate: float = 0.01,
         clip: float = 1.0,
         forget_bias: float = 1.0,
     ) -> None:

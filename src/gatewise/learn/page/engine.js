@@ -6,6 +6,7 @@
 //   engine.text(name)           the equations of such a cell, as the learner may change them; null if it has no text
 //   await engine.cell(name)     its kernels, for `new gatewise.Layer(kernels, ...)`
 //   await engine.compile(text)  { kernels }, or { error: { line, message, remedy } }: only if `live`
+//   await engine.trainer(...)   a trainer of a cell, by its name or its kernels: see training.js
 //   await engine.weights(name)  trained weights: { about, shapes, tensors }, Float32Arrays by name
 
 const engine = (() => {
@@ -32,7 +33,8 @@ const engine = (() => {
     const code = Object.fromEntries(
       await Promise.all(Object.entries(packed).map(async ([name, text]) => [name, await unpacked(text)])),
     );
-    return gatewise.kernels(about, code, { kind: simd.kind });
+    const kernels = await gatewise.kernels(about, code, { kind: simd.kind });
+    return Object.assign(kernels, { beginning: about.beginning, form: about.form });
   }
 
   /** Ask the server for kernels: of a cell by its name, or of a text. */

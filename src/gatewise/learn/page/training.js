@@ -206,7 +206,7 @@ const training = (() => {
    */
   class Trainer {
     constructor({
-      kernels, task = "adding", steps = 50, rows = 32, units = 32, seed = 1, rate = 0.005, clip = 1, forgetBias = 1,
+      kernels, task = "adding", steps = 50, rows = 32, units = 32, seed = 1, rate = 0.01, clip = 1, forgetBias = 1,
     }) {
       Object.assign(this, { kernels, steps, rows, units, seed, rate, clip, forgetBias });
       this.task = typeof task === "string" ? TASKS[task] : task;
@@ -362,5 +362,28 @@ const training = (() => {
     return counts.reduce((sum, n) => (n ? sum - (n / N) * Math.log(n / N) : sum), 0);
   }
 
-  return { Random, TASKS, Trainer };
+  /**
+   * Let trainers run for some milliseconds, in turns: whoever has had the fewest iterations is next. Returns whether
+   * there is more to do. A trainer is done when its task is solved, after `most` iterations, or when it has failed.
+   */
+  function turns(trainers, { most, milliseconds = 12, done = (trainer) => trainer.solved }) {
+    const end = performance.now() + milliseconds;
+    const over = (trainer) =>
+      trainer.losses.length >= most || !Number.isFinite(trainer.losses.at(-1) ?? 0) || done(trainer);
+    do {
+      const open = trainers.filter((trainer) => !over(trainer));
+      if (!open.length) return false;
+      open.reduce((a, b) => (b.losses.length < a.losses.length ? b : a)).iteration();
+    } while (performance.now() < end);
+    return true;
+  }
+
+  return { Random, TASKS, Trainer, turns };
 })();
+
+// Part of the engine in the page of the lesson; tests use the trainer alone.
+if (typeof engine !== "undefined") {
+  engine.task = (name) => training.TASKS[name];
+  engine.trainer = async ({ cell, kernels, ...given }) =>
+    new training.Trainer({ kernels: kernels ?? (await engine.cell(cell)), ...given });
+}

@@ -109,4 +109,5 @@ def _set_biases(cell: Cell, named: Mapping[str, Tensor], gates: Sequence[Gate], 
     H = len(value)
     for gate in gates:
         for n, (name, block) in enumerate(places(cell, gate)):
-            named[name][block * H : (block + 1) * H].copy_(torch.zeros_like(value) if n else gate.sign * value)
+            part = named[name][block * H : (block + 1) * H]
+            part.copy_(torch.zeros_like(value) if n else gate.sign * value)
