@@ -46,18 +46,19 @@ const layerOf = async ({ key, about, code, kind, options, weights }) => {
 };
 const forward = (layer, { x, call, states }) =>
   layer.forward(numbersOf(x), { ...call, ...(states ? { states: each(states, numbersOf) } : {}) });
-const backward = (run, { by: { states, ...by } }) =>
-  gradients(run.backward({ ...by, output: numbersOf(by.output), states: each(states, numbersOf) }));
+const backward = (run, { by: { states, ...by } }) => {
+  const found = run.backward({ ...by, output: numbersOf(by.output), states: each(states, numbersOf) });
+  const initial = named("by initial", found.states);
+  return { "by x": found.x, ...named("by", found.weights), ...initial, ...named("by each", run.derivatives) };
+};
 const runOf = async (sent) => {
   const run = forward(await layerOf(sent), sent);
   const found = { output: run.output, ...named("final", run.states), ...named("value", run.values) };
   if (sent.by) Object.assign(found, backward(run, sent));
   return each(found, textOf);
 };
-const gradients = ({ x, weights, states, byStates = {} }) =>
-  ({ "by x": x, ...named("by", weights), ...named("by initial", states), ...named("by each", byStates) });
 const named = (word, values) =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [`${word} ${name}`, value]));
+  Object.fromEntries(Object.entries(values ?? {}).map(([name, value]) => [`${word} ${name}`, value]));
 """
 
 

@@ -141,7 +141,7 @@ def test_derivatives_by_the_states_after_each_step(cell: Cell, reverse: bool, en
     """They are the derivatives by the initial states of the steps that are left."""
     p = problem(cell, reverse=reverse)
     sent = p.sent()
-    sent["by"]["byStates"] = True
+    sent["by"]["derivatives"] = True
     found = engine.results("runOf", sent)
     assert_same(p, found)
     for t in range(p.T - 1) if not reverse else range(1, p.T):
@@ -294,8 +294,8 @@ WRONG = {
     "layer.forward(x, { rows: 5 }).backward()": "a run that goes backward must be made with keep: true.",
     f"{KEPT} }}).backward({{ output: x }})": "output must have 180 numbers. Got 30.",
     f"{KEPT} }}).backward({{ states: {{ k: x }} }})": "states must hold h,c. Got k.",
-    f"{KEPT}, lengths: [1, 2, 0, 0, 0] }}).backward({{ byStates: true }})": "derivatives by states at each",
-    "layer.forward(x, { rows: 5, edits: [{ name: 'f', value: 1 }] })": "edits need kernels of an editable cell.",
+    f"{KEPT}, lengths: [1, 2, 0, 0, 0] }}).backward({{ derivatives: true }})": "derivatives by states at",
+    "layer.forward(x, { rows: 5, edits: [{ name: 'f', value: 1 }] })": "edits need kernels of an editable",
     "layer.weights.bias_hh = x; layer.forward(x, { rows: 5 })": "weights.bias_hh must have 72 numbers.",
 }
 

@@ -178,7 +178,7 @@ def test_the_memory_of_a_closed_stream_is_used_again(opened: Opened, tmp_path: P
     export_wasm(layers(), tmp_path)
     sizes = opened().evaluate(
         """() => {
-          const used = () => { model.stream({ batch: 3 }).close(); return model._end; };
+          const used = () => { model.stream({ batch: 3 }).close(); return model._machine.end; };
           const first = used();
           const open = model.stream({ batch: 3 });
           return [first, used(), used()];
@@ -216,12 +216,12 @@ def test_a_browser_without_relaxed_simd_takes_the_plain_kernel(
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_processor_that_rounds_twice_is_detected(dtype: str, browser: Browser) -> None:
     """A processor that rounds the product first would compute the probe like this."""
-    core = (Path(export.__file__).parent / "core.js").read_text("utf-8").replace("export ", "")
+    machine = (Path(export.__file__).parent / "machine.js").read_text("utf-8")
     rounded = "Math.fround" if dtype == "float32" else ""
     page = browser.new_page()
     rounds = page.evaluate(
         f"""(dtype) => {{
-          {core}
+          {machine}
           const here = relaxed(dtype);
           const f = (a, b, c) => {rounded}({rounded}(a * b) + c);
           WebAssembly.Instance = function () {{ this.exports = {{ f }}; }};

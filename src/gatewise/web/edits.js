@@ -15,7 +15,8 @@ class Part {
     this.places = Uint8Array.from({ length: T * B }, (_, n) => atStep[Math.floor(n / B)] & atRow[n % B]);
     this.values = typeof value === "number" ? new Float32Array(H).fill(value) : value;
     check("the value of an edit", this.values, H);
-    if (!this.values.every(Number.isFinite)) throw new Error(`gatewise: ${name} must be finite. Got ${value}.`);
+    if (!this.values.every(Number.isFinite))
+      throw new Error(`gatewise: ${name} must be finite. Got ${value}.`);
   }
 
   /** What is left of this part after a later one: the other units, and the other places of its units. */

@@ -15,8 +15,8 @@ function simd() {
 }
 
 /**
- * Compile the kernels of a cell. `about` is what Python's `described` says of the cell; `code` has the modules
- * "forward" and, for gradients, "backward" and "outer", as bytes or compiled.
+ * Compile the kernels of a cell. `about` is what Python's `described` says of the cell; `code` has the
+ * modules "forward" and, for gradients, "backward" and "outer", as bytes or compiled.
  */
 async function kernels(about, code, { kind = simd().kind } = {}) {
   const names = Object.keys(about.fields).filter((name) => code[name]);
@@ -79,10 +79,12 @@ class Layer {
   /**
    * Run the layer over `x [T, B, I]`. With `keep`, the run can go backward.
    *
-   * steps, rows: T and B; by default one row. states: the initial states, by name; zeros by default.
-   * lengths: the steps of each row; the output after them is 0, watched values NaN. reset [T, B]: true where a
-   * row begins anew from its initial states. watch: the names of values to record, or true for all. edits: held
-   * values, { name, value, steps, rows, units } each, for kernels of an editable cell.
+   * - steps, rows: T and B; by default one row
+   * - states: the initial states, by name; zeros by default
+   * - lengths: the steps of each row; the output after them is 0, watched values NaN
+   * - reset [T, B]: true where a row begins anew from its initial states
+   * - watch: the names of values to record, or true for all
+   * - edits: held values, { name, value, steps, rows, units } each, for kernels of an editable cell
    */
   forward(x, { rows = 1, steps, states, lengths, reset, watch = [], keep = false, edits = [] } = {}) {
     const named = watch === true ? this.kernels.values : watch;
@@ -104,7 +106,8 @@ class Given {
     if (states) checkStates(layer, states, B, true);
     if (reset) check("reset", reset, T * B);
     if (lengths) checkLengths(lengths, T, B);
-    for (const { name, shape } of layer._weights) check(`weights.${name}`, layer.weights[name], product(shape));
+    for (const { name, shape } of layer._weights)
+      check(`weights.${name}`, layer.weights[name], product(shape));
     const taken = keep ? (numbers) => Float32Array.from(numbers) : (numbers) => numbers;
     Object.assign(this, { T, B, keep, watch, reset: reset && (keep ? [...reset] : reset) });
     const holds = layer.kernels.holds.length || edits.length;
@@ -121,7 +124,8 @@ class Given {
   /** What the layout of memory depends on. */
   get key() {
     const { T, B, sizes, keep, watch, states, reset } = this;
-    return [T, B, sizes.I, this.isRagged && this.lengths, keep, watch, Boolean(states), Boolean(reset)].join(" ");
+    const rows = [this.isRagged && this.lengths, Boolean(states), Boolean(reset)];
+    return [T, B, sizes.I, keep, watch, ...rows].join(" ");
   }
 }
 
@@ -129,6 +133,7 @@ class Given {
 class Run {
   constructor(layer, given) {
     Object.assign(this, { _layer: layer, _given: given });
+    this.derivatives = null;
     const pass = this._forward();
     this.output = pass.copied(pass.output);
     this.states = Object.fromEntries(pass.states.map((state) => [state.name, pass.final(state, given)]));
@@ -137,15 +142,15 @@ class Run {
 
   /**
    * The gradients by the input `x [T, B, I]`, the `weights` and the initial `states`, from the derivatives of
-   * a loss by the output [T, B, P] and by the final states; a missing one is 0. With `byStates`, also the
-   * derivatives by the states after each step, `byStates.c [T, B, H]`.
+   * a loss by the output [T, B, P] and by the final states; a missing one is 0. With `derivatives`, those by
+   * the states after each step are in `run.derivatives`, [T, B, H] each (the first [T, B, P]).
    */
-  backward({ output, states = {}, byStates = false } = {}) {
+  backward({ output, states = {}, derivatives = false } = {}) {
     const { _layer: layer, _given: given } = this;
     if (!layer.kernels.trains)
       throw new Error("gatewise: kernels that go backward must have backward and outer, and no edits.");
     if (!given.keep) throw new Error("gatewise: a run that goes backward must be made with keep: true.");
-    if (byStates && (given.isRagged || given.reset))
+    if (derivatives && (given.isRagged || given.reset))
       throw new Error("gatewise: derivatives by states at each step must be without lengths and reset.");
     checkStates(layer, states, given.B, false);
     if (output) check("output", output, given.T * given.B * layer.outputSize);
@@ -153,7 +158,9 @@ class Run {
     layer._owner = null;
     const pass = layer._pass;
     pass.back ??= new BackwardPass(pass);
-    return pass.back.run(output, states, byStates);
+    const { byEach, ...gradients } = pass.back.run(output, states, derivatives);
+    if (derivatives) this.derivatives = byEach;
+    return gradients;
   }
 
   /** Compute the call in the memory of the layer. */
@@ -176,13 +183,16 @@ function checkStates(layer, states, B, all) {
   const came = Object.keys(states);
   if (came.some((name) => !names.includes(name)) || (all && came.length < names.length))
     throw new Error(`gatewise: states must hold ${names}. Got ${came}.`);
-  for (const { name, width } of layer._states) if (states[name]) check(`states.${name}`, states[name], B * width);
+  for (const { name, width } of layer._states) {
+    if (states[name]) check(`states.${name}`, states[name], B * width);
+  }
 }
 
 function checkLengths(lengths, T, B) {
   check("lengths", lengths, B);
   const wrong = [...lengths].find((length) => !Number.isInteger(length) || length < 0 || length > T);
-  if (wrong !== undefined) throw new Error(`gatewise: lengths must be integers from 0 to ${T}. Got ${wrong}.`);
+  if (wrong !== undefined)
+    throw new Error(`gatewise: lengths must be integers from 0 to ${T}. Got ${wrong}.`);
 }
 
 const mapped = (object, change) =>

@@ -88,7 +88,7 @@ def export_wasm(model: Recurrent | str | Path, folder: str | os.PathLike[str]) -
     contents[about["weights"]] = weights
     contents["model-file.js"] = _script(about, contents)
     contents["model.json"] = json.dumps(about, indent=1).encode()
-    contents["gatewise.js"] = _part("core.js") + b"\n" + _part("module.js")
+    contents["gatewise.js"] = b"\n".join(map(_part, ("machine.js", "core.js", "module.js")))
     contents["gatewise.d.ts"] = _part("gatewise.d.ts")
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -174,7 +174,13 @@ def _script(about: Mapping[str, Any], contents: Mapping[str, bytes]) -> bytes:
     encoded = {name: b64encode(content).decode() for name, content in contents.items()}
     data = f"const ABOUT = {json.dumps(about)};\nconst FILES = {json.dumps(encoded)};\n"
     return b"\n".join(
-        [b"(() => {", b'"use strict";', _part("core.js"), _part("script.js"), data.encode() + b"})();", b""]
+        [
+            b"(() => {",
+            b'"use strict";',
+            *map(_part, ("machine.js", "core.js", "script.js")),
+            data.encode() + b"})();",
+            b"",
+        ]
     )
 
 

@@ -22,7 +22,7 @@ class BackwardPass {
   }
 
   /** The gradients, from the derivatives by the output and by the final states. */
-  run(output, states, byStates) {
+  run(output, states, stepByStep) {
     const { pass, byOutput, carries } = this;
     if (output) pass.view(byOutput).set(output);
     else pass.clear(byOutput);
@@ -34,12 +34,12 @@ class BackwardPass {
     added.push(this.vectorSums, ...(pass.packing ? [this.byInput] : []));
     for (const numbers of added) pass.clear(numbers);
     const { backward, outer } = this.layer._programs;
-    const each = byStates ? { byStates: this._stepByStep() } : (backward.run(this.call), {});
+    const byEach = stepByStep ? this._stepByStep() : backward.run(this.call);
     if (this.entering) this._fillEntering();
     for (const call of this.sums) outer.run(call);
     const initial = pass.states.map((state, n) => [state.name, this._byInitial(state, n, states)]);
     const byInput = pass.copied(this.byInput);
-    return { x: byInput, weights: this._byWeights(), states: Object.fromEntries(initial), ...each };
+    return { x: byInput, weights: this._byWeights(), states: Object.fromEntries(initial), byEach };
   }
 
   _byWeights() {
@@ -191,7 +191,7 @@ class BackwardPass {
     }
   }
 
-  /** The sums of N derivatives times a column of the gates: the vector that a product in a step multiplied. */
+  /** Sums of N derivatives times a column of the gates, the vector that a product in a step multiplied. */
   _sumProducts(derivatives, N, column, weight, place) {
     const { H } = this.pass.sizes;
     const { at, ...way } = this.pass.gates;

@@ -30,7 +30,7 @@ class Packing {
 
   /** Starts and counts in the order of the walk, each with a 0 at the end. */
   get tables() {
-    const turned = (table) => [...(this.reverse ? table.toReversed() : table), 0];
+    const turned = (table) => [...(this.reverse ? [...table].reverse() : table), 0];
     return { starts: turned(this.starts), counts: turned(this.counts) };
   }
 }
