@@ -1,9 +1,9 @@
 """Trains the tagger of the lesson's first scene: an ordinary RNN that says what each word of a plan means.
 
-In "leave Taipei" the city is where the journey begins, in "reach Taipei" where it ends: the word is the same, the
-words before it decide. A sentence is any row of the twelve words below, so that the network is ready for whatever
-order a learner tries. The last verb gives a city or a day its label. Before the first verb nobody can know the
-label, so it is drawn: the network learns to say half and half.
+In "leave Taipei" the city is where the journey begins, in "reach Taipei" where it ends: the word is the same,
+the words before it decide. A sentence is any row of the twelve words below, so that the network is ready for
+whatever order a learner tries. The last verb gives a city or a day its label. Before the first verb nobody
+can know the label, so it is drawn: the network learns to say half and half.
 
     python examples/tagger.py [FILE]
 
@@ -30,7 +30,7 @@ CITIES, DAYS, VERBS = range(4, 7), range(8, 10), range(2, 4)
 
 
 def sentences(generator: np.random.Generator, rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw sentences: the words as numbers, their labels, and which labels follow from a verb, each ``[T, B]``."""
+    """Draw sentences: words as numbers, their labels, and which words follow a verb, each ``[T, B]``."""
     words = generator.integers(len(WORDS), size=(LENGTH, rows))
     arrives = generator.integers(2, size=(LENGTH, rows))  # drawn, until a verb has come
     known = np.zeros((LENGTH, rows), dtype=np.bool_)
@@ -67,7 +67,10 @@ def main(file: Path) -> None:
         if batch % 1000 == 0:
             words, labels, known = sentences(np.random.default_rng(0), 1000)
             right = (answers(words).argmax(-1) == labels)[known].float().mean().item()
-            print(f"{batch * BATCH:,} sentences: {right:.2%} of the labels of new ones right after a verb", flush=True)
+            print(
+                f"{batch * BATCH:,} sentences: {right:.2%} of the labels of new ones right after a verb",
+                flush=True,
+            )
     save_file({name: weight.contiguous() for name, weight in network.state_dict().items()}, file)
     print(f"wrote {file}")
 

@@ -22,6 +22,7 @@ from gatewise.web.describing import bundle
 
 _HERE = Path(__file__).parent
 _PAGE, _TEXTS, _DATA = _HERE / "page", _HERE / "texts", _HERE / "data"
+_SHIPPED = _HERE.parent / "data"
 
 SCENES = ("order", "unit", "sizes", "forgets", "states", "gates",
           "race", "gru", "change", "text", "series", "home")  # fmt: skip
@@ -88,7 +89,8 @@ def _known(language: str | None) -> None:
 
 def _weights() -> dict[str, str]:
     """The files of trained weights by name, compressed, as base64."""
-    contents = {file.stem: file.read_bytes() for file in sorted(_DATA.glob("*.safetensors"))}
+    found = [*_DATA.glob("*.safetensors"), *_SHIPPED.glob("*.safetensors")]
+    contents = {file.stem: file.read_bytes() for file in sorted(found)}
     return {
         name: b64encode(gzip.compress(content, 9, mtime=0)).decode() for name, content in contents.items()
     }

@@ -54,7 +54,7 @@ function stepped({ old, g }, { f, i, o }) {
 
 scene("gates", {
   async build({ root, words, kit, engine }) {
-    const [kernels, weights] = await Promise.all([engine.cell("lstm"), engine.weights("reber")]);
+    const [kernels, weights] = await Promise.all([engine.cell("lstm"), engine.weights("reber_lstm")]);
     const reader = new Reader(kernels, weights);
     const set = { ...PLACE, f: 0.5, i: 0.5, o: 0.5 };
     const target = (kit.kept.target ??= drawTarget(reader.at(PLACE)));
