@@ -87,3 +87,15 @@ def ready(page: Page, scene: str) -> None:
 def settle(page: Page) -> None:
     """Wait until everything is drawn."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def check_accessible(page: Page) -> None:
+    """Assert that axe finds nothing in the page, and that the page is not wider than its window."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    wide = page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth]")
+    assert max(wide) == wide[2]
+    found = Axe().run(page).response["violations"]
+    assert [
+        (fault["id"], node["target"], node["failureSummary"]) for fault in found for node in fault["nodes"]
+    ] == []

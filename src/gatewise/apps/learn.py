@@ -6,7 +6,7 @@ import threading
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,15 +16,18 @@ from gatewise.apps.learn_check import check_cells, write_starter
 from gatewise.apps.pages import check_page
 from gatewise.apps.session import status_of
 
+if TYPE_CHECKING:
+    from gatewise.learn.server import Server
+
 
 def learn(
     page: Annotated[
         Path | None, typer.Option(help="Write the lesson as one page, which needs no network.")
     ] = None,
     port: Annotated[
-        int,
-        typer.Option(min=0, max=65535, help="Port of the server. (default: a free one)", show_default=False),
-    ] = 0,
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the server. (default: 4283, or a free one)"),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open the lesson in the browser.")] = True,
     language: Annotated[str | None, typer.Option(help="en or zh. (default: the browser's)")] = None,
     check: Annotated[
@@ -45,7 +48,9 @@ def learn(
             return write_starter(start, console)
         if check is not None:
             return check_cells(check, console)
-        return _serve(console, port, browser, language) if page is None else _write(console, page, language)
+        if page is not None:
+            return _write(console, page, language)
+        return _serve(console, port, browser, language)
 
     raise typer.Exit(status_of(job))
 
@@ -64,18 +69,24 @@ def _write(console: Console, page: Path, language: str | None) -> int:
     return 0
 
 
-def _serve(console: Console, port: int, browser: bool, language: str | None) -> int:
-    from gatewise.learn.server import Server
-
-    try:
-        server = Server(port, language)
-    except OSError as error:
-        raise OSError(f"--port: {port} can't be used: {error.strerror}.") from error
-    with server:
+def _serve(console: Console, port: int | None, browser: bool, language: str | None) -> int:
+    with _server(port, language) as server:
         console.print(Text(server.address, style="bold"), soft_wrap=True)
         console.print("The lesson is at this address, on this machine only. Ctrl-C ends it.")
         if browser:
-            threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
+            address = server.address + (f"?language={language}" if language else "")
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with suppress(KeyboardInterrupt):
             server.serve_forever()
     return 0
+
+
+def _server(port: int | None, language: str | None) -> Server:
+    from gatewise.learn.server import PORT, Server
+
+    try:
+        return Server(PORT if port is None else port, language)
+    except OSError as error:
+        if port is not None:
+            raise OSError(f"--port: {port} can't be used: {error.strerror}.") from error
+    return Server(0, language)

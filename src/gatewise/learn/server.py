@@ -21,6 +21,8 @@ from gatewise.language import Cell, CellError, read_cell
 from gatewise.learn.page import html
 from gatewise.learn.palette import cell_of, names, packed
 
+# Browsers keep the progress of the learner for each port apart, so the port is the same each time.
+PORT = 4283
 BODY = 64 * 1024  # bytes of a request, at most
 _WAIT = 20  # seconds for a request to arrive
 _FILE = "<cell>"  # what messages of `read_cell` call the text

@@ -10,19 +10,27 @@ function scene(id, made) {
 // What is kept on the learner's machine. Browsers may refuse to keep anything for pages from files.
 const KEY = "gatewise.learn";
 const progress = { done: {}, answers: {} };
+let shown = null; // the scene on the page
 const memory = {
   refused: false,
   read() {
     try {
-      return JSON.parse(localStorage.getItem(KEY) ?? "{}");
+      return this.content(localStorage.getItem(KEY));
     } catch {
       this.refused = true;
       return {};
     }
   },
+  content(text) {
+    try {
+      return Object(JSON.parse(text));
+    } catch {
+      return {}; // another program wrote it
+    }
+  },
   write() {
     try {
-      localStorage.setItem(KEY, JSON.stringify({ ...progress, chosen }));
+      localStorage.setItem(KEY, JSON.stringify({ ...progress, chosen, last: shown?.id }));
     } catch {
       this.refused = true;
     }
@@ -65,19 +73,17 @@ function byId(id) {
   return document.getElementById(id);
 }
 
-let shown = null; // the scene on the page
-
 /** Write the frame, in the chosen language. */
 function writeFrame() {
   document.documentElement.lang = chosen.language;
   if (chosen.colours) document.documentElement.dataset.theme = chosen.colours;
   else delete document.documentElement.dataset.theme;
   byId("lesson").replaceChildren(
-    element("a", { class: "skip", href: "#", onclick: skip }, shellText("skip")),
+    element("a", { class: "skip", href: "#scene", onclick: skip }, shellText("skip")),
     element("header", {},
       element("h1", {}, shellText("title")),
-      element("button", { type: "button", id: "menu", "aria-controls": "side", "aria-expanded": "false", onclick: openMenu }, shellText("contents"))),
-    element("div", { id: "side" },
+      element("button", { type: "button", id: "menu", "aria-controls": "side", "aria-expanded": "false", onclick: openMenu }, shellText("contents"), " ", element("span", { id: "place" }))),
+    element("aside", { id: "side", "aria-label": shellText("side") },
       element("nav", { "aria-label": shellText("contents") }, element("ol", { id: "scenes" })),
       element("p", { id: "count" }),
       settings()),
@@ -109,6 +115,7 @@ function writeList() {
   };
   byId("scenes").replaceChildren(...data.scenes.map(entry));
   byId("count").textContent = shellText("progress", { count: Object.keys(progress.done).length, all: data.scenes.length });
+  byId("place").textContent = `${data.scenes.indexOf(shown?.id) + 1}/${data.scenes.length}`;
   writeSteps();
 }
 
@@ -164,10 +171,9 @@ function leave(made) {
   made.handle?.hide?.();
 }
 
-/** Show the scene of the address; `arrive`: move the focus and the page to its beginning. */
-function show(arrive = true) {
-  const wanted = location.hash.slice(1);
-  const id = data.scenes.includes(wanted) ? wanted : shown?.id ?? data.scenes[0];
+/** Show the scene of the address, or `otherwise`; `arrive`: move the focus and the page to its beginning. */
+function show(arrive = true, otherwise = shown?.id) {
+  const id = [location.hash.slice(1), otherwise, data.scenes[0]].find((name) => data.scenes.includes(name));
   const made = scenes.get(id);
   if (shown && shown !== made) leave(shown);
   shown = Object.assign(made, { id });
@@ -176,6 +182,7 @@ function show(arrive = true) {
   byId("scene").replaceChildren(made.section);
   document.title = `${textOf(id, "title")} \u2013 ${shellText("title")}`;
   writeList();
+  memory.write();
   if (arrive) {
     openMenu(null, false);
     scrollTo(0, 0);

@@ -3,9 +3,8 @@
 const before = memory.read();
 takeOver(before);
 choose(before.chosen);
-memory.write();
 writeFrame();
-show(false);
+show(false, before.last);
 addEventListener("hashchange", () => show());
 addEventListener("resize", redraw);
 for (const query of ["(prefers-color-scheme: dark)", "(prefers-reduced-motion: reduce)"]) {
@@ -13,4 +12,4 @@ for (const query of ["(prefers-color-scheme: dark)", "(prefers-reduced-motion: r
 }
 
 // For the console of the browser: `await lesson.engine.cell("lstm")`, and so on.
-globalThis.lesson = { engine, gatewise, scenes, progress };
+globalThis.lesson = { engine, gatewise, scenes, progress, letter, textOf };
