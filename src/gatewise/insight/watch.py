@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from gatewise.insight import memory
+from gatewise.insight import memory, notebook
 from gatewise.insight.passage import Passage
 from gatewise.insight.values import Values
 from gatewise.nn.modules.edited import Which
@@ -22,6 +22,10 @@ from gatewise.nn.modules.step import Step
 @final
 class LayerValues(Values):
     """`Values` that `watch` recorded, with the analyses of `gatewise.insight.memory` as methods."""
+
+    def _repr_html_(self) -> str:
+        """What a Jupyter notebook shows: a picture of each gate and state."""
+        return notebook.shown([self])
 
     def ledger(self, state: str | None = None) -> memory.Ledger:
         """As `gatewise.insight.memory.ledger`."""
@@ -58,6 +62,10 @@ class Seen(Mapping[str, LayerValues]):
 
     def __len__(self) -> int:
         return len(self._layers)
+
+    def _repr_html_(self) -> str:
+        """What a Jupyter notebook shows: a picture of each gate and state."""
+        return notebook.shown(self._layers.values())
 
     def __repr__(self) -> str:
         return "\n".join(map(repr, self._layers.values())) or "<nothing seen>"

@@ -14,6 +14,7 @@ from gatewise.language.graph import RANDOM, Graph, Node, text, topological
 from gatewise.language.parameters import Input, Kind, Leaf, Parameter, Split, Vector, kind_of
 from gatewise.language.rules import all_used, declarations_complete, norms_used, products_in_place
 from gatewise.language.symbols import CellError, Code, SplitGate, Symbol, Trace
+from gatewise.language.writing.html import html
 from gatewise.language.writing.latex import latex
 from gatewise.language.writing.text import text as plain
 
@@ -138,8 +139,12 @@ class Cell:
         return latex(self)
 
     def _repr_latex_(self) -> str:
-        """What a Jupyter notebook shows."""
+        """What a Jupyter notebook shows where it typesets LaTeX, as in PDF."""
         return f"$$\n{self.latex()}\n$$"
+
+    def _repr_html_(self) -> str:
+        """What a Jupyter notebook shows."""
+        return html(self)
 
     def __str__(self) -> str:
         return plain(self)

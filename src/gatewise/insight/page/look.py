@@ -14,6 +14,7 @@ from gatewise import files
 from gatewise.insight.attribution import Attribution, attribute
 from gatewise.insight.finding import Finding
 from gatewise.insight.flow import gradient_flow
+from gatewise.insight.page import frame
 from gatewise.insight.page.arrays import packed
 from gatewise.insight.page.document import document
 from gatewise.insight.page.findings import followed, naming, sentences
@@ -65,6 +66,7 @@ def look(
     feature_names: Sequence[str] | None = None,
     title: str | None = None,
     megabytes: float = 10.0,
+    show: bool = False,
 ) -> Look:
     """Write an HTML page that shows every gate of a model at every step, and what it remembers.
 
@@ -91,6 +93,8 @@ def look(
         feature_names: the names of the I inputs.
         title: the title of the page.
         megabytes: the largest size of the page. What does not fit is omitted, and the page says so.
+        show: whether to show the page too: in the output of a notebook, which then contains it, or else in
+            the browser.
 
     Raises:
         TypeError: `model` is not a module, or there is no tensor in `x`.
@@ -139,8 +143,11 @@ def look(
         "findings": [sentence.shown(sample) for sentence in said],
         "notes": notes,
     }
-    page = document(title or f"Inside {type(model).__name__}", cells, data)
+    title = title or f"Inside {type(model).__name__}"
+    page = document(title, cells, data)
     files.save(path, page.encode("utf-8"))
+    if show:
+        frame.show(page, title, Path(path))
     return Look(Path(path), len(page.encode()) / 1e6, tuple(s.text for s in said), tuple(notes))
 
 

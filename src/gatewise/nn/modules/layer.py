@@ -14,7 +14,7 @@ from gatewise.compiler.run.threads import available
 from gatewise.language import Cell
 from gatewise.language.rewrites import with_options, without_random
 from gatewise.nn.kernels.plain.call import Plain, Results, prepare
-from gatewise.nn.modules import checks
+from gatewise.nn.modules import checks, notebook
 from gatewise.nn.modules.edited import Edited
 from gatewise.nn.walk import under_compile
 from gatewise.nn.walk.listening import here
@@ -100,6 +100,14 @@ class Layer(nn.Module):
         self.hidden_size = hidden_size
         self.bias = bias
         self.proj_size = proj_size
+
+    def _repr_html_(self) -> str:
+        """What a Jupyter notebook shows: the equations, and the parameters with their shapes."""
+        return notebook.shown(self)
+
+    def _repr_latex_(self) -> str:
+        """The equations, where a Jupyter notebook typesets LaTeX."""
+        return self.cell._repr_latex_()
 
     def _declare(
         self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
