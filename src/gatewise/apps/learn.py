@@ -70,14 +70,13 @@ def _write(console: Console, page: Path, language: str | None) -> int:
 
 
 def _serve(console: Console, port: int | None, browser: bool, language: str | None) -> int:
-    with _server(port, language) as server:
+    with _server(port, language) as server, suppress(KeyboardInterrupt):
         console.print(Text(server.address, style="bold"), soft_wrap=True)
         console.print("The lesson is at this address, on this machine only. Ctrl-C ends it.")
         if browser:
             address = server.address + (f"?language={language}" if language else "")
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
     return 0
 
 
