@@ -103,7 +103,8 @@ class Layer(nn.Module):
 
     def _repr_html_(self) -> str:
         """What a Jupyter notebook shows: the equations, and the parameters with their shapes."""
-        return notebook.shown(self)
+        call = f"{type(self).__name__}({self.extra_repr()})"
+        return notebook.shown(call, self.cell, self.named_parameters())
 
     def _repr_latex_(self) -> str:
         """The equations, where a Jupyter notebook typesets LaTeX."""
