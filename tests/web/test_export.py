@@ -278,20 +278,80 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nonsense"]
 
 
-def test_all_types_are_declared() -> None:
+@pytest.mark.parametrize("from_", LOADS)
+def test_layers_that_the_page_can_train(from_: str, opened: Opened, tmp_path: Path) -> None:
+    """They have the weights of the model, and its output."""
+    layer, x = layers(num_layers=2, proj_size=4), torch.randn(T, 2, I)
+    export_wasm(layer, tmp_path, training=True)
+    backward = [f"{kernel}-{kind}.wasm" for kernel in ("backward", "outer") for kind in ("plain", "relaxed")]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".html") == sorted(
+        [*FILES, *backward]
+    )
+    page = opened(from_)
+    if from_ == "server":
+        page.evaluate("import('./gatewise.js').then((module) => { globalThis.gatewise = module; })")
+    shapes, output, gradients = page.evaluate(
+        """async (x) => {
+          const [first, second] = await gatewise.layers();
+          const below = first.forward(Float32Array.from(x), { rows: 2, keep: true });
+          const run = second.forward(below.output, { rows: 2, keep: true });
+          const ones = new Float32Array(run.output.length).fill(1);
+          const { x: output, weights } = run.backward({ output: ones });
+          const more = below.backward({ output }).weights;
+          const listed = (all) => Object.fromEntries(Object.entries(all).map(([name, v]) => [name, [...v]]));
+          return [second.shapes, [...run.output], [listed(more), listed(weights)]];
+        }""",
+        x.flatten().tolist(),
+    )
+    expected = layer(x)[0]
+    expected.sum().backward()
+    np.testing.assert_array_equal(np.array(output, "float32"), expected.detach().numpy().ravel())
+    for name, weight in layer.named_parameters():
+        base, _, k = name.rpartition("_l")
+        assert weight.grad is not None
+        np.testing.assert_array_equal(
+            np.array(gradients[int(k)][base], "float32"), weight.grad.numpy().ravel()
+        )
+        if k == "1":
+            assert shapes[base] == list(weight.shape)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": torch.float64}, r"training in a page is in float32\. The model is in float64"),
+        ({"learn_initial_state": True}, r"or from zeros\. The model learns initial_c, initial_h"),
+    ],
+)
+def test_layers_that_a_page_cannot_train(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        export_wasm(layers(**options), tmp_path / "folder", training=True)
+    assert not (tmp_path / "folder").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "declarations", "names"),
+    [
+        ("core.js", "gatewise.d.ts", ["Model", "Stream"]),
+        ("engine.js", "training.d.ts", ["Kernels", "Layer", "Run"]),
+    ],
+)
+def test_all_types_are_declared(source: str, declarations: str, names: list[str]) -> None:
     """Every public member of the classes is in the types, and nothing else."""
     here = Path(export.__file__).parent
-    code, types = (here / "core.js").read_text("utf-8"), (here / "gatewise.d.ts").read_text("utf-8")
-    for name in ("Model", "Stream"):
+    code, types = (here / source).read_text("utf-8"), (here / declarations).read_text("utf-8")
+    for name in names:
         body = re.search(rf"^class {name} {{(.*?)^}}", code, re.DOTALL | re.MULTILINE)
-        declared = re.search(rf"^export interface {name} {{(.*?)^}}", types, re.DOTALL | re.MULTILINE)
+        kinds = "interface|class"
+        declared = re.search(rf"^export (?:{kinds}) {name} {{(.*?)^}}", types, re.DOTALL | re.MULTILINE)
         assert body is not None
         assert declared is not None
         members = set(re.findall(r"^  (?:get |set )?([a-z]\w*)\(", body[1], re.MULTILINE)) - {"constructor"}
         members |= set(re.findall(r"this\.([a-z]\w*) = ", body[1]))
         listed = re.search(r"Object\.assign\(this, {(.*)}\)", body[1])
         members |= {word.strip() for word in listed[1].split(",")} if listed else set()
-        assert set(re.findall(r"^  (?:readonly )?(\w+)[(:]", declared[1], re.MULTILINE)) == members
+        told = set(re.findall(r"^  (?:readonly )?(\w+)[(:]", declared[1], re.MULTILINE)) - {"constructor"}
+        assert told == members
 
 
 def test_the_table_has_room_for_the_functions_of_every_cell(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PAGE = Path(__file__).parents[2] / "docs" / "web.md"
-SERVED, FROM_FILE = re.findall(r"```html\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+SERVED, FROM_FILE, TRAINING = re.findall(r"```html\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
 def test_the_docstring_and_the_page_run() -> None:
@@ -46,6 +46,17 @@ def test_the_documented_page_runs(browser: Browser, served: str, tmp_path: Path)
         assert page.inner_text("#about") == "gru, relaxed SIMD: the bits of Python"
         _move(page, Stream(layer.cell, layer.state_dict()))
         page.close()
+
+
+def test_the_documented_page_trains(browser: Browser, served: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    gatewise.export_wasm(gatewise.nn.GRU(1, 8), tmp_path, training=True)
+    (tmp_path / "training.html").write_text(TRAINING, encoding="utf-8")
+    page = browser.new_page()
+    page.goto(f"{served}/training.html")
+    page.wait_for_function("Number(document.querySelector('output').textContent) > 0.1")
+    page.wait_for_function("Number(document.querySelector('output').textContent) < 0.01")
+    page.close()
 
 
 def _move(page: Page, stream: Stream) -> None:

@@ -23,9 +23,9 @@ from gatewise.language.rewrites import edited, without_random
 from gatewise.runtime.weights import shapes
 
 KERNELS = ("forward", "backward", "outer")
-_HERE = Path(__file__).parent
 TABLE = 64  # functions of a kernel that are called by address; kernels have up to 20
-_PARTS = ("machine.js", "passes.js", "gradients.js", "edits.js", "engine.js")
+ENGINE = ("passes.js", "gradients.js", "edits.js", "engine.js")
+_HERE = Path(__file__).parent
 # The fields of the kernels for weights, and the sizes of their axes. Vectors have one number per unit.
 _FIELDS = {
     "weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh",
@@ -112,7 +112,7 @@ def described(cell: Cell | Editable) -> dict[str, Any]:
         "values": list(origin.values),
         "called": dict(whole.called),
         "output": [name for name, node in origin.values.items() if node.op == "project"],
-        "weights": _weights(origin),
+        "weights": parameters_of(origin),
         "edits": {name: list(blocks) for name, blocks in whole.edits.items()},
         "inputGates": len(whole.cell.input_gates),
         "fields": {name: list(kernel.arguments.names) for name, kernel in _kernels(form).items()},
@@ -144,8 +144,13 @@ def _whole(cell: Cell | Editable) -> Editable:
 
 def bundle() -> str:
     """The engine as JavaScript that defines ``gatewise``, for pages that put scripts one after another."""
-    parts = "\n".join((_HERE / name).read_text("utf-8") for name in _PARTS)
+    parts = joined("machine.js", *ENGINE)
     return f'const gatewise = (() => {{\n"use strict";\n{parts}\nreturn {{ simd, kernels, Layer }};\n}})();\n'
+
+
+def joined(*parts: str) -> str:
+    """Files of this folder, one after another."""
+    return "\n".join((_HERE / name).read_text("utf-8") for name in parts)
 
 
 def _kernels(form: Plan) -> dict[str, Kernel]:
@@ -156,7 +161,7 @@ def _kernels(form: Plan) -> dict[str, Kernel]:
     }
 
 
-def _weights(cell: Cell) -> list[dict[str, Any]]:
+def parameters_of(cell: Cell) -> list[dict[str, Any]]:
     """Each weight: its name, the field of the kernels, its blocks of rows, and the sizes of its axes."""
     counts = shapes(cell, 1, 1, True, int(cell.projects))
     kinds = {parameter.name: parameter.kind.value for parameter in cell.parameters}

@@ -47,11 +47,11 @@ class Kernels {
 class Layer {
   constructor(kernels, { inputSize, hiddenSize, outputSize, reverse = false, bias = true }) {
     const { _about: about, _modules: modules } = kernels;
-    if (!about.plan.projects && (outputSize ?? hiddenSize) !== hiddenSize)
+    this.outputSize = outputSize ?? hiddenSize;
+    Object.assign(this, { kernels, inputSize, hiddenSize, reverse, bias });
+    for (const name of ["inputSize", "hiddenSize", "outputSize"]) checkCount(name, this[name]);
+    if (!about.plan.projects && this.outputSize !== hiddenSize)
       throw new Error(`gatewise: outputSize must be hiddenSize, ${hiddenSize}. Got ${outputSize}.`);
-    const sizes = { inputSize, hiddenSize, outputSize: outputSize ?? hiddenSize };
-    for (const name in sizes) checkCount(name, sizes[name]);
-    Object.assign(this, { kernels, ...sizes, reverse, bias });
     this._about = about;
     this._sizes = { I: inputSize, H: hiddenSize, P: this.outputSize };
     this._states = about.states.map((name, n) => ({ name, width: n ? hiddenSize : this.outputSize }));
@@ -132,7 +132,8 @@ class Given {
 /** The results of a forward call: `output [T, B, P]`, final `states`, watched `values [T, B, H]`. */
 class Run {
   constructor(layer, given) {
-    Object.assign(this, { _layer: layer, _given: given });
+    this._layer = layer;
+    this._given = given;
     this.derivatives = null;
     const pass = this._forward();
     this.output = pass.copied(pass.output);
