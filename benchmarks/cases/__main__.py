@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cases import cold, denormals, lengths, memory, resets, single, step, threads
+from benchmarks.cases import cold, denormals, lengths, memory, page, resets, single, step, threads
 from benchmarks.cases.finding import Finding, Settings
 from benchmarks.check import WrongResultError, check
 from benchmarks.machine import Machine, this_machine
@@ -23,7 +23,7 @@ from benchmarks.report import digits, plural, write_json
 Case = Callable[[Settings], Iterator[Finding]]
 CASES: dict[str, Case] = {
     module.__name__.rpartition(".")[2]: module.findings
-    for module in (threads, lengths, resets, step, single, memory, cold, denormals)
+    for module in (threads, lengths, resets, step, single, memory, cold, denormals, page)
 }
 
 
