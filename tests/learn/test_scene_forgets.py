@@ -47,8 +47,10 @@ def test_what_is_left_after_ten_steps_is_asked_first(lesson: Lesson) -> None:
     with lesson("forgets", calm=True) as page:
         choices = page.locator(".question:not(.check) label").all_inner_texts()
         assert choices == ["90 %", "67 %", "35 %", "0 %"]
-        assert page.locator("canvas").is_hidden()
+        assert page.locator(".slider").is_hidden()
+        assert "35 %" not in str(page.locator("canvas").get_attribute("aria-label"))
         assert "Right." in guess(page, 2).inner_text()
+        assert "35 %" in str(page.locator("canvas").get_attribute("aria-label"))
 
 
 def test_above_one_both_explode(lesson: Lesson) -> None:

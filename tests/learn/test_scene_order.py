@@ -28,14 +28,14 @@ def shares(sentence: str) -> list[list[float]]:
 
 
 def test_the_labels_are_those_of_the_trained_network(lesson: Lesson) -> None:
+    sentence = "reach Taipei leave Paris on Monday"
     with lesson("order", calm=True) as page:
+        guess(page)
         rows = table(page)
-        assert [row[0] for row in rows] == "leave Taipei reach Paris on Monday".split()
-        for row, expected in zip(rows, shares("leave Taipei reach Paris on Monday"), strict=True):
-            assert [plain(number) for number in row[-5:] if "\u00d7" not in number] == pytest.approx(
-                [share for number, share in zip(row[-5:], expected, strict=True) if "\u00d7" not in number],
-                rel=1e-3,
-            )
+        assert [row[0] for row in rows] == sentence.split()
+        for row, known in zip(rows, shares(sentence), strict=True):
+            large = [k for k, number in enumerate(row[-5:]) if "\u00d7" not in number]
+            assert [plain(row[-5 + k]) for k in large] == pytest.approx([known[k] for k in large], rel=1e-3)
 
 
 def test_words_that_change_places_change_labels(lesson: Lesson) -> None:

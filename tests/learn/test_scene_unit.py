@@ -22,7 +22,8 @@ def states(w: float, r: float, x: list[float], b: float = 0.0) -> list[float]:
 
 def test_the_numbers_are_those_of_the_equation(lesson: Lesson) -> None:
     with lesson("unit", calm=True) as page:
-        assert page.locator("canvas").first.is_hidden()
+        assert page.locator(".slider").first.is_hidden()
+        assert "0.36" not in str(page.locator("canvas").first.get_attribute("aria-label"))
         assert "Right." in guess(page, 1).inner_text()
         slide(page, "w:", -1.5)
         slide(page, "r:", 0.8)

@@ -216,8 +216,8 @@ scene("order", {
     });
     sentence.enable(false);
     const table = numbersOf(kit, sentence);
-    const hint = element("div", {}, kit.text("hint"));
-    const again = kit.button({ label: words("play"), on: () => sentence.play() });
+    const again = kit.calm ? [] : [kit.row(kit.button({ label: words("play"), on: () => sentence.play() }))];
+    const hint = element("div", {}, kit.text("hint"), sentence.tray, again, news);
     const check = checkOf(kit, tagger, sentence);
     const rest = element("div", {}, kit.text("after"), check);
     const guess = kit.question({
@@ -225,16 +225,18 @@ scene("order", {
       choices: ["nobody", "cities", "day", "all"].map((key) => words(`ask_${key}`)),
       right: () => changedLabels(tagger),
       said: () => words("asked"),
-      hides: [hint, rest],
+      hides: [hint, rest, table],
       then() {
         sentence.enable(true);
-        if (!kit.kept.sentence) sentence.change(SWAPPED);
+        if (kit.kept.sentence) return;
+        sentence.change(SWAPPED);
+        sentence.element.scrollIntoView({ block: "nearest" });
       },
     });
     root.append(
       kit.text("lead"),
       kit.text("network", { units: tagger.units }),
-      kit.card(sentence.element, kit.caption(words("legend")), hint, sentence.tray, kit.row(...(kit.calm ? [] : [again])), news),
+      kit.card(sentence.element, kit.caption(words("legend")), hint),
       guess,
       rest,
       kit.formula(["$h$ = tanh(W $x$ + R $h_$ + b)", "$y$ = softmax(V $h$ + d)"]),

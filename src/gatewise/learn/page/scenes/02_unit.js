@@ -32,25 +32,14 @@ class Unit {
 scene("unit", {
   async build({ root, words, kit, engine }) {
     const unit = new Unit(await engine.cell("rnn"));
-    const set = { w: 1, r: 0.5, b: 0, step: 1, x: kit.kept.x ?? [...PULSE] };
-    kit.kept.x = set.x;
-    const views = [];
+    const set = { ...ASKED, b: 0, step: 1, x: (kit.kept.x ??= [...PULSE]), seen: false };
     const now = () => unit.run(set);
+    const views = [];
     const changed = () => views.forEach((view) => view.redraw());
-    const slider = (name, label, limit) =>
-      kit.slider({ label, min: -limit, max: limit, step: 0.05, value: set[name], shown: (value) => number(value, 2 + (Math.abs(value) >= 1)), on: (value) => ((set[name] = value), changed()) });
+    const tools = toolsOf(kit, set, changed);
     const inputs = inputsOf(kit, set, changed);
     const step = kit.slider({ label: words("step"), min: 1, max: STEPS, step: 1, value: 1, shown: String, on: (value) => ((set.step = value), changed()) });
-    const story = kit.canvas({
-      label: () => words("story", { numbers: now().map(({ h }) => number(h, 2)).join(", ") }),
-      height: 310,
-      draw: (pen, width) => drawStory(kit, pen, width, now(), set),
-      on({ x }) {
-        const width = story.element.clientWidth;
-        step.value = set.step = Math.max(1, Math.min(STEPS, 1 + Math.floor((STEPS * (x - LEFT)) / (width - LEFT - RIGHT))));
-        changed();
-      },
-    });
+    const story = storyOf(kit, set, now, step, changed);
     const curve = kit.canvas({
       label: () => words("curve", { sum: number(now()[set.step - 1].sum), h: number(now()[set.step - 1].h) }),
       height: 190,
@@ -62,28 +51,59 @@ scene("unit", {
       rows: () => now().map((at, t) => [String(t + 1), String(at.x), at.sum, at.h, at.yes, 1 - at.yes]),
     });
     views.push(story, curve, sum, table);
-    const bench = kit.card(
-      kit.three(slider("w", words("w"), 3), slider("r", words("r"), 2), slider("b", words("b"), 2)),
-      inputs, story.element, kit.caption(words("legend")), step, kit.row(kit.stack(curve.element), kit.stack(sum)),
-    );
-    const check = checkOf(kit, unit);
-    const rest = element("div", {}, kit.text("try"), kit.text("answers", READOUT.weight.reduce((all, v, k) => ({ ...all, [`v${k}`]: `${signed([v])}h ${READOUT.bias[k] < 0 ? MINUS : "+"} ${Math.abs(READOUT.bias[k])}` }), {})), check);
+    const details = element("div", {}, step, kit.row(kit.stack(curve.element), kit.stack(sum)));
+    const rest = element("div", {}, kit.text("try"), kit.text("answers", linearMap()), checkOf(kit, unit));
+    const truth = unit.run({ ...ASKED, x: PULSE });
+    const shown = truth.slice(0, 4).map(({ h }) => number(h, 2)).join(words("comma"));
+    const question = kit.question({
+      ask: words("ask", ASKED),
+      choices: ["gone", "fades", "stays"].map((key) => words(`ask_${key}`)),
+      right: () => fateOf(truth),
+      said: () => words("asked", { numbers: shown }),
+      hides: [tools, inputs.tools, details, rest, table],
+      then: () => ((set.seen = true), inputs.show()),
+    });
     root.append(
-      kit.text("lead"), kit.text("names"),
-      kit.question({
-        ask: words("ask", ASKED),
-        choices: ["gone", "fades", "stays"].map((key) => words(`ask_${key}`)),
-        right: () => fateOf(unit.run({ ...ASKED, x: PULSE })),
-        said: () => words("asked", { numbers: unit.run({ ...ASKED, x: PULSE }).slice(0, 4).map(({ h }) => number(h, 2)).join(kit.words("comma")) }),
-        hides: [bench, rest],
-      }),
-      bench, rest,
-      kit.formula([`$h$ = tanh(w $x$ + r $h_$ + b)`, `$y$ = softmax(V $h$ + d),  V = (${signed(READOUT.weight)}),  d = (${signed(READOUT.bias)})`]),
+      kit.text("lead"), kit.text("names"), question,
+      kit.card(tools, inputs.tools, inputs.line, story.element, kit.caption(words("legend")), details), rest,
+      kit.formula(["$h$ = tanh(w $x$ + r $h_$ + b)", `$y$ = softmax(V $h$ + d),  V = (${signed(READOUT.weight)}),  d = (${signed(READOUT.bias)})`]),
       table,
     );
     return { redraw: changed };
   },
 });
+
+/** The sliders of w, r and b. */
+function toolsOf(kit, set, changed) {
+  const slider = (name, limit) =>
+    kit.slider({
+      label: kit.words(name), min: -limit, max: limit, step: 0.05, value: set[name],
+      shown: (value) => number(value, Math.abs(value) >= 1 ? 3 : 2),
+      on: (value) => ((set[name] = value), changed()),
+    });
+  return kit.three(slider("w", 3), slider("r", 2), slider("b", 2));
+}
+
+/** The picture of all steps; a press on it chooses a step. */
+function storyOf(kit, set, now, step, changed) {
+  const story = kit.canvas({
+    label: () => (set.seen ? kit.words("story", { numbers: now().map(({ h }) => number(h, 2)).join(", ") }) : kit.words("unseen")),
+    height: 310,
+    draw: (pen, width) => drawStory(kit, pen, width, now(), set),
+    on({ x }) {
+      const width = story.element.clientWidth;
+      step.value = set.step = Math.max(1, Math.min(STEPS, 1 + Math.floor((STEPS * (x - LEFT)) / (width - LEFT - RIGHT))));
+      changed();
+    },
+  });
+  return story;
+}
+
+/** The two numbers of the linear map, as texts. */
+function linearMap() {
+  const [v0, v1] = READOUT.weight.map((v, k) => `${signed([v])}h ${READOUT.bias[k] < 0 ? MINUS : "+"} ${Math.abs(READOUT.bias[k])}`);
+  return { v0, v1 };
+}
 
 function signed(numbers) {
   return numbers.join(", ").replaceAll("-", MINUS);
@@ -105,21 +125,22 @@ function inputsOf(kit, set, changed) {
       button.setAttribute("aria-pressed", String(set.x[t] === 1));
       button.setAttribute("aria-label", kit.words("input", { step: t + 1, value: set.x[t] }));
       button.textContent = String(set.x[t]);
+      button.disabled = !set.seen;
     });
     changed();
   };
   const all = (x) => () => (x.forEach((value, t) => (set.x[t] = value)), show());
   const line = element("div", { class: "unit-inputs", role: "group", "aria-label": kit.words("inputs") }, element("span", { "aria-hidden": "true" }, kit.symbol("x")), buttons);
-  queueMicrotask(show);
-  const whole = kit.row(
+  const tools = kit.row(
     element("span", {}, kit.rich(kit.words("feed"))),
     kit.button({ label: kit.words("pulse"), on: all(PULSE) }), kit.button({ label: kit.words("silence"), on: all(PULSE.map(() => 0)) }),
   );
-  return element("div", {}, whole, line);
+  show();
+  return { tools, line, show };
 }
 
 /** The steps side by side: what comes in, the number that goes on, the answer. */
-function drawStory(kit, pen, width, seen, { w, r, step }) {
+function drawStory(kit, pen, width, seen, { w, r, step, seen: known }) {
   const wide = (width - LEFT - RIGHT) / STEPS;
   const x = (t) => LEFT + (t + 0.5) * wide;
   const [top, zero, tall] = [0, 124, 84];
@@ -130,13 +151,14 @@ function drawStory(kit, pen, width, seen, { w, r, step }) {
   pen.fill();
   axisOf(kit, pen, width, y);
   seen.forEach((at, t) => {
-    arrow(pen, kit.colour("data"), x(t), top, x(t), y(at.h) - 17, Math.abs(w * at.x));
-    if (t) arrow(pen, kit.colour("state"), x(t - 1), y(at.before), x(t), y(at.h), Math.abs(r * at.before));
+    arrow(pen, kit.colour("data"), x(t), top, x(t), y(t && !known ? 0 : at.h) - 17, Math.abs(w * at.x));
+    if (t && known) arrow(pen, kit.colour("state"), x(t - 1), y(at.before), x(t), y(at.h), Math.abs(r * at.before));
   });
   pen.textAlign = "center";
   seen.forEach((at, t) => {
-    node(kit, pen, x(t), y(at.h), at.h);
-    answer(kit, pen, x(t), wide, at.yes);
+    const hidden = t > 0 && !known;
+    node(kit, pen, x(t), y(hidden ? 0 : at.h), hidden ? null : at.h);
+    if (known) answer(kit, pen, x(t), wide, at.yes);
   });
   labels(kit, pen, zero);
 }
@@ -165,6 +187,7 @@ function arrow(pen, colour, x0, y0, x1, y1, size) {
   pen.globalAlpha = 1;
 }
 
+/** The unit at a step, with its number, or a question mark. */
 function node(kit, pen, x, y, h) {
   pen.beginPath();
   pen.arc(x, y, 17, 0, 7);
@@ -179,7 +202,7 @@ function node(kit, pen, x, y, h) {
   pen.stroke();
   pen.font = `600 10.5px ${style("--font")}`;
   pen.fillStyle = kit.colour("ink");
-  pen.fillText(h.toFixed(2).replace("-", "\u2212"), x, y + 0.5);
+  pen.fillText(h === null ? "?" : h.toFixed(2).replace("-", MINUS), x, y + 0.5);
 }
 
 /** The shares of yes and no, one above the other. */

@@ -52,7 +52,7 @@ scene("sizes", {
       columns: [words("cell"), words("gates"), words("weights"), words("memory"), words("work")],
       rows: () => CELLS.map((name) => [name.toUpperCase(), ...["gates", ...KINDS].map((kind) => String(counted(kernels[name], set)[kind]))]),
     });
-    const bench = kit.card(cell, kit.three(slider("units"), slider("steps"), slider("rows")), meters.element, picture.element);
+    const tools = element("div", {}, cell, kit.three(slider("units"), slider("steps"), slider("rows")), meters.element);
     const check = checkOf(kit, kernels);
     const rest = element("div", {}, kit.text("count", { inputs: INPUTS }), check);
     root.append(
@@ -62,9 +62,9 @@ scene("sizes", {
         choices: [...KINDS, "all"].map((key) => words(`ask_${key}`)),
         right: () => doubled(kernels.rnn),
         said: () => words("asked"),
-        hides: [bench, rest],
+        hides: [tools, rest, table],
       }),
-      bench, rest,
+      kit.card(tools, picture.element), rest,
       kit.formula([words("formula_weights"), words("formula_memory"), words("formula_work")]),
       table,
     );

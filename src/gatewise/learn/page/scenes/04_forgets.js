@@ -4,7 +4,7 @@ const STEPS = 31;
 const PULSE = 0.001; // small: tanh leaves it nearly as it is
 const ASKED = 0.9; // the r of the question
 const TARGET = { steps: 10, share: 0.5, tolerance: 0.01 };
-const FIRST = 0.7;
+const FINE = 0.001; // the smallest step of r
 const MOST = 2; // of a pulse: higher bars leave the picture
 
 /** One unit, run forward and backward by the kernels. */
@@ -30,61 +30,70 @@ class Echo {
 scene("forgets", {
   async build({ root, words, kit, engine }) {
     const echo = new Echo(await engine.cell("rnn"));
-    const set = { r: FIRST };
+    const set = { r: ASKED, seen: false };
     const now = () => echo.run(set.r);
     const at = kit.said();
-    const say = () => {
-      const { pulse } = now();
-      at.say(words("now", { r: set.r.toFixed(3), ten: share(pulse[TARGET.steps]), first: TARGET.steps, all: share(pulse.at(-1)), steps: STEPS - 1 }));
-    };
     const changed = () => {
-      picture.redraw();
-      table.redraw();
-      say();
+      const { pulse } = now();
+      at.say(words("now", { r: set.r.toFixed(3), first: TARGET.steps, ten: share(pulse[TARGET.steps]), steps: STEPS - 1, all: share(pulse.at(-1)) }));
+      [picture, table].forEach((view) => view.redraw());
     };
     const picture = kit.canvas({
-      label: () => words("picture", { ten: share(now().pulse[TARGET.steps]), back: share(now().gradient[TARGET.steps]) }),
-      height: 350,
-      draw: (pen, width) => drawEcho(kit, pen, width, now()),
+      label: () => (set.seen ? words("picture", { ten: share(now().pulse[TARGET.steps]), back: share(now().gradient[TARGET.steps]) }) : words("unseen")),
+      height: () => (set.seen ? 350 : 176),
+      draw: (pen, width) => drawEcho(kit, pen, width, now(), set.seen),
     });
-    const slider = kit.slider({ label: words("slider"), min: 0.5, max: 1.2, step: 0.001, value: FIRST, shown: (r) => r.toFixed(3), on: (r) => ((set.r = r), changed()) });
-    const move = (by) => () => {
-      slider.value = set.r = Math.round(1000 * Math.max(0.5, Math.min(1.2, set.r + by))) / 1000;
-      changed();
-    };
     const table = kit.numbers({
       columns: [words("column_steps"), words("column_pulse"), words("column_gradient")],
       rows: () => now().pulse.map((left, t) => [String(t), left, now().gradient[t]]),
     });
-    const bench = kit.card(
-      kit.row(slider, kit.row(kit.button({ label: `${MINUS}0.001`, on: move(-0.001) }), kit.button({ label: "+0.001", on: move(0.001) }))),
-      picture.element, at,
-    );
-    const check = kit.goal({
-      ask: words("check", { steps: TARGET.steps, tolerance: share(TARGET.tolerance) }),
-      button: words("check_button"),
-      reached: () => Math.abs(now().pulse[TARGET.steps] - TARGET.share) <= TARGET.tolerance,
-      said: (right) => words(right ? "check_right" : now().pulse[TARGET.steps] < TARGET.share ? "check_less" : "check_more", { r: set.r.toFixed(3), ten: share(now().pulse[TARGET.steps]), steps: TARGET.steps }),
-    });
-    const rest = element("div", {}, kit.text("learning"), kit.text("both"), check);
+    const tools = toolsOf(kit, set, changed);
+    const rest = element("div", {}, kit.text("learning"), kit.text("both"), checkOf(kit, set, now));
     const asked = echo.run(ASKED).pulse[TARGET.steps];
+    const question = kit.question({
+      ask: words("ask", { r: ASKED, steps: TARGET.steps, each: share(ASKED) }),
+      choices: guesses(asked).map(share),
+      right: () => guesses(asked).indexOf(asked),
+      said: () => words("asked", { r: ASKED, steps: TARGET.steps, share: share(asked) }),
+      hides: [tools, at, rest, table],
+      then: () => ((set.seen = true), changed()),
+    });
     root.append(
-      kit.text("lead"),
-      kit.question({
-        ask: words("ask", { r: ASKED, steps: TARGET.steps, each: share(ASKED) }),
-        choices: guesses(asked).map(share),
-        right: () => guesses(asked).indexOf(asked),
-        said: () => words("asked", { r: ASKED, steps: TARGET.steps, share: share(asked) }),
-        hides: [bench, rest],
-      }),
-      bench, rest,
+      kit.text("lead"), question, kit.card(tools, picture.element, at), rest,
       kit.formula(["$h$ = tanh($x$ + r $h_$)", words("formula"), words("formula_small")]),
       table,
     );
-    say();
-    return { redraw: changed };
+    changed();
+    return { redraw: () => picture.redraw() };
   },
 });
+
+/** The slider of r, and buttons for its smallest steps. */
+function toolsOf(kit, set, changed) {
+  const [low, high] = [0.5, 1.2];
+  const slider = kit.slider({
+    label: kit.words("slider"), min: low, max: high, step: FINE, value: set.r, shown: (r) => r.toFixed(3),
+    on: (r) => ((set.r = r), changed()),
+  });
+  const move = (by) => () => {
+    slider.value = set.r = Math.round(Math.max(low, Math.min(high, set.r + by)) / FINE) * FINE;
+    changed();
+  };
+  const buttons = [-FINE, FINE].map((by) => kit.button({ label: `${by < 0 ? MINUS : "+"}${FINE}`, on: move(by) }));
+  return kit.row(slider, kit.row(...buttons));
+}
+
+/** The r with which half of the pulse is left. */
+function checkOf(kit, set, now) {
+  const left = () => now().pulse[TARGET.steps];
+  const verdict = (right) => (right ? "check_right" : left() < TARGET.share ? "check_less" : "check_more");
+  return kit.goal({
+    ask: kit.words("check", { steps: TARGET.steps, tolerance: share(TARGET.tolerance) }),
+    button: kit.words("check_button"),
+    reached: () => Math.abs(left() - TARGET.share) <= TARGET.tolerance,
+    said: (right) => kit.words(verdict(right), { r: set.r.toFixed(3), ten: share(left()), steps: TARGET.steps }),
+  });
+}
 
 /** What one may guess is left: the share of one step, nothing, half, and the truth; from large to small. */
 function guesses(truth) {
@@ -99,19 +108,20 @@ function share(part) {
 }
 
 /** Above the pulse, from the left to the right; below the gradient, from the end back to the beginning. */
-function drawEcho(kit, pen, width, { pulse, gradient }) {
+function drawEcho(kit, pen, width, { pulse, gradient }, seen) {
   const halves = [
     { top: 40, values: pulse, place: (t) => t, colour: "state", title: "title_pulse", mark: "later" },
     { top: 210, values: gradient, place: (t) => STEPS - 1 - t, colour: "output", title: "title_gradient", mark: "earlier" },
   ];
-  for (const half of halves) drawHalf(kit, pen, width, half);
+  if (seen) halves.forEach((half) => drawHalf(kit, pen, width, half));
+  else drawHalf(kit, pen, width, { ...halves[0], values: pulse.map((left, t) => (t < 3 ? left : NaN)) });
 }
 
 function drawHalf(kit, pen, width, { top, values, place, colour, title, mark }) {
   const [left, right, tall] = [44, width - 8, 104];
   const wide = (right - left) / STEPS;
   const bottom = top + tall;
-  const high = Math.max(...values) > 1.02 ? MOST : 1;
+  const high = values.some((value) => value > 1.02) ? MOST : 1;
   const y = (part) => bottom - (Math.min(part, high) / high) * tall;
   pen.textAlign = "left";
   pen.font = `600 14px ${style("--font")}`;
@@ -127,6 +137,7 @@ function drawHalf(kit, pen, width, { top, values, place, colour, title, mark }) 
     pen.fillText(`${100 * part}%`, left - 5, y(part));
   }
   values.forEach((value, t) => {
+    if (Number.isNaN(value)) return;
     const target = t === TARGET.steps;
     const x = left + place(t) * wide;
     pen.globalAlpha = target ? 1 : 0.5;
@@ -140,7 +151,7 @@ function drawHalf(kit, pen, width, { top, values, place, colour, title, mark }) 
   pen.textAlign = "center";
   pen.fillStyle = kit.colour("ink");
   pen.font = `650 13px ${style("--font")}`;
-  pen.fillText(share(shown), x, Math.max(top - 4, y(shown) - 10));
+  pen.fillText(Number.isNaN(shown) ? "?" : share(shown), x, Number.isNaN(shown) ? bottom - 14 : Math.max(top - 4, y(shown) - 10));
   pen.font = `12px ${style("--font")}`;
   pen.fillStyle = kit.colour("soft");
   pen.fillText(plain(kit.words(mark, { steps: TARGET.steps })), x, bottom + 12);

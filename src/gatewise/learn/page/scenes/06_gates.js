@@ -56,75 +56,112 @@ scene("gates", {
   async build({ root, words, kit, engine }) {
     const [kernels, weights] = await Promise.all([engine.cell("lstm"), engine.weights("reber_lstm")]);
     const reader = new Reader(kernels, weights);
-    const set = { ...PLACE, f: 0.5, i: 0.5, o: 0.5 };
+    const set = { ...PLACE, f: 0.5, i: 0.5, o: 0.5, seen: false };
     const target = (kit.kept.target ??= drawTarget(reader.at(PLACE)));
     const here = () => reader.at(set);
-    const asked = () => set.step === PLACE.step && set.unit === PLACE.unit;
-    const changed = () => [flow, strip, sums].forEach((view) => view.redraw());
-    const sliders = Object.fromEntries(HANDS.map((name) => [name, kit.slider({
-      label: words(`slider_${name}`), min: 0, max: 1, step: 0.01, value: 0.5, shown: (open) => number(open, 2), on: (open) => ((set[name] = open), changed()),
-    })]));
-    const put = (name, open) => (sliders[name].value = set[name] = open);
-    const own = kit.button({ label: words("own"), on: () => (HANDS.forEach((name) => put(name, here()[name])), changed()) });
-    const flow = kit.canvas({
-      label: () => flowWords(kit, here(), set),
-      height: 426,
-      draw: (pen, width) => drawFlow(kit, pen, width, here(), set, asked() ? target : null),
-      on: ({ x, y }) => {
-        const stage = STAGES.find(({ middle }) => Math.abs(y - middle) < 40);
-        if (!stage || Math.abs(x - flow.element.clientWidth / 2) > 40) return;
-        put(stage.gate, Math.round(100 * Math.min(1, Math.abs(y - stage.middle) / (TALL / 2))) / 100);
-        changed();
-      },
-    });
-    const place = (name, most) => kit.slider({ label: words(name), min: 1, max: most, step: 1, value: set[name], shown: (value) => (name === "step" ? words("shown", { step: value, sign: STRING[value - 1] }) : String(value)), on: (value) => ((set[name] = value), changed()) });
+    const changed = () => [flow, strip, sums, table].forEach((view) => view.redraw());
+    const hands = handsOf(kit, set, here, changed);
+    const flow = flowOf(kit, set, here, hands, target, changed);
     const strip = kit.canvas({
       label: () => words("strip", { sign: STRING[set.step - 1], unit: set.unit }),
       height: 216,
       draw: (pen, width) => drawStrip(kit, pen, width, here()),
     });
     const sums = sumsOf(kit, here);
-    const bench = kit.card(flow.element, kit.three(...HANDS.map((name) => sliders[name])), kit.row(own));
-    const goal = kit.goal({
-      ask: words("check", { ...PLACE, target: fixed(target), tolerance: TOLERANCE }),
-      button: words("check_button"),
-      reached: () => asked() && Math.abs(stepped(here(), set).c - target) <= TOLERANCE,
-      said(right) {
-        const { c, kept, written } = stepped(here(), set);
-        if (!asked()) return words("check_place", PLACE);
-        const values = { c: number(c), kept: number(kept), written: number(written), target: fixed(target) };
-        return words(right ? "check_right" : c < target ? "check_less" : "check_more", values);
-      },
-    });
+    const table = numbersOf(kit, set, reader);
     const rest = element("div", {},
-      goal,
+      goalOf(kit, set, here, target),
       kit.heading(words("where_title")), kit.text("where_one"), kit.text("where_two"),
-      kit.card(kit.row(place("step", STRING.length), place("unit", reader.units)), strip.element, sums),
+      kit.card(placeOf(kit, set, reader, changed), strip.element, sums),
       kit.text("same"), kit.text("vectors"),
     );
-    const true_ = reader.at(PLACE);
+    const question = questionOf(kit, reader.at(PLACE), [hands.element, rest, table], () => ((set.seen = true), changed()));
     root.append(
-      kit.text("lead"), kit.text("stages"),
-      kit.question({
-        ask: words("ask", { old: number(true_.old), g: number(true_.g), now: number(true_.now) }),
-        choices: HANDS.map((name) => words(`ask_${name}`)),
-        right: () => HANDS.map((name) => true_[name]).indexOf(Math.min(...HANDS.map((name) => true_[name]))),
-        said: () => words("asked", { f: number(true_.f, 2), i: number(true_.i, 2), o: number(true_.o, 2) }),
-        hides: [bench, rest],
-      }),
-      bench, rest,
+      kit.text("lead"), kit.text("stages"), question, kit.card(flow.element, hands.element), rest,
       kit.formula(["$f$ = sigmoid(W $x$ + R $h_$ + b)", words("formula_others"), "$g$ = tanh(W $x$ + R $h_$ + b)", "$c$ = $f$ ⊙ $c_$ + $i$ ⊙ $g$", "$h$ = $o$ ⊙ tanh($c$)"]),
-      kit.numbers({
-        columns: [words("column_unit"), kit.letter("c_"), ...ORDER.map(kit.letter), kit.letter("c"), kit.letter("h")],
-        rows: () => Array.from({ length: reader.units }, (_, u) => {
-          const unit = reader.at({ step: set.step, unit: u + 1 });
-          return [String(u + 1), unit.old, ...ORDER.map((name) => unit[name]), unit.now, unit.said];
-        }),
-      }),
+      table,
     );
     return { redraw: changed };
   },
 });
+
+/** Which gate was the least open? */
+function questionOf(kit, step, hides, then) {
+  const gates = HANDS.map((name) => step[name]);
+  return kit.question({
+    ask: kit.words("ask", { old: number(step.old), g: number(step.g), now: number(step.now) }),
+    choices: HANDS.map((name) => kit.words(`ask_${name}`)),
+    right: () => gates.indexOf(Math.min(...gates)),
+    said: () => kit.words("asked", Object.fromEntries(HANDS.map((name, k) => [name, number(gates[k], 2)]))),
+    hides,
+    then,
+  });
+}
+
+/** The sliders of the three gates. `put(name, open)` moves one. */
+function handsOf(kit, set, here, changed) {
+  const sliders = Object.fromEntries(HANDS.map((name) => [name, kit.slider({
+    label: kit.words(`slider_${name}`), min: 0, max: 1, step: 0.01, value: set[name], shown: (open) => number(open, 2),
+    on: (open) => ((set[name] = open), changed()),
+  })]));
+  const put = (name, open) => (sliders[name].value = set[name] = open);
+  const own = kit.button({ label: kit.words("own"), on: () => (HANDS.forEach((name) => put(name, here()[name])), changed()) });
+  return { put, element: element("div", {}, kit.three(...Object.values(sliders)), kit.row(own)) };
+}
+
+/** The picture of the three stages. A press beside the middle of a gate opens it so far. */
+function flowOf(kit, set, here, { put }, target, changed) {
+  const flow = kit.canvas({
+    label: () => (set.seen ? flowWords(kit, here(), set) : kit.words("unseen")),
+    height: 426,
+    draw: (pen, width) => drawFlow(kit, pen, width, here(), set, isAsked(set) ? target : null),
+    on: ({ x, y }) => {
+      const stage = STAGES.find(({ middle }) => Math.abs(y - middle) < 40);
+      if (!set.seen || !stage || Math.abs(x - flow.element.clientWidth / 2) > 40) return;
+      put(stage.gate, Math.round(100 * Math.min(1, Math.abs(y - stage.middle) / (TALL / 2))) / 100);
+      changed();
+    },
+  });
+  return flow;
+}
+
+/** The choice of a step and of a unit. */
+function placeOf(kit, set, reader, changed) {
+  const slider = (name, most, shown) =>
+    kit.slider({ label: kit.words(name), min: 1, max: most, step: 1, value: set[name], shown, on: (value) => ((set[name] = value), changed()) });
+  const step = slider("step", STRING.length, (value) => kit.words("shown", { step: value, sign: STRING[value - 1] }));
+  return kit.row(step, slider("unit", reader.units, String));
+}
+
+/** Whether the step and the unit are those of the check. */
+function isAsked({ step, unit }) {
+  return step === PLACE.step && unit === PLACE.unit;
+}
+
+/** A given memory, to be made with the gates. */
+function goalOf(kit, set, here, target) {
+  return kit.goal({
+    ask: kit.words("check", { ...PLACE, target: fixed(target), tolerance: TOLERANCE }),
+    button: kit.words("check_button"),
+    reached: () => isAsked(set) && Math.abs(stepped(here(), set).c - target) <= TOLERANCE,
+    said(right) {
+      const { c, kept, written } = stepped(here(), set);
+      if (!isAsked(set)) return kit.words("check_place", PLACE);
+      const values = { c: number(c), kept: number(kept), written: number(written), target: fixed(target) };
+      return kit.words(right ? "check_right" : c < target ? "check_less" : "check_more", values);
+    },
+  });
+}
+
+function numbersOf(kit, set, reader) {
+  return kit.numbers({
+    columns: [kit.words("column_unit"), kit.letter("c_"), ...ORDER.map(kit.letter), kit.letter("c"), kit.letter("h")],
+    rows: () => Array.from({ length: reader.units }, (_, u) => {
+      const unit = reader.at({ step: set.step, unit: u + 1 });
+      return [String(u + 1), unit.old, ...ORDER.map((name) => unit[name]), unit.now, unit.said];
+    }),
+  });
+}
 
 /** A new memory that some gates reach, away from that of half-open gates and from the network's own. */
 function drawTarget(step) {
@@ -155,13 +192,22 @@ function drawFlow(kit, pen, width, step, set, target) {
   const [forget, select, output] = STAGES;
   const kept = { label: kit.words("kept"), value: seen.kept };
   const written = { label: kit.words("written"), value: seen.written };
-  drawStage(kit, pen, width, forget, most, { label: kit.letter("c_"), value: step.old }, set.f, kept);
-  drawStage(kit, pen, width, select, most, { label: kit.letter("g"), value: step.g }, set.i, written);
-  drawMemory(kit, pen, width, 256, seen, target, Math.max(3, most + 0.5));
-  const squeezed = { label: `tanh(${kit.letter("c")})`, value: seen.squeezed };
-  drawStage(kit, pen, width, output, most, squeezed, set.o, { label: kit.letter("h"), value: seen.h });
+  const gate = (name) => (set.seen ? set[name] : null);
+  drawStage(kit, pen, width, forget, most, { label: kit.letter("c_"), value: step.old }, gate("f"), kept);
+  drawStage(kit, pen, width, select, most, { label: kit.letter("g"), value: step.g }, gate("i"), written);
+  const [c, widest] = [kit.letter("c"), Math.max(3, most + 0.5)];
+  if (set.seen) drawMemory(kit, pen, width, 256, seen.c, `${c} = ${added(seen)}`, target, widest);
+  else drawMemory(kit, pen, width, 256, step.now, `${c} = ${number(step.now)}`, null, widest);
+  const squeezed = { label: `tanh(${c})`, value: set.seen ? seen.squeezed : Math.tanh(step.now) };
+  drawStage(kit, pen, width, output, most, squeezed, gate("o"), { label: kit.letter("h"), value: seen.h });
 }
 
+/** What is kept and what is written, added. */
+function added({ kept, written, c }) {
+  return `${number(kept)} ${written < 0 ? MINUS : "+"} ${number(Math.abs(written))} = ${number(c)}`;
+}
+
+/** What comes to a gate, the gate, and what it lets through; with a question mark if the gate is not known. */
 function drawStage(kit, pen, width, { gate, middle }, most, from, open, to) {
   const colour = kit.colour(COLOURS[gate]);
   const centre = width / 2;
@@ -170,6 +216,7 @@ function drawStage(kit, pen, width, { gate, middle }, most, from, open, to) {
   pen.fillStyle = colour;
   pen.fillText(plain(kit.words(`stage_${gate}`)), 0, middle - 52);
   for (const [x, end, value] of [[70, centre - 8, from.value], [centre + 8, width - 70, to.value]]) {
+    if (open === null && x > centre) continue;
     const thick = Math.max(1, (Math.abs(value) / most) * (TALL - 14));
     pen.fillStyle = kit.colour(value < 0 ? "negative" : "positive");
     pen.globalAlpha = 0.85;
@@ -180,17 +227,14 @@ function drawStage(kit, pen, width, { gate, middle }, most, from, open, to) {
   pen.textAlign = "center";
   pen.font = `600 13px ${style("--font")}`;
   pen.fillStyle = kit.colour("ink");
-  pen.fillText(`${kit.letter(gate)} = ${open.toFixed(2)}`, centre, middle + 40);
-  written(kit, pen, 0, middle, from, "left");
-  written(kit, pen, width, middle, to, "right");
+  pen.fillText(`${kit.letter(gate)} = ${open === null ? "?" : open.toFixed(2)}`, centre, middle + 40);
+  labelled(kit, pen, 0, middle, from, "left");
+  if (open !== null) labelled(kit, pen, width, middle, to, "right");
 }
 
 /** A gate: two leaves that leave open a part of its height. */
 function drawGate(kit, pen, x, middle, open, colour) {
-  const leaf = (TALL * (1 - open)) / 2;
-  pen.fillStyle = kit.colour("card");
-  pen.fillRect(x - 8, middle - TALL / 2, 16, leaf);
-  pen.fillRect(x - 8, middle + TALL / 2 - leaf, 16, leaf);
+  const leaf = open === null ? 0 : (TALL * (1 - open)) / 2;
   pen.fillStyle = colour;
   pen.fillRect(x - 8, middle - TALL / 2, 16, leaf);
   pen.fillRect(x - 8, middle + TALL / 2 - leaf, 16, leaf);
@@ -199,7 +243,7 @@ function drawGate(kit, pen, x, middle, open, colour) {
   pen.strokeRect(x - 9, middle - TALL / 2 - 1, 18, TALL + 2);
 }
 
-function written(kit, pen, x, middle, { label, value }, side) {
+function labelled(kit, pen, x, middle, { label, value }, side) {
   pen.textAlign = side;
   pen.font = `13px ${style("--font")}`;
   pen.fillStyle = kit.colour("soft");
@@ -209,8 +253,8 @@ function written(kit, pen, x, middle, { label, value }, side) {
   pen.fillText(number(value), x, middle + 9);
 }
 
-/** The new memory, what is kept and what is written, added on a line of numbers. */
-function drawMemory(kit, pen, width, y, { c, kept, written: added }, target, most) {
+/** The new memory on a line of numbers, and the one that is wanted. */
+function drawMemory(kit, pen, width, y, c, text, target, most) {
   const [left, right] = [8, width - 8];
   const x = (value) => left + ((value + most) / (2 * most)) * (right - left);
   pen.fillStyle = kit.colour("line");
@@ -225,8 +269,7 @@ function drawMemory(kit, pen, width, y, { c, kept, written: added }, target, mos
   pen.textAlign = "left";
   pen.font = `600 14px ${style("--font")}`;
   pen.fillStyle = kit.colour("state");
-  const sign = added < 0 ? `\u2212 ${number(-added)}` : `+ ${number(added)}`;
-  pen.fillText(`${kit.letter("c")} = ${number(kept)} ${sign} = ${number(c)}`, 0, y - 26);
+  pen.fillText(text, 0, y - 26);
   pen.beginPath();
   pen.arc(x(c), y + 1, 7, 0, 7);
   pen.fill();
