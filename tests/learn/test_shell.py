@@ -174,6 +174,12 @@ def test_colours_are_those_of_the_system_or_chosen(lesson: Lesson) -> None:
         assert page.evaluate(paper) == light
 
 
+def test_the_page_says_whether_its_numbers_are_those_of_python(lesson: Lesson) -> None:
+    with lesson() as page:
+        key = "bits_same" if page.evaluate("lesson.engine.simd.sameBits") else "bits_other"
+        assert page.locator("#bits").inner_text() == TEXTS["en"]["shell"][key]
+
+
 def test_little_motion_is_respected(lesson: Lesson) -> None:
     moves = "getComputedStyle(document.documentElement).scrollBehavior"
     with lesson(calm=True) as page:

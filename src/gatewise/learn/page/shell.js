@@ -144,7 +144,8 @@ function settings() {
       element("button", { type: "button", class: "link", id: "import", onclick: () => file.click() }, shellText("import")),
       element("button", { type: "button", class: "link", id: "again", onclick: beginAgain }, shellText("again"))),
     file,
-    element("p", { id: "kept", role: "status" }, memory.refused ? shellText("refused") : ""));
+    element("p", { id: "kept", role: "status" }, memory.refused ? shellText("refused") : ""),
+    element("p", { id: "bits" }, shellText(engine.simd.sameBits ? "bits_same" : "bits_other")));
 }
 
 /** Another language, notation or colours. */
