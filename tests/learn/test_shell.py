@@ -61,8 +61,8 @@ def test_each_scene_opens_at_its_address(lesson: Lesson, scene: str) -> None:
     [
         (1280, "en", False, "seed"),
         (375, "zh", True, "book"),
-        (1280, "zh", True, "code"),
-        (375, "en", False, "code"),
+        pytest.param(1280, "zh", True, "code", marks=pytest.mark.exhaustive),
+        pytest.param(375, "en", False, "code", marks=pytest.mark.exhaustive),
     ],
 )
 def test_each_scene_is_accessible_and_fits(
