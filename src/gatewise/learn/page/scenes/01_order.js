@@ -235,7 +235,7 @@ scene("order", {
     });
     root.append(
       kit.text("lead"),
-      kit.text("network", { units: tagger.units }),
+      kit.text("network", { units: tagger.units, words: WORDS }),
       kit.card(sentence.element, kit.caption(words("legend")), hint),
       guess,
       rest,

@@ -59,7 +59,7 @@ scene("unit", {
       ask: words("ask", ASKED),
       choices: ["gone", "fades", "stays"].map((key) => words(`ask_${key}`)),
       right: () => fateOf(truth),
-      said: () => words("asked", { numbers: shown }),
+      said: () => words("asked", { numbers: shown, r: ASKED.r }),
       hides: [tools, inputs.tools, details, rest, table],
       then: () => ((set.seen = true), inputs.show()),
     });

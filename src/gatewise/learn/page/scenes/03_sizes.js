@@ -54,7 +54,8 @@ scene("sizes", {
     });
     const tools = element("div", {}, cell, kit.three(slider("units"), slider("steps"), slider("rows")), meters.element);
     const check = checkOf(kit, kernels);
-    const rest = element("div", {}, kit.text("count", { inputs: INPUTS }), check);
+    const tables = Object.fromEntries(CELLS.map((name) => [name, counted(kernels[name], set).gates]));
+    const rest = element("div", {}, kit.text("count", { inputs: INPUTS, ...tables }), check);
     root.append(
       kit.text("lead"), kit.text("three"),
       kit.question({

@@ -88,10 +88,10 @@ function checkOf(kit, set, now) {
   const left = () => now().pulse[TARGET.steps];
   const verdict = (right) => (right ? "check_right" : left() < TARGET.share ? "check_less" : "check_more");
   return kit.goal({
-    ask: kit.words("check", { steps: TARGET.steps, tolerance: share(TARGET.tolerance) }),
+    ask: kit.words("check", { steps: TARGET.steps, half: share(TARGET.share), tolerance: share(TARGET.tolerance) }),
     button: kit.words("check_button"),
     reached: () => Math.abs(left() - TARGET.share) <= TARGET.tolerance,
-    said: (right) => kit.words(verdict(right), { r: set.r.toFixed(3), ten: share(left()), steps: TARGET.steps }),
+    said: (right) => kit.words(verdict(right), { r: set.r.toFixed(3), ten: share(left()), twice: share(now().pulse[2 * TARGET.steps]), steps: TARGET.steps }),
   });
 }
 

@@ -73,7 +73,7 @@ scene("gates", {
       goalOf(kit, set, here, target),
       kit.heading(words("where_title")), kit.text("where_one"), kit.text("where_two"),
       kit.card(placeOf(kit, set, reader, changed), strip.element, sums),
-      kit.text("same"), kit.text("vectors"),
+      kit.text("same"), kit.text("vectors"), lettersOf(kit),
     );
     const question = questionOf(kit, reader.at(PLACE), [hands.element, rest, table], () => ((set.seen = true), changed()));
     root.append(
@@ -113,7 +113,7 @@ function handsOf(kit, set, here, changed) {
 function flowOf(kit, set, here, { put }, target, changed) {
   const flow = kit.canvas({
     label: () => (set.seen ? flowWords(kit, here(), set) : kit.words("unseen")),
-    height: 426,
+    height: 436,
     draw: (pen, width) => drawFlow(kit, pen, width, here(), set, isAsked(set) ? target : null),
     on: ({ x, y }) => {
       const stage = STAGES.find(({ middle }) => Math.abs(y - middle) < 40);
@@ -153,6 +153,15 @@ function goalOf(kit, set, here, target) {
   });
 }
 
+/** The four by name, and their letters here and in other books. */
+function lettersOf(kit) {
+  const notations = ["seed", "book", "code"];
+  const head = notations.map((notation) => element("th", { scope: "col" }, kit.words(`letters_${notation}`)));
+  const row = (name) => element("tr", {}, element("th", { scope: "row" }, kit.words(`name_${name}`)), notations.map((notation) => element("td", {}, symbol(name, notation))));
+  return element("div", { class: "scroll gates-letters", role: "region", tabindex: "0", "aria-label": kit.words("letters") },
+    element("table", {}, element("caption", {}, kit.words("letters")), element("thead", {}, element("tr", {}, element("td"), head)), element("tbody", {}, ORDER.map(row))));
+}
+
 function numbersOf(kit, set, reader) {
   return kit.numbers({
     columns: [kit.words("column_unit"), kit.letter("c_"), ...ORDER.map(kit.letter), kit.letter("c"), kit.letter("h")],
@@ -177,7 +186,7 @@ const TALL = 56; // of a gate that is open, in pixels
 const STAGES = [
   { gate: "f", middle: 66 },
   { gate: "i", middle: 176 },
-  { gate: "o", middle: 372 },
+  { gate: "o", middle: 382 },
 ];
 
 function flowWords(kit, step, set) {
@@ -196,8 +205,8 @@ function drawFlow(kit, pen, width, step, set, target) {
   drawStage(kit, pen, width, forget, most, { label: kit.letter("c_"), value: step.old }, gate("f"), kept);
   drawStage(kit, pen, width, select, most, { label: kit.letter("g"), value: step.g }, gate("i"), written);
   const [c, widest] = [kit.letter("c"), Math.max(3, most + 0.5)];
-  if (set.seen) drawMemory(kit, pen, width, 256, seen.c, `${c} = ${added(seen)}`, target, widest);
-  else drawMemory(kit, pen, width, 256, step.now, `${c} = ${number(step.now)}`, null, widest);
+  if (set.seen) drawMemory(kit, pen, width, 266, seen.c, `${c} = ${added(seen)}`, target, widest);
+  else drawMemory(kit, pen, width, 266, step.now, `${c} = ${number(step.now)}`, null, widest);
   const squeezed = { label: `tanh(${c})`, value: set.seen ? seen.squeezed : Math.tanh(step.now) };
   drawStage(kit, pen, width, output, most, squeezed, gate("o"), { label: kit.letter("h"), value: seen.h });
 }
