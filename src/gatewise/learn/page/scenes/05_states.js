@@ -57,8 +57,8 @@ scene("states", {
     };
     const strip = kit.canvas({
       label: () => words("strip", { share: percent(right()) }),
-      height: 112,
-      draw: (pen, width) => drawStrip(pen, width, seen, words),
+      height: (width) => (LINE * STEPS) / perLine(width),
+      draw: (pen, width) => drawStrip(pen, width, seen),
     });
     const now = kit.said();
     const changed = () => {
@@ -138,7 +138,7 @@ scene("states", {
     });
     const after = element("div", {}, kit.heading(words("two")), kit.text("two_text"), kit.card(picture.element), question, rest);
     const pictures = [picture, bars, ...others];
-    root.append(kit.text("lead"), kit.text("task"), kit.card(strip.element, now, bench.element), after);
+    root.append(kit.text("lead"), kit.text("task"), kit.card(strip.element, element("p", { class: "where" }, words("strip_legend")), now, bench.element), after);
     changed();
     return { hide: () => bench.stop() };
   },
@@ -148,31 +148,36 @@ function percent(share) {
   return `${Math.round(100 * share)}\u2009%`;
 }
 
+const LINE = 80; // pixels of a line of signs
+
+/** How many signs stand in a line. */
+function perLine(width) {
+  return width < 500 ? STEPS / 2 : STEPS;
+}
+
 /** The signs that the network hears, with their bells, and what it answers. */
-function drawStrip(pen, width, { batch, answers }, words) {
-  const [left, top, size] = [0, 22, Math.min(26, width / STEPS)];
+function drawStrip(pen, width, { batch, answers }) {
+  const count = perLine(width);
+  const size = Math.min(26, width / count);
   pen.textAlign = "center";
   for (let t = 0; t < STEPS; t++) {
     const [sign, bell] = [batch.x[t * SHOWN * 2], batch.x[t * SHOWN * 2 + 1]];
-    const x = left + (t + 0.5) * size;
-    if (bell) drawBell(pen, x, top - 11, Math.min(5.5, size / 2.4));
+    const x = ((t % count) + 0.5) * size;
+    const top = 22 + LINE * Math.floor(t / count);
+    if (bell) drawBell(pen, x, top - 11, 5.5);
     pen.fillStyle = style(sign > 0 ? "--positive" : "--negative");
     pen.globalAlpha = 0.16;
     pen.fillRect(x - size / 2 + 1, top, size - 2, 26);
     pen.globalAlpha = 1;
-    pen.font = `700 ${size > 16 ? 16 : 13}px ${style("--font")}`;
+    pen.font = `700 16px ${style("--font")}`;
     pen.fillText(sign > 0 ? "+" : MINUS, x, top + 14);
     const said = answers[t * SHOWN * 2 + 1] > answers[t * SHOWN * 2] ? 1 : 0;
     const isRight = said === batch.target[t * SHOWN];
     pen.fillStyle = style(isRight ? "--good" : "--bad");
-    pen.font = `${size > 16 ? 15 : 12}px ${style("--font")}`;
+    pen.font = `15px ${style("--font")}`;
     pen.fillText(said ? "=" : "\u2260", x, top + 42);
     if (!isRight) pen.fillRect(x - size / 2 + 2, top + 52, size - 4, 2);
   }
-  pen.textAlign = "left";
-  pen.font = `13px ${style("--font")}`;
-  pen.fillStyle = style("--soft");
-  pen.fillText(words("strip_legend"), 0, top + 74);
 }
 
 function drawBell(pen, x, y, r) {

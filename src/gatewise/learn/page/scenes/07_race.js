@@ -41,6 +41,7 @@ scene("race", {
       if (bench.running) measure((turn = (turn + 1) % RACERS.length));
       else RACERS.forEach((_, k) => measure(k));
       flow.redraw();
+      numbers.redraw();
     };
     const over = ({ trainer }) => training.isOver(trainer, MOST);
     const state = (one) =>
@@ -100,6 +101,10 @@ scene("race", {
       range: () => [1e-9, 1],
       lines: () => RACERS.map(([, name, colour], k) => ({ name, colour, values: [...(kept.flows[k] ?? [])] })),
     });
+    const numbers = kit.numbers({
+      columns: [words("distance"), ...RACERS.map(([, name]) => name)],
+      rows: () => Array.from({ length: kept.steps }, (_, d) => [String(d), ...RACERS.map((__, k) => kept.flows[k]?.[d] ?? NaN)]),
+    });
     const table = element("tbody");
     const writeTable = () => {
       const rows = [...kept.table].sort(([a], [b]) => a - b);
@@ -140,10 +145,7 @@ scene("race", {
       kit.card(gate, marks.element, gates.element, element("p", { class: "where" }, words("gates_legend"))),
       kit.heading(words("flow_title")), kit.text("flow_text"),
       kit.card(flow.element),
-      kit.numbers({
-        columns: [words("distance"), ...RACERS.map(([, name]) => name)],
-        rows: () => Array.from({ length: kept.steps }, (_, d) => [String(d), ...RACERS.map((__, k) => kept.flows[k]?.[d] ?? NaN)]),
-      }),
+      numbers,
       kit.text("fair"),
       check);
     root.append(

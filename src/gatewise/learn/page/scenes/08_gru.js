@@ -25,7 +25,7 @@ scene("gru", {
 
     const blocks = kit.canvas({
       label: words("blocks"),
-      height: 178,
+      height: (width) => 2 * (blockSize(width) + 4),
       draw: (pen, width) => drawBlocks(kit, pen, width),
     });
     const plot = kit.canvas({
@@ -105,9 +105,13 @@ scene("gru", {
   },
 });
 
+function blockSize(width) {
+  return Math.min(86, (width - 64) / 4 - 8);
+}
+
 /** The blocks of both cells: each is one pair of matrices. */
 function drawBlocks(kit, pen, width) {
-  const size = Math.min(86, (width - 64) / 4 - 8);
+  const size = blockSize(width);
   Object.entries(BLOCKS).forEach(([cell, letters], k) => {
     const y = 4 + k * (size + 4);
     pen.textAlign = "left";

@@ -69,7 +69,11 @@ scene("change", {
         kept.text = null;
         await use(edit);
         write();
-        if (own) own.value = engine.text(edit);
+        if (own) {
+          own.value = engine.text(edit);
+          own.fault.say("");
+          own.field.setAttribute("aria-invalid", "false");
+        }
         fresh();
       },
     });
@@ -91,12 +95,14 @@ scene("change", {
             own.field.setAttribute("aria-invalid", String(Boolean(answer.error)));
             if (answer.error) {
               const { line, message, remedy } = answer.error;
-              fault.say([line ? words("at_line", { line }) : "", message, remedy ?? ""].filter(Boolean).join(" "));
+              const sentences = [message, remedy].filter(Boolean).map((part) => `${part[0].toUpperCase()}${part.slice(1)}.`);
+              fault.say([line ? words("at_line", { line }) : "", ...sentences].filter(Boolean).join(" "));
               return;
             }
             fault.say("");
             kept.text = text;
             await use(null, answer.kernels);
+            edits.value = null;
             write();
             fresh();
           }, WAIT);
