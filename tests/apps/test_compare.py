@@ -76,6 +76,18 @@ def test_cells_are_compared_and_all_files_are_written(tmp_path: Path) -> None:
     assert found["interrupted"] is False
 
 
+def test_a_memory_that_fails_is_explained(tmp_path: Path) -> None:
+    arguments = [*TINY, "--cells", "lstm,gru,rnn", "--seeds", "1"]
+    done = compare_here(*arguments, cwd=tmp_path)
+    said = " ".join(done.stdout.split())
+    assert "lstm failed at T = 12. With the usual first weights f begins half open, so" in said
+    assert "it can keep it: --bias f=5,i=-5" in said
+    assert "it can keep it: --bias z=5" in said
+    assert "rnn failed" not in said
+    done = compare_here(*arguments, "--bias", "f=5", cwd=tmp_path)
+    assert "lstm failed" not in done.stdout
+
+
 def test_the_same_command_gives_the_same_figures(tmp_path: Path) -> None:
     arguments = (*TINY, "--cells", "lstm", "--seeds", "1", "--out")
     assert compare(*arguments, "one", cwd=tmp_path).returncode == 0

@@ -22,6 +22,7 @@ from gatewise.apps.commands import app
 from gatewise.learn import checking, own
 from gatewise.learn.checking import Finding, check
 from gatewise.learn.exercises import exercises, starter
+from gatewise.tasks.synthetic.network import first_biases
 from tests.selection import with_rest
 
 RNN = """
@@ -387,8 +388,8 @@ def test_a_cell_that_cannot_be_trained(body: str, sentence: str) -> None:
 
 
 def test_whether_a_cell_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert own.first_biases(cells.gru) == {"z": 5.0}
-    assert own.first_biases(cells.rnn) == {}
+    assert first_biases(cells.gru) == {"z": 5.0}
+    assert first_biases(cells.rnn) == {}
     monkeypatch.setattr(own, "remembered", lambda cell: own.Remembered(True, 0.995, 9_072, {"f": 5.0}))
     mine = "def mine(h, *, f, g):\n    return sigmoid(f) * h + tanh(g)\n"
     assert one(mine, train=True).said[-1] == (
@@ -447,4 +448,3 @@ def test_the_starter_leads_to_right_cells(tmp_path: Path) -> None:
 
 def test_the_example_of_the_docstring() -> None:
     assert doctest.testmod(checking).failed == 0
-    assert doctest.testmod(own).failed == 0

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gatewise.language import read_cell
+from gatewise.learn.page import texts
 from gatewise.learn.palette import cell_of, names, text_of
 from gatewise.nn import Recurrent
 from tests.learn.conftest import Lesson
@@ -51,3 +52,9 @@ def test_an_unknown_cell_is_refused(lesson: Lesson) -> None:
     with lesson() as page:
         said = page.evaluate('lesson.engine.cell("nothing").catch((error) => error.message)')
     assert said == 'There is no cell "nothing".'
+
+
+def test_the_static_page_says_that_it_cannot_compile(lesson: Lesson) -> None:
+    with lesson() as page:
+        error = page.evaluate('lesson.engine.compile("").then(({ error }) => error)')
+    assert error == {"line": None, "message": texts()["en"]["kit"]["static"], "remedy": ""}

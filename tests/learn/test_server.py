@@ -15,8 +15,10 @@ import pytest
 
 from gatewise.compiler.wasm.target import RELAXED
 from gatewise.language import read_cell
+from gatewise.learn.page import texts
+from gatewise.learn.palette import about
 from gatewise.learn.server import BODY, Server
-from gatewise.web.describing import described, kernels_of
+from gatewise.web.describing import kernels_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -154,7 +156,7 @@ def test_a_body_without_a_length_is_refused(server: Server) -> None:
 def test_a_text_is_compiled(server: Server) -> None:
     found = compiled(server, text=TEXT)
     cell = read_cell(TEXT)
-    assert found["about"] == json.loads(json.dumps(described(cell)))
+    assert found["about"] == json.loads(json.dumps(about(cell)))
     kernels = {name: gzip.decompress(b64decode(text)) for name, text in found["relaxed"].items()}
     assert kernels == kernels_of(cell, RELAXED)
 
@@ -235,3 +237,20 @@ def test_the_page_compiles_what_is_typed(server: Server, browser: Browser) -> No
     page.close()
     assert said == []
     assert {address.removeprefix(server.address) for address in asked} <= {"", "compile", "data:,"}
+
+
+def test_the_page_says_when_the_server_has_gone(browser: Browser) -> None:
+    compiling = "async (text) => (await lesson.engine.compile(text)).error"
+    page = browser.new_page(locale="en-US")
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page.goto(server.address)
+        page.wait_for_selector("section[data-ready]")
+        server.token = "another"  # as after a new start
+        gone = {"line": None, "message": texts()["en"]["kit"]["gone"], "remedy": ""}
+        assert page.evaluate(compiling, TEXT) == gone
+        server.shutdown()
+    assert page.evaluate(compiling, TEXT) == gone
+    said = page.evaluate('lesson.engine.cell("lstm").catch((error) => error.message)')
+    assert said == gone["message"]
+    page.close()

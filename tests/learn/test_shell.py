@@ -137,6 +137,24 @@ def test_the_language_is_changed_in_place(lesson: Lesson, language: str) -> None
         ]
 
 
+def test_another_language_is_one_more_file(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "texts").mkdir()
+    for name, text in TEXTS.items():
+        (tmp_path / "texts" / f"{name}.json").write_text(json.dumps(text), encoding="utf-8")
+    french = {**TEXTS["en"], "name": "Français"}
+    (tmp_path / "texts" / "fr.json").write_text(json.dumps(french), encoding="utf-8")
+    monkeypatch.setattr("gatewise.learn.page._TEXTS", tmp_path / "texts")
+    (tmp_path / "lesson.html").write_text(html(language="fr"), encoding="utf-8")
+    page = browser.new_page(locale="zh-CN")
+    page.goto((tmp_path / "lesson.html").as_uri())
+    assert page.locator("#language option").all_inner_texts() == ["English", "Français", "简体中文"]
+    assert page.input_value("#language") == "fr"
+    assert page.evaluate("document.documentElement.lang") == "fr"
+    page.close()
+
+
 def test_the_browsers_language_is_the_first_choice(browser: Browser, lesson_page: Path) -> None:
     for locale, language in (("zh-CN", "zh"), ("fr-FR", "en")):
         context = browser.new_context(locale=locale)

@@ -18,7 +18,7 @@ PARTS = Path(page.__file__).parent / "page"
 PLACES = re.compile(r"\{(\w+)\}")
 LETTERS = re.compile(r"\$(\w+)\$")
 # Keys as texts of the scripts: words("key", ...), kit.text("key"), textOf("kit", "key"), shellText("key").
-USED = re.compile(r"""\b(?:words|text)\(\s*"(\w+)\"""")
+USED = re.compile(r"""(?<!engine\.)\b(?:words|text)\(\s*"(\w+)\"""")
 OF_SHELL = re.compile(r"""\bshellText\(\s*"(\w+)\"""")
 OF_KIT = re.compile(r"""\btextOf\(\s*"kit",\s*"(\w+)\"""")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ import numpy as np
 import torch
 
 import gatewise
+from gatewise.compiler.wasm.target import RELAXED
 from gatewise.runtime import Stream
 from gatewise.web import export
+from gatewise.web.describing import bundle, described, editable, kernels_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -57,6 +60,27 @@ def test_the_documented_page_trains(browser: Browser, served: str, tmp_path: Pat
     page.wait_for_function("Number(document.querySelector('output').textContent) > 0.1")
     page.wait_for_function("Number(document.querySelector('output').textContent) < 0.01")
     page.close()
+
+
+def test_the_documented_edit_runs(browser: Browser) -> None:
+    (script,) = re.findall(r"```js\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    cell = editable(gatewise.cells.lstm)
+    code = {name: b64encode(part).decode() for name, part in kernels_of(cell, RELAXED, ["forward"]).items()}
+    page = browser.new_page()
+    page.add_script_tag(content=bundle())
+    c, held, first = page.evaluate(
+        f"""async ([about, texts]) => {{
+          const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          const code = {{ forward: bytesOf(texts.forward) }};
+          const x = new Float32Array(10 * 2).fill(1);
+          {script}
+          const all = layer.forward(x, {{ watch: ["f"], edits: [{{ name: "f", value: 1, steps: [5] }}] }});
+          return [open.values.c.length, all.values.f[5 * 16 + 3], all.values.f[3]];
+        }}""",
+        [described(cell), code],
+    )
+    page.close()
+    assert (c, held, first) == (10 * 16, 1, 0.5)
 
 
 def _move(page: Page, stream: Stream) -> None:

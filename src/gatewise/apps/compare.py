@@ -94,6 +94,7 @@ def _run(comparison: Comparison, console: Console) -> int:
         compare_report.show_comparison(console, comparison)
         interrupted = _train(comparison, runs, console)
         compare_report.show_runs(console, runs)
+        compare_report.show_reasons(console, comparison, runs)
         if not runs:
             raise KeyboardInterrupt
         write_results(folder.writing, comparison.task, comparison.settings, runs, interrupted=interrupted)

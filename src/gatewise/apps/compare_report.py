@@ -78,6 +78,23 @@ def _row(summary: Summary) -> list[Text]:
     return [Text(word, style="bold green" if whole and n == 2 else "") for n, word in enumerate(words)]
 
 
+def show_reasons(console: Console, comparison: Comparison, runs: Sequence[Run]) -> None:
+    """Print why cells with a memory failed, if their gates began half open, and which option opens them."""
+    from gatewise.tasks.synthetic.network import first_biases
+
+    for cell in comparison.cells:
+        failed = sorted({run.length for run in runs if run.cell == cell.name and not run.learned})
+        biases = first_biases(cell)
+        if failed and biases and not biases.keys() & comparison.settings.biases.keys():
+            kept = next(iter(biases))  # gates that keep a state come first
+            option = ",".join(f"{gate}={bias:g}" for gate, bias in biases.items())
+            console.print(
+                f"\n{cell.name} failed at T = {', '.join(map(str, failed))}. With the usual first weights "
+                f"{kept} begins half open, so about half of the memory is lost at each step. Open from the "
+                f"start, it can keep it: --bias {option}"
+            )
+
+
 def show_folder(console: Console, folder: Path, done: int, asked: int) -> None:
     """Print where the results are."""
     from gatewise.tasks.synthetic.results import FILES

@@ -49,7 +49,7 @@ def _layer(values: Values) -> str:
     parts += ["means of neighbouring steps"] if T > _STEPS else []
     rows = "".join(_picture(name, values, T) for name in names)
     return (
-        f"<p>{', '.join(parts)}. Gates: dark is shut, bright is open; others: blue is below 0, orange above 0."
+        f"<p>{', '.join(parts)}. Gates: dark is shut, bright is open; others: blue is below 0, orange above."
         f'</p><table style="border-spacing: 4px">{rows}</table>'
     )
 

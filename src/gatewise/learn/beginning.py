@@ -13,7 +13,7 @@ def beginning(cell: Cell) -> dict[str, Any]:
 
     Returns:
         "blocks": for each weight of several gates the gates, in the order of its rows. "kept": for each bias
-        of a gate that keeps a state the weight, the block in it, and its share of the initial bias: -1, 0 or 1.
+        of a gate that keeps a state the weight, the block in it, and its share of that bias: -1, 0 or 1.
 
     Example:
         >>> from gatewise import cells

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from gatewise.language import Cell
-from gatewise.language.gating import Gate, keeping, writing
 from gatewise.nn import Recurrent
 
 STEPS, ROWS, INPUTS, UNITS = 50, 8, 2, 16
-OPEN = 5.0  # added to the biases of gates that keep a state, and taken from those that write to it
 MOST = 12_000  # training sequences
 
 
@@ -92,28 +90,10 @@ def _gradients(cell: Cell, layer: Recurrent) -> Iterator[tuple[str, Tensor]]:
         yield name, gradient
 
 
-def first_biases(cell: Cell) -> dict[str, float]:
-    """What to add to the first biases of gates so that the states are kept at the start.
-
-    Example:
-        >>> from gatewise import cells
-        >>> first_biases(cells.lstm)
-        {'f': 5.0, 'i': -5.0}
-    """
-    kept = dict(_of_gates(keeping(cell), OPEN))
-    return kept | {name: bias for name, bias in _of_gates(writing(cell), -OPEN) if name not in kept}
-
-
-def _of_gates(gates: tuple[Gate, ...], bias: float) -> Iterator[tuple[str, float]]:
-    for gate in gates:
-        for leaf in gate.biases:
-            if leaf.op == "gate" and leaf.part != "h":
-                yield leaf.name, gate.sign * bias
-
-
 def remembered(cell: Cell, most: int = MOST) -> Remembered:
     """Train the cell on the adding problem over 50 steps, on at most `most` sequences."""
     from gatewise.tasks.synthetic import TASKS
+    from gatewise.tasks.synthetic.network import first_biases
     from gatewise.tasks.synthetic.training import Settings, train
 
     biases = first_biases(cell)

@@ -17,6 +17,7 @@ from string import Template
 from typing import Any
 
 from gatewise import files
+from gatewise._version import __version__
 from gatewise.learn.palette import names, palette, text_of
 from gatewise.web.describing import bundle
 
@@ -28,7 +29,7 @@ SCENES = ("order", "unit", "sizes", "forgets", "states", "gates",
           "race", "gru", "change", "text", "series", "home")  # fmt: skip
 # Concatenated in this order, they are one module. Each scene is a block, so that its names are its own.
 _BEFORE, _AFTER = (
-    ("text.js", "kit.js", "charts.js", "question.js", "engine.js", "training.js", "shell.js"),
+    ("text.js", "kit.js", "charts.js", "question.js", "engine.js", "training.js", "watching.js", "shell.js"),
     ("start.js",),
 )
 
@@ -70,6 +71,7 @@ def html(*, live: bool = False, language: str | None = None, cells: Mapping[str,
     digest = b64encode(sha256(script.encode()).digest()).decode("ascii")
     about = [{"name": name, "text": text_of(name)} for name in names()]
     data = {"live": live, "language": language, "scenes": SCENES, "cells": about, "texts": texts()}
+    data["version"] = __version__
     return Template(_part("lesson.html")).substitute(
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}' 'wasm-unsafe-eval'" + ("; connect-src 'self'" if live else ""),

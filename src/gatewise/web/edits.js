@@ -19,13 +19,13 @@ class Part {
       throw new Error(`gatewise: ${name} must be finite. Got ${value}.`);
   }
 
-  /** What is left of this part after a later one: the other units, and the other places of its units. */
-  *without(later) {
+  /** What is left of this part beside a later one: the other units, and the other places of its units. */
+  without(later) {
     const both = this.units.map((unit, n) => unit & later.units[n]);
-    if (this.mask !== later.mask || !both.some(Boolean)) return void (yield this);
-    const rest = { units: this.units.map((unit, n) => unit & ~later.units[n]) };
-    const others = { units: both, places: this.places.map((place, n) => place & ~later.places[n]) };
-    for (const change of [rest, others]) yield Object.assign(Object.create(Part.prototype), this, change);
+    if (this.mask !== later.mask || !both.some(Boolean)) return [this];
+    const others = { units: this.units.map((unit, n) => unit & ~later.units[n]) };
+    const elsewhere = { units: both, places: this.places.map((place, n) => place & ~later.places[n]) };
+    return [others, elsewhere].map((change) => Object.assign(Object.create(Part.prototype), this, change));
   }
 }
 
@@ -45,7 +45,7 @@ function held(layer, x, edits, T, B) {
   let parts = [];
   for (const edit of edits) {
     const later = new Part(layer, edit, T, B);
-    parts = [...parts.flatMap((part) => [...part.without(later)]), later];
+    parts = [...parts.flatMap((part) => part.without(later)), later];
   }
   const { _about: about, _sizes: { I, H }, weights } = layer;
   const wide = I + parts.length;

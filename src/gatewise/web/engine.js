@@ -8,6 +8,10 @@
 // Shapes are those of Python: T steps, B rows, I inputs, H units, P outputs; time first, the last axis moves
 // fastest. All arrays are ordinary Float32Arrays that belong to the page. Types: gatewise.d.ts.
 
+const MOST_MEMORIES = 16; // a browser gives a page about 100
+const memories = []; // of layers, which take turns if they are more
+let layersMade = 0;
+
 /** The kernels that this browser runs best, and whether their bits are those of Python. */
 function simd() {
   const found = relaxed("float32");
@@ -68,12 +72,11 @@ class Layer {
         new Float32Array(product(shape)).fill(kind === "gain" ? 1 : 0),
       ]),
     );
-    this._machine = new Machine();
+    this._memory = memories[layersMade++ % MOST_MEMORIES] ??= new LayerMemory();
+    const { machine } = this._memory;
     this._programs = {};
     for (const name in modules)
-      this._programs[name] = new Program(this._machine, modules[name], about.fields[name], about.table);
-    this._pass = null; // the last one: its memory is that of the machine
-    this._owner = null; // the run whose results are in it
+      this._programs[name] = new Program(machine, modules[name], about.fields[name], about.table);
   }
 
   /**
@@ -94,6 +97,34 @@ class Layer {
     const T = steps ?? x.length / (rows * this.inputSize);
     const more = { states, lengths, reset, keep, watch: named, edits };
     return new Run(this, new Given(this, x, { T, B: rows, ...more }));
+  }
+}
+
+/** The memory of some layers. It holds one call at a time. */
+class LayerMemory {
+  constructor() {
+    this.machine = new Machine();
+    this.pass = null; // the layout of the last call
+    this.owner = null; // the run whose values for backward are in memory
+  }
+
+  /** Compute a forward call. */
+  forward(layer, given, owner) {
+    this.owner = null;
+    if (this.pass?.layer !== layer || this.pass.key !== given.key) {
+      this.pass = null;
+      this.pass = new Pass(layer, this.machine, given);
+    }
+    this.pass.run(given);
+    this.owner = owner;
+    return this.pass;
+  }
+
+  /** Compute the backward call after the last forward one, which uses up its values. */
+  backward(by) {
+    this.owner = null;
+    this.pass.back ??= new BackwardPass(this.pass);
+    return this.pass.back.run(by);
   }
 }
 
@@ -135,7 +166,7 @@ class Run {
     this._layer = layer;
     this._given = given;
     this.derivatives = null;
-    const pass = this._forward();
+    const pass = layer._memory.forward(layer, given, this);
     this.output = pass.copied(pass.output);
     this.states = Object.fromEntries(pass.states.map((state) => [state.name, pass.final(state, given)]));
     this.values = Object.fromEntries(given.watch.map((name) => [name, pass.watched(name, given)]));
@@ -155,22 +186,11 @@ class Run {
       throw new Error("gatewise: derivatives by states at each step must be without lengths and reset.");
     checkStates(layer, states, given.B, false);
     if (output) check("output", output, given.T * given.B * layer.outputSize);
-    if (layer._owner !== this) this._forward(); // another call has the memory, or this one's is used up
-    layer._owner = null;
-    const pass = layer._pass;
-    pass.back ??= new BackwardPass(pass);
-    const { byEach, ...gradients } = pass.back.run(output, states, derivatives);
+    const memory = layer._memory;
+    if (memory.owner !== this) memory.forward(layer, given, this);
+    const { byEach, ...gradients } = memory.backward({ output, states, stepByStep: derivatives });
     if (derivatives) this.derivatives = byEach;
     return gradients;
-  }
-
-  /** Compute the call in the memory of the layer. */
-  _forward() {
-    const { _layer: layer, _given: given } = this;
-    if (layer._pass?.key !== given.key) layer._pass = new Pass(layer, given);
-    layer._owner = this;
-    layer._pass.run(given);
-    return layer._pass;
   }
 }
 

@@ -22,7 +22,7 @@ class BackwardPass {
   }
 
   /** The gradients, from the derivatives by the output and by the final states. */
-  run(output, states, stepByStep) {
+  run({ output, states, stepByStep }) {
     const { pass, byOutput, carries } = this;
     if (output) pass.view(byOutput).set(output);
     else pass.clear(byOutput);
@@ -109,7 +109,7 @@ class BackwardPass {
   _fields() {
     const { pass, layer } = this;
     const { plan } = layer._about;
-    const fields = { ...pass._common, zeros: pass.zeros.at, by_vectors: this.byVectors.at };
+    const fields = { ...pass.common(), zeros: pass.zeros.at, by_vectors: this.byVectors.at };
     for (const [name, count] of Object.entries(this._scratch)) fields[name] = pass._room(count);
     if (plan.keeps) Object.assign(fields, strided("gates", pass.gates), strided("means", pass.means));
     if (this.projected) Object.assign(fields, strided("projected", this.projected));

@@ -42,8 +42,17 @@ class Machine {
     const address = this.end;
     this.end += Math.ceil(size / LINE) * LINE;
     const missing = this.end - this.memory.buffer.byteLength;
-    if (missing > 0) this.memory.grow(Math.ceil(missing / PAGE));
+    if (missing > 0) this._grow(Math.ceil(missing / PAGE));
     return address;
+  }
+
+  _grow(pages) {
+    try {
+      this.memory.grow(pages);
+    } catch {
+      const size = Math.ceil(this.end / 1e6);
+      throw new Error(`gatewise: the arrays of this call need more memory than there is, above ${size} MB.`);
+    }
   }
 
   /** The address of new memory for `count` numbers. */

@@ -9,8 +9,8 @@ class Packing {
     this.B = order.length;
     this.T = this.B ? lengths[order[0]] : 1;
     this.counts = Array.from({ length: this.T }, (_, t) => order.filter((row) => lengths[row] > t).length);
-    this.starts = this.counts.map((_, t) => sum(this.counts.slice(0, t)));
-    this.size = sum(this.counts);
+    this.size = 0;
+    this.starts = this.counts.map((count) => (this.size += count) - count);
     this.last = order.map((row, n) => (reverse ? 0 : this.starts[lengths[row] - 1]) + n); // of the walk
     this.reverse = reverse;
   }
@@ -35,17 +35,15 @@ class Packing {
   }
 }
 
-const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
-
 /** The memory of a forward call of a layer, and of the backward call after it, for certain sizes. */
 class Pass {
-  constructor(layer, given) {
+  constructor(layer, machine, given) {
     const { T: steps, B: rows, keep, watch } = given;
     const packing = given.isRagged ? new Packing(given.lengths, layer.reverse) : null;
-    Object.assign(this, { layer, steps, rows, packing, keep, watch, key: given.key, sizes: given.sizes });
+    const { key, sizes } = given;
+    Object.assign(this, { layer, machine, steps, rows, packing, keep, watch, key, sizes });
     this.back = null; // the backward call
-    this.machine = layer._machine;
-    this.machine.end = STACK; // the pass before gives its memory
+    machine.end = STACK; // the pass before gives its memory
     [this.T, this.B, this.places] = packing
       ? [packing.T, packing.B, packing.size]
       : [steps, rows, steps * rows];
@@ -184,8 +182,8 @@ class Pass {
     this.tables = Object.fromEntries(Object.entries(tables).map(([name, t]) => [name, this._table(t)]));
   }
 
-  /** The fields that forward and backward share. */
-  get _common() {
+  /** The fields that forward and backward share, with scratch memory of their own. */
+  common() {
     const { I, H, P } = this.sizes;
     const fields = { T: this.T, B: this.B, I, H, P, chunk: this._chunk, ...this.tables };
     for (const { name, field } of this.layer._weights) fields[field] = this.weights[name].at;
@@ -232,7 +230,7 @@ class Pass {
     const { layer, B, T, keep } = this;
     const { plan, rowsToJoin, output, called } = layer._about;
     const { I, H, P } = this.sizes;
-    const fields = { ...this._common, ...strided("x", this.x) };
+    const fields = { ...this.common(), ...strided("x", this.x) };
     for (const [name, count] of Object.entries(this._packed)) fields[name] = this._room(count);
     fields.spills = this._room(B * H * plan.spills);
     const joins = plan.joins && (T === 1 || B >= rowsToJoin);

@@ -1,4 +1,4 @@
-/** The layers of a model, from the content of `model.json`; `file(name)` gives the content of another file. */
+/** The layers of a model, from the content of `model.json`; `file(name)` gives that of another file. */
 async function layersFrom({ training, weights: stored }, file, { simd: wanted } = {}) {
   const kind = wanted ?? simd().kind;
   if (!(kind in training.kernels)) throw new Error(`gatewise: simd must be relaxed or plain. Got ${kind}.`);

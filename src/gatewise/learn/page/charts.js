@@ -72,7 +72,7 @@ function frame(pen, { width, tall, steps, first, across, log, bounds: [low, high
     pen.fillStyle = style("--line");
     pen.fillRect(left, Math.round(y(value)), right - left, 1);
     pen.fillStyle = style("--soft");
-    pen.fillText(number(value, 2).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""), left - 8, y(value));
+    pen.fillText(log && value < 1e-3 ? power(value) : number(value, 2).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""), left - 8, y(value));
   }
   pen.textAlign = "center";
   for (const step of ticks(first, first + steps - 1, Math.min(steps, width / 80)).filter(Number.isInteger)) {
@@ -81,6 +81,11 @@ function frame(pen, { width, tall, steps, first, across, log, bounds: [low, high
   pen.textAlign = "right";
   pen.fillText(plain(across), right, tall - 7);
   return { x, y, low, high, top, bottom, steps, step: (at) => Math.max(0, Math.min(steps - 1, Math.round((at - left) / wide))) };
+}
+
+/** A power of ten, written as one. */
+function power(value) {
+  return `10${[...String(Math.round(Math.log10(value)))].map(raised).join("")}`;
 }
 
 function trace(pen, axis, { values, colour, dash = [], wide = 2 }) {

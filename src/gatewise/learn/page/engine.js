@@ -5,7 +5,7 @@
 //   engine.names                the names of all cells of the palette
 //   engine.text(name)           the equations of such a cell, as the learner may change them; null if it has no text
 //   await engine.cell(name)     its kernels, for `new gatewise.Layer(kernels, ...)`
-//   await engine.compile(text)  { kernels }, or { error: { line, message, remedy } }: only if `live`
+//   await engine.compile(text)  { kernels }, or { error: { line, message, remedy } }; the line may be null
 //   await engine.trainer(...)   a trainer of a cell, by its name or its kernels: see training.js
 //   await engine.weights(name)  trained weights: { about, shapes, tensors }, Float32Arrays by name
 
@@ -14,8 +14,10 @@ const engine = (() => {
   const kept = new Map();
 
   const stored = (id) => JSON.parse(document.getElementById(id).textContent);
+  /** What `make` gave the first time; a failure is forgotten. */
   const once = (name, make) => {
     if (!kept.has(name)) kept.set(name, make());
+    kept.get(name).catch?.(() => kept.delete(name));
     return kept.get(name);
   };
 
@@ -39,11 +41,10 @@ const engine = (() => {
 
   /** Ask the server for kernels: of a cell by its name, or of a text. */
   async function ask(question) {
-    const answer = await fetch("compile", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ ...question, simd: simd.kind }),
-    });
+    const body = JSON.stringify({ ...question, simd: simd.kind });
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch("compile", { method: "POST", headers, body }).catch(() => null);
+    if (answer === null || answer.status === 404) throw new Error(textOf("kit", "gone")); // stopped, or started again
     if (!answer.ok) throw new Error(await answer.text());
     return answer.json();
   }
@@ -75,8 +76,13 @@ const engine = (() => {
     text: (name) => data.cells.find((cell) => cell.name === name)?.text ?? null,
     cell: (name) => once(`cell ${name}`, async () => (data.live ? made(await ask({ name })) : fromPage(name))),
     async compile(text) {
-      const answer = await ask({ text });
-      return answer.error ? { error: answer.error } : { kernels: await made(answer) };
+      try {
+        if (!data.live) throw new Error(textOf("kit", "static"));
+        const answer = await ask({ text });
+        return answer.error ? { error: answer.error } : { kernels: await made(answer) };
+      } catch (error) {
+        return { error: { line: null, message: error.message, remedy: "" } };
+      }
     },
     weights: (name) =>
       once(`weights ${name}`, async () => {

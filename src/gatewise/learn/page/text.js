@@ -45,8 +45,8 @@ const LETTERS = {
 const RAISED = { f: "\u1da0", i: "\u2071", o: "\u1d52", t: "\u1d57", "\u2212": "\u207b", 1: "\u00b9", "\u2032": "\u2032" };
 const LOWERED = { t: "\u209c", "\u2212": "\u208b", 1: "\u2081" };
 
-function parts(name) {
-  const letter = LETTERS[chosen.notation][name];
+function parts(name, notation = chosen.notation) {
+  const letter = LETTERS[notation][name];
   if (letter === undefined) throw new Error(`There is no letter "${name}".`);
   return /^(.)(?:([\^_])(.+))?$/.exec(letter).slice(1);
 }
@@ -58,8 +58,8 @@ function letter(name) {
 }
 
 /** A letter as an element. */
-function symbol(name) {
-  const [base, kind, index] = parts(name);
+function symbol(name, notation) {
+  const [base, kind, index] = parts(name, notation);
   return element("var", { class: `letter ${name[0]}` }, base, index && element(kind === "^" ? "sup" : "sub", {}, index));
 }
 

@@ -237,6 +237,12 @@ const training = (() => {
       [this._means, this._squares] = [zeros(), zeros()];
     }
 
+    /** Train on sequences of another length, from the initial weights. */
+    lengthen(steps) {
+      Object.assign(this, { steps, _guess: undefined });
+      this.rewind();
+    }
+
     /** One iteration on a new batch. Returns its loss, from before the weights changed. */
     iteration() {
       const batch = this.task.draw(this._random, this.steps, this.rows);
@@ -362,23 +368,26 @@ const training = (() => {
     return counts.reduce((sum, n) => (n ? sum - (n / N) * Math.log(n / N) : sum), 0);
   }
 
+  /** Whether a trainer is done: its task is solved, it has had `most` iterations, or it has failed. */
+  function isOver(trainer, most, done = ({ solved }) => solved) {
+    return trainer.losses.length >= most || !Number.isFinite(trainer.losses.at(-1) ?? 0) || done(trainer);
+  }
+
   /**
    * Let trainers run for some milliseconds, in turns: whoever has had the fewest iterations is next. Returns whether
-   * there is more to do. A trainer is done when its task is solved, after `most` iterations, or when it has failed.
+   * there is more to do.
    */
-  function turns(trainers, { most, milliseconds = 12, done = (trainer) => trainer.solved }) {
+  function turns(trainers, { most, milliseconds = 12, done }) {
     const end = performance.now() + milliseconds;
-    const over = (trainer) =>
-      trainer.losses.length >= most || !Number.isFinite(trainer.losses.at(-1) ?? 0) || done(trainer);
     do {
-      const open = trainers.filter((trainer) => !over(trainer));
+      const open = trainers.filter((trainer) => !isOver(trainer, most, done));
       if (!open.length) return false;
       open.reduce((a, b) => (b.losses.length < a.losses.length ? b : a)).iteration();
     } while (performance.now() < end);
     return true;
   }
 
-  return { Random, TASKS, Trainer, turns };
+  return { Random, TASKS, Trainer, isOver, turns };
 })();
 
 // Part of the engine in the page of the lesson; tests use the trainer alone.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias, final
 
 import torch
@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatewise.language import Cell
+from gatewise.language.gating import Gate, keeping, writing
 from gatewise.nn import Recurrent
 from gatewise.tasks.synthetic.task import Loss, Numbers, Sequences, Task
+
+_OPEN = 5.0  # the bias of a gate that begins open
 
 _Measure: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 _LOSSES: dict[Loss, _Measure] = {Loss.VALUE: F.mse_loss, Loss.CLASS: F.cross_entropy}
@@ -53,6 +56,29 @@ class Network(nn.Module):
         outputs = self.readout(states)
         answers: Numbers = (outputs.softmax(-1) if task.loss is Loss.CLASS else outputs).numpy()
         return float(task.right(answers, rows).mean())
+
+
+def first_biases(cell: Cell) -> dict[str, float]:
+    """What to add to the first biases of gates, so that states are kept at the start of training.
+
+    5 for gates that keep a state, -5 for those that write to it (see docs/claims.md). Empty if the cell has
+    no such gates.
+
+    Example:
+        >>> from gatewise import cells
+        >>> from gatewise.tasks.synthetic.network import first_biases
+        >>> first_biases(cells.lstm)
+        {'f': 5.0, 'i': -5.0}
+    """
+    kept = dict(_of_gates(keeping(cell), _OPEN))
+    return kept | {name: bias for name, bias in _of_gates(writing(cell), -_OPEN) if name not in kept}
+
+
+def _of_gates(gates: Sequence[Gate], bias: float) -> Iterator[tuple[str, float]]:
+    for gate in gates:
+        for leaf in gate.biases:
+            if leaf.op == "gate" and leaf.part != "h":
+                yield leaf.name, gate.sign * bias
 
 
 def loss_at_the_end(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:

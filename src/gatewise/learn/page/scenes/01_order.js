@@ -33,7 +33,7 @@ class Tagger {
     });
   }
 
-  /** How far the shares of the last label move if a word is exchanged: the mean over all other words, 0 to 1. */
+  /** How far the shares of the last label move if a word is exchanged: 0 to 1, the mean over all others. */
   influence(sentence, place) {
     const before = this.read(sentence).at(-1).shares;
     let moved = 0;
@@ -66,22 +66,38 @@ class Sentence {
     this.heard = this.now.length; // the words that have been read aloud
     this.columns = this.now.map((_, t) => this.column(t));
     this.tray = element("div", { class: "order-tray", hidden: true });
-    this.element = element("ol", { class: "order-sentence", "aria-label": kit.words("sentence") }, this.columns.map(({ item }) => item));
+    this.element = element(
+      "ol",
+      { class: "order-sentence", "aria-label": kit.words("sentence") },
+      this.columns.map(({ item }) => item),
+    );
     this.clock = 0;
-    this.loop = kit.loop((seconds) => this.tick(seconds), () => this.hear(this.now.length));
+    this.loop = kit.loop(
+      (seconds) => this.tick(seconds),
+      () => this.hear(this.now.length),
+    );
     this.read();
   }
 
   column(t) {
-    const word = element("button", { type: "button", class: "order-word", "aria-pressed": "false", onclick: () => this.pick(t) });
+    const word = element("button", {
+      type: "button",
+      class: "order-word",
+      "aria-pressed": "false",
+      onclick: () => this.pick(t),
+    });
     const memory = element("div", { class: "order-memory", role: "img" });
     memory.append(...Array.from({ length: this.tagger.units }, () => element("i")));
     const label = element("p", { class: "order-label" });
-    const shares = element("div", { class: "order-shares", role: "img" }, LABELS.map((_, k) => {
-      const part = element("i");
-      part.style.background = `var(--${COLOURS[k]})`;
-      return part;
-    }));
+    const shares = element(
+      "div",
+      { class: "order-shares", role: "img" },
+      LABELS.map((_, k) => {
+        const part = element("i");
+        part.style.background = `var(--${COLOURS[k]})`;
+        return part;
+      }),
+    );
     const item = element("li", {}, word, memory, element("div", { class: "order-verdict" }, label, shares));
     item.addEventListener("keydown", (event) => event.key === "Escape" && this.pick(null));
     return { item, word, memory, label, shares };
@@ -104,7 +120,10 @@ class Sentence {
   verdict(t) {
     const { shares, label } = this.seen[t];
     if (!this.torn(t)) return this.label(label);
-    const pair = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, 2).sort();
+    const pair = [...shares.keys()]
+      .sort((a, b) => shares[b] - shares[a])
+      .slice(0, 2)
+      .sort();
     return this.kit.words("torn", { one: this.label(pair[0]), other: this.label(pair[1]) });
   }
 
@@ -137,7 +156,9 @@ class Sentence {
       this.showPicked();
       back.focus();
     };
-    const choices = this.vocabulary.map((text, word) => kit.button({ label: text, on: () => exchange(word) }));
+    const choices = this.vocabulary.map((text, word) =>
+      kit.button({ label: text, on: () => exchange(word) }),
+    );
     const about = kit.words("exchange", { word: this.vocabulary[this.now[picked]] });
     this.tray.replaceChildren(element("p", {}, kit.rich(about)), element("div", { class: "row" }, choices));
   }
@@ -151,7 +172,9 @@ class Sentence {
     sentence.forEach((word, t) => {
       const old = before.find((one) => one.word === word);
       if (!old || old.label === this.verdict(t)) return;
-      moved.push(this.kit.words("moved", { word: this.vocabulary[word], old: old.label, now: this.verdict(t) }));
+      moved.push(
+        this.kit.words("moved", { word: this.vocabulary[word], old: old.label, now: this.verdict(t) }),
+      );
     });
     this.changed(this.words(), moved);
     this.play();
@@ -192,13 +215,20 @@ class Sentence {
       word.textContent = this.vocabulary[this.now[t]];
       [...memory.children].forEach((square, k) => {
         const strong = Math.round(100 * Math.abs(seen.memory[k]));
-        square.style.background = `color-mix(in srgb, var(--${seen.memory[k] < 0 ? "negative" : "positive"}) ${strong}%, var(--empty))`;
+        const colour = seen.memory[k] < 0 ? "negative" : "positive";
+        square.style.background = `color-mix(in srgb, var(--${colour}) ${strong}%, var(--empty))`;
       });
-      memory.setAttribute("aria-label", this.kit.words("memory", { numbers: seen.memory.map((value) => number(value, 2)).join(", ") }));
+      memory.setAttribute(
+        "aria-label",
+        this.kit.words("memory", { numbers: seen.memory.map((value) => number(value, 2)).join(", ") }),
+      );
       label.textContent = this.verdict(t);
       label.style.color = this.torn(t) ? "" : `var(--${COLOURS[seen.label]})`;
       [...shares.children].forEach((part, k) => (part.style.width = `${100 * seen.shares[k]}%`));
-      const said = seen.shares.map((share, k) => [share, k]).filter(([share]) => share >= 0.01).map(([share, k]) => `${this.label(k)} ${percent(share)}`);
+      const said = seen.shares
+        .map((share, k) => [share, k])
+        .filter(([share]) => share >= 0.01)
+        .map(([share, k]) => `${this.label(k)} ${percent(share)}`);
       shares.setAttribute("aria-label", said.join(", "));
       shares.title = said.join(", ");
     });
@@ -235,7 +265,7 @@ scene("order", {
     });
     root.append(
       kit.text("lead"),
-      kit.text("network", { units: tagger.units }),
+      kit.text("network", { units: tagger.units, words: WORDS }),
       kit.card(sentence.element, kit.caption(words("legend")), hint),
       guess,
       rest,
@@ -248,7 +278,9 @@ scene("order", {
 
 /** The place of the right choice: which labels of the sentence change with the two verbs. */
 function changedLabels(tagger) {
-  const [before, after] = [SENTENCE, SWAPPED].map((sentence) => tagger.read(sentence).map(({ label }) => label));
+  const [before, after] = [SENTENCE, SWAPPED].map((sentence) =>
+    tagger.read(sentence).map(({ label }) => label),
+  );
   const changed = LABELLED.map((t) => before[t] !== after[t]);
   if (changed.every(Boolean)) return 3;
   return changed.some(Boolean) ? (changed[2] ? 2 : 1) : 0;
@@ -263,7 +295,10 @@ function checkOf(kit, tagger, sentence) {
   const name = (t) => sentence.vocabulary[asked[t]];
   const most = influences.indexOf(Math.max(...influences));
   const label = sentence.label(tagger.read(asked)[last].label);
-  const list = () => influences.map((_, t) => kit.words("influence", { word: name(t), points: points(t) })).join(kit.words("comma"));
+  const list = () =>
+    influences
+      .map((_, t) => kit.words("influence", { word: name(t), points: points(t) }))
+      .join(kit.words("comma"));
   return kit.check({
     ask: kit.words("check", { sentence: sentence.words(asked), word: name(last), label }),
     choices: influences.map((_, t) => name(t)),
@@ -277,7 +312,16 @@ function checkOf(kit, tagger, sentence) {
 
 function numbersOf(kit, sentence) {
   const { units } = sentence.tagger;
-  const columns = [kit.words("word"), ...Array.from({ length: units }, (_, k) => kit.words("cell", { number: k + 1 })), ...LABELS.map((_, k) => sentence.label(k))];
-  const rows = () => sentence.seen.map(({ memory, shares }, t) => [sentence.vocabulary[sentence.now[t]], ...memory, ...shares]);
+  const columns = [
+    kit.words("word"),
+    ...Array.from({ length: units }, (_, k) => kit.words("cell", { number: k + 1 })),
+    ...LABELS.map((_, k) => sentence.label(k)),
+  ];
+  const rows = () =>
+    sentence.seen.map(({ memory, shares }, t) => [
+      sentence.vocabulary[sentence.now[t]],
+      ...memory,
+      ...shares,
+    ]);
   return kit.numbers({ columns, rows, caption: kit.words("caption") });
 }

@@ -6,7 +6,13 @@ const ASKED = { w: 1, r: 0.5 };
 const TOLERANCE = 0.05;
 const READOUT = { weight: [4, -4], bias: [-1, 1] }; // of the answers yes and no
 const [LEFT, RIGHT] = [34, 6]; // the margins of the picture, in pixels
-const CHECKED = [[1, 0.5], [2, 0.5], [1, -0.5], [0.5, 1], [2, -1]]; // w and r of the check
+const CHECKED = [
+  [1, 0.5],
+  [2, 0.5],
+  [1, -0.5],
+  [0.5, 1],
+  [2, -1],
+]; // w and r of the check
 
 /** The unit: a layer of one input and one unit, run over the inputs. */
 class Unit {
@@ -24,7 +30,14 @@ class Unit {
       const before = t ? h[t - 1] : 0;
       const logits = READOUT.weight.map((v, k) => v * now + READOUT.bias[k]);
       const powers = logits.map(Math.exp);
-      return { x: x[t], before, sum: w * x[t] + r * before + b, h: now, logits, yes: powers[0] / (powers[0] + powers[1]) };
+      return {
+        x: x[t],
+        before,
+        sum: w * x[t] + r * before + b,
+        h: now,
+        logits,
+        yes: powers[0] / (powers[0] + powers[1]),
+      };
     });
   }
 }
@@ -38,7 +51,15 @@ scene("unit", {
     const changed = () => views.forEach((view) => view.redraw());
     const tools = toolsOf(kit, set, changed);
     const inputs = inputsOf(kit, set, changed);
-    const step = kit.slider({ label: words("step"), min: 1, max: STEPS, step: 1, value: 1, shown: String, on: (value) => ((set.step = value), changed()) });
+    const step = kit.slider({
+      label: words("step"),
+      min: 1,
+      max: STEPS,
+      step: 1,
+      value: 1,
+      shown: String,
+      on: (value) => ((set.step = value), changed()),
+    });
     const story = storyOf(kit, set, now, step, changed);
     const curve = kit.canvas({
       label: () => words("curve", { sum: number(now()[set.step - 1].sum), h: number(now()[set.step - 1].h) }),
@@ -54,19 +75,28 @@ scene("unit", {
     const details = element("div", {}, step, kit.row(kit.stack(curve.element), kit.stack(sum)));
     const rest = element("div", {}, kit.text("try"), kit.text("answers", linearMap()), checkOf(kit, unit));
     const truth = unit.run({ ...ASKED, x: PULSE });
-    const shown = truth.slice(0, 4).map(({ h }) => number(h, 2)).join(words("comma"));
+    const shown = truth
+      .slice(0, 4)
+      .map(({ h }) => number(h, 2))
+      .join(words("comma"));
     const question = kit.question({
       ask: words("ask", ASKED),
       choices: ["gone", "fades", "stays"].map((key) => words(`ask_${key}`)),
       right: () => fateOf(truth),
-      said: () => words("asked", { numbers: shown }),
+      said: () => words("asked", { numbers: shown, r: ASKED.r }),
       hides: [tools, inputs.tools, details, rest, table],
       then: () => ((set.seen = true), inputs.show()),
     });
     root.append(
-      kit.text("lead"), kit.text("names"), question,
-      kit.card(tools, inputs.tools, inputs.line, story.element, kit.caption(words("legend")), details), rest,
-      kit.formula(["$h$ = tanh(w $x$ + r $h_$ + b)", `$y$ = softmax(V $h$ + d),  V = (${signed(READOUT.weight)}),  d = (${signed(READOUT.bias)})`]),
+      kit.text("lead"),
+      kit.text("names"),
+      question,
+      kit.card(tools, inputs.tools, inputs.line, story.element, kit.caption(words("legend")), details),
+      rest,
+      kit.formula([
+        "$h$ = tanh(w $x$ + r $h_$ + b)",
+        `$y$ = softmax(V $h$ + d),  V = (${signed(READOUT.weight)}),  d = (${signed(READOUT.bias)})`,
+      ]),
       table,
     );
     return { redraw: changed };
@@ -77,7 +107,11 @@ scene("unit", {
 function toolsOf(kit, set, changed) {
   const slider = (name, limit) =>
     kit.slider({
-      label: kit.words(name), min: -limit, max: limit, step: 0.05, value: set[name],
+      label: kit.words(name),
+      min: -limit,
+      max: limit,
+      step: 0.05,
+      value: set[name],
       shown: (value) => number(value, Math.abs(value) >= 1 ? 3 : 2),
       on: (value) => ((set[name] = value), changed()),
     });
@@ -87,12 +121,22 @@ function toolsOf(kit, set, changed) {
 /** The picture of all steps; a press on it chooses a step. */
 function storyOf(kit, set, now, step, changed) {
   const story = kit.canvas({
-    label: () => (set.seen ? kit.words("story", { numbers: now().map(({ h }) => number(h, 2)).join(", ") }) : kit.words("unseen")),
+    label: () =>
+      set.seen
+        ? kit.words("story", {
+            numbers: now()
+              .map(({ h }) => number(h, 2))
+              .join(", "),
+          })
+        : kit.words("unseen"),
     height: 310,
     draw: (pen, width) => drawStory(kit, pen, width, now(), set),
     on({ x }) {
       const width = story.element.clientWidth;
-      step.value = set.step = Math.max(1, Math.min(STEPS, 1 + Math.floor((STEPS * (x - LEFT)) / (width - LEFT - RIGHT))));
+      step.value = set.step = Math.max(
+        1,
+        Math.min(STEPS, 1 + Math.floor((STEPS * (x - LEFT)) / (width - LEFT - RIGHT))),
+      );
       changed();
     },
   });
@@ -101,7 +145,9 @@ function storyOf(kit, set, now, step, changed) {
 
 /** The two numbers of the linear map, as texts. */
 function linearMap() {
-  const [v0, v1] = READOUT.weight.map((v, k) => `${signed([v])}h ${READOUT.bias[k] < 0 ? MINUS : "+"} ${Math.abs(READOUT.bias[k])}`);
+  const [v0, v1] = READOUT.weight.map(
+    (v, k) => `${signed([v])}h ${READOUT.bias[k] < 0 ? MINUS : "+"} ${Math.abs(READOUT.bias[k])}`,
+  );
   return { v0, v1 };
 }
 
@@ -119,7 +165,12 @@ function fateOf(seen) {
 /** A button for the input of each step. */
 function inputsOf(kit, set, changed) {
   const buttons = set.x.map((_, t) =>
-    element("button", { type: "button", class: "unit-input", onclick: () => ((set.x[t] = 1 - set.x[t]), show()) }));
+    element("button", {
+      type: "button",
+      class: "unit-input",
+      onclick: () => ((set.x[t] = 1 - set.x[t]), show()),
+    }),
+  );
   const show = () => {
     buttons.forEach((button, t) => {
       button.setAttribute("aria-pressed", String(set.x[t] === 1));
@@ -130,10 +181,16 @@ function inputsOf(kit, set, changed) {
     changed();
   };
   const all = (x) => () => (x.forEach((value, t) => (set.x[t] = value)), show());
-  const line = element("div", { class: "unit-inputs", role: "group", "aria-label": kit.words("inputs") }, element("span", { "aria-hidden": "true" }, kit.symbol("x")), buttons);
+  const line = element(
+    "div",
+    { class: "unit-inputs", role: "group", "aria-label": kit.words("inputs") },
+    element("span", { "aria-hidden": "true" }, kit.symbol("x")),
+    buttons,
+  );
   const tools = kit.row(
     element("span", {}, kit.rich(kit.words("feed"))),
-    kit.button({ label: kit.words("pulse"), on: all(PULSE) }), kit.button({ label: kit.words("silence"), on: all(PULSE.map(() => 0)) }),
+    kit.button({ label: kit.words("pulse"), on: all(PULSE) }),
+    kit.button({ label: kit.words("silence"), on: all(PULSE.map(() => 0)) }),
   );
   show();
   return { tools, line, show };
@@ -152,7 +209,8 @@ function drawStory(kit, pen, width, seen, { w, r, step, seen: known }) {
   axisOf(kit, pen, width, y);
   seen.forEach((at, t) => {
     arrow(pen, kit.colour("data"), x(t), top, x(t), y(t && !known ? 0 : at.h) - 17, Math.abs(w * at.x));
-    if (t && known) arrow(pen, kit.colour("state"), x(t - 1), y(at.before), x(t), y(at.h), Math.abs(r * at.before));
+    if (t && known)
+      arrow(pen, kit.colour("state"), x(t - 1), y(at.before), x(t), y(at.h), Math.abs(r * at.before));
   });
   pen.textAlign = "center";
   seen.forEach((at, t) => {
@@ -220,7 +278,10 @@ function answer(kit, pen, x, wide, yes) {
 function labels(kit, pen, zero) {
   pen.textAlign = "left";
   pen.font = `italic 600 17px ${style("--serif")}`;
-  for (const [name, y, colour] of [["h", zero - 42, "state"], ["y", 255, "output"]]) {
+  for (const [name, y, colour] of [
+    ["h", zero - 42, "state"],
+    ["y", 255, "output"],
+  ]) {
     pen.fillStyle = kit.colour(colour);
     pen.fillText(kit.letter(name), 2, y);
   }
@@ -267,15 +328,22 @@ function sumOf(kit, set, now) {
   whole.redraw = () => {
     const at = now()[set.step - 1];
     const bracketed = (value) => (value < 0 ? `(${number(value)})` : number(value));
-    const line = (name, text, value) => [element("dt", {}, kit.rich(name)), element("dd", {}, text), element("dd", {}, number(value))];
+    const line = (name, text, value) => [
+      element("dt", {}, kit.rich(name)),
+      element("dd", {}, text),
+      element("dd", {}, number(value)),
+    ];
     whole.replaceChildren(
       element("p", {}, kit.rich(kit.words("where", { step: set.step }))),
-      element("dl", {},
+      element(
+        "dl",
+        {},
         line("w $x$", `${number(set.w)} × ${bracketed(at.x)}`, set.w * at.x),
         line("r $h_$", `${number(set.r)} × ${bracketed(at.before)}`, set.r * at.before),
         line("b", "", set.b),
         line(kit.words("sum"), "", at.sum),
-        line(`$h$ = tanh`, "", at.h)),
+        line(`$h$ = tanh`, "", at.h),
+      ),
     );
   };
   return whole;
@@ -287,10 +355,27 @@ function checkOf(kit, unit) {
   const [w, r] = CHECKED[drawn];
   const x = [1, 0, 0];
   const seen = unit.run({ w, r, x });
-  const ruler = kit.canvas({ label: () => kit.words("curve", { sum: number(slider.value), h: number(Math.tanh(slider.value)) }), height: 170, draw: (pen, width, height) => drawCurve(kit, pen, width, height, slider.value) });
-  const slider = kit.slider({ label: kit.words("ruler"), min: -3, max: 3, step: 0.01, value: 0, shown: (value) => `tanh(${number(value)}) = ${number(Math.tanh(value))}`, on: () => ruler.redraw() });
+  const ruler = kit.canvas({
+    label: () => kit.words("curve", { sum: number(slider.value), h: number(Math.tanh(slider.value)) }),
+    height: 170,
+    draw: (pen, width, height) => drawCurve(kit, pen, width, height, slider.value),
+  });
+  const slider = kit.slider({
+    label: kit.words("ruler"),
+    min: -3,
+    max: 3,
+    step: 0.01,
+    value: 0,
+    shown: (value) => `tanh(${number(value)}) = ${number(Math.tanh(value))}`,
+    on: () => ruler.redraw(),
+  });
   const check = kit.check({
-    ask: kit.words("check", { w, r: String(r).replace("-", MINUS), x: x.join(kit.words("comma")), tolerance: TOLERANCE }),
+    ask: kit.words("check", {
+      w,
+      r: String(r).replace("-", MINUS),
+      x: x.join(kit.words("comma")),
+      tolerance: TOLERANCE,
+    }),
     number: { tolerance: TOLERANCE },
     right: () => seen[2].h,
     said: (answer, right) =>

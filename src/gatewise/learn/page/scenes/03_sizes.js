@@ -6,15 +6,30 @@ const MOST = { units: 8, steps: 12, rows: 5 };
 const DOUBLED = { from: 6, to: 12 };
 const KINDS = ["weights", "memory", "work"];
 
-/** What a layer takes, counted on the layer itself. */
+const layers = new Map();
+
+/** A layer to count on: each is made once. */
+function layerOf(kernels, inputs, units) {
+  const key = `${kernels.cell} ${inputs} ${units}`;
+  if (!layers.has(key))
+    layers.set(key, new gatewise.Layer(kernels, { inputSize: inputs, hiddenSize: units }));
+  return layers.get(key);
+}
+
+/** What a network takes, counted on its layer. */
 function counted(kernels, { inputs = INPUTS, units, steps, rows }) {
-  const layer = new gatewise.Layer(kernels, { inputSize: inputs, hiddenSize: units });
-  const length = (name) => layer.weights[name]?.length ?? 0;
+  const { shapes, weights } = layerOf(kernels, inputs, units);
+  const length = (name) => weights[name]?.length ?? 0;
+  const lines = shapes.weight_ih[0];
   const products = length("weight_ih") + length("weight_hh");
   return {
-    gates: layer.shapes.weight_ih[0] / units,
-    columns: { x: layer.shapes.weight_ih[1], h: layer.shapes.weight_hh[1], b: (length("bias_ih") + length("bias_hh")) / layer.shapes.weight_ih[0] },
-    weights: Object.values(layer.weights).reduce((sum, numbers) => sum + numbers.length, 0),
+    gates: lines / units,
+    columns: {
+      x: shapes.weight_ih[1],
+      h: shapes.weight_hh[1],
+      b: (length("bias_ih") + length("bias_hh")) / lines,
+    },
+    weights: Object.values(weights).reduce((sum, numbers) => sum + numbers.length, 0),
     memory: rows * units * kernels.states.length,
     work: steps * rows * products,
   };
@@ -22,7 +37,9 @@ function counted(kernels, { inputs = INPUTS, units, steps, rows }) {
 
 scene("sizes", {
   async build({ root, words, kit, engine }) {
-    const kernels = Object.fromEntries(await Promise.all(CELLS.map(async (name) => [name, await engine.cell(name)])));
+    const kernels = Object.fromEntries(
+      await Promise.all(CELLS.map(async (name) => [name, await engine.cell(name)])),
+    );
     const set = { units: 3, steps: 6, rows: 2, cell: "rnn" };
     const now = () => counted(kernels[set.cell], set);
     const meters = metersOf(kit, kernels, set, now);
@@ -32,31 +49,21 @@ scene("sizes", {
       draw: (pen, width) => drawSizes(kit, pen, width, now(), set),
     });
     const changed = () => [picture, meters, table].forEach((view) => view.redraw());
-    const slider = (name) => kit.slider({
-      label: words(name), min: 1, max: MOST[name], step: 1, value: set[name], shown: String,
-      on(value) {
-        meters.before();
-        set[name] = value;
-        changed();
-      },
-    });
-    const cell = kit.choice({
-      label: words("cell"), value: set.cell, choices: CELLS.map((name) => ({ value: name, text: name.toUpperCase() })),
-      on(value) {
-        meters.before();
-        set.cell = value;
-        changed();
-      },
-    });
     const table = kit.numbers({
       columns: [words("cell"), words("gates"), words("weights"), words("memory"), words("work")],
-      rows: () => CELLS.map((name) => [name.toUpperCase(), ...["gates", ...KINDS].map((kind) => String(counted(kernels[name], set)[kind]))]),
+      rows: () =>
+        CELLS.map((name) => [
+          name.toUpperCase(),
+          ...["gates", ...KINDS].map((kind) => String(counted(kernels[name], set)[kind])),
+        ]),
     });
-    const tools = element("div", {}, cell, kit.three(slider("units"), slider("steps"), slider("rows")), meters.element);
+    const tools = element("div", {}, toolsOf(kit, set, meters.before, changed), meters.element);
     const check = checkOf(kit, kernels);
-    const rest = element("div", {}, kit.text("count", { inputs: INPUTS }), check);
+    const tables = Object.fromEntries(CELLS.map((name) => [name, counted(kernels[name], set).gates]));
+    const rest = element("div", {}, kit.text("count", { inputs: INPUTS, ...tables }), check);
     root.append(
-      kit.text("lead"), kit.text("three"),
+      kit.text("lead"),
+      kit.text("three"),
       kit.question({
         ask: words("ask", DOUBLED),
         choices: [...KINDS, "all"].map((key) => words(`ask_${key}`)),
@@ -64,7 +71,8 @@ scene("sizes", {
         said: () => words("asked"),
         hides: [tools, rest, table],
       }),
-      kit.card(tools, picture.element), rest,
+      kit.card(tools, picture.element),
+      rest,
       kit.formula([words("formula_weights"), words("formula_memory"), words("formula_work")]),
       table,
     );
@@ -72,9 +80,34 @@ scene("sizes", {
   },
 });
 
+/** The choice of the cell, and a slider for each size. `before` is called before a change, `changed` after it. */
+function toolsOf(kit, set, before, changed) {
+  const put = (name) => (value) => {
+    before();
+    set[name] = value;
+    changed();
+  };
+  const choices = CELLS.map((name) => ({ value: name, text: name.toUpperCase() }));
+  const cell = kit.choice({ label: kit.words("cell"), value: set.cell, choices, on: put("cell") });
+  const sliders = Object.entries(MOST).map(([name, max]) =>
+    kit.slider({
+      label: kit.words(name),
+      min: 1,
+      max,
+      step: 1,
+      value: set[name],
+      shown: String,
+      on: put(name),
+    }),
+  );
+  return element("div", {}, cell, kit.three(...sliders));
+}
+
 /** The place of what doubles with the steps: weights, memory, work, or all. */
 function doubled(kernels) {
-  const [one, two] = [DOUBLED.from, DOUBLED.to].map((steps) => counted(kernels, { units: 3, steps, rows: 2 }));
+  const [one, two] = [DOUBLED.from, DOUBLED.to].map((steps) =>
+    counted(kernels, { units: 3, steps, rows: 2 }),
+  );
   const grown = KINDS.map((kind) => two[kind] === 2 * one[kind]);
   return grown.every(Boolean) ? 3 : grown.indexOf(true);
 }
@@ -85,16 +118,21 @@ function metersOf(kit, kernels, set, now) {
   const whole = element("div", { class: "sizes-meters", role: "status" });
   const redraw = () => {
     const [is, most] = [now(), counted(kernels.lstm, MOST)];
-    whole.replaceChildren(...KINDS.map((kind) => {
-      const bar = element("i");
-      bar.style.width = `${Math.max(0.5, (100 * is[kind]) / most[kind])}%`;
-      const trend = !old ? "" : is[kind] > old[kind] ? "grows" : is[kind] < old[kind] ? "shrinks" : "same";
-      return element("div", { class: `meter ${kind} ${trend}` },
-        element("span", { class: "name" }, kit.words(kind)),
-        element("strong", {}, is[kind].toLocaleString("en")),
-        element("span", { class: "trend" }, trend && kit.words(trend)),
-        element("div", { class: "bar", "aria-hidden": "true" }, bar));
-    }));
+    whole.replaceChildren(
+      ...KINDS.map((kind) => {
+        const bar = element("i");
+        bar.style.width = `${Math.max(0.5, (100 * is[kind]) / most[kind])}%`;
+        const trend = !old ? "" : is[kind] > old[kind] ? "grows" : is[kind] < old[kind] ? "shrinks" : "same";
+        return element(
+          "div",
+          { class: `meter ${kind} ${trend}` },
+          element("span", { class: "name" }, kit.words(kind)),
+          element("strong", {}, is[kind].toLocaleString("en")),
+          element("span", { class: "trend" }, trend && kit.words(trend)),
+          element("div", { class: "bar", "aria-hidden": "true" }, bar),
+        );
+      }),
+    );
   };
   return { element: whole, redraw, before: () => (old = now()) };
 }
@@ -180,7 +218,11 @@ function drawWeights(kit, pen, top, { wide }, { gates, columns, weights }, units
   pen.fillStyle = kit.colour("ink");
   pen.fillText(plain(kit.words("axis_weights", { weights })), MARGIN - 6, top - 34);
   let x = MARGIN - 6;
-  for (const [name, count, colour] of [["x", columns.x, "data"], ["h_", columns.h, "state"], ["b", columns.b, "speak"]]) {
+  for (const [name, count, colour] of [
+    ["x", columns.x, "data"],
+    ["h_", columns.h, "state"],
+    ["b", columns.b, "speak"],
+  ]) {
     pen.fillStyle = kit.colour(colour);
     pen.font = `italic 600 15px ${style("--serif")}`;
     pen.fillText(name === "b" ? "b" : kit.letter(name), x, top - 12);
@@ -195,7 +237,13 @@ function drawWeights(kit, pen, top, { wide }, { gates, columns, weights }, units
 /** How many weights? Drawn anew at each try. */
 function checkOf(kit, kernels) {
   const any = (low, high) => low + Math.floor(Math.random() * (high - low + 1));
-  const draw = () => ({ cell: CELLS[any(0, 2)], inputs: any(2, 5), units: any(2, 6), steps: any(20, 90), rows: any(4, 32) });
+  const draw = () => ({
+    cell: CELLS[any(0, 2)],
+    inputs: any(2, 5),
+    units: any(2, 6),
+    steps: any(20, 90),
+    rows: any(4, 32),
+  });
   kit.kept.drawn ??= draw();
   const sizes = () => ({ ...kit.kept.drawn, cell: kit.kept.drawn.cell.toUpperCase() });
   const right = () => counted(kernels[kit.kept.drawn.cell], kit.kept.drawn);

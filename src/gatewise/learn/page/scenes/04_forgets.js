@@ -1,4 +1,4 @@
-// It forgets: a pulse on its way forward, and the gradient on its way back, both shrink or grow by r at each step.
+// It forgets: a pulse on its way forward, and the gradient on its way back, shrink or grow by r at each step.
 
 const STEPS = 31;
 const PULSE = 0.001; // small: tanh leaves it nearly as it is
@@ -23,7 +23,10 @@ class Echo {
     const output = new Float32Array(STEPS);
     output[STEPS - 1] = 1;
     const back = [...run.backward({ output }).x].reverse();
-    return { pulse: [...run.output].map((h) => h / run.output[0]), gradient: back.map((part) => part / back[0]) };
+    return {
+      pulse: [...run.output].map((h) => h / run.output[0]),
+      gradient: back.map((part) => part / back[0]),
+    };
   }
 }
 
@@ -35,11 +38,25 @@ scene("forgets", {
     const at = kit.said();
     const changed = () => {
       const { pulse } = now();
-      at.say(words("now", { r: set.r.toFixed(3), first: TARGET.steps, ten: share(pulse[TARGET.steps]), steps: STEPS - 1, all: share(pulse.at(-1)) }));
+      at.say(
+        words("now", {
+          r: set.r.toFixed(3),
+          first: TARGET.steps,
+          ten: share(pulse[TARGET.steps]),
+          steps: STEPS - 1,
+          all: share(pulse.at(-1)),
+        }),
+      );
       [picture, table].forEach((view) => view.redraw());
     };
     const picture = kit.canvas({
-      label: () => (set.seen ? words("picture", { ten: share(now().pulse[TARGET.steps]), back: share(now().gradient[TARGET.steps]) }) : words("unseen")),
+      label: () =>
+        set.seen
+          ? words("picture", {
+              ten: share(now().pulse[TARGET.steps]),
+              back: share(now().gradient[TARGET.steps]),
+            })
+          : words("unseen"),
       height: () => (set.seen ? 350 : 176),
       draw: (pen, width) => drawEcho(kit, pen, width, now(), set.seen),
     });
@@ -59,7 +76,10 @@ scene("forgets", {
       then: () => ((set.seen = true), changed()),
     });
     root.append(
-      kit.text("lead"), question, kit.card(tools, picture.element, at), rest,
+      kit.text("lead"),
+      question,
+      kit.card(tools, picture.element, at),
+      rest,
       kit.formula(["$h$ = tanh($x$ + r $h_$)", words("formula"), words("formula_small")]),
       table,
     );
@@ -72,14 +92,21 @@ scene("forgets", {
 function toolsOf(kit, set, changed) {
   const [low, high] = [0.5, 1.2];
   const slider = kit.slider({
-    label: kit.words("slider"), min: low, max: high, step: FINE, value: set.r, shown: (r) => r.toFixed(3),
+    label: kit.words("slider"),
+    min: low,
+    max: high,
+    step: FINE,
+    value: set.r,
+    shown: (r) => r.toFixed(3),
     on: (r) => ((set.r = r), changed()),
   });
   const move = (by) => () => {
     slider.value = set.r = Math.round(Math.max(low, Math.min(high, set.r + by)) / FINE) * FINE;
     changed();
   };
-  const buttons = [-FINE, FINE].map((by) => kit.button({ label: `${by < 0 ? MINUS : "+"}${FINE}`, on: move(by) }));
+  const buttons = [-FINE, FINE].map((by) =>
+    kit.button({ label: `${by < 0 ? MINUS : "+"}${FINE}`, on: move(by) }),
+  );
   return kit.row(slider, kit.row(...buttons));
 }
 
@@ -88,16 +115,28 @@ function checkOf(kit, set, now) {
   const left = () => now().pulse[TARGET.steps];
   const verdict = (right) => (right ? "check_right" : left() < TARGET.share ? "check_less" : "check_more");
   return kit.goal({
-    ask: kit.words("check", { steps: TARGET.steps, tolerance: share(TARGET.tolerance) }),
+    ask: kit.words("check", {
+      steps: TARGET.steps,
+      half: share(TARGET.share),
+      tolerance: share(TARGET.tolerance),
+    }),
     button: kit.words("check_button"),
     reached: () => Math.abs(left() - TARGET.share) <= TARGET.tolerance,
-    said: (right) => kit.words(verdict(right), { r: set.r.toFixed(3), ten: share(left()), steps: TARGET.steps }),
+    said: (right) =>
+      kit.words(verdict(right), {
+        r: set.r.toFixed(3),
+        ten: share(left()),
+        twice: share(now().pulse[2 * TARGET.steps]),
+        steps: TARGET.steps,
+      }),
   });
 }
 
 /** What one may guess is left: the share of one step, nothing, half, and the truth; from large to small. */
 function guesses(truth) {
-  return [ASKED, (1 + truth) / 2, truth, 1 - TARGET.steps * (1 - ASKED)].map((guess) => (Math.abs(guess) < 1e-9 ? 0 : guess)).sort((a, b) => b - a);
+  return [ASKED, (1 + truth) / 2, truth, 1 - TARGET.steps * (1 - ASKED)]
+    .map((guess) => (Math.abs(guess) < 1e-9 ? 0 : guess))
+    .sort((a, b) => b - a);
 }
 
 /** A share in words: percent, or times where it has grown much. */
@@ -111,7 +150,14 @@ function share(part) {
 function drawEcho(kit, pen, width, { pulse, gradient }, seen) {
   const halves = [
     { top: 40, values: pulse, place: (t) => t, colour: "state", title: "title_pulse", mark: "later" },
-    { top: 210, values: gradient, place: (t) => STEPS - 1 - t, colour: "output", title: "title_gradient", mark: "earlier" },
+    {
+      top: 210,
+      values: gradient,
+      place: (t) => STEPS - 1 - t,
+      colour: "output",
+      title: "title_gradient",
+      mark: "earlier",
+    },
   ];
   if (seen) halves.forEach((half) => drawHalf(kit, pen, width, half));
   else drawHalf(kit, pen, width, { ...halves[0], values: pulse.map((left, t) => (t < 3 ? left : NaN)) });
@@ -151,7 +197,11 @@ function drawHalf(kit, pen, width, { top, values, place, colour, title, mark }) 
   pen.textAlign = "center";
   pen.fillStyle = kit.colour("ink");
   pen.font = `650 13px ${style("--font")}`;
-  pen.fillText(Number.isNaN(shown) ? "?" : share(shown), x, Number.isNaN(shown) ? bottom - 14 : Math.max(top - 4, y(shown) - 10));
+  pen.fillText(
+    Number.isNaN(shown) ? "?" : share(shown),
+    x,
+    Number.isNaN(shown) ? bottom - 14 : Math.max(top - 4, y(shown) - 10),
+  );
   pen.font = `12px ${style("--font")}`;
   pen.fillStyle = kit.colour("soft");
   pen.fillText(plain(kit.words(mark, { steps: TARGET.steps })), x, bottom + 12);

@@ -1,5 +1,215 @@
+// Two states: a small LSTM learns before the learner's eyes; then one sees how fast its c and its h move.
+
+const [UNITS, STEPS, ROWS, RATE, SEED, MOST] = [4, 30, 16, 0.02, 2, 1000];
+const SHOWN = 8; // rows over which the pace is measured
+
+/** Whether the network knows the task: its loss is a hundredth of what guessing gives. */
+const knows = (trainer) => trainer.losses.length > SMOOTH && trainer.recent < trainer.guess / 100;
+
+/** What the network does with a few sequences: inputs, answers, c and h. */
+function reading(trainer, purpose) {
+  const batch = trainer.task.draw(new training.Random(trainer.seed, purpose), STEPS, SHOWN);
+  const { run, answers } = trainer.show(batch);
+  return { batch, answers, c: run.values.c, h: run.values.h };
+}
+
+/** One unit of one row, over the steps. */
+function lineOf(values, unit, row = 0) {
+  return Array.from({ length: STEPS }, (_, t) => values[(t * SHOWN + row) * UNITS + unit]);
+}
+
+/** The same, stretched so that it fills the height. */
+function stretched(line) {
+  const [low, high] = [Math.min(...line), Math.max(...line)];
+  return line.map((value) => (value - low) / (high - low || 1));
+}
+
+/** How far a unit moves from one step to the next, on average, as a share of its whole range. */
+function pace(values, unit) {
+  const lines = Array.from({ length: SHOWN }, (_, row) => lineOf(values, unit, row));
+  const all = lines.flat();
+  const moves = lines.flatMap((line) => line.slice(1).map((value, t) => Math.abs(value - line[t])));
+  return moves.reduce((sum, move) => sum + move, 0) / moves.length / (Math.max(...all) - Math.min(...all));
+}
+
+/** Whether line A of a unit is c: drawn once, the same for everybody. */
+const isFirst = (unit) => new training.Random(2, `line of unit ${unit}`).next() < 0.5;
+
 scene("states", {
-  build({ root, words, kit }) {
-    root.append(kit.text("lead"));
+  async build({ root, words, kit, engine }) {
+    const given = { cell: "lstm", task: "same", units: UNITS, steps: STEPS, rows: ROWS, rate: RATE, seed: SEED };
+    const runner = (kit.kept.runner ??= new Runner("LSTM", "line-0", await engine.trainer(given)));
+    const { trainer } = runner;
+    let seen = reading(trainer, "show");
+    /** Units, that with the most patient c first. */
+    const patient = () => {
+      const times = Array.from({ length: UNITS }, (_, unit) => pace(seen.c, unit) / pace(seen.h, unit));
+      return times.map((_, unit) => unit).sort((a, b) => times[a] - times[b]);
+    };
+    const set = { unit: null };
+    const unit = () => set.unit ?? patient()[0];
+
+    const right = () => {
+      let count = 0;
+      for (let n = 0; n < seen.batch.target.length; n++)
+        count += (seen.answers[2 * n + 1] > seen.answers[2 * n] ? 1 : 0) === seen.batch.target[n] ? 1 : 0;
+      return count / seen.batch.target.length;
+    };
+    const strip = kit.canvas({
+      label: () => words("strip", { share: percent(right()) }),
+      height: (width) => (LINE * STEPS) / perLine(width),
+      draw: (pen, width) => drawStrip(pen, width, seen),
+    });
+    const now = kit.said();
+    const changed = () => {
+      seen = reading(trainer, "show");
+      strip.redraw();
+      now.say(words(knows(trainer) ? "knows" : runner.count ? "learning" : "fresh", { share: percent(right()), count: runner.count }));
+      after.hidden = !knows(trainer);
+      if (knows(trainer)) pictures.forEach((picture) => picture.redraw());
+    };
+    const bench = watched(kit, { runners: () => [runner], most: MOST, done: knows, on: changed, height: 150 });
+
+    const curves = (unit, purpose, named) => {
+      const of = () => (purpose === "show" ? seen : reading(trainer, purpose));
+      return kit.chart({
+        label: () => words("curves", { unit: unit() + 1 }),
+        height: 190,
+        range: [-0.05, 1.05],
+        lines: () => {
+          const { c, h } = of();
+          const [a, b] = isFirst(unit()) ? [c, h] : [h, c];
+          const name = (values, letter) => (named() ? (values === c ? words("is_c", { letter }) : words("is_h", { letter })) : letter);
+          return [
+            { name: name(a, "A"), colour: "line-1", values: stretched(lineOf(a, unit())) },
+            { name: name(b, "B"), colour: "line-0", values: stretched(lineOf(b, unit())), dash: [6, 3] },
+          ];
+        },
+      });
+    };
+    const picture = curves(unit, "show", () => question.answered === true);
+    const units = kit.choice({
+      label: words("unit"),
+      choices: Array.from({ length: UNITS }, (_, k) => ({ value: k, text: String(k + 1) })),
+      on: (chosen) => ((set.unit = chosen), picture.redraw(), table.redraw()),
+    });
+    const paces = () => ["c", "h"].map((name) => Array.from({ length: UNITS }, (_, unit) => pace(seen[name], unit)));
+    const mean = (numbers) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
+    const measured = kit.said();
+    const bars = kit.canvas({
+      label: () => words("bars", { c: percent(mean(paces()[0])), h: percent(mean(paces()[1])) }),
+      height: 40 + 44 * UNITS,
+      draw: (pen, width, tall) => drawPaces(kit, pen, width, tall, paces(), words),
+    });
+    const others = [1, 2].map((place) => curves(() => patient()[place], "check", () => check.right === true));
+    const asked = (place) => isFirst(patient()[place]);
+    const pairs = [[true, true], [true, false], [false, true], [false, false]];
+    const check = kit.check({
+      ask: words("check"),
+      choices: pairs.map(([first, second]) => words("pair", { first: first ? "A" : "B", second: second ? "A" : "B" })),
+      right: () => pairs.findIndex(([first, second]) => first === asked(1) && second === asked(2)),
+      said: (_, isRight) => words(isRight ? "check_right" : "check_wrong"),
+      then: () => others.forEach((one) => one.redraw()),
+    });
+    const table = kit.numbers({
+      columns: [words("column_step"), kit.letter("c"), kit.letter("h")],
+      rows: () => lineOf(seen.c, unit()).map((c, t) => [String(t + 1), c, lineOf(seen.h, unit())[t]]),
+    });
+    const rest = element("div", {},
+      kit.row(units), measured, bars.element,
+      table,
+      kit.text("why"),
+      kit.formula(["$c$ = $f$ $c_$ + $i$ $g$", "$h$ = $o$ tanh $c$"]),
+      kit.row(...others.map((one, k) => kit.stack(element("p", {}, words(k ? "right_unit" : "left_unit")), one.element))),
+      check,
+    );
+    const question = kit.question({
+      ask: words("ask"),
+      choices: ["A", "B"],
+      right: () => (asked(0) ? 0 : 1),
+      said: (_, isRight) => words(isRight ? "asked_right" : "asked_wrong"),
+      hides: rest,
+      then: () => {
+        const [c, h] = paces().map(mean);
+        measured.say(words("measured", { c: percent(c), h: percent(h), times: number(h / c, 2) }));
+        units.value = unit();
+        picture.redraw();
+      },
+    });
+    const after = element("div", {}, kit.heading(words("two")), kit.text("two_text"), kit.card(picture.element), question, rest);
+    const pictures = [picture, bars, ...others];
+    root.append(kit.text("lead"), kit.text("task"), kit.card(strip.element, element("p", { class: "where" }, words("strip_legend")), now, bench.element), after);
+    changed();
+    return { hide: () => bench.stop() };
   },
 });
+
+function percent(share) {
+  return `${Math.round(100 * share)}\u2009%`;
+}
+
+const LINE = 80; // pixels of a line of signs
+
+/** How many signs stand in a line. */
+function perLine(width) {
+  return width < 500 ? STEPS / 2 : STEPS;
+}
+
+/** The signs that the network hears, with their bells, and what it answers. */
+function drawStrip(pen, width, { batch, answers }) {
+  const count = perLine(width);
+  const size = Math.min(26, width / count);
+  pen.textAlign = "center";
+  for (let t = 0; t < STEPS; t++) {
+    const [sign, bell] = [batch.x[t * SHOWN * 2], batch.x[t * SHOWN * 2 + 1]];
+    const x = ((t % count) + 0.5) * size;
+    const top = 22 + LINE * Math.floor(t / count);
+    if (bell) drawBell(pen, x, top - 11, 5.5);
+    pen.fillStyle = style(sign > 0 ? "--positive" : "--negative");
+    pen.globalAlpha = 0.16;
+    pen.fillRect(x - size / 2 + 1, top, size - 2, 26);
+    pen.globalAlpha = 1;
+    pen.font = `700 16px ${style("--font")}`;
+    pen.fillText(sign > 0 ? "+" : MINUS, x, top + 14);
+    const said = answers[t * SHOWN * 2 + 1] > answers[t * SHOWN * 2] ? 1 : 0;
+    const isRight = said === batch.target[t * SHOWN];
+    pen.fillStyle = style(isRight ? "--good" : "--bad");
+    pen.font = `15px ${style("--font")}`;
+    pen.fillText(said ? "=" : "\u2260", x, top + 42);
+    if (!isRight) pen.fillRect(x - size / 2 + 2, top + 52, size - 4, 2);
+  }
+}
+
+function drawBell(pen, x, y, r) {
+  pen.fillStyle = style("--ink");
+  pen.beginPath();
+  pen.arc(x, y, r, Math.PI, 0);
+  pen.lineTo(x + r * 1.35, y + r);
+  pen.lineTo(x - r * 1.35, y + r);
+  pen.closePath();
+  pen.fill();
+  pen.beginPath();
+  pen.arc(x, y + r * 1.35, r * 0.38, 0, 7);
+  pen.fill();
+}
+
+/** Two bars for each unit: how far c and h move in a step. */
+function drawPaces(kit, pen, width, tall, [c, h], words) {
+  const most = Math.max(...c, ...h) * 1.15;
+  const left = 74;
+  for (let unit = 0; unit < UNITS; unit++) {
+    const y = 6 + 44 * unit;
+    pen.textAlign = "left";
+    pen.fillStyle = style("--ink");
+    pen.fillText(words("of_unit", { unit: unit + 1 }), 0, y + 18);
+    [[c[unit], "state", "c"], [h[unit], "output", "h"]].forEach(([share, colour, name], k) => {
+      const wide = ((width - left - 90) * share) / most;
+      pen.fillStyle = style(`--${colour}`);
+      pen.fillRect(left, y + 18 * k, wide, 15);
+      pen.fillStyle = style("--ink");
+      pen.fillText(`${kit.letter(name)}  ${percent(share)}`, left + wide + 7, y + 18 * k + 8);
+    });
+  }
+  pen.fillStyle = style("--soft");
+  pen.fillText(words("bars_legend"), 0, tall - 14);
+}

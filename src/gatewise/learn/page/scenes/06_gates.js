@@ -1,5 +1,5 @@
-// Gates by hand: one step of one unit of a trained LSTM, its three gates moved by the learner, and where its own
-// four numbers come from.
+// Gates by hand: one step of one unit of a trained LSTM, its three gates moved by the learner, and where its
+// own four numbers come from.
 
 const LETTERS = "BTSXPVE"; // of the Reber grammar, in the order of the inputs
 const STRING = "BTBPVVETE";
@@ -18,7 +18,11 @@ class Reader {
     for (const name in this.layer.weights) this.layer.weights[name].set(tensors[`layer.${name}_l0`]);
     this.x = new Float32Array(STRING.length * LETTERS.length);
     [...STRING].forEach((sign, t) => (this.x[t * LETTERS.length + LETTERS.indexOf(sign)] = 1));
-    this.run = this.layer.forward(this.x, { steps: STRING.length, rows: 1, watch: ["f", "i", "g", "o", "c"] });
+    this.run = this.layer.forward(this.x, {
+      steps: STRING.length,
+      rows: 1,
+      watch: ["f", "i", "g", "o", "c"],
+    });
   }
 
   /** One unit at one step, both counted from 1: its numbers, and the sums that they come from. */
@@ -27,11 +31,21 @@ class Reader {
     const value = (name) => this.run.values[name][t * H + u];
     const x = [...this.x.subarray(t * LETTERS.length, (t + 1) * LETTERS.length)];
     const h = t ? [...this.run.output.subarray((t - 1) * H, t * H)] : new Array(H).fill(0);
-    const found = { x, h, old: t ? this.run.values.c[(t - 1) * H + u] : 0, now: value("c"), said: this.run.output[t * H + u], sums: {} };
+    const found = {
+      x,
+      h,
+      old: t ? this.run.values.c[(t - 1) * H + u] : 0,
+      now: value("c"),
+      said: this.run.output[t * H + u],
+      sums: {},
+    };
     for (const name of ORDER) {
       const row = ROWS.indexOf(name) * H + u;
       const { weight_ih: W, weight_hh: R, bias_ih: b, bias_hh: d } = this.layer.weights;
-      const weights = [...W.subarray(row * x.length, (row + 1) * x.length), ...R.subarray(row * H, (row + 1) * H)];
+      const weights = [
+        ...W.subarray(row * x.length, (row + 1) * x.length),
+        ...R.subarray(row * H, (row + 1) * H),
+      ];
       const products = [...x, ...h].map((number, k) => weights[k] * number);
       const sum = (from, to) => products.slice(from, to).reduce((a, product) => a + product, 0);
       found.sums[name] = { weights, wx: sum(0, x.length), rh: sum(x.length), b: b[row] + d[row] };
@@ -69,16 +83,37 @@ scene("gates", {
     });
     const sums = sumsOf(kit, here);
     const table = numbersOf(kit, set, reader);
-    const rest = element("div", {},
+    const rest = element(
+      "div",
+      {},
       goalOf(kit, set, here, target),
-      kit.heading(words("where_title")), kit.text("where_one"), kit.text("where_two"),
+      kit.heading(words("where_title")),
+      kit.text("where_one"),
+      kit.text("where_two"),
       kit.card(placeOf(kit, set, reader, changed), strip.element, sums),
-      kit.text("same"), kit.text("vectors"),
+      kit.text("same"),
+      kit.text("vectors"),
+      lettersOf(kit),
     );
-    const question = questionOf(kit, reader.at(PLACE), [hands.element, rest, table], () => ((set.seen = true), changed()));
+    const question = questionOf(
+      kit,
+      reader.at(PLACE),
+      [hands.element, rest, table],
+      () => ((set.seen = true), changed()),
+    );
     root.append(
-      kit.text("lead"), kit.text("stages"), question, kit.card(flow.element, hands.element), rest,
-      kit.formula(["$f$ = sigmoid(W $x$ + R $h_$ + b)", words("formula_others"), "$g$ = tanh(W $x$ + R $h_$ + b)", "$c$ = $f$ ⊙ $c_$ + $i$ ⊙ $g$", "$h$ = $o$ ⊙ tanh($c$)"]),
+      kit.text("lead"),
+      kit.text("stages"),
+      question,
+      kit.card(flow.element, hands.element),
+      rest,
+      kit.formula([
+        "$f$ = sigmoid(W $x$ + R $h_$ + b)",
+        words("formula_others"),
+        "$g$ = tanh(W $x$ + R $h_$ + b)",
+        "$c$ = $f$ ⊙ $c_$ + $i$ ⊙ $g$",
+        "$h$ = $o$ ⊙ tanh($c$)",
+      ]),
       table,
     );
     return { redraw: changed };
@@ -100,12 +135,25 @@ function questionOf(kit, step, hides, then) {
 
 /** The sliders of the three gates. `put(name, open)` moves one. */
 function handsOf(kit, set, here, changed) {
-  const sliders = Object.fromEntries(HANDS.map((name) => [name, kit.slider({
-    label: kit.words(`slider_${name}`), min: 0, max: 1, step: 0.01, value: set[name], shown: (open) => number(open, 2),
-    on: (open) => ((set[name] = open), changed()),
-  })]));
+  const sliders = Object.fromEntries(
+    HANDS.map((name) => [
+      name,
+      kit.slider({
+        label: kit.words(`slider_${name}`),
+        min: 0,
+        max: 1,
+        step: 0.01,
+        value: set[name],
+        shown: (open) => number(open, 2),
+        on: (open) => ((set[name] = open), changed()),
+      }),
+    ]),
+  );
   const put = (name, open) => (sliders[name].value = set[name] = open);
-  const own = kit.button({ label: kit.words("own"), on: () => (HANDS.forEach((name) => put(name, here()[name])), changed()) });
+  const own = kit.button({
+    label: kit.words("own"),
+    on: () => (HANDS.forEach((name) => put(name, here()[name])), changed()),
+  });
   return { put, element: element("div", {}, kit.three(...Object.values(sliders)), kit.row(own)) };
 }
 
@@ -113,7 +161,7 @@ function handsOf(kit, set, here, changed) {
 function flowOf(kit, set, here, { put }, target, changed) {
   const flow = kit.canvas({
     label: () => (set.seen ? flowWords(kit, here(), set) : kit.words("unseen")),
-    height: 426,
+    height: 436,
     draw: (pen, width) => drawFlow(kit, pen, width, here(), set, isAsked(set) ? target : null),
     on: ({ x, y }) => {
       const stage = STAGES.find(({ middle }) => Math.abs(y - middle) < 40);
@@ -128,8 +176,18 @@ function flowOf(kit, set, here, { put }, target, changed) {
 /** The choice of a step and of a unit. */
 function placeOf(kit, set, reader, changed) {
   const slider = (name, most, shown) =>
-    kit.slider({ label: kit.words(name), min: 1, max: most, step: 1, value: set[name], shown, on: (value) => ((set[name] = value), changed()) });
-  const step = slider("step", STRING.length, (value) => kit.words("shown", { step: value, sign: STRING[value - 1] }));
+    kit.slider({
+      label: kit.words(name),
+      min: 1,
+      max: most,
+      step: 1,
+      value: set[name],
+      shown,
+      on: (value) => ((set[name] = value), changed()),
+    });
+  const step = slider("step", STRING.length, (value) =>
+    kit.words("shown", { step: value, sign: STRING[value - 1] }),
+  );
   return kit.row(step, slider("unit", reader.units, String));
 }
 
@@ -153,13 +211,44 @@ function goalOf(kit, set, here, target) {
   });
 }
 
+/** The four by name, and their letters here and in other books. */
+function lettersOf(kit) {
+  const notations = ["seed", "book", "code"];
+  const head = notations.map((notation) => element("th", { scope: "col" }, kit.words(`letters_${notation}`)));
+  const row = (name) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, kit.words(`name_${name}`)),
+      notations.map((notation) => element("td", {}, symbol(name, notation))),
+    );
+  return element(
+    "div",
+    { class: "scroll gates-letters", role: "region", tabindex: "0", "aria-label": kit.words("letters") },
+    element(
+      "table",
+      {},
+      element("caption", {}, kit.words("letters")),
+      element("thead", {}, element("tr", {}, element("td"), head)),
+      element("tbody", {}, ORDER.map(row)),
+    ),
+  );
+}
+
 function numbersOf(kit, set, reader) {
   return kit.numbers({
-    columns: [kit.words("column_unit"), kit.letter("c_"), ...ORDER.map(kit.letter), kit.letter("c"), kit.letter("h")],
-    rows: () => Array.from({ length: reader.units }, (_, u) => {
-      const unit = reader.at({ step: set.step, unit: u + 1 });
-      return [String(u + 1), unit.old, ...ORDER.map((name) => unit[name]), unit.now, unit.said];
-    }),
+    columns: [
+      kit.words("column_unit"),
+      kit.letter("c_"),
+      ...ORDER.map(kit.letter),
+      kit.letter("c"),
+      kit.letter("h"),
+    ],
+    rows: () =>
+      Array.from({ length: reader.units }, (_, u) => {
+        const unit = reader.at({ step: set.step, unit: u + 1 });
+        return [String(u + 1), unit.old, ...ORDER.map((name) => unit[name]), unit.now, unit.said];
+      }),
   });
 }
 
@@ -168,7 +257,9 @@ function drawTarget(step) {
   for (;;) {
     const any = () => 0.1 + 0.8 * Math.random();
     const c = Math.round(100 * stepped(step, { f: any(), i: any(), o: 0 }).c) / 100;
-    const far = [stepped(step, { f: 0.5, i: 0.5, o: 0 }).c, step.now].every((other) => Math.abs(c - other) > 0.15);
+    const far = [stepped(step, { f: 0.5, i: 0.5, o: 0 }).c, step.now].every(
+      (other) => Math.abs(c - other) > 0.15,
+    );
     if (far && Math.abs(c) > 0.05) return c;
   }
 }
@@ -177,7 +268,7 @@ const TALL = 56; // of a gate that is open, in pixels
 const STAGES = [
   { gate: "f", middle: 66 },
   { gate: "i", middle: 176 },
-  { gate: "o", middle: 372 },
+  { gate: "o", middle: 382 },
 ];
 
 function flowWords(kit, step, set) {
@@ -185,7 +276,7 @@ function flowWords(kit, step, set) {
   return kit.words("flow", { kept: number(kept), written: number(written), c: number(c), h: number(h) });
 }
 
-/** The three stages one below the other; between the second and the third the new memory on a line of numbers. */
+/** The three stages one below the other; before the third one, the new memory on a line of numbers. */
 function drawFlow(kit, pen, width, step, set, target) {
   const seen = stepped(step, set);
   const most = Math.max(1, Math.abs(step.old), Math.abs(step.now));
@@ -196,8 +287,8 @@ function drawFlow(kit, pen, width, step, set, target) {
   drawStage(kit, pen, width, forget, most, { label: kit.letter("c_"), value: step.old }, gate("f"), kept);
   drawStage(kit, pen, width, select, most, { label: kit.letter("g"), value: step.g }, gate("i"), written);
   const [c, widest] = [kit.letter("c"), Math.max(3, most + 0.5)];
-  if (set.seen) drawMemory(kit, pen, width, 256, seen.c, `${c} = ${added(seen)}`, target, widest);
-  else drawMemory(kit, pen, width, 256, step.now, `${c} = ${number(step.now)}`, null, widest);
+  if (set.seen) drawMemory(kit, pen, width, 266, seen.c, `${c} = ${added(seen)}`, target, widest);
+  else drawMemory(kit, pen, width, 266, step.now, `${c} = ${number(step.now)}`, null, widest);
   const squeezed = { label: `tanh(${c})`, value: set.seen ? seen.squeezed : Math.tanh(step.now) };
   drawStage(kit, pen, width, output, most, squeezed, gate("o"), { label: kit.letter("h"), value: seen.h });
 }
@@ -215,7 +306,10 @@ function drawStage(kit, pen, width, { gate, middle }, most, from, open, to) {
   pen.font = `600 14px ${style("--font")}`;
   pen.fillStyle = colour;
   pen.fillText(plain(kit.words(`stage_${gate}`)), 0, middle - 52);
-  for (const [x, end, value] of [[70, centre - 8, from.value], [centre + 8, width - 70, to.value]]) {
+  for (const [x, end, value] of [
+    [70, centre - 8, from.value],
+    [centre + 8, width - 70, to.value],
+  ]) {
     if (open === null && x > centre) continue;
     const thick = Math.max(1, (Math.abs(value) / most) * (TALL - 14));
     pen.fillStyle = kit.colour(value < 0 ? "negative" : "positive");
@@ -294,20 +388,24 @@ function drawStrip(kit, pen, width, step) {
   const most = Math.max(...ORDER.flatMap((name) => step.sums[name].weights.map(Math.abs)));
   pen.textAlign = "left";
   pen.font = `italic 600 15px ${style("--serif")}`;
-  for (const [name, k] of [["x", 0], ["h_", step.x.length]]) {
+  for (const [name, k] of [
+    ["x", 0],
+    ["h_", step.x.length],
+  ]) {
     pen.fillStyle = kit.colour(name === "x" ? "data" : "state");
     pen.fillText(kit.letter(name), x(k), 10);
     const end = name === "x" ? step.x.length : count;
     pen.fillRect(x(k), 22, x(end - 1) + size - 2 - x(k), 3);
   }
-  const row = (values, y, tall, largest) => values.forEach((value, k) => {
-    pen.fillStyle = kit.colour("empty");
-    pen.fillRect(x(k), y, size - 1.5, tall);
-    pen.globalAlpha = Math.min(1, Math.abs(value) / largest);
-    pen.fillStyle = kit.colour(value < 0 ? "negative" : "positive");
-    pen.fillRect(x(k), y, size - 1.5, tall);
-    pen.globalAlpha = 1;
-  });
+  const row = (values, y, tall, largest) =>
+    values.forEach((value, k) => {
+      pen.fillStyle = kit.colour("empty");
+      pen.fillRect(x(k), y, size - 1.5, tall);
+      pen.globalAlpha = Math.min(1, Math.abs(value) / largest);
+      pen.fillStyle = kit.colour(value < 0 ? "negative" : "positive");
+      pen.fillRect(x(k), y, size - 1.5, tall);
+      pen.globalAlpha = 1;
+    });
   row([...step.x, ...step.h], 30, 24, 1);
   pen.textAlign = "center";
   pen.font = `${Math.min(12, size - 2)}px ${style("--font")}`;
@@ -336,18 +434,41 @@ function drawStrip(kit, pen, width, step) {
 /** The sums of the four: W x, R h, b, and what sigmoid or tanh makes of them. */
 function sumsOf(kit, here) {
   const columns = ["", "W $x$", "R $h_$", "b", kit.words("sum"), kit.words("squeezed")];
-  const head = element("tr", {}, columns.map((column) => (column ? element("th", { scope: "col" }, kit.rich(column)) : element("td", {}))));
+  const head = element(
+    "tr",
+    {},
+    columns.map((column) => (column ? element("th", { scope: "col" }, kit.rich(column)) : element("td", {}))),
+  );
   const body = element("tbody");
   const table = element("table", {}, element("thead", {}, head), body);
-  const whole = element("div", { class: "scroll gates-sums", role: "region", tabindex: "0", "aria-label": kit.words("sums") }, table);
+  const whole = element(
+    "div",
+    { class: "scroll gates-sums", role: "region", tabindex: "0", "aria-label": kit.words("sums") },
+    table,
+  );
   whole.redraw = () => {
     const step = here();
-    body.replaceChildren(...ORDER.map((name) => {
-      const { wx, rh, b } = step.sums[name];
-      const squeeze = name === "g" ? "tanh" : "sigmoid";
-      const numbers = [wx, rh, b, wx + rh + b].map((value) => element("td", {}, number(value, 2 + (Math.abs(value) >= 1))));
-      return element("tr", {}, element("th", { scope: "row" }, kit.symbol(name)), numbers, element("td", {}, element("strong", {}, number(step[name])), element("span", { class: "squeeze" }, ` ${squeeze}`)));
-    }));
+    body.replaceChildren(
+      ...ORDER.map((name) => {
+        const { wx, rh, b } = step.sums[name];
+        const squeeze = name === "g" ? "tanh" : "sigmoid";
+        const numbers = [wx, rh, b, wx + rh + b].map((value) =>
+          element("td", {}, number(value, 2 + (Math.abs(value) >= 1))),
+        );
+        return element(
+          "tr",
+          {},
+          element("th", { scope: "row" }, kit.symbol(name)),
+          numbers,
+          element(
+            "td",
+            {},
+            element("strong", {}, number(step[name])),
+            element("span", { class: "squeeze" }, ` ${squeeze}`),
+          ),
+        );
+      }),
+    );
   };
   return whole;
 }
