@@ -95,7 +95,7 @@ scene("change", {
             own.field.setAttribute("aria-invalid", String(Boolean(answer.error)));
             if (answer.error) {
               const { line, message, remedy } = answer.error;
-              const sentences = [message, remedy].filter(Boolean).map((part) => `${part[0].toUpperCase()}${part.slice(1)}.`);
+              const sentences = [message, remedy].filter(Boolean).map((part) => part[0].toUpperCase() + part.slice(1).replace(/[^.\u3002]$/, "$&."));
               fault.say([line ? words("at_line", { line }) : "", ...sentences].filter(Boolean).join(" "));
               return;
             }
