@@ -1,6 +1,6 @@
 // Order matters: a small trained tagger reads a sentence, and the learner changes the order of its words.
 
-const WORDS = 12; // of the vocabulary of examples/tagger.py, in its order
+const WORDS = 12; // of the vocabulary of examples/lesson_tagger.py, in its order
 const LABELS = ["other", "from", "to", "leaves", "arrives"];
 const COLOURS = ["soft", "data", "output", "write", "forget"];
 const LEAVE = 2;

@@ -5,7 +5,7 @@ the words before it decide. A sentence is any row of the twelve words below, so 
 whatever order a learner tries. The last verb gives a city or a day its label. Before the first verb nobody
 can know the label, so it is drawn: the network learns to say half and half.
 
-    python examples/tagger.py [FILE]
+    python examples/lesson_tagger.py [FILE]
 
 `gatewise learn` shows the network that this script has made. It trains for some ten seconds on one core.
 """
