@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +15,7 @@ import pytest
 
 from gatewise.learn.page import html
 from gatewise.learn.palette import palette
+from gatewise.learn.server import Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -41,41 +44,59 @@ def lesson(browser: Browser, lesson_page: Path) -> Lesson:
     ``with lesson("forgets", width=375, language="zh", dark=True, notation="book") as page: ...``. Afterwards,
     assert that the page printed nothing, had no error, and asked for nothing.
     """
+    return partial(opened, browser, lesson_page.as_uri(), set())
 
-    @contextmanager
-    def open_scene(
-        scene: str = "order",
-        *,
-        width: int = 1280,
-        language: str = "en",
-        dark: bool = False,
-        notation: str = "seed",
-        calm: bool = False,
-        path: Path = lesson_page,
-    ) -> Iterator[Page]:
-        motion: Any = "reduce" if calm else "no-preference"
-        scheme: Any = "dark" if dark else "light"
-        context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion=motion
-        )
-        page = context.new_page()
-        said: list[str] = []
-        asked: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
-        address = f"{path.as_uri()}?language={language}&notation={notation}"
-        page.goto(f"{address}#{scene}")
-        ready(page, scene)
-        try:
-            yield page
-            settle(page)
-        finally:
-            context.close()
-        assert said == []
-        assert set(asked) <= {address, "data:,"}
 
-    return open_scene
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server of the lesson."""
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def live(browser: Browser, server: Server) -> Lesson:
+    """As `lesson`, but the page is that of a server, which compiles for it."""
+    return partial(opened, browser, server.address, {f"{server.address}compile"})
+
+
+@contextmanager
+def opened(
+    browser: Browser,
+    address: str,
+    allowed: set[str],
+    scene: str = "order",
+    *,
+    width: int = 1280,
+    language: str = "en",
+    dark: bool = False,
+    notation: str = "seed",
+    calm: bool = False,
+) -> Iterator[Page]:
+    """A scene of the page at an address, which may ask for the addresses in `allowed`."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 800},
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce" if calm else "no-preference",
+    )
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
+    chosen = f"{address}?language={language}&notation={notation}"
+    page.goto(f"{chosen}#{scene}")
+    ready(page, scene)
+    try:
+        yield page
+        settle(page)
+    finally:
+        context.close()
+    assert said == []
+    assert set(asked) <= {chosen, "data:,", *allowed}
 
 
 def ready(page: Page, scene: str) -> None:

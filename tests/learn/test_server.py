@@ -7,7 +7,6 @@ import http.client
 import json
 import threading
 from base64 import b64decode
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +18,13 @@ from gatewise.learn.page import texts
 from gatewise.learn.palette import about
 from gatewise.learn.server import BODY, Server
 from gatewise.web.describing import kernels_of
+from tests.learn.conftest import Lesson
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 TEXT = "def mine(h, *, f, g):\n    f = sigmoid(f)\n    return f * h + (1 - f) * tanh(g)\n"
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def asked(
@@ -219,24 +211,14 @@ def test_a_text_is_never_run(server: Server, tmp_path: Path) -> None:
     assert not target.exists()
 
 
-def test_the_page_compiles_what_is_typed(server: Server, browser: Browser) -> None:
-    page = browser.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(server.address)
-    page.wait_for_selector("section[data-ready]")
-    assert page.evaluate("lesson.engine.live")
-    states = page.evaluate("async (text) => (await lesson.engine.compile(text)).kernels.states", TEXT)
-    assert states == ["h"]
-    wrong = page.evaluate("async (text) => (await lesson.engine.compile(text)).error.line", TEXT + "\nx")
-    assert wrong == 5
-    assert page.evaluate('lesson.engine.cell("gru").then(({ cell }) => cell)') == "gru"
-    page.close()
-    assert said == []
-    assert {address.removeprefix(server.address) for address in asked} <= {"", "compile", "data:,"}
+def test_the_page_compiles_texts_and_cells_of_the_palette(live: Lesson) -> None:
+    with live() as page:
+        assert page.evaluate("lesson.engine.live")
+        states = page.evaluate("async (text) => (await lesson.engine.compile(text)).kernels.states", TEXT)
+        assert states == ["h"]
+        wrong = page.evaluate("async (text) => (await lesson.engine.compile(text)).error.line", TEXT + "\nx")
+        assert wrong == 5
+        assert page.evaluate('lesson.engine.cell("gru").then(({ cell }) => cell)') == "gru"
 
 
 def test_the_page_says_when_the_server_has_gone(browser: Browser) -> None:

@@ -150,10 +150,7 @@ class Kit {
         keep(wanted);
       },
     });
-    const keep = this._keeps((kept) => {
-      whole.value = kept;
-      on(whole.value);
-    });
+    const keep = this._keeps((kept) => ((whole.value = kept), on(kept)));
     if (value !== undefined) inputs.forEach((input, k) => (input.checked = all[k].value === value));
     whole.addEventListener("change", () => {
       keep(whole.value);

@@ -12,7 +12,7 @@ scene("change", {
     const kept = kit.kept;
     const given = { task: "adding", steps: STEPS, units: UNITS };
     kept.tries ??= []; // of the learner: { name, blocks, size, count, solved }
-    kept.edit ??= EDITS[0];
+    if (kept.edit === undefined) kept.edit = EDITS[0]; // null for the learner's own text
     kept.original ??= new Runner("LSTM", "line-0", await engine.trainer({ cell: "lstm", ...given }));
     const nameOf = (edit) => (edit === null ? words("own") : words(edit));
     const use = async (edit, kernels) => {

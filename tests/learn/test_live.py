@@ -1,0 +1,65 @@
+"""The scene of the changed cell in the live page: the learner writes equations, which then train."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.learn.conftest import Lesson, check_accessible
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+# The LSTM without its output gate, and a memory that is halved at each step.
+OWN = """def mine(h, c, *, i, f, g):
+    i, f, g = sigmoid(i), sigmoid(f), tanh(g)
+    c = 0.5 * f * c + i * g
+    h = tanh(c)
+    return h, c"""
+KEPT = 'lesson.scenes.get("change").kept.own'
+
+
+def written(page: Page, text: str) -> None:
+    """Write a text in place of the one that is there, and wait until it is compiled."""
+    page.fill("textarea", text)
+    page.wait_for_selector(f"pre:has-text({text.splitlines()[2].strip()!r}) >> nth=-1")
+
+
+def test_equations_of_the_learner_are_compiled_and_train(live: Lesson) -> None:
+    with live("change") as page:
+        written(page, OWN)
+        assert page.locator("textarea").get_attribute("aria-invalid") == "false"
+        assert page.evaluate(f"{KEPT}.kernels.values.includes('f')")
+        page.locator("form.question label").first.click()
+        page.locator("form.question button").first.click()
+        page.locator("button.main:visible", has_text="Start").click()
+        for _ in range(200):
+            page.wait_for_timeout(50)
+            if page.evaluate(f"{KEPT}.changed.trainer.losses.length") > 3:
+                break
+        losses = page.evaluate(f"[{KEPT}.original, {KEPT}.changed].map(({{ trainer }}) => trainer.losses[0])")
+        assert all(0 < loss < 2 for loss in losses)
+        assert losses[0] != losses[1]
+        check_accessible(page)
+
+
+def test_a_wrong_line_is_named_and_the_cell_before_it_stays(live: Lesson) -> None:
+    with live("change") as page:
+        written(page, OWN)
+        page.fill("textarea", OWN.replace("h = tanh(c)", "h = tanh(d)"))
+        page.wait_for_selector('textarea[aria-invalid="true"]')
+        said = page.locator(".said", has_text="Line 4").inner_text()
+        assert said.startswith("Line 4: There is no 'd' here. Declare it after the star.")
+        assert page.evaluate(f"{KEPT}.kernels.cell") == "mine"
+        check_accessible(page)
+        page.fill("textarea", OWN.replace("0.5", "0.25"))
+        page.wait_for_selector('textarea[aria-invalid="false"]')
+        assert page.locator(".said", has_text="Line 4").count() == 0
+
+
+def test_what_was_written_survives_a_change_of_language(live: Lesson) -> None:
+    with live("change") as page:
+        written(page, OWN)
+        page.select_option("#language", "zh")
+        page.wait_for_selector('section[data-scene="change"][data-ready]')
+        assert page.input_value("textarea") == OWN
+        assert page.evaluate(f"{KEPT}.kernels.cell") == "mine"
