@@ -96,7 +96,7 @@ function watched(kit, { runners, most, done, on = () => {}, ended = () => {}, he
   const buttons = kit.row(start, single, rewind);
   write();
   return {
-    element: kit.stack(buttons, chart.element),
+    element: kit.stack(buttons, element("p", { class: "where" }, say("loss")), chart.element),
     chart,
     stop: () => loop.stop(),
     redraw: () => (chart.redraw(), write()),

@@ -138,7 +138,7 @@ scene("states", {
     });
     const after = element("div", {}, kit.heading(words("two")), kit.text("two_text"), kit.card(picture.element), question, rest);
     const pictures = [picture, bars, ...others];
-    root.append(kit.text("lead"), kit.text("task"), kit.card(strip.element, element("p", { class: "where" }, words("strip_legend")), now, bench.element), after);
+    root.append(kit.text("lead"), kit.text("task", { rows: ROWS }), kit.card(strip.element, element("p", { class: "where" }, words("strip_legend")), now, bench.element), after);
     changed();
     return { hide: () => bench.stop() };
   },

@@ -2,7 +2,7 @@
 
 const EDITS = ["lstm_without_forget", "lstm_coupled", "lstm_without_input", "lstm_without_output", "lstm_without_tanh", "lstm_keeps_nothing"];
 const [STEPS, UNITS, MOST] = [50, 32, 1500];
-const WAIT = 400; // milliseconds after the last letter, before a text is compiled
+const WAIT = 250; // milliseconds after the last letter, before a text is compiled
 
 /** How many vectors of x and h a cell computes: four for the LSTM. */
 const blocksOf = (kernels) => kernels.beginning.blocks.weight_ih.length;
