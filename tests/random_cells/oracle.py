@@ -161,7 +161,8 @@ class Step:
 
         def layer_norm(*vectors: Any, eps: float = 1e-5) -> Any:
             together = torch.stack([self._vector(v).expand(self._H) for v in vectors])
-            centred = together - together.mean()
+            # A mean is rounded, and so is its derivative. With one unit the differences are only rounding.
+            centred = together - self._rounded(together.mean())
             normal = centred / torch.sqrt(self._rounded(centred**2).mean() + eps)
             found = []
             for one in normal:
