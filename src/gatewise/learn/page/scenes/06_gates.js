@@ -102,7 +102,7 @@ scene("gates", {
       () => ((set.seen = true), changed()),
     );
     root.append(
-      kit.text("lead"),
+      kit.text("lead", { string: STRING, step: PLACE.step, sign: STRING[PLACE.step - 1] }),
       kit.text("stages"),
       question,
       kit.card(flow.element, hands.element),
