@@ -120,13 +120,13 @@ scene("gates", {
   },
 });
 
-/** Which gate was the least open? */
+/** Which of the two gates that make the new memory was less open? */
 function questionOf(kit, step, hides, then) {
   const gates = HANDS.map((name) => step[name]);
   return kit.question({
     ask: kit.words("ask", { old: number(step.old), g: number(step.g), now: number(step.now) }),
-    choices: HANDS.map((name) => kit.words(`ask_${name}`)),
-    right: () => gates.indexOf(Math.min(...gates)),
+    choices: ["f", "i"].map((name) => kit.words(`ask_${name}`)),
+    right: () => (step.f < step.i ? 0 : 1),
     said: () => kit.words("asked", Object.fromEntries(HANDS.map((name, k) => [name, number(gates[k], 2)]))),
     hides,
     then,
