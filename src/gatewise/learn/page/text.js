@@ -60,7 +60,9 @@ function letter(name) {
 /** A letter as an element. */
 function symbol(name, notation) {
   const [base, kind, index] = parts(name, notation);
-  return element("var", { class: `letter ${name[0]}` }, base, index && element(kind === "^" ? "sup" : "sub", {}, index));
+  const prime = index === "\u2032"; // stands high by itself
+  const below = index && !prime ? element(kind === "^" ? "sup" : "sub", {}, index) : index;
+  return element("var", { class: `letter ${name[0]}` }, base, below);
 }
 
 /** Text with **strong**, `code` and $letters$, as nodes. */
