@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import gatewise
-from gatewise.learn.problems import Random
+from gatewise.learn.problems import Array, Random
 from gatewise.learn.training import Trainer
 from tests.learn.conftest import Lesson, settle
 from tests.learn.pupil import answer, done, guess, plain, table
@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 SHOWN = 8
 
 
-def trained() -> tuple[Trainer, dict[str, torch.Tensor]]:
-    """The same network in Python, and its states on the sequences that the scene shows."""
-    trainer = Trainer("lstm", "same", units=4, steps=30, rows=16, rate=0.02, seed=2)
+def trained() -> tuple[Trainer, dict[str, torch.Tensor], int]:
+    """The same network in Python, its states on the sequences of the scene, and the one that is shown."""
+    trainer = Trainer("lstm", "same", units=5, steps=30, rows=16, rate=0.02, seed=16)
     while len(trainer.losses) <= 20 or trainer.recent >= trainer.guess / 100:
         trainer.iteration()
-    batch = trainer.task.draw(Random(2, "show"), 30, SHOWN)
+    batch = trainer.task.draw(Random(16, "show"), 30, SHOWN)
     with gatewise.watch(trainer.layer) as seen:
         trainer.layer(torch.from_numpy(batch.x))
-    return trainer, {name: seen["l0"][name].detach() for name in "ch"}
+    changes = [changed(batch.x[:, row]) for row in range(SHOWN)]
+    return trainer, {name: seen["l0"][name].detach() for name in "ch"}, changes.index(max(changes))
+
+
+def changed(x: Array) -> int:
+    """How often the sign at a bell differs from the one before."""
+    signs = x[x[:, 1] > 0, 0]
+    return int((signs[1:] != signs[:-1]).sum())
 
 
 def pace(values: torch.Tensor) -> torch.Tensor:
@@ -43,7 +50,7 @@ def learn(page: Page) -> None:
 
 
 def test_the_network_learns_as_in_python_and_its_memory_is_patient(lesson: Lesson) -> None:
-    trainer, states = trained()
+    trainer, states, row = trained()
     paces = {name: pace(values) for name, values in states.items()}
     assert (paces["c"] < paces["h"]).all()
     clearest = int((paces["c"] / paces["h"]).argmin())
@@ -59,8 +66,8 @@ def test_the_network_learns_as_in_python_and_its_memory_is_patient(lesson: Lesso
         for share, name in zip(shares, "ch", strict=True):
             assert abs(share - paces[name].mean()) <= 0.005
         for step, (_, c, h) in enumerate(table(page)):
-            assert abs(plain(c) - states["c"][step, 0, clearest]) < 1e-4
-            assert abs(plain(h) - states["h"][step, 0, clearest]) < 1e-4
+            assert abs(plain(c) - states["c"][step, row, clearest]) < 1e-4
+            assert abs(plain(h) - states["h"][step, row, clearest]) < 1e-4
 
 
 def test_the_prediction_is_marked_and_the_check_wants_both_memories(lesson: Lesson) -> None:

@@ -1,39 +1,55 @@
 // Two states: a small LSTM learns before the learner's eyes; then one sees how fast its c and its h move.
 
-const [UNITS, STEPS, ROWS, RATE, SEED, MOST] = [4, 30, 16, 0.02, 2, 1000];
+const [UNITS, STEPS, ROWS, RATE, SEED, MOST] = [5, 30, 16, 0.02, 16, 1000]; // a seed whose units are clear
 const SHOWN = 8; // rows over which the pace is measured
 
 /** Whether the network knows the task: its loss is a hundredth of what guessing gives. */
 const knows = (trainer) => trainer.losses.length > SMOOTH && trainer.recent < trainer.guess / 100;
 
-/** What the network does with a few sequences: inputs, answers, c and h. */
+/** The sequence in which the remembered sign changes most often. */
+function liveliest({ x }) {
+  const changes = Array.from({ length: SHOWN }, (_, row) => {
+    const kept = [];
+    for (let t = 0; t < STEPS; t++) if (x[(t * SHOWN + row) * 2 + 1]) kept.push(x[(t * SHOWN + row) * 2]);
+    return kept.filter((sign, k) => k > 0 && sign !== kept[k - 1]).length;
+  });
+  return changes.indexOf(Math.max(...changes));
+}
+
+/** What the network does with a few sequences: inputs, answers, c and h; `row` is the one to look at. */
 function reading(trainer, purpose) {
   const batch = trainer.task.draw(new training.Random(trainer.seed, purpose), STEPS, SHOWN);
   const { run, answers } = trainer.show(batch);
-  return { batch, answers, c: run.values.c, h: run.values.h };
+  return { batch, answers, c: run.values.c, h: run.values.h, row: liveliest(batch) };
 }
 
 /** One unit of one row, over the steps. */
-function lineOf(values, unit, row = 0) {
+function lineOf(values, unit, row) {
   return Array.from({ length: STEPS }, (_, t) => values[(t * SHOWN + row) * UNITS + unit]);
 }
 
-/** The same, stretched so that it fills the height. */
-function stretched(line) {
-  const [low, high] = [Math.min(...line), Math.max(...line)];
-  return line.map((value) => (value - low) / (high - low || 1));
+/** All rows of a unit. */
+function linesOf(values, unit) {
+  return Array.from({ length: SHOWN }, (_, row) => lineOf(values, unit, row));
+}
+
+/** One row of a unit, as shares of the range of that unit in all rows. */
+function stretched(values, unit, row) {
+  const all = linesOf(values, unit).flat();
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  return lineOf(values, unit, row).map((value) => (value - low) / (high - low || 1));
 }
 
 /** How far a unit moves from one step to the next, on average, as a share of its whole range. */
 function pace(values, unit) {
-  const lines = Array.from({ length: SHOWN }, (_, row) => lineOf(values, unit, row));
+  const lines = linesOf(values, unit);
   const all = lines.flat();
   const moves = lines.flatMap((line) => line.slice(1).map((value, t) => Math.abs(value - line[t])));
   return moves.reduce((sum, move) => sum + move, 0) / moves.length / (Math.max(...all) - Math.min(...all));
 }
 
-/** Whether line A of a unit is c: drawn once, the same for everybody. */
-const isFirst = (unit) => new training.Random(2, `line of unit ${unit}`).next() < 0.5;
+/** Whether line A of a unit is c in a picture: drawn once, the same for everybody. */
+const isFirst = (unit, purpose) => new training.Random(3, `${purpose} ${unit}`).next() < 0.5;
 
 scene("states", {
   async build({ root, words, kit, engine }) {
@@ -77,12 +93,12 @@ scene("states", {
         height: 190,
         range: [-0.05, 1.05],
         lines: () => {
-          const { c, h } = of();
-          const [a, b] = isFirst(unit()) ? [c, h] : [h, c];
+          const { c, h, row } = of();
+          const [a, b] = isFirst(unit(), purpose) ? [c, h] : [h, c];
           const name = (values, letter) => (named() ? (values === c ? words("is_c", { letter }) : words("is_h", { letter })) : letter);
           return [
-            { name: name(a, "A"), colour: "line-1", values: stretched(lineOf(a, unit())) },
-            { name: name(b, "B"), colour: "line-0", values: stretched(lineOf(b, unit())), dash: [6, 3] },
+            { name: name(a, "A"), colour: "line-1", values: stretched(a, unit(), row) },
+            { name: name(b, "B"), colour: "line-0", values: stretched(b, unit(), row), dash: [6, 3] },
           ];
         },
       });
@@ -101,19 +117,19 @@ scene("states", {
       height: 40 + 44 * UNITS,
       draw: (pen, width, tall) => drawPaces(kit, pen, width, tall, paces(), words),
     });
-    const others = [1, 2].map((place) => curves(() => patient()[place], "check", () => check.right === true));
-    const asked = (place) => isFirst(patient()[place]);
+    const others = [1, 0].map((place) => curves(() => patient()[place], "check", () => check.right === true));
+    const asked = (place, purpose) => isFirst(patient()[place], purpose);
     const pairs = [[true, true], [true, false], [false, true], [false, false]];
     const check = kit.check({
       ask: words("check"),
       choices: pairs.map(([first, second]) => words("pair", { first: first ? "A" : "B", second: second ? "A" : "B" })),
-      right: () => pairs.findIndex(([first, second]) => first === asked(1) && second === asked(2)),
+      right: () => pairs.findIndex(([first, second]) => first === asked(1, "check") && second === asked(0, "check")),
       said: (_, isRight) => words(isRight ? "check_right" : "check_wrong"),
       then: () => others.forEach((one) => one.redraw()),
     });
     const table = kit.numbers({
       columns: [words("column_step"), kit.letter("c"), kit.letter("h")],
-      rows: () => lineOf(seen.c, unit()).map((c, t) => [String(t + 1), c, lineOf(seen.h, unit())[t]]),
+      rows: () => lineOf(seen.c, unit(), seen.row).map((c, t) => [String(t + 1), c, lineOf(seen.h, unit(), seen.row)[t]]),
     });
     const rest = element("div", {},
       kit.row(units), measured, bars.element,
@@ -126,7 +142,7 @@ scene("states", {
     const question = kit.question({
       ask: words("ask"),
       choices: ["A", "B"],
-      right: () => (asked(0) ? 0 : 1),
+      right: () => (asked(0, "show") ? 0 : 1),
       said: (_, isRight) => words(isRight ? "asked_right" : "asked_wrong"),
       hides: rest,
       then: () => {
@@ -136,7 +152,7 @@ scene("states", {
         picture.redraw();
       },
     });
-    const after = element("div", {}, kit.heading(words("two")), kit.text("two_text"), kit.card(picture.element), question, rest);
+    const after = element("div", {}, kit.heading(words("two")), kit.text("two_text", { units: UNITS }), kit.card(picture.element), question, rest);
     const pictures = [picture, bars, ...others];
     root.append(kit.text("lead"), kit.text("task", { rows: ROWS }), kit.card(strip.element, element("p", { class: "where" }, words("strip_legend")), now, bench.element), after);
     changed();
@@ -156,12 +172,12 @@ function perLine(width) {
 }
 
 /** The signs that the network hears, with their bells, and what it answers. */
-function drawStrip(pen, width, { batch, answers }) {
+function drawStrip(pen, width, { batch, answers, row }) {
   const count = perLine(width);
   const size = Math.min(26, width / count);
   pen.textAlign = "center";
   for (let t = 0; t < STEPS; t++) {
-    const [sign, bell] = [batch.x[t * SHOWN * 2], batch.x[t * SHOWN * 2 + 1]];
+    const [sign, bell] = [0, 1].map((input) => batch.x[(t * SHOWN + row) * 2 + input]);
     const x = ((t % count) + 0.5) * size;
     const top = 22 + LINE * Math.floor(t / count);
     if (bell) drawBell(pen, x, top - 11, 5.5);
@@ -171,8 +187,8 @@ function drawStrip(pen, width, { batch, answers }) {
     pen.globalAlpha = 1;
     pen.font = `700 16px ${style("--font")}`;
     pen.fillText(sign > 0 ? "+" : MINUS, x, top + 14);
-    const said = answers[t * SHOWN * 2 + 1] > answers[t * SHOWN * 2] ? 1 : 0;
-    const isRight = said === batch.target[t * SHOWN];
+    const said = answers[(t * SHOWN + row) * 2 + 1] > answers[(t * SHOWN + row) * 2] ? 1 : 0;
+    const isRight = said === batch.target[t * SHOWN + row];
     pen.fillStyle = style(isRight ? "--good" : "--bad");
     pen.font = `15px ${style("--font")}`;
     pen.fillText(said ? "=" : "\u2260", x, top + 42);
