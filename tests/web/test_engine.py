@@ -14,7 +14,9 @@ from hypothesis import strategies as some
 
 import gatewise
 from gatewise import Cell, cells
-from gatewise.compiler.wasm.target import PLAIN
+from gatewise.compiler.emit.number import FLOAT32
+from gatewise.compiler.run.program import compiled
+from gatewise.compiler.wasm.target import PLAIN, RELAXED
 from gatewise.web.describing import editable
 from tests.random_cells.drawing import Drawn, drawn_cells
 from tests.random_cells.quickly import compiling_quickly
@@ -130,6 +132,25 @@ def test_any_sizes(
     assert_same(p, engine.run(p))
 
 
+NAMED_LIKE_WEIGHTS = gatewise.read_cell(
+    """
+    def named_like_weights(h, *, f, bias_f: Vector, edit0_0: Vector):
+        f = sigmoid(f + bias_f)
+        h = f * h + edit0_0 * tanh(f)
+        return h
+    """
+)
+
+
+def test_names_that_resemble_those_of_weights_and_edits(engine: Engine) -> None:
+    p = problem(NAMED_LIKE_WEIGHTS, B=2, options={"bias": False})
+    assert_same_bits(engine.run(p), p.run())
+    p.editable = editable(NAMED_LIKE_WEIGHTS)
+    found = engine.run(p, keep=False, edits=[{"name": "f", "value": 0.5}])
+    p.layer = gatewise.edit(p.layer, "l0", f=0.5)
+    assert_same_bits(found, p.run(backward=False))
+
+
 @pytest.mark.parametrize("number", with_rest(range(8), lambda number: number == 0))
 def test_a_random_cell_gives_the_bits_of_python(number: int, engine: Engine) -> None:
     """Sums of two rows do not depend on their order, so those by vectors are the same too."""
@@ -164,7 +185,7 @@ def test_without_gradients_and_watching_the_output_is_the_same(engine: Engine) -
         np.testing.assert_array_equal(values, expected[name])
 
 
-@pytest.mark.parametrize("cell", [cells.lstm, cells.gru, cells.lstm_projected], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", ALWAYS, ids=lambda cell: cell.name)
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 def test_derivatives_by_the_states_after_each_step(cell: Cell, reverse: bool, engine: Engine) -> None:
     """They are the derivatives by the initial states of the steps that are left."""
@@ -268,6 +289,23 @@ def test_runs_of_a_layer_may_go_back_in_any_order_and_again(engine: Engine) -> N
         [p.sent(), other.sent()],
     )
     assert same == [True, True]
+
+
+@shipped
+def test_packed_weights_and_scratch_memory_have_the_sizes_of_python(cell: Cell, engine: Engine) -> None:
+    p = problem(cell)
+    sizes = engine.page.evaluate(
+        """async (sent) => {
+          const layer = await layerOf(sent);
+          backward(forward(layer, sent), sent);
+          const { pass } = layer._memory;
+          return [pass._packed, pass.back._scratch];
+        }""",
+        p.sent(),
+    )
+    kernels = compiled(p.layer._equations(), "float32", RELAXED.width(FLOAT32))
+    assert sizes[0] == kernels.forward_packed(p.I, p.H, p.P)
+    assert sizes[1] == {**kernels.backward_scratch(p.B, p.I, p.H, p.P), "by_inputs": 0}
 
 
 def test_memory_is_that_of_the_largest_call(browser: Browser) -> None:

@@ -77,7 +77,8 @@ def editable(cell: Cell) -> Editable:
         {'a_bar': (1, 2), 'h': (3, 4)}
     """
     origin = cell = without_random(cell)
-    prefix = next(p for p in map("edit{}_".format, count()) if not any(p in name for name in cell.values))
+    taken = " ".join([*cell.values, *cell.states, *(parameter.name for parameter in cell.parameters)])
+    prefix = next(prefix for prefix in map("edit{}_".format, count()) if prefix not in taken)
     edits, called, known = dict[str, tuple[int, int]](), dict[str, str](), dict[Node, str]()
     for name, node in origin.values.items():
         if node.op == "project":
@@ -164,7 +165,9 @@ def _kernels(form: Plan) -> dict[str, Kernel]:
 def parameters_of(cell: Cell) -> list[dict[str, Any]]:
     """Each weight: its name, the field of the kernels, its blocks of rows, and the sizes of its axes."""
     counts = shapes(cell, 1, 1, True, int(cell.projects))
-    kinds = {parameter.name: parameter.kind.value for parameter in cell.parameters}
+    kinds = {
+        parameter.name: parameter.kind.value for parameter in cell.parameters if not parameter.sees_input
+    }
     return [
         {
             "name": name,

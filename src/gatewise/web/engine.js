@@ -60,7 +60,7 @@ class Layer {
     this._sizes = { I: inputSize, H: hiddenSize, P: this.outputSize };
     this._states = about.states.map((name, n) => ({ name, width: n ? hiddenSize : this.outputSize }));
     this._weights = about.weights
-      .filter(({ name }) => bias || !name.startsWith("bias_"))
+      .filter(({ name, kind }) => bias || kind !== "weight" || !name.startsWith("bias_"))
       .map(({ blocks, axes, ...weight }) => {
         const [first, ...rest] = [...axes].map((axis) => this._sizes[axis]);
         return { ...weight, shape: [blocks * first, ...rest] };
