@@ -118,6 +118,11 @@ def test_on_a_phone_the_list_opens_and_closes(lesson: Lesson) -> None:
         page.focus("#menu")
         page.keyboard.press("Enter")
         assert page.locator("#menu").get_attribute("aria-expanded") == "true"
+        page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        assert not page.locator("#scenes").is_visible()
+        assert page.evaluate("document.activeElement.id") == "menu"
+        page.keyboard.press("Enter")
         page.click('#scenes a[href="#gates"]')
         ready(page, "gates")
         assert not page.locator("#scenes").is_visible()

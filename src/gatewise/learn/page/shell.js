@@ -83,7 +83,7 @@ function writeFrame() {
     element("header", {},
       element("h1", {}, shellText("title")),
       element("button", { type: "button", id: "menu", "aria-controls": "side", "aria-expanded": "false", onclick: openMenu }, shellText("contents"), " ", element("span", { id: "place" }))),
-    element("aside", { id: "side", "aria-label": shellText("side") },
+    element("aside", { id: "side", "aria-label": shellText("side"), onkeydown: closeMenu },
       element("nav", { "aria-label": shellText("contents") }, element("ol", { id: "scenes" })),
       element("p", { id: "count" }),
       settings()),
@@ -101,6 +101,12 @@ function skip(event) {
 function openMenu(event, open = byId("menu").getAttribute("aria-expanded") === "false") {
   byId("menu").setAttribute("aria-expanded", String(open));
   byId("side").classList.toggle("open", open);
+}
+
+function closeMenu({ key }) {
+  if (key !== "Escape" || !byId("side").classList.contains("open")) return;
+  openMenu(null, false);
+  byId("menu").focus();
 }
 
 /** The list of scenes, with what is done. */
