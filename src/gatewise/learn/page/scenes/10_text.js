@@ -149,10 +149,10 @@ scene("text", {
   async build({ root, words, kit, engine }) {
     const net = new Reader(await engine.cell("lstm"), await engine.weights("text"));
     const { c } = net.read(net.unseen);
-    const [quotes, brackets] = [inside(net.unseen, QUOTES), inside(net.unseen, BRACKETS)];
-    const [byQuotes, byBrackets] = [net.tells(c, quotes), net.tells(c, brackets)];
-    const third = Math.floor(brackets.length / 3);
-    const chance = best(net.tells(c, [...brackets.slice(third), ...brackets.slice(0, third)])).right;
+    const brackets = inside(net.unseen, BRACKETS), third = Math.floor(brackets.length / 3);
+    const byBrackets = net.tells(c, brackets);
+    const byQuotes = once(() => net.tells(c, inside(net.unseen, QUOTES)));
+    const chance = once(() => best(net.tells(c, [...brackets.slice(third), ...brackets.slice(0, third)])).right);
     const suspects = suspectsOf(net, c, byBrackets);
     const percent = (share) => `${kit.number(100 * share, share > 0.995 ? 3 : 2)}\u00a0%`;
     const written = (letter) => ({ "\n": "↵", " ": "␣" })[letter] ?? letter;
@@ -221,9 +221,9 @@ scene("text", {
     const all = scoresOf(kit, { label: words("scores_label", { unit: knows.unit + 1 }), scores: () => byBrackets.map(({ right }) => right), chance, words });
     const table = kit.numbers({
       columns: [words("unit_column"), words("inside_column"), words("outside_column"), words("quotes_column")],
-      rows: () => [...byBrackets].sort((a, b) => b.right - a.right).map(({ unit, inside: within, outside }) => [named(unit), percent(within), percent(outside), percent(byQuotes[unit].right)]),
+      rows: () => [...byBrackets].sort((a, b) => b.right - a.right).map(({ unit, inside: within, outside }) => [named(unit), percent(within), percent(outside), percent(byQuotes()[unit].right)]),
     });
-    const scores = kit.stack(kit.text("scores", { letters: net.unseen.length, chance: percent(chance) }), all.element, table);
+    const scores = kit.stack(all.element, table);
     const check = kit.check({
       ask: words("check"),
       choices: suspects.map(named),
@@ -234,10 +234,13 @@ scene("text", {
         if (!isRight) return words("check_wrong", told);
         return words("check_right", {
           ...told, letters: Math.ceil(net.unseen.length / 2), with: percent(net.chance(open, ")")),
-          silent: percent(silenced(open, unit)), quotes: best(byQuotes).unit + 1, sure: percent(best(byQuotes).right),
+          silent: percent(silenced(open, unit)), quotes: best(byQuotes()).unit + 1, sure: percent(best(byQuotes()).right),
         });
       },
-      then: (answer, isRight) => (scores.hidden = !isRight),
+      then: (answer, isRight) => {
+        scores.hidden = !isRight;
+        if (isRight) scores.prepend(kit.text("scores", { letters: net.unseen.length, chance: percent(chance()) }));
+      },
     });
     scores.hidden = true;
 
@@ -261,6 +264,12 @@ scene("text", {
     return {};
   },
 });
+
+/** What a function gives, computed when it is first asked for. */
+function once(make) {
+  let kept;
+  return () => (kept ??= make());
+}
 
 function best(scores) {
   return scores.reduce((top, score) => (score.right > top.right ? score : top));
@@ -292,7 +301,7 @@ function page(kit, { label, text, colour, at, on }) {
       const word = letters.slice(t).findIndex((next) => next === " " || next === "\n");
       const long = word < 0 ? letters.length - t : word;
       const begins = t === 0 || /\s/.test(letters[t - 1]);
-      if (column >= most || (begins && column > 0 && column + long > most && long <= most)) [row, column] = [row + 1, 0];
+      if ((column >= most && letter !== " ") || (begins && column > 0 && column + long > most && long <= most)) [row, column] = [row + 1, 0];
       places.push({ row, column, letter });
       if (letter === "\n") [row, column] = [row + 1, 0];
       else column += 1;
@@ -357,7 +366,7 @@ function scoresOf(kit, { label, scores, chance, words }) {
     label,
     height: 190,
     draw(pen, width, tall) {
-      const all = scores(), top = Math.max(...all), [left, bottom] = [50, tall - 30];
+      const all = scores(), top = Math.max(...all), line = chance(), [left, bottom] = [50, tall - 30];
       const y = (share) => bottom - (Math.max(0, share - 0.5) / 0.5) * (bottom - 14);
       const wide = (width - left) / all.length;
       pen.textAlign = "right";
@@ -372,7 +381,7 @@ function scoresOf(kit, { label, scores, chance, words }) {
         pen.fillRect(left + unit * wide + 1, y(share), Math.max(1, wide - 2), Math.max(1, bottom - y(share)));
       });
       pen.fillStyle = kit.colour("ink");
-      pen.fillRect(left, Math.round(y(chance)), width - left, 2);
+      pen.fillRect(left, Math.round(y(line)), width - left, 2);
       pen.fillRect(width - 24, 30, 24, 2);
       pen.fillText(words("by_chance"), width - 30, 31);
       pen.fillStyle = kit.colour("soft");
