@@ -46,11 +46,11 @@ def test_pulse_and_gradient_are_those_of_python(lesson: Lesson, r: float) -> Non
 def test_what_is_left_after_ten_steps_is_asked_first(lesson: Lesson) -> None:
     with lesson("forgets", calm=True) as page:
         choices = page.locator(".question:not(.check) label").all_inner_texts()
-        assert choices == ["90 %", "67 %", "35 %", "0 %"]
+        assert choices == ["90\u00a0%", "67\u00a0%", "35\u00a0%", "0\u00a0%"]
         assert page.locator(".slider").is_hidden()
-        assert "35 %" not in str(page.locator("canvas").get_attribute("aria-label"))
+        assert "35\u00a0%" not in str(page.locator("canvas").get_attribute("aria-label"))
         assert "Right." in guess(page, 2).inner_text()
-        assert "35 %" in str(page.locator("canvas").get_attribute("aria-label"))
+        assert "35\u00a0%" in str(page.locator("canvas").get_attribute("aria-label"))
 
 
 def test_above_one_both_explode(lesson: Lesson) -> None:

@@ -62,7 +62,7 @@ def test_the_network_learns_as_in_python_and_its_memory_is_patient(lesson: Lesso
         verdict = guess(page, 0)
         assert verdict.inner_text()
         sentence = page.locator(".said").nth(1).inner_text()
-        shares = [float(number) / 100 for number in re.findall(r"(\d+)\u2009%", sentence)]
+        shares = [float(number) / 100 for number in re.findall(r"(\d+)\u00a0%", sentence)]
         for share, name in zip(shares, "ch", strict=True):
             assert abs(share - paces[name].mean()) <= 0.005
         for step, (_, c, h) in enumerate(table(page)):

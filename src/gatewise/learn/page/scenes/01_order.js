@@ -209,7 +209,7 @@ class Sentence {
   }
 
   show() {
-    const percent = (share) => `${Math.round(100 * share)} %`;
+    const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
     this.columns.forEach(({ word, memory, label, shares }, t) => {
       const seen = this.seen[t];
       word.textContent = this.vocabulary[this.now[t]];

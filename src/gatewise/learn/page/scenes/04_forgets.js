@@ -143,7 +143,7 @@ function guesses(truth) {
 function share(part) {
   if (part >= 2) return `×${number(part, part < 100 ? 2 : 3)}`;
   const percent = 100 * part;
-  return `${percent >= 9.95 ? Math.round(percent) : Number(percent.toPrecision(percent < 1 ? 1 : 2))} %`;
+  return `${percent >= 9.95 ? Math.round(percent) : Number(percent.toPrecision(percent < 1 ? 1 : 2))}\u00a0%`;
 }
 
 /** Above the pulse, from the left to the right; below the gradient, from the end back to the beginning. */

@@ -161,7 +161,7 @@ scene("states", {
 });
 
 function percent(share) {
-  return `${Math.round(100 * share)}\u2009%`;
+  return `${Math.round(100 * share)}\u00a0%`;
 }
 
 const LINE = 80; // pixels of a line of signs
