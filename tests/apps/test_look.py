@@ -144,7 +144,7 @@ def test_the_command_runs_and_prints_the_path_of_the_page(layers: Path, tmp_path
         check=False, encoding="utf-8", timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "mine.html (0.1 MB); open it in a browser."
+    assert done.stdout.splitlines()[-1] == "mine.html (0.2 MB); open it in a browser."
 
 
 def test_help_needs_no_torch(tmp_path: Path) -> None:

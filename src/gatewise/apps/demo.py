@@ -54,6 +54,8 @@ def demo() -> Subject:
             "output_name": "the probability of T at the last step but one",
             "lengths": rows.lengths.tolist(),
             "tokens": words,
+            "outputs": SYMBOLS,
+            "probabilities": True,
             "feature_names": [f"the letter is {symbol}" for symbol in SYMBOLS],
         },
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +16,6 @@ from gatewise.apps.session import status_of
 from gatewise.apps.subject import Subject
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gatewise.insight.page.look import Look
     from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.series import TimeSeries
@@ -140,21 +137,18 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
     origins = np.linspace(len(series) - 1, forecaster.prepared_.need - 1, ROWS).round().astype(np.int64)
     windows = forecaster.prepared_.windows(series, forecaster.horizon)
     batch = windows.batch(np.unique(origins)[::-1].copy())
-    ahead, network = series.clock.span(forecaster.horizon), forecaster.network_
+    span, network = series.clock.span, forecaster.network_
+    scale, mean = encoding.scale[0], encoding.mean[0]
     more = {
-        "call": lambda x: network(x, batch.last, batch.seasonal),
-        "output": _last_forecast(encoding.scale[0], encoding.mean[0]),
-        "output_name": f"the forecast of {encoding.target} {ahead} ahead",
+        "call": lambda x: network(x, batch.last, batch.seasonal) * scale + mean,
+        "output": lambda forecasts: forecasts[0, :, -1],
+        "output_name": f"the forecast of {encoding.target} {span(forecaster.horizon)} ahead",
+        "outputs": [f"{span(k)} ahead" for k in range(1, forecaster.horizon + 1)],
         "times": _times(series, np.unique(origins)[::-1].tolist(), history),
         "feature_names": _input_names(forecaster, series),
     }
     title = f"Inside a forecaster of {encoding.target} ({forecaster.cell_name})"
     return Subject(network, batch.inputs, title, more)
-
-
-def _last_forecast(scale: float, mean: float) -> Callable[[Tensor], Tensor]:
-    """A function that takes forecasts ``[1, B, K]`` and returns the last step, in the unit of the target."""
-    return lambda forecasts: forecasts[0, :, -1] * scale + mean
 
 
 def _times(series: TimeSeries, origins: list[int], history: int) -> list[list[str]]:

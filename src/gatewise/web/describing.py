@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -55,7 +55,7 @@ class Editable(NamedTuple):
     called: Mapping[str, str]
 
 
-def editable(cell: Cell) -> Editable:
+def editable(cell: Cell, names: Container[str] | None = None) -> Editable:
     """The cell in which every named value can be held at a number, at chosen steps, rows and units.
 
     Each value gets two more gates that see the input alone: where the mask is above 1/2, the value is the
@@ -66,7 +66,8 @@ def editable(cell: Cell) -> Editable:
 
     A later edit goes before an earlier one. Steps, units and rows that are left out are all; `value` is a
     number, or one number for each of all units. Where nothing is edited, the bits are those without edits,
-    as in `gatewise.edit`. A projected output cannot be held, nor can such a run go backward.
+    as in `gatewise.edit`. A projected output cannot be held, nor can such a run go backward. `names` are the
+    values that can be held, by default all.
 
     Example:
         >>> from gatewise import cells
@@ -81,7 +82,7 @@ def editable(cell: Cell) -> Editable:
     prefix = next(prefix for prefix in map("edit{}_".format, count()) if prefix not in taken)
     edits, called, known = dict[str, tuple[int, int]](), dict[str, str](), dict[Node, str]()
     for name, node in origin.values.items():
-        if node.op == "project":
+        if node.op == "project" or (names is not None and name not in names):
             continue
         if node in known:  # two names for one value
             edits[name] = edits[known[node]]

@@ -122,7 +122,7 @@ def test_the_three_cards_show_the_arithmetic_of_the_step(opened: Opened, pages: 
             read = [float(n.strip("()").replace(MINUS, "-")) for n in (*numbers.split(f" {BY} "), result)]
             np.testing.assert_allclose(read, [a, b, product], rtol=6e-3, atol=1e-4)
         assert page.locator(".card h3").all_inner_texts() == ["1Forget", "2Write", "3Speak"]
-        page.click("summary")
+        page.click("#numbers summary")
         lines = page.locator("#lines p").all_inner_texts()
         assert [line.split(" = ")[:2] for line in lines] == [
             ["h", f"o {BY} tanh(c)"],
@@ -387,7 +387,7 @@ def test_the_page_is_accessible_and_does_not_overflow(
     from axe_playwright_python.sync_playwright import Axe
 
     with opened(pages[name], width, dark) as page:
-        page.click("summary")
+        page.click("#numbers summary")
         settle(page)
         wide = page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]")
         assert max(wide) <= width

@@ -1,6 +1,6 @@
 // The current choice, and the controls that change it. Drawing functions register with `onChange`.
 
-const view = { layer: layers[0], row: 0, unit: 0, step: 0, value: "", zoom: [0, page.steps], order: "number" };
+const view = { layer: layers[0], row: 0, unit: 0, step: 0, value: "", zoom: [0, page.steps], axis: page.steps, order: "number" };
 const listeners = [];
 let waiting = false;
 
@@ -26,10 +26,12 @@ function redraw() {
 function choose(changes) {
   Object.assign(view, changes);
   const { layer } = view;
-  view.row = clamp(view.row, 0, page.rows - 1);
+  view.row = clamp(view.row, 0, rowCount() - 1);
   view.unit = clamp(view.unit, 0, layer.units.length - 1);
   view.step = clamp(view.step, 0, Math.max(0, end(view.row) - 1));
   if (!layer.values.some(({ name }) => name === view.value)) view.value = firstValue(layer);
+  if (axisSteps(view.row) !== view.axis) view.zoom = [0, axisSteps(view.row)];
+  view.axis = axisSteps(view.row);
   if ("step" in changes) follow();
   redraw();
 }
@@ -49,8 +51,8 @@ function follow() {
 
 /** Show `wide` steps around the middle, or around the chosen step if that is visible. */
 function zoomTo(first, wide) {
-  const steps = Math.round(clamp(wide, Math.min(8, page.steps), page.steps));
-  const from = Math.round(clamp(first, 0, page.steps - steps));
+  const steps = Math.round(clamp(wide, Math.min(8, view.axis), view.axis));
+  const from = Math.round(clamp(first, 0, view.axis - steps));
   choose({ zoom: [from, from + steps] });
 }
 
@@ -65,15 +67,14 @@ function clamp(x, low, high) {
   return Math.max(low, Math.min(high, x));
 }
 
-function options(select, words) {
+function options(select, words, chosen) {
   select.replaceChildren(...words.map((text, k) => new Option(text, String(k))));
+  if (chosen !== undefined) select.value = chosen;
 }
 
 function controls() {
   options(byId("layer"), layers.map(({ name }) => titleOf(name)));
   byId("layer").parentElement.hidden = layers.length < 2;
-  byId("row").parentElement.hidden = page.rows < 2;
-  options(byId("row"), range(0, page.rows).map((row) => `${row}${rowWords(row)}`));
   byId("layer").addEventListener("change", () => {
     const number = view.layer.units[view.unit];
     const layer = layers[Number(byId("layer").value)];
@@ -88,7 +89,7 @@ function controls() {
   byId("play").addEventListener("click", play);
   byId("zoom-in").addEventListener("click", () => zoomBy(0.5));
   byId("zoom-out").addEventListener("click", () => zoomBy(2));
-  byId("zoom-all").addEventListener("click", () => zoomTo(0, page.steps));
+  byId("zoom-all").addEventListener("click", () => zoomTo(0, view.axis));
   byId("zoom-left").addEventListener("click", () => move(-1));
   byId("zoom-right").addEventListener("click", () => move(1));
   document.addEventListener("keydown", key);
@@ -98,16 +99,23 @@ function controls() {
 }
 
 function rowWords(row) {
+  if (isOwn(row)) return "yours";
   const last = page.times?.[row]?.[end(row) - 1];
-  return (page.lengths ? ` (${end(row)} steps)` : "") + (last === undefined ? "" : `, to ${last}`);
+  return row + (page.lengths ? ` (${end(row)} steps)` : "") + (last === undefined ? "" : `, to ${last}`);
 }
 
 let shownLayer = null;
+let shownRows = 0;
 
 function showControls() {
   const { layer, row, unit, step } = view;
   if (shownLayer !== layer) options(byId("unit"), layer.units.map(String));
   shownLayer = layer;
+  if (shownRows !== rowCount()) {
+    shownRows = rowCount();
+    byId("row").parentElement.hidden = shownRows < 2;
+    options(byId("row"), range(0, shownRows).map(rowWords));
+  }
   byId("layer").value = String(layers.indexOf(layer));
   byId("row").value = String(row);
   byId("unit").value = String(unit);
@@ -153,13 +161,13 @@ const KEYS = {
   ArrowUp: () => choose({ unit: view.unit + 1 }),
   ArrowDown: () => choose({ unit: view.unit - 1 }),
   Home: () => stepTo(0),
-  End: () => stepTo(page.steps),
+  End: () => stepTo(end(view.row)),
   p: play,
 };
 
 /** Keys, except where they have another meaning already. */
 function key(event) {
-  const taken = event.target.closest?.("select, input, [tabindex]");
+  const taken = event.target.closest?.("select, input, textarea, [tabindex]");
   if (taken || event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
   event.preventDefault();
   KEYS[event.key]();

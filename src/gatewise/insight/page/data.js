@@ -1,5 +1,6 @@
 // The data that Python put into the page: JSON, with float32 arrays in base64, decoded at first use.
-// Steps, rows and units are indices into the shown part; `number` gives their original numbers.
+// Steps, rows and units are indices into the shown part; `number` gives their original numbers. The row after
+// the last one is the reader's own (own.js).
 
 const page = JSON.parse(document.getElementById("data").textContent);
 
@@ -28,6 +29,8 @@ class Layer {
     Object.assign(this, data);
     this.byName = new Map([...data.values, ...data.extras].map((value) => [value.name, value]));
     this.memory = data.kept.length - 1;
+    const runs = page.running?.layers[data.name];
+    if (runs && data.sums) this.sums = { ...data.sums, ...runs.weights };
   }
 
   get kind() {
@@ -40,6 +43,7 @@ class Layer {
   }
 
   value(name, t, row, unit) {
+    if (isOwn(row)) return ownValue(this, name, t, unit);
     const packed = this.byName.get(name);
     return unit < packed.shape[2] ? at(packed, t, row, unit) : NaN;
   }
@@ -51,12 +55,19 @@ class Layer {
 
   /** A state as it enters a step. */
   entering(state, t, row, unit) {
+    if (isOwn(row)) return ownEntering(this, state, t, unit);
     const start = this.states[state];
     if (unit >= start.initial.shape[1]) return NaN;
     if (at(this.begins, t, row)) return at(start.initial, row, unit);
     const before = this.before(t);
     const shown = before >= 0 && before < page.steps;
     return shown ? this.value(state, before, row, unit) : at(start.before, row, unit);
+  }
+
+  /** A number of the layer's input. */
+  input(t, row, k) {
+    if (!isOwn(row)) return at(this.sums.input, t, row, k);
+    return ownRun().found.layers.get(this.name)?.x[t * this.sums.weight_ih.shape[1] + k] ?? NaN;
   }
 
   /** The place of the unit that is called `number`, or -1. */
@@ -67,17 +78,42 @@ class Layer {
 
 const layers = page.layers.map((data) => new Layer(data));
 
+/** The number of rows: those of Python, and the reader's. */
+function rowCount() {
+  return page.rows + Number(own.exists);
+}
+
+function rowTitle(row) {
+  return isOwn(row) ? "your sequence" : `sequence ${row}`;
+}
+
+/** The number of steps on the axis of a row. */
+function axisSteps(row) {
+  return isOwn(row) ? Math.max(1, end(row)) : page.steps;
+}
+
 /** One step past the last that a row has among those shown. */
 function end(row) {
+  if (isOwn(row)) return own.input.length / network.wide;
   const length = page.lengths ? page.lengths[row] : page.all_steps;
   return Math.max(0, Math.min(page.steps, length - page.first));
+}
+
+/** The word that is read at a step, or undefined. */
+function wordAt(t, row) {
+  return isOwn(row) ? own.words?.[t] : page.tokens?.[row]?.[t];
+}
+
+/** A number of the input. */
+function inputAt(t, row, k) {
+  return isOwn(row) ? own.input[t * network.wide + k] : at(page.inputs, t, row, k);
 }
 
 /** What a step is called. */
 function stepName(t, row) {
   const number = page.first + t;
-  const word = page.tokens?.[row]?.[t];
-  const time = page.times?.[row]?.[t];
+  const word = wordAt(t, row);
+  const time = isOwn(row) ? own.times?.[t] : page.times?.[row]?.[t];
   return `step ${number}` + (word === undefined ? "" : ` \u201c${word}\u201d`) + (time === undefined ? "" : `, ${time}`);
 }
 

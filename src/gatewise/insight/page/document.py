@@ -1,7 +1,7 @@
 """Puts the page together: data in a template, with styles and scripts, in one file.
 
-The page's Content Security Policy (Level 3) allows only the scripts whose hash it states, and no network
-access. Input of the user is inserted as data, never as markup.
+The page's Content Security Policy (Level 3) allows only the scripts whose hash it states, WebAssembly if
+the page runs the model, and no network access. Input of the user is inserted as data, never as markup.
 """
 
 from __future__ import annotations
@@ -19,22 +19,26 @@ from typing import Any
 
 from gatewise.language import Cell
 from gatewise.language.writing.mathml import mathml
+from gatewise.web.describing import bundle
 
 _HERE = Path(__file__).parent
 # Concatenated in this order, they are one module.
-_SCRIPTS = ("data.js", "terms.js", "colours.js", "charts.js", "controls.js", "sums.js", "step.js",
-            "sequence.js", "memory.js", "inputs.js", "page.js")  # fmt: skip
+_SCRIPTS = ("data.js", "terms.js", "colours.js", "charts.js", "controls.js", "network.js", "own.js",
+            "reading.js", "sums.js", "step.js", "sequence.js", "memory.js", "inputs.js", "answers.js",
+            "held.js", "try.js", "page.js")  # fmt: skip
 
 _INFINITE = 10**309  # beyond float64
 
 
 def document(title: str, cells: Mapping[str, Cell], data: Mapping[str, Any]) -> str:
     """The page, from data that is plain JSON, and the equations by name."""
-    scripts = "\n".join(_part(name) for name in _SCRIPTS)
+    runs = data.get("running") is not None
+    scripts = "\n".join([*([bundle()] if runs else []), *(_part(name) for name in _SCRIPTS)])
     digest = b64encode(sha256(scripts.encode()).digest()).decode("ascii")
     return Template(_part("page.html")).substitute(
         title=escape(title),
-        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        + " 'wasm-unsafe-eval'" * runs,
         styles=_part("page.css"),
         scripts=scripts,
         equations="".join(_equations(name, cell) for name, cell in cells.items()),

@@ -12,8 +12,8 @@ function flowSeries() {
 /** Norms of derivatives, on a scale of logarithms, of at most twelve powers of ten. */
 function showFlow() {
   const { layer, row, zoom, step } = view;
-  byId("flow-part").hidden = !layer.flow;
-  if (!layer.flow) return;
+  byId("flow-part").hidden = !derived() || !layer.flow;
+  if (byId("flow-part").hidden) return;
   const series = flowSeries();
   const norms = series.flatMap(({ of }) => range(0, end(row)).map(of)).filter((x) => x > 0);
   if (!norms.length) {
@@ -34,13 +34,20 @@ function showFlow() {
   byId("flow").setAttribute("aria-label", `Norms of derivatives by the states; at ${stepName(step, row)} ${said}`);
 }
 
+/** Whether the sequence is one that Python has taken derivatives of; else say so. */
+function derived() {
+  byId("why-not").hidden = !isOwn(view.row);
+  byId("why-not").textContent = `Python took derivatives of its own sequences, not of yours: choose sequence ${own.base} below.`;
+  return !isOwn(view.row);
+}
+
 function stepShare(t) {
   return t < end(view.row) ? at(page.shares.steps, t, view.row) : NaN;
 }
 
 function showShares() {
-  byId("shares-part").hidden = !page.shares;
-  if (!page.shares || !end(view.row)) return;
+  byId("shares-part").hidden = !derived() || !page.shares;
+  if (byId("shares-part").hidden || !end(view.row)) return;
   const { row, zoom, step } = view;
   const most = range(0, end(row)).reduce((a, b) => (Math.abs(stepShare(b)) > Math.abs(stepShare(a)) ? b : a), 0);
   drawBars(byId("shares"), { of: stepShare, zoom, step });

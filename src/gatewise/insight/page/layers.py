@@ -66,18 +66,18 @@ class Studied:
     @property
     def size(self) -> Size:
         """The size of its data."""
-        arrays = len(recorded(self.cell)) + len(self._unwritten()) + len(self.ledgers)
+        arrays = len(recorded(self.cell)) + len(self.unwritten) + len(self.ledgers)
         passage = self.values.passage
         weights = sum(part.numel() for part in passage.walk.weights[:4] if isinstance(part, Tensor))
         return Size(arrays, passage.units, passage.x.size(-1), weights)
 
     @one_thread()
-    def shown(self, sample: Sample) -> dict[str, Any]:
-        """The data for the page."""
+    def shown(self, sample: Sample, running: bool = False) -> dict[str, Any]:
+        """The data for the page; `running` tells whether it has the weights of the layer already."""
         passage = self.values.passage
         units = self._units(sample.units)
         cut = Cut(sample, units)
-        extra = passage.exact().compute(self._unwritten()) if self._unwritten() else {}
+        extra = passage.exact().compute(self.unwritten) if self.unwritten else {}
         return {
             "name": self.values.layer,
             "width_all": passage.units,
@@ -88,10 +88,10 @@ class Studied:
             "kept": [self._kept(kept, cut) for kept in self.kept.values()],
             "output": self._output(),
             "lines": self._lines(),
-            "states": self._states(cut),
+            "states": self.states(cut),
             "begins": packed(passage.begins[sample.first : sample.stop, : sample.rows]),
             "vectors": {name: packed(vector) for name, vector in self._vectors(units).items()},
-            "sums": sums(passage, cut),
+            "sums": sums(passage, cut, with_weights=not running),
             "saturation": self.saturation and self._saturation(self.saturation, units),
             "flow": self.flow and {n: packed(cut.steps(v)) for n, v in self.flow.states.items()},
             "flow_residual": self.flow and self.flow.residual,
@@ -106,7 +106,8 @@ class Studied:
         moves = (state - state.nanmean(0)).square().nanmean(0)
         return sorted(moves.argsort(descending=True)[:most].tolist())
 
-    def _unwritten(self) -> dict[str, Node]:
+    @property
+    def unwritten(self) -> dict[str, Node]:
         """Nodes that the page needs but cannot compute from recorded values, by a label."""
         names, found = names_of(self.cell), {}
         for state, kept in self.kept.items():
@@ -155,7 +156,7 @@ class Studied:
         written = {name: expression(node, names, by_name=False) for node, name in names.items()}
         return [{"name": name, "term": term} for name, term in written.items() if term is not None]
 
-    def _states(self, cut: Cut) -> dict[str, Any]:
+    def states(self, cut: Cut) -> dict[str, Any]:
         """The initial states of each row, and the states before the first shown step."""
         passage, found = self.values.passage, {}
         for state, initial in zip(self.cell.states, passage.initial, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -20,7 +20,8 @@ from gatewise.insight.page.document import document
 from gatewise.insight.page.findings import followed, naming, sentences
 from gatewise.insight.page.layers import Studied, studied
 from gatewise.insight.page.run import SQUARES, Inputs, Run, evaluating, run_of
-from gatewise.insight.page.sample import MOST_FEATURES, Sample, Size, fitting
+from gatewise.insight.page.running import Running, running_of
+from gatewise.insight.page.sample import MOST_FEATURES, Sample, Size, fitting, room
 from gatewise.insight.watch import watch
 from gatewise.language import Cell
 
@@ -64,6 +65,8 @@ def look(
     tokens: Words | None = None,
     times: Words | None = None,
     feature_names: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    probabilities: bool = False,
     title: str | None = None,
     megabytes: float = 10.0,
     show: bool = False,
@@ -73,6 +76,13 @@ def look(
     The page is one file that works offline. It shows the equations; what each step forgets, writes and
     outputs; all values of all layers; half-lives, ledgers and saturation; gradients through time; which
     inputs mattered; and findings in sentences. The model runs in evaluation mode and is not changed.
+
+    The page also contains the model and runs it, with compiled kernels and weights in float32: the reader
+    types another text, drags a point of the input, pastes rows of a table, silences a unit or holds a gate,
+    and sees what follows. When it is opened, it computes its first sequence and says whether every number
+    equals Python's. This needs to know what happens between the input, the layers and the output: embeddings,
+    linear maps, simple activations, and an affine map at the end are found (`gatewise.insight.page.tracing`).
+    The page says which layers it does not run, and why.
 
     Args:
         model: any torch module that contains gatewise layers.
@@ -91,6 +101,9 @@ def look(
         tokens: the words of each row, ``tokens[row][step]``: strings, or lists of strings.
         times: names of the steps of each row, such as dates.
         feature_names: the names of the I inputs.
+        outputs: the names of what the model puts out: classes, letters, horizons.
+        probabilities: whether the outputs are scores of classes, which the page shows as probabilities
+            (softmax).
         title: the title of the page.
         megabytes: the largest size of the page. What does not fit is omitted, and the page says so.
         show: whether to show the page too: in the output of a notebook, which then contains it, or else in
@@ -119,13 +132,12 @@ def look(
         _check_output(run)
         layers = _with_flow(run, layers, notes)
         shares = _attribution(run, notes)
+        running = _running(run, layers, tokens, megabytes, notes)
     features = _features(run, feature_names)
-    sizes = [layer.size for layer in layers] + [Size(2, len(features))]
-    sample = fitting(sizes, run.steps, run.lengths or [run.steps] * run.rows, megabytes)
+    sample = _sample(run, layers, len(features), running, megabytes)
     notes += _left_out(run, layers, sample, feature_names)
     said = sentences(layers, naming(tokens, times), sample, shares, explained)
-    if features:
-        said += followed(layers, _time_first(run.x, run.batch_first).cpu(), features)
+    said += followed(layers, _time_first(run.x, run.batch_first).cpu(), features) if features else []
     cells = _equations(layers)
     keys = {cell.signature(): key for key, cell in cells.items()}
     data = {
@@ -136,7 +148,8 @@ def look(
         "lengths": run.lengths and list(run.lengths)[: sample.rows],
         "tokens": _cut_words(tokens, sample),
         "times": _cut_words(times, sample),
-        "layers": [layer.shown(sample) | {"equations": keys[layer.cell.signature()]} for layer in layers],
+        "layers": [_shown(layer, sample, running, keys) for layer in layers],
+        "running": running and running.shown(sample, outputs, probabilities),
         "inputs": _inputs(run, features, sample),
         "shares": shares and _shares(shares, features, sample),
         "explained": explained,
@@ -149,6 +162,46 @@ def look(
     if show:
         frame.show(page, title, Path(path))
     return Look(Path(path), len(page.encode()) / 1e6, tuple(s.text for s in said), tuple(notes))
+
+
+def _running(
+    run: Run, layers: Sequence[Studied], tokens: Words | None, megabytes: float, notes: list[str]
+) -> Running | None:
+    """What the page can run of the model, if it takes at most half of the page."""
+    running = running_of(run, layers, tokens, notes)
+    if running is None or (running.weights < room(megabytes) // 2 and running.taken <= room(megabytes) // 2):
+        return running
+    notes.append(
+        f"The page does not run the model: its {running.weights:,} weights do not fit into half of "
+        f"{megabytes:g} MB. Give look a larger megabytes."
+    )
+    return None
+
+
+def _sample(
+    run: Run, layers: Sequence[Studied], features: int, running: Running | None, megabytes: float
+) -> Sample:
+    """What the page shows of the recording."""
+    sizes = [_size(layer, running) for layer in layers] + [Size(2, features)]
+    sizes += [running.source] if running else []
+    ends = run.lengths or [run.steps] * run.rows
+    return fitting(sizes, run.steps, ends, megabytes, running.taken if running else 0)
+
+
+def _shown(
+    layer: Studied, sample: Sample, running: Running | None, keys: Mapping[str, str]
+) -> dict[str, Any]:
+    """The data of a layer; `keys` are names of equations by signature."""
+    return layer.shown(sample, _runs(layer, running)) | {"equations": keys[layer.cell.signature()]}
+
+
+def _runs(layer: Studied, running: Running | None) -> bool:
+    return running is not None and layer.values.layer in running.layers
+
+
+def _size(layer: Studied, running: Running | None) -> Size:
+    """The size of the data of a layer, without weights that the page has anyway."""
+    return layer.size._replace(weights=0) if _runs(layer, running) else layer.size
 
 
 def _equations(layers: Sequence[Studied]) -> dict[str, Cell]:

@@ -5,22 +5,23 @@ const PARTS = 6;
 /** What each step's writing to the memory of the chosen unit is worth at the end. */
 function partsOf() {
   const { layer, row, unit } = view;
-  return (t) => (t < end(row) ? at(layer.kind.ledger, t, row, unit) : NaN);
+  return ledgerOf(layer, row, unit).of;
 }
 
 function showLedger() {
   const { layer, row, unit, zoom, step } = view;
   const { kind } = layer;
-  const of = partsOf();
+  const { of, start, total } = ledgerOf(layer, row, unit);
   const all = range(0, end(row));
   const sum = all.reduce((total, t) => total + (of(t) || 0), 0);
-  const [start, total] = [at(kind.start, row, unit), at(kind.total, row, unit)];
-  const outside = page.steps < page.all_steps ? `, ${signed(total - start - sum)} at steps that are not shown` : "";
+  const outside = page.steps < page.all_steps && !isOwn(row) ? `, ${signed(total - start - sum)} at steps that are not shown` : "";
   byId("ledger-words").textContent =
-    `At the end of sequence ${row}, ${kind.state} of unit ${layer.units[unit]} is ${short(total)}: ` +
+    `At the end of ${rowTitle(row)}, ${kind.state} of unit ${layer.units[unit]} is ${short(total)}: ` +
     `the sum of what each step wrote, times what later gates kept of it` +
     `${start ? `; ${signed(start)} of it is left of the initial state` : ""}${outside}. ` +
-    `The parts sum to the state, of all units and sequences, up to ${short(kind.residual, 2)} of its largest value.`;
+    (isOwn(row)
+      ? `The parts miss the state by ${short(Math.abs(sum + start - total), 2)}.`
+      : `The parts sum to the state, of all units and sequences, up to ${short(kind.residual, 2)} of its largest value.`);
   drawBars(byId("ledger"), { of, zoom, step });
   byId("ledger").setAttribute("aria-label", `What each step wrote to ${kind.state} of unit ${layer.units[unit]}, and is left at the end`);
   const largest = all.sort((a, b) => Math.abs(of(b)) - Math.abs(of(a))).slice(0, PARTS);

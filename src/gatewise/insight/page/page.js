@@ -39,7 +39,7 @@ function sentences() {
 }
 
 /** Begin at the first place that there is something to say about. */
-function begin() {
+function start() {
   choose({});
   page.findings.some(go);
   const { layer, row } = view;
@@ -73,4 +73,5 @@ sequenceControls();
 memoryControls();
 inputControls();
 onChange(showEquations);
-begin();
+start();
+runHere();

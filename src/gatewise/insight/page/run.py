@@ -196,7 +196,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def squares_of_last(returned: Any, lengths: Sequence[int] | None, batch_first: bool) -> Tensor:
     """The sum of squares of a model's output for each row; of an output with steps, at the last step."""
-    found = _first(returned)
+    found = _tensor(returned)
     if isinstance(found, PackedSequence):
         (found, ends), batch_first = pad_packed_sequence(found), False
         lengths = ends.tolist()
@@ -207,13 +207,19 @@ def squares_of_last(returned: Any, lengths: Sequence[int] | None, batch_first: b
     return found.flatten(1).square().sum(1) if found.dim() > 1 else found.square()
 
 
-def _first(returned: Any) -> Tensor | PackedSequence:
+def first_output(returned: Any) -> Any:
     """The first of several outputs."""
     while (
         isinstance(returned, tuple | list | Mapping) and returned and not isinstance(returned, PackedSequence)
     ):
         returned = next(iter(returned.values() if isinstance(returned, Mapping) else returned))
-    if not isinstance(returned, Tensor | PackedSequence):
-        kind = type(returned).__name__
-        raise ValueError(f"look: output must say which number to explain, the model gives a {kind}.")
     return returned
+
+
+def _tensor(returned: Any) -> Tensor | PackedSequence:
+    """The first of several outputs, which must be a tensor."""
+    found = first_output(returned)
+    if not isinstance(found, Tensor | PackedSequence):
+        kind = type(found).__name__
+        raise ValueError(f"look: output must say which number to explain, the model gives a {kind}.")
+    return found

@@ -27,28 +27,34 @@ function isGateValue(layer, called) {
   return layer.byName.get(called).kind === "gate";
 }
 
+/** A name of what a row holds, for what is drawn once. */
+function rowKey(row) {
+  return isOwn(row) ? `own ${own.version}` : String(row);
+}
+
 /** The largest magnitude of a value in a row: the ends of its colours. */
 function mostOf(layer, called, row) {
   const packed = layer.byName.get(called);
   packed.most ??= new Map();
-  if (!packed.most.has(row)) {
+  const key = rowKey(row);
+  if (!packed.most.has(key)) {
     let most = 1e-12;
     for (let t = 0; t < end(row); t++) {
-      for (let u = 0; u < packed.shape[2]; u++) most = Math.max(most, Math.abs(at(packed, t, row, u)) || 0);
+      for (let u = 0; u < packed.shape[2]; u++) most = Math.max(most, Math.abs(layer.value(called, t, row, u)) || 0);
     }
-    packed.most.set(row, most);
+    packed.most.set(key, most);
   }
-  return packed.most.get(row);
+  return packed.most.get(key);
 }
 
 /** The heat map of a value, drawn once. */
 function pictureOf(layer, called, row, order) {
-  const key = [layers.indexOf(layer), called, row, view.order, layer.memory, style("--nothing")].join(" ");
+  const key = [layers.indexOf(layer), called, rowKey(row), view.order, layer.memory, style("--nothing")].join(" ");
   if (!pictures.has(key)) {
     if (pictures.size > 24) pictures.clear();
     const of = (t, r) => (t < end(row) ? layer.value(called, t, row, order[r]) : NaN);
     const gate = isGateValue(layer, called);
-    pictures.set(key, image(page.steps, order.length, of, gate, mostOf(layer, called, row)));
+    pictures.set(key, image(axisSteps(row), order.length, of, gate, mostOf(layer, called, row)));
   }
   return pictures.get(key);
 }
@@ -112,12 +118,13 @@ const FEW = 4;
 function inputSeries() {
   const { row } = view;
   const all = range(0, page.inputs.names.length);
-  const size = (k) => range(0, end(row)).reduce((sum, t) => sum + Math.abs(at(page.shares.features, t, row, k)), 0);
+  const base = baseOf(row);
+  const size = (k) => range(0, end(base)).reduce((sum, t) => sum + Math.abs(at(page.shares.features, t, base, k)), 0);
   const sizes = page.shares ? all.map(size) : all.map((k) => -k);
   const few = [...all].sort((a, b) => sizes[b] - sizes[a]).slice(0, FEW).sort((a, b) => a - b);
   return (byId("every-input").checked ? all : few).map((k) => ({
     words: page.inputs.names[k],
-    of: (t) => (t < end(row) ? at(page.inputs, t, row, k) : NaN),
+    of: (t) => (t < end(row) ? inputAt(t, row, k) : NaN),
     colour: style("--line-0"),
   }));
 }
@@ -136,9 +143,9 @@ function showInput() {
 /** The words of a row, each in the colour of its number: `of(t)`, a gate or signed. */
 function paint(text, of, gate = false) {
   const { row, step } = view;
-  if (text.dataset.row !== String(row)) text.replaceChildren(...tokensOf(row));
-  text.dataset.row = String(row);
-  text.classList.toggle("spaced", page.tokens[row].some((word) => [...word].length > 1));
+  if (text.dataset.row !== rowKey(row)) text.replaceChildren(...tokensOf(row));
+  text.dataset.row = rowKey(row);
+  text.classList.toggle("spaced", rowTokens(row).some((word) => [...word].length > 1));
   const most = range(0, end(row)).reduce((top, t) => Math.max(top, Math.abs(of(t)) || 0), 1e-30);
   [...text.children].forEach((token, t) => {
     const colour = colourOf(of(t), gate, most);
@@ -149,16 +156,20 @@ function paint(text, of, gate = false) {
   });
 }
 
+function rowTokens(row) {
+  return isOwn(row) ? own.words : page.tokens[row].slice(0, end(row));
+}
+
 function tokensOf(row) {
-  const words = page.tokens[row].slice(0, end(row));
+  const words = rowTokens(row);
   return words.map((word, t) => element("span", { "data-step": String(t) }, word.trim() === "" ? "\u2423" : word));
 }
 
 /** The text, coloured by the chosen value of the chosen unit. */
 function showText() {
   const { layer, row, unit, value } = view;
-  if (!page.tokens) return;
-  byId("text-part").hidden = false;
+  byId("text-part").hidden = wordAt(0, row) === undefined;
+  if (byId("text-part").hidden) return;
   byId("text-title").textContent = `The text, coloured by ${value} of unit ${layer.units[unit]}`;
   paint(byId("text"), (t) => layer.value(value, t, row, unit), isGateValue(layer, value));
 }

@@ -162,7 +162,7 @@ function loose(text) {
 
 /** The largest number that a unit's pipes will carry in a row. */
 function largest(layer, row, unit) {
-  const key = `${layer.memory} ${row} ${unit}`;
+  const key = `${layer.memory} ${rowKey(row)} ${unit}`;
   layer.largest ??= new Map();
   if (!layer.largest.has(key)) {
     const sizes = range(0, end(row)).flatMap((t) => {
@@ -178,16 +178,16 @@ const READ = 4; // numbers of a step that are named
 
 /** What the network reads at a step. */
 function reads(t, row) {
-  const word = page.tokens?.[row]?.[t];
+  const word = wordAt(t, row);
   if (word !== undefined) return `The network reads \u201c${word}\u201d.`;
   if (!page.inputs) return "";
-  const named = page.inputs.names.slice(0, READ).map((called, k) => `${called} = ${short(at(page.inputs, t, row, k))}`);
+  const named = page.inputs.names.slice(0, READ).map((called, k) => `${called} = ${short(inputAt(t, row, k))}`);
   return `The network reads ${named.join(", ")}${page.inputs.names.length > READ ? ", \u2026" : ""}.`;
 }
 
 function showStep() {
   const { layer, row, unit, step: t } = view;
-  const among = [layers.length > 1 ? ` of ${titleOf(layer.name)}` : "", page.rows > 1 ? `, sequence ${row}` : ""].join("");
+  const among = [layers.length > 1 ? ` of ${titleOf(layer.name)}` : "", rowCount() > 1 ? `, ${rowTitle(row)}` : ""].join("");
   const where = `Unit ${layer.units[unit]}${among}, ${stepName(t, row)}, of ${page.first} to ${page.first + end(row) - 1}`;
   byId("step-where").textContent = end(row) ? `${where}.` : `Sequence ${row} has no steps here.`;
   byId("step-reads").textContent = end(row) ? reads(t, row) : "";
@@ -195,6 +195,10 @@ function showStep() {
   byId("cards").replaceChildren();
   showSums();
   if (!end(row)) return;
+  if (isOwn(row) && !ownRun().found.layers.has(layer.name)) {
+    byId("step-where").textContent += ` The page does not run ${titleOf(layer.name)}: it has no numbers for your sequence.`;
+    return;
+  }
   const [step, most] = [stepOf(layer, t, row, unit), largest(layer, row, unit)];
   if (layer.kind) {
     byId("cards").append(forgetCard(step, layer.kind.state, most), writeCard(step, layer.kind.state, most));

@@ -12,7 +12,7 @@ function sumOf(layer, gate, t, row, unit) {
     return range(0, width).reduce((sum, k) => sum + at(weights, block * units + unit, k) * of(k), 0);
   };
   const output = layer.output.state;
-  const input = product(gate.from_input, sums.weight_ih, (k) => at(sums.input, t, row, k));
+  const input = product(gate.from_input, sums.weight_ih, (k) => layer.input(t, row, k));
   const state = product(gate.from_state, sums.weight_hh, (k) => layer.entering(output, t, row, k));
   const bias =
     (sums.bias_ih && gate.from_input !== null ? at(sums.bias_ih, gate.from_input * units + unit) : 0) +

@@ -11,12 +11,13 @@ from gatewise.language import Cell, Kind
 _SQUASHING = ("sigmoid", "tanh", "relu")
 
 
-def sums(passage: Passage, cut: Cut) -> dict[str, Any] | None:
+def sums(passage: Passage, cut: Cut, with_weights: bool) -> dict[str, Any] | None:
     """The input ``[T, B, I]``, the weights as the layer holds them, and the gates; None if they don't fit."""
     weights = passage.walk.weights
     if not cut.sample.sums:
         return None
-    arrays = {name: getattr(weights, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if with_weights else ()
+    arrays = {name: getattr(weights, name) for name in names}
     return {
         "input": packed(cut.steps(passage.x)),
         **{name: None if array is None else packed(array) for name, array in arrays.items()},
