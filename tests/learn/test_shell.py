@@ -372,7 +372,7 @@ def test_progress_goes_into_a_file_and_comes_back(
     with bare(browser, lesson_page) as page:
         page.set_input_files("#file", file)
         page.wait_for_selector("#kept:not(:empty)")
-        assert page.locator("#kept").inner_text() == "Read: 1 scenes are done."
+        assert page.locator("#kept").inner_text() == "Read. Scenes done: 1."
         assert "done" in page.locator('#scenes a[href="#home"]').inner_text()
         page.on("dialog", lambda dialog: dialog.accept())
         page.click("#again")

@@ -90,6 +90,13 @@ def test_each_text_of_the_frame_exists() -> None:
     assert set(OF_KIT.findall(scripts)) <= found["kit"].keys()
 
 
+def test_each_text_of_the_frame_is_used() -> None:
+    scripts = "".join(file.read_text(encoding="utf-8") for file in PARTS.rglob("*.js"))
+    for section in ("shell", "kit"):
+        keys = texts()["en"][section]
+        assert [key for key in keys if not re.search(rf"\b{key}\b|{key.split('_')[0]}_\$", scripts)] == []
+
+
 def test_no_key_stands_twice() -> None:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
