@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from typer.testing import CliRunner, Result
 import gatewise
 from gatewise import cells, nn
 from gatewise.apps.commands import app
-from tests.apps.processes import run_forked
+from tests.apps.processes import MAIN, run_forked
 
 # Runs a model in every way, and prints how many kernels were compiled.
 RUN = """
@@ -33,6 +34,12 @@ if not layers.bidirectional:
     Stream.load(sys.argv[1]).step(np.zeros(layers.input_size, str(x.dtype).removeprefix("torch.")))
 print(machine.compiled_modules())
 """
+
+
+def quickly(code: str) -> str:
+    """Code that compiles kernels without optimisation, into a folder inside the cache."""
+    head = "from tests.random_cells.quickly import compiling_quickly\nwith compiling_quickly():\n"
+    return head + indent(code, "    ")
 
 
 def compile_model(*arguments: object) -> Result:
@@ -55,14 +62,14 @@ MODELS = {
 def test_a_later_process_compiles_nothing(name: str, cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     gatewise.save(MODELS[name], path)
-    done = run_forked("compile", str(path), cwd=tmp_path)
+    done = run_forked("compile", str(path), cwd=tmp_path, code=quickly(MAIN))
     count = 4 if name == "options" else 3  # forward with and without random operations
     assert (done.returncode, done.stderr) == (0, "")
     assert f"Compiled {count} of {count} kernels of " in done.stdout
     assert str(cache) in done.stdout.replace("\n", "")
-    later = run_forked(str(path), cwd=tmp_path, code=RUN)
+    later = run_forked(str(path), cwd=tmp_path, code=quickly(RUN))
     assert (later.stdout.strip(), later.stderr) == ("0", "")
-    again = run_forked("compile", str(path), cwd=tmp_path)
+    again = run_forked("compile", str(path), cwd=tmp_path, code=quickly(MAIN))
     assert f"Nothing to compile: the {count} kernels of " in again.stdout
 
 
