@@ -113,12 +113,12 @@ scene("change", {
 
     const table = element("tbody");
     const writeTries = () => {
-      const row = ({ edit, blocks, size, count, solved }) => [nameOf(edit), blocks, whole(size), solved ? words("solved", { count }) : words("not_solved", { count })];
+      const row = ({ edit, blocks, size, count, solved }) => [nameOf(edit), solved ? words("solved", { count }) : words("not_solved", { count }), blocks, whole(size)];
       table.replaceChildren(...kept.tries.map((one) =>
         element("tr", {}, row(one).map((part, k) => element(k ? "td" : "th", k ? {} : { scope: "row" }, rich(String(part)))))));
       results.hidden = kept.tries.length === 0;
     };
-    const head = ["column_name", "column_blocks", "column_weights", "column_result"].map((key) => element("th", { scope: "col" }, words(key)));
+    const head = ["column_name", "column_result", "column_blocks", "column_weights"].map((key) => element("th", { scope: "col" }, words(key)));
     const results = element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": textOf("kit", "results") },
       element("table", {}, element("caption", {}, words("table", { steps: STEPS, most: MOST })), element("thead", {}, element("tr", {}, head)), table));
     const fewer = () => kept.tries.filter(({ blocks }) => blocks < blocksOf(kept.original.trainer.kernels));
