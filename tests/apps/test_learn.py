@@ -86,6 +86,20 @@ def test_a_port_in_use_is_refused() -> None:
     )
 
 
+def test_where_the_usual_port_is_in_use_another_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(self: server.Server) -> None:
+        raise KeyboardInterrupt
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(server.Server, "PORT", taken.getsockname()[1])
+        monkeypatch.setattr(server.Server, "serve_forever", serve)
+        done = learn("--no-browser")
+    assert done.exit_code == 0
+    said = " ".join(done.stdout.split())
+    assert f"Port {server.Server.PORT} is in use: progress that was made there is not seen here." in said
+    assert f":{server.Server.PORT}/" not in said
+
+
 @pytest.mark.parametrize("code", [RUN, SMALL + RUN], ids=["whole", "small"])
 def test_it_serves_until_ctrl_c(code: str, tmp_path: Path) -> None:
     command = [sys.executable, "-u", "-c", code, "learn", "--no-browser"]

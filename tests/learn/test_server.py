@@ -65,6 +65,21 @@ def test_each_server_has_a_token_of_its_own(server: Server) -> None:
     assert len(server.token) >= 20
 
 
+def test_a_server_follows_another_on_its_port() -> None:
+    """Browsers keep progress for each port apart; a port just left is not free for a minute, by default."""
+    with Server() as first:
+        threading.Thread(target=first.serve_forever, daemon=True).start()
+        open_end = http.client.HTTPConnection("127.0.0.1", first.server_port, timeout=60)
+        open_end.request("GET", f"/{first.token}/wrong")
+        assert open_end.getresponse().status == 404  # the server closes this connection
+        first.shutdown()
+    with Server(first.server_port) as second:
+        assert second.server_port == first.server_port
+        with pytest.raises(OSError, match="in use"):
+            Server(first.server_port)
+    open_end.close()
+
+
 @pytest.mark.parametrize("path", ["/", "", "/wrong/", "/wrong/compile", "/../etc/passwd", "//", "/%C3%A9/"])
 def test_without_the_token_nothing_is_served(server: Server, path: str) -> None:
     status, content, _ = asked(server, "GET", path)

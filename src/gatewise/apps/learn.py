@@ -72,6 +72,8 @@ def _write(console: Console, page: Path, language: str | None) -> int:
 def _serve(console: Console, port: int | None, browser: bool, language: str | None) -> int:
     with _server(port, language) as server, suppress(KeyboardInterrupt):
         console.print(Text(server.address, style="bold"), soft_wrap=True)
+        if port is None and server.server_port != server.PORT:
+            console.print(f"Port {server.PORT} is in use: progress that was made there is not seen here.")
         console.print("The lesson is at this address, on this machine only. Ctrl-C ends it.")
         if browser:
             address = server.address + (f"?language={language}" if language else "")
@@ -81,10 +83,10 @@ def _serve(console: Console, port: int | None, browser: bool, language: str | No
 
 
 def _server(port: int | None, language: str | None) -> Server:
-    from gatewise.learn.server import PORT, Server
+    from gatewise.learn.server import Server
 
     try:
-        return Server(PORT if port is None else port, language)
+        return Server(Server.PORT if port is None else port, language)
     except OSError as error:
         if port is not None:
             raise OSError(f"--port: {port} can't be used: {error.strerror}.") from error

@@ -8,6 +8,7 @@ read by `gatewise.read_cell`, which never runs them as Python.
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import threading
@@ -21,8 +22,6 @@ from gatewise.language import Cell, CellError, read_cell
 from gatewise.learn.page import html
 from gatewise.learn.palette import cell_of, names, packed
 
-# Browsers keep the progress of the learner for each port apart, so the port is the same each time.
-PORT = 4283
 BODY = 64 * 1024  # bytes of a request, at most
 _WAIT = 20  # seconds for a request to arrive
 _FILE = "<cell>"  # what messages of `read_cell` call the text
@@ -50,11 +49,14 @@ class Server(ThreadingHTTPServer):
     """The server of the lesson, on a free port unless one is given. `serve_forever` runs it.
 
     Attributes:
+        PORT: the usual one. Browsers keep the progress of the learner for each port apart.
         address: what to open in a browser.
     """
 
+    PORT: ClassVar[int] = 4283
     daemon_threads = True
-    allow_reuse_address = False  # on Windows, reuse would let two servers share a port
+    # A server may follow another one on its port at once. On Windows two servers would share it.
+    allow_reuse_address = os.name != "nt"
 
     def __init__(self, port: int = 0, language: str | None = None) -> None:
         self.page = html(live=True, language=language).encode()
