@@ -73,7 +73,8 @@ def html(*, live: bool = False, language: str | None = None, cells: Mapping[str,
     data = {"live": live, "language": language, "scenes": SCENES, "cells": about, "texts": texts()}
     data["version"] = __version__
     return Template(_part("lesson.html")).substitute(
-        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        policy="default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        "style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}' 'wasm-unsafe-eval'" + ("; connect-src 'self'" if live else ""),
         title=escape(texts()["en"]["shell"]["title"]),
         styles=_styles(),
