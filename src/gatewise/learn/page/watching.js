@@ -1,5 +1,6 @@
 // Training that the learner watches: buttons, the losses as lines, and what is said while it goes on.
 
+const SLICE = 10; // milliseconds of training in a frame
 const SMOOTH = 20; // losses in a mean, so that a line does not tremble
 
 /** A trainer with its name and colour, and the losses as they are drawn. */
@@ -15,6 +16,12 @@ class Runner {
   /** Back to the first weights. */
   rewind() {
     this.trainer.rewind();
+    this.line = [];
+  }
+
+  /** Train on sequences of another length, from the first weights. */
+  lengthen(steps) {
+    this.trainer.lengthen(steps);
     this.line = [];
   }
 
@@ -39,12 +46,12 @@ class Runner {
  *   runners   () => the runners, which train in turns
  *   most      iterations of each, at most
  *   done      (trainer) => whether it needs no more; by default, whether its task is solved
- *   on        (): something changed
- *   ended     (): nobody needs more
+ *   said      the sentence that says how far they are; it is read aloud when they stop, not at each frame
+ *   on        (): something changed; also called when they stop
  *   height    of the chart
  * Returns { element, chart, stop, redraw, running }.
  */
-function watched(kit, { runners, most, done, on = () => {}, ended = () => {}, height = 230 }) {
+function watched(kit, { runners, most, done, said, on = () => {}, height = 230 }) {
   const say = (key, values) => textOf("kit", key, values);
   const trainers = () => runners().map(({ trainer }) => trainer);
   const chart = kit.chart({
@@ -64,19 +71,18 @@ function watched(kit, { runners, most, done, on = () => {}, ended = () => {}, he
   const over = () => trainers().every((trainer) => training.isOver(trainer, most, done));
   const loop = kit.loop(
     () => {
-      const more = step(12);
-      changed();
-      if (!more) ended();
+      const more = step(SLICE);
+      if (more) changed();
       return more;
     },
-    () => write(),
+    () => changed(),
   );
   const start = kit.button({ label: say("start"), main: true, on: () => (loop.running ? loop.stop() : loop.start(), write()) });
   const single = kit.button({
     label: say("single"),
     on: () => {
       loop.stop();
-      if (!step(0)) ended();
+      step(0);
       changed();
     },
   });
@@ -90,6 +96,7 @@ function watched(kit, { runners, most, done, on = () => {}, ended = () => {}, he
   });
   const write = () => {
     start.replaceChildren(say(loop.running ? "stop" : "start"));
+    said.setAttribute("aria-live", loop.running ? "off" : "polite");
     start.disabled = single.disabled = over();
     rewind.disabled = runners().every((one) => one.count === 0);
   };

@@ -84,7 +84,7 @@ scene("states", {
       after.hidden = !knows(trainer);
       if (knows(trainer)) pictures.forEach((picture) => picture.redraw());
     };
-    const bench = watched(kit, { runners: () => [runner], most: MOST, done: knows, on: changed, height: 150 });
+    const bench = watched(kit, { runners: () => [runner], most: MOST, done: knows, said: now, on: changed, height: 150 });
 
     const curves = (unit, purpose, named) => {
       const of = () => (purpose === "show" ? seen : reading(trainer, purpose));

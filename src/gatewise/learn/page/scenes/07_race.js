@@ -5,7 +5,7 @@ const GATES = [["lstm", "f", "forget"], ["lstm", "i", "write"], ["lstm", "o", "s
 const [UNITS, ROWS, MOST] = [32, 8, 1500];
 const LONG = 30; // steps: shorter races don't count for the check
 const OUTCOMES = [[], ["lstm"], ["gru"], ["lstm", "gru"], ["rnn", "lstm", "gru"]];
-const PAUSE = 150; // milliseconds between two drawings of gates and gradients
+const PAUSE = 60; // milliseconds between two drawings of gates or gradients
 
 scene("race", {
   async build({ root, words, kit, engine }) {
@@ -21,8 +21,7 @@ scene("race", {
     const runnerOf = (cell) => kept.runners[RACERS.findIndex(([name]) => name === cell)];
 
     let drawn = 0;
-    const look = (at = performance.now()) => {
-      drawn = at;
+    const look = () => {
       const [cell, gate] = GATES[kept.gate];
       const { trainer } = runnerOf(cell);
       const batch = trainer.sample(ROWS);
@@ -36,10 +35,16 @@ scene("race", {
     const changed = () => {
       note();
       status.say(words("status", Object.fromEntries(RACERS.map(([cell]) => [cell, state(runnerOf(cell))]))));
-      if (bench.running && performance.now() - drawn < PAUSE) return;
-      look();
-      if (bench.running) measure((turn = (turn + 1) % RACERS.length));
-      else RACERS.forEach((_, k) => measure(k));
+      if (!bench.running) {
+        look();
+        RACERS.forEach((_, k) => measure(k));
+      } else if (performance.now() - drawn < PAUSE) return;
+      else {
+        turn = (turn + 1) % (1 + RACERS.length); // one thing a frame
+        if (turn) measure(turn - 1);
+        else look();
+      }
+      drawn = performance.now();
       flow.redraw();
       numbers.redraw();
     };
@@ -52,22 +57,20 @@ scene("race", {
     /** What has been found out, in the table. */
     const note = () => {
       const row = kept.table.get(kept.steps) ?? {};
-      RACERS.forEach(([cell], k) => {
-        if (over(kept.runners[k])) row[cell] = kept.runners[k].solvedAfter;
-      });
-      if (!Object.keys(row).length) return;
+      const fresh = RACERS.filter(([cell], k) => over(kept.runners[k]) && row[cell] === undefined);
+      if (!fresh.length) return;
+      fresh.forEach(([cell]) => (row[cell] = runnerOf(cell).solvedAfter));
       kept.table.set(kept.steps, row);
       writeTable();
     };
-    const bench = watched(kit, { runners: () => kept.runners, most: MOST, on: changed, ended: changed });
+    const bench = watched(kit, { runners: () => kept.runners, most: MOST, said: status, on: changed });
     const slider = kit.slider({
       label: words("steps"), min: 10, max: 100, step: 10, value: kept.steps, shown: (steps) => String(steps),
       async on(steps) {
         if (steps === kept.steps) return;
         bench.stop();
         kept.steps = steps;
-        kept.runners.forEach((one) => one.trainer.lengthen(steps));
-        kept.runners.forEach((one) => one.rewind());
+        kept.runners.forEach((one) => one.lengthen(steps));
         kept.flows = [];
         bench.redraw();
         changed();

@@ -50,9 +50,12 @@ scene("gru", {
       if (pair) training.turns(pair, { most: MOST });
       changed();
       return !ready();
-    }, () => write());
+    }, () => (write(), changed()));
     const start = kit.button({ label: words("start"), main: true, on: () => (loop.running ? loop.stop() : loop.start(), write()) });
-    const write = () => start.replaceChildren(words(loop.running ? "stop" : "start"));
+    const write = () => {
+      start.replaceChildren(words(loop.running ? "stop" : "start"));
+      now.setAttribute("aria-live", loop.running ? "off" : "polite"); // not read aloud at each frame
+    };
     const rewind = kit.button({
       label: words("rewind"),
       on: () => {

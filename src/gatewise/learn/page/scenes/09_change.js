@@ -53,7 +53,7 @@ scene("change", {
         writeTries();
       }
     };
-    bench = watched(kit, { runners: () => [kept.original, kept.changed], most: MOST, on: changed, ended: changed });
+    bench = watched(kit, { runners: () => [kept.original, kept.changed], most: MOST, said: status, on: changed });
     const fresh = () => {
       const blocks = blocksOf(kept.kernels);
       facts.say(words("facts", { blocks, size: whole(kept.changed.trainer.size), lstm: whole(kept.original.trainer.size) }));

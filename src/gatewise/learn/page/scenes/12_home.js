@@ -19,8 +19,8 @@ scene("home", {
     const { trainer } = runner;
     const over = () => runner.count >= iterations;
     const exact = engine.simd.sameBits;
-    const bench = watched(kit, { runners: () => [runner], most: iterations, done: over, height: 150, on: () => changed() });
     const now = kit.said();
+    const bench = watched(kit, { runners: () => [runner], most: iterations, done: over, said: now, height: 150, on: () => changed() });
     const changed = () => {
       now.say(words(over() ? "ended" : "status", { count: runner.count, all: iterations }));
       after.hidden = !over();
