@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import doctest
+import importlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,3 +167,17 @@ def test_unknown_names_are_refused() -> None:
 
 def test_problems_are_listed_as_in_the_page(page: Page) -> None:
     assert page.evaluate("Object.keys(training.TASKS)") == list(problems.TASKS)
+
+
+@pytest.mark.parametrize("name", ["beginning", "problems", "training"])
+def test_examples_of_modules_run(name: str) -> None:
+    failed, attempted = doctest.testmod(importlib.import_module(f"gatewise.learn.{name}"))
+    assert attempted
+    assert not failed
+
+
+def test_the_example_of_the_documentation_runs() -> None:
+    page = Path(__file__).parents[2] / "docs" / "learn.md"
+    failed, attempted = doctest.testfile(str(page), module_relative=False)
+    assert attempted
+    assert not failed
