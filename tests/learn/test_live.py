@@ -15,7 +15,7 @@ OWN = """def mine(h, c, *, i, f, g):
     c = 0.5 * f * c + i * g
     h = tanh(c)
     return h, c"""
-KEPT = 'lesson.scenes.get("change").kept.own'
+KEPT = 'lesson.scenes.get("change").kept.own.trials'
 
 
 def written(page: Page, text: str) -> None:
@@ -28,7 +28,7 @@ def test_equations_of_the_learner_are_compiled_and_train(live: Lesson) -> None:
     with live("change") as page:
         written(page, OWN)
         assert page.locator("textarea").get_attribute("aria-invalid") == "false"
-        assert page.evaluate(f"{KEPT}.kernels.values.includes('f')")
+        assert page.evaluate(f"{KEPT}.changed.trainer.kernels.values.includes('f')")
         page.locator("form.question label").first.click()
         page.locator("form.question button").first.click()
         page.locator("button.main:visible", has_text="Start").click()
@@ -49,7 +49,7 @@ def test_a_wrong_line_is_named_and_the_cell_before_it_stays(live: Lesson) -> Non
         page.wait_for_selector('textarea[aria-invalid="true"]')
         said = page.locator(".said", has_text="Line 4").inner_text()
         assert said.startswith("Line 4: There is no 'd' here. Declare it after the star.")
-        assert page.evaluate(f"{KEPT}.kernels.cell") == "mine"
+        assert page.evaluate(f"{KEPT}.changed.trainer.kernels.cell") == "mine"
         check_accessible(page)
         page.fill("textarea", OWN.replace("0.5", "0.25"))
         page.wait_for_selector('textarea[aria-invalid="false"]')
@@ -62,4 +62,4 @@ def test_what_was_written_survives_a_change_of_language(live: Lesson) -> None:
         page.select_option("#language", "zh")
         page.wait_for_selector('section[data-scene="change"][data-ready]')
         assert page.input_value("textarea") == OWN
-        assert page.evaluate(f"{KEPT}.kernels.cell") == "mine"
+        assert page.evaluate(f"{KEPT}.changed.trainer.kernels.cell") == "mine"

@@ -113,6 +113,26 @@ function watched(kit, { runners, most, done, said, on = () => {}, height = 230 }
   };
 }
 
+/** How far a network is, in words: the texts state_ready, state_on, state_solved and state_failed of a scene. */
+function stateOf(words, one, most) {
+  const { count, trainer } = one;
+  if (trainer.solved) return words("state_solved", { count });
+  if (training.isOver(trainer, most)) return words("state_failed", { count });
+  return count ? words("state_on", { count }) : words("state_ready");
+}
+
+/** A table of results in sight: { element, write(rows) }; the first entry of a row is its head. */
+function resultTable(caption, columns) {
+  const body = element("tbody");
+  const head = element("tr", {}, columns.map((column) => element("th", { scope: "col" }, column)));
+  const table = element("table", {}, element("caption", {}, caption), element("thead", {}, head), body);
+  const entry = (part, k) => element(k ? "td" : "th", k ? {} : { scope: "row" }, rich(String(part)));
+  return {
+    element: element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": textOf("kit", "results") }, table),
+    write: (rows) => body.replaceChildren(...rows.map((row) => element("tr", {}, row.map(entry)))),
+  };
+}
+
 /** A whole number, as it is read. */
 function whole(count) {
   return count.toLocaleString("en");

@@ -7,153 +7,181 @@ const WAIT = 250; // milliseconds after the last letter, before a text is compil
 /** How many vectors of x and h a cell computes: four for the LSTM. */
 const blocksOf = (kernels) => kernels.beginning.blocks.weight_ih.length;
 
+/** The LSTM and the changed cell in training, and what earlier trials have shown. */
+class Trials {
+  constructor(engine, original) {
+    Object.assign(this, { engine, original, list: [], text: null, changed: null });
+  }
+
+  /** The trainer of a cell. */
+  static trainer(engine, kernels) {
+    return engine.trainer({ kernels, task: "adding", steps: STEPS, units: UNITS });
+  }
+
+  /** Take another cell: `edit` is its name, or null for a text of the learner. */
+  async use(edit, kernels, text = null) {
+    const trainer = await Trials.trainer(this.engine, kernels);
+    Object.assign(this, { edit, text, noted: false, changed: new Runner("", "line-1", trainer) });
+  }
+
+  /** The lines of the changed cell. */
+  get lines() {
+    return this.text ?? this.engine.text(this.edit);
+  }
+
+  /** Note the trial when it has come to its end. Returns whether it is new. */
+  note() {
+    const { trainer, count } = this.changed;
+    if (this.noted || !training.isOver(trainer, MOST)) return false;
+    this.noted = true;
+    this.list.push({ edit: this.edit, blocks: blocksOf(trainer.kernels), size: trainer.size, count, solved: trainer.solved });
+    return true;
+  }
+
+  /** The trials with fewer gates than the LSTM. */
+  get fewer() {
+    return this.list.filter(({ blocks }) => blocks < blocksOf(this.original.trainer.kernels));
+  }
+}
+
 scene("change", {
   async build({ root, words, kit, engine }) {
-    const kept = kit.kept;
-    const given = { task: "adding", steps: STEPS, units: UNITS };
-    kept.tries ??= []; // of the learner: { name, blocks, size, count, solved }
-    if (kept.edit === undefined) kept.edit = EDITS[0]; // null for the learner's own text
-    kept.original ??= new Runner("LSTM", "line-0", await engine.trainer({ cell: "lstm", ...given }));
-    const nameOf = (edit) => (edit === null ? words("own") : words(edit));
-    const use = async (edit, kernels) => {
-      bench?.stop();
-      kept.edit = edit;
-      kept.kernels = kernels ?? (await engine.cell(edit));
-      const trainer = await engine.trainer({ kernels: kept.kernels, ...given });
-      kept.changed = new Runner(nameOf(edit), "line-1", trainer);
-      kept.noted = false;
-    };
-    let bench = null;
-    if (!kept.changed) await use(kept.edit);
-    else kept.changed.name = nameOf(kept.edit);
-
-    const lines = (text) => text.split("\n");
-    const original = element("pre", { tabindex: "0", "aria-label": words("original") });
-    const edited = element("pre", { tabindex: "0", "aria-label": words("edited") });
-    const write = () => {
-      const [a, b] = [lines(engine.text("lstm")), lines(kept.text ?? engine.text(kept.edit))];
-      const differing = (mine, theirs, kind) =>
-        mine.map((line) => element("span", { class: theirs.includes(line) ? null : kind }, line.replace(/lstm_\w+/, "lstm"), "\n"));
-      const plainName = (all) => all.map((line) => line.replace(/lstm_\w+/, "lstm"));
-      original.replaceChildren(...differing(a, plainName(b), "gone"));
-      edited.replaceChildren(...differing(plainName(b), a, "new"));
-    };
-    const facts = kit.said();
-    const status = kit.said();
-    const state = (one) =>
-      one.trainer.solved ? words("state_solved", { count: one.count }) : over(one) ? words("state_failed", { count: one.count })
-      : one.count ? words("state_on", { count: one.count }) : words("state_ready");
-    const over = ({ trainer }) => training.isOver(trainer, MOST);
+    const original = async () => new Runner("LSTM", "line-0", await Trials.trainer(engine, await engine.cell("lstm")));
+    const trials = (kit.kept.trials ??= new Trials(engine, await original()));
+    if (!trials.changed) await trials.use(EDITS[0], await engine.cell(EDITS[0]));
+    const [texts, results] = [textsOf(kit, words, trials), resultsOf(words, trials)];
+    const [facts, status] = [kit.said(), kit.said()];
     const changed = () => {
-      status.say(words("status", { lstm: state(kept.original), changed: state(kept.changed) }));
-      if (over(kept.changed) && !kept.noted) {
-        kept.noted = true;
-        const { trainer } = kept.changed;
-        kept.tries.push({ edit: kept.edit, blocks: blocksOf(kept.kernels), size: trainer.size, count: kept.changed.count, solved: trainer.solved });
-        writeTries();
-      }
+      const [lstm, own] = [trials.original, trials.changed].map((one) => stateOf(words, one, MOST));
+      status.say(words("status", { lstm, changed: own }));
+      if (trials.note()) results.write();
     };
-    bench = watched(kit, { runners: () => [kept.original, kept.changed], most: MOST, said: status, on: changed });
+    const bench = watched(kit, { runners: () => [trials.original, trials.changed], most: MOST, said: status, on: changed });
     const fresh = () => {
-      const blocks = blocksOf(kept.kernels);
-      facts.say(words("facts", { blocks, size: whole(kept.changed.trainer.size), lstm: whole(kept.original.trainer.size) }));
+      const [size, lstm] = [trials.changed, trials.original].map(({ trainer }) => whole(trainer.size));
+      trials.changed.name = nameOf(words, trials.edit);
+      facts.say(words("facts", { blocks: blocksOf(trials.changed.trainer.kernels), size, lstm }));
+      texts.write();
       bench.redraw();
       changed();
+    };
+    const use = async (...cell) => {
+      bench.stop();
+      await trials.use(...cell);
+      fresh();
     };
     const edits = kit.choice({
       label: words("edits"),
       choices: EDITS.map((edit) => ({ value: edit, text: words(edit) })),
-      value: kept.edit,
+      value: trials.edit,
       async on(edit) {
-        if (edit === kept.edit) return;
-        kept.text = null;
-        await use(edit);
-        write();
-        if (own) {
-          own.value = engine.text(edit);
-          own.fault.say("");
-          own.field.setAttribute("aria-invalid", "false");
-        }
-        fresh();
+        if (edit === trials.edit) return;
+        await use(edit, await engine.cell(edit));
+        own?.reset();
       },
     });
-
-    let own = null;
-    if (engine.live) {
-      const fault = kit.said();
-      let waiting = 0;
-      own = kit.input({
-        label: words("type"),
-        lines: 7,
-        value: kept.text ?? engine.text(kept.edit),
-        on(text) {
-          clearTimeout(waiting);
-          if (text === (kept.text ?? engine.text(kept.edit))) return;
-          waiting = setTimeout(async () => {
-            const answer = await engine.compile(text);
-            if (own.value !== text) return; // it has been changed meanwhile
-            own.field.setAttribute("aria-invalid", String(Boolean(answer.error)));
-            if (answer.error) {
-              const { line, message, remedy } = answer.error;
-              const sentences = [message, remedy].filter(Boolean).map((part) => part[0].toUpperCase() + part.slice(1).replace(/[^.\u3002]$/, "$&."));
-              fault.say([line ? words("at_line", { line }) : "", ...sentences].filter(Boolean).join(" "));
-              return;
-            }
-            fault.say("");
-            kept.text = text;
-            await use(null, answer.kernels);
-            edits.value = null;
-            write();
-            fresh();
-          }, WAIT);
-        },
-      });
-      own = Object.assign(own, { fault });
-    }
-
-    const table = element("tbody");
-    const writeTries = () => {
-      const row = ({ edit, blocks, size, count, solved }) => [nameOf(edit), solved ? words("solved", { count }) : words("not_solved", { count }), blocks, whole(size)];
-      table.replaceChildren(...kept.tries.map((one) =>
-        element("tr", {}, row(one).map((part, k) => element(k ? "td" : "th", k ? {} : { scope: "row" }, rich(String(part)))))));
-      results.hidden = kept.tries.length === 0;
-    };
-    const head = ["column_name", "column_result", "column_blocks", "column_weights"].map((key) => element("th", { scope: "col" }, words(key)));
-    const results = element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": textOf("kit", "results") },
-      element("table", {}, element("caption", {}, words("table", { steps: STEPS, most: MOST })), element("thead", {}, element("tr", {}, head)), table));
-    const fewer = () => kept.tries.filter(({ blocks }) => blocks < blocksOf(kept.original.trainer.kernels));
-    const check = kit.goal({
-      ask: words("check", { steps: STEPS }),
-      button: words("check_button"),
-      reached: () => fewer().some(({ solved }) => solved),
-      said: (isRight) => {
-        if (isRight) return words("check_right", { name: nameOf(fewer().find(({ solved }) => solved).edit) });
-        return words(fewer().length ? "check_failed" : kept.tries.length ? "check_whole" : "check_none");
-      },
-    });
+    const own = engine.live ? ownText(kit, words, { engine, trials, async use(kernels, text) {
+      await use(null, kernels, text);
+      edits.value = null;
+    } }) : null;
     const rest = element("div", {},
-      kit.card(bench.element, status), results, kit.text("hint"), ...(engine.live ? [] : [kit.text("static")]), check);
+      kit.card(bench.element, status), results.element, kit.text("hint"),
+      ...(engine.live ? [] : [kit.text("static")]), checkOf(kit, words, trials));
+    const bet = kit.question({
+      ask: words("bet"), choices: [words("bet_yes"), words("bet_no")], said: () => words("betted"), hides: rest, then: () => bench.redraw(),
+    });
     root.append(
       kit.text("lead"), kit.text("same", { steps: STEPS }),
-      kit.card(
-        edits,
-        element("div", { class: "texts" },
-          kit.stack(element("p", { class: "where" }, words("original")), original),
-          kit.stack(element("p", { class: "where" }, words("edited")), edited)),
-        chosen.notation === "code" ? "" : kit.text("letters"),
-        facts,
-        ...(own ? [own, own.fault] : [])),
-      kit.question({
-        ask: words("bet"),
-        choices: [words("bet_yes"), words("bet_no")],
-        said: () => words("betted"),
-        hides: rest,
-        then: () => bench.redraw(),
-      }),
-      rest);
-    write();
-    writeTries();
+      kit.card(edits, texts.element, chosen.notation === "code" ? "" : kit.text("letters"), facts, ...(own ? own.elements : [])),
+      bet, rest);
+    results.write();
     fresh();
     return { hide: () => bench.stop() };
   },
 });
+
+function nameOf(words, edit) {
+  return words(edit ?? "own");
+}
+
+/** Both cells, with the lines that differ marked. */
+function textsOf(kit, words, trials) {
+  const [original, edited] = ["original", "edited"].map((key) => element("pre", { tabindex: "0", "aria-label": words(key) }));
+  const side = (key, text) => kit.stack(element("p", { class: "where" }, words(key)), text);
+  const lines = (text) => text.split("\n").map((line) => line.replace(/lstm_\w+/, "lstm"));
+  const marked = (mine, others, kind) => mine.map((line) => element("span", { class: others.includes(line) ? null : kind }, line, "\n"));
+  return {
+    element: element("div", { class: "texts" }, side("original", original), side("edited", edited)),
+    write() {
+      const [a, b] = [lines(trials.engine.text("lstm")), lines(trials.lines)];
+      original.replaceChildren(...marked(a, b, "gone"));
+      edited.replaceChildren(...marked(b, a, "new"));
+    },
+  };
+}
+
+/** The equations as the learner types them: compiled when they pause, faults at their line. */
+function ownText(kit, words, { engine, trials, use }) {
+  const fault = kit.said();
+  let waiting = 0;
+  const compile = async (text) => {
+    const { kernels, error } = await engine.compile(text);
+    if (field.value !== text) return; // it has been changed meanwhile
+    show(error);
+    if (!error) await use(kernels, text);
+  };
+  const show = (error) => {
+    field.field.setAttribute("aria-invalid", String(Boolean(error)));
+    fault.say(error ? sentencesOf(words, error) : "");
+  };
+  const field = kit.input({
+    label: words("type"),
+    lines: 7,
+    value: trials.lines,
+    on(text) {
+      clearTimeout(waiting);
+      if (text !== trials.lines) waiting = setTimeout(compile, WAIT, text);
+    },
+  });
+  return {
+    elements: [field, fault],
+    reset() {
+      field.value = trials.lines;
+      show(null);
+    },
+  };
+}
+
+/** An error of the language, as sentences. */
+function sentencesOf(words, { line, message, remedy }) {
+  const sentences = [message, remedy].filter(Boolean).map((part) => part[0].toUpperCase() + part.slice(1).replace(/[^.\u3002]$/, "$&."));
+  return [line ? words("at_line", { line }) : "", ...sentences].filter(Boolean).join(" ");
+}
+
+/** The table of trials. */
+function resultsOf(words, trials) {
+  const columns = ["column_name", "column_result", "column_blocks", "column_weights"].map((key) => words(key));
+  const table = resultTable(words("table", { steps: STEPS, most: MOST }), columns);
+  const row = ({ edit, blocks, size, count, solved }) =>
+    [nameOf(words, edit), words(solved ? "solved" : "not_solved", { count }), blocks, whole(size)];
+  return {
+    element: table.element,
+    write() {
+      table.write(trials.list.map(row));
+      table.element.hidden = trials.list.length === 0;
+    },
+  };
+}
+
+function checkOf(kit, words, trials) {
+  const found = () => trials.fewer.find(({ solved }) => solved);
+  return kit.goal({
+    ask: words("check", { steps: STEPS }),
+    button: words("check_button"),
+    reached: () => found() !== undefined,
+    said(isRight) {
+      if (isRight) return words("check_right", { name: nameOf(words, found().edit) });
+      return words(trials.fewer.length ? "check_failed" : trials.list.length ? "check_whole" : "check_none");
+    },
+  });
+}
