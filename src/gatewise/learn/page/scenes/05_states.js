@@ -51,114 +51,151 @@ function pace(values, unit) {
 /** Whether line A of a unit is c in a picture: drawn once, the same for everybody. */
 const isFirst = (unit, purpose) => new training.Random(3, `${purpose} ${unit}`).next() < 0.5;
 
+/** The share of right answers in what was read. */
+function rightOf({ batch: { target }, answers }) {
+  const said = Array.from(target, (_, n) => (answers[2 * n + 1] > answers[2 * n] ? 1 : 0));
+  return said.filter((answer, n) => answer === target[n]).length / target.length;
+}
+
+/** How far c and h of each unit move in a step. */
+function pacesOf(seen) {
+  return ["c", "h"].map((name) => Array.from({ length: UNITS }, (_, unit) => pace(seen[name], unit)));
+}
+
+/** Units, that with the most patient c first. */
+function patientOf(seen) {
+  const [c, h] = pacesOf(seen);
+  return c.map((_, unit) => unit).sort((one, other) => c[one] / h[one] - c[other] / h[other]);
+}
+
+function meanOf(numbers) {
+  return numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
+}
+
 scene("states", {
   async build({ root, words, kit, engine }) {
     const given = { cell: "lstm", task: "same", units: UNITS, steps: STEPS, rows: ROWS, rate: RATE, seed: SEED };
     const runner = (kit.kept.runner ??= new Runner("LSTM", "line-0", await engine.trainer(given)));
     const { trainer } = runner;
-    let seen = reading(trainer, "show");
-    /** Units, that with the most patient c first. */
-    const patient = () => {
-      const times = Array.from({ length: UNITS }, (_, unit) => pace(seen.c, unit) / pace(seen.h, unit));
-      return times.map((_, unit) => unit).sort((a, b) => times[a] - times[b]);
-    };
-    const set = { unit: null };
-    const unit = () => set.unit ?? patient()[0];
-
-    const right = () => {
-      let count = 0;
-      for (let n = 0; n < seen.batch.target.length; n++)
-        count += (seen.answers[2 * n + 1] > seen.answers[2 * n] ? 1 : 0) === seen.batch.target[n] ? 1 : 0;
-      return count / seen.batch.target.length;
-    };
+    const net = { trainer, seen: reading(trainer, "show") };
     const strip = kit.canvas({
-      label: () => words("strip", { share: percent(right()) }),
+      label: () => words("strip", { share: percent(rightOf(net.seen)) }),
       height: (width) => (LINE * STEPS) / perLine(width),
-      draw: (pen, width) => drawStrip(pen, width, seen),
+      draw: (pen, width) => drawStrip(pen, width, net.seen),
     });
     const now = kit.said();
     const changed = () => {
-      seen = reading(trainer, "show");
+      net.seen = reading(trainer, "show");
       strip.redraw();
-      now.say(words(knows(trainer) ? "knows" : runner.count ? "learning" : "fresh", { share: percent(right()), count: runner.count }));
-      after.hidden = !knows(trainer);
-      if (knows(trainer)) pictures.forEach((picture) => picture.redraw());
+      const key = knows(trainer) ? "knows" : runner.count ? "learning" : "fresh";
+      now.say(words(key, { share: percent(rightOf(net.seen)), count: runner.count }));
+      after.element.hidden = !knows(trainer);
+      if (knows(trainer)) after.redraw();
     };
     const bench = watched(kit, { runners: () => [runner], most: MOST, done: knows, said: now, on: changed, height: 150 });
-
-    const curves = (unit, purpose, named) => {
-      const of = () => (purpose === "show" ? seen : reading(trainer, purpose));
-      return kit.chart({
-        label: () => words("curves", { unit: unit() + 1 }),
-        height: 190,
-        range: [-0.05, 1.05],
-        lines: () => {
-          const { c, h, row } = of();
-          const [a, b] = isFirst(unit(), purpose) ? [c, h] : [h, c];
-          const name = (values, letter) => (named() ? (values === c ? words("is_c", { letter }) : words("is_h", { letter })) : letter);
-          return [
-            { name: name(a, "A"), colour: "line-1", values: stretched(a, unit(), row) },
-            { name: name(b, "B"), colour: "line-0", values: stretched(b, unit(), row), dash: [6, 3] },
-          ];
-        },
-      });
-    };
-    const picture = curves(unit, "show", () => question.answered === true);
-    const units = kit.choice({
-      label: words("unit"),
-      choices: Array.from({ length: UNITS }, (_, k) => ({ value: k, text: String(k + 1) })),
-      on: (chosen) => ((set.unit = chosen), picture.redraw(), table.redraw()),
-    });
-    const paces = () => ["c", "h"].map((name) => Array.from({ length: UNITS }, (_, unit) => pace(seen[name], unit)));
-    const mean = (numbers) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
-    const measured = kit.said();
-    const bars = kit.canvas({
-      label: () => words("bars", { c: percent(mean(paces()[0])), h: percent(mean(paces()[1])) }),
-      height: 40 + 44 * UNITS,
-      draw: (pen, width, tall) => drawPaces(kit, pen, width, tall, paces(), words),
-    });
-    const others = [1, 0].map((place) => curves(() => patient()[place], "check", () => check.right === true));
-    const asked = (place, purpose) => isFirst(patient()[place], purpose);
-    const pairs = [[true, true], [true, false], [false, true], [false, false]];
-    const check = kit.check({
-      ask: words("check"),
-      choices: pairs.map(([first, second]) => words("pair", { first: first ? "A" : "B", second: second ? "A" : "B" })),
-      right: () => pairs.findIndex(([first, second]) => first === asked(1, "check") && second === asked(0, "check")),
-      said: (_, isRight) => words(isRight ? "check_right" : "check_wrong"),
-      then: () => others.forEach((one) => one.redraw()),
-    });
-    const table = kit.numbers({
-      columns: [words("column_step"), kit.letter("c"), kit.letter("h")],
-      rows: () => lineOf(seen.c, unit(), seen.row).map((c, t) => [String(t + 1), c, lineOf(seen.h, unit(), seen.row)[t]]),
-    });
-    const rest = element("div", {},
-      kit.row(units), measured, bars.element,
-      table,
-      kit.text("why"),
-      kit.formula(["$c$ = $f$ $c_$ + $i$ $g$", "$h$ = $o$ tanh $c$"]),
-      kit.row(...others.map((one, k) => kit.stack(element("p", {}, words(k ? "right_unit" : "left_unit")), one.element))),
-      check,
-    );
-    const question = kit.question({
-      ask: words("ask"),
-      choices: ["A", "B"],
-      right: () => (asked(0, "show") ? 0 : 1),
-      said: (_, isRight) => words(isRight ? "asked_right" : "asked_wrong"),
-      hides: rest,
-      then: () => {
-        const [c, h] = paces().map(mean);
-        measured.say(words("measured", { c: percent(c), h: percent(h), times: number(h / c, 2) }));
-        units.value = unit();
-        picture.redraw();
-      },
-    });
-    const after = element("div", {}, kit.heading(words("two")), kit.text("two_text", { units: UNITS }), kit.card(picture.element), question, rest);
-    const pictures = [picture, bars, ...others];
-    root.append(kit.text("lead"), kit.text("task", { rows: ROWS }), kit.card(strip.element, element("p", { class: "where" }, words("strip_legend")), now, bench.element), after);
+    const after = comparison(kit, words, net);
+    const legend = element("p", { class: "where" }, words("strip_legend"));
+    root.append(kit.text("lead"), kit.text("task", { rows: ROWS }), kit.card(strip.element, legend, now, bench.element), after.element);
     changed();
     return { hide: () => bench.stop() };
   },
 });
+
+/** What one sees of the network when it has learned: which line is c, how far both move, and the check. */
+function comparison(kit, words, net) {
+  const chosen = { unit: null };
+  const unit = () => chosen.unit ?? patientOf(net.seen)[0];
+  const picture = curves(kit, words, net, { unit, purpose: "show", named: () => question.answered === true });
+  const measured = measuredOf(kit, words, net, { unit, choose: (one) => ((chosen.unit = one), picture.redraw()) });
+  const check = checkOf(kit, words, net);
+  const rest = element("div", {},
+    measured.element, kit.text("why"),
+    kit.formula(["$c$ = $f$ $c_$ + $i$ $g$", "$h$ = $o$ tanh $c$"]),
+    check.element);
+  const question = kit.question({
+    ask: words("ask"),
+    choices: ["A", "B"],
+    right: () => (isFirst(patientOf(net.seen)[0], "show") ? 0 : 1),
+    said: (_, isRight) => words(isRight ? "asked_right" : "asked_wrong"),
+    hides: rest,
+    then() {
+      measured.say();
+      picture.redraw();
+    },
+  });
+  return {
+    element: element("div", {}, kit.heading(words("two")), kit.text("two_text", { units: UNITS }), kit.card(picture.element), question, rest),
+    redraw: () => [picture, measured, check].forEach((part) => part.redraw()),
+  };
+}
+
+/** Two lines, A and B, of a unit: its c and its h, `named` or not. */
+function curves(kit, words, net, { unit, purpose, named }) {
+  return kit.chart({
+    label: () => words("curves", { unit: unit() + 1 }),
+    height: 190,
+    range: [-0.05, 1.05],
+    lines() {
+      const { c, h, row } = purpose === "show" ? net.seen : reading(net.trainer, purpose);
+      const [a, b] = isFirst(unit(), purpose) ? [c, h] : [h, c];
+      const name = (values, letter) => (named() ? words(values === c ? "is_c" : "is_h", { letter }) : letter);
+      return [
+        { name: name(a, "A"), colour: "line-1", values: stretched(a, unit(), row) },
+        { name: name(b, "B"), colour: "line-0", values: stretched(b, unit(), row), dash: [6, 3] },
+      ];
+    },
+  });
+}
+
+/** How far c and h move: a sentence, bars of all units, and the numbers of the chosen one. */
+function measuredOf(kit, words, net, { unit, choose }) {
+  const units = kit.choice({
+    label: words("unit"),
+    choices: Array.from({ length: UNITS }, (_, k) => ({ value: k, text: String(k + 1) })),
+    on: (one) => (choose(one), table.redraw()),
+  });
+  const sentence = kit.said();
+  const means = () => pacesOf(net.seen).map(meanOf);
+  const bars = kit.canvas({
+    label: () => words("bars", { c: percent(means()[0]), h: percent(means()[1]) }),
+    height: 40 + 44 * UNITS,
+    draw: (pen, width, tall) => drawPaces(kit, pen, width, tall, pacesOf(net.seen), words),
+  });
+  const line = (name) => lineOf(net.seen[name], unit(), net.seen.row);
+  const table = kit.numbers({
+    columns: [words("column_step"), kit.letter("c"), kit.letter("h")],
+    rows: () => line("c").map((c, t) => [String(t + 1), c, line("h")[t]]),
+  });
+  return {
+    element: element("div", {}, kit.row(units), sentence, bars.element, table),
+    redraw: () => [bars, table].forEach((part) => part.redraw()),
+    say() {
+      const [c, h] = means();
+      sentence.say(words("measured", { c: percent(c), h: percent(h), times: number(h / c, 2) }));
+      units.value = unit();
+    },
+  };
+}
+
+/** The check: two pictures of another sequence. */
+function checkOf(kit, words, net) {
+  const unit = (place) => patientOf(net.seen)[place];
+  const places = [1, 0];
+  const pictures = places.map((place) => curves(kit, words, net, { unit: () => unit(place), purpose: "check", named: () => check.right === true }));
+  const pairs = [["A", "A"], ["A", "B"], ["B", "A"], ["B", "B"]];
+  const check = kit.check({
+    ask: words("check"),
+    choices: pairs.map(([first, second]) => words("pair", { first, second })),
+    right() {
+      const right = places.map((place) => (isFirst(unit(place), "check") ? "A" : "B"));
+      return pairs.findIndex((pair) => pair.join() === right.join());
+    },
+    said: (_, isRight) => words(isRight ? "check_right" : "check_wrong"),
+    then: () => pictures.forEach((one) => one.redraw()),
+  });
+  const shown = pictures.map((one, k) => kit.stack(element("p", {}, words(k ? "right_unit" : "left_unit")), one.element));
+  return { element: element("div", {}, kit.row(...shown), check), redraw: () => pictures.forEach((one) => one.redraw()) };
+}
 
 function percent(share) {
   return `${Math.round(100 * share)}\u00a0%`;

@@ -5,108 +5,156 @@ const LSTM_UNITS = 16;
 const BLOCKS = { lstm: ["f", "i", "g", "o"], gru: ["r", "z", "n"] };
 const COLOURS = { f: "forget", i: "write", g: "data", o: "speak", r: "write", z: "forget", n: "data" };
 
+const GIVEN = { task: "adding", steps: STEPS };
+const FORMULA = [
+  "$r$ = \u03c3(W $x$ + R $h_$ + b)", "$z$ = \u03c3(W $x$ + R $h_$ + b)",
+  "$n$ = tanh(W $x$ + $r$ (R $h_$ + b))", "$h$ = (1 \u2212 $z$) $n$ + $z$ $h_$",
+];
+
+/** The place of the number that is nearest to another. */
+function nearest(numbers, wanted) {
+  return numbers.reduce((best, one, k) => (Math.abs(one - wanted) < Math.abs(numbers[best] - wanted) ? k : best), 0);
+}
+
+/** How many weights the networks have: an LSTM, a GRU with as many units, and the GRU that is nearest in weights. */
+async function sizesOf(engine) {
+  const size = async (cell, units) => (await engine.trainer({ cell, units, ...GIVEN })).size;
+  const lstm = await size("lstm", LSTM_UNITS);
+  const sizes = await Promise.all(Array.from({ length: LSTM_UNITS + 8 }, (_, k) => size("gru", k + 1)));
+  const place = nearest(sizes, lstm);
+  return { lstm, same: sizes[LSTM_UNITS - 1], gru: sizes[place], units: place + 1 };
+}
+
+/** Five runs of each cell. */
+class Runs {
+  constructor(lstm, gru) {
+    Object.assign(this, { lstm, gru });
+  }
+
+  static async of(engine, units) {
+    const runs = (cell, count) =>
+      Promise.all(Array.from({ length: SEEDS }, (_, k) => engine.trainer({ cell, units: count, seed: k + 1, ...GIVEN })));
+    return new Runs(await runs("lstm", LSTM_UNITS), await runs("gru", units));
+  }
+
+  get all() {
+    return [...this.lstm, ...this.gru];
+  }
+
+  get ready() {
+    return this.all.every(isEnded);
+  }
+
+  /** The numbers of batches of the runs that have ended, the shortest first. */
+  results(name) {
+    return this[name].filter(isEnded).map(({ losses }) => losses.length).sort((one, other) => one - other);
+  }
+
+  /** Let the first pair train that has not come to its end. */
+  train() {
+    const pairs = this.lstm.map((trainer, k) => [trainer, this.gru[k]]);
+    const pair = pairs.find((two) => !two.every(isEnded));
+    if (pair) training.turns(pair, { most: MOST });
+  }
+
+  get figures() {
+    const [a, b] = [this.results("lstm"), this.results("gru")];
+    const middle = Math.floor(SEEDS / 2);
+    return { lstm: a[middle], lstm_low: a[0], lstm_high: a.at(-1), gru: b[middle], gru_low: b[0], gru_high: b.at(-1) };
+  }
+
+  /** Which conclusion follows: all runs of one lie below all of the other, or neither. */
+  get conclusion() {
+    const { lstm_low, lstm_high, gru_low, gru_high } = this.figures;
+    return gru_high < lstm_low ? 0 : lstm_high < gru_low ? 1 : 2;
+  }
+}
+
+function isEnded(trainer) {
+  return training.isOver(trainer, MOST);
+}
+
 scene("gru", {
   async build({ root, words, kit, engine }) {
-    const given = { task: "adding", steps: STEPS };
-    const sized = async (cell, units) => (await engine.trainer({ cell, units, ...given })).size;
-    const largest = await sized("lstm", LSTM_UNITS);
-    const sizes = await Promise.all(Array.from({ length: LSTM_UNITS + 8 }, (_, k) => sized("gru", k + 1)));
-    const same = sizes[LSTM_UNITS - 1]; // with as many units
-    const units = 1 + sizes.reduce((best, size, k) => (Math.abs(size - largest) < Math.abs(sizes[best] - largest) ? k : best), 0);
-    const kept = kit.kept;
-    const make = (cell, count) =>
-      Promise.all(Array.from({ length: SEEDS }, (_, k) => engine.trainer({ cell, units: count, seed: k + 1, ...given })));
-    kept.lstm ??= await make("lstm", LSTM_UNITS);
-    kept.gru ??= await make("gru", units);
-    const all = () => [...kept.lstm, ...kept.gru];
-    const over = (trainer) => training.isOver(trainer, MOST);
-    const results = (name) => kept[name].filter(over).map((trainer) => (trainer.solved ? trainer.losses.length : MOST));
-    const ready = () => all().every(over);
-
+    const sizes = (kit.kept.sizes ??= await sizesOf(engine));
+    const runs = (kit.kept.runs ??= await Runs.of(engine, sizes.units));
     const blocks = kit.canvas({
       label: words("blocks"),
       height: (width) => 2 * (blockSize(width) + 4),
       draw: (pen, width) => drawBlocks(kit, pen, width),
     });
-    const plot = kit.canvas({
-      label: () => words("plot", { lstm: results("lstm").join(", ") || "\u2013", gru: results("gru").join(", ") || "\u2013" }),
-      height: 190,
-      draw: (pen, width, tall) => drawRuns(pen, width, tall, kept, words),
-    });
-    const now = kit.said();
-    const changed = () => {
-      plot.redraw();
-      const done = all().filter(over).length;
-      now.say(ready() ? words("ended", figures()) : words("status", { done, all: 2 * SEEDS }));
-      table.redraw();
-    };
-    const figures = () => {
-      const [a, b] = [results("lstm"), results("gru")].map((runs) => runs.sort((one, other) => one - other));
-      const middle = Math.floor(SEEDS / 2);
-      return { lstm: a[middle], lstm_low: a[0], lstm_high: a.at(-1), gru: b[middle], gru_low: b[0], gru_high: b.at(-1) };
-    };
-    const loop = kit.loop(() => {
-      const pair = Array.from({ length: SEEDS }, (_, k) => [kept.lstm[k], kept.gru[k]]).find((two) => !two.every(over));
-      if (pair) training.turns(pair, { most: MOST });
-      changed();
-      return !ready();
-    }, () => (write(), changed()));
-    const start = kit.button({ label: words("start"), main: true, on: () => (loop.running ? loop.stop() : loop.start(), write()) });
-    const write = () => {
-      start.replaceChildren(words(loop.running ? "stop" : "start"));
-      now.setAttribute("aria-live", loop.running ? "off" : "polite"); // not read aloud at each frame
-    };
-    const rewind = kit.button({
-      label: words("rewind"),
-      on: () => {
-        loop.stop();
-        all().forEach((trainer) => trainer.rewind());
-        changed();
-      },
-    });
-    const table = kit.numbers({
-      columns: [words("column_seed"), "LSTM", "GRU"],
-      rows: () => Array.from({ length: SEEDS }, (_, k) => [String(k + 1), ...["lstm", "gru"].map((name) => entry(kept[name][k]))]),
-    });
-    const entry = (trainer) => (trainer.solved ? String(trainer.losses.length) : over(trainer) ? words("failed") : "\u2026");
-    /** What follows: all runs of one below all of the other, or neither. */
-    const conclusion = () => {
-      const { lstm_low, lstm_high, gru_low, gru_high } = figures();
-      return gru_high < lstm_low ? 0 : lstm_high < gru_low ? 1 : 2;
-    };
-    const check = kit.check({
-      ask: words("check", { seeds: SEEDS }),
-      choices: [0, 1, 2, 3].map((k) => words(`conclusion_${k}`)),
-      right: () => (ready() ? conclusion() : -1),
-      said: (answer, isRight) => {
-        if (!ready()) return words("check_first");
-        if (answer === 3) return words("check_always", { seeds: SEEDS });
-        return words(isRight ? "check_right" : "check_wrong", figures());
-      },
-    });
+    const bench = benchOf(kit, words, runs);
     const shares = [1 / 2, 3 / 4, 1];
-    const rest = element("div", {},
-      kit.heading(words("fair_title")),
-      kit.text("fair", { lstm_units: LSTM_UNITS, gru_units: units, lstm: whole(largest), gru: whole(sizes[units - 1]), steps: STEPS }),
-      kit.card(kit.row(start, rewind), plot.element, now),
-      table,
-      check);
-    root.append(
-      kit.text("lead"), kit.card(blocks.element), kit.text("letters"),
-      kit.formula(["$r$ = \u03c3(W x + R $h_$ + b)", "$z$ = \u03c3(W x + R $h_$ + b)", "$n$ = tanh(W x + $r$ (R $h_$ + b))", "$h$ = (1 \u2212 $z$) $n$ + $z$ $h_$"]),
-      kit.question({
-        ask: words("ask", { units: LSTM_UNITS }),
-        choices: [words("half"), words("three_quarters"), words("same")],
-        right: () => shares.reduce((best, share, k) => (Math.abs(share - same / largest) < Math.abs(shares[best] - same / largest) ? k : best), 0),
-        said: () => words("asked", { lstm: whole(largest), gru: whole(same), units: LSTM_UNITS, share: number(same / largest, 3) }),
-        hides: rest,
-        then: () => plot.redraw(),
-      }),
-      rest);
-    changed();
-    return { hide: () => loop.stop() };
+    const numbers = { lstm_units: LSTM_UNITS, gru_units: sizes.units, lstm: whole(sizes.lstm), gru: whole(sizes.gru), steps: STEPS };
+    const rest = element("div", {}, kit.heading(words("fair_title")), kit.text("fair", numbers), bench.element, checkOf(kit, words, runs));
+    const question = kit.question({
+      ask: words("ask", { units: LSTM_UNITS }),
+      choices: [words("half"), words("three_quarters"), words("same")],
+      right: () => nearest(shares, sizes.same / sizes.lstm),
+      said: () => words("asked", { lstm: whole(sizes.lstm), gru: whole(sizes.same), units: LSTM_UNITS, share: number(sizes.same / sizes.lstm, 3) }),
+      hides: rest,
+      then: () => bench.redraw(),
+    });
+    root.append(kit.text("lead"), kit.card(blocks.element), kit.text("letters"), kit.formula(FORMULA), question, rest);
+    bench.redraw();
+    return { hide: () => bench.stop() };
   },
 });
+
+/** Buttons that train all runs, with a point for each, and their numbers. */
+function benchOf(kit, words, runs) {
+  const now = kit.said();
+  const list = (name) => runs.results(name).join(", ") || "\u2013";
+  const plot = kit.canvas({
+    label: () => words("plot", { lstm: list("lstm"), gru: list("gru") }),
+    height: 190,
+    draw: (pen, width, tall) => drawRuns(pen, width, tall, runs, words),
+  });
+  const entry = (trainer) => (trainer.solved ? String(trainer.losses.length) : isEnded(trainer) ? words("failed") : "\u2026");
+  const table = kit.numbers({
+    columns: [words("column_seed"), "LSTM", "GRU"],
+    rows: () => runs.lstm.map((trainer, k) => [String(k + 1), entry(trainer), entry(runs.gru[k])]),
+  });
+  const redraw = () => {
+    start.replaceChildren(words(loop.running ? "stop" : "start"));
+    start.disabled = runs.ready;
+    now.setAttribute("aria-live", loop.running ? "off" : "polite"); // not read aloud at each frame
+    now.say(runs.ready ? words("ended", runs.figures) : words("status", { done: runs.all.filter(isEnded).length, all: 2 * SEEDS }));
+    [plot, table].forEach((part) => part.redraw());
+  };
+  const loop = kit.loop(() => {
+    runs.train();
+    if (!runs.ready) redraw();
+    return !runs.ready;
+  }, () => redraw());
+  const start = kit.button({ label: words("start"), main: true, on: () => (loop.running ? loop.stop() : loop.start(), redraw()) });
+  const rewind = kit.button({
+    label: words("rewind"),
+    on() {
+      loop.stop();
+      runs.all.forEach((trainer) => trainer.rewind());
+      redraw();
+    },
+  });
+  return {
+    element: kit.stack(kit.card(kit.row(start, rewind), plot.element, now), table),
+    redraw,
+    stop: () => loop.stop(),
+  };
+}
+
+function checkOf(kit, words, runs) {
+  return kit.check({
+    ask: words("check", { seeds: SEEDS }),
+    choices: [0, 1, 2, 3].map((k) => words(`conclusion_${k}`)),
+    right: () => (runs.ready ? runs.conclusion : -1),
+    said(answer, isRight) {
+      if (!runs.ready) return words("check_first");
+      if (answer === 3) return words("check_always", { seeds: SEEDS });
+      return words(isRight ? "check_right" : "check_wrong", runs.figures);
+    },
+  });
+}
 
 function blockSize(width) {
   return Math.min(86, (width - 64) / 4 - 8);
@@ -136,7 +184,7 @@ function drawBlocks(kit, pen, width) {
 }
 
 /** A point for each run: after how many iterations it had learned. */
-function drawRuns(pen, width, tall, kept, words) {
+function drawRuns(pen, width, tall, all, words) {
   const [left, right, bottom] = [56, width - 16, tall - 46];
   const x = (count) => left + ((right - left) * count) / MOST;
   pen.textAlign = "center";
@@ -154,7 +202,7 @@ function drawRuns(pen, width, tall, kept, words) {
     pen.fillStyle = style("--ink");
     pen.fillText(name.toUpperCase(), 0, y);
     pen.fillStyle = pen.strokeStyle = style(`--${colour}`);
-    const runs = kept[name].filter((trainer) => trainer.losses.length);
+    const runs = all[name].filter((trainer) => trainer.losses.length);
     const counts = runs.map((trainer) => trainer.losses.length);
     if (counts.length > 1) {
       pen.globalAlpha = 0.2;
