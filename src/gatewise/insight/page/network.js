@@ -7,14 +7,13 @@ async function unpacked(text) {
   return new Response(plain).arrayBuffer();
 }
 
-/** The compiled kernels of a cell: `edited`, whose values can be held, and `plain` if it has other bits. */
+/** The compiled kernels of a cell: `plain`, and `edited`, whose values can be held. */
 async function compiledCell({ values, holds, versions }) {
   const { kind } = gatewise.simd();
   const found = { values, holds };
   for (const [version, { about, code }] of Object.entries(versions)) {
     found[version] = await gatewise.kernels(about, { forward: await unpacked(code[kind]) }, { kind });
   }
-  found.plain ??= found.edited;
   return found;
 }
 
@@ -23,12 +22,8 @@ class Runner {
   constructor(about, cell) {
     this.about = about;
     this.holds = cell.holds;
-    const made = new Map();
-    for (const kernels of [cell.plain, cell.edited]) {
-      if (!made.has(kernels)) made.set(kernels, this.made(kernels));
-    }
-    this.plain = made.get(cell.plain);
-    this.edited = made.get(cell.edited);
+    this.plain = this.made(cell.plain);
+    this.edited = this.made(cell.edited);
     this.values = cell.values;
   }
 

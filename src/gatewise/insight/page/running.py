@@ -176,18 +176,13 @@ def _kernels(cell: Cell) -> dict[str, str]:
 
 
 def _versions(cell: Cell) -> dict[str, Cell | Editable]:
-    """The cell in which values can be held; and the cell itself, if that has other bits (`layer_norm`)."""
-    versions: dict[str, Cell | Editable] = {"edited": editable(cell, _held(cell))}
-    return versions | ({"plain": cell} if _normalises(cell) else {})
+    """The cell, and the cell in which values can be held, which is slower."""
+    return {"plain": cell, "edited": editable(cell, _held(cell))}
 
 
 def _held(cell: Cell) -> list[str]:
     """The values that the reader can hold. Those that only the page needs have names with spaces."""
     return [name for name in recorded(cell) if name.isidentifier()]
-
-
-def _normalises(cell: Cell) -> bool:
-    return any(node.op == "norm" for node in cell.nodes)
 
 
 def _compressed(code: bytes) -> str:
