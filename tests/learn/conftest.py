@@ -16,9 +16,10 @@ import pytest
 from gatewise.learn.page import html
 from gatewise.learn.palette import palette
 from gatewise.learn.server import Server
+from tests.tabs import Tabs, heard
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 Lesson: TypeAlias = "Callable[..., Any]"
 
@@ -38,13 +39,13 @@ def lesson_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lesson(browser: Browser, lesson_page: Path) -> Lesson:
+def lesson(tabs: Tabs, lesson_page: Path) -> Lesson:
     """Open a scene of the static page, and wait until it is ready.
 
     ``with lesson("forgets", width=375, language="zh", dark=True, notation="book") as page: ...``. Afterwards,
     assert that the page printed nothing, had no error, and asked for nothing.
     """
-    return partial(opened, browser, lesson_page.as_uri(), set())
+    return partial(opened, tabs, lesson_page.as_uri(), set())
 
 
 @pytest.fixture(scope="session")
@@ -57,14 +58,14 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def live(browser: Browser, server: Server) -> Lesson:
+def live(tabs: Tabs, server: Server) -> Lesson:
     """As `lesson`, but the page is that of a server, which compiles for it."""
-    return partial(opened, browser, server.address, {f"{server.address}compile"})
+    return partial(opened, tabs, server.address, {f"{server.address}compile"})
 
 
 @contextmanager
 def opened(
-    browser: Browser,
+    tabs: Tabs,
     address: str,
     allowed: set[str],
     scene: str = "order",
@@ -76,27 +77,14 @@ def opened(
     calm: bool = False,
 ) -> Iterator[Page]:
     """A scene of the page at an address, which may ask for the addresses in `allowed`."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 800},
-        color_scheme="dark" if dark else "light",
-        reduced_motion="reduce" if calm else "no-preference",
-    )
-    page = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
     chosen = f"{address}?language={language}&notation={notation}"
-    page.goto(f"{chosen}#{scene}")
-    ready(page, scene)
-    try:
+    with tabs.open(width, dark=dark, calm=calm) as page, heard(page) as (said, asked):
+        page.goto(f"{chosen}#{scene}")
+        ready(page, scene)
         yield page
         settle(page)
-    finally:
-        context.close()
     assert said == []
-    assert set(asked) <= {chosen, "data:,", *allowed}
+    assert {url.partition("#")[0] for url in asked} <= {chosen, "data:,", *allowed}
 
 
 def ready(page: Page, scene: str) -> None:

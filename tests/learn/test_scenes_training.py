@@ -28,7 +28,11 @@ def show_everything(page: Page, scene: str) -> None:
 @pytest.mark.parametrize("scene", ["states", "race", "gru", "change", "home"])
 @pytest.mark.parametrize(
     ("width", "language", "dark", "notation"),
-    [(1280, "en", False, "code"), (375, "zh", True, "seed"), (375, "en", False, "book")],
+    [
+        (1280, "en", False, "code"),
+        (375, "zh", True, "seed"),
+        pytest.param(375, "en", False, "book", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_scene_that_shows_everything_is_accessible_and_fits(
     lesson: Lesson, scene: str, width: int, language: str, dark: bool, notation: str

@@ -16,6 +16,10 @@ class _Silent(SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-store")  # another test may have files of the same names
+        super().end_headers()
+
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from gatewise.nn import Recurrent
 from gatewise.runtime import ModelFileError, Stream
 from gatewise.web import export
 from gatewise.web.export import export_wasm
+from tests.tabs import Tabs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -51,23 +53,21 @@ Opened = Callable[..., Any]
 
 
 @pytest.fixture
-def opened(browser: Browser, tmp_path: Path, served: str) -> Iterator[Opened]:
+def opened(tabs: Tabs, tmp_path: Path, served: str) -> Iterator[Opened]:
     """Opens a page beside the model, with the model loaded as `model`."""
-    pages: list[Page] = []
+    pages = ExitStack()
 
     def open_page(from_: str = "server", options: str = "") -> Page:
         arguments = f"undefined, {options}" if options and from_ == "server" else options
         script = f"globalThis.model = await {'gatewise.' * (from_ == 'file')}load({arguments});"
         (tmp_path / f"{from_}.html").write_text(LOADS[from_].format(script), encoding="utf-8")
-        page = browser.new_page()
+        page = pages.enter_context(tabs.open())
         page.goto(f"{served}/server.html" if from_ == "server" else (tmp_path / "file.html").as_uri())
         page.wait_for_function("globalThis.model")
-        pages.append(page)
         return page
 
-    yield open_page
-    for page in pages:
-        page.close()
+    with pages:
+        yield open_page
 
 
 SHOWN = "Object.fromEntries(Object.entries(stream.state).map(([name, v]) => [name, [...v]]))"

@@ -16,6 +16,7 @@ from gatewise.compiler.wasm.target import RELAXED
 from gatewise.runtime import Stream
 from gatewise.web import export
 from gatewise.web.describing import bundle, described, editable, kernels_of
+from tests.tabs import Tabs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -30,7 +31,7 @@ def test_the_docstring_and_the_page_run() -> None:
     assert (failed, attempted > 0) == (0, True)
 
 
-def test_the_documented_page_runs(browser: Browser, served: str, tmp_path: Path) -> None:
+def test_the_documented_page_runs(tabs: Tabs, served: str, tmp_path: Path) -> None:
     """From the server, and from a file in the way the text describes."""
     torch.manual_seed(0)
     layer = gatewise.nn.GRU(2, 8)
@@ -43,23 +44,21 @@ def test_the_documented_page_runs(browser: Browser, served: str, tmp_path: Path)
     (tmp_path / "served.html").write_text(SERVED, encoding="utf-8")
     (tmp_path / "file.html").write_text(from_file, encoding="utf-8")
     for address in (f"{served}/served.html", (tmp_path / "file.html").as_uri()):
-        page = browser.new_page(viewport={"width": 1024, "height": 512})
-        page.goto(address)
-        page.wait_for_function("document.querySelector('#about').textContent")
-        assert page.inner_text("#about") == "gru, relaxed SIMD: the bits of Python"
-        _move(page, Stream(layer.cell, layer.state_dict()))
-        page.close()
+        with tabs.open(1024, 512) as page:
+            page.goto(address)
+            page.wait_for_function("document.querySelector('#about').textContent")
+            assert page.inner_text("#about") == "gru, relaxed SIMD: the bits of Python"
+            _move(page, Stream(layer.cell, layer.state_dict()))
 
 
-def test_the_documented_page_trains(browser: Browser, served: str, tmp_path: Path) -> None:
+def test_the_documented_page_trains(tabs: Tabs, served: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     gatewise.export_wasm(gatewise.nn.GRU(1, 8), tmp_path, training=True)
     (tmp_path / "training.html").write_text(TRAINING, encoding="utf-8")
-    page = browser.new_page()
-    page.goto(f"{served}/training.html")
-    page.wait_for_function("Number(document.querySelector('output').textContent) > 0.1")
-    page.wait_for_function("Number(document.querySelector('output').textContent) < 0.01")
-    page.close()
+    with tabs.open() as page:
+        page.goto(f"{served}/training.html")
+        page.wait_for_function("Number(document.querySelector('output').textContent) > 0.1")
+        page.wait_for_function("Number(document.querySelector('output').textContent) < 0.01")
 
 
 def test_the_documented_edit_runs(browser: Browser) -> None:

@@ -13,9 +13,10 @@ import torch
 import gatewise
 from gatewise import cells
 from tests.insight.page.pages import LENGTHS, TEXTS, Reader, ids_of, layer_of, sequence, two
+from tests.tabs import Tabs, heard
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 Opened: TypeAlias = "Callable[..., Any]"
 
@@ -38,26 +39,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Opened:
+def opened(tabs: Tabs) -> Opened:
     """Open a page. Afterwards, assert that it printed nothing, had no error, and loaded nothing."""
 
     @contextmanager
     def open_page(path: Path, width: int = 1280, dark: bool = False) -> Iterator[Page]:
-        scheme: Any = "dark" if dark else "light"
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        page = context.new_page()
-        said: list[str] = []
-        asked: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        settle(page)
-        try:
-            yield page
-        finally:
+        with tabs.open(width, dark=dark) as page, heard(page) as (said, asked):
+            page.goto(path.as_uri())
             settle(page)
-            context.close()
+            yield page
+            settle(page)
         assert said == []
         assert set(asked) <= {path.as_uri(), "data:,"}
 

@@ -1,0 +1,64 @@
+"""Tabs of the browser that tests use one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+# Pages without an address have no storage.
+EMPTY = "() => { try { localStorage.clear(); sessionStorage.clear(); } catch { } }"
+
+
+@dataclass
+class Tabs:
+    """Lends tabs, and takes them back empty.
+
+    A context of its own has a process of its own, and needs a second of computing to show a page; a tab
+    that is used again needs a third of that. A tab in which a test failed is closed.
+    """
+
+    browser: Browser
+    _free: list[Page] = field(default_factory=list)
+
+    @contextmanager
+    def open(
+        self, width: int = 1280, height: int = 800, *, dark: bool = False, calm: bool = False
+    ) -> Iterator[Page]:
+        """An empty tab of a size in pixels, whose system is set to dark colours or to little motion."""
+        page = self._free.pop() if self._free else self.browser.new_context(locale="en-US").new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce" if calm else "no-preference",
+        )
+        try:
+            yield page
+            page.evaluate(EMPTY)
+            page.mouse.move(0, 0)
+            page.goto("about:blank")
+        except BaseException:
+            page.context.close()
+            raise
+        self._free.append(page)
+
+
+@contextmanager
+def heard(page: Page) -> Iterator[tuple[list[str], list[str]]]:
+    """What a page prints and its errors, and the addresses that it asks for, while the context is open."""
+    said: list[str] = []
+    asked: list[str] = []
+    listeners: dict[Any, Any] = {
+        "console": lambda message: said.append(message.text),
+        "pageerror": lambda error: said.append(str(error)),
+        "request": lambda request: asked.append(request.url),
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
+    yield said, asked
+    for event, listener in listeners.items():
+        page.remove_listener(event, listener)
