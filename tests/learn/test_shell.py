@@ -332,6 +332,7 @@ def test_numbers_are_shown_when_asked_for(lesson: Lesson) -> None:
     with own(lesson) as page:
         assert page.locator("tbody tr").count() == 0
         page.locator("details summary").first.click()
+        page.locator("tbody td").first.wait_for()
         assert page.locator("tbody td").all_inner_texts() == ["0.25000", "\u22121.0000\u00d710\u207b\u2079"]
         chart = page.locator("canvas").first
         assert chart.get_attribute("aria-label") == "rises"
