@@ -6,6 +6,8 @@ const SHOWN = 72; // hours of them in the picture
 const EVERY = 22; // hours between the moments that errors are the mean of
 const LARGE = 100; // a bias that shuts or opens a gate for good
 
+const SHARES = [0, 0.05, 0.25, 0.5, 1]; // the bounds of the answers to the first question
+
 // What may be broken in the check, over the last 12 hours.
 const FAULTS = [
   { gate: "f", value: 0 }, { gate: "f", value: 1 }, { gate: "i", value: 0 }, { gate: "i", value: 1 }, { gate: "o", value: 0 },
@@ -127,147 +129,217 @@ function shareOfOlder(influence) {
   return sum(influence.slice(0, WEEK - 24)) / sum(influence);
 }
 
+/** What the parts of the scene share: a moment, a gate that is held, and what follows from both. */
+class Desk {
+  constructor(kit, net, broken) {
+    Object.assign(this, { kit, words: kit.words, net, broken, now: clearest(net), fault: null });
+    this.error = net.error();
+    this.naive = meanOf(net.moments.map((now) => apart(net.after(now - AHEAD), net.after(now))));
+    this.across = { first: 1 - SHOWN, across: this.words("across") };
+    this.follow();
+  }
+
+  /** Another moment. */
+  follow() {
+    const { net, now } = this;
+    this.came = net.after(now);
+    this.known = Array.from(net.series.subarray(now - SHOWN + 1, now + 1));
+    this.whole = this.forecast(null);
+    this.wrong = this.forecast(this.broken);
+    this.influence = net.influence(now);
+    this.hold(this.fault);
+  }
+
+  /** Another gate that is held, or none. */
+  hold(fault) {
+    const run = this.net.read([this.now], fault, ["f", "i", "o"]);
+    this.fault = fault;
+    this.held = fault ? run.forecasts[0] : null;
+    this.gate = run.means[fault?.gate ?? "f"];
+  }
+
+  forecast(fault) {
+    return this.net.read([this.now], fault).forecasts[0];
+  }
+
+  /** The error of a forecast, in words. */
+  off(forecast) {
+    return this.degrees(apart(forecast, this.came));
+  }
+
+  degrees(x) {
+    return `${this.kit.number(x, 2)}\u00a0°C`;
+  }
+
+  percent(share) {
+    return `${this.kit.number(100 * share, 2)}\u00a0%`;
+  }
+
+  time(now) {
+    return new Date(this.net.first + now * 3600e3).toLocaleString(document.documentElement.lang, {
+      timeZone: "UTC", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
+    });
+  }
+
+  /** A line from now on. */
+  ahead(values) {
+    return [...gap(SHOWN - 1), this.known.at(-1), ...values];
+  }
+
+  lines() {
+    const { words } = this;
+    return [
+      { name: words("measured"), colour: "ink", values: [...this.known, ...gap(AHEAD)] },
+      { name: words("came"), colour: "soft", values: this.ahead(this.came), dash: [2, 4] },
+      { name: words("forecast"), colour: "state", values: this.ahead(this.whole), wide: 3 },
+    ];
+  }
+
+  /** The range of all lines, so that it stays when one of them is switched on. */
+  range() {
+    const all = [...this.known, ...this.came, ...this.whole, ...(this.held ?? []), ...this.wrong];
+    return [Math.floor(Math.min(...all)) - 1, Math.ceil(Math.max(...all)) + 1];
+  }
+
+  chart(options) {
+    return this.kit.chart({ ...this.across, cursor: () => SHOWN - 1, range: () => this.range(), ...options });
+  }
+}
+
+function gap(count) {
+  return Array(count).fill(NaN);
+}
+
+/** The forecast at a moment that the learner chooses. */
+function forecastOf(kit, desk, moved) {
+  const { words, net } = desk;
+  const picture = desk.chart({
+    label: () => words("label", { now: desk.time(desk.now), error: desk.off(desk.whole) }), height: 260, lines: () => desk.lines(),
+  });
+  const moment = kit.slider({
+    label: words("moment"), min: WEEK - 1, max: net.last, step: 1, value: desk.now, shown: (now) => desk.time(now),
+    on: (now) => ((desk.now = now), moved()),
+  });
+  const error = kit.said();
+  const show = () => {
+    const all = { all: desk.degrees(desk.error), naive: desk.degrees(desk.naive), count: net.moments.length };
+    error.say(words("error", { error: desk.off(desk.whole), ...all }));
+    picture.redraw();
+  };
+  return { element: kit.card(kit.stack(picture.element, moment, error)), show };
+}
+
+/** What the network keeps of yesterday, after a guess. */
+function keepingOf(kit, desk) {
+  const { words, net } = desk;
+  const picture = kit.chart({
+    ...desk.across, height: 190, legend: false, range: () => [0, Math.max(...desk.influence)],
+    label: () => words("kept_label", { share: desk.percent(shareOfOlder(desk.influence)) }),
+    lines: () => [{ name: words("kept_line"), colour: "data", values: desk.influence.slice(-SHOWN) }],
+  });
+  const kept = kit.said();
+  const revealed = kit.stack(kit.text("kept_text"), picture.element, kept);
+  const older = meanOf(net.moments.filter((_, k) => k % 6 === 0).map((now) => shareOfOlder(net.influence(now))));
+  const question = kit.question({
+    ask: words("ask"),
+    choices: SHARES.slice(1).map((_, k) => words(`share_${k}`)),
+    right: () => SHARES.findIndex((share) => older < share) - 1,
+    said: () => words("ask_said", { older: desk.percent(older), newer: desk.percent(1 - older) }),
+    hides: [revealed],
+  });
+  const show = () => {
+    const peak = kit.number(Math.max(...desk.influence), 2);
+    kept.say(words("kept_said", { share: desk.percent(shareOfOlder(desk.influence)), peak }));
+    picture.redraw();
+  };
+  return { elements: [question, revealed], show };
+}
+
+/** A gate that the learner holds at a number, for some hours. */
+function stuckOf(kit, desk) {
+  const { words, net } = desk;
+  const changed = () => {
+    desk.hold(gate.value ? { gate: gate.value, value: value.value, from: from.value, hours: Math.min(span.value, from.value) } : null);
+    show();
+  };
+  const slider = (name, options) => kit.slider({ label: words(name), step: 1, min: 1, max: SHOWN, value: 12, on: changed, ...options });
+  const gate = kit.choice({
+    label: words("gate"), value: "", on: changed,
+    choices: [{ value: "", text: words("none") }, ...["f", "i", "o"].map((name) => ({ value: name, text: words(`gate_${name}`) }))],
+  });
+  const value = slider("value", { min: 0, max: 1, step: 0.05, value: 0, shown: (x) => kit.number(x, 2) });
+  const from = slider("from", { shown: (count) => words("before", { count }) });
+  const span = slider("span", { shown: (count) => words("hours", { count }) });
+  const shows = kit.toggle({ label: words("show"), on: () => picture.redraw() });
+  const picture = desk.chart({
+    label: () => words("held_label", { without: desk.off(desk.whole), with: desk.off(desk.held ?? desk.whole) }), height: 240,
+    lines: () => [
+      ...desk.lines(),
+      ...(shows.value ? [{ name: words("broken_line"), colour: "bad", values: desk.ahead(desk.wrong), wide: 3, dash: [7, 5] }] : []),
+      ...(desk.held ? [{ name: words("with_held"), colour: "speak", values: desk.ahead(desk.held), wide: 2 }] : []),
+    ],
+  });
+  const strip = desk.chart({
+    label: words("gate_label"), height: 130, range: [0, 1],
+    lines: () => [{
+      name: words("gate_mean", { gate: `$${desk.fault?.gate ?? "f"}$` }), colour: "forget", values: [...desk.gate.slice(-SHOWN), ...gap(AHEAD)],
+    }],
+  });
+  const costs = kit.said();
+  const show = () => {
+    const all = () => ({ all: desk.degrees(desk.error), all_with: desk.degrees(net.error(desk.fault)), count: net.moments.length });
+    costs.say(desk.fault ? words("costs", { without: desk.off(desk.whole), with: desk.off(desk.held), ...all() }) : words("costs_none"));
+    [picture, strip].forEach((view) => view.redraw());
+  };
+  return { element: kit.card(kit.stack(gate, kit.row(value, from, span), picture.element, strip.element, costs, shows)), show };
+}
+
+/** What broke? The answer is the fault whose forecast lies nearest to the broken one. */
+function checkOf(kit, desk) {
+  const { words, net } = desk;
+  const away = (fault) => apart(desk.forecast(fault), desk.wrong);
+  return kit.check({
+    ask: words("check"),
+    choices: FAULTS.map(({ gate, value }) => words(`fault_${gate}${value}`)),
+    right: () => FAULTS.map(away).reduce((least, distance, k, all) => (distance < all[least] ? k : least), 0),
+    said: (answer, isRight) => {
+      const { gate, value } = FAULTS[answer];
+      if (!isRight) return words("check_wrong", { apart: desk.degrees(away(FAULTS[answer])) });
+      return words("check_right", {
+        without: desk.degrees(desk.error), with: desk.degrees(net.error(desk.broken)), count: net.moments.length,
+        why: words(`why_${gate}${value}`),
+      });
+    },
+  });
+}
+
 scene("series", {
   async build({ root, words, kit, engine }) {
     const net = new Forecaster(await engine.cell("lstm"), await engine.weights("weather"));
-    const degrees = (x) => `${kit.number(x, 2)}\u00a0°C`;
-    const gap = (count) => Array(count).fill(NaN);
-    const state = { now: clearest(net), fault: null };
-    const found = {}; // what follows from the state
     kit.kept.fault ??= Math.floor(Math.random() * FAULTS.length);
-    const broken = FAULTS[kit.kept.fault];
-
-    const time = (now) =>
-      new Date(net.first + now * 3600e3).toLocaleString(document.documentElement.lang, {
-        timeZone: "UTC", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
-      });
-    const known = () => Array.from(net.series.subarray(state.now - SHOWN + 1, state.now + 1));
-    const ahead = (values) => [...gap(SHOWN - 1), net.series[state.now], ...values];
-    const around = () => {
-      const all = [...known(), ...net.after(state.now), ...found.whole, ...(found.held ?? []), ...found.broken];
-      return [Math.floor(Math.min(...all)) - 1, Math.ceil(Math.max(...all)) + 1];
-    };
-
-    // The forecast.
-    const measured = () => [
-      { name: words("measured"), colour: "ink", values: [...known(), ...gap(AHEAD)] },
-      { name: words("came"), colour: "soft", values: ahead(net.after(state.now)), dash: [2, 4] },
-      { name: words("forecast"), colour: "state", values: ahead(found.whole), wide: 3 },
-    ];
-    const first = kit.chart({
-      label: () => words("label", { now: time(state.now), error: degrees(apart(found.whole, net.after(state.now))) }),
-      height: 260, first: 1 - SHOWN, across: words("across"), cursor: () => SHOWN - 1, range: around,
-      lines: () => measured(),
-    });
-    const moment = kit.slider({
-      label: words("moment"), min: WEEK - 1, max: net.last, step: 1, value: state.now, shown: time,
-      on: (now) => ((state.now = now), follow()),
-    });
-    const how = kit.said();
-
-    // What it keeps of yesterday.
-    const bars = kit.chart({
-      label: () => words("kept_label", { share: percent(found.older) }),
-      height: 190, first: 1 - SHOWN, across: words("across"), range: () => [0, Math.max(...found.influence)], legend: false,
-      lines: () => [{ name: words("kept_line"), colour: "data", values: found.influence.slice(-SHOWN) }],
-    });
-    const kept = kit.said();
-    const percent = (share) => `${kit.number(100 * share, 2)}\u00a0%`;
-    const older = meanOf(net.moments.filter((_, k) => k % 6 === 0).map((now) => shareOfOlder(net.influence(now))));
-    const shares = [0, 0.05, 0.25, 0.5, 1];
-    const revealed = kit.stack(kit.text("kept_text"), bars.element, kept);
-    const guess = kit.question({
-      ask: words("ask"),
-      choices: [0, 1, 2, 3].map((k) => words(`share_${k}`)),
-      right: () => shares.findIndex((share) => older < share) - 1,
-      said: () => words("ask_said", { older: percent(older), newer: percent(1 - older) }),
-      hides: [revealed],
-    });
-
-    // A gate gets stuck.
-    const gates = { "": words("none"), f: words("gate_f"), i: words("gate_i"), o: words("gate_o") };
-    const gate = kit.choice({
-      label: words("gate"), value: "", choices: Object.entries(gates).map(([value, text]) => ({ value, text })), on: () => hold(),
-    });
-    const hours = (count) => words("hours", { count });
-    const value = kit.slider({ label: words("value"), min: 0, max: 1, step: 0.05, value: 0, shown: (x) => kit.number(x, 2), on: () => hold() });
-    const from = kit.slider({ label: words("from"), min: 1, max: SHOWN, step: 1, value: 12, shown: (x) => words("before", { count: x }), on: () => hold() });
-    const span = kit.slider({ label: words("span"), min: 1, max: SHOWN, step: 1, value: 12, shown: hours, on: () => hold() });
-    const second = kit.chart({
-      label: () => words("held_label", { without: degrees(apart(found.whole, net.after(state.now))), with: degrees(apart(found.held ?? found.whole, net.after(state.now))) }),
-      height: 240, first: 1 - SHOWN, across: words("across"), cursor: () => SHOWN - 1, range: around,
-      lines: () => [
-        ...measured(),
-        ...(shows.value ? [{ name: words("broken_line"), colour: "bad", values: ahead(found.broken), wide: 3, dash: [7, 5] }] : []),
-        ...(found.held ? [{ name: words("with_held"), colour: "speak", values: ahead(found.held), wide: 2 }] : []),
-      ],
-    });
-    const third = kit.chart({
-      label: words("gate_label"), height: 130, first: 1 - SHOWN, across: words("across"), cursor: () => SHOWN - 1, range: [0, 1],
-      lines: () => [
-        { name: words("gate_mean", { gate: `$${state.fault?.gate ?? "f"}$` }), colour: "forget", values: [...found.gate.slice(-SHOWN), ...gap(AHEAD)] },
-      ],
-    });
-    const costs = kit.said();
-
-    // What broke?
-    const shows = kit.toggle({ label: words("show"), on: () => second.redraw() });
-    const nearest = () => {
-      const distances = FAULTS.map((fault) => apart(net.read([state.now], fault).forecasts[0], found.broken));
-      return distances.indexOf(Math.min(...distances));
-    };
-    const check = kit.check({
-      ask: words("check"),
-      choices: FAULTS.map(({ gate: name, value: at }) => words(`fault_${name}${at}`)),
-      right: nearest,
-      said: (answer, isRight) => {
-        const { gate: name, value: at } = FAULTS[answer];
-        if (isRight) return words("check_right", { without: degrees(net.error()), with: degrees(net.error(broken)), count: net.moments.length, why: words(`why_${name}${at}`) });
-        return words("check_wrong", { apart: degrees(apart(net.read([state.now], FAULTS[answer]).forecasts[0], found.broken)) });
-      },
-    });
-
-    const follow = () => {
-      found.whole = net.read([state.now]).forecasts[0];
-      found.broken = net.read([state.now], broken).forecasts[0];
-      found.influence = net.influence(state.now);
-      found.older = shareOfOlder(found.influence);
-      how.say(words("error", { error: degrees(apart(found.whole, net.after(state.now))), all: degrees(net.error()), count: net.moments.length, naive: degrees(meanOf(net.moments.map((now) => apart(net.after(now - AHEAD), net.after(now))))) }));
-      kept.say(words("kept_said", { share: percent(found.older), peak: kit.number(Math.max(...found.influence), 2) }));
-      hold();
-    };
-    const hold = () => {
-      state.fault = gate.value ? { gate: gate.value, value: value.value, from: from.value, hours: Math.min(span.value, from.value) } : null;
-      const run = net.read([state.now], state.fault, ["f", "i", "o"]);
-      found.held = state.fault ? run.forecasts[0] : null;
-      found.gate = run.means[state.fault?.gate ?? "f"];
-      const after = net.after(state.now);
-      costs.say(
-        state.fault
-          ? words("costs", { without: degrees(apart(found.whole, after)), with: degrees(apart(found.held, after)), all: degrees(net.error()), all_with: degrees(net.error(state.fault)), count: net.moments.length })
-          : words("costs_none"),
-      );
-      [first, bars, second, third].forEach((view) => view.redraw());
-    };
-
+    const desk = new Desk(kit, net, FAULTS[kit.kept.fault]);
+    const show = () => [forecast, keeping, stuck].forEach((part) => part.show());
+    const forecast = forecastOf(kit, desk, () => (desk.follow(), show()));
+    const [keeping, stuck] = [keepingOf(kit, desk), stuckOf(kit, desk)];
     root.append(
       kit.text("lead"),
-      kit.card(kit.stack(first.element, moment, how)),
-      guess,
-      revealed,
+      forecast.element,
+      ...keeping.elements,
       kit.heading(words("stuck")),
       kit.text("stuck_text"),
-      kit.card(kit.stack(gate, kit.row(value, from, span), second.element, third.element, costs, shows)),
+      stuck.element,
       kit.heading(words("broke")),
       kit.text("broke_text"),
-      check,
-      kit.formula(["$f$ = σ(W x + R h + b)", words("formula_held"), "$c$ = $f$ · $c_$ + $i$ · $g$", "$h$ = $o$ · tanh($c$)", words("formula")]),
+      checkOf(kit, desk),
+      kit.formula([
+        "$f$ = σ(W x + R h + b)", words("formula_held"), "$c$ = $f$ · $c_$ + $i$ · $g$", "$h$ = $o$ · tanh($c$)", words("formula"),
+      ]),
       kit.numbers({
         columns: [words("hour"), words("came"), words("forecast"), words("with_held")],
-        rows: () => net.after(state.now).map((came, k) => [`+${k + 1}`, came, found.whole[k], found.held ? found.held[k] : NaN]),
+        rows: () => desk.came.map((came, k) => [`+${k + 1}`, came, desk.whole[k], desk.held ? desk.held[k] : NaN]),
       }),
     );
-    follow();
-    return { redraw() {} };
+    show();
+    return {};
   },
 });
