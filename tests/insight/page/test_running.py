@@ -26,6 +26,7 @@ from tests.insight.page.pages import (
     sequence,
 )
 from tests.insight.page.test_browser import choose, chosen, go_to, numbers_of
+from tests.insight.page.test_tracing import Classifier
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -237,6 +238,29 @@ def test_rows_that_cannot_be_read_are_told_by_line(
         assert page.locator("#try img").count() == 0
 
 
+def test_a_classifier_of_both_directions_answers_to_whole_texts(opened: Opened, tmp_path: Path) -> None:
+    """With a linear map before the layers: what they read is equal up to rounding, and the page says so."""
+    torch.manual_seed(0)
+    model = Classifier().eval()
+    ids = torch.randint(9, (3, 7), generator=torch.Generator().manual_seed(0))
+    found = gatewise.look(
+        model, (ids, [7, 3, 5]), tmp_path / "p.html", outputs=["no", "<yes>"], probabilities=True
+    )
+    assert found.notes == ()
+    with opened(found.path) as page:
+        started(page)
+        said = page.inner_text("#try-bits")
+        assert "equal Python" in said or "What they read is added up in another order." in said
+        page.fill("#typed", "3 1 4 1 5 8 2 6")
+        settle(page)
+        with torch.no_grad():
+            wanted = model(torch.tensor([[3, 1, 4, 1, 5, 8, 2, 6]]), [8])["scores"].softmax(-1)[0]
+        shown = answers(page)
+        assert shown["no"][0] == pytest.approx(float(wanted[0]), rel=1e-5)
+        assert shown["<yes>"][0] == pytest.approx(float(wanted[1]), rel=1e-5)
+        assert page.inner_text("#answer-words") == "After the whole sequence."
+
+
 # Playwright's fill takes minutes for thousands of lines; pasting them takes a second.
 PASTE = """text => {
     const field = document.getElementById("table");
@@ -342,6 +366,25 @@ def test_a_damaged_weight_is_noticed(opened: Opened, pages: dict[str, Path], tmp
         started(page)
         said = page.inner_text("#try-bits")
     assert re.search(r"\d+ of the 35 numbers of its layers differ from Python\S*, by \S+ at most", said)
+
+
+def test_kernels_that_round_twice_say_how_far_off_they_are(
+    opened: Opened, pages: dict[str, Path], tmp_path: Path
+) -> None:
+    """Kernels without relaxed SIMD, as Safari runs them: the last bits differ, and the page says how far."""
+    text = pages["layers"].read_text("utf-8")
+    (cell,) = data_of(pages["layers"])["running"]["cells"].values()
+    code = cell["versions"]["plain"]["code"]
+    page_of = tmp_path / "plain.html"
+    page_of.write_text(text.replace(code["relaxed"], code["plain"]), "utf-8")
+    with opened(page_of) as page:
+        started(page)
+        said = page.inner_text("#try-bits")
+    found = re.search(
+        r"(\S+) of the 8,640 numbers of its layers differ from Python\S*, by (\S+) at most", said
+    )
+    assert found is not None
+    assert 0 < float(found.group(2).replace(MINUS, "-").rstrip(".")) < 1e-5
 
 
 def test_a_damaged_kernel_leaves_the_page_as_it_was(

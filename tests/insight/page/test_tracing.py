@@ -54,7 +54,6 @@ class Classifier(nn.Module):
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
 
     def forward(self, ids, lengths):
-        vectors = torch.tanh(self.squeeze(self.embed(ids)))
         vectors = self.squeeze(self.embed(ids))
         packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
         _, (h, _) = self.lstm(packed)

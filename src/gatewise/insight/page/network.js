@@ -71,6 +71,8 @@ const ACTIVATIONS = {
   sigmoid: (v) => 1 / (1 + Math.exp(-v)),
 };
 
+const ADDING = new Set(["linear", "tanh", "sigmoid"]); // what may round otherwise than torch
+
 /** A signal: numbers [T, F]. */
 function signal(data, width) {
   return { data, width, steps: data.length / width };
@@ -96,6 +98,8 @@ class Network {
     const needed = this.needs(this.output).map((k) => about.steps[k]);
     const backward = needed.some(({ op, layer }) => op === "first" || (op === "layer" && about.layers[layer].reverse));
     this.ends = needed.some(({ op }) => op === "last" || op === "first");
+    // Whether layers read what is added up here, in another order than in Python.
+    this.adds = about.steps.some(({ op }, k) => op === "layer" && this.needs(k).some((part) => ADDING.has(about.steps[part].op)));
     this.outside = needed.some(({ outside }) => outside);
     this.everywhere = !this.ends || !(backward || this.outside);
   }

@@ -25,7 +25,10 @@ function bitsInWords({ numbers: count, different, most, output }, row) {
     different === 0
       ? `all ${all} numbers of its layers equal Python\u2019s, to the last bit`
       : `${different.toLocaleString("en")} of the ${all} numbers of its layers differ from Python\u2019s, by ${short(most, 2)} at most`;
-  const reason = different && !gatewise.simd().sameBits ? " This browser rounds products and sums apart." : "";
+  const why = !gatewise.simd().sameBits
+    ? " This browser rounds products and sums apart."
+    : network.adds ? " What they read is added up in another order." : "";
+  const reason = different ? why : "";
   const answers = output
     ? ` Its answers differ by ${short(output, 2)} at most, since they are added up in another order.`
     : output === 0 ? " So do its answers." : "";
