@@ -274,6 +274,12 @@ def test_what_a_learner_may_have_meant(name: str, old: str, new: str, line: int,
     assert fault.suggestion
 
 
+def test_the_output_comes_first() -> None:
+    (fault,) = one(LSTM.replace("(h, c,", "(c, h,").replace("return h, c", "return c, h")).faults
+    assert (fault.line, fault.suggestion) == (2, "def lstm(h, c, *, i, f, g, o):")
+    assert fault.said[0].startswith("The output comes first: h is what the cell says")
+
+
 def test_several_wrong_lines_are_found() -> None:
     text = LSTM.replace("f = sigmoid", "f = tanh").replace("o * tanh(c)", "c * o * 2")
     finding = one(text)

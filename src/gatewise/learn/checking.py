@@ -183,6 +183,8 @@ def _of_exercise(
                 what = f"All values are right, but the gradients of {', '.join(parted)} are not."
                 return Finding(name, line, (), (Fault(line, (what,)),))
             return Finding(name, line, tuple(_praise(right, gates)))
+    if mine is not None and (turned := _turned(function, mine, exercise)):
+        return Finding(name, line, (), (turned,))
     found = tuple(faults(function, mine, probes))
     if error is not None:
         more = [fault._replace(said=(*error.said, *fault.said)) for fault in found]
@@ -190,6 +192,18 @@ def _of_exercise(
     assert mine is not None
     found = found or (Fault(line, (_wrong_shape(mine, exercise),)),)
     return Finding(name, line, tuple(_known(mine)), found)
+
+
+def _turned(function: ast.FunctionDef, mine: Cell, exercise: Exercise) -> Fault | None:
+    """The fault of states in another order than that of the exercise, by their names."""
+    wanted = exercise.rights[0].cell.states
+    if mine.states == wanted or sorted(mine.states) != sorted(wanted):
+        return None
+    said = (
+        f"The output comes first: {wanted[0]} is what the cell says, and what its gates see at the next step."
+    )
+    order = f"Order the states and the returned values alike: return {_listed(wanted)}."
+    return Fault(function.lineno, (said, order), exercise.first)
 
 
 @cache
