@@ -69,7 +69,7 @@ function showHalves() {
   const gone = Number.isFinite(own) ? `loses half of ${kind.state} within ${short(own)} steps` : `keeps more than half of ${kind.state} throughout`;
   const never = lives.length - finite.length;
   byId("half-words").textContent =
-    `Unit ${layer.units[unit]} ${gone}, as ${kind.gate} was on this data. The sequence has ${length} steps; ` +
+    `Unit ${layer.units[unit]} ${gone}, as ${kind.gate} was on ${isOwn(view.row) ? "Python\u2019s sequences" : "this data"}. ${isOwn(view.row) ? "They have" : "The sequence has"} ${length} steps; ` +
     (never ? `${never} of ${lives.length} units keep more than half throughout.` : `the longest memory halves within ${short(Math.max(...finite))}.`);
   byId("halves").setAttribute("aria-label", `Half-lives of ${lives.length} units. ${byId("half-words").textContent}`);
 }
@@ -104,7 +104,7 @@ function showSaturation() {
   if (!layer.saturation) return;
   const { low, high, gates } = layer.saturation;
   byId("saturation-words").textContent =
-    `How much of the time each gate is nearly shut (below ${low}), in between, and nearly open (above ${high}), over all steps and sequences. ` +
+    `How much of the time each gate is nearly shut (below ${low}), in between, and nearly open (above ${high}), over all steps and sequences${isOwn(view.row) ? " that Python ran" : ""}. ` +
     "A gate that is always the same has nothing to decide.";
   const mean = (packed) => numbers(packed).reduce((a, b) => a + b, 0) / numbers(packed).length;
   const rows = gates.flatMap(({ name: called, left, right }) => [
