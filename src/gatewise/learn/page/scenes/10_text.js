@@ -145,122 +145,151 @@ function taskOf(text) {
   };
 }
 
+/** What the parts of the scene share: the network, what its units know of brackets, and the unit that is shown. */
+class Study {
+  constructor(kit, net) {
+    Object.assign(this, { kit, words: kit.words, net });
+    const { c } = net.read(net.unseen);
+    const brackets = inside(net.unseen, BRACKETS), third = Math.floor(brackets.length / 3);
+    this.byBrackets = net.tells(c, brackets);
+    this.knows = best(this.byBrackets);
+    this.byQuotes = once(() => net.tells(c, inside(net.unseen, QUOTES)));
+    this.chance = once(() => best(net.tells(c, [...brackets.slice(third), ...brackets.slice(0, third)])).right);
+    this.suspects = suspectsOf(net, c, this.byBrackets);
+    this.unit = this.suspects[0];
+  }
+
+  percent(share) {
+    return `${this.kit.number(100 * share, share > 0.995 ? 3 : 2)}\u00a0%`;
+  }
+
+  named(unit) {
+    return this.words("unit", { unit: unit + 1 });
+  }
+
+  /** How likely a closing bracket is after a text, with a unit silenced or none. */
+  closes(text, silent = null) {
+    this.net.silence(silent);
+    const share = this.net.chance(text, ")");
+    this.net.silence(null);
+    return this.percent(share);
+  }
+}
+
+/** What comes next after an open bracket? */
+function guessOf(kit, study) {
+  const { words, net } = study, [open, shut] = [words("question_open"), words("question_shut")];
+  const likely = [".", ")", " ", "”"];
+  return kit.question({
+    ask: words("ask", { text: open }),
+    choices: likely.map((_, k) => words(`letter_${k}`)),
+    right: () => likely.map((letter) => net.chance(open, letter)).reduce((top, share, k, all) => (share > all[top] ? k : top), 0),
+    said: () => words("ask_said", { open: study.closes(open), shut: study.closes(shut), text: shut }),
+  });
+}
+
+/** The text that the network reads, in the colours of a unit, and what it guesses after a letter. */
+function readingOf(kit, study) {
+  const { words, net, suspects } = study;
+  const written = (letter) => ({ "\n": "↵", " ": "␣" })[letter] ?? letter;
+  const read = { text: "", at: Infinity };
+  const follow = () => {
+    read.text = net.known(reading.value).slice(0, 1000) || " ";
+    Object.assign(read, net.read(read.text));
+    place.querySelector("input").max = read.text.length;
+    look(Math.min(read.at, read.text.length - 1));
+  };
+  const look = (at) => {
+    read.at = at;
+    place.value = at + 1;
+    const shares = net.guesses(read.h.subarray(at * net.units, (at + 1) * net.units));
+    read.likely = net.letters.map((letter, k) => [written(letter), shares[k]]).sort((a, b) => b[1] - a[1]).slice(0, 5);
+    [picture, bars].forEach((view) => view.redraw());
+  };
+  const show = (unit) => {
+    study.unit = units.value = unit;
+    any.value = unit + 1;
+    picture.redraw();
+  };
+  const reading = kit.input({ label: words("type"), value: words("example"), lines: 4, on: follow });
+  const picture = page(kit, {
+    label: () => words("picture", { unit: study.unit + 1 }),
+    text: () => read.text,
+    colour: (t) => Math.tanh(read.c[t * net.units + study.unit]),
+    at: () => read.at,
+    on: look,
+  });
+  const units = kit.choice({
+    label: words("colour"), value: study.unit, choices: suspects.map((unit) => ({ value: unit, text: study.named(unit) })), on: show,
+  });
+  const any = kit.slider({
+    label: words("any", { units: net.units }), min: 1, max: net.units, step: 1, value: study.unit + 1, shown: String, on: (x) => show(x - 1),
+  });
+  const place = kit.slider({
+    label: words("place"), min: 1, max: 1000, step: 1, value: 1000, shown: (x) => written(read.text[x - 1] ?? ""), on: (x) => look(x - 1),
+  });
+  const bars = guessesOf(kit, { label: words("guesses"), rows: () => read.likely, percent: (share) => study.percent(share) });
+  const element = kit.card(kit.stack(reading, picture.element, kit.text("colours"), units, any, place, bars.element));
+  return { element, follow, text: () => read.text };
+}
+
+/** Which unit knows? And, once it is found, how the page knows that. */
+function huntOf(kit, study) {
+  const { words, net, byBrackets, knows, suspects } = study, letters = net.unseen.length;
+  const share = (part) => study.percent(part);
+  const picture = scoresOf(kit, {
+    label: words("scores_label", { unit: knows.unit + 1 }), scores: () => byBrackets.map(({ right }) => right), chance: study.chance, words,
+  });
+  const table = kit.numbers({
+    columns: ["unit", "inside", "outside", "quotes"].map((name) => words(`${name}_column`)),
+    rows: () =>
+      [...byBrackets].sort((a, b) => b.right - a.right).map((one) =>
+        [study.named(one.unit), share(one.inside), share(one.outside), share(study.byQuotes()[one.unit].right)]),
+  });
+  const scores = kit.stack(picture.element, table);
+  const check = kit.check({
+    ask: words("check"),
+    choices: suspects.map((unit) => study.named(unit)),
+    right: () => suspects.flatMap((unit, k) => (byBrackets[unit].right > knows.right - 0.05 ? [k] : [])),
+    said: (answer, isRight) => {
+      const { unit, inside: within, outside } = byBrackets[suspects[answer]], open = words("question_open");
+      const told = { unit: unit + 1, inside: share(within), outside: share(outside) };
+      if (!isRight) return words("check_wrong", told);
+      const quotes = best(study.byQuotes());
+      return words("check_right", {
+        ...told, letters: Math.ceil(letters / 2), with: study.closes(open), silent: study.closes(open, unit),
+        quotes: quotes.unit + 1, sure: share(quotes.right),
+      });
+    },
+    then: (answer, isRight) => {
+      scores.hidden = !isRight;
+      if (isRight) scores.prepend(kit.text("scores", { letters, chance: share(study.chance()) }));
+    },
+  });
+  scores.hidden = true;
+  return [check, scores];
+}
+
 scene("text", {
   async build({ root, words, kit, engine }) {
     const net = new Reader(await engine.cell("lstm"), await engine.weights("text"));
-    const { c } = net.read(net.unseen);
-    const brackets = inside(net.unseen, BRACKETS), third = Math.floor(brackets.length / 3);
-    const byBrackets = net.tells(c, brackets);
-    const byQuotes = once(() => net.tells(c, inside(net.unseen, QUOTES)));
-    const chance = once(() => best(net.tells(c, [...brackets.slice(third), ...brackets.slice(0, third)])).right);
-    const suspects = suspectsOf(net, c, byBrackets);
-    const percent = (share) => `${kit.number(100 * share, share > 0.995 ? 3 : 2)}\u00a0%`;
-    const written = (letter) => ({ "\n": "↵", " ": "␣" })[letter] ?? letter;
-    const named = (unit) => words("unit", { unit: unit + 1 });
-    const state = { unit: suspects[0], at: Infinity };
-    const found = {};
-
-    // What the network reads, in the colours of a unit.
-    const follow = () => {
-      found.text = net.known(reading.value).slice(0, 1000) || " ";
-      Object.assign(found, net.read(found.text));
-      place.most(found.text.length);
-      see();
-    };
-    const see = () => {
-      const parts = net.guesses(found.h.subarray(state.at * net.units, (state.at + 1) * net.units));
-      found.likely = net.letters.map((letter, k) => ({ letter, share: parts[k] })).sort((a, b) => b.share - a.share).slice(0, 5);
-      picture.redraw();
-      bars.redraw();
-    };
-    const reading = kit.input({ label: words("type"), value: words("example"), lines: 4, on: () => follow() });
-    const picture = page(kit, {
-      label: () => words("picture", { unit: state.unit + 1 }),
-      text: () => found.text,
-      colour: (t) => Math.tanh(found.c[t * net.units + state.unit]),
-      at: () => state.at,
-      on: (t) => ((place.value = t + 1), (state.at = t), see()),
-    });
-    const units = kit.choice({
-      label: words("colour"), value: state.unit, choices: suspects.map((unit) => ({ value: unit, text: named(unit) })),
-      on: (unit) => ((any.value = unit + 1), (state.unit = unit), see()),
-    });
-    const any = kit.slider({
-      label: words("any", { units: net.units }), min: 1, max: net.units, step: 1, value: state.unit + 1, shown: (x) => String(x),
-      on: (x) => ((state.unit = x - 1), (units.value = state.unit), see()),
-    });
-    const place = kit.slider({
-      label: words("place"), min: 1, max: 1000, step: 1, value: 1000, on: (x) => ((state.at = x - 1), see()),
-      shown: (x) => written(found.text?.[x - 1] ?? ""),
-    });
-    const bars = guessesOf(kit, { label: words("guesses"), rows: () => found.likely.map(({ letter, share }) => [written(letter), share]), percent });
-    place.most = (most) => {
-      place.querySelector("input").max = most;
-      state.at = Math.min(state.at, most - 1);
-      place.value = state.at + 1;
-    };
-
-    // Predict: what comes next?
-    const [open, shut] = [words("question_open"), words("question_shut")];
-    const likely = [".", ")", " ", "”"];
-    const first = kit.question({
-      ask: words("ask", { text: open }),
-      choices: likely.map((letter) => words(`letter_${likely.indexOf(letter)}`)),
-      right: () => likely.map((letter) => net.chance(open, letter)).reduce((top, share, k, all) => (share > all[top] ? k : top), 0),
-      said: () => words("ask_said", { open: percent(net.chance(open, ")")), shut: percent(net.chance(shut, ")")), text: shut }),
-    });
-
-    // Which unit knows?
-    const knows = best(byBrackets);
-    const silenced = (text, unit) => {
-      net.silence(unit);
-      const share = net.chance(text, ")");
-      net.silence(null);
-      return share;
-    };
-    const all = scoresOf(kit, { label: words("scores_label", { unit: knows.unit + 1 }), scores: () => byBrackets.map(({ right }) => right), chance, words });
-    const table = kit.numbers({
-      columns: [words("unit_column"), words("inside_column"), words("outside_column"), words("quotes_column")],
-      rows: () => [...byBrackets].sort((a, b) => b.right - a.right).map(({ unit, inside: within, outside }) => [named(unit), percent(within), percent(outside), percent(byQuotes()[unit].right)]),
-    });
-    const scores = kit.stack(all.element, table);
-    const check = kit.check({
-      ask: words("check"),
-      choices: suspects.map(named),
-      right: () => suspects.flatMap((unit, k) => (byBrackets[unit].right > knows.right - 0.05 ? [k] : [])),
-      said: (answer, isRight) => {
-        const { unit, inside: within, outside } = byBrackets[suspects[answer]];
-        const told = { unit: unit + 1, inside: percent(within), outside: percent(outside) };
-        if (!isRight) return words("check_wrong", told);
-        return words("check_right", {
-          ...told, letters: Math.ceil(net.unseen.length / 2), with: percent(net.chance(open, ")")),
-          silent: percent(silenced(open, unit)), quotes: best(byQuotes()).unit + 1, sure: percent(best(byQuotes()).right),
-        });
-      },
-      then: (answer, isRight) => {
-        scores.hidden = !isRight;
-        if (isRight) scores.prepend(kit.text("scores", { letters: net.unseen.length, chance: percent(chance()) }));
-      },
-    });
-    scores.hidden = true;
-
+    const study = new Study(kit, net), question = guessOf(kit, study), reading = readingOf(kit, study);
     root.append(
       kit.text("lead", { units: net.units }),
-      first,
+      question,
       kit.text("look", { units: net.units }),
-      kit.card(kit.stack(reading, picture.element, kit.text("colours"), units, any, place, bars.element)),
+      reading.element,
       kit.text("hunt"),
-      check,
-      scores,
+      ...huntOf(kit, study),
       kit.heading(words("writes")),
       kit.text("writes_text"),
-      writing(kit, { net, words, state, start: () => found.text, named }),
+      writing(kit, study, reading.text),
       kit.heading(words("own")),
       kit.text("own_text"),
       await learning(kit, { words, engine }),
       kit.formula(["$c$ = $f$ · $c_$ + $i$ · $g$", "$h$ = $o$ · tanh($c$)", words("formula")]),
     );
-    follow();
+    reading.follow();
     return {};
   },
 });
@@ -391,7 +420,8 @@ function scoresOf(kit, { label, scores, chance, words }) {
 }
 
 /** The network goes on writing the text. */
-function writing(kit, { net, words, state, start, named }) {
+function writing(kit, study, start) {
+  const { net, words } = study;
   const shown = kit.said();
   shown.classList.add("text-written");
   const silent = kit.toggle({ label: words("silence"), on: () => {} });
@@ -399,7 +429,7 @@ function writing(kit, { net, words, state, start, named }) {
   let turn = 0, random = null, text = "", states = null, h = null;
   const letter = () => {
     const next = net.letters[drawn(net.guesses(h, temperature.value), random.next())];
-    net.silence(silent.value ? state.unit : null);
+    net.silence(silent.value ? study.unit : null);
     ({ states, h } = net.read(next, states));
     net.silence(null);
     text += next;
@@ -415,7 +445,7 @@ function writing(kit, { net, words, state, start, named }) {
       turn += 1;
       random = new training.Random(turn, "write");
       text = "";
-      net.silence(silent.value ? state.unit : null);
+      net.silence(silent.value ? study.unit : null);
       const run = net.read(start());
       net.silence(null);
       [states, h] = [run.states, run.h.slice(-net.units)];
