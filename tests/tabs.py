@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+# How long a test waits for what must come, in milliseconds; a machine may be busy with something else.
+LONG = 120_000
 # Pages without an address have no storage.
 EMPTY = "() => { try { localStorage.clear(); sessionStorage.clear(); } catch { } }"
 
@@ -30,7 +32,7 @@ class Tabs:
         self, width: int = 1280, height: int = 800, *, dark: bool = False, calm: bool = False
     ) -> Iterator[Page]:
         """An empty tab of a size in pixels, whose system is set to dark colours or to little motion."""
-        page = self._free.pop() if self._free else self.browser.new_context(locale="en-US").new_page()
+        page = self._free.pop() if self._free else self._new()
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(
             color_scheme="dark" if dark else "light",
@@ -45,6 +47,11 @@ class Tabs:
             page.context.close()
             raise
         self._free.append(page)
+
+    def _new(self) -> Page:
+        context = self.browser.new_context(locale="en-US")
+        context.set_default_timeout(LONG)
+        return context.new_page()
 
 
 @contextmanager
@@ -62,3 +69,12 @@ def heard(page: Page) -> Iterator[tuple[list[str], list[str]]]:
     yield said, asked
     for event, listener in listeners.items():
         page.remove_listener(event, listener)
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait until an expression is true, also in a page whose policy forbids `page.wait_for_function`."""
+    for _ in range(LONG // 50):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"After {LONG} ms this is not true: {condition}")

@@ -173,7 +173,7 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         read = pool.submit(pipe.read_bytes)
         files.save(pipe, NEW)
-        assert read.result(timeout=10) == NEW
+        assert read.result(timeout=60) == NEW
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 

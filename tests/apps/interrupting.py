@@ -29,5 +29,5 @@ def signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, 
         time.sleep(0.05)  # training begins right after this folder is made
     assert process.runs()
     os.kill(process.pid, number)
-    done = process.end(timeout=60)
+    done = process.end(timeout=120)
     return done.returncode, done.stdout, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.learn.conftest import Lesson, check_accessible
+from tests.tabs import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -32,10 +33,7 @@ def test_equations_of_the_learner_are_compiled_and_train(live: Lesson) -> None:
         page.locator("form.question label").first.click()
         page.locator("form.question button").first.click()
         page.locator("button.main:visible", has_text="Start").click()
-        for _ in range(200):
-            page.wait_for_timeout(50)
-            if page.evaluate(f"{KEPT}.changed.trainer.losses.length") > 3:
-                break
+        until(page, f"{KEPT}.changed.trainer.losses.length > 3")
         losses = page.evaluate(f"[{KEPT}.original, {KEPT}.changed].map(({{ trainer }}) => trainer.losses[0])")
         assert all(0 < loss < 2 for loss in losses)
         assert losses[0] != losses[1]

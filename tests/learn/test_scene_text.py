@@ -21,6 +21,7 @@ from gatewise import cells
 from gatewise.nn import Recurrent
 from tests.learn.conftest import Lesson, settle
 from tests.selection import with_rest
+from tests.tabs import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -157,9 +158,7 @@ def test_a_network_learns_the_own_text(lesson: Lesson, language: str) -> None:
         page.locator("textarea").last.fill("abcabcabc")
         page.locator("button.main").last.click()
         written = page.locator(".text-written").last
-        page.wait_for_function(
-            "() => /(abc){8}/.test([...document.querySelectorAll('.text-written')].at(-1).textContent)"
-        )
+        until(page, "/(abc){8}/.test([...document.querySelectorAll('.text-written')].at(-1).textContent)")
         page.locator("button.main").last.click()
         assert set(written.inner_text()) == set("abc")
         page.locator("textarea").last.fill("a")

@@ -8,7 +8,7 @@ import json
 import threading
 from base64 import b64decode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,9 +19,7 @@ from gatewise.learn.palette import about
 from gatewise.learn.server import BODY, Server
 from gatewise.web.describing import kernels_of
 from tests.learn.conftest import Lesson
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+from tests.tabs import Tabs
 
 TEXT = "def mine(h, *, f, g):\n    f = sigmoid(f)\n    return f * h + (1 - f) * tanh(g)\n"
 JSON = {"Content-Type": "application/json"}
@@ -151,7 +149,7 @@ def test_what_is_no_question_is_refused(
 
 
 def test_a_body_without_a_length_is_refused(server: Server) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.putrequest("POST", f"/{server.token}/compile")
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Transfer-Encoding", "chunked")
@@ -236,18 +234,17 @@ def test_the_page_compiles_texts_and_cells_of_the_palette(live: Lesson) -> None:
         assert page.evaluate('lesson.engine.cell("gru").then(({ cell }) => cell)') == "gru"
 
 
-def test_the_page_says_when_the_server_has_gone(browser: Browser) -> None:
+def test_the_page_says_when_the_server_has_gone(tabs: Tabs) -> None:
     compiling = "async (text) => (await lesson.engine.compile(text)).error"
-    page = browser.new_page(locale="en-US")
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page.goto(server.address)
-        page.wait_for_selector("section[data-ready]")
-        server.token = "another"  # as after a new start
-        gone = {"line": None, "message": texts()["en"]["kit"]["gone"], "remedy": ""}
+    with tabs.open() as page:
+        with Server() as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            page.goto(server.address)
+            page.wait_for_selector("section[data-ready]")
+            server.token = "another"  # as after a new start
+            gone = {"line": None, "message": texts()["en"]["kit"]["gone"], "remedy": ""}
+            assert page.evaluate(compiling, TEXT) == gone
+            server.shutdown()
         assert page.evaluate(compiling, TEXT) == gone
-        server.shutdown()
-    assert page.evaluate(compiling, TEXT) == gone
-    said = page.evaluate('lesson.engine.cell("lstm").catch((error) => error.message)')
-    assert said == gone["message"]
-    page.close()
+        said = page.evaluate('lesson.engine.cell("lstm").catch((error) => error.message)')
+        assert said == gone["message"]

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 Results = dict[str, Any]
 
 _HELPERS = """
-const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const bytesOf = (text) => {
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let n = 0; n < bytes.length; n++) bytes[n] = letters.charCodeAt(n);
+  return bytes;
+};
 const numbersOf = (text) => new Float32Array(bytesOf(text).buffer);
 const textOf = (numbers) => {
   let text = "";

@@ -21,6 +21,7 @@ from gatewise.web.describing import editable
 from tests.random_cells.drawing import Drawn, drawn_cells
 from tests.random_cells.quickly import compiling_quickly
 from tests.selection import with_rest
+from tests.tabs import Tabs
 from tests.web.engine import Engine, Problem, Results, assert_same_bits
 
 if TYPE_CHECKING:
@@ -309,22 +310,21 @@ def test_packed_weights_and_scratch_memory_have_the_sizes_of_python(cell: Cell, 
     assert sizes[1] == {**kernels.backward_scratch(p.B, p.I, p.H, p.P), "by_inputs": 0}
 
 
-def test_memory_is_that_of_the_largest_call(browser: Browser) -> None:
-    page = browser.new_page()
-    Engine(page)
-    sizes = page.evaluate(
-        """async (sent) => {
-          const layer = await layerOf(sent);
-          const size = (T) => {
-            const run = layer.forward(new Float32Array(T * 5 * 3), { rows: 5, keep: true });
-            run.backward({ output: run.output });
-            return layer._memory.machine.memory.buffer.byteLength;
-          };
-          return [size(3), size(500), size(3), size(500), size(250)];
-        }""",
-        problem(cells.lstm).sent(),
-    )
-    page.close()
+def test_memory_is_that_of_the_largest_call(tabs: Tabs) -> None:
+    with tabs.open() as page:
+        Engine(page)
+        sizes = page.evaluate(
+            """async (sent) => {
+              const layer = await layerOf(sent);
+              const size = (T) => {
+                const run = layer.forward(new Float32Array(T * 5 * 3), { rows: 5, keep: true });
+                run.backward({ output: run.output });
+                return layer._memory.machine.memory.buffer.byteLength;
+              };
+              return [size(3), size(500), size(3), size(500), size(250)];
+            }""",
+            problem(cells.lstm).sent(),
+        )
     assert sizes[0] < sizes[1]
     assert len(set(sizes[1:])) == 1
 

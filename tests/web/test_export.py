@@ -214,23 +214,22 @@ def test_a_browser_without_relaxed_simd_takes_the_plain_kernel(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_processor_that_rounds_twice_is_detected(dtype: str, browser: Browser) -> None:
+def test_a_processor_that_rounds_twice_is_detected(dtype: str, tabs: Tabs) -> None:
     """A processor that rounds the product first would compute the probe like this."""
     machine = (Path(export.__file__).parent / "machine.js").read_text("utf-8")
     rounded = "Math.fround" if dtype == "float32" else ""
-    page = browser.new_page()
-    rounds = page.evaluate(
-        f"""(dtype) => {{
-          {machine}
-          const here = relaxed(dtype);
-          const f = (a, b, c) => {rounded}({rounded}(a * b) + c);
-          WebAssembly.Instance = function () {{ this.exports = {{ f }}; }};
-          return [here, relaxed(dtype)];
-        }}""",
-        dtype,
-    )
-    assert rounds == [{"exists": True, "rounds": "once"}, {"exists": True, "rounds": "twice"}]
-    page.close()
+    with tabs.open() as page:
+        rounds = page.evaluate(
+            f"""(dtype) => {{
+              {machine}
+              const here = relaxed(dtype);
+              const f = (a, b, c) => {rounded}({rounded}(a * b) + c);
+              WebAssembly.Instance = function () {{ this.exports = {{ f }}; }};
+              return [here, relaxed(dtype)];
+            }}""",
+            dtype,
+        )
+        assert rounds == [{"exists": True, "rounds": "once"}, {"exists": True, "rounds": "twice"}]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from gatewise.web.describing import bundle, described, editable, kernels_of
 from tests.tabs import Tabs
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 PAGE = Path(__file__).parents[2] / "docs" / "web.md"
 SERVED, FROM_FILE, TRAINING = re.findall(r"```html\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -61,24 +61,24 @@ def test_the_documented_page_trains(tabs: Tabs, served: str, tmp_path: Path) -> 
         page.wait_for_function("Number(document.querySelector('output').textContent) < 0.01")
 
 
-def test_the_documented_edit_runs(browser: Browser) -> None:
+def test_the_documented_edit_runs(tabs: Tabs) -> None:
     (script,) = re.findall(r"```js\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     cell = editable(gatewise.cells.lstm)
     code = {name: b64encode(part).decode() for name, part in kernels_of(cell, RELAXED, ["forward"]).items()}
-    page = browser.new_page()
-    page.add_script_tag(content=bundle())
-    c, held, first = page.evaluate(
-        f"""async ([about, texts]) => {{
-          const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-          const code = {{ forward: bytesOf(texts.forward) }};
-          const x = new Float32Array(10 * 2).fill(1);
-          {script}
-          const all = layer.forward(x, {{ watch: ["f"], edits: [{{ name: "f", value: 1, steps: [5] }}] }});
-          return [open.values.c.length, all.values.f[5 * 16 + 3], all.values.f[3]];
-        }}""",
-        [described(cell), code],
-    )
-    page.close()
+    with tabs.open() as page:
+        page.add_script_tag(content=bundle())
+        c, held, first = page.evaluate(
+            f"""async ([about, texts]) => {{
+              const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+              const code = {{ forward: bytesOf(texts.forward) }};
+              const x = new Float32Array(10 * 2).fill(1);
+              {script}
+              const edits = [{{ name: "f", value: 1, steps: [5] }}];
+              const all = layer.forward(x, {{ watch: ["f"], edits }});
+              return [open.values.c.length, all.values.f[5 * 16 + 3], all.values.f[3]];
+            }}""",
+            [described(cell), code],
+        )
     assert (c, held, first) == (10 * 16, 1, 0.5)
 
 

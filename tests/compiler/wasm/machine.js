@@ -4,7 +4,18 @@
 const PAGE = 4096;
 const modules = new Map();
 
-const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+// An image has megabytes: a loop takes a tenth of the time of `Uint8Array.from`.
+const bytesOf = (text) => {
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let n = 0; n < bytes.length; n++) bytes[n] = letters.charCodeAt(n);
+  return bytes;
+};
+
+const differ = (before, after) => {
+  for (let n = 0; n < before.length; n++) if (before[n] !== after[n]) return true;
+  return false;
+};
 
 const textOf = (bytes) => btoa(String.fromCharCode(...bytes));
 
@@ -26,7 +37,7 @@ globalThis.call = (name, entry, text, start, values) => {
   for (let at = 0; at < image.length; at += PAGE) {
     const before = image.subarray(at, at + PAGE);
     const after = new Uint8Array(memory.buffer, start + at, before.length);
-    if (after.some((byte, n) => byte !== before[n])) changed.push([at, textOf(after)]);
+    if (differ(before, after)) changed.push([at, textOf(after)]);
   }
   return changed;
 };

@@ -14,6 +14,7 @@ import gatewise
 from gatewise import Vector, cell, sigmoid, tanh
 from tests.insight.page.conftest import Opened, settle
 from tests.insight.page.pages import array, data_of, named
+from tests.tabs import LONG
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -218,8 +219,8 @@ def test_it_plays(opened: Opened, pages: dict[str, Path]) -> None:
         go_to(page, 0)
         page.click("#play")
         assert page.inner_text("#play") == "Stop"
-        expect(page.locator("#at-words")).to_have_text("step 6", timeout=20_000)
-        expect(page.locator("#play")).to_have_text("Play")
+        expect(page.locator("#at-words")).to_have_text("step 6", timeout=LONG)
+        expect(page.locator("#play")).to_have_text("Play", timeout=LONG)
 
 
 @pytest.mark.parametrize(

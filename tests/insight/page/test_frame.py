@@ -6,7 +6,7 @@ import sys
 import webbrowser
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +15,7 @@ import gatewise
 from gatewise import cells
 from gatewise.insight.page.frame import Frame
 from tests.insight.page.pages import layer_of, sequence
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+from tests.tabs import Tabs, heard
 
 
 def shown(
@@ -58,21 +56,17 @@ def test_by_default_nothing_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert shown(tmp_path, monkeypatch, kernel=True, show=False) == ([], [])
 
 
-def test_the_frame_works_without_the_file(pages: dict[str, Path], browser: Browser) -> None:
+def test_the_frame_works_without_the_file(pages: dict[str, Path], tabs: Tabs) -> None:
     """As in a notebook that was opened on another machine, and with the page's scripts in their sandbox."""
     frame = Frame(pages["layers"].read_text(), "layers")._repr_html_()
-    page = browser.new_page(viewport={"width": 900, "height": 900})
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.set_content(f"<!doctype html><body><p>a cell above</p>{frame}</body>")
-    inner = page.frame_locator("iframe")
-    inner.locator("h1").wait_for()
-    assert inner.locator("h1").inner_text() == (page.frames[1].title())
-    assert inner.locator("math").count() > 0
-    assert inner.locator("canvas").count() > 0
-    box = page.locator("iframe").bounding_box()
-    assert box
-    assert (box["width"] > 800, 600 < box["height"] < 800) == (True, True)
-    page.close()
+    with tabs.open(900, 900) as page, heard(page) as (said, _):
+        page.set_content(f"<!doctype html><body><p>a cell above</p>{frame}</body>")
+        inner = page.frame_locator("iframe")
+        inner.locator("h1").wait_for()
+        assert inner.locator("h1").inner_text() == (page.frames[1].title())
+        assert inner.locator("math").count() > 0
+        assert inner.locator("canvas").count() > 0
+        box = page.locator("iframe").bounding_box()
+        assert box
+        assert (box["width"] > 800, 600 < box["height"] < 800) == (True, True)
     assert said == []
