@@ -153,6 +153,31 @@ def test_names_that_resemble_those_of_weights_and_edits(engine: Engine) -> None:
     assert_same_bits(found, p.run(backward=False))
 
 
+NAMED_LIKE_PARTS_OF_OBJECTS = gatewise.read_cell(
+    """
+    def constructor(constructor, isPrototypeOf, toString, *, hasOwnProperty, valueOf: Vector):
+        hasOwnProperty = sigmoid(hasOwnProperty)
+        isPrototypeOf = hasOwnProperty * isPrototypeOf + (1 - hasOwnProperty) * valueOf
+        toString = 0.5 * toString + isPrototypeOf
+        constructor = tanh(toString)
+        return constructor, isPrototypeOf, toString
+    """
+)
+
+
+def test_names_that_every_object_of_javascript_has(engine: Engine) -> None:
+    p = problem(NAMED_LIKE_PARTS_OF_OBJECTS, B=2)
+    assert_same(p, engine.run(p))
+    sent = p.sent()
+    sent["by"]["states"] = {}
+    p.by_states = {name: torch.zeros_like(values) for name, values in p.by_states.items()}
+    assert_same(p, engine.results("runOf", sent))
+    p.editable = editable(NAMED_LIKE_PARTS_OF_OBJECTS)
+    found = engine.run(p, keep=False, edits=[{"name": "toString", "value": 0.5, "units": [2]}])
+    p.layer = gatewise.edit(p.layer, "l0", {"toString": 0.5}, units=[2])
+    assert_same_bits(found, p.run(backward=False))
+
+
 @pytest.mark.parametrize("number", with_rest(range(8), lambda number: number == 0))
 def test_a_random_cell_gives_the_bits_of_python(number: int, engine: Engine) -> None:
     """Sums of two rows do not depend on their order, so those by vectors are the same too."""

@@ -7,7 +7,7 @@ class Part {
   constructor(layer, { name, value, steps, rows, units }, T, B) {
     const { _about: { edits }, _sizes: { H } } = layer;
     if (!layer.kernels.holds.length) throw new Error("gatewise: edits need kernels of an editable cell.");
-    if (!(name in edits))
+    if (!Object.hasOwn(edits, name))
       throw new Error(`gatewise: an edit must name one of ${Object.keys(edits)}. Got ${name}.`);
     [this.mask, this.given] = edits[name];
     this.units = chosen("units", units, H);

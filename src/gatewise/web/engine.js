@@ -201,11 +201,12 @@ function checkCount(name, count) {
 
 function checkStates(layer, states, B, all) {
   const names = layer._states.map(({ name }) => name);
-  const came = Object.keys(states);
-  if (came.some((name) => !names.includes(name)) || (all && came.length < names.length))
-    throw new Error(`gatewise: states must hold ${names}. Got ${came}.`);
+  const given = Object.keys(states);
+  if (given.some((name) => !names.includes(name)) || (all && given.length < names.length))
+    throw new Error(`gatewise: states must hold ${names}. Got ${given}.`);
   for (const { name, width } of layer._states) {
-    if (states[name]) check(`states.${name}`, states[name], B * width);
+    const came = entryOf(states, name);
+    if (came) check(`states.${name}`, came, B * width);
   }
 }
 

@@ -27,7 +27,8 @@ class BackwardPass {
     if (output) pass.view(byOutput).set(output);
     else pass.clear(byOutput);
     pass.states.forEach(({ name, width }, n) => {
-      if (states[name]) pass.fill(carries[n], states[name], width);
+      const given = entryOf(states, name);
+      if (given) pass.fill(carries[n], given, width);
       else pass.clear(carries[n]);
     });
     const added = [this.byVectors, ...this.byRestart, ...Object.values(this.weights), this.slotSums];
@@ -64,7 +65,7 @@ class BackwardPass {
     const by = pass.copied(carries[n]);
     if (byRestart.length) pass.view(byRestart[n]).forEach((more, k) => (by[k] += more));
     if (!pass.packing) return by;
-    const all = Float32Array.from(states[name] ?? new Float32Array(pass.rows * width));
+    const all = Float32Array.from(entryOf(states, name) ?? new Float32Array(pass.rows * width));
     pass.packing.order.forEach((row, k) => all.set(by.subarray(k * width, (k + 1) * width), row * width));
     return all;
   }

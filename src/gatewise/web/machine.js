@@ -99,6 +99,9 @@ class Program {
   }
 }
 
+/** The value of a name in an object; undefined if it has none, also for names such as "constructor". */
+const entryOf = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : undefined);
+
 /** Write a whole number as integer `place` of 64 bits. */
 function write(numbers, place, value) {
   numbers[2 * place] = value;

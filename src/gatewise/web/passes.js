@@ -106,7 +106,7 @@ class Pass {
       const last = this.layer.reverse || steps.t === 0 ? 0 : this.T - 1;
       return all.slice(last * B * width, (last + 1) * B * width);
     }
-    const finals = Float32Array.from(given.states?.[name] ?? new Float32Array(this.rows * width));
+    const finals = Float32Array.from(entryOf(given.states, name) ?? new Float32Array(this.rows * width));
     packing.order.forEach((row, n) => {
       const place = steps.t === 0 ? n : packing.last[n];
       finals.set(all.subarray(place * width, (place + 1) * width), row * width);
@@ -257,7 +257,7 @@ class Pass {
       const values = this._outside(H);
       this.values.set(name, values);
       Object.assign(fields, strided("watch", values), { watch: 1 });
-      fields[`watch_${called[name] ?? name}`] = values.at + 4 * values.first;
+      fields[`watch_${entryOf(called, name) ?? name}`] = values.at + 4 * values.first;
     }
     this.call = layer._programs.forward.call(fields);
   }
