@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import gatewise
 from gatewise import Vector, cell, sigmoid, tanh
 from tests.insight.page.conftest import Opened, settle
 from tests.insight.page.pages import array, data_of, named
+from tests.selection import with_rest
 from tests.tabs import LONG
 
 if TYPE_CHECKING:
@@ -380,8 +382,10 @@ def test_a_click_on_a_finding_shows_its_place(opened: Opened, pages: dict[str, P
 
 
 @pytest.mark.parametrize("name", ["layers", "text", "two", "plain"])
-@pytest.mark.parametrize("width", [1280, 375])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    with_rest(product([1280, 375], [False, True]), lambda width, dark: dark == (width == 375)),
+)
 def test_the_page_is_accessible_and_does_not_overflow(
     name: str, width: int, dark: bool, opened: Opened, pages: dict[str, Path]
 ) -> None:
