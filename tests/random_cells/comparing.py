@@ -83,13 +83,13 @@ def differences(drawn: Drawn, setting: Setting) -> list[str]:
         setting = replace(setting, H=2)  # a projected output must have fewer than H units
     if drawn.projects or not any(kind in ("", "Split") for _, kind in drawn.kinds):
         setting = replace(setting, zoneout=0.0, recurrent_dropout=0.0)
-    layer = _layer(drawn, setting)
+    layer = layer_of(drawn, setting)
     call = _call(drawn, layer, setting)
     expected = call.results()
     # float32 overflows and underflows where float64 does not. Close to its limits results are not compared.
     largest = math.inf if setting.double else torch.finfo(torch.float32).max / 1e4
     moved = [call.results(ROUNDING[setting.dtype], largest=largest) for _ in range(2)]
-    with _team(setting.threads), _interpreted() if setting.eager else nullcontext():
+    with _team(setting.threads), interpreted() if setting.eager else nullcontext():
         found = _results(layer, call, setting)
     wrong = _differing(found, expected, moved, setting)
     if wrong and setting.reset:
@@ -123,7 +123,7 @@ def _differing(
 
 def slope_differs(drawn: Drawn, setting: Setting) -> str | None:
     """Compare the gradients of a layer with a finite difference of its results in a random direction."""
-    layer = _layer(drawn, setting)
+    layer = layer_of(drawn, setting)
     call = _call(drawn, layer, setting)
     found = _results(layer, call, setting)
     torch.manual_seed(17)
@@ -141,7 +141,7 @@ def slope_differs(drawn: Drawn, setting: Setting) -> str | None:
 
 def _moved(drawn: Drawn, setting: Setting, by: dict[str, Tensor]) -> float:
     """The sum whose gradient is taken, with every leaf moved."""
-    layer = _layer(drawn, setting)
+    layer = layer_of(drawn, setting)
     call = _call(drawn, layer, setting)
     with torch.no_grad():
         for name, leaf in call.leaves().items():
@@ -163,7 +163,7 @@ def _team(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _interpreted() -> Iterator[None]:
+def interpreted() -> Iterator[None]:
     """Run the eager interpreter in place of the kernels."""
     asked = Obstacle("the test asks for the interpreter", "")
     interpreter = mock.patch("gatewise.nn.scan.eager.scan", wraps=eager.scan)
@@ -177,7 +177,7 @@ def _interpreted() -> Iterator[None]:
     assert called.called
 
 
-def _layer(drawn: Drawn, s: Setting) -> Recurrent:
+def layer_of(drawn: Drawn, s: Setting) -> Recurrent:
     torch.manual_seed(s.seed)
     layer = Recurrent(
         drawn.cell(), s.I, s.H, bias=s.bias, bidirectional=s.bidirectional, batch_first=s.batch_first,

@@ -7,11 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+import gatewise
 from gatewise import CellError
-from tests.random_cells.comparing import Setting, differences, drawn_settings, slope_differs
+from tests.random_cells.comparing import (
+    Setting,
+    differences,
+    drawn_settings,
+    interpreted,
+    layer_of,
+    slope_differs,
+)
 from tests.random_cells.drawing import Drawn, drawn_cells
 from tests.random_cells.quickly import compiling_quickly
 
@@ -154,3 +164,33 @@ def test_the_comparison_finds_a_wrong_layer() -> None:
     right = case("h, *, p", returns="tanh(p)")
     found = differences(Wrong(right.signature, right.body, right.returned, ()), Setting(T=3))
     assert {sentence.split(":")[0] for sentence in found} >= {"output", "final 0"}
+
+
+def test_every_value_of_a_random_cell_can_be_edited() -> None:
+    """Also values that nothing reads. The kernels compute what the interpreter computes."""
+
+    @drawn(40, 300)
+    @given(drawn_cells(smooth=True), st.integers(0, 1000))
+    def holds(cell: Drawn, number: int) -> None:
+        torch.manual_seed(number)
+        layer, x = layer_of(cell, Setting(T=3, B=2, I=3, H=4, seed=number)), torch.randn(3, 2, 3).double()
+        names = [name for name, node in layer.cell.values.items() if node.op != "project"]
+        name = names[number % len(names)]
+        edited = gatewise.edit(layer, "l0", {name: 0.25}, steps=[1], units=[0, 2])
+        found = _results(edited, x, name)
+        with interpreted():
+            expected = _results(edited, x, name)
+        torch.testing.assert_close(found, expected, equal_nan=True, rtol=1e-6, atol=1e-9)
+        assert (found[0][1, :, [0, 2]] == 0.25).all()
+
+    with compiling_quickly():
+        holds()
+
+
+def _results(layer: Any, x: Tensor, name: str) -> list[Tensor]:
+    """A value, the output, and the gradients of the output by the parameters; zeros where there are none."""
+    with gatewise.watch(layer) as seen:
+        output = layer(x)[0]
+    parameters = list(layer.parameters())
+    total = output.sum() + 0 * sum(parameter.sum() for parameter in parameters)
+    return [seen["l0"][name], output, *torch.autograd.grad(total, parameters)]

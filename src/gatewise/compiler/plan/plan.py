@@ -327,7 +327,8 @@ def _kept(cell: Cell, slots: tuple[Slot, ...], adjoints: dict[Node, Node]) -> tu
     gradient reads is computed again from the saved values.
     """
     forward = list(topological(cell.next_states))
-    users: dict[Node, list[Node]] = {node: [] for node in forward}
+    # A gate that only watched values read has no user.
+    users: dict[Node, list[Node]] = {node: [] for node in (*forward, *(slot.leaf for slot in slots))}
     for node in forward:
         for arg in set(node.args):
             users[arg].append(node)
