@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gatewise
 from gatewise import Cell, cells
 from gatewise.compiler.emit.number import FLOAT32
 from gatewise.compiler.kernels.backward import BackwardKernel
@@ -80,6 +81,37 @@ def test_watched_values(machine: Machine) -> None:
 
 def test_in_float64(machine: Machine) -> None:
     assert_same_bits(*in_both(problem(cells.lstm, 7, 5, 3, 18), machine, "float64"))
+
+
+LIMITED = gatewise.read_cell(
+    """
+    def limited(h, *, a, b, c, d):
+        low = where(a < 0.25, 0.25, a)
+        high = where(0.5 < b, 0.5, b)
+        h = relu(a) + softplus(b) + exp(0.1 * c) + log(exp(d)) + sigmoid(c) * low + maximum(a, b) * high
+        h = tanh(0.1 * h)
+        return h
+    """
+)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("cell", [cells.lstm, LIMITED], ids=lambda cell: cell.name)
+def test_nan_and_infinity_are_passed_on(cell: Cell, target: Any, machine: Machine) -> None:
+    """A relaxed minimum would give either number where one is NaN."""
+    p = problem(cell, 5, 3, 3, 9)
+    x = p.arrays["x"].copy()
+    x[2, 0, 1], x[1, 1, 0], x[3, 2, 2] = np.nan, np.inf, -np.inf
+    p, watch = p.but(x=x), list(cell.values)
+    expected = run(p, "float32", watch=watch)
+    with in_browser(machine, target):
+        found = run(p, "float32", watch=watch)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(np.isnan(found[name]), np.isnan(values), err_msg=name)
+        if target is RELAXED:
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
+    assert np.isnan(expected["watch h"][2:, 0]).all()
+    assert not np.isnan(expected["watch h"][:2]).all()
 
 
 @pytest.mark.parametrize("example", [examples.Example(examples.random, examples.np_random)], ids=["random"])

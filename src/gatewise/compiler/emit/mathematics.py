@@ -59,8 +59,8 @@ _LOG2_E = 1.442695040888963407
 def _clamp(code: Code, x: Value, low: float, high: float) -> Value:
     """`x` limited to [low, high]; NaN stays NaN, since comparisons with it are false."""
     b, least, most = code.b, code.constant(low), code.constant(high)
-    x = b.select(b.fcmp_ordered("<", x, least), least, x)
-    return b.select(b.fcmp_ordered(">", x, most), most, x)
+    x = code.chosen(b.fcmp_ordered("<", x, least), least, x)
+    return code.chosen(b.fcmp_ordered(">", x, most), most, x)
 
 
 def _reduce(code: Code, x: Value) -> tuple[Value, Value]:
@@ -153,7 +153,7 @@ def relu(code: Code, x: Value) -> Value:
     """Exact. ``x`` unless it is below 0: NaN stays NaN."""
     b, zero = code.b, code.constant(0)
     x = b.fadd(x, zero)  # subnormal numbers become 0, and so does -0
-    return b.select(b.fcmp_ordered("<", x, zero), zero, x)
+    return code.chosen(b.fcmp_ordered("<", x, zero), zero, x)
 
 
 # Each operation of the language, on vectors. Comparisons give masks; `where` takes one.
@@ -176,7 +176,7 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
     "minimum": lambda code, x, y: code.intrinsic("minimum", x, y),
     "less": lambda code, x, y: code.b.fcmp_ordered("<", x, y),
     "less_equal": lambda code, x, y: code.b.fcmp_ordered("<=", x, y),
-    "where": lambda code, condition, x, y: code.b.select(condition, x, y),
+    "where": lambda code, condition, x, y: code.chosen(condition, x, y),
 }
 
 # The operations that can give a subnormal number without being given one.

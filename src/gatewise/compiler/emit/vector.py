@@ -175,6 +175,20 @@ class Code:
             return self.b.fadd(self.b.fmul(a, b), c)
         return self.intrinsic("fma" if self.target.fma is Fma.FUSED else "wasm.relaxed.madd", a, b, c)
 
+    def chosen(self, mask: Value, x: Value, y: Value) -> Value:
+        """`x` in the lanes of `mask`, `y` in the others.
+
+        For relaxed SIMD, LLVM turns a comparison and a selection between what it compared into a relaxed
+        minimum or maximum, which may lose NaN. An intrinsic for the selection prevents that.
+        """
+        if self.target.fma is not Fma.RELAXED:
+            return self.b.select(mask, x, y)
+        b, integers = self.b, self.integers
+        name = f"llvm.wasm.relaxed.laneselect.v{self.width}i{self.number.bits}"
+        select = self.declare(name, integers, [integers] * 3)
+        parts = [b.bitcast(x, integers), b.bitcast(y, integers), b.sext(mask, integers)]
+        return b.bitcast(b.call(select, parts), self.vector)
+
     def flushed(self, x: Value) -> Value:
         """`x`, a vector or a number, with zeros of its signs for subnormal numbers, if the target needs that.
 
