@@ -86,6 +86,29 @@ def test_an_affine_map_of_the_output_is_found_with_what_comes_from_outside() -> 
     assert summand[:, 0].tolist() == pytest.approx([1.0, 7.0], rel=1e-4)
 
 
+@pytest.mark.parametrize(("steps", "rows"), [(6, 1), (2, 1), (6, 2)])
+@pytest.mark.parametrize("ids", [False, True], ids=["numbers", "ids"])
+def test_a_function_that_is_affine_in_two_calls_alone_is_not_taken_for_affine(
+    steps: int, rows: int, ids: bool
+) -> None:
+    """One row gives two equations for the two unknowns of each output, which every function fulfils."""
+
+    class Scores(nn.Module):
+        def __init__(self, last) -> None:
+            super().__init__()
+            self.embed, self.rnn, self.head = nn.Embedding(9, 3), gatewise.nn.RNN(3, 4), nn.Linear(4, 5)
+            self.last = last
+
+        def forward(self, x):
+            return self.last(self.head(self.rnn(self.embed(x) if ids else x)[1][-1]))
+
+    numbers = torch.Generator().manual_seed(0)
+    x = torch.randint(9, (steps, rows), generator=numbers) if ids else sequence(steps, rows, 3)
+    assert trace(Scores(lambda y: torch.softmax(y, -1)), x).output is None
+    scaled = trace(Scores(lambda y: 3 * y + 1), x).output
+    assert path(scaled).startswith("affine(linear(last(layer") or (ids and steps == 2)
+
+
 def test_padded_texts_are_compared_up_to_their_ends() -> None:
     class Tagger(nn.Module):
         def __init__(self) -> None:

@@ -3,7 +3,8 @@
 A page can run a model only if it knows what happens between its input, its recurrent layers and its output.
 The model is called on two inputs, the given one and the same with its steps in reverse. Every tensor that
 goes into a recurrent layer or into a module of a known kind is compared with all tensors known so far. Only
-what is equal in both calls, bit by bit, is taken for the same. Nothing is read from the model's code.
+what is equal in both calls, bit by bit, is taken for the same. Nothing is read from the model's code. An
+affine map to the output is found from the two calls, and must hold in a third, with the steps moved by one.
 
 Shapes: ``T`` steps, ``B`` rows, ``F`` features.
 """
@@ -214,11 +215,14 @@ class _Tracing:
             self.known += [self._ends("last", signal), self._ends("first", signal)]
 
     def _ends(self, which: str, signal: Signal) -> Signal:
+        first, second = (self._end(which, values) for values in signal.values)
+        return Signal(which, (signal,), (first, second), False)
+
+    def _end(self, which: str, values: Tensor) -> Tensor:
+        """The last or first step of each row of ``[T, B, F]``."""
         lengths = self.running.sum(0)
         steps = (lengths - 1).clamp_min(0) if which == "last" else torch.zeros_like(lengths)
-        rows = torch.arange(len(steps))
-        first, second = (values[steps, rows] for values in signal.values)
-        return Signal(which, (signal,), (first, second), False)
+        return values[steps, torch.arange(len(steps))]
 
     def _find(self, tensors: _Pair) -> tuple[Signal, _Reading] | None:
         """The known signal that both tensors are, and how they are read."""
@@ -261,7 +265,7 @@ class _Tracing:
                     continue
                 if any(part.op == "layer" for part in signal.needs):
                     fitted = self._affine(signal, (read[0], read[1]))
-                    if fitted is not None:
+                    if fitted is not None and self._holds(fitted, reading):
                         return fitted
         return None
 
@@ -284,6 +288,47 @@ class _Tracing:
         if float(max(off)) > _TOLERANCE * max(most, 1e-30):
             return None
         return Signal("affine", (signal,), pair, signal.by_steps, (factor, summand))
+
+    def _holds(self, affine: Signal, reading: _Reading) -> bool:
+        """Whether an affine map gives the output in a third call too.
+
+        With one row and no axis of steps, every function of a signal is affine in two calls.
+        """
+        x, axis = self.run.x, 1 if self.run.batch_first else 0
+        moved = x.roll(1, axis)
+        if affine.by_steps or self.run.steps > 2:
+            given = moved
+        elif x.is_floating_point():
+            given = 0.5 * x
+        else:
+            return self.run.rows > 1
+        recorded = _recorded(self.run, given)
+        source = given.transpose(0, 1) if self.run.batch_first else given
+        returned = reading(first_output(recorded.returned).detach().cpu())
+        with torch.no_grad():
+            s = self._computed(affine.of[0], source, recorded.seen).double().cpu()
+        if returned is None or s.shape != returned.shape:
+            return False
+        factor, summand = affine.about
+        mask = self.running if affine.by_steps else self.running.any(0)
+        y = torch.where(mask[..., None], returned.double(), 0)
+        off = torch.where(mask[..., None], factor * s + summand - returned, 0)
+        return float(off.abs().max()) <= _TOLERANCE * max(float(y.abs().max()), 1e-30)
+
+    def _computed(self, signal: Signal, source: Tensor, seen: Mapping[str, Values]) -> Tensor:
+        """A signal in another call, from its input and its layers."""
+        if signal.op == "source":
+            return source
+        if signal.op == "layer":
+            values = seen[signal.about]
+            return values[values.cell.states[0]]
+        of = [self._computed(part, source, seen) for part in signal.of]
+        if signal.op == "cat":
+            return torch.cat(of, -1)
+        if signal.op in ("last", "first"):
+            return self._end(signal.op, of[0])
+        made: Tensor = signal.about(of[0])
+        return made
 
 
 def _cat(first: Signal, second: Signal) -> Signal:
