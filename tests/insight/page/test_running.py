@@ -122,6 +122,7 @@ def test_words_that_the_network_does_not_know_are_named_and_left_out(opened: Ope
         assert page.locator("#text span").all_inner_texts() == ["the", "cat", "ran"]
         assert page.locator("#try i, #try b").count() == 0
         page.fill("#typed", "   ")
+        assert page.inner_text("#typed-words").startswith("There is no text yet.")
         page.fill("#typed", "nothing known")
         settle(page)
         assert page.locator("#text span").all_inner_texts() == ["the", "cat", "ran"]
@@ -222,6 +223,10 @@ def test_pasted_rows_give_what_python_gives(opened: Opened, pages: dict[str, Pat
         ("1,2,3,4,5,6\n1,2,,4,5,6", "Line 2 must have a number for c. It has \u201c\u201d."),
         ("1,2,3,4,5,1e40", "Line 1 must have a number for f. It has \u201c1e40\u201d."),
         ("1 2 3 4 5 6\n" * 5001, "There may be 5000 rows at most. There are 5001."),
+        ("1\t\t3\t4\t5\t6\n1\t2\t3\t4\t5\t6", "Line 1 must have a number for wind <b>. It has \u201c\u201d."),
+        ("1 2 3 4 5 #N/A\n1 2 3 4 5 6", "Line 1 must have a number for f. It has \u201c#N/A\u201d."),
+        ("1\t2\t3\t4\t5\t6\n\t\t\t\t\t\n1\t2\t3\t4\t5\t6", "Line 2 must have 6 numbers. It has 1."),
+        ("1\t2\t3\t4\t1,234\t0.5", "Line 1 must have a number for e. It has \u201c1,234\u201d."),
         ("<img src=x>,2,3,4,5,6\n1,2,3,4,5,<b>", "Line 2 must have a number for f. It has \u201c<b>\u201d."),
     ],
 )  # fmt: skip
@@ -259,6 +264,59 @@ def test_a_classifier_of_both_directions_answers_to_whole_texts(opened: Opened, 
         assert shown["no"][0] == pytest.approx(float(wanted[0]), rel=1e-5)
         assert shown["<yes>"][0] == pytest.approx(float(wanted[1]), rel=1e-5)
         assert page.inner_text("#answer-words") == "After the whole sequence."
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers", "said"),
+    [
+        ("1,5\n-2,5\n3", [1.5, -2.5, 3], "Read: 3 steps."),  # commas are decimal signs
+        ("speed\n\u22121,5", [-1.5], "Read: 1 step."),
+        ('"gusts","speed"\n"9","1.5"\n8,2', [1.5, 2], "Read: 2 steps."),
+        ("\ufeff\n1.5\r\n\r\n2\n\n", [1.5, 2], "Read: 2 steps."),
+        ("pace\n1\n2", [1, 2], "Read: 2 steps. The first line has other names than the inputs: "
+         "the columns are read in their order."),
+    ],
+)  # fmt: skip
+def test_a_column_as_spreadsheets_write_it(
+    opened: Opened, series: Path, text: str, numbers: list[float], said: str
+) -> None:
+    with opened(series) as page:
+        started(page)
+        page.click("#table-part summary")
+        page.evaluate(PASTE, text)
+        settle(page)
+        assert page.inner_text("#table-words") == said
+        assert page.get_attribute("#at", "max") == str(len(numbers) - 1)
+        for t, number in enumerate(numbers):
+            go_to(page, t)
+            assert float(page.input_value("#curve-number")) == number
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of one input with a name, in float64."""
+    path = tmp_path_factory.mktemp("series") / "series.html"
+    gatewise.look(layer_of(cells.gru, 1).double(), sequence(9, 1, 1).double(), path, feature_names=["speed"])
+    return path
+
+
+def test_a_model_in_float64_is_said_to_be_one(opened: Opened, series: Path) -> None:
+    with opened(series) as page:
+        started(page)
+        assert "The model computes in float64, the page in float32." in page.inner_text("#try-bits")
+
+
+def test_numbers_beyond_float32_are_not_taken(opened: Opened, series: Path) -> None:
+    with opened(series) as page:
+        started(page)
+        page.fill("#curve-number", "1e39")
+        hold(page, "z", 1, 1e39, 0, 3)
+        assert page.locator("#held li").count() == 0
+        hold(page, "z", 1, 0.5, 0, 3)
+        page.fill("#held input", "-1e39")
+        settle(page)
+        assert page.locator("#held li").count() == 1
+        assert all(np.isfinite(values).all() for values in answers(page).values())
 
 
 # Playwright's fill takes minutes for thousands of lines; pasting them takes a second.

@@ -67,14 +67,22 @@ function showHeldList() {
   byId("held").replaceChildren(...held.map((edit) => {
     const number = element("input", { type: "number", step: "any", "aria-label": `The number at which ${heldWords(edit)} is held` });
     number.value = String(edit.number);
-    number.addEventListener("input", () => Number.isFinite(number.valueAsNumber) && change(edit, number.valueAsNumber));
+    number.addEventListener("input", () => isNumber(number) && change(edit, number.valueAsNumber));
     const button = element("button", { type: "button", "aria-label": `Let go of ${heldWords(edit)}` }, "Let go");
     button.addEventListener("click", () => release(edit));
     return element("li", {}, `${heldWords(edit)}: held at `, number, " ", button);
   }));
 }
 
+/** Whether a field has a number that is finite as float32; else the field says so when it is sent. */
+function isNumber(field) {
+  const found = Number.isFinite(Math.fround(field.valueAsNumber));
+  field.setCustomValidity(found || Number.isNaN(field.valueAsNumber) ? "" : "The number must be between -3.4e38 and 3.4e38.");
+  return found;
+}
+
 function heldControls() {
+  byId("hold-number").addEventListener("input", () => isNumber(byId("hold-number")));
   byId("hold").addEventListener("submit", (event) => {
     event.preventDefault();
     const [first, last] = ["hold-first", "hold-last"].map((id) => byId(id).valueAsNumber - page.first);

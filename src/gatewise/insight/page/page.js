@@ -2,9 +2,8 @@
 
 function facts() {
   const cells = [...new Set(layers.map((layer) => layer.equations))].join(", ");
-  const plural = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
   const units = [...new Set(layers.map((layer) => layer.width_all))].join(", ");
-  byId("facts").textContent = `${plural(layers.length, "layer")} of ${cells}, ${units} units; ${plural(page.rows, "sequence")} of up to ${plural(page.steps, "step")}.`;
+  byId("facts").textContent = `${counted(layers.length, "layer")} of ${cells}, ${units} units; ${counted(page.rows, "sequence")} of up to ${counted(page.steps, "step")}.`;
   byId("notes").hidden = !page.notes.length;
   byId("notes").append(...page.notes.map((note) => element("li", {}, note)));
 }

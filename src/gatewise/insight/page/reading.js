@@ -64,31 +64,68 @@ function tableOf(input, names) {
   return lines.join("\n");
 }
 
+const MISSING = /^([-\u2013?]|nan|n\/?a|#n\/a|null|none)?$/i; // how tables mark that there is no number
+
+/** The cells of a table: lines without content are left out, except those between others that have empty cells. */
+function cellsOf(text, names) {
+  const all = text.split(/\r?\n/);
+  const written = (line) => line.trim() !== "";
+  const [first, last] = [all.findIndex(written), all.findLastIndex(written)];
+  const lines = first < 0 ? [] : all.slice(first, last + 1).filter((line) => line !== "").map((line) => line.trimEnd());
+  if (!lines.length) return { rows: [] };
+  const parts = (line, sign) => (sign === " " ? line.trim().split(/\s+/) : line.split(sign)).map(plainCell);
+  const fits = (sign) => {
+    const found = parts(lines[0], sign);
+    return found.length === names.length || names.every((called) => found.includes(called));
+  };
+  const signs = ["\t", ";", ",", " "];
+  // A comma may also be the decimal sign, where columns do not fit otherwise.
+  const there = signs.filter((sign) => sign === " " || lines[0].includes(sign));
+  const sign = there[0] === "," ? there.find(fits) ?? "," : there[0];
+  return { rows: lines.map((line) => parts(line, sign)), sign };
+}
+
+/** A cell without spaces and quotes around it. */
+function plainCell(text) {
+  return text.trim().replace(/^"(.*)"$/, "$1").trim();
+}
+
+/** What reads the numbers of a table: commas are decimal signs, unless columns or other numbers show that they are not. */
+function numberReader(rows, sign) {
+  const points = rows.some((row) => row.some((part) => /^[-+\u2212]?\d*\.\d+(e[-+]?\d+)?$/i.test(part)));
+  const decimal = sign !== "," && !points ? "," : ".";
+  return (part) => (part === "" ? NaN : Number(part.replace("\u2212", "-").replace(decimal, ".")));
+}
+
 /**
- * Rows of numbers, copied from a spreadsheet or a CSV file: `{ input }`, or `{ wrong }`, a sentence. A first
- * line of names may give the columns in another order, or some more.
+ * Rows of numbers, copied from a spreadsheet or a CSV file: `{ input, names }`, or `{ wrong }`, a sentence. A
+ * first line of names may give the columns in another order, or some more; `names` tells whether there was a
+ * first line of other names.
  */
 function readTable(text, names) {
-  const lines = text.split(/\r?\n/).map((line) => line.trimEnd()).filter((line) => line.trim() !== "");
-  if (!lines.length) return { wrong: "There are no rows yet." };
-  const separator = ["\t", ";", ","].find((sign) => lines[0].includes(sign)) ?? /\s+/;
-  const cells = lines.map((line) => (separator instanceof RegExp ? line.trim() : line).split(separator).map((part) => part.trim()));
-  const number = (part) => (part === "" ? NaN : Number(separator === "," ? part : part.replace(",", ".")));
-  const headed = cells[0].some((part) => Number.isNaN(number(part)));
-  const head = headed ? cells.shift() : [];
-  const named = names.every((called) => head.includes(called));
+  const { rows, sign } = cellsOf(text, names);
+  if (!rows.length) return { wrong: "There are no rows yet." };
+  const number = numberReader(rows, sign);
+  const named = names.every((called) => rows[0].includes(called));
+  const headed = named || rows[0].some((part) => /\p{L}/u.test(part) && !MISSING.test(part) && Number.isNaN(number(part)));
+  const head = headed ? rows.shift() : [];
   const places = names.map((called, k) => (named ? head.indexOf(called) : k));
   const wanted = named ? head.length : names.length;
-  if (!cells.length) return { wrong: "There are names, but no rows of numbers yet." };
-  if (cells.length > MOST_STEPS) return { wrong: `There may be ${MOST_STEPS} rows at most. There are ${cells.length}.` };
-  const input = new Float32Array(cells.length * names.length);
-  for (const [t, row] of cells.entries()) {
+  if (!rows.length) return { wrong: "There are names, but no rows of numbers yet." };
+  if (rows.length > MOST_STEPS) return { wrong: `There may be ${MOST_STEPS} rows at most. There are ${rows.length}.` };
+  const input = new Float32Array(rows.length * names.length);
+  for (const [t, row] of rows.entries()) {
     const line = t + 1 + Number(headed);
-    if (row.length !== wanted) return { wrong: `Line ${line} must have ${wanted} numbers. It has ${row.length}.` };
+    if (row.length !== wanted) return { wrong: `Line ${line} must have ${counted(wanted, "number")}. It has ${row.length}.` };
     const values = places.map((place) => Math.fround(number(row[place])));
     const k = values.findIndex((value) => !Number.isFinite(value));
     if (k >= 0) return { wrong: `Line ${line} must have a number for ${names[k]}. It has \u201c${row[places[k]]}\u201d.` };
     input.set(values, t * names.length);
   }
-  return { input };
+  return { input, names: headed && !named };
+}
+
+/** "1 step", "2 steps". */
+function counted(n, what) {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
 }

@@ -85,6 +85,11 @@ class Running:
             "probabilities": probabilities,
             "input": packed(x[sample.first : sample.stop, : sample.rows]),
             "ids": not x.is_floating_point(),
+            "double": any(
+                tensor.dtype == torch.float64
+                for layer in self.layers.values()
+                for tensor in _weights(layer).values()
+            ),
             "vocabulary": self.vocabulary and self.vocabulary.shown(),
         }
 

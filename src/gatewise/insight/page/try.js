@@ -25,7 +25,9 @@ function bitsInWords({ numbers: count, different, most, output }, row) {
     different === 0
       ? `all ${all} numbers of its layers equal Python\u2019s, to the last bit`
       : `${different.toLocaleString("en")} of the ${all} numbers of its layers differ from Python\u2019s, by ${short(most, 2)} at most`;
-  const why = !gatewise.simd().sameBits
+  const why = page.running.double
+    ? " The model computes in float64, the page in float32."
+    : !gatewise.simd().sameBits
     ? " This browser rounds products and sums apart."
     : network.adds ? " What they read is added up in another order." : "";
   const reason = different ? why : "";
@@ -81,6 +83,7 @@ function typed() {
   const some = vocabulary.words.slice(0, 30).join(vocabulary.words.every((word) => [...word].length === 1) ? "" : ", ");
   byId("typed-words").textContent = unknown.length
     ? `The network does not know ${said}, and reads the rest. It knows ${some}${vocabulary.words.length > 30 ? " and more" : ""}.`
+    : !words.length ? "There is no text yet. What is below was read before."
     : words.length > MOST_STEPS ? `It reads the first ${MOST_STEPS}.` : "";
   const read = words.slice(0, MOST_STEPS);
   if (!read.length) return;
@@ -96,8 +99,9 @@ function showTable() {
 }
 
 function pasted() {
-  const { input, wrong } = readTable(byId("table").value, inputNames());
-  byId("table-words").textContent = wrong ?? `Read: ${input.length / network.wide} steps.`;
+  const { input, names, wrong } = readTable(byId("table").value, inputNames());
+  const order = names ? " The first line has other names than the inputs: the columns are read in their order." : "";
+  byId("table-words").textContent = wrong ?? `Read: ${counted(input.length / network.wide, "step")}.${order}`;
   if (wrong) return;
   begin();
   changeOwn({ words: null, input });
@@ -192,7 +196,7 @@ function tryControls() {
   byId("curve-input").addEventListener("change", redraw);
   byId("curve-number").addEventListener("input", () => {
     const value = byId("curve-number").valueAsNumber;
-    if (Number.isFinite(value)) setInput({ t: view.step, value }, { t: view.step, value });
+    if (Number.isFinite(Math.fround(value))) setInput({ t: view.step, value }, { t: view.step, value });
   });
   byId("typed").addEventListener("input", typed);
   byId("table").addEventListener("input", pasted);
