@@ -16,7 +16,7 @@ from gatewise.compiler.wasm.target import RELAXED
 from gatewise.language import read_cell
 from gatewise.learn.page import texts
 from gatewise.learn.palette import about
-from gatewise.learn.server import BODY, Server
+from gatewise.learn.server import BODY, OPERATIONS, Server
 from gatewise.web.describing import kernels_of
 from tests.learn.conftest import Lesson
 from tests.tabs import Tabs
@@ -196,6 +196,26 @@ def test_an_error_has_its_line_and_its_remedy(
     assert message in error["message"]
     assert error["remedy"].startswith(remedy)
     assert "<cell>" not in str(error)
+
+
+def chain(operations: int) -> str:
+    """A cell of so many operations that hang on each other."""
+    lines = [f"    a{k} = tanh(a{k - 1})" for k in range(1, operations - 1)]
+    return "\n".join(["def mine(h, *, a0):", *lines, f"    return a{operations - 2}"])
+
+
+def test_a_cell_that_would_compile_for_minutes_is_refused(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatewise.learn.server.packed", lambda cell, _: {"operations": len(cell.nodes)})
+    assert compiled(server, text=chain(OPERATIONS)) == {"operations": OPERATIONS}
+    error = compiled(server, text=chain(OPERATIONS + 1))["error"]
+    assert error["message"] == f"the cell has {OPERATIONS + 1} operations; the lesson compiles at most 200"
+
+
+def test_a_name_that_is_too_long_is_an_error_of_the_text(server: Server) -> None:
+    error = compiled(server, text=TEXT.replace("    return", f"    {'q' * 129} = f\n    return"))["error"]
+    assert "1 to 128 letters" in error["message"]
 
 
 def test_a_failure_of_the_compiler_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

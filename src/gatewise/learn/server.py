@@ -19,10 +19,12 @@ from typing import Any, ClassVar, final
 
 from gatewise.compiler.wasm.target import TARGETS
 from gatewise.language import Cell, CellError, read_cell
+from gatewise.language.form_reading import FormError
 from gatewise.learn.page import html
 from gatewise.learn.palette import cell_of, names, packed
 
 BODY = 64 * 1024  # bytes of a request, at most
+OPERATIONS = 200  # of a cell, at most: they compile for some seconds. The LSTM has 15
 _WAIT = 20  # seconds for a request to arrive
 _FILE = "<cell>"  # what messages of `read_cell` call the text
 _MESSAGE = re.compile(rf"{_FILE}:(\d+): (?:cell '\w*': )?(.*?)\. ([A-Z].*)", re.DOTALL)
@@ -168,6 +170,8 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         return packed(_asked(question), question["simd"])
     except CellError as error:
         return {"error": fault(error)}
+    except FormError as error:  # names that don't fit into a model file, say
+        return {"error": {"line": None, "message": str(error), "remedy": ""}}
 
 
 def _asked(question: Mapping[str, Any]) -> Cell:
@@ -176,7 +180,12 @@ def _asked(question: Mapping[str, Any]) -> Cell:
         return cell_of(name)
     if not isinstance(text, str):
         raise _RefusedError(HTTPStatus.BAD_REQUEST, "The content must have a text, or the name of a cell.")
-    return read_cell(text, _FILE)
+    cell = read_cell(text, _FILE)
+    if len(cell.nodes) > OPERATIONS:
+        raise CellError(
+            f"the cell has {len(cell.nodes):,} operations; the lesson compiles at most {OPERATIONS}"
+        )
+    return cell
 
 
 def fault(error: CellError) -> dict[str, Any]:
