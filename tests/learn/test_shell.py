@@ -277,6 +277,17 @@ def test_a_right_answer_to_the_check_is_kept(lesson: Lesson) -> None:
         assert page.locator("#count").inner_text().startswith("1 of 12")
 
 
+def test_numbers_are_read_as_people_type_them(lesson: Lesson) -> None:
+    with own(lesson, language="zh") as page:
+        check = page.locator("form.check")
+        # Digits, signs and points as a Chinese keyboard writes them.
+        for typed, right in (("\uff10\u3002\uff14", False), ("\uff0d0.5", False), ("0\uff0c5", True)):
+            check.locator("input").fill(typed)
+            check.locator("button").click()
+            mark = TEXTS["zh"]["kit"]["right" if right else "wrong"]
+            assert check.locator(".verdict").inner_text() == f"{mark} {'yes' if right else 'try again'}"
+
+
 def test_a_prediction_is_marked_once(lesson: Lesson) -> None:
     with own(lesson) as page:
         guess = page.locator("form.question").first

@@ -127,7 +127,7 @@ function numberOf({ unit = "" }) {
     name: (text) => input.setAttribute("aria-label", text),
     element: element("div", { class: "typed" }, input, unit),
     answer() {
-      const text = input.value.trim().replace(",", ".").replace(/[\u2212\u2013]/, "-");
+      const text = input.value.normalize("NFKC").trim().replace(/[,\u3002]/, ".").replace(/[\u2212\u2013]/, "-");
       return text === "" || !Number.isFinite(Number(text)) ? null : Number(text);
     },
     put: (answer) => (input.value = String(answer)),
