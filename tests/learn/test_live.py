@@ -8,7 +8,7 @@ from tests.learn.conftest import Lesson, check_accessible
 from tests.tabs import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 # The LSTM without its output gate, and a memory that is halved at each step.
 OWN = """def mine(h, c, *, i, f, g):
@@ -61,3 +61,46 @@ def test_what_was_written_survives_a_change_of_language(live: Lesson) -> None:
         page.wait_for_selector('section[data-scene="change"][data-ready]')
         assert page.input_value("textarea") == OWN
         assert page.evaluate(f"{KEPT}.changed.trainer.kernels.cell") == "mine"
+
+
+def edit(page: Page, place: int) -> None:
+    page.locator(".choice input").nth(place).check()
+
+
+def edited(page: Page, name: str) -> None:
+    """Wait until a variant of the palette trains."""
+    for _ in range(200):
+        if page.evaluate(f"{KEPT}.edit") == name:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(page.evaluate(f"{KEPT}.edit"))
+
+
+def test_of_two_edits_the_last_one_chosen_stays(live: Lesson) -> None:
+    held: list[Route] = []
+    with live("change") as page:
+        page.route("**/compile", lambda route: held.append(route))
+        edit(page, 3)
+        edit(page, 2)
+        while len(held) < 2:
+            page.wait_for_timeout(20)
+        for late in reversed(held):  # the answer to the first one comes last
+            with page.expect_response("**/compile"):
+                late.continue_()
+            page.wait_for_timeout(200)
+        page.unroute("**/compile")
+        edited(page, "lstm_without_input")
+        page.wait_for_timeout(200)
+        assert page.evaluate(f"{KEPT}.edit") == "lstm_without_input"
+        assert page.locator(".choice input").nth(2).is_checked()
+
+
+def test_an_edit_without_a_server_is_said(live: Lesson) -> None:
+    with live("change") as page:
+        page.route("**/compile", lambda route: route.fulfill(status=200, body="no JSON"))
+        edit(page, 3)
+        page.wait_for_selector(".said:has-text('JSON')")
+        assert page.locator(".choice input").nth(0).is_checked()
+        page.unroute("**/compile")
+        edit(page, 3)
+        edited(page, "lstm_without_output")

@@ -76,7 +76,13 @@ scene("change", {
       value: trials.edit,
       async on(edit) {
         if (edit === trials.edit) return;
-        await use(edit, await engine.cell(edit));
+        const kernels = await engine.cell(edit).catch((error) => {
+          facts.say(error.message);
+          return null;
+        });
+        if (edits.value !== edit) return; // another was chosen meanwhile
+        if (kernels === null) edits.value = trials.edit;
+        else await use(edit, kernels);
         own?.reset();
       },
     });
