@@ -82,7 +82,7 @@ REFUSED = {
     "    return tan(f), g": "there is no function 'tan'. The language has abs, sigmoid",
     "    return tanh(f, g), g": "tanh: too many positional arguments. Write tanh(x",
     "    return tanh(0.5) + f, g": "tanh got no value of the cell",
-    "    return dropout(f), g": "dropout: missing a required argument: 'rate'",
+    "    return dropout(f), g": "missing a required argument: 'rate'. Write dropout(v, rate, per='step')",
     "    return dropout(f, 0.5, per='day') + g, c": "dropout is drawn per 'day'",
     "    return where(1 < 2, f, g), c": "no value of the cell is compared",
     "    return f + (f > g), c": "add got a comparison",

@@ -288,10 +288,12 @@ class _Body:
             self._trace.fail(
                 f"{name} got no value of the cell", "Give it a state, a gate, or what is computed from them"
             )
+        signature = inspect.signature(function)
         try:
-            inspect.signature(function).bind(*given, **options)
+            signature.bind(*given, **options)
         except TypeError as error:
-            self._trace.fail(f"{name}: {error}", f"Write {name}{inspect.signature(function)}")
+            bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+            self._trace.fail(f"{name}: {error}", f"Write {name}{inspect.Signature(bare)}")
         return function(*given, **options)
 
     def _option(self, expression: ast.expr) -> Any:
