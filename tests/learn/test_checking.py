@@ -441,6 +441,8 @@ def test_the_starter_leads_to_right_cells(tmp_path: Path) -> None:
     assert str(check(text)).startswith("There is no cell yet")
     done = RUN.invoke(app, ["learn", "--start", str(file)])
     assert (done.exit_code, "exists already" in done.stderr, file.read_text() == text) == (2, True, True)
+    done = RUN.invoke(app, ["learn", "--start", str(tmp_path / "none" / "a.py")])
+    assert (done.exit_code, "there is no folder" in done.stderr) == (2, True)
     for name, whole in TEXTS.items():
         first, body = whole.strip().split("\n", 1)
         assert f"# {first}\n#     ..." in text

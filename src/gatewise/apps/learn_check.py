@@ -16,6 +16,8 @@ def write_starter(file: Path, console: Console) -> int:
 
     if file.exists():
         raise ValueError(f"--start: {file} exists already. Name a new file.")
+    if not file.parent.is_dir():
+        raise ValueError(f"--start: there is no folder {file.parent}.")
     files.save(file, starter(file.name).encode())
     console.print(f"{file}; write the cells, then: gatewise learn --check {file}")
     return 0
