@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.learn.conftest import Lesson, check_accessible
+from tests.learn.pupil import guess
 from tests.tabs import until
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ def edit(page: Page, place: int) -> None:
 
 
 def edited(page: Page, name: str) -> None:
-    """Wait until a variant of the palette trains."""
+    """Wait until a variant of the palette is there to train, or "own"."""
     for _ in range(200):
-        if page.evaluate(f"{KEPT}.edit") == name:
+        if page.evaluate(f'{KEPT}.edit ?? "own"') == name:
             return
         page.wait_for_timeout(50)
     raise AssertionError(page.evaluate(f"{KEPT}.edit"))
@@ -104,3 +105,14 @@ def test_an_edit_without_a_server_is_said(live: Lesson) -> None:
         page.unroute("**/compile")
         edit(page, 3)
         edited(page, "lstm_without_output")
+
+
+def test_a_loss_that_is_no_number_is_said(live: Lesson) -> None:
+    with live("change") as page:
+        page.fill("textarea", "def mine(h, *, g):\n    g = tanh(g) - 5\n    return log(g)")
+        edited(page, "own")
+        guess(page)
+        page.get_by_role("button", name="One step").click()
+        page.get_by_role("button", name="One step").click()
+        said = page.locator(".said", has_text="Your cell:").inner_text()
+        assert "Your cell: stopped at batch 1: the loss is no longer a number." in said

@@ -41,13 +41,13 @@ def test_the_lines_that_differ_are_marked(lesson: Lesson) -> None:
         size = Trainer("lstm", "adding").size
         facts = page.locator(".said").first.inner_text()
         assert facts == (
-            f"Your cell computes 4 vectors from x and h and has {size:,} weights. "
-            f"The LSTM computes 4 and has {size:,}."
+            "Vectors computed from x and h: 4 in your cell, 4 in the LSTM. "
+            f"Weights: {size:,} in your cell, {size:,} in the LSTM."
         )
         choose(page, "no output gate")
         less = Trainer(cell_of("lstm_without_output"), "adding").size
         assert (
-            f"computes 3 vectors from x and h and has {less:,} weights"
+            f"3 in your cell, 4 in the LSTM. Weights: {less:,} in your cell, {size:,} in the LSTM."
             in page.locator(".said").first.inner_text()
         )
 

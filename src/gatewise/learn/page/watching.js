@@ -117,6 +117,7 @@ function watched(kit, { runners, most, done, said, on = () => {}, height = 230 }
 function stateOf(words, one, most) {
   const { count, trainer } = one;
   if (trainer.solved) return words("state_solved", { count });
+  if (!Number.isFinite(trainer.losses.at(-1) ?? 0)) return textOf("kit", "no_number", { count });
   if (training.isOver(trainer, most)) return words("state_failed", { count });
   return count ? words("state_on", { count }) : words("state_ready");
 }

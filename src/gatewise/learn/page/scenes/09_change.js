@@ -58,9 +58,11 @@ scene("change", {
     };
     const bench = watched(kit, { runners: () => [trials.original, trials.changed], most: MOST, said: status, on: changed });
     const fresh = () => {
-      const [size, lstm] = [trials.changed, trials.original].map(({ trainer }) => whole(trainer.size));
+      const both = [trials.changed, trials.original];
+      const [size, lstm] = both.map(({ trainer }) => whole(trainer.size));
+      const [blocks, all] = both.map(({ trainer }) => blocksOf(trainer.kernels));
       trials.changed.name = nameOf(words, trials.edit);
-      facts.say(words("facts", { blocks: blocksOf(trials.changed.trainer.kernels), size, lstm }));
+      facts.say(words("facts", { blocks, all, size, lstm }));
       texts.write();
       bench.redraw();
       changed();
