@@ -306,6 +306,19 @@ def test_a_model_in_float64_is_said_to_be_one(opened: Opened, series: Path) -> N
         assert "The model computes in float64, the page in float32." in page.inner_text("#try-bits")
 
 
+def test_an_input_that_is_not_a_number_is_read_as_in_python(opened: Opened, tmp_path: Path) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    x = sequence(9, 1, 3)
+    x[4, 0, 1] = torch.nan
+    gatewise.look(layer_of(cells.lstm), x, tmp_path / "nan.html")
+    with opened(tmp_path / "nan.html") as page:
+        started(page)
+        assert "all 270 numbers of its layers equal Python" in page.inner_text("#try-bits")
+        assert page.inner_text("#flow-words") == "The derivatives are not finite numbers."
+        assert Axe().run(page).response["violations"] == []
+
+
 def test_numbers_beyond_float32_are_not_taken(opened: Opened, series: Path) -> None:
     with opened(series) as page:
         started(page)

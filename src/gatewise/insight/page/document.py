@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
@@ -55,6 +56,7 @@ def _equations(name: str, cell: Cell) -> str:
 def _harmless(data: Mapping[str, Any]) -> str:
     """JSON that cannot close the HTML element around it, whatever text it contains."""
     text = json.dumps(_numbers(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):x}", text)  # halves of characters
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

@@ -15,9 +15,13 @@ function showFlow() {
   byId("flow-part").hidden = !derived() || !layer.flow;
   if (byId("flow-part").hidden) return;
   const series = flowSeries();
-  const norms = series.flatMap(({ of }) => range(0, end(row)).map(of)).filter((x) => x > 0);
+  const all = series.flatMap(({ of }) => range(0, end(row)).map(of));
+  const norms = all.filter((x) => x > 0 && Number.isFinite(x));
   if (!norms.length) {
-    byId("flow-words").textContent = `Nothing in this sequence reaches ${page.explained}: all derivatives are zero.`;
+    const none = all.every((x) => x === 0);
+    const words = none ? `Nothing in this sequence reaches ${page.explained}: all derivatives are zero.` : "The derivatives are not finite numbers.";
+    byId("flow-words").textContent = words;
+    byId("flow").setAttribute("aria-label", words);
     prepared(byId("flow"), 10);
     return;
   }
