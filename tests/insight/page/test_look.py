@@ -323,11 +323,11 @@ def test_the_page_says_that_it_shows_a_part_of_a_large_recording(tmp_path: Path)
 
 
 def test_text_of_the_user_is_never_markup(tmp_path: Path) -> None:
-    evil = "</script><img src=x onerror=alert(1)>"
+    evil, half = "</script><img src=x onerror=alert(1)>", "\ud83d"  # half of a character
     page = gatewise.look(
         layer_of(cells.lstm), sequence(4, 1, 3), tmp_path / "p.html", title=evil, output_name=evil,
         output=lambda returned: returned[1][0][0, :, 0], feature_names=[evil, "b", "${data}"],
-        tokens=[[evil, "<!--", "<script>", "\u2028"]], times=[[evil] * 4],
+        tokens=[[evil, "<!--", "<script>", "\u2028"]], times=[[evil, evil, evil, half]],
     )  # fmt: skip
     text = (tmp_path / "p.html").read_text(encoding="utf-8")
     assert "<img" not in text
@@ -336,6 +336,7 @@ def test_text_of_the_user_is_never_markup(tmp_path: Path) -> None:
     assert text.count("<script") == 2
     data = data_of(tmp_path / "p.html")
     assert data["tokens"] == [[evil, "<!--", "<script>", "\u2028"]]
+    assert data["times"] == [[evil, evil, evil, half]]
     assert data["inputs"]["names"] == [evil, "b", "${data}"]
     assert page.path == tmp_path / "p.html"
 
