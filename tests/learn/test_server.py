@@ -138,6 +138,7 @@ def test_its_own_origin_is_accepted(server: Server) -> None:
         (b"{}", {**JSON, "Content-Length": "many"}, 411),
         (b"{}", {**JSON, "Content-Length": "-1"}, 411),
         (b"{}", {**JSON, "Content-Length": "9" * 30}, 413),
+        (b"{}", {**JSON, "Content-Length": "9" * 5000}, 413),
     ],
 )
 def test_what_is_no_question_is_refused(

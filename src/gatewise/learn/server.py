@@ -133,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
             raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "Content-Length must be a number.")
-        if int(length) > BODY:
+        if len(length) > 9 or int(length) > BODY:  # Python refuses to read numbers of thousands of digits
             raise _RefusedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The text must be at most {BODY:,} bytes."
             )
