@@ -161,6 +161,13 @@ def test_a_network_learns_the_own_text(lesson: Lesson, language: str) -> None:
         until(page, "/(abc){8}/.test([...document.querySelectorAll('.text-written')].at(-1).textContent)")
         page.locator("button.main").last.click()
         assert set(written.inner_text()) == set("abc")
+        page.select_option("#language", "zh" if language == "en" else "en")
+        page.wait_for_selector('section[data-scene="text"][data-ready]')
+        assert set(written.inner_text()) == set("abc")  # it is still trained
+        page.locator("button:not(.main)").last.click()
+        assert written.inner_text() == ""
+        page.locator("button.main").last.click()
+        until(page, "[...document.querySelectorAll('.text-written')].at(-1).textContent !== ''")
         page.locator("textarea").last.fill("a")
         settle(page)
         assert written.inner_text() == ""

@@ -492,9 +492,11 @@ async function learning(kit, { words, engine }) {
   const renew = () => {
     loop.stop();
     task = [...own.value].length > 1 ? taskOf(own.value) : null;
-    [trainer, bits, since] = [null, [], 0];
+    const before = kit.kept.learned; // as after a change of language
+    [trainer, bits, since] = before?.text === own.value ? [before.trainer, before.bits, 0] : [null, [], 0];
     sample.replaceChildren();
-    shown.say(words(task ? "ready" : "too_short"));
+    if (bits.length) [write, say].forEach((part) => part());
+    else shown.say(words(task ? "ready" : "too_short"));
     chart.redraw();
   };
   const step = (seconds) => {
@@ -515,11 +517,12 @@ async function learning(kit, { words, engine }) {
     on: () => {
       if (loop.running || !task) return loop.stop();
       trainer ??= new training.Trainer({ kernels, task, steps: STEPS, rows: 8, units: UNITS, rate: 0.01 });
+      kit.kept.learned = { text: own.value, trainer, bits };
       loop.start();
       button.firstChild.textContent = words("pause");
     },
   });
-  const again = kit.button({ label: words("again"), on: () => renew() });
+  const again = kit.button({ label: words("again"), on: () => ((kit.kept.learned = null), renew()) });
   renew();
   return kit.card(kit.stack(own, kit.row(button, again), chart.element, shown, sample));
 }
