@@ -16,11 +16,11 @@ from torch import Tensor, nn
 import gatewise
 from gatewise import Cell, cells
 from gatewise import nn as ours
-from gatewise.insight.values import Values
+from gatewise.insight.watch import LayerValues
 
 T, B, I, H = 3, 2, 3, 4
 
-OWN = [name for name in dir(Values) if not name.startswith("__")]
+OWN = [name for name in dir(LayerValues) if not name.startswith("__")]
 OF_LAYERS = [
     name
     for layer in (ours.Recurrent(cells.gru, I, H), ours.Step(cells.gru, I, H))

@@ -55,6 +55,20 @@ def test_a_wrong_line_is_named_and_the_cell_before_it_stays(live: Lesson) -> Non
         assert page.locator(".said", has_text="Line 4").count() == 0
 
 
+def test_it_says_that_a_text_is_being_compiled(live: Lesson) -> None:
+    held: list[Route] = []
+    with live("change") as page:
+        page.route("**/compile", lambda route: held.append(route))
+        page.fill("textarea", OWN)
+        page.wait_for_selector(".said:has-text('Python compiles your cell')")
+        while not held:
+            page.wait_for_timeout(20)
+        held[0].continue_()
+        page.unroute("**/compile")
+        edited(page, "own")
+        assert page.locator(".said", has_text="Python compiles").count() == 0
+
+
 def test_what_was_written_survives_a_change_of_language(live: Lesson) -> None:
     with live("change") as page:
         written(page, OWN)

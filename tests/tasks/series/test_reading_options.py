@@ -18,6 +18,7 @@ TEXTS = ("time_format", "zone", "repeated", "resample", "where", "decimal", "tho
 @example("zone", "")
 @example("encoding", "")
 @example("resample", "")
+@example("resample", "b")
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_taken_or_refused(name: str, text: str) -> None:
     options: dict[str, Any] = {name: text}

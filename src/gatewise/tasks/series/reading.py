@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import warnings
 from dataclasses import dataclass
 
 import pandas as pd
@@ -86,8 +87,9 @@ def is_zone(name: str) -> bool:
 
 def _is_step(text: str) -> bool:
     try:
-        return bool(pd.Timestamp(0) + pd.tseries.frequencies.to_offset(text) > pd.Timestamp(0))
-    except (ValueError, TypeError, OverflowError):
+        with warnings.catch_warnings(action="error"):  # a name that pandas will drop is refused now
+            return bool(pd.Timestamp(0) + pd.tseries.frequencies.to_offset(text) > pd.Timestamp(0))
+    except (ValueError, TypeError, OverflowError, Warning):
         return False
 
 

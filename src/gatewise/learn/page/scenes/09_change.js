@@ -133,6 +133,7 @@ function ownText(kit, words, { engine, trials, use }) {
   const fault = kit.said();
   let waiting = 0;
   const compile = async (text) => {
+    fault.say(words("compiling"));
     const { kernels, error } = await engine.compile(text);
     if (field.value !== text) return; // it has been changed meanwhile
     show(error);
