@@ -31,6 +31,15 @@ def answer(page: Page, given: str) -> Locator:
     return check.locator(".verdict")
 
 
+def choose(page: Page, place: int) -> str:
+    """Answer the check with the choice at a place. Returns what the page says then."""
+    check = page.locator("form.check")
+    check.locator("input").nth(place).check()
+    check.get_by_role("button").click()
+    settle(page)
+    return check.locator(".verdict").inner_text()
+
+
 def slide(page: Page, label: str, value: float) -> None:
     """Move the slider whose label begins so."""
     slider = page.locator(".slider", has_text=label).locator("input")
@@ -61,19 +70,6 @@ def done(page: Page, scene: str) -> bool:
     kept = page.evaluate("(scene) => scene in lesson.progress.done", scene)
     assert listed == kept
     return listed
-
-
-def faults(page: Page) -> list[tuple[str, str]]:
-    """What axe finds that is serious."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [
-        (fault["id"], node["failureSummary"])
-        for fault in found
-        for node in fault["nodes"]
-        if fault["impact"] in ("serious", "critical")
-    ]
 
 
 def overflows(page: Page) -> bool:

@@ -16,10 +16,12 @@ import gatewise
 from gatewise import cells
 from gatewise.nn import Recurrent
 from tests.learn.conftest import Lesson, ready, settle
+from tests.learn.pupil import choose
 from tests.selection import with_rest
+from tests.tabs import faults
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    pass
 
 FILE = Path(gatewise.__file__).parent / "learn" / "data" / "weather.safetensors"
 AHEAD, WEEK, EVERY = 24, 168, 22
@@ -58,15 +60,6 @@ def shown(error: float) -> str:
     return f"{error:#.2g}".rstrip(".")
 
 
-def answer(page: Page, place: int) -> str:
-    """Answer the check, and return what the page says."""
-    check = page.locator("form.check")
-    check.locator("input").nth(place).check()
-    check.get_by_role("button").click()
-    settle(page)
-    return check.locator(".verdict").inner_text()
-
-
 def test_the_error_is_that_of_python(lesson: Lesson) -> None:
     with lesson("series") as page:
         assert shown(errors()[None]) in page.locator(".said").first.inner_text()
@@ -80,9 +73,9 @@ def test_the_check_knows_what_is_broken(lesson: Lesson, number: int, fault: tupl
         ready(page, "series")
         for place in range(len(FAULTS)):
             if place != number:
-                assert answer(page, place).startswith("Not quite.")
+                assert choose(page, place).startswith("Not quite.")
         assert page.locator("#scenes a.done").count() == 0
-        text = answer(page, number)
+        text = choose(page, number)
         assert text.startswith("Right.")
         assert shown(errors()[fault]) in text
         assert shown(errors()[None]) in text
@@ -111,8 +104,6 @@ def test_a_held_gate_changes_the_forecast_by_keyboard(lesson: Lesson, language: 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_scene_is_accessible_and_does_not_overflow(lesson: Lesson, dark: bool) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     with lesson("series", width=375, dark=dark) as page:
         page.locator("form").first.locator("input").first.check()
         page.locator("form").first.get_by_role("button").click()
@@ -120,11 +111,4 @@ def test_the_scene_is_accessible_and_does_not_overflow(lesson: Lesson, dark: boo
         page.locator("summary").last.click()
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
-        found = Axe().run(page).response["violations"]
-        grave = [
-            (fault["id"], node["target"], node["failureSummary"])
-            for fault in found
-            for node in fault["nodes"]
-            if fault["impact"] in ("serious", "critical")
-        ]
-        assert grave == []
+        assert faults(page) == []

@@ -20,8 +20,9 @@ import gatewise
 from gatewise import cells
 from gatewise.nn import Recurrent
 from tests.learn.conftest import Lesson, settle
+from tests.learn.pupil import choose
 from tests.selection import with_rest
-from tests.tabs import until
+from tests.tabs import faults, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -77,15 +78,6 @@ def tells(marks: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.array(found)
 
 
-def answer(page: Page, place: int) -> str:
-    """Answer the check, and return what the page says."""
-    check = page.locator("form.check")
-    check.locator("input").nth(place).check()
-    check.get_by_role("button").click()
-    settle(page)
-    return check.locator(".verdict").inner_text()
-
-
 def units(page: Page) -> list[int]:
     """The units to choose from, counted from 0."""
     texts = page.locator("form.check label").all_inner_texts()
@@ -110,12 +102,12 @@ def test_the_check_knows_the_unit(lesson: Lesson, language: str) -> None:
         assert knows in offered
         for place, unit in enumerate(offered):
             if unit != knows:
-                text = answer(page, place)
+                text = choose(page, place)
                 shares = [float(share) / 100 for share in re.findall(r"([\d.]+)\s%", text)][:2]
                 assert sum(shares) / 2 == pytest.approx(right[unit], abs=0.01)
         assert page.locator("form.check .verdict").get_attribute("class") == "verdict wrong"
         assert page.locator("#scenes a.done").count() == 0
-        text = answer(page, offered.index(knows))
+        text = choose(page, offered.index(knows))
         assert page.locator("form.check .verdict").get_attribute("class") == "verdict right"
         shares = [float(share) / 100 for share in re.findall(r"([\d.]+)\s%", text)]
         assert sum(shares[:2]) / 2 == pytest.approx(right[knows], abs=0.01)
@@ -178,18 +170,10 @@ def test_a_network_learns_the_own_text(lesson: Lesson, language: str) -> None:
     with_rest(product([False, True], ["en", "zh"]), lambda dark, language: dark == (language == "zh")),
 )
 def test_the_scene_is_accessible_and_does_not_overflow(lesson: Lesson, dark: bool, language: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     with lesson("text", width=375, dark=dark, language=language) as page:
-        answer(page, units(page).index(int(tells(inside("(", ")")).argmax())))
+        choose(page, units(page).index(int(tells(inside("(", ")")).argmax())))
         page.locator("summary").first.click()
         page.locator("summary").last.click()
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
-        grave = [
-            (fault["id"], node["target"], node["failureSummary"])
-            for fault in Axe().run(page).response["violations"]
-            for node in fault["nodes"]
-            if fault["impact"] in ("serious", "critical")
-        ]
-        assert grave == []
+        assert faults(page) == []

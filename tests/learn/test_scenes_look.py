@@ -9,7 +9,8 @@ import pytest
 
 import gatewise.learn
 from tests.learn.conftest import Lesson, settle
-from tests.learn.pupil import faults, guess, overflows
+from tests.learn.pupil import guess, overflows
+from tests.tabs import faults
 
 SCENES = ["order", "unit", "sizes", "forgets", "gates"]
 LOOKS = [

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import gatewise
@@ -149,6 +150,15 @@ class _Body:
                 below.add(one)
                 stack += self.needs.get(one, ())
         return below
+
+
+def few_cells(number: int) -> Callable[[Callable[[Drawn], None]], Callable[[], None]]:
+    """Runs a test on three random cells, the same in every run. To shrink them would compile hundreds."""
+    some = settings(
+        max_examples=3, deadline=None, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    return lambda test: seed(number)(some(given(drawn_cells())(test)))
 
 
 @st.composite

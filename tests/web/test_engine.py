@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 import gatewise
@@ -18,7 +18,7 @@ from gatewise.compiler.emit.number import FLOAT32
 from gatewise.compiler.run.program import compiled
 from gatewise.compiler.wasm.target import PLAIN, RELAXED
 from gatewise.web.describing import editable
-from tests.random_cells.drawing import Drawn, drawn_cells
+from tests.random_cells.drawing import Drawn, few_cells
 from tests.random_cells.quickly import compiling_quickly
 from tests.selection import with_rest
 from tests.tabs import Tabs
@@ -182,15 +182,7 @@ def test_names_that_every_object_of_javascript_has(engine: Engine) -> None:
 def test_a_random_cell_gives_the_bits_of_python(number: int, engine: Engine) -> None:
     """Sums of two rows do not depend on their order, so those by vectors are the same too."""
 
-    @seed(number)
-    @settings(
-        max_examples=3,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],  # to shrink an example would compile hundreds of cells
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(drawn_cells())
+    @few_cells(number)
     def holds(drawn: Drawn) -> None:
         p = Problem(drawn.cell(), 3, 2, 3, 5, {"proj_size": 2} if drawn.projects else {}, seed=number)
         with compiling_quickly(kept=True):

@@ -131,7 +131,7 @@ def _function_in(text: str, file: str) -> ast.FunctionDef:
         fail(f"the text can't be read: {error}")
     except (RecursionError, MemoryError):
         fail("the text nests too deeply")
-    statements = [node for node in module.body if not _is_import_of_gatewise(node)]
+    statements = [node for node in module.body if not is_import_of_gatewise(node)]
     if not statements:
         fail("the text has no function")
     function, *more = statements
@@ -145,7 +145,8 @@ def _function_in(text: str, file: str) -> ast.FunctionDef:
     return function
 
 
-def _is_import_of_gatewise(node: ast.stmt) -> bool:
+def is_import_of_gatewise(node: ast.stmt) -> bool:
+    """Whether a statement imports from gatewise, as a text may before its cells."""
     match node:
         case ast.ImportFrom(module="gatewise" | "__future__"):
             return True

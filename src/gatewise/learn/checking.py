@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gatewise import cells
 from gatewise.language import Cell, CellError
-from gatewise.language.reading import read_cell
+from gatewise.language.reading import is_import_of_gatewise, read_cell
 from gatewise.learn import own
 from gatewise.learn.comparing import Gates, Probe, orders, parted_gradients
 from gatewise.learn.exercises import Exercise, Right, exercises
@@ -131,13 +131,9 @@ def _in_module(module: ast.Module, lines: Sequence[str], train: bool) -> Iterato
 
 def _is_harmless(node: ast.stmt) -> bool:
     match node:
-        case ast.ImportFrom(module="gatewise" | "__future__"):
-            return True
-        case ast.Import(names=[ast.alias(name="gatewise")]):
-            return True
         case ast.Expr(value=ast.Constant(value=str())):
             return True
-    return False
+    return is_import_of_gatewise(node)
 
 
 def _text_of(function: ast.FunctionDef, lines: Sequence[str]) -> str:

@@ -98,7 +98,7 @@ def editable(cell: Cell, names: Container[str] | None = None) -> Editable:
 def described(cell: Cell | Editable) -> dict[str, Any]:
     """Everything that ``engine.js`` must know of a cell, as values of JSON.
 
-    Random equations (`dropout`, `zoneout`) compute what they do outside of training.
+    Random equations (`dropout`, `zoneout`) compute what they do in evaluation mode.
 
     Example:
         >>> from gatewise import cells

@@ -85,7 +85,7 @@ class Layer {
    * - steps, rows: T and B; by default one row
    * - states: the initial states, by name; zeros by default
    * - lengths: the steps of each row; the output after them is 0, watched values NaN
-   * - reset [T, B]: true where a row begins anew from its initial states
+   * - reset [T, B]: true where a row is reset to its initial states
    * - watch: the names of values to record, or true for all
    * - edits: held values, { name, value, steps, rows, units } each, for kernels of an editable cell
    */

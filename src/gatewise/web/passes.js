@@ -127,7 +127,7 @@ class Pass {
     return values;
   }
 
-  /** Mark the rows that begin anew: backwards, after the step that is their first one forwards. */
+  /** Mark the rows that are reset. A reset before step t takes effect, in a reverse layer, before step t - 1. */
   _mark(reset) {
     const { steps, rows, packing, places, machine } = this;
     const later = Number(this.layer.reverse);

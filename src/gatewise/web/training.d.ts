@@ -68,7 +68,7 @@ export interface Call {
   states?: Named;
   /** The number of steps of each row. After them, the output is 0 and watched values are NaN. */
   lengths?: ArrayLike<number>;
-  /** [T, B], true where a row begins anew from its initial states. */
+  /** [T, B], true where a row is reset to its initial states. */
   reset?: ArrayLike<number | boolean>;
   /** The values to record; true for all. */
   watch?: string[] | true;

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from gatewise.compiler.wasm.target import RELAXED
 from tests.compiler.problems import problem
 from tests.compiler.running import Results, run
 from tests.compiler.wasm.browser import Machine, in_browser
-from tests.random_cells.drawing import Drawn, drawn_cells
+from tests.random_cells.drawing import Drawn, few_cells
 from tests.random_cells.quickly import compiling_quickly
 from tests.selection import with_rest
 
@@ -26,15 +25,7 @@ def assert_same(found: Results, expected: Results) -> None:
 
 @pytest.mark.parametrize("number", with_rest(range(8), lambda number: number == 0))
 def test_a_random_cell_gives_the_bits_of_this_machine(number: int, machine: Machine) -> None:
-    @seed(number)
-    @settings(
-        max_examples=3,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],  # to shrink an example would compile hundreds of cells
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(drawn_cells())
+    @few_cells(number)
     def holds(drawn: Drawn) -> None:
         p = problem(drawn.cell(), 3, 2, 3, 5)
         with np.errstate(all="ignore"):

@@ -16,7 +16,7 @@ from gatewise import Vector, cell, sigmoid, tanh
 from tests.insight.page.conftest import Opened, settle
 from tests.insight.page.pages import array, data_of, named
 from tests.selection import with_rest
-from tests.tabs import LONG
+from tests.tabs import LONG, faults
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -389,21 +389,12 @@ def test_a_click_on_a_finding_shows_its_place(opened: Opened, pages: dict[str, P
 def test_the_page_is_accessible_and_does_not_overflow(
     name: str, width: int, dark: bool, opened: Opened, pages: dict[str, Path]
 ) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     with opened(pages[name], width, dark) as page:
         page.click("#numbers summary")
         settle(page)
         wide = page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]")
         assert max(wide) <= width
-        found = Axe().run(page).response["violations"]
-        grave = [
-            (fault["id"], node["target"], node["failureSummary"])
-            for fault in found
-            for node in fault["nodes"]
-            if fault["impact"] in ("serious", "critical")
-        ]
-        assert grave == []
+        assert faults(page) == []
 
 
 @pytest.mark.parametrize("number", [0.0, float("nan"), float("inf"), 1e30])

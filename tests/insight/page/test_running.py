@@ -27,6 +27,7 @@ from tests.insight.page.pages import (
 )
 from tests.insight.page.test_browser import choose, chosen, go_to, numbers_of
 from tests.insight.page.test_tracing import Classifier
+from tests.tabs import faults
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -536,8 +537,6 @@ def test_a_layer_that_the_page_cannot_run_keeps_its_pictures(opened: Opened, tmp
 def test_a_sequence_of_the_readers_has_no_faults_and_fits(
     opened: Opened, pages: dict[str, Path], name: str, width: int, dark: bool
 ) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     with opened(pages[name], width, dark) as page:
         started(page)
         if name == "text":
@@ -548,10 +547,7 @@ def test_a_sequence_of_the_readers_has_no_faults_and_fits(
         hold(page, "f", 1, 0.5, 2, 6)
         wide = page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]")
         assert max(wide) <= width
-        found = Axe().run(page).response["violations"]
-        assert [
-            (fault["id"], fault["nodes"]) for fault in found if fault["impact"] in ("serious", "critical")
-        ] == []
+        assert faults(page) == []
 
 
 def test_everything_that_changes_the_network_works_with_keys_alone(

@@ -3,7 +3,7 @@
 //   engine.live                 whether a server compiles what the learner writes
 //   engine.simd                 { kind, sameBits } of this browser
 //   engine.names                the names of all cells of the palette
-//   engine.text(name)           the equations of such a cell, as the learner may change them; null if it has no text
+//   engine.text(name)           the equations of a cell as text that the learner can edit, or null
 //   await engine.cell(name)     its kernels, for `new gatewise.Layer(kernels, ...)`
 //   await engine.compile(text)  { kernels }, or { error: { line, message, remedy } }; the line may be null
 //   await engine.trainer(...)   a trainer of a cell, by its name or its kernels: see training.js

@@ -234,7 +234,7 @@ function drawWeights(kit, pen, top, { wide }, { gates, columns, weights }, units
   }
 }
 
-/** How many weights? Drawn anew at each try. */
+/** The check: how many weights are there? The sizes are random, and new after each wrong answer. */
 function checkOf(kit, kernels) {
   const any = (low, high) => low + Math.floor(Math.random() * (high - low + 1));
   const draw = () => ({

@@ -389,7 +389,7 @@ function guessesOf(kit, { label, rows, percent }) {
   });
 }
 
-/** How well each unit tells, as bars, and how well the best would by chance. */
+/** The accuracy of each unit as a bar, and that of the best unit on brackets in other places as a line. */
 function scoresOf(kit, { label, scores, chance, words }) {
   return kit.canvas({
     label,
