@@ -11,7 +11,7 @@ import pytest
 MODULES = [
     "gatewise.apps.report",
     "gatewise.insight.figures",
-    "gatewise.tasks.series.errors",
+    "gatewise.tasks.shared.reading.errors",
     "gatewise.tasks.forecast.forecaster",
     "gatewise.tasks.forecast.naive",
     "gatewise.tasks.forecast.split",

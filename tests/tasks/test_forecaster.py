@@ -13,7 +13,7 @@ from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL
 from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.series.errors import SeriesError
-from gatewise.tasks.series.table import Table
+from gatewise.tasks.shared.reading.table import Table
 
 FIT = 340  # the number of rows that the fitted forecaster of the fixtures was trained on
 

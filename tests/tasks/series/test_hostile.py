@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gatewise.tasks import SeriesError, read_series
-from gatewise.tasks.series import content, table
+from gatewise.tasks.shared.reading import content, table
 
 
 def refused(path: str | Path, sentence: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gatewise.tasks.series.errors import SeriesError
 from gatewise.tasks.series.stamps import read_times
-from gatewise.tasks.series.table import read_table
+from gatewise.tasks.shared.reading.table import read_table
 
 
 def write(folder: Path, text: str, name: str = "a.csv") -> Path:

@@ -3,12 +3,12 @@
 How numbers and times are to be read is decided by all values of a column. If several ways are possible, the
 file is refused with a message that names the option to set.
 
-Modules from low to high: `content` (bytes), `delimited` (fields), `table` (columns), `columns`, `stamps` and
-`grid`, `series`.
+`gatewise.tasks.shared.reading` reads the files. Modules from low to high: `columns`, `stamps` and `grid`,
+`series`.
 """
 
 from gatewise.tasks.series.errors import SeriesError
-from gatewise.tasks.series.reading import Reading
 from gatewise.tasks.series.series import TimeSeries, read_series
+from gatewise.tasks.shared.reading.options import Reading
 
 __all__ = ["Reading", "SeriesError", "TimeSeries", "read_series"]

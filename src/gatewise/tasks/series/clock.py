@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gatewise.tasks.series.reading import is_zone
+from gatewise.tasks.shared.reading.options import is_zone
 
 Positions = NDArray[np.int64]
 Numbers = NDArray[np.float64]

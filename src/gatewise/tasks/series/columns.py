@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gatewise.tasks.series.delimited import NAMELESS
-from gatewise.tasks.series.errors import quoted
 from gatewise.tasks.series.inference import breaks
-from gatewise.tasks.series.table import Table
 from gatewise.tasks.series.times import TimeError, parse_clock, parse_times, readable
+from gatewise.tasks.shared.reading.delimited import NAMELESS
+from gatewise.tasks.shared.reading.errors import quoted
+from gatewise.tasks.shared.reading.table import Table
 
 NONE = "none"  # instead of the name of a column of times: number the rows
 

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gatewise.tasks.series.clock import DAY, Clock, microseconds
-from gatewise.tasks.series.errors import listed, quoted
 from gatewise.tasks.series.inference import Fit, best_fit
-from gatewise.tasks.series.table import Table
+from gatewise.tasks.shared.reading.errors import listed, quoted
+from gatewise.tasks.shared.reading.table import Table
 
 MOST_GAPS = 10  # most steps of the grid per row
 

@@ -16,9 +16,9 @@ from gatewise.tasks.series.clock import Clock, RowClock
 from gatewise.tasks.series.columns import Columns, choose
 from gatewise.tasks.series.errors import SeriesError
 from gatewise.tasks.series.grid import Grid, regular
-from gatewise.tasks.series.reading import Reading
 from gatewise.tasks.series.stamps import read_times
-from gatewise.tasks.series.table import Table, read_table, table_of
+from gatewise.tasks.shared.reading.options import Reading
+from gatewise.tasks.shared.reading.table import Table, read_table, table_of
 
 
 @dataclass(frozen=True)

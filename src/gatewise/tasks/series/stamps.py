@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatewise.tasks.series.errors import listed, quoted
-from gatewise.tasks.series.table import Table
 from gatewise.tasks.series.times import NEAR, Candidate, TimeError, parse_clock, parse_times
+from gatewise.tasks.shared.reading.errors import listed, quoted
+from gatewise.tasks.shared.reading.table import Table
 
 COMPONENTS = ("year", "month", "day", "hour", "minute", "second")
 

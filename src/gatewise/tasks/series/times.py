@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gatewise.tasks.series.errors import quoted
 from gatewise.tasks.series.inference import breaks
-from gatewise.tasks.series.reading import NAMED_FORMATS
+from gatewise.tasks.shared.reading.errors import quoted
+from gatewise.tasks.shared.reading.options import NAMED_FORMATS
 
 Stamps = pd.Series  # a column of datetime64[us], NaT for values that are not times
 

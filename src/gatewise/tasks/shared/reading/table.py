@@ -17,11 +17,18 @@ import pandas as pd
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from gatewise.tasks.series.content import decoded, read_content
-from gatewise.tasks.series.delimited import MOST_COLUMNS, parse_delimited
-from gatewise.tasks.series.errors import SeriesError, listed, quoted
-from gatewise.tasks.series.numbers import NumberForm, Numbers, Tidied, TwoReadingsError, decide, tidied
-from gatewise.tasks.series.reading import Reading
+from gatewise.tasks.shared.reading.content import decoded, read_content
+from gatewise.tasks.shared.reading.delimited import MOST_COLUMNS, parse_delimited
+from gatewise.tasks.shared.reading.errors import TableError, listed, quoted
+from gatewise.tasks.shared.reading.numbers import (
+    NumberForm,
+    Numbers,
+    Tidied,
+    TwoReadingsError,
+    decide,
+    tidied,
+)
+from gatewise.tasks.shared.reading.options import Reading
 
 MOST_VALUES = 100_000_000  # rows times columns
 LARGEST = 1e100  # largest magnitude; its square does not overflow
@@ -47,9 +54,9 @@ class Table:
     separator: str = ""
     notes: list[str] = field(default_factory=list)
 
-    def error(self, problem: str, column: str | None = None, row: int | None = None) -> SeriesError:
+    def error(self, problem: str, column: str | None = None, row: int | None = None) -> TableError:
         """An error that names this file."""
-        return SeriesError(self.file, problem, column=column, row=row)
+        return TableError(self.file, problem, column=column, row=row)
 
     def column(self, name: str) -> pd.Series[Any]:
         """A column by name."""
@@ -176,7 +183,7 @@ class Table:
             raise self.error(problem, name, int(self.frame.index[int(np.argmax(numbers == mark))]))
         return numbers
 
-    def _two_readings(self, two: TwoReadingsError) -> SeriesError:
+    def _two_readings(self, two: TwoReadingsError) -> TableError:
         value = pd.Series([two.value])
         ways = " or as ".join(
             f"{form.read(value)[0]:.12g} (--decimal {form.decimal} --thousands {quote(form.thousands)})"
@@ -189,7 +196,7 @@ def read_table(path: str | Path, reading: Reading | None = None) -> Table:
     """Read a CSV or Parquet file.
 
     Raises:
-        SeriesError: the file does not exist, is too large, empty, not text, ragged, or without rows.
+        TableError: the file does not exist, is too large, empty, not text, ragged, or without rows.
     """
     path, reading = Path(path), reading or Reading()
     content = read_content(path)
@@ -204,7 +211,7 @@ def table_of(frame: pd.DataFrame, name: str, reading: Reading) -> Table:
     """Make a table from a frame with any names. Its rows are counted from 1.
 
     Raises:
-        SeriesError: as in `read_table`.
+        TableError: as in `read_table`.
     """
     named = frame.set_axis([str(column) for column in frame.columns], axis="columns")
     return _checked(Table(name, named.set_axis(range(1, len(named) + 1)), reading))
@@ -217,14 +224,14 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
         rows, columns = file.metadata.num_rows, file.metadata.num_columns
         if rows * columns > MOST_VALUES or columns > MOST_COLUMNS:
             most = f"at most {MOST_VALUES:,} values in {MOST_COLUMNS:,} columns"
-            raise SeriesError(path, f"the file has {rows:,} rows of {columns:,} columns; {most} are read")
+            raise TableError(path, f"the file has {rows:,} rows of {columns:,} columns; {most} are read")
         arrow = file.read()
         arrow.validate(full=True)
         frame = arrow.to_pandas(ignore_metadata=True)
-    except SeriesError:
+    except TableError:
         raise
     except Exception as error:  # a damaged file can cause any exception of the library
-        raise SeriesError(path, "the file is not a readable Parquet file") from error
+        raise TableError(path, "the file is not a readable Parquet file") from error
     names = ["index" if name == "__index_level_0__" else str(name) for name in frame.columns]
     return pd.DataFrame(frame.set_axis(names, axis="columns"))
 

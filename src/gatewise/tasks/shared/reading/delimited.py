@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gatewise.tasks.series.errors import SeriesError
+from gatewise.tasks.shared.reading.errors import TableError
 
 NAMELESS = "(no name, column"
 SEPARATORS = "\t;|,"  # tried in this order; the comma last, as it may be the decimal mark
@@ -25,16 +25,16 @@ def parse_delimited(path: Path, text: str, skip: int | None) -> tuple[pd.DataFra
     The index counts the rows under the header from 1.
 
     Raises:
-        SeriesError: the lines are not a table.
+        TableError: the lines are not a table.
     """
     text, notes = _without_preamble(path, text.lstrip("\r\n"), skip)
     text, separator = _separator(text)
     header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
     if len(header) > MOST_COLUMNS:
         problem = f"the file has {len(header):,} columns; at most {MOST_COLUMNS:,} are read"
-        raise SeriesError(path, problem)
+        raise TableError(path, problem)
     if len(header) > 1 and not any(re.search(r"[^\W\d_]", name) for name in header):
-        raise SeriesError(path, "the first line holds values, not names; put a line of names above it")
+        raise TableError(path, "the first line holds values, not names; put a line of names above it")
     lines = _parsed(path, text, separator)
     frame = lines.iloc[1:].set_axis(_names(header, lines.shape[1]), axis="columns")
     return frame.dropna(how="all"), separator, notes
@@ -45,7 +45,7 @@ def _without_preamble(path: Path, text: str, skip: int | None) -> tuple[str, lis
     if skip is not None:
         lines = text.split("\n", skip)
         if len(lines) <= skip:
-            raise SeriesError(path, f"the file has no {skip} lines to skip")
+            raise TableError(path, f"the file has no {skip} lines to skip")
         return lines[skip].lstrip("\r\n"), [f"{skip} lines above the header"] if skip else []
     skipped = 0
     while text.startswith("#"):
@@ -99,10 +99,10 @@ def _parsed(path: Path, text: str, separator: str) -> pd.DataFrame:
             wanted, line, got = (int(number) for number in ragged.groups())
             hint = _preamble_hint(text, separator)
             problem = f"there are {got} fields where the header has {wanted}{hint}"
-            raise SeriesError(path, problem, row=line - 1) from error
-        raise SeriesError(path, "the file is not readable as CSV (a quote may never be closed)") from error
+            raise TableError(path, problem, row=line - 1) from error
+        raise TableError(path, "the file is not readable as CSV (a quote may never be closed)") from error
     except (pd.errors.EmptyDataError, OverflowError) as error:
-        raise SeriesError(path, "the file is empty") from error
+        raise TableError(path, "the file is empty") from error
 
 
 def _preamble_hint(text: str, separator: str) -> str:

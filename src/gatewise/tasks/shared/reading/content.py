@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise import files
-from gatewise.tasks.series.errors import SeriesError
+from gatewise.tasks.shared.reading.errors import TableError
 
 MOST_BYTES = 1 << 29  # limit for the file, and for its unpacked content
 
@@ -41,23 +41,23 @@ def read_content(path: Path) -> bytes:
     """Read a file of at most `MOST_BYTES`, unpacked if it is gzip, bzip2, xz or a zip of one file.
 
     Raises:
-        SeriesError: the file does not exist, is not a regular file, or is too large, empty or damaged.
+        TableError: the file does not exist, is not a regular file, or is too large, empty or damaged.
     """
     try:
         with files.open_to_read(path) as file:
             content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SeriesError(path, f"the file cannot be read ({reason})") from error
+        raise TableError(path, f"the file cannot be read ({reason})") from error
     content = _unpacked(path, _limited(path, content))
     if not content.strip():
-        raise SeriesError(path, "the file is empty")
+        raise TableError(path, "the file is empty")
     return content
 
 
 def _limited(path: Path, content: bytes) -> bytes:
     if len(content) > MOST_BYTES:
-        raise SeriesError(path, f"the file has more than {MOST_BYTES >> 20} MiB, the most that is read")
+        raise TableError(path, f"the file has more than {MOST_BYTES >> 20} MiB, the most that is read")
     return content
 
 
@@ -65,7 +65,7 @@ def _unpacked(path: Path, content: bytes) -> bytes:
     """Unpack compressed content, up to the limit."""
     foreign = next((words for magic, words in _FOREIGN.items() if content.startswith(magic)), None)
     if foreign is not None:
-        raise SeriesError(path, foreign)
+        raise TableError(path, foreign)
     unpack = next((unpack for magic, unpack in _UNPACKERS.items() if content.startswith(magic)), None)
     try:
         if unpack is not None:
@@ -73,16 +73,16 @@ def _unpacked(path: Path, content: bytes) -> bytes:
                 return _limited(path, bytes(file.read(MOST_BYTES + 1)))
         return _of_zip(path, content) if content.startswith(b"PK\x03\x04") else content
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
-        raise SeriesError(path, f"the file cannot be unpacked ({error})") from error
+        raise TableError(path, f"the file cannot be unpacked ({error})") from error
 
 
 def _of_zip(path: Path, content: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
         names = [name for name in packed.namelist() if not name.endswith("/")]
         if "[Content_Types].xml" in names:
-            raise SeriesError(path, "the file is an Excel workbook; save the sheet as CSV")
+            raise TableError(path, "the file is an Excel workbook; save the sheet as CSV")
         if len(names) != 1:
-            raise SeriesError(path, f"the zip file has {len(names)} files; unpack the one to read")
+            raise TableError(path, f"the zip file has {len(names)} files; unpack the one to read")
         with packed.open(names[0]) as file:
             return _limited(path, file.read(MOST_BYTES + 1))
 
@@ -91,7 +91,7 @@ def decoded(path: Path, content: bytes, encoding: str | None) -> str:
     """The text of a file, by default UTF-8; `encoding` or a byte order mark may say otherwise.
 
     Raises:
-        SeriesError: the bytes are not valid in this encoding.
+        TableError: the bytes are not valid in this encoding.
     """
     known = encoding or next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
     try:
@@ -99,8 +99,8 @@ def decoded(path: Path, content: bytes, encoding: str | None) -> str:
     except UnicodeError as error:
         at = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
         hint = "" if encoding else "; --encoding names another, for example cp1252"
-        raise SeriesError(path, f"the file is not {(known or 'UTF-8').upper()} text{at}{hint}") from error
+        raise TableError(path, f"the file is not {(known or 'UTF-8').upper()} text{at}{hint}") from error
     if "\0" in text:
         hint = "it may be UTF-16 without a mark, which --encoding utf-16-le reads"
-        raise SeriesError(path, f"the file has zero bytes in its text; {hint}")
+        raise TableError(path, f"the file has zero bytes in its text; {hint}")
     return text.removeprefix("\ufeff")

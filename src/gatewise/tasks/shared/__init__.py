@@ -1,0 +1,1 @@
+"""What all jobs share: training, batches, estimators, files, run folders."""
