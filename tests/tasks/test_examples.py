@@ -12,6 +12,7 @@ MODULES = [
     "gatewise.apps.report",
     "gatewise.insight.figures",
     "gatewise.tasks.shared.reading.errors",
+    "gatewise.tasks.shared.sequences",
     "gatewise.tasks.forecast.forecaster",
     "gatewise.tasks.forecast.naive",
     "gatewise.tasks.forecast.split",
