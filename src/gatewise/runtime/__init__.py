@@ -1,6 +1,7 @@
-"""Trained models without torch: `Stream` runs them, `model_file` reads and writes them."""
+"""Trained models without torch: `load` predicts, `Stream` runs layers, `model_file` is their files."""
 
+from gatewise.runtime.jobs.loading import load
 from gatewise.runtime.model_file import ModelFileError
 from gatewise.runtime.stream import Stream
 
-__all__ = ["ModelFileError", "Stream"]
+__all__ = ["ModelFileError", "Stream", "load"]

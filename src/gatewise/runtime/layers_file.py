@@ -8,7 +8,7 @@ from typing import Any, final
 
 from gatewise.language import Cell, names
 from gatewise.language.form import from_form, to_form
-from gatewise.language.form_reading import FormError, fields, shown
+from gatewise.language.form_reading import FormError, fields, identifier, shown
 from gatewise.language.rewrites import projected, with_zoneout
 from gatewise.runtime.arrays import Shape
 from gatewise.runtime.layer_options import ALWAYS, DEFAULTS, LayerOptions, checks
@@ -16,10 +16,12 @@ from gatewise.runtime.model_file import ModelFile, ModelFileError, Tensors
 from gatewise.runtime.weights import initial_shapes, shapes
 
 KEY = "layers"
+STACKS = "stacks"  # further layers beside the main ones, by name
 MODULE = "module"  # the task of a whole torch module
 TYPES = ("float16", "float32", "float64")
 # The options in a file: all but those about initialisation.
 OPTIONS = checks(LayerOptions)
+_MOST_STACKS = 64
 _MAY_BE_MISSING = {name: DEFAULTS[name] for name in OPTIONS if name not in ALWAYS}
 
 
@@ -53,7 +55,38 @@ def described(cell: Cell, options: Mapping[str, Any], prefix: str = "") -> dict[
     Raises:
         FormError: the cell does not fit into a form.
     """
-    return {KEY: {"cell": to_form(cell), "prefix": prefix, **options}}
+    return {KEY: _entry(cell, options, prefix)}
+
+
+def described_stacks(stacks: Mapping[str, tuple[StoredLayers, str]]) -> dict[str, Any]:
+    """The entry for further layers beside the main ones: for each name the layers, and their prefix.
+
+    Raises:
+        FormError: a cell does not fit into a form.
+    """
+    return {
+        STACKS: {name: _entry(some.cell, some.options, prefix) for name, (some, prefix) in stacks.items()}
+    }
+
+
+def _entry(cell: Cell, options: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {"cell": to_form(cell), "prefix": prefix, **options}
+
+
+def stored_stacks(file: ModelFile) -> dict[str, StoredLayers]:
+    """The further layers of a model file by name; none if it has only the main ones.
+
+    Raises:
+        ModelFileError: equations, options and weights do not fit together.
+    """
+    try:
+        given = file.header.get(STACKS, {})
+        stacks = fields(given, STACKS, (), given)
+        if len(stacks) > _MOST_STACKS:
+            raise FormError(f"{STACKS} must be at most {_MOST_STACKS}. Got {len(stacks)}")
+        return {identifier(name, STACKS): _stored(entry, file.tensors) for name, entry in stacks.items()}
+    except ValueError as error:
+        raise ModelFileError(f"{file.path}: the file does not describe recurrent layers ({error})") from error
 
 
 def stored_layers(file: ModelFile) -> StoredLayers:

@@ -63,6 +63,11 @@ def write_model(path: str | Path, task: str, header: dict[str, Any], tensors: Te
     files.save(path, save(whole, metadata=metadata))
 
 
+def in_memory(task: str, header: dict[str, Any], tensors: Tensors) -> ModelFile:
+    """What `read_model` gives for a file that `write_model` wrote, without a file."""
+    return ModelFile(Path(f"a {task} model"), FORMAT, task, json.loads(json.dumps(header)), tensors)
+
+
 def read_model(path: str | Path, task: str | None) -> ModelFile:
     """Read a model file of a task, or of any task if `task` is None.
 

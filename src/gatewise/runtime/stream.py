@@ -96,6 +96,18 @@ class Stream:
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: these layers cannot be a stream ({error})") from error
 
+    @classmethod
+    def of(cls, stack: Stack, batch: int = 1) -> Stream:
+        """A stream over layers whose weights are packed already. It shares them.
+
+        Raises:
+            ValueError: `batch` is not a positive integer.
+        """
+        _check_batch(batch)
+        stream: Stream = object.__new__(cls)
+        stream._open(stack, int(batch))
+        return stream
+
     def _open(self, stack: Stack, batch: int) -> None:
         """Set up the memory and the calls, and start at the initial state."""
         self.cell, self.dtype, self.batch = stack.cell, stack.dtype, batch
@@ -207,8 +219,7 @@ class Stream:
 
     def fork(self) -> Stream:
         """An independent copy of the stream, in the same state. Both share the packed weights."""
-        fork = object.__new__(Stream)
-        fork._open(self._stack, self.batch)
+        fork = Stream.of(self._stack, self.batch)
         fork.state = self._now()
         return fork
 
