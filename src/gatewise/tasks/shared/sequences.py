@@ -95,6 +95,26 @@ class Sequences:
         return Sequences([array[:, places] for array in self.arrays], self.ids, tuple(channels))
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Sequences with a label each, as read from a file or a bundled data set.
+
+    Attributes:
+        name: where they come from: a file, or the name of a bundled data set.
+        sequences: the N sequences.
+        labels: ``[N]``, of texts, integers or floats; None if there are none.
+        notes: decisions made while reading, in words.
+    """
+
+    name: str
+    sequences: Sequences
+    labels: NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+
 def channel_names(count: int) -> tuple[str, ...]:
     """The names of channels that have none.
 
