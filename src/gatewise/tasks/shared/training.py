@@ -1,0 +1,395 @@
+"""Trains the network of any job with Lightning: early stopping, resuming, several processes.
+
+A loss is a sum over items (steps, words, rows) and their number, so that the mean over a batch, an epoch or
+several processes weighs every item the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from gatewise.tasks.shared.batches import Batches
+
+B = TypeVar("B")
+Summed = tuple[Tensor, int]  # the sum of a loss over the items of a batch, and the number of items
+
+SCHEDULES = ("one-cycle", "cosine", "constant")
+OURS = (
+    "max_epochs",
+    "gradient_clip_val",
+)  # options of Lightning's Trainer that are parameters of an estimator
+
+
+@dataclass(frozen=True)
+class Job(Generic[B]):
+    """What training needs of a job. ``B`` is the type of its batches: a tensor, or a named tuple of tensors.
+
+    Attributes:
+        build: builds the untrained network. The seed is set before.
+        batches: the training batches.
+        check: the validation batches, always the same.
+        loss: the loss of a batch, to train on.
+        error: the error of a batch, to judge an epoch by. Lower is better.
+        groups: parameter groups for the optimiser, whose ``lr`` is a factor of the learning rate.
+    """
+
+    build: Callable[[], nn.Module]
+    batches: Batches[B]
+    check: Callable[[], Iterable[B]]
+    loss: Callable[[Any, B], Summed]
+    error: Callable[[Any, B], Summed]
+    groups: Callable[[Any], list[dict[str, Any]]] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings for training with AdamW (Loshchilov & Hutter 2019).
+
+    Attributes:
+        learning_rate: the largest learning rate.
+        max_epochs: the most epochs.
+        patience: epochs without a better validation error after which training stops.
+        seed: the random seed.
+        schedule: ``"one-cycle"`` (Smith & Topin 2019), ``"cosine"`` or ``"constant"``.
+        weight_decay: the weight decay.
+        clip: the norm to which larger gradients are scaled down (Pascanu, Mikolov & Bengio 2013).
+        average: the decay of a moving average of the weights, which is validated and kept in place of the
+            weights themselves; 0 for none.
+        trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
+        checkpoint: a file in which training is saved after each epoch, and from which it continues.
+    """
+
+    learning_rate: float
+    max_epochs: int
+    patience: int
+    seed: int
+    schedule: str = "one-cycle"
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    average: float = 0.0
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The progress after an epoch: the mean training loss, the validation error, and the best one so far."""
+
+    number: int
+    most: int
+    loss: float
+    error: float
+    best: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of training: all epochs, the best of them, its validation error, whether Ctrl-C came."""
+
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    best_error: float
+    interrupted: bool
+
+
+def train(job: Job[B], settings: Settings, on_epoch: Callable[[Epoch], None]) -> tuple[nn.Module, Outcome]:
+    """Build and train a network. It is returned with the weights of the best epoch, in evaluation mode.
+
+    The same job and settings give the same weights on one machine, also if training was killed in between and
+    continued from ``settings.checkpoint``. Ctrl-C stops after the current batch and keeps the best weights so
+    far. torch's random state, Lightning's loggers and signal handlers are as before afterwards.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before the end of the first epoch, or a second Ctrl-C.
+        FloatingPointError: training diverged.
+        ValueError: an option of the trainer is a parameter of the estimator.
+    """
+    with torch.random.fork_rng(devices=[]), _quiet():
+        torch.manual_seed(settings.seed)
+        network = job.build()
+        keeper = _Keeper(on_epoch, settings.checkpoint)
+        trainer = _trainer(settings, keeper)
+        with _stop_on_interrupt(trainer) as interrupted:
+            _run(trainer, _Training(network, job, settings), settings.checkpoint, interrupted)
+    network.cpu()
+    return network, keeper.restore(network, interrupted=interrupted.is_set())
+
+
+def part_of(checkpoint: Path) -> Path:
+    """The name of a checkpoint while it is written. It is not random, so that the next run replaces it."""
+    return checkpoint.with_name(f"{checkpoint.name}.part")
+
+
+def _trainer(settings: Settings, keeper: Callback) -> Trainer:
+    for name in OURS:
+        if name in settings.trainer:
+            raise ValueError(f"trainer must leave {name} out, which the estimator has parameters for")
+    stopper = _Stopper("error", patience=settings.patience, check_finite=True)
+    ours: dict[str, Any] = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    more = {**ours, **settings.trainer}
+    return Trainer(
+        **{**more, "callbacks": [keeper, stopper, *more.get("callbacks", ())]},
+        max_epochs=settings.max_epochs,
+        gradient_clip_val=settings.clip,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _run(
+    trainer: Trainer, module: _Training[B], checkpoint: Path | None, interrupted: threading.Event
+) -> None:
+    resumed = checkpoint if checkpoint and checkpoint.exists() else None
+    try:
+        trainer.fit(
+            module, _Training.Loader(module), _Training.Checks(module), ckpt_path=resumed, weights_only=True
+        )
+    except SystemExit:  # Lightning exits like this at a second Ctrl-C
+        if not interrupted.is_set():
+            raise
+        raise KeyboardInterrupt from None
+
+
+class _Training(LightningModule, Generic[B]):
+    """The network of a job with its losses, optimiser and learning rates."""
+
+    @dataclass(frozen=True)
+    class Loader:
+        """The training batches of this process, in the current epoch."""
+
+        module: _Training[Any]
+
+        def __len__(self) -> int:
+            return self.module.job.batches.count(self.module.trainer.world_size)
+
+        def __iter__(self) -> Iterator[Any]:
+            # A generator, since a resumed trainer calls `iter` before it knows the epoch, but takes the first
+            # batch afterwards.
+            trainer = self.module.trainer
+            batches = self.module.job.batches
+            yield from batches.at(trainer.current_epoch, trainer.global_rank, trainer.world_size)
+
+    @dataclass(frozen=True)
+    class Checks:
+        """The validation batches of this process."""
+
+        module: _Training[Any]
+
+        def __iter__(self) -> Iterator[Any]:
+            trainer = self.module.trainer
+            return islice(self.module.job.check(), trainer.global_rank, None, trainer.world_size)
+
+    def __init__(self, network: nn.Module, job: Job[B], settings: Settings) -> None:
+        super().__init__()
+        self.network = network
+        self.job = job
+        self.settings = settings
+        self.average = AveragedModel(network, multi_avg_fn=self._averaged) if settings.average else None
+        if self.average:
+            self.average.requires_grad_(False)  # DDP waits for the gradients of all other parameters
+        self.losses, self.errors = _Sum(), _Sum()
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is validated and kept."""
+        return self.average.module if self.average else self.network
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout by seed, epoch and process, so that a resumed run draws the same."""
+        seeds = np.random.SeedSequence([self.settings.seed, self.current_epoch, self.global_rank])
+        torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
+        self.losses = _Sum()
+
+    def training_step(self, batch: B, _: int) -> Tensor:
+        """The mean loss over the items of this batch in all processes."""
+        total, items = self.job.loss(self.network, batch)
+        self.losses.add(total.detach(), items)
+        world = self.trainer.world_size
+        if world > 1:  # DDP takes the mean of the gradients over processes, which may have unequal items
+            items = int(self.trainer.strategy.reduce(torch.tensor(items), reduce_op="sum"))
+        return total * (world / max(items, 1))
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Update the average of the weights."""
+        if self.average:
+            self.average.update_parameters(self.network)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a new sum."""
+        self.errors = _Sum()
+
+    def validation_step(self, batch: B, _: int) -> None:
+        """Add the error of a batch."""
+        total, items = self.job.error(self.judged, batch)
+        self.errors.add(total, items)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean error over all processes, for early stopping and loggers."""
+        self.log("error", self.errors.mean(self.trainer))
+        self.log("loss", self.losses.mean(self.trainer))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, and the schedule of the learning rate."""
+        rate = self.settings.learning_rate
+        every: list[dict[str, Any]] = [{"params": list(self.network.parameters())}]
+        groups = self.job.groups(self.network) if self.job.groups else every
+        groups = [{**group, "lr": rate * group.get("lr", 1.0)} for group in groups]
+        optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=self.settings.weight_decay)
+        steps = self.settings.max_epochs * self.job.batches.count(self.trainer.world_size)
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if self.settings.schedule == "constant":
+            return optimizer
+        if self.settings.schedule == "one-cycle":
+            rates = [group["lr"] for group in groups]
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, max_lr=rates, total_steps=steps, pct_start=0.2
+            )
+        else:
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def _averaged(self, averaged: Any, current: Any, updates: Any) -> None:
+        """Move the average towards the weights, faster in the first updates."""
+        decay = min(self.settings.average, (1 + int(updates)) / (10 + int(updates)))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+
+class _Sum:
+    """The mean of a loss over items, summed in float64."""
+
+    def __init__(self) -> None:
+        self.total, self.items = torch.zeros((), dtype=torch.float64), 0
+
+    def add(self, total: Tensor, items: int) -> None:
+        self.total = self.total.to(total.device) + total
+        self.items += items
+
+    def mean(self, trainer: Trainer) -> float:
+        """The mean over all processes."""
+        both = torch.stack([self.total, torch.tensor(float(self.items)).to(self.total)])
+        if trainer.world_size > 1:
+            both = trainer.strategy.reduce(both, reduce_op="sum")
+        return float(both[0] / both[1]) if both[1] else float("nan")
+
+
+class _Stopper(EarlyStopping):
+    """Early stopping that also stops a run continued from the checkpoint of its last epoch."""
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or bool(self.stopped_epoch)
+
+
+class _Keeper(Callback):
+    """Stores the weights of the best complete epoch, reports each epoch, and writes checkpoints."""
+
+    def __init__(self, on_epoch: Callable[[Epoch], None], checkpoint: Path | None) -> None:
+        self.on_epoch = on_epoch
+        self.checkpoint = checkpoint
+        self.history: list[Epoch] = []
+        self.best_epoch = 0
+        self.weights: dict[str, Tensor] = {}
+
+    @property
+    def best(self) -> float:
+        return self.history[-1].best if self.history else float("inf")
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, _Training)
+        if trainer.should_stop:  # Ctrl-C: this epoch is incomplete
+            return
+        loss, error = (float(trainer.callback_metrics[name]) for name in ("loss", "error"))
+        number = len(self.history) + 1
+        if error < self.best:
+            self.best_epoch = number
+            self.weights = deepcopy(module.judged.state_dict())
+        most = trainer.max_epochs or number
+        self.history.append(Epoch(number, most, loss, error, min(error, self.best)))
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if len(self.history) != trainer.current_epoch + 1:
+            return
+        if self.checkpoint:
+            part = part_of(self.checkpoint)
+            trainer.save_checkpoint(part)
+            if trainer.is_global_zero:
+                os.replace(part, self.checkpoint)
+        if trainer.is_global_zero:
+            self.on_epoch(self.history[-1])
+
+    def state_dict(self) -> dict[str, Any]:
+        history = [asdict(epoch) for epoch in self.history]
+        return {"history": history, "best_epoch": self.best_epoch, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.best_epoch, self.weights = state["best_epoch"], state["weights"]
+
+    def restore(self, network: nn.Module, *, interrupted: bool) -> Outcome:
+        if not self.weights:
+            raise (
+                KeyboardInterrupt
+                if interrupted
+                else FloatingPointError("training diverged in its first epoch")
+            )
+        network.load_state_dict(self.weights)
+        network.eval()
+        return Outcome(tuple(self.history), self.best_epoch, self.best, interrupted)
+
+
+@contextmanager
+def _stop_on_interrupt(trainer: Trainer) -> Iterator[threading.Event]:
+    """Context manager: the first Ctrl-C stops training in order, a second one interrupts as usual."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def stop(*_: object) -> None:
+        interrupted.set()
+        trainer.should_stop = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Context manager that silences Lightning's messages, and restores loggers and filters afterwards."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        logger.setLevel(level)
