@@ -10,7 +10,7 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
-    **dict.fromkeys(("lightning", "pandas", "pyarrow", "matplotlib", "rich", "typer"), "tasks"),
+    **dict.fromkeys(("lightning", "pandas", "pyarrow", "sklearn", "matplotlib", "rich", "typer"), "tasks"),
 }
 
 

@@ -9,16 +9,9 @@ import pandas as pd
 import pytest
 
 from gatewise.tasks.forecast.forecaster import Forecaster
-from gatewise.tasks.forecast.run_folder import (
-    FILES,
-    FolderError,
-    NewFolder,
-    free_name,
-    given_name,
-    metrics,
-    write_run,
-)
+from gatewise.tasks.forecast.run_folder import FILES, metrics, write_run
 from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.shared.run_folder import FolderError, NewFolder, free_name, given_name
 
 
 def test_a_folder_gets_its_name_only_when_it_is_complete(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def _run(comparison: Comparison, console: Console) -> int:
     import torch
 
     from gatewise.apps import compare_report
-    from gatewise.tasks.forecast.run_folder import NewFolder, free_name, given_name
+    from gatewise.tasks.shared.run_folder import NewFolder, free_name, given_name
     from gatewise.tasks.synthetic.results import write_results
 
     stem = f"compare-{comparison.task.name}"

@@ -56,7 +56,8 @@ def _run(request: Request, console: Console) -> int:
     import torch
 
     from gatewise.tasks.forecast.forecaster import Forecaster
-    from gatewise.tasks.forecast.run_folder import NewFolder, free_name, given_name, write_run
+    from gatewise.tasks.forecast.run_folder import write_run
+    from gatewise.tasks.shared.run_folder import NewFolder, free_name, given_name
 
     if request.threads is not None:
         torch.set_num_threads(request.threads)

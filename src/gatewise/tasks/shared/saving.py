@@ -1,0 +1,139 @@
+"""The file of any job: arguments, preparation, metrics and layers in the header, then the weights."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from gatewise.language import Cell
+from gatewise.language.form import same
+from gatewise.nn.modules.files import options_of
+from gatewise.runtime.layers_file import StoredLayers, described, stored_layers
+from gatewise.runtime.model_file import FORMAT, ModelFile, ModelFileError
+from gatewise.tasks.shared.cells import CELLS
+
+RECURRENT = "recurrent."  # the prefix of the tensors of the main layers
+
+
+class Saved(Protocol):
+    """What a file needs of an estimator; see `JobEstimator`."""
+
+    TASK: ClassVar[str]
+    UNSAVED: ClassVar[tuple[str, ...]]
+    num_layers: int
+
+    @property
+    def equations(self) -> Cell:
+        """The cell."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments."""
+
+    def check_parameters(self) -> None:
+        """Refuse wrong arguments."""
+
+    def build(self) -> nn.Module:
+        """The untrained network."""
+
+    def prepared(self) -> dict[str, Any]:
+        """What a prediction needs besides the weights."""
+
+    def restore(self, prepared: dict[str, Any]) -> None:
+        """The reverse of `prepared`."""
+
+    def adopt(self, file: ModelFile) -> None:
+        """Take over a trained model."""
+
+
+_Estimator = TypeVar("_Estimator", bound=Saved)
+
+
+def file_of(estimator: Saved, network: nn.Module) -> ModelFile:
+    """The content of the file of a trained network."""
+    recurrent: Any = network.recurrent
+    header = {
+        "parameters": _parameters(estimator),
+        "preparation": estimator.prepared(),
+        "metrics": {},
+        **described(recurrent.cell, options_of(recurrent), RECURRENT),
+    }
+    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+    return ModelFile(Path(), FORMAT, estimator.TASK, header, tensors)
+
+
+def estimator_of(kind: type[_Estimator], file: ModelFile) -> _Estimator:
+    """The estimator of a file.
+
+    Raises:
+        ModelFileError: the file does not describe one.
+    """
+    stored = stored_layers(file)
+    try:
+        estimator = kind(**_arguments(file.header["parameters"], stored))
+        estimator.check_parameters()
+        estimator.restore(file.header["preparation"])
+        check_tensors(estimator, file, stored)
+        if not isinstance(file.header["metrics"], dict):
+            raise ValueError("metrics must be an object")
+        estimator.adopt(file)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(
+            f"{file.path}: the file does not describe a {kind.__name__} ({error})"
+        ) from error
+    return estimator
+
+
+def network_of(estimator: Saved, file: ModelFile) -> nn.Module:
+    """The network of a file, in evaluation mode."""
+    with torch.device("meta"):
+        network = estimator.build()
+    weights = {name: torch.from_numpy(tensor.copy()) for name, tensor in file.tensors.items()}
+    network.load_state_dict(weights, assign=True)
+    return network.eval()
+
+
+def check_tensors(estimator: Saved, file: ModelFile, stored: StoredLayers) -> None:
+    """Refuse tensors that are not those of the estimator's network. No memory is taken for the network."""
+    if estimator.num_layers > len(file.tensors):
+        raise ValueError(f"{estimator.num_layers} layers but {len(file.tensors)} tensors")
+    with torch.device("meta"):
+        network = estimator.build()
+    expected = network.state_dict()
+    for name in sorted(expected.keys() ^ file.tensors.keys()):
+        raise ValueError(f"the tensor {name} is {'missing' if name in expected else 'unexpected'}")
+    for name, wanted in expected.items():
+        found, dtype = file.tensors[name], str(wanted.dtype).removeprefix("torch.")
+        if found.shape != tuple(wanted.shape) or found.dtype != dtype:
+            raise ValueError(f"{name} must be {dtype} of shape {tuple(wanted.shape)}")
+    recurrent: Any = network.recurrent
+    if stored.options != options_of(recurrent):
+        raise ValueError("its layers are not those that its parameters ask for")
+
+
+def _parameters(estimator: Saved) -> dict[str, Any]:
+    """The arguments as JSON data. The cell is a name; the layers have its equations."""
+    parameters = estimator.get_params(deep=False) | {"cell": estimator.equations.name}
+    return {name: _plain(value) for name, value in parameters.items() if name not in estimator.UNSAVED}
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy as one of Python, which JSON can hold."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
+
+
+def _arguments(parameters: Any, stored: StoredLayers) -> dict[str, Any]:
+    """The arguments in a file. The cell is a name if the file has the equations of that name."""
+    if not isinstance(parameters, dict):
+        raise ValueError("parameters must be an object")
+    known = CELLS.get(parameters["cell"])
+    if known and same(known, stored.cell):
+        return parameters
+    return {**parameters, "cell": stored.cell}
