@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
@@ -13,7 +12,7 @@ from gatewise.language import Cell
 from gatewise.language.form import same
 from gatewise.nn.modules.files import options_of
 from gatewise.runtime.layers_file import StoredLayers, described, stored_layers
-from gatewise.runtime.model_file import FORMAT, ModelFile, ModelFileError
+from gatewise.runtime.model_file import ModelFile, ModelFileError, in_memory
 from gatewise.tasks.shared.cells import CELLS
 
 RECURRENT = "recurrent."  # the prefix of the tensors of the main layers
@@ -62,7 +61,7 @@ def file_of(estimator: Saved, network: nn.Module) -> ModelFile:
         **described(recurrent.cell, options_of(recurrent), RECURRENT),
     }
     tensors = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
-    return ModelFile(Path(), FORMAT, estimator.TASK, header, tensors)
+    return in_memory(estimator.TASK, header, tensors)
 
 
 def estimator_of(kind: type[_Estimator], file: ModelFile) -> _Estimator:

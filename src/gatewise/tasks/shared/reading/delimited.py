@@ -19,10 +19,13 @@ LOOKED_AT = 50  # lines that are used to choose the separator
 MOST_COLUMNS = 4096
 
 
-def parse_delimited(path: Path, text: str, skip: int | None) -> tuple[pd.DataFrame, str, list[str]]:
+def parse_delimited(
+    path: Path, text: str, skip: int | None, *, words: bool = False
+) -> tuple[pd.DataFrame, str, list[str]]:
     """Parse the text. Returns a frame of texts, the separator, and notes on skipped lines.
 
-    The index counts the rows under the header from 1.
+    The index counts the rows under the header from 1. Empty fields are missing values; so are `NA`, `null`
+    and the like, unless the fields hold `words`.
 
     Raises:
         TableError: the lines are not a table.
@@ -35,7 +38,7 @@ def parse_delimited(path: Path, text: str, skip: int | None) -> tuple[pd.DataFra
         raise TableError(path, problem)
     if len(header) > 1 and not any(re.search(r"[^\W\d_]", name) for name in header):
         raise TableError(path, "the first line holds values, not names; put a line of names above it")
-    lines = _parsed(path, text, separator)
+    lines = _parsed(path, text, separator, words)
     frame = lines.iloc[1:].set_axis(_names(header, lines.shape[1]), axis="columns")
     return frame.dropna(how="all"), separator, notes
 
@@ -89,10 +92,13 @@ def _commonest(counts: list[int]) -> tuple[int, int]:
     return several.most_common(1)[0] if several else (1, 0)
 
 
-def _parsed(path: Path, text: str, separator: str) -> pd.DataFrame:
+def _parsed(path: Path, text: str, separator: str, words: bool) -> pd.DataFrame:
     """Read all lines as text. The header is line 0, so data row k is line k."""
     try:
-        return pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, skip_blank_lines=False)
+        return pd.read_csv(
+            io.StringIO(text), sep=separator, header=None, dtype=str, skip_blank_lines=False,
+            keep_default_na=not words, na_values=[""],
+        )  # fmt: skip
     except pd.errors.ParserError as error:
         ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if ragged:

@@ -192,8 +192,8 @@ class Table:
         return self.error(f"{quoted(two.value)} can be read as {ways}; say which", two.column)
 
 
-def read_table(path: str | Path, reading: Reading | None = None) -> Table:
-    """Read a CSV or Parquet file.
+def read_table(path: str | Path, reading: Reading | None = None, *, words: bool = False) -> Table:
+    """Read a CSV or Parquet file. If it holds `words`, then `NA`, `null` and the like are no missing values.
 
     Raises:
         TableError: the file does not exist, is too large, empty, not text, ragged, or without rows.
@@ -203,7 +203,7 @@ def read_table(path: str | Path, reading: Reading | None = None) -> Table:
     if content[:4] == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
         return table_of(_read_parquet(path, content), str(path), reading)
     text = decoded(path, content, reading.encoding)
-    frame, separator, notes = parse_delimited(path, text, reading.skip_rows)
+    frame, separator, notes = parse_delimited(path, text, reading.skip_rows, words=words)
     return _checked(Table(str(path), frame, reading, separator, notes))
 
 

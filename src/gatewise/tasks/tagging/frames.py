@@ -1,0 +1,84 @@
+"""Tables with a word on each row: CSV and Parquet files, and frames."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from gatewise.tasks.shared.reading.errors import listed
+from gatewise.tasks.shared.reading.table import Table
+from gatewise.tasks.tagging.corpus import Corpus, Sentences
+
+WORDS = ("word", "token", "form", "words", "tokens")
+SENTENCES = ("sentence", "sentence_id", "sent_id", "sentence #", "sent", "id")
+TAGS = ("tag", "tags", "pos", "upos", "xpos", "feats", "ner", "label")  # columns that are tags by default
+
+
+def corpus_of(
+    table: Table, word: str | None = None, sentence: str | None = None, tags: Sequence[str] = ()
+) -> Corpus:
+    """The sentences of a table.
+
+    Args:
+        table: a word on each row.
+        word: the column of words; by default ``word``, ``token`` or ``form``.
+        sentence: the column that says which sentence a row belongs to: a new value begins a new sentence, and
+            an empty one continues the last. By default ``sentence``, ``sentence_id``, ``sent_id`` or ``id``.
+        tags: the columns of tags; by default those named ``tag``, ``pos``, ``ner`` and the like, or else the
+            only other column.
+
+    Raises:
+        TableError: a column does not exist or cannot be chosen, or a word is missing.
+    """
+    word = _chosen(table, word, WORDS, "word", "words")
+    sentence = _chosen(table, sentence, SENTENCES, "sentence", "sentences")
+    others = [name for name in table.names if name not in (word, sentence)]
+    usual = [name for name in others if name.lower() in TAGS]
+    chosen = list(tags) or usual or (others if len(others) == 1 else [])
+    for name in chosen:
+        table.column(name)
+    words = _text(table, word)
+    table.refuse(word, np.asarray(words == ""), "the word {} is missing")
+    starts = _starts(_text(table, sentence))
+    split = {name: _split(_text(table, name), starts) for name in (word, *chosen)}
+    return Corpus(split[word], {name: split[name] for name in chosen}, table.file)
+
+
+def frame_of(corpus: Corpus) -> pd.DataFrame:
+    """A corpus as a table: the number of the sentence, from 1, the word, and its tags."""
+    numbers = [n for n, words in enumerate(corpus.words, 1) for _ in words]
+    columns = {"sentence": numbers, "word": _flat(corpus.words)}
+    return pd.DataFrame(columns | {name: _flat(values) for name, values in corpus.tags.items()})
+
+
+def _chosen(table: Table, given: str | None, usual: Sequence[str], option: str, what: str) -> str:
+    if given is not None:
+        table.column(given)
+        return given
+    found = [name for known in usual for name in table.names if name.lower() == known]
+    if not found:
+        raise table.error(f"no column is named {usual[0]!r}; say which one holds the {what}: "
+                          f"--{option} NAME. The columns are {listed(table.names)}")  # fmt: skip
+    return found[0]
+
+
+def _text(table: Table, name: str) -> pd.Series[str]:
+    return table.column(name).astype("string").fillna("").str.strip().astype("str")
+
+
+def _starts(ids: pd.Series[str]) -> list[int]:
+    """The first rows of the sentences, and the number of rows."""
+    known = ids.mask(ids == "").ffill().fillna("")
+    return [*np.flatnonzero(known != known.shift()).tolist(), len(ids)]
+
+
+def _split(values: pd.Series[str], starts: list[int]) -> Sentences:
+    flat = values.tolist()
+    return [flat[a:b] for a, b in itertools.pairwise(starts)]
+
+
+def _flat(sentences: Sentences) -> list[str]:
+    return [value for sentence in sentences for value in sentence]

@@ -1,0 +1,99 @@
+"""Reads the files of a tagger, and writes tags in the same format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatewise.tasks.shared.reading.content import decoded, read_content
+from gatewise.tasks.shared.reading.errors import TableError
+from gatewise.tasks.shared.reading.options import Reading
+from gatewise.tasks.shared.reading.table import read_table
+from gatewise.tasks.tagging.columns import parse_columns
+from gatewise.tasks.tagging.conllu import Document
+from gatewise.tasks.tagging.corpus import Corpus, Sentences, text_of
+from gatewise.tasks.tagging.frames import corpus_of, frame_of
+
+FORMATS = {
+    "conllu": (".conllu", ".conllup"),
+    "table": (".csv", ".parquet", ".pq"),
+    "columns": (".conll", ".tsv", ".iob", ".iob2", ".bio", ".col", ".pos", ".tag"),
+    "text": (".txt", ".text"),
+}
+SUFFIXES = {"conllu": ".conllu", "table": ".csv", "columns": ".tsv", "text": ".tsv"}  # of what is written
+_PACKED = (".gz", ".bz2", ".xz", ".zip")
+
+
+@dataclass(frozen=True)
+class TaggedFile:
+    """A file of sentences.
+
+    Attributes:
+        format: ``"conllu"``, ``"columns"``, ``"table"`` or ``"text"``.
+        corpus: its sentences.
+        document: all that a CoNLL-U file holds; else None.
+    """
+
+    format: str
+    corpus: Corpus
+    document: Document | None = None
+
+    def written(self, tags: Mapping[str, Sentences]) -> str:
+        """The sentences with other tags, in the format of the file.
+
+        A CoNLL-U file keeps everything but those columns; of a table or a file of columns, the words are
+        written with these tags. A text becomes a file of columns.
+        """
+        if self.document is not None and set(tags) <= {"upos", "xpos", "feats"}:
+            return str(self.document.tagged(tags))
+        made = Corpus(self.corpus.words, dict(tags), self.corpus.name)
+        return frame_of(made).to_csv(index=False) if self.format == "table" else text_of(made)
+
+
+def read_tagged(
+    path: str | Path, *, format: str | None = None, word: str | None = None, sentence: str | None = None,
+    tags: Sequence[str] = (), encoding: str | None = None,
+) -> TaggedFile:  # fmt: skip
+    """Read sentences, with their tags if the file has any.
+
+    Args:
+        path: a CoNLL-U file, a file of columns (a word and its tags on a line, empty lines between
+            sentences), a table (CSV or Parquet, a word on a row), or a plain text (a sentence on a line,
+            words between blanks).
+        format: ``"conllu"``, ``"columns"``, ``"table"`` or ``"text"``; by default by the name of the file.
+        word, sentence, tags: columns of a table, as in `corpus_of`.
+        encoding: the encoding of the text; UTF-8 by default.
+
+    Raises:
+        TableError: the file cannot be read, or is not of the format. The message names file, row and column.
+        ValueError: `format` is not a format.
+    """
+    path = Path(path)
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}. Got {format!r}")
+    format = format or _format_of(path)
+    if format == "table":
+        return TaggedFile(
+            format, corpus_of(read_table(path, Reading(encoding=encoding), words=True), word, sentence, tags)
+        )
+    text = decoded(path, read_content(path), encoding)
+    if format == "conllu":
+        document = Document.parse(text, path)
+        if not document.sentences:
+            raise TableError(path, "the file has no words")
+        return TaggedFile(format, document.corpus(), document)
+    if format == "columns":
+        return TaggedFile(format, parse_columns(text, path))
+    words = [line.split() for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
+    return TaggedFile(format, Corpus(words, {}, str(path)))
+
+
+def _format_of(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
+    last = suffixes[-1] if suffixes else ""
+    for format, known in FORMATS.items():
+        if last in known:
+            return format
+    every = ", ".join(suffix for known in FORMATS.values() for suffix in known)
+    raise TableError(path, f"the name of the file must end in one of {every}, or the format must be given")
