@@ -130,29 +130,38 @@ class Convolution:
     Args:
         weight: ``[O, I, W]``.
         bias: ``[O]``; None for none.
+        causal: whether a step sees itself and the W - 1 steps before, not the steps around it.
+
+    Attributes:
+        inputs, outputs, width: I, O and W.
     """
 
-    def __init__(self, weight: Array, bias: Array | None = None) -> None:
+    def __init__(self, weight: Array, bias: Array | None = None, causal: bool = False) -> None:
         if weight.ndim != 3:
             raise ValueError(f"weight must have shape [O, I, W]. Got {weight.shape}.")
-        self.width = weight.shape[2]
+        self.outputs, self.inputs, self.width = weight.shape
+        self._before = self.width - 1 if causal else (self.width - 1) // 2
         self._affine = Affine(weight.reshape(len(weight), -1), bias)
 
     def __call__(self, x: Array, lengths: Array) -> Array:
         """From ``x [T, B, I]`` with ``lengths [B]`` to ``[T, B, O]``; zeros past the end of a row."""
-        found = self._affine(windows(x, lengths, self.width))
+        found = self._affine(windows(x, lengths, self.width, self._before))
         found[np.arange(len(x))[:, None] >= lengths] = 0
         return found
 
+    def at(self, window: Array) -> Array:
+        """The output ``[O]`` of the step whose window is ``window [W, I]``."""
+        return self._affine(np.ascontiguousarray(window.T).reshape(-1))
 
-def windows(x: Array, lengths: Array, width: int) -> Array:
+
+def windows(x: Array, lengths: Array, width: int, before: int | None = None) -> Array:
     """The windows of `width` steps around each step of ``x [T, B, I]``, ``[T, B, I * width]``.
 
-    Entry ``i * width + w`` at step t is channel i of step ``t + w - (width - 1) // 2``, or 0 if this is
-    outside of the row, whose length is in ``lengths [B]``.
+    Entry ``i * width + w`` at step t is channel i of step ``t + w - before``, or 0 if this is outside of the
+    row, whose length is in ``lengths [B]``. By default `before` is ``(width - 1) // 2``.
     """
     T, B, I = x.shape
-    before = (width - 1) // 2
+    before = (width - 1) // 2 if before is None else before
     padded = np.zeros((T + width - 1, B, I), x.dtype)
     padded[before : before + T] = np.where((np.arange(T)[:, None] < lengths)[..., None], x, 0)
     view = np.lib.stride_tricks.sliding_window_view(padded, width, axis=0)
