@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,11 @@ from gatewise.tasks.shared.reading.errors import TableError, listed
 
 Number = TypeVar("Number", bound=np.generic)
 
-FILE, ROWS = b"gatewise.file", b"gatewise.rows"  # metadata of a table that was read from a file
+# Metadata of a table that was read from a file: its name; numbers of rows, if not 1, 2, 3, ...; decisions in
+# words; for columns that are mostly numbers, the index of the first other value and the problem with it;
+# whether the user said which numbers mark missing values.
+FILE, ROWS, NOTES = b"gatewise.file", b"gatewise.rows", b"gatewise.notes"
+BAD, MARKED = b"gatewise.bad", b"gatewise.marked"
 
 
 def is_frame(X: Any) -> bool:
@@ -99,10 +104,10 @@ def grouped(table: Any, id: str, time: str | None = None) -> Groups:
         raise ValueError(
             "Found array with 0 sample(s) (no rows in the frame) while a minimum of 1 is required."
         )
-    encoded = _complete(table, id).combine_chunks().dictionary_encode()
+    encoded = complete(table, id).combine_chunks().dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     ids = encoded.dictionary.to_pylist()
-    keys = (codes,) if time is None else (_ranks(_complete(table, time)), codes)
+    keys = (codes,) if time is None else (_ranks(complete(table, time)), codes)
     order = np.lexsort(keys).astype(np.int64)
     return Groups(ids, order, np.cumsum(np.bincount(codes, minlength=len(ids))))
 
@@ -114,8 +119,12 @@ def _ranks(column: Any) -> NDArray[np.int64]:
     return np.asarray(pc.rank(column, tiebreaker="dense"), np.int64)
 
 
-def _complete(table: Any, name: str) -> Any:
-    """A column without missing values."""
+def complete(table: Any, name: str) -> Any:
+    """A column without missing values.
+
+    Raises:
+        TableError: a value is missing.
+    """
     found = column(table, name)
     if found.null_count:
         raise error(table, "the value is missing", name, found.is_null().to_pylist().index(True))
@@ -164,8 +173,14 @@ def texts_of(table: Any, name: str) -> list[str]:
     """
     if not holds_texts(table, name):
         raise error(table, f"the column must hold texts, not {column(table, name).type}", name)
-    texts: list[str] = _complete(table, name).to_pylist()
+    texts: list[str] = complete(table, name).to_pylist()
     return texts
+
+
+def bad_values(table: Any) -> dict[str, tuple[int, str]]:
+    """For columns of a file that are mostly numbers: the index of the first other value, and the problem."""
+    found = json.loads((table.schema.metadata or {}).get(BAD, b"{}"))
+    return {name: (int(row), str(problem)) for name, (row, problem) in found.items()}
 
 
 def matrix(table: Any, names: Sequence[str]) -> NDArray[np.float64]:
@@ -178,6 +193,9 @@ def matrix(table: Any, names: Sequence[str]) -> NDArray[np.float64]:
 
     found = np.empty((len(table), len(names)))
     for place, name in enumerate(names):
+        if name in (bad := bad_values(table)):
+            row, problem = bad[name]
+            raise error(table, problem, name, row)
         if not holds_numbers(table, name):
             raise error(table, f"the column must hold numbers, not {column(table, name).type}", name)
         numbers = column(table, name).cast(pa.float64(), safe=False)

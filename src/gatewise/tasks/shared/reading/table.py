@@ -32,6 +32,7 @@ from gatewise.tasks.shared.reading.options import Reading
 
 MOST_VALUES = 100_000_000  # rows times columns
 LARGEST = 1e100  # largest magnitude; its square does not overflow
+NA = "NA N/A n/a <NA> #N/A nan NaN -nan -NaN NULL null None".split()  # in a column of numbers: missing
 MARK = 12  # most characters of a mark for missing values
 LEAST_REPEATED, LEAST_OTHERS = 3, 10  # a likely mark: fewest rows with it, fewest others
 
@@ -123,16 +124,24 @@ class Table:
         self.refuse(name, np.abs(numbers) > LARGEST, f"{{}} is beyond {LARGEST:g}, the most that is read")
         return self._without_marks(name, numbers)
 
+    def parsed(self, name: str) -> tuple[Numbers, NDArray[np.bool_]]:
+        """A column of text as numbers, NaN for others, and a mask of the values that are not numbers."""
+        text = self._texts[name].text
+        text = text.mask(text.isin(NA))
+        numbers = self.form.read(text)
+        numbers = np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)
+        failed = np.asarray(text.notna() & np.isnan(numbers))
+        return self._without_given_marks(numbers), failed
+
     def refuse(self, name: str, bad: NDArray[np.bool_], problem: str) -> None:
         """Raise an error for the first row in the mask `bad`. ``{}`` in the problem stands for its value."""
         if bad.any():
             place = int(np.argmax(bad))
             value = str(self.frame[name].iloc[place])
-            if problem.endswith("not a number") and value.lower().lstrip("+-") in ("inf", "infinity"):
-                problem = "{} is not a finite number"
-            elif problem.endswith("not a number") and len(value) <= MARK:
-                problem += f"; if it marks a missing value: --missing {quote(value)}"
-            raise self.error(problem.replace("{}", quoted(value)), name, int(self.frame.index[place]))
+            problem = problem.replace("{}", quoted(value))
+            if problem.endswith("not a number"):
+                problem = not_a_number(value)
+            raise self.error(problem, name, int(self.frame.index[place]))
 
     def rows_where(self, condition: str) -> Table:
         """The rows that fulfil ``"COLUMN=VALUE"``."""
@@ -172,16 +181,15 @@ class Table:
     def _without_marks(self, name: str, numbers: Numbers) -> Numbers:
         """Remove numbers that mark missing values. Unless `missing` is set, refuse a likely mark."""
         if self.reading.missing is not None:
-            marks = [float(mark) for mark in self.reading.missing if _is_float(mark)]
-            found = np.isin(numbers, marks)
-            return np.where(found, np.nan, numbers)
-        mark = _likely_mark(numbers)
-        if mark is not None:
-            rows = int((numbers == mark).sum())
-            problem = f"{mark:g} stands in {rows} rows, far from all other values; if it marks missing ones: "
-            problem += f"--missing={mark:g}; if it is a value: --missing none"
-            raise self.error(problem, name, int(self.frame.index[int(np.argmax(numbers == mark))]))
+            return self._without_given_marks(numbers)
+        if found := likely_mark(numbers):
+            problem, place = found
+            raise self.error(problem, name, int(self.frame.index[place]))
         return numbers
+
+    def _without_given_marks(self, numbers: Numbers) -> Numbers:
+        marks = [float(mark) for mark in self.reading.missing or () if _is_float(mark)]
+        return np.where(np.isin(numbers, marks), np.nan, numbers)
 
     def _two_readings(self, two: TwoReadingsError) -> TableError:
         value = pd.Series([two.value])
@@ -202,6 +210,15 @@ def read_table(path: str | Path, reading: Reading | None = None, *, words: bool 
     content = read_content(path)
     if content[:4] == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
         return table_of(_read_parquet(path, content), str(path), reading)
+    return read_delimited(path, content, reading, words=words)
+
+
+def read_delimited(path: Path, content: bytes, reading: Reading, *, words: bool = False) -> Table:
+    """Read the content of a CSV file. If `words`, texts such as ``NA`` are not missing values.
+
+    Raises:
+        TableError: as in `read_table`.
+    """
     text = decoded(path, content, reading.encoding)
     frame, separator, notes = parse_delimited(path, text, reading.skip_rows, words=words)
     return _checked(Table(str(path), frame, reading, separator, notes))
@@ -217,8 +234,12 @@ def table_of(frame: pd.DataFrame, name: str, reading: Reading) -> Table:
     return _checked(Table(name, named.set_axis(range(1, len(named) + 1)), reading))
 
 
-def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
-    """Read a Parquet file, ignoring pandas' metadata except for the name of the index."""
+def read_parquet(path: Path, content: bytes) -> Any:
+    """Read the content of a Parquet file as a pyarrow.Table.
+
+    Raises:
+        TableError: the file is too large, or damaged.
+    """
     try:
         file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
         rows, columns = file.metadata.num_rows, file.metadata.num_columns
@@ -227,10 +248,19 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
             raise TableError(path, f"the file has {rows:,} rows of {columns:,} columns; {most} are read")
         arrow = file.read()
         arrow.validate(full=True)
-        frame = arrow.to_pandas(ignore_metadata=True)
     except TableError:
         raise
     except Exception as error:  # a damaged file can cause any exception of the library
+        raise TableError(path, "the file is not a readable Parquet file") from error
+    return arrow
+
+
+def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
+    """Read a Parquet file, ignoring pandas' metadata except for the name of the index."""
+    arrow = read_parquet(path, content)
+    try:
+        frame = arrow.to_pandas(ignore_metadata=True)
+    except Exception as error:  # as above
         raise TableError(path, "the file is not a readable Parquet file") from error
     names = ["index" if name == "__index_level_0__" else str(name) for name in frame.columns]
     return pd.DataFrame(frame.set_axis(names, axis="columns"))
@@ -261,6 +291,25 @@ def _is_float(text: str) -> bool:
         return bool(np.isfinite(float(text.replace(",", "."))))
     except ValueError:
         return False
+
+
+def not_a_number(value: str) -> str:
+    """The problem with a value that is not a number, and a remedy if there is one."""
+    if value.lower().lstrip("+-") in ("inf", "infinity"):
+        return f"{quoted(value)} is not a finite number"
+    hint = f"; if it marks a missing value: --missing {quote(value)}" if len(value) <= MARK else ""
+    return f"{quoted(value)} is not a number{hint}"
+
+
+def likely_mark(numbers: Numbers) -> tuple[str, int] | None:
+    """The problem with numbers that contain a likely mark of missing values, and the index of the first."""
+    mark = _likely_mark(numbers)
+    if mark is None:
+        return None
+    rows = int((numbers == mark).sum())
+    problem = f"{mark:g} stands in {rows} rows, far from all other values; if it marks missing ones: "
+    problem += f"--missing={mark:g}; if it is a value: --missing none"
+    return problem, int(np.argmax(numbers == mark))
 
 
 def _likely_mark(numbers: Numbers) -> float | None:
