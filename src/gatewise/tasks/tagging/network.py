@@ -158,7 +158,10 @@ class TaggingNetwork(nn.Module):
         steps, rows = batch.places.shape
         places = batch.places.flatten()
         words = self.words(self._kept(batch.words[places], batch.rare[places]))
-        x = torch.cat([words, self._parts(batch)[places]], dim=-1)
+        parts = nn.functional.embedding(
+            places, self._parts(batch)
+        )  # the gradient of [places] has no fixed order
+        x = torch.cat([words, parts], dim=-1)
         x = self.dropout(x * batch.present.flatten()[:, None]).view(steps, rows, -1)
         output = self.dropout(self.recurrent(x, lengths=batch.lengths)[0])
         return [head(output) for head in self.heads]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,7 +31,7 @@ from gatewise.runtime.jobs.tagger import (
 )
 from gatewise.runtime.jobs.tagger import Tagger as Model
 from gatewise.tasks.shared.batches import LengthBatches
-from gatewise.tasks.shared.estimator import JobEstimator
+from gatewise.tasks.shared.estimator import JobEstimator, check_number
 from gatewise.tasks.tagging.network import Batch, Encoded, TaggingNetwork, loss_of, wrong_of
 from gatewise.tasks.tagging.targets import Targets, best_temperature, learn_columns
 
@@ -249,10 +250,9 @@ class Tagger(JobEstimator):
         ahead = self.look_ahead
         if ahead is not None and (type(ahead) is not int or not 0 <= ahead <= MOST_LOOK_AHEAD):
             raise ValueError(f"look_ahead must be None, or from 0 to {MOST_LOOK_AHEAD}. Got {ahead!r}")
-        if not 0 <= self.smoothing < 1:
-            raise ValueError(f"smoothing must be a share of at least 0 and below 1. Got {self.smoothing!r}")
-        if not 0 <= self.word_dropout < float("inf"):
-            raise ValueError(f"word_dropout must be a number of at least 0. Got {self.word_dropout!r}")
+        check_number("smoothing", self.smoothing, 0, 1)
+        check_number("validation", self.validation, 0, 1, open_below=True)
+        check_number("word_dropout", self.word_dropout, 0, inf)
 
     def _names(self, count: int) -> Sequence[str]:
         names = self.columns or (["tag"] if count == 1 else [f"tag{k}" for k in range(1, count + 1)])
