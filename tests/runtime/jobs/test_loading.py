@@ -50,7 +50,7 @@ class Counter:
         self.size = header["sizes"][0]
 
     @classmethod
-    def of(cls, file: ModelFile) -> Counter:
+    def from_file(cls, file: ModelFile) -> Counter:
         return cls(file.header)
 
 

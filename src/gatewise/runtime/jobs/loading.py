@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from gatewise.runtime.model_file import ModelFile, ModelFileError, read_model
 
-# The class of each task. A class has `TASK` and `of`.
+# The class of each task. A class has `TASK` and `from_file`.
 JOBS = {
     "classify": "gatewise.runtime.jobs.classifier.Classifier",
     "forecast": "gatewise.runtime.jobs.forecaster.Forecaster",
@@ -31,7 +31,7 @@ class Job(Protocol):
     TASK: ClassVar[str]
 
     @classmethod
-    def of(cls: type[_Job], file: ModelFile) -> _Job:
+    def from_file(cls: type[_Job], file: ModelFile) -> _Job:
         """The model that a file holds (or `model_file.in_memory`).
 
         Raises:
@@ -67,7 +67,7 @@ def of_file(file: ModelFile) -> Any:
     module, _, name = home.rpartition(".")
     kind: type[Job] = getattr(import_module(module), name)
     with describing(file, f"a {name.lower()}"):
-        return kind.of(file)
+        return kind.from_file(file)
 
 
 @contextmanager

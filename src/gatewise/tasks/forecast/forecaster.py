@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from gatewise.extras import needed_by
 from gatewise.insight.watch import watch
 from gatewise.language import Cell
+from gatewise.runtime.jobs.forecaster import MOST_HORIZON
+from gatewise.tasks.forecast.encoding import columns_of
 from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
 from gatewise.tasks.forecast.naive import Numbers, Whole, future, hold, persistence, seasonal_naive
-from gatewise.tasks.forecast.network import CELLS, ForecastNetwork, OrderedBatches
+from gatewise.tasks.forecast.network import CELLS, ForecastNetwork
 from gatewise.tasks.forecast.preparation import prepare
-from gatewise.tasks.forecast.saving import load_forecaster, save_forecaster
+from gatewise.tasks.forecast.saving import load_forecaster, model_of, save_forecaster
 from gatewise.tasks.forecast.split import spread, training_rows
 from gatewise.tasks.series import TimeSeries
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 ABBREVIATIONS = ("lstm", "gru", "rnn")
 MOST_TESTED = 4096  # most origins in a back-test
 MOST_COMPARED = 4_000_000  # most forecast values in a back-test
-MOST_HORIZON = 10_000  # steps
 
 
 class Forecaster:
@@ -55,6 +56,7 @@ class Forecaster:
     Attributes:
         prepared_: scalers, masks, season, history and clock, computed from the training part alone.
         network_: the trained network.
+        model_: the same network without torch, which makes the forecasts.
         epochs_, best_epoch_: epochs trained, and the one whose weights are kept.
         validation_error_: MAE in the validation part, in the target's unit.
         metrics_: metrics to store in the file; empty after ``fit``.
@@ -159,6 +161,7 @@ class Forecaster:
         self.validation_error_ = outcome.best_error * self.prepared_.encoding.scale[0]
         self.interrupted_ = outcome.interrupted
         self.metrics_: dict[str, Any] = {}
+        self.model_ = model_of(self)
         return self
 
     def predict(self, series: TimeSeries) -> pd.Series[float]:
@@ -240,13 +243,8 @@ class Forecaster:
 
     def _forecast(self, series: TimeSeries, origins: Whole) -> Numbers:
         """Forecast at origins, ``[S, K]`` in the target's unit."""
-        windows = self.prepared_.windows(series, self.horizon)
-        with torch.no_grad():
-            made = [
-                self.network_(batch.inputs, batch.last, batch.seasonal)[0]
-                for batch in OrderedBatches(windows, origins)
-            ]
-        return self.prepared_.encoding.unscaled(torch.cat(made).double().numpy())
+        columns = columns_of(series, self.prepared_.encoding.columns)
+        return self.model_.forecast(columns, np.rint(series.clock.exact(series.times)), origins)
 
     def check_parameters(self) -> None:
         """Raise a ValueError for the first parameter that is out of range."""

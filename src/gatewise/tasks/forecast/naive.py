@@ -7,24 +7,16 @@ horizon. Step ``k`` of a forecast at origin ``t`` is for step ``t + k``, ``k = 1
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
-Whole = NDArray[np.int64]
+from gatewise.runtime.jobs.naive import Numbers, Whole, future, hold, seasonal_naive
+
+__all__ = [
+    "Numbers", "Whole", "errors", "future", "hold", "persistence", "seasonal_naive", "seasonal_scale",
+    "varies",
+]  # fmt: skip
 
 CONSTANT = 1e-12  # relative to the level; smaller differences are rounding errors of a constant
 LEAST_SPREAD = 1e-100  # its square does not underflow
-
-
-def hold(values: Numbers) -> Numbers:
-    """Replace missing values by the last known one, ``[N] -> [N]``; NaN before the first known one.
-
-    >>> hold(np.array([np.nan, 1.0, np.nan, 3.0]))
-    array([nan,  1.,  1.,  3.])
-    """
-    known = np.where(np.isnan(values), -1, np.arange(len(values)))
-    last = np.maximum.accumulate(known)
-    return np.where(last < 0, np.nan, values[last])
 
 
 def varies(values: Numbers) -> bool:
@@ -40,26 +32,9 @@ def varies(values: Numbers) -> bool:
     return high - low > max(CONSTANT * max(abs(low), abs(high)), LEAST_SPREAD)
 
 
-def future(origins: Whole, horizon: int) -> Whole:
-    """The steps that are forecast at each origin, ``[...] -> [..., K]``."""
-    return origins[..., None] + np.arange(1, horizon + 1)
-
-
 def persistence(held: Numbers, origins: Whole, horizon: int) -> Numbers:
     """The persistence forecast, the last known value: ``[..., K]``. `held` is a result of `hold`."""
     return np.repeat(held[origins][..., None], horizon, axis=-1)
-
-
-def seasonal_naive(held: Numbers, origins: Whole, horizon: int, season: int) -> Numbers:
-    """The seasonal naive forecast, the value one season before: ``[..., K]``.
-
-    Beyond one season ahead the last season repeats. Origins within the first season get the first value. With
-    a season of 1 step it is persistence.
-    """
-    ahead = np.arange(1, horizon + 1)
-    back = season * ((ahead - 1) // season + 1)
-    repeated: Numbers = held[np.maximum(origins[..., None] + ahead - back, 0)]
-    return repeated
 
 
 def seasonal_scale(values: Numbers, season: int) -> float:

@@ -12,8 +12,12 @@ import torch
 from gatewise.language import Cell
 from gatewise.language.form import same
 from gatewise.nn.modules.files import options_of
+from gatewise.runtime.jobs.encoding import numbers, whole
+from gatewise.runtime.jobs.forecaster import Forecaster as Model
+from gatewise.runtime.jobs.forecaster import small
+from gatewise.runtime.jobs.loading import of_file
 from gatewise.runtime.layers_file import StoredLayers, described, stored_layers
-from gatewise.runtime.model_file import ModelFileError, Tensors, read_model, write_model
+from gatewise.runtime.model_file import ModelFileError, Tensors, in_memory, read_model, write_model
 from gatewise.tasks.forecast.encoding import Encoding
 from gatewise.tasks.forecast.network import CELLS, ForecastNetwork
 from gatewise.tasks.forecast.preparation import Preparation
@@ -21,7 +25,6 @@ from gatewise.tasks.series.clock import clock_from_dict, clock_to_dict
 
 TASK = "forecast"
 RECURRENT = "recurrent."  # prefix of the tensors of the recurrent layers
-_SMALLEST, _LARGEST = 1e-300, 1e300  # limits of numbers that are safe to divide by
 
 
 class Fitted(Protocol):
@@ -31,6 +34,7 @@ class Fitted(Protocol):
     prepared_: Preparation
     metrics_: dict[str, Any]
     network_: ForecastNetwork
+    model_: Model
 
     @property
     def equations(self) -> Cell:
@@ -51,9 +55,19 @@ _Forecaster = TypeVar("_Forecaster", bound=Fitted)
 
 def save_forecaster(forecaster: Fitted, path: Path) -> None:
     """Write a forecaster: parameters, preparation and metrics in the header, weights as tensors."""
+    write_model(path, TASK, _header(forecaster), _weights(forecaster))
+
+
+def model_of(forecaster: Fitted) -> Model:
+    """The model that makes the forecasts, without torch."""
+    found: Model = of_file(in_memory(TASK, _header(forecaster), _weights(forecaster)))
+    return found
+
+
+def _header(forecaster: Fitted) -> dict[str, Any]:
     prepared = forecaster.prepared_
     recurrent = forecaster.network_.recurrent
-    header = {
+    return {
         "parameters": forecaster.get_params() | {"cell": forecaster.equations.name},
         "encoding": asdict(prepared.encoding),
         "history": prepared.history,
@@ -62,8 +76,10 @@ def save_forecaster(forecaster: Fitted, path: Path) -> None:
         "metrics": forecaster.metrics_,
         **described(recurrent.cell, options_of(recurrent), RECURRENT),
     }
-    weights = {name: tensor.numpy() for name, tensor in forecaster.network_.state_dict().items()}
-    write_model(path, TASK, header, weights)
+
+
+def _weights(forecaster: Fitted) -> Tensors:
+    return {name: tensor.numpy() for name, tensor in forecaster.network_.state_dict().items()}
 
 
 def load_forecaster(kind: type[_Forecaster], path: Path) -> _Forecaster:
@@ -78,6 +94,7 @@ def load_forecaster(kind: type[_Forecaster], path: Path) -> _Forecaster:
         forecaster.network_ = _network(forecaster, file.tensors)
         if stored and stored.options != options_of(forecaster.network_.recurrent):
             raise ValueError("its layers are not those that its parameters ask for")
+        forecaster.model_ = model_of(forecaster)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: the file does not describe a forecaster ({error})") from error
     return forecaster
@@ -107,61 +124,7 @@ def _network(forecaster: Fitted, tensors: Tensors) -> ForecastNetwork:
 
 
 def _preparation(header: dict[str, Any]) -> Preparation:
-    data = header["encoding"]
-    columns, masked = _strings(data["columns"], "columns"), _strings(data["masked"], "masked")
-    mean, scale = _numbers(data["mean"], "mean"), _scales(data["scale"], "scale")
-    change = _scales([data["change_scale"]], "change_scale")
-    if not 0 < len(columns) == len(mean) == len(scale):
-        raise ValueError("columns must each have a mean and a scale")
-    if not set(masked) <= set(columns):
-        raise ValueError(f"masked must be among the columns. Got {masked!r:.60}")
-    phases = tuple(_whole(phase, "phases") for phase in _list(data["phases"], "phases"))
-    encoding = Encoding(columns, mean, scale, masked, _whole(data["season"], "season"), change[0], phases)
-    unit = nan if header["mase_scale"] is None else _numbers([header["mase_scale"]], "mase_scale")[0]
-    history, clock = _whole(header["history"], "history"), clock_from_dict(_small(header["clock"]))
+    encoding = Encoding.from_dict(header["encoding"])
+    unit = nan if header["mase_scale"] is None else numbers([header["mase_scale"]], "mase_scale")[0]
+    history, clock = whole(header["history"], "history"), clock_from_dict(small(header["clock"]))
     return Preparation(encoding, history, unit, clock)
-
-
-def _list(values: Any, name: str) -> list[Any]:
-    if not isinstance(values, list):
-        raise ValueError(f"{name} must be a list. Got {values!r:.60}")
-    return values
-
-
-def _strings(values: Any, name: str) -> tuple[str, ...]:
-    for value in _list(values, name):
-        if not isinstance(value, str):
-            raise ValueError(f"{name} must be texts. Got {value!r:.60}")
-        value.encode("utf-8")  # raises a ValueError for a name that cannot be encoded
-    if len(set(values)) < len(values):
-        raise ValueError(f"{name} must differ. Got {values!r:.60}")
-    return tuple(values)
-
-
-def _numbers(values: Any, name: str) -> tuple[float, ...]:
-    for value in _list(values, name):
-        if type(value) not in (int, float) or not abs(value) <= _LARGEST:
-            raise ValueError(f"{name} must be finite numbers. Got {value!r:.60}")
-    return tuple(map(float, values))
-
-
-def _scales(values: Any, name: str) -> tuple[float, ...]:
-    scales = _numbers(values, name)
-    if not all(scale >= _SMALLEST for scale in scales):
-        raise ValueError(f"{name} must be above 0. Got {values!r:.60}")
-    return scales
-
-
-def _whole(value: Any, name: str) -> int:
-    if type(value) is not int or not 1 <= value < 2**31:
-        raise ValueError(f"{name} must be a whole number of at least 1. Got {value!r:.60}")
-    return value
-
-
-def _small(clock: Any) -> Any:
-    """The description of a clock, with its integers checked to be small enough for computing with times."""
-    if isinstance(clock, dict):
-        for value in clock.values():
-            if type(value) is int and abs(value) >= 2**62:
-                raise ValueError(f"clock must be whole numbers below 2^62. Got {value!r:.60}")
-    return clock

@@ -1,0 +1,183 @@
+"""`Forecaster`: the forecasts of a trained model, without torch and pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gatewise.runtime.arrays import Array
+from gatewise.runtime.jobs import clock
+from gatewise.runtime.jobs.affine import Affine
+from gatewise.runtime.jobs.encoding import Encoding, whole
+from gatewise.runtime.jobs.layers import Layers
+from gatewise.runtime.jobs.naive import Numbers, Whole, seasonal_naive
+from gatewise.runtime.layers_file import stored_layers
+from gatewise.runtime.model_file import ModelFile
+
+MOST_HORIZON = 10_000  # steps
+_BATCH = 256  # windows that are computed together
+
+
+@final
+class Forecaster:
+    """A trained forecaster of one column from the past of several.
+
+    Attributes:
+        horizon: K, the steps ahead that it forecasts.
+        history: the steps that it reads before a forecast.
+        encoding: the columns, their scales, and the seasons.
+        clock: the step between rows.
+
+    Example:
+        >>> import numpy as np, pandas as pd, tempfile
+        >>> from gatewise import runtime, tasks
+        >>> days = pd.date_range("2024-01-01", periods=120, freq="D")
+        >>> frame = pd.DataFrame({"sold": np.sin(np.arange(120.0)) + np.arange(120) % 7}, index=days)
+        >>> series = tasks.TimeSeries.from_frame(frame, "sold")
+        >>> fitted = tasks.Forecaster(7, hidden_size=8, max_epochs=1).fit(series)
+        >>> path = tempfile.mkdtemp() + "/model.safetensors"
+        >>> fitted.save(path)
+        >>> model = runtime.load(path)  # needs neither torch nor pandas
+        >>> made = model.predict({"sold": frame["sold"].to_numpy()}, days.to_numpy())
+        >>> bool((made == fitted.predict(series).to_numpy()).all())
+        True
+    """
+
+    TASK: ClassVar[str] = "forecast"
+
+    def __init__(
+        self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps, layers: Layers,
+        head: Affine, share: Array,
+    ) -> None:  # fmt: skip
+        self.horizon, self.history, self.encoding, self.clock = horizon, history, encoding, steps
+        self._layers, self._head, self._share = layers, head, share
+
+    @classmethod
+    def from_file(cls, file: ModelFile) -> Forecaster:
+        """The forecaster of a file.
+
+        Raises:
+            ValueError, KeyError, TypeError: the file does not hold one.
+        """
+        if file.format == 1:
+            raise ValueError("format 1 has no equations: load it with gatewise.tasks, and save it again")
+        data = file.header.get("preparation", file.header)
+        horizon = whole(file.header["parameters"]["horizon"], "horizon")
+        if horizon > MOST_HORIZON:
+            raise ValueError(f"horizon must be at most {MOST_HORIZON:,} steps. Got {horizon}")
+        encoding = Encoding.from_dict(data["encoding"])
+        stored = stored_layers(file)
+        weight, bias, share = (file.tensors[name] for name in ("head.weight", "head.bias", "share"))
+        shapes = (horizon, stored.options["hidden_size"]), (horizon,), (horizon,)
+        for name, array, shape in zip(
+            ("head.weight", "head.bias", "share"), (weight, bias, share), shapes, strict=True
+        ):
+            if array.shape != shape or array.dtype != np.float32:
+                raise ValueError(f"{name} must be float32 of shape {shape}")
+        if stored.options["input_size"] != encoding.input_size or stored.options["bidirectional"]:
+            raise ValueError(f"its layers must read {encoding.input_size} inputs in one direction")
+        steps = clock.from_dict(small(data["clock"]), clock.KINDS, clock.known_zone)
+        history = whole(data["history"], "history")
+        return cls(horizon, history, encoding, steps, Layers(stored), Affine(weight, bias), share)
+
+    @property
+    def need(self) -> int:
+        """The fewest rows that a forecast needs: the history, and one season before its first step."""
+        return self.history + self.encoding.season
+
+    def predict(self, columns: Mapping[str, ArrayLike], times: ArrayLike) -> Numbers:
+        """Forecast the `horizon` steps after the last row, ``[K]``.
+
+        Args:
+            columns: ``[N]`` numbers for each of ``encoding.columns``; NaN where missing. Other columns are
+                ignored.
+            times: ``[N]``, the regular times of the rows as ``datetime64``, in UTC if the clock has a time
+                zone; row numbers if the model was trained without times.
+
+        Raises:
+            ValueError: a column is missing, too short or of another length; the times are not on the clock.
+        """
+        arrays = self._arrays(columns)
+        rows, need = len(arrays[self.encoding.target]), self.need
+        if rows < need:
+            raise ValueError(f"columns must have at least {need} rows, for history and season. Got {rows}.")
+        positions = self._positions(np.asarray(times), rows)
+        made: Numbers = self.forecast(arrays, positions, np.array([rows - 1]))[0]
+        return made
+
+    def forecast(self, columns: Mapping[str, Numbers], positions: Numbers, origins: Whole) -> Numbers:
+        """Forecast at rows ``origins [S]``, ``[S, K]`` in the unit of the target.
+
+        Args:
+            columns: float64 ``[N]`` for each column.
+            positions: ``[N]``, the positions of the rows on the clock.
+            origins: the last row that each forecast knows.
+        """
+        self.encoding.check(columns)
+        first = max(int(origins.min()) - self.need, 0)  # no forecast reads a row before it, or its mask
+        columns = {name: _cut(columns[name], first) for name in self.encoding.columns}
+        inputs = self.encoding.encoded(columns, positions[first:])
+        held = self.encoding.held(columns[self.encoding.target])
+        origins = origins - first
+        made = [
+            self._batch(inputs, held, origins[first : first + _BATCH])
+            for first in range(0, len(origins), _BATCH)
+        ]
+        return self.encoding.unscaled(np.concatenate(made).astype(np.float64))
+
+    def _batch(self, inputs: Array, held: Numbers, ends: Whole) -> Array:
+        """The forecasts at some rows, ``[B, K]`` in scaled units."""
+        windows = inputs[ends + np.arange(1 - self.history, 1)[:, None]]
+        correction = self._head(self._layers(windows).last)
+        seasonal = seasonal_naive(held, ends, self.horizon, self.encoding.season).astype(np.float32)
+        level = held[ends].astype(np.float32)[:, None]
+        forecast: Array = level + self._share * (seasonal - level) + correction
+        return forecast
+
+    def _arrays(self, columns: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        missing = [name for name in self.encoding.columns if name not in columns]
+        if missing:
+            raise ValueError(
+                f"columns must hold {missing[0]!r}. Got {', '.join(map(repr, columns)) or 'none'}."
+            )
+        arrays = {name: np.asarray(columns[name], np.float64) for name in self.encoding.columns}
+        shape = arrays[self.encoding.target].shape
+        for name, array in arrays.items():
+            if array.ndim != 1 or array.shape != shape:
+                raise ValueError(f"columns: {name!r} must have shape {shape}, one axis. Got {array.shape}.")
+        return arrays
+
+    def _positions(self, times: Array, N: int) -> Numbers:
+        """The positions of all rows, of which those that a forecast reads are checked."""
+        if times.shape != (N,):
+            raise ValueError(f"times must have shape {(N,)}. Got {times.shape}.")
+        dated = isinstance(self.clock, clock.DatedSteps)
+        if dated != (times.dtype.kind == "M"):
+            raise ValueError(f"times must be {'datetime64' if dated else 'row numbers'}. Got {times.dtype}.")
+        found = np.rint(self.clock.positions(times[-self.need :]))
+        if (np.diff(found) != 1).any():
+            raise ValueError(f"times must be regular, one row for each {self.clock.span(1)}.")
+        positions: Numbers = found[-1] + np.arange(1.0 - N, 1)
+        return positions
+
+
+def _cut(values: Numbers, first: int) -> Numbers:
+    """The values from row `first` on, of which the first one is the last known one."""
+    cut = values[first:]
+    before = values[:first]
+    if first and np.isnan(cut[0]) and not np.isnan(before).all():
+        cut = cut.copy()
+        cut[0] = before[~np.isnan(before)][-1]
+    return cut
+
+
+def small(steps: Any) -> Any:
+    """The description of a clock, with its integers checked to be small enough for computing with times."""
+    if isinstance(steps, dict):
+        for value in steps.values():
+            if type(value) is int and abs(value) >= 2**62:
+                raise ValueError(f"clock must be whole numbers below 2^62. Got {value!r:.60}")
+    return steps
