@@ -22,14 +22,15 @@ from gatewise.extras import needed_by
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
-def status_of(job: Callable[[Console], int]) -> int:
+def status_of(job: Callable[[Console], int], *, quiet: bool = False) -> int:
     """Run a job. Returns its exit status, or 1 if it failed, 2 for bad input, 130 after Ctrl-C.
 
-    After another terminating signal it is 128 plus the number of the signal, as in shells.
+    After another terminating signal it is 128 plus the number of the signal, as in shells. If `quiet`, the
+    console of the job prints nothing; errors are still printed to stderr.
     """
     # Waiting threads sleep instead of spinning: a small loss when alone, less contention with other programs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    console, complaints = _console(sys.stdout), _console(sys.stderr, soft_wrap=True)
+    console, complaints = _console(None if quiet else sys.stdout), _console(sys.stderr, soft_wrap=True)
     try:
         with _ending_in_order(), needed_by("this command"):
             return job(console)
