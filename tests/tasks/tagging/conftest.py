@@ -17,7 +17,7 @@ def _quickly() -> Iterator[None]:
 
 def small(**options: object) -> Tagger:
     """A small tagger that learns in a second."""
-    usual = {"hidden_size": 8, "num_layers": 1, "max_epochs": 8, "learning_rate": 0.03, "dropout": 0.1}
+    usual = {"hidden_size": 8, "num_layers": 1, "max_epochs": 15, "learning_rate": 0.03, "dropout": 0.1}
     return Tagger(**{**usual, **options})  # type: ignore[arg-type]
 
 

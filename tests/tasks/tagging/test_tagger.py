@@ -30,7 +30,7 @@ def bits(values: Any) -> list[bytes]:
 
 def test_it_learns_both_columns_also_of_words_that_it_never_saw(both: Tagger) -> None:
     seen = set(both.spelling_.words.entries)
-    made = both.predict(X)
+    made: Any = both.predict(X)
     right = [a == b for tags, others in zip(made, Y, strict=True) for a, b in zip(tags, others, strict=True)]
     new = [word not in seen for words in X for word in words]
     assert sum(new) > 20
@@ -144,7 +144,7 @@ def test_tags_of_spans_are_well_formed_even_if_nothing_was_learned() -> None:
     X, y = corpus(0, 30)
     tagger = small(max_epochs=1, learning_rate=1e-6).fit(X, [[span for _, span in tags] for tags in y])
     noise = np.random.default_rng(0).permutation([word for words in X for word in words]).tolist()
-    chances = tagger.predict_proba([noise])[0]
+    chances: Any = tagger.predict_proba([noise])[0]
     best = [tagger.columns_[0].tags[k] for k in chances.argmax(axis=1)]
     made = tagger.predict([noise])[0]
     assert follows_scheme(made, "iob2")  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ class Model(Protocol):
     """A trained model that predicts without torch, from `gatewise.runtime.jobs`."""
 
     @classmethod
-    def of(cls, file: ModelFile) -> Self:
+    def from_file(cls, file: ModelFile) -> Self:
         """Make the model of a file. Raises a ModelFileError if the file does not fit."""
 
 
@@ -170,7 +170,7 @@ class JobEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.metrics_: dict[str, Any] = file.header.get("metrics", {})
         self.file_ = file
         self._network = network
-        self.model_ = self.MODEL.of(file)
+        self.model_ = self.MODEL.from_file(file)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "file_")
