@@ -12,6 +12,7 @@ from gatewise.apps.compare import compare
 from gatewise.apps.compile import compile_model
 from gatewise.apps.learn import learn
 from gatewise.apps.look import look
+from gatewise.apps.predict import predict
 from gatewise.apps.reading import reads_tables
 
 app = typer.Typer(
@@ -75,5 +76,6 @@ def forecast(
 
 app.command()(compare)
 app.command()(look)
+app.command()(predict)
 app.command()(learn)
 app.command("compile")(compile_model)

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from gatewise.tasks.forecast.evaluation import Evaluation
     from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.series import Reading, SeriesError, TimeSeries, read_series
+    from gatewise.tasks.shared.predictor import Predictor
     from gatewise.tasks.tagging.tagger import Tagger
 
-__all__ = ["Evaluation", "Forecaster", "Reading", "SeriesError", "Tagger", "TimeSeries", "read_series"]
+__all__ = [
+    "Evaluation", "Forecaster", "Predictor", "Reading", "SeriesError", "Tagger", "TimeSeries", "read_series",
+]  # fmt: skip
 
 _HOMES = {
     "Evaluation": "gatewise.tasks.forecast.evaluation",
     "Forecaster": "gatewise.tasks.forecast.forecaster",
+    "Predictor": "gatewise.tasks.shared.predictor",
     "Reading": "gatewise.tasks.series",
     "SeriesError": "gatewise.tasks.series",
     "Tagger": "gatewise.tasks.tagging.tagger",

@@ -1,0 +1,123 @@
+"""``gatewise predict``: the predictions of a saved model for files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gatewise.apps.session import status_of
+
+if TYPE_CHECKING:
+    from gatewise.tasks.shared.predictor import Predictor
+    from gatewise.tasks.shared.written import Write
+
+
+class PredictError(ValueError):
+    """Raised for input that cannot be predicted from. The message is one sentence."""
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="The file of a model, or the folder of its run.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Files like those of training, or folders of Parquet."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for the predictions: .csv, .jsonl or .parquet. (default: printed)"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: a line for each row, or with --out a report.")
+    ] = False,
+) -> None:
+    """Predict from files with a model that classify, tag, write or forecast has trained.
+
+    Torch is not needed. Files are read one after the other, so that a folder may be larger than memory; a
+    sequence lies within one file.
+
+    Examples:
+
+    gatewise predict runs/newark_weather_2013-lstm weather.csv
+
+    gatewise predict model.safetensors parts/ --out predicted.parquet
+    """
+    raise typer.Exit(status_of(lambda console: _run(console, model, data, out, as_json)))
+
+
+def _run(console: Console, model: Path, data: list[Path], out: Path | None, as_json: bool) -> int:
+    from gatewise.tasks.shared.predictor import Predictor
+    from gatewise.tasks.shared.written import table_file
+
+    if not model.exists():
+        raise PredictError(f"MODEL: there is no file {model}.")
+    if out is not None and out.is_dir():
+        raise PredictError(f"--out must name a file. Got the folder {out}.")
+    start, predictor = perf_counter(), Predictor(model)
+    if out is None:
+        with _printing(console, as_json) as write:
+            _predict(predictor, data, write)
+        return 0
+    with table_file(out) as write:
+        files, rows = _predict(predictor, data, write)
+    report = {"task": predictor.task, "tables": files, "rows": rows, "out": str(out)}
+    seconds = round(perf_counter() - start, 3)
+    if as_json:
+        console.file.write(json.dumps(report | {"seconds": seconds}) + "\n")
+    else:
+        console.print(f"Wrote {rows:,} rows to {out} in {seconds:.1f} s.")
+    return 0
+
+
+def _predict(predictor: Predictor, data: list[Path], write: Write) -> tuple[int, int]:
+    """Predict for all tables. Returns their number, and the number of rows that were written."""
+    tables = rows = 0
+    for path in data:
+        for table in _one_sentence(path, predictor.read(path)):
+            with _naming(path):
+                found = predictor(table)
+            write(found)
+            tables, rows = tables + 1, rows + len(found)
+    return tables, rows
+
+
+def _one_sentence(path: Path, tables: Iterator[Any]) -> Iterator[Any]:
+    """The tables, with errors that name the file."""
+    while True:
+        with _naming(path):
+            table = next(tables, None)
+        if table is None:
+            return
+        yield table
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Context manager that puts the name of the file before an error that lacks it."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        if str(path) in str(error):
+            raise
+        raise PredictError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _printing(console: Console, as_json: bool) -> Iterator[Write]:
+    """Print tables: as CSV with one header, or as lines of JSON."""
+    from gatewise.tasks.shared.written import csv_text, json_lines, like
+
+    first: list[Any] = []
+
+    def write(table: Any) -> None:
+        table = like(table, first[0] if first else table.schema)
+        console.file.write(json_lines(table) if as_json else csv_text(table, header=not first))
+        first.append(table.schema)
+
+    yield write

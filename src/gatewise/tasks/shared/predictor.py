@@ -1,0 +1,89 @@
+"""`Predictor`: the trained model of any job, from tables to tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, final
+
+import pyarrow as pa
+
+from gatewise.runtime.jobs.loading import load
+
+# For each job the module that has ``predict_table(model, table)``, and ``read_tables(path)`` if it reads more
+# kinds of files than `gatewise.tasks.shared.tables` does. None of them imports torch.
+TABLES = {
+    "classify": "gatewise.tasks.classification.tables",
+    "forecast": "gatewise.tasks.forecast.tables",
+    "tag": "gatewise.tasks.tagging.tables",
+    "write": "gatewise.tasks.writing.tables",
+}
+
+
+@final
+class Predictor:
+    """A trained model that is loaded once and called with tables. Neither loading nor calling imports torch.
+
+    The bits of a prediction do not depend on the table that its sequence is in. A predictor can be pickled:
+    its file is then loaded again in the other process.
+
+    Args:
+        path: the file that the estimator's ``save`` wrote, or the folder of a run.
+
+    Attributes:
+        model: the model, of `gatewise.runtime.jobs`.
+        task: its job: ``"classify"``, ``"forecast"``, ``"tag"`` or ``"write"``.
+
+    Raises:
+        ModelFileError: the file is damaged, or not the model of a job.
+        FileNotFoundError: the file does not exist.
+
+    Example:
+        >>> import tempfile, numpy as np, pandas as pd, pyarrow as pa
+        >>> from gatewise.tasks import Forecaster, Predictor, TimeSeries
+        >>> days = pd.date_range("2024-01-01", periods=120, freq="D", name="day")
+        >>> frame = pd.DataFrame({"sold": np.sin(np.arange(120.0)) + np.arange(120) % 7}, index=days)
+        >>> series = TimeSeries.from_frame(frame, "sold")
+        >>> path = tempfile.mkdtemp() + "/model.safetensors"
+        >>> Forecaster(7, hidden_size=8, max_epochs=1).fit(series).save(path)
+        >>> predictor = Predictor(path)
+        >>> predictor(pa.Table.from_pandas(frame.reset_index())).column_names
+        ['time', 'sold']
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        self._path = path / "model.safetensors" if path.is_dir() else path
+        self.model: Any = load(self._path)
+        self.task: str = self.model.TASK
+
+    @property
+    def _module(self) -> Any:
+        return import_module(TABLES[self.task])
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """The predictions for a table, with the columns that its job describes.
+
+        Raises:
+            ValueError: the table does not have what the model reads.
+        """
+        return self._module.predict_table(self.model, table)
+
+    def read(self, path: str | Path) -> Iterator[pa.Table]:
+        """The tables in a file, or in the Parquet files of a folder one by one.
+
+        Raises:
+            TableError: a file is not one that the job can read.
+        """
+        from gatewise.tasks.shared.tables import read_tables
+
+        read: Callable[[Path], Iterator[pa.Table]] = getattr(self._module, "read_tables", read_tables)
+        return read(Path(path))
+
+    def __reduce__(self) -> Any:
+        return partial(Predictor, self._path), ()
+
+    def __repr__(self) -> str:
+        return f"Predictor({str(self._path)!r})"
