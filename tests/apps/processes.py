@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 MAIN = "from gatewise.apps.command_line import main\nmain()\n"
 IMPORTED = """
 gatewise.apps.command_line gatewise.apps.commands gatewise.apps.forecast
-gatewise.tasks.forecast.run_folder gatewise.tasks.forecast.training gatewise.tasks.synthetic.results
+gatewise.tasks.forecast.run_folder gatewise.tasks.shared.training gatewise.tasks.synthetic.results
 lightning.pytorch matplotlib.backends.backend_agg pyarrow.pandas_compat
 """.split()
 

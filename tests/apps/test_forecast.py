@@ -346,7 +346,7 @@ def test_an_unreadable_file_is_explained_in_one_sentence(
 
 
 INTERRUPTING = """
-from gatewise.tasks.forecast import training
+from gatewise.tasks.shared import training
 
 given = training._Keeper.on_validation_end
 
@@ -354,7 +354,7 @@ def on_validation_end(keeper, trainer, module):
     if when == 0:
         os.kill(os.getpid(), signal.SIGINT)
     given(keeper, trainer, module)
-    if when and keeper.epochs >= when:
+    if when and len(keeper.history) >= when:
         os.kill(os.getpid(), signal.SIGINT)
 
 training._Keeper.on_validation_end = on_validation_end

@@ -14,6 +14,8 @@ MODULES = [
     "gatewise.tasks.shared.reading.errors",
     "gatewise.tasks.shared.sequences",
     "gatewise.tasks.forecast.forecaster",
+    "gatewise.tasks.loading",
+    "gatewise.tasks.shared.batches",
     "gatewise.tasks.forecast.naive",
     "gatewise.tasks.forecast.split",
     "gatewise.tasks.series.series",

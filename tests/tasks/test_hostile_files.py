@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatewise.runtime.model_file import ModelFile, ModelFileError, read_model
-from gatewise.tasks.forecast import saving
+from gatewise.tasks.forecast import forecaster
 from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 from tests.hostile import mutated, mutated_tensors
@@ -25,7 +25,7 @@ quickly = settings(
 def whole(tmp_path_factory: pytest.TempPathFactory, fitted: Forecaster) -> ModelFile:
     path = tmp_path_factory.mktemp("whole") / "m"
     fitted.save(path)
-    return read_model(path, saving.TASK)
+    return read_model(path, Forecaster.TASK)
 
 
 @quickly
@@ -38,11 +38,11 @@ def test_a_manipulated_file_is_refused_or_forecasts(
     header = {"layers": whole.header["layers"], **(header if isinstance(header, dict) else {})}
     tensors = data.draw(mutated_tensors(whole.tensors))
     file = ModelFile(whole.path, whole.format, whole.task, header, tensors)
-    monkeypatch.setattr(saving, "read_model", lambda *_: file)
+    monkeypatch.setattr(forecaster, "read_model", lambda *_: file)
     with suppress(ModelFileError):
-        forecaster = Forecaster.load("m")
+        loaded = Forecaster.load("m")
         with suppress(ValueError):  # the series is not the one of the training
-            assert isinstance(forecaster.predict(series).to_numpy(), np.ndarray)
+            assert isinstance(loaded.predict(series).to_numpy(), np.ndarray)
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,10 @@ def test_a_manipulated_file_is_refused_or_forecasts(
 def test_relations_between_entries_are_checked(
     whole: ModelFile, monkeypatch: pytest.MonkeyPatch, entry: str, value: Any, message: str
 ) -> None:
-    header = whole.header | {"encoding": whole.header["encoding"] | {entry: value}}
+    prepared = whole.header["preparation"]
+    header = whole.header | {"preparation": prepared | {"encoding": prepared["encoding"] | {entry: value}}}
     file = ModelFile(whole.path, whole.format, whole.task, header, whole.tensors)
-    monkeypatch.setattr(saving, "read_model", lambda *_: file)
+    monkeypatch.setattr(forecaster, "read_model", lambda *_: file)
     with pytest.raises(ModelFileError) as caught:
         Forecaster.load("m")
     assert message in str(caught.value)

@@ -6,8 +6,9 @@ import torch
 
 from gatewise.tasks.forecast.encoding import Encoding
 from gatewise.tasks.forecast.naive import persistence, seasonal_naive
-from gatewise.tasks.forecast.network import CELLS, ForecastNetwork, OrderedBatches, RandomBatches, Windows
+from gatewise.tasks.forecast.network import ForecastNetwork, OrderedBatches, RandomBatches, Windows
 from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.shared.cells import CELLS
 
 HORIZON, HISTORY, SEASON = 5, 12, 24
 
@@ -59,9 +60,9 @@ def test_ordered_batches_go_through_all_origins_once(windows: Windows) -> None:
 
 def test_random_batches_stay_within_their_bounds_and_differ_in_every_epoch(windows: Windows) -> None:
     narrow = Windows(torch.arange(400.0)[:, None], windows.truth, windows.held, HORIZON, SEASON, HISTORY)
-    batches = RandomBatches(narrow, 30, 41, 64, 16, np.random.default_rng(3))
-    first, second = (torch.cat([batch.inputs[-1, :, 0] for batch in batches]) for _ in range(2))
-    assert len(batches) == 4
+    batches = RandomBatches(narrow, 30, 41, 64, 16, seed=3)
+    first, second = (torch.cat([batch.inputs[-1, :, 0] for batch in batches.at(epoch)]) for epoch in (0, 1))
+    assert batches.count() == 4
     assert first.shape == (64,)
     assert set(first.tolist()) == set(map(float, range(30, 41)))
     assert not torch.equal(first, second)

@@ -14,8 +14,8 @@ import torch
 
 from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.forecast.network import Batch, RandomBatches
-from gatewise.tasks.forecast.training import Epoch
 from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.shared.training import Epoch
 
 
 def test_the_weights_of_the_best_epoch_are_kept(series: TimeSeries) -> None:
@@ -82,23 +82,23 @@ def test_ctrl_c_keeps_the_best_complete_epoch(series: TimeSeries) -> None:
 def test_ctrl_c_before_the_first_complete_epoch_raises(
     series: TimeSeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = RandomBatches.__iter__
+    given = RandomBatches.at
     batches = 0
 
-    def interrupted(self: RandomBatches) -> Iterator[Batch]:
+    def interrupted(self: RandomBatches, *place: int) -> Iterator[Batch]:
         nonlocal batches
-        for batch in given(self):
+        for batch in given(self, *place):
             batches += 1
             if batches == 2:
                 signal.raise_signal(signal.SIGINT)
             yield batch
 
-    monkeypatch.setattr(RandomBatches, "__iter__", interrupted)
+    monkeypatch.setattr(RandomBatches, "at", interrupted)
     forecaster = Forecaster(6, hidden_size=4, max_epochs=5, batch_size=4)
     with pytest.raises(KeyboardInterrupt):
         forecaster.fit(series)
     assert batches < 6  # of 18 steps in an epoch
-    assert not hasattr(forecaster, "network_")
+    assert not hasattr(forecaster, "file_")
 
 
 def test_a_second_ctrl_c_ends_at_once(series: TimeSeries) -> None:

@@ -16,8 +16,8 @@ from gatewise.apps.session import INTERRUPTED, progress, status_of
 
 if TYPE_CHECKING:
     from gatewise.tasks.forecast.forecaster import Forecaster
-    from gatewise.tasks.forecast.training import Epoch
     from gatewise.tasks.series import TimeSeries
+    from gatewise.tasks.shared.training import Epoch
 
 MOST_HORIZON = 60  # steps, if --horizon is not given
 

@@ -92,11 +92,11 @@ def _look(subject: Subject, page: Path, megabytes: float) -> Look:
 
 def _saved(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     from gatewise.runtime.model_file import read_model
-    from gatewise.tasks.forecast.saving import TASK
+    from gatewise.tasks.forecast.forecaster import Forecaster
 
     if not file.exists():
         raise LookError(f"MODEL: there is no file {file}.")
-    is_forecaster = read_model(file, None).task == TASK
+    is_forecaster = read_model(file, None).task == Forecaster.TASK
     return (_forecaster if is_forecaster else _layers)(file, on, reading)
 
 

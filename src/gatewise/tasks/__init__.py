@@ -13,13 +13,15 @@ from gatewise.extras import needed_by
 if TYPE_CHECKING:
     from gatewise.tasks.forecast.evaluation import Evaluation
     from gatewise.tasks.forecast.forecaster import Forecaster
+    from gatewise.tasks.loading import load
     from gatewise.tasks.series import Reading, SeriesError, TimeSeries, read_series
     from gatewise.tasks.shared.predictor import Predictor
     from gatewise.tasks.tagging.tagger import Tagger
 
 __all__ = [
-    "Evaluation", "Forecaster", "Predictor", "Reading", "SeriesError", "Tagger", "TimeSeries", "read_series",
-]  # fmt: skip
+    *("Evaluation", "Forecaster", "Predictor", "Reading", "SeriesError", "Tagger", "TimeSeries"),
+    *("load", "read_series"),
+]
 
 _HOMES = {
     "Evaluation": "gatewise.tasks.forecast.evaluation",
@@ -29,6 +31,7 @@ _HOMES = {
     "SeriesError": "gatewise.tasks.series",
     "Tagger": "gatewise.tasks.tagging.tagger",
     "TimeSeries": "gatewise.tasks.series",
+    "load": "gatewise.tasks.loading",
     "read_series": "gatewise.tasks.series",
 }
 

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from gatewise.extras import needed_by
 from gatewise.insight.watch import watch
 from gatewise.language import Cell
 from gatewise.runtime.jobs.forecaster import MOST_HORIZON
+from gatewise.runtime.jobs.forecaster import Forecaster as Model
+from gatewise.runtime.model_file import read_model
 from gatewise.tasks.forecast.encoding import columns_of
 from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
 from gatewise.tasks.forecast.naive import Numbers, Whole, future, hold, persistence, seasonal_naive
-from gatewise.tasks.forecast.network import CELLS, ForecastNetwork
+from gatewise.tasks.forecast.network import ForecastNetwork
 from gatewise.tasks.forecast.preparation import prepare
-from gatewise.tasks.forecast.saving import load_forecaster, model_of, save_forecaster
+from gatewise.tasks.forecast.saving import from_data, to_data
 from gatewise.tasks.forecast.split import spread, training_rows
 from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.shared import saving
+from gatewise.tasks.shared.estimator import JobEstimator, check_whole
 
 if TYPE_CHECKING:
-    from gatewise.tasks.forecast.training import Epoch
+    from gatewise.tasks.shared.training import Epoch
 
-ABBREVIATIONS = ("lstm", "gru", "rnn")
 MOST_TESTED = 4096  # most origins in a back-test
 MOST_COMPARED = 4_000_000  # most forecast values in a back-test
 
 
-class Forecaster:
+class Forecaster(JobEstimator):
     """Forecasts the next ``horizon`` steps of one column from the past of all columns.
 
     A recurrent network reads the last ``history`` steps and predicts, for each step ahead, the difference to
@@ -52,15 +58,13 @@ class Forecaster:
         max_epochs: the most epochs of training.
         patience: epochs without a better validation error after which training stops.
         seed: the random seed. The same seed gives the same forecaster on the same machine.
+        trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
 
     Attributes:
         prepared_: scalers, masks, season, history and clock, computed from the training part alone.
-        network_: the trained network.
-        model_: the same network without torch, which makes the forecasts.
-        epochs_, best_epoch_: epochs trained, and the one whose weights are kept.
         validation_error_: MAE in the validation part, in the target's unit.
-        metrics_: metrics to store in the file; empty after ``fit``.
-        interrupted_: whether Ctrl-C stopped training. The weights are then the best so far.
+
+    Further attributes are those of every `JobEstimator`.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -71,6 +75,10 @@ class Forecaster:
         >>> forecaster.predict(series).index[0]
         Timestamp('2024-04-30 00:00:00')
     """
+
+    TASK = "forecast"
+    MODEL = Model
+    LEAST = MappingProxyType({"horizon": 1, **JobEstimator.LEAST})
 
     def __init__(
         self,
@@ -87,6 +95,7 @@ class Forecaster:
         max_epochs: int = 30,
         patience: int = 8,
         seed: int = 0,
+        trainer: Mapping[str, Any] | None = None,
     ) -> None:
         self.horizon = horizon
         self.cell = cell
@@ -100,43 +109,23 @@ class Forecaster:
         self.max_epochs = max_epochs
         self.patience = patience
         self.seed = seed
+        self.trainer = trainer
 
-    @property
-    def equations(self) -> Cell:
-        """The cell, also if it was given by name."""
-        return self.cell if isinstance(self.cell, Cell) else CELLS[self.cell]
-
-    @property
-    def cell_name(self) -> str:
-        """The name of the cell for people to read: ``"LSTM"``, or its own name."""
-        name = self.equations.name
-        return name.upper() if self.cell in ABBREVIATIONS else name
-
-    def __repr__(self) -> str:
-        return f"Forecaster({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments of this forecaster; `deep` is ignored, but scikit-learn passes it."""
-        return {name: value for name, value in vars(self).items() if not name.endswith("_")}
-
-    def set_params(self, **params: Any) -> Forecaster:
-        """Change arguments by name, as in scikit-learn. They take effect in `fit`.
-
-        Raises:
-            ValueError: an argument does not exist.
-        """
-        for name, value in params.items():
-            if name not in self.get_params():
-                raise ValueError(
-                    f"the name of a parameter must be one of {', '.join(self.get_params())}. Got {name!r}"
-                )
-            setattr(self, name, value)
-        return self
-
-    def fit(self, series: TimeSeries, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> Forecaster:
-        """Train on a series. `on_epoch` is called after each epoch.
+    def fit(
+        self,
+        series: TimeSeries,
+        on_epoch: Callable[[Epoch], None] | None = None,
+        *,
+        checkpoint: Path | None = None,
+    ) -> Forecaster:
+        """Train on a series.
 
         Ctrl-C stops training and keeps the weights of the best epoch.
+
+        Args:
+            series: the series.
+            on_epoch: called after each epoch.
+            checkpoint: a file that training is saved in after each epoch, and continued from if it exists.
 
         Raises:
             SeriesError: the series is too short, or its training part is constant.
@@ -144,10 +133,7 @@ class Forecaster:
             KeyboardInterrupt: Ctrl-C before the end of the first epoch.
         """
         with needed_by("Forecaster.fit"):
-            from gatewise.tasks.forecast.training import (  # Lightning takes two seconds to import
-                Settings,
-                train,
-            )
+            from gatewise.tasks.forecast.training import job_of  # Lightning takes two seconds to import
 
         self.check_parameters()
         rows = training_rows(series, self.horizon)
@@ -155,13 +141,8 @@ class Forecaster:
         windows = self.prepared_.windows(series, self.horizon)
         batches = self.prepared_.training(windows, rows, self.batch_size, self.seed)
         check = self.prepared_.validation(windows, rows)
-        settings = Settings(self.learning_rate, self.max_epochs, self.patience, self.seed)
-        self.network_, outcome = train(self.build, batches, check, settings, on_epoch)
-        self.epochs_, self.best_epoch_ = outcome.epochs, outcome.best_epoch
-        self.validation_error_ = outcome.best_error * self.prepared_.encoding.scale[0]
-        self.interrupted_ = outcome.interrupted
-        self.metrics_: dict[str, Any] = {}
-        self.model_ = model_of(self)
+        self._train(job_of(self.build, batches, check), on_epoch, checkpoint)
+        self.validation_error_ *= self.prepared_.encoding.scale[0]
         return self
 
     def predict(self, series: TimeSeries) -> pd.Series[float]:
@@ -184,7 +165,7 @@ class Forecaster:
         Raises:
             ValueError: as in `predict`.
         """
-        self._check_fitted()
+        check_is_fitted(self)
         first = max(first or 0, self.prepared_.need)
         self._check_series(series, self.prepared_.need + self.horizon)
         season = self.prepared_.encoding.season
@@ -210,7 +191,7 @@ class Forecaster:
 
     def watch(self, series: TimeSeries, steps: int) -> dict[str, NDArray[np.float32]]:
         """Every value of the first layer's cell over the last `steps` steps, each ``[T, H]``."""
-        self._check_fitted()
+        check_is_fitted(self)
         self._check_series(series, steps + self.prepared_.need)
         inputs = torch.from_numpy(self.prepared_.encoding.inputs(series))[
             -(steps + self.prepared_.history) :, None
@@ -220,11 +201,6 @@ class Forecaster:
         layer = seen["recurrent.l0"]
         return {name: getattr(layer, name)[-steps:, 0].numpy() for name in layer.names}
 
-    def save(self, path: str | Path) -> None:
-        """Write the forecaster to a ``.safetensors`` file, completely or not at all."""
-        self._check_fitted()
-        save_forecaster(self, Path(path))
-
     @classmethod
     def load(cls, path: str | Path) -> Forecaster:
         """Read a forecaster from a file that `save` wrote. Nothing in the file is executed.
@@ -232,7 +208,30 @@ class Forecaster:
         Raises:
             ModelFileError: the file is damaged, not gatewise's, or not a forecaster.
         """
-        return load_forecaster(cls, Path(path))
+        file = read_model(path, cls.TASK)
+        if "preparation" in file.header or "parameters" not in file.header:
+            return saving.estimator_of(cls, file)
+        # The first layout had the parts of the preparation beside the parameters.
+        forecaster = saving.estimator_of(
+            cls, replace(file, header={**file.header, "preparation": file.header})
+        )
+        metrics = forecaster.metrics_
+        forecaster.adopt(saving.file_of(forecaster, forecaster.network_))
+        forecaster.metrics_ = metrics
+        return forecaster
+
+    def prepared(self) -> dict[str, Any]:
+        """Season, history, scalers and clock, as JSON data."""
+        return to_data(self.prepared_)
+
+    def restore(self, prepared: dict[str, Any]) -> None:
+        """Take them from a file."""
+        self.prepared_ = from_data(prepared)
+
+    @property
+    def network_(self) -> ForecastNetwork:
+        """The trained network in torch, in evaluation mode."""
+        return cast(ForecastNetwork, super().network_)
 
     def build(self) -> ForecastNetwork:
         """Build the untrained network for the parameters and the preparation."""
@@ -248,31 +247,15 @@ class Forecaster:
 
     def check_parameters(self) -> None:
         """Raise a ValueError for the first parameter that is out of range."""
-        least = dict.fromkeys(
-            ("horizon", "hidden_size", "num_layers", "batch_size", "max_epochs", "patience"), 1
-        )
-        least |= {name: 1 for name in ("history", "season") if getattr(self, name) is not None}
-        for name, lowest in {**least, "seed": 0}.items():
-            value = getattr(self, name)
-            if name == "horizon" and type(value) is int and value > MOST_HORIZON:
-                raise ValueError(f"horizon must be at most {MOST_HORIZON:,} steps. Got {value}")
-            if type(value) is not int or value < lowest:
-                raise ValueError(f"{name} must be a whole number of at least {lowest}. Got {value!r}")
-        if not isinstance(self.cell, Cell) and self.cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, or a Cell. Got {self.cell!r}")
-        if self.equations.projects:
-            raise ValueError(f"cell must project nothing. Got {self.equations.name!r}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be a share of at least 0 and below 1. Got {self.dropout!r}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate must be a number above 0. Got {self.learning_rate!r}")
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "network_"):
-            raise RuntimeError("this Forecaster is not fitted yet: call fit first")
+        super().check_parameters()
+        if self.horizon > MOST_HORIZON:
+            raise ValueError(f"horizon must be at most {MOST_HORIZON:,} steps. Got {self.horizon}")
+        for name in ("history", "season"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 1)
 
     def _check_series(self, series: TimeSeries, need: int) -> None:
-        self._check_fitted()
+        check_is_fitted(self)
         wanted, step = self.prepared_.encoding.columns, self.prepared_.clock.span(1)
         missing = [name for name in wanted if name not in series.frame.columns]
         if missing or series.target != wanted[0]:

@@ -14,15 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatewise import cells
 from gatewise.language import Cell
 from gatewise.nn.modules.recurrent import Recurrent
 from gatewise.tasks.forecast.encoding import Encoding
 from gatewise.tasks.forecast.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.tasks.series import TimeSeries
-
-# The cells that can be chosen by name. Cells with a projected output would need a width.
-CELLS: dict[str, Cell] = {n: vars(cells)[n] for n in cells.__all__ if not vars(cells)[n].projects}
 
 MOST_FORECAST = 4_000_000  # most values that a training batch forecasts
 
@@ -101,24 +97,35 @@ class Windows:
 
 @dataclass(frozen=True)
 class RandomBatches:
-    """An epoch of training: windows at random positions, in whole batches. Each iteration draws new ones."""
+    """Epochs of training: windows at random positions, new ones in each epoch, in whole batches.
+
+    Attributes:
+        windows: all windows of the series.
+        first, stop: the limits of the origins.
+        windows_in_epoch: the number of windows in an epoch, rounded up to whole batches.
+        batch_size: windows in a batch of one process.
+        seed: the random seed.
+    """
 
     windows: Windows
     first: int
     stop: int
-    count: int
+    windows_in_epoch: int
     batch_size: int
-    generator: np.random.Generator
+    seed: int
 
-    def __len__(self) -> int:
-        return -(-self.count // self.batch_size)
+    def count(self, world: int = 1) -> int:
+        """The number of batches of each process in an epoch."""
+        return -(-self.windows_in_epoch // (self.batch_size * world))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def at(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """The batches of one process in an epoch."""
+        rng = np.random.default_rng([self.seed, epoch])
         most = max(MOST_FORECAST // (self.batch_size * self.windows.horizon), 1)
         forecasts = min(self.windows.history - self.windows.history // 4, most)  # none in the first quarter
-        for _ in range(len(self)):
-            ends = self.generator.integers(self.first, self.stop, size=self.batch_size)
-            yield self.windows.batch(ends, forecasts)
+        for _ in range(self.count(world)):
+            ends = rng.integers(self.first, self.stop, size=self.batch_size * world)
+            yield self.windows.batch(ends[rank::world], forecasts)
 
 
 @dataclass(frozen=True)

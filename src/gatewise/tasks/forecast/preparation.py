@@ -48,7 +48,7 @@ class Preparation:
         stop = rows - windows.horizon
         first = self.need - 1
         count = min(max(rows // 4, LEAST_WINDOWS), MOST_WINDOWS)
-        return RandomBatches(windows, first, stop, count, batch_size, np.random.default_rng(seed))
+        return RandomBatches(windows, first, stop, count, batch_size, seed)
 
     def validation(self, windows: Windows, rows: int) -> OrderedBatches:
         """The validation windows. The steps that they forecast lie after the training part."""

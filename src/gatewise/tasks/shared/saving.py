@@ -70,7 +70,7 @@ def estimator_of(kind: type[_Estimator], file: ModelFile) -> _Estimator:
     Raises:
         ModelFileError: the file does not describe one.
     """
-    stored = stored_layers(file)
+    stored = stored_layers(file) if file.format > 1 else None  # format 1 has only the name of the cell
     try:
         estimator = kind(**_arguments(file.header["parameters"], stored))
         estimator.check_parameters()
@@ -83,7 +83,7 @@ def estimator_of(kind: type[_Estimator], file: ModelFile) -> _Estimator:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(
-            f"{file.path}: the file does not describe a {kind.__name__} ({error})"
+            f"{file.path}: the file does not describe a {kind.__name__.lower()} ({error})"
         ) from error
     return estimator
 
@@ -97,7 +97,7 @@ def network_of(estimator: Saved, file: ModelFile) -> nn.Module:
     return network.eval()
 
 
-def check_tensors(estimator: Saved, file: ModelFile, stored: StoredLayers) -> None:
+def check_tensors(estimator: Saved, file: ModelFile, stored: StoredLayers | None) -> None:
     """Refuse tensors that are not those of the estimator's network. No memory is taken for the network."""
     if estimator.num_layers > len(file.tensors):
         raise ValueError(f"{estimator.num_layers} layers but {len(file.tensors)} tensors")
@@ -111,7 +111,7 @@ def check_tensors(estimator: Saved, file: ModelFile, stored: StoredLayers) -> No
         if found.shape != tuple(wanted.shape) or found.dtype != dtype:
             raise ValueError(f"{name} must be {dtype} of shape {tuple(wanted.shape)}")
     recurrent: Any = network.recurrent
-    if stored.options != options_of(recurrent):
+    if stored and stored.options != options_of(recurrent):
         raise ValueError("its layers are not those that its parameters ask for")
 
 
@@ -128,11 +128,11 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
 
 
-def _arguments(parameters: Any, stored: StoredLayers) -> dict[str, Any]:
+def _arguments(parameters: Any, stored: StoredLayers | None) -> dict[str, Any]:
     """The arguments in a file. The cell is a name if the file has the equations of that name."""
     if not isinstance(parameters, dict):
         raise ValueError("parameters must be an object")
     known = CELLS.get(parameters["cell"])
-    if known and same(known, stored.cell):
+    if stored is None or (known and same(known, stored.cell)):
         return parameters
     return {**parameters, "cell": stored.cell}
