@@ -77,5 +77,13 @@ def describing(file: ModelFile, what: str) -> Iterator[None]:
         yield
     except ModelFileError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+    except (
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         raise ModelFileError(f"{file.path}: the file does not describe {what} ({error})") from error

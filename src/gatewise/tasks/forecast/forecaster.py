@@ -212,12 +212,11 @@ class Forecaster(JobEstimator):
         if "preparation" in file.header or "parameters" not in file.header:
             return saving.estimator_of(cls, file)
         # The first layout had the parts of the preparation beside the parameters.
-        forecaster = saving.estimator_of(
-            cls, replace(file, header={**file.header, "preparation": file.header})
-        )
-        metrics = forecaster.metrics_
-        forecaster.adopt(saving.file_of(forecaster, forecaster.network_))
-        forecaster.metrics_ = metrics
+        file = replace(file, header={**file.header, "preparation": file.header})
+        forecaster = saving.unfilled(cls, file)
+        network = saving.network_of(forecaster, file)
+        forecaster.adopt(saving.file_of(forecaster, network), network)
+        forecaster.metrics_ = file.header["metrics"]
         return forecaster
 
     def prepared(self) -> dict[str, Any]:
@@ -243,7 +242,8 @@ class Forecaster(JobEstimator):
     def _forecast(self, series: TimeSeries, origins: Whole) -> Numbers:
         """Forecast at origins, ``[S, K]`` in the target's unit."""
         columns = columns_of(series, self.prepared_.encoding.columns)
-        return self.model_.forecast(columns, np.rint(series.clock.exact(series.times)), origins)
+        forecasts: Numbers = self.model_.forecast(columns, np.rint(series.clock.exact(series.times)), origins)
+        return forecasts
 
     def check_parameters(self) -> None:
         """Raise a ValueError for the first parameter that is out of range."""

@@ -79,6 +79,7 @@ class JobEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     patience: int
     seed: int
     trainer: Mapping[str, Any] | None
+    model_: Any
     _network: nn.Module | None
 
     @abstractmethod

@@ -11,8 +11,9 @@ from torch import nn
 from gatewise.language import Cell
 from gatewise.language.form import same
 from gatewise.nn.modules.files import options_of
+from gatewise.runtime.jobs.loading import describing
 from gatewise.runtime.layers_file import StoredLayers, described, stored_layers
-from gatewise.runtime.model_file import ModelFile, ModelFileError, in_memory
+from gatewise.runtime.model_file import ModelFile, in_memory
 from gatewise.tasks.shared.cells import CELLS
 
 RECURRENT = "recurrent."  # the prefix of the tensors of the main layers
@@ -70,21 +71,26 @@ def estimator_of(kind: type[_Estimator], file: ModelFile) -> _Estimator:
     Raises:
         ModelFileError: the file does not describe one.
     """
+    with describing(file, f"a {kind.__name__.lower()}"):
+        estimator = unfilled(kind, file)
+        estimator.adopt(file)
+        return estimator
+
+
+def unfilled(kind: type[_Estimator], file: ModelFile) -> _Estimator:
+    """The estimator of a file, whose tensors fit, but which has not taken them over yet.
+
+    Raises:
+        ModelFileError: the file does not describe one.
+    """
     stored = stored_layers(file) if file.format > 1 else None  # format 1 has only the name of the cell
-    try:
+    with describing(file, f"a {kind.__name__.lower()}"):
         estimator = kind(**_arguments(file.header["parameters"], stored))
         estimator.check_parameters()
         estimator.restore(file.header["preparation"])
         check_tensors(estimator, file, stored)
         if not isinstance(file.header["metrics"], dict):
             raise ValueError("metrics must be an object")
-        estimator.adopt(file)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(
-            f"{file.path}: the file does not describe a {kind.__name__.lower()} ({error})"
-        ) from error
     return estimator
 
 
