@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from gatewise.tasks.tagging.tagger import Tagger
 
 __all__ = [
-    *("Evaluation", "Forecaster", "Predictor", "Reading", "SeriesError", "Tagger", "TimeSeries"),
-    *("load", "read_series"),
+    "Evaluation",
+    "Forecaster",
+    "Predictor",
+    "Reading",
+    "SeriesError",
+    "Tagger",
+    "TimeSeries",
+    "load",
+    "read_series",
 ]
 
 _HOMES = {
