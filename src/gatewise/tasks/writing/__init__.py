@@ -1,0 +1,1 @@
+"""Language models: training, scoring and writing texts, and how much of them is copied."""
