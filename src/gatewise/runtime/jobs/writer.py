@@ -289,4 +289,3 @@ class _Ends:
             tokens = tokens[: tokens.index("")]
         text = join(tokens, self.writer.unit)
         return text[: min((at for at in map(text.find, self.stops) if at >= 0), default=len(text))]
-

@@ -85,7 +85,9 @@ class CopyIndex:
 def _common(sought: str, text: str, place: int) -> int:
     """The number of equal characters at the start of `sought` and from `place` on in `text`."""
     low, high = 0, min(len(sought), len(text) - place)
-    while low < high:  # equal pieces are compared in C, so halving is faster than going character by character
+    while (
+        low < high
+    ):  # equal pieces are compared in C, so halving is faster than going character by character
         middle = (low + high + 1) // 2
         if text.startswith(sought[low:middle], place + low):
             low = middle

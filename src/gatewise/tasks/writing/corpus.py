@@ -49,7 +49,9 @@ class Corpus:
 
     def ids(self, texts: Sequence[str]) -> Array:
         """The texts one after the other, each behind a boundary; behind the last one too if texts end."""
-        parts = [part for text in texts for part in (_boundary(), self.vocabulary.ids(split(text, self.unit)))]
+        parts = [
+            part for text in texts for part in (_boundary(), self.vocabulary.ids(split(text, self.unit)))
+        ]
         return np.concatenate([*parts, _boundary()] if self.ends else parts)
 
 

@@ -32,7 +32,9 @@ class Division:
         if len(texts) >= MANY:
             order = np.random.default_rng([seed, 1]).permutation(len(texts)).tolist()
             held = set(order[: max(1, round(share * len(texts)))])
-            return cls(*(tuple(t for n, t in enumerate(texts) if (n in held) == kind) for kind in (False, True)))
+            return cls(
+                *(tuple(t for n, t in enumerate(texts) if (n in held) == kind) for kind in (False, True))
+            )
         cuts = [int((1 - share) * len(text)) for text in texts]
         return cls(
             tuple(text[:cut] for text, cut in zip(texts, cuts, strict=True)),
@@ -40,9 +42,11 @@ class Division:
         )
 
     @property
-    def continues(self) -> bool:
-        """Whether each text of the test continues one of the training part."""
-        return len(self.train) == len(self.test) < MANY
+    def before(self) -> list[str]:
+        """For each text of the test what a network reads before it: the end of the text that it continues."""
+        if len(self.train) == len(self.test) < MANY:
+            return [text[-_READ_BEFORE:] for text in self.train]
+        return [""] * len(self.test)
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,14 @@ class Tested:
 
 def tested(model: Writer, division: Division) -> Tested:
     """Score the held-out text with a network, and with n-gram models of the training part."""
-    befores = [text[-_READ_BEFORE:] for text in division.train] if division.continues else [""] * len(division.test)
-    scored = [model.score(text, after) for text, after in zip(division.test, befores, strict=True)]
+    scored = [model.score(text, after) for text, after in zip(division.test, division.before, strict=True)]
     tokens = sum(len(each.tokens) for each in scored)
     nats = sum(float(each.log_probabilities.sum()) for each in scored)
     unknown = sum(token not in model.vocabulary for each in scored for token in each.tokens)
     floors = counted(model, division.train, division.test)
-    return Tested(model.unit, -nats / log(2) / max(tokens, 1), tuple(floors), tokens, unknown / max(tokens, 1))
+    return Tested(
+        model.unit, -nats / log(2) / max(tokens, 1), tuple(floors), tokens, unknown / max(tokens, 1)
+    )
 
 
 def counted(model: Writer, train: Sequence[str], test: Sequence[str]) -> list[float]:
@@ -114,6 +119,11 @@ class Sample:
     loop: Loop | None
     scored: Scored
 
+    @property
+    def figure(self) -> str:
+        """How likely the text is."""
+        return f"{self.scored.bits_per_character:.2f} bits per character"
+
     def to_dict(self) -> dict[str, Any]:
         """The sample as JSON."""
         return {
@@ -130,5 +140,3 @@ def examined(model: Writer, texts: Sequence[str], prompt: str, index: CopyIndex 
         Sample(text, index.compare(text) if index else None, longest_loop(text), model.score(text, prompt))
         for text in texts
     ]
-
-

@@ -39,7 +39,9 @@ def longest_loop(text: str) -> Loop | None:
     for period in range(2, min(_LONGEST, len(codes) // _LEAST_TIMES) + 1):
         start, run = _longest_run(codes[period:] == codes[:-period])
         length = run + period
-        if run and length >= max(_LEAST_TIMES * period, _LEAST_LENGTH, best.stop - best.start + 1 if best else 0):
+        if run and length >= max(
+            _LEAST_TIMES * period, _LEAST_LENGTH, best.stop - best.start + 1 if best else 0
+        ):
             phrase = text[start : start + period]
             if len(set(phrase)) > 1:
                 best = Loop(start, start + length, phrase, length / period)

@@ -65,9 +65,7 @@ class WritingNetwork(nn.Module):
         given = None if first else self.carried
         reset = ids == BOUNDARY
         state = given[0] if given and len(given) == 1 else given
-        output, last = self.recurrent(
-            self.embedding(ids), state, reset=reset if bool(reset.any()) else None
-        )
+        output, last = self.recurrent(self.embedding(ids), state, reset=reset if bool(reset.any()) else None)
         kept = last if isinstance(last, tuple) else (last,)
         self.carried = tuple(state.detach() for state in kept)
         scores: Tensor = self.head(self.dropout(output))

@@ -16,6 +16,7 @@ from gatewise.insight.figures.axes import count_axis
 from gatewise.insight.figures.lettering import FONT
 from gatewise.insight.figures.style import FAINT, INK, LABEL, MODEL, SOFT, WARM, page, signed
 from gatewise.runtime.arrays import Array
+from gatewise.tasks.writing.copying import LONG, Copied
 from gatewise.tasks.writing.signals import Followed
 
 COLUMNS = 96  # characters of a line
@@ -40,8 +41,12 @@ def learning_picture(
     """
     lowest = min(floors.values(), default=np.nan)
     found = errors[best - 1]
-    compared = f", {abs(lowest - found):.2f} {'below' if found < lowest else 'above'} counting" if floors else ""
-    told = "The validation part was not trained on. In training, dropout makes the task harder than it is later."
+    compared = (
+        f", {abs(lowest - found):.2f} {'below' if found < lowest else 'above'} counting" if floors else ""
+    )
+    told = (
+        "The validation part was not trained on. In training, dropout makes the task harder than it is later."
+    )
     with page(9, 4, f"{found:.3f} bits per {unit} on the validation part{compared}", told) as figure:
         axes = figure.subplots()
         epochs = np.arange(1, len(errors) + 1)
@@ -51,7 +56,9 @@ def learning_picture(
         for (name, bits), style in zip(floors.items(), ("--", ":", "-."), strict=False):
             axes.axhline(bits, color=WARM, linewidth=1.4, linestyle=style, label=f"{name}: {bits:.3f}")
         top = max([*floors.values(), found]) + 1.0
-        axes.set(ylim=(min([*errors, *losses, *floors.values()]) - 0.1, min(top, max([*errors, *losses]) + 0.1)))
+        axes.set(
+            ylim=(min([*errors, *losses, *floors.values()]) - 0.1, min(top, max([*errors, *losses]) + 0.1))
+        )
         axes.set_ylabel(f"bits per {unit}")
         axes.set_xlim(0.5, max(len(errors), 2) + 0.5)
         count_axis(axes, "x", "epochs")
@@ -59,13 +66,17 @@ def learning_picture(
     return figure
 
 
-def surprise_picture(tokens: Sequence[str], bits: Array, heading: str, note: str) -> Figure:
-    """Draw a text, each token on a colour that says how little it was expected."""
+def surprise_picture(
+    tokens: Sequence[str], bits: Array, heading: str, note: str, copied: Copied | None = None
+) -> Figure:
+    """Draw a text, each token on a colour that says how little it was expected, with copied runs underlined."""
     lines = _lines(tokens, bits)
     with page(10.5, len(lines) * _HEIGHT + 0.75, heading, note) as figure:
         axes = figure.subplots()
         norm = Normalize(0, _SURPRISING)
         _draw_text(axes, lines, _HOT, norm)
+        if copied:
+            _underline(axes, lines, copied.lengths >= LONG)
         _bar(figure, axes, _HOT, norm, "surprise in bits (1 bit: one of two, 10 bits: one of a thousand)")
     return figure
 
@@ -82,7 +93,9 @@ def unit_picture(tokens: Sequence[str], found: Sequence[Followed], start: int, s
         every = np.atleast_1d(figure.subplots(len(found), 1, height_ratios=heights))
         norm = Normalize(-1, 1)
         for axes, lines, each in zip(every, blocks, found, strict=True):
-            _draw_text(axes, [[(c, v / _spread(each.values)) for c, v in line] for line in lines], _SIGNED, norm)
+            _draw_text(
+                axes, [[(c, v / _spread(each.values)) for c, v in line] for line in lines], _SIGNED, norm
+            )
             score, control = each.probe.score, float(each.probe.control.max())
             axes.set_title(
                 f"Unit {each.unit} and {each.name}: {signed(each.correlation)}. All units explain "
@@ -124,6 +137,18 @@ def _draw_text(
                     column + 0.5, row + 0.53, character, fontsize=_POINTS, ha="center", va="center",
                     family=["DejaVu Sans Mono", FONT], color=FAINT if faint else INK,
                 )  # fmt: skip
+
+
+def _underline(axes: Axes, lines: list[list[tuple[str, float]]], marked: Array) -> None:
+    """Underline the characters that are marked; further ones are not drawn."""
+    at = 0
+    for row, line in enumerate(lines):
+        for column in range(len(line)):
+            if marked[at]:
+                axes.plot(
+                    [column, column + 1], [row + 0.97] * 2, color=MODEL, linewidth=1.6, solid_capstyle="butt"
+                )
+            at += 1
 
 
 def _bar(figure: Figure, axes: Any, colours: LinearSegmentedColormap, norm: Normalize, label: str) -> None:

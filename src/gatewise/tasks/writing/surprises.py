@@ -37,7 +37,9 @@ def surprise_table(scored: Scored) -> str:
     """A table in CSV with a row for each token: where it is, its probability, its surprise, what was expected."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["position", "line", "column", "token", "log_probability", "bits", "expected", "confidence"])
+    writer.writerow(
+        ["position", "line", "column", "token", "log_probability", "bits", "expected", "confidence"]
+    )
     line, column = 1, 1
     rows = zip(
         scored.tokens, scored.log_probabilities.tolist(), scored.bits.tolist(), scored.expected,

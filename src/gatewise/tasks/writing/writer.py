@@ -204,7 +204,14 @@ class Writer(JobEstimator):
         """
         check_is_fitted(self)
         return self.model_.write(
-            length, prompt=prompt, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop, seed=seed, count=count
+            length,
+            prompt=prompt,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            stop=stop,
+            seed=seed,
+            count=count,
         )
 
     def check_parameters(self) -> None:
