@@ -16,8 +16,8 @@ class Choice:
     """How the next token is drawn. Tokens of a row do not depend on the batch that it is in.
 
     Attributes:
-        temperature: the scores are divided by it: 1 draws from the model's own distribution, less makes likely
-            tokens more likely. 0 always takes the most likely token.
+        temperature: the scores are divided by it. 1 draws from the model's own distribution, less makes
+            likely tokens more likely, 0 always takes the most likely one.
         top_k: draws among the k most likely tokens; None for all.
         top_p: draws among the fewest tokens whose probabilities sum to p (Holtzman et al. 2020, nucleus
             sampling); None for all. With `top_k`, the sum is over the tokens that it leaves.
@@ -44,7 +44,8 @@ class Choice:
         The scores are overwritten. A score of minus infinity is never drawn; each row has a finite one.
         """
         if self.temperature == 0:
-            return scores.argmax(axis=1)
+            likeliest: Array = scores.argmax(axis=1)
+            return likeliest
         scores -= scores.max(axis=1, keepdims=True)
         if self.temperature != 1:
             # A difference divided by a tiny temperature may overflow to minus infinity, whose weight is 0.

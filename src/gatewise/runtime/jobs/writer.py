@@ -1,7 +1,6 @@
 """`Writer`: a trained language model without torch. It scores texts, and writes them.
 
-Shapes: ``N`` tokens, ``B`` texts written side by side, ``V`` ids of the vocabulary, ``E`` numbers that stand for
-a token, ``H`` units.
+Shapes: ``N`` tokens, ``B`` texts written side by side, ``V`` ids of the vocabulary, ``H`` units.
 """
 
 from __future__ import annotations
@@ -82,8 +81,8 @@ class Writer:
 
     Attributes:
         unit: "characters", "bytes" or "words".
-        vocabulary: the tokens. Id 0 is the boundary of a text, id 1 whatever is unknown (bytes are all known).
-        ends: whether the model knows where texts end. It was then trained on many texts, and stops by itself.
+        vocabulary: the tokens. Id 0 is the boundary of a text, id 1 whatever is unknown (no byte is).
+        ends: whether the model knows where texts end: it was trained on many texts, and stops by itself.
         text: the training text, if the file has it; else None.
     """
 
@@ -128,9 +127,9 @@ class Writer:
 
         `after` is text that was read before, and is not scored.
 
-        A character that is not in the vocabulary has its share of the probability of whatever is unknown, which
-        is divided equally among all other characters of Unicode. Words are not divided: an unknown word has the
-        probability of all unknown words, as is usual for perplexity.
+        The probability of an unknown character is divided equally among all characters of Unicode that are
+        not in the vocabulary. An unknown word has the probability of all unknown words together, as is usual
+        for perplexity.
         """
         tokens = split(text, self.unit)
         before, ids = self._with_start(after), self.vocabulary.ids(tokens)

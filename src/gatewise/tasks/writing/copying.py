@@ -20,8 +20,8 @@ class Copied:
     """What a text shares with the training text.
 
     Attributes:
-        lengths: ``[N]``, for each character of the text the length of the longest run through it that the training
-            text contains.
+        lengths: ``[N]``, for each character of the text the length of the longest run through it that the
+            training text contains.
         longest: the longest run.
         start: where it begins in the text.
         place: where it begins in the training text.

@@ -1,4 +1,4 @@
-"""Loops in a text: a phrase that is repeated over and over, as networks that are too sure of themselves do."""
+"""Loops in a text: a phrase that is repeated over and over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEAST_LENGTH = 30  # characters of a loop
 
 
 class Loop(NamedTuple):
-    """A phrase that is repeated: ``text[start:stop]`` is `times` times the phrase, the last one perhaps cut."""
+    """A phrase that is repeated: ``text[start:stop]`` is `times` times the phrase; `times` may be broken."""
 
     start: int
     stop: int
@@ -30,7 +30,7 @@ def longest_loop(text: str) -> Loop | None:
 
     Example:
         >>> longest_loop("so the state of the state of the state of the state of the st").phrase
-        'he state of t'
+        ' the state of'
         >>> longest_loop("-----------------------------------------------") is None
         True
     """

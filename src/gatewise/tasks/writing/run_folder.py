@@ -101,7 +101,8 @@ def units(writer: Writer, texts: Sequence[str]) -> list[Followed]:
     """The units that follow signals of texts best, as `signals.followed`; none for too short a text."""
     tokens = split(texts[0], writer.unit)[:_WATCHED]
     ids = writer.vocabulary_.ids(tokens)
-    return followed(writer.network_, tokens, ids)
+    network: Any = writer.network_
+    return followed(network, tokens, ids)
 
 
 def _learning(writer: Writer, division: Division) -> Any:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from gatewise.insight.units import Probe, probe
 from gatewise.insight.watch import watch
 from gatewise.runtime.arrays import Array
+from gatewise.tasks.writing.network import WritingNetwork
 
 OPENING, CLOSING = "([{", ")]}"
 _BOTH = 2  # values that a signal must have
@@ -51,11 +51,11 @@ def signals(text: str) -> dict[str, Array]:
     return {name: np.array(values, np.float64) for name, values in found.items()}
 
 
-def followed(network: nn.Module, tokens: Sequence[str], ids: Array) -> list[Followed]:
+def followed(network: WritingNetwork, tokens: Sequence[str], ids: Array) -> list[Followed]:
     """For each signal of a text, the unit of the first layer that follows it best; the best first.
 
-    Units are chosen on the first half of the text, and their correlations are those on the second half. Values are
-    those of the last state of the cell, which is the memory of an LSTM.
+    Units are chosen on the first half of the text, and their correlations are those on the second half.
+    Values are those of the last state of the cell, which is the memory of an LSTM.
 
     Args:
         network: a trained `WritingNetwork`.
@@ -63,9 +63,9 @@ def followed(network: nn.Module, tokens: Sequence[str], ids: Array) -> list[Foll
         ids: ``[T]``, their ids.
     """
     with torch.no_grad(), watch(network) as seen:
-        network.recurrent(network.embedding(torch.from_numpy(ids)[:, None]))  # type: ignore[operator]
+        network.recurrent(network.embedding(torch.from_numpy(ids)[:, None]))
     layer = seen["recurrent.l0"]
-    values = getattr(layer, network.recurrent.cell.states[-1])  # type: ignore[union-attr]
+    values = getattr(layer, network.recurrent.cell.states[-1])
     ends = np.cumsum([len(token) for token in tokens]) - 1
     half = len(ends) // 2
     found = []

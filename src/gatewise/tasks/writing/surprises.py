@@ -17,24 +17,25 @@ _STYLE = (
 
 
 def surprise_page(scored: Scored, title: str) -> str:
-    """A page in HTML: the more surprising a token, the stronger its colour. A tooltip says what was expected."""
+    """A page in HTML: the more surprising a token, the stronger its colour. Tooltips say the details."""
     spans = [
         f'<span style="background:rgba(213,94,0,{min(bits / SURPRISING, 1):.2f})" title="{_told(scored, n)}">'
         f"{_shown(token)}</span>"
         for n, (token, bits) in enumerate(zip(scored.tokens, scored.bits.tolist(), strict=True))
     ]
     said = (
-        f"{scored.bits_per_character:.3f} bits per character. The stronger the colour, the less expected: 1 bit is one "
-        f"of two possibilities, {SURPRISING:g} bits or more one of a thousand. Point at a token to see its probability."
+        f"{scored.bits_per_character:.3f} bits per character. The stronger the colour, the less expected: "
+        f"1 bit is one of two possibilities, {SURPRISING:g} bits or more one of a thousand. "
+        "Point at a token to see its probability."
     )
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-        f"<h1>{escape(title)}</h1><p>{said}</p><pre>{''.join(spans)}</pre></html>\n"
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style><h1>{escape(title)}</h1><p>{said}</p><pre>{''.join(spans)}</pre></html>\n"
     )
 
 
 def surprise_table(scored: Scored) -> str:
-    """A table in CSV with a row for each token: where it is, its probability, its surprise, what was expected."""
+    """A table in CSV with a row for each token: its place, its probability, what was expected."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
@@ -54,10 +55,8 @@ def surprise_table(scored: Scored) -> str:
 
 
 def _told(scored: Scored, n: int) -> str:
-    probability = 2 ** -float(scored.bits[n])
-    return escape(
-        f"{scored.tokens[n]!r}: {probability:.3g}; expected {scored.expected[n]!r}: {scored.confidence[n]:.2f}"
-    )
+    own = f"{scored.tokens[n]!r}: {2 ** -float(scored.bits[n]):.3g}"
+    return escape(f"{own}; expected {scored.expected[n]!r}: {scored.confidence[n]:.2f}")
 
 
 def _shown(token: str) -> str:

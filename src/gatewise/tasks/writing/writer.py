@@ -32,9 +32,9 @@ class Writer(JobEstimator):
     """A language model: the probability of each character, byte or word of a text, given all before it.
 
     A recurrent network reads the texts in windows, with the state carried from one to the next (truncated
-    backpropagation through time). It trains on the first part of each text, and stops when the bits per token of
-    the last part no longer fall. Of at least 20 texts whole ones are held out instead, and the network also learns
-    where texts end. A moving average of the weights is kept (Polyak & Juditsky 1992).
+    backpropagation through time). It trains on the first part of each text, and stops when the bits per token
+    of the last part no longer fall. Of at least 20 texts whole ones are held out instead, and the network
+    also learns where texts end. A moving average of the weights is kept (Polyak & Juditsky 1992).
 
     Args:
         unit: what is predicted: ``"characters"``, ``"bytes"`` or ``"words"``.
@@ -42,7 +42,7 @@ class Writer(JobEstimator):
         hidden_size: hidden units in each layer.
         num_layers: recurrent layers.
         embedding_size: numbers that stand for a token.
-        vocabulary_size: the most words (or characters). All others are unknown, and so are those that occur once.
+        vocabulary_size: the most words (or characters). Others are unknown, also those that occur once.
         dropout: share of the network's outputs that is dropped in training.
         weight_drop: share of the recurrent weights that is dropped in training (Merity et al. 2018).
         window: steps of truncated backpropagation through time.
@@ -64,7 +64,8 @@ class Writer(JobEstimator):
         validation_error_: bits per token in the validation part, read in 8 pieces.
 
     Example:
-        >>> writer = Writer(hidden_size=16, max_epochs=12, window=16, batch_size=4).fit("to be or not to be. " * 60)
+        >>> writer = Writer(hidden_size=16, max_epochs=12, window=16, batch_size=4)
+        >>> writer = writer.fit("to be or not to be. " * 60)
         >>> writer.write(20, prompt="to be or ", temperature=0)
         ['not to be. to be or ']
         >>> writer.score("to be or not to be. ") > writer.score("to bo or eb to not. ")
@@ -73,6 +74,7 @@ class Writer(JobEstimator):
 
     TASK = "write"
     MODEL = Model
+    model_: Model
     RECIPE: ClassVar[Mapping[str, Any]] = {"average": 0.998, "weight_decay": 0.01}
     LEAST: ClassVar[Mapping[str, int]] = {
         **JobEstimator.LEAST,
@@ -124,7 +126,7 @@ class Writer(JobEstimator):
         y: Any = None,
         *,
         on_epoch: Callable[[Epoch], None] | None = None,
-        checkpoint: str | Path | None = None,
+        checkpoint: Path | None = None,
     ) -> Writer:
         """Train on a text, or on several.
 
@@ -160,7 +162,7 @@ class Writer(JobEstimator):
 
     @property
     def classes_(self) -> Array:
-        """``[V]``, the token of each column of `predict_proba`; "" for the end of a text and for what is unknown."""
+        """``[V]``, the token of each column of `predict_proba`; "" for the end of a text, and the unknown."""
         return np.array(self.model_.tokens, dtype=object)
 
     def predict_proba(self, X: Any) -> Array:
@@ -170,7 +172,8 @@ class Writer(JobEstimator):
 
     def predict(self, X: Any) -> Array:
         """The most likely next token after each text, ``[N]``; "" if it is the end of the text."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        found: Array = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return found
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean logarithm to base 2 of the probability of a character: minus the bits per character."""
@@ -191,8 +194,8 @@ class Writer(JobEstimator):
         Args:
             length: the most tokens of a text, without the prompt.
             prompt: the beginning of the texts, which is not repeated in them.
-            temperature: 1 draws from the model's own distribution, less makes likely tokens more likely, 0 always
-                takes the most likely one.
+            temperature: 1 draws from the model's own distribution, less makes likely tokens more likely, 0
+                always takes the most likely one.
             top_k: draws among the k most likely tokens.
             top_p: draws among the fewest tokens whose probabilities sum to p.
             stop: a text ends before this string, or the first of these strings.
