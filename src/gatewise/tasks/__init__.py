@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gatewise.tasks.series import Reading, SeriesError, TimeSeries, read_series
     from gatewise.tasks.shared.predictor import Predictor
     from gatewise.tasks.tagging.tagger import Tagger
+    from gatewise.tasks.writing.writer import Writer
 
 __all__ = [
     "Evaluation",
@@ -26,6 +27,7 @@ __all__ = [
     "SeriesError",
     "Tagger",
     "TimeSeries",
+    "Writer",
     "load",
     "read_series",
 ]
@@ -38,6 +40,7 @@ _HOMES = {
     "SeriesError": "gatewise.tasks.series",
     "Tagger": "gatewise.tasks.tagging.tagger",
     "TimeSeries": "gatewise.tasks.series",
+    "Writer": "gatewise.tasks.writing.writer",
     "load": "gatewise.tasks.loading",
     "read_series": "gatewise.tasks.series",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from math import log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +21,16 @@ from gatewise.tasks.writing.writer import Writer
 from tests.tasks.writing.conftest import TEXT
 
 
-def small(**more: object) -> Writer:
+def small(**more: Any) -> Writer:
     """A writer that trains in a second."""
-    return Writer(
-        **{"hidden_size": 8, "embedding_size": 4, "window": 16, "batch_size": 8, "max_epochs": 2, **more}
-    )  # type: ignore[arg-type]
+    sizes: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4, "window": 16, "batch_size": 8}
+    return Writer(**{**sizes, "max_epochs": 2, **more})
+
+
+def network_of(writer: Writer) -> WritingNetwork:
+    network = writer.network_
+    assert isinstance(network, WritingNetwork)
+    return network
 
 
 def test_it_learns(fitted: Writer) -> None:
@@ -39,8 +45,9 @@ def test_it_learns(fitted: Writer) -> None:
 def test_the_model_and_the_network_agree(fitted: Writer) -> None:
     text = TEXT[:500]
     ids = np.concatenate([[0], fitted.vocabulary_.ids(text)])
-    total, items = error(fitted.network_, checked(ids)[0])
-    whole, count = loss(fitted.network_, checked(ids)[0])
+    total, items = error(network_of(fitted), checked(ids)[0])
+    with torch.no_grad():
+        whole, count = loss(network_of(fitted), checked(ids)[0])
     assert items == count == 500
     assert float(total) == pytest.approx(float(whole), rel=1e-6)
     assert -fitted.model_.score(text).total == pytest.approx(float(total), rel=1e-5)
@@ -55,8 +62,7 @@ def test_the_same_seed_gives_the_same_weights(fitted: Writer) -> None:
 
 
 def test_the_state_is_carried_from_window_to_window(fitted: Writer) -> None:
-    network = fitted.network_
-    assert isinstance(network, WritingNetwork)
+    network = network_of(fitted)
     ids = torch.from_numpy(fitted.vocabulary_.ids(TEXT[:64]))[:, None]
     with torch.no_grad():
         whole = network(ids)
@@ -152,15 +158,15 @@ def test_any_cell_and_several_layers(tmp_path: Path) -> None:
 
 
 def test_training_continues_from_a_checkpoint(tmp_path: Path) -> None:
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(epoch: object) -> None:
         if epoch.number == 2:  # type: ignore[attr-defined]
-            raise Killed
+            raise KilledError
 
     whole = small(max_epochs=4).fit(TEXT)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         small(max_epochs=4).fit(TEXT, checkpoint=tmp_path / "checkpoint", on_epoch=kill)
     resumed = small(max_epochs=4).fit(TEXT, checkpoint=tmp_path / "checkpoint")
     for name, weight in whole.network_.state_dict().items():

@@ -64,11 +64,11 @@ class Writer(JobEstimator):
         validation_error_: bits per token in the validation part, read in 8 pieces.
 
     Example:
-        >>> writer = Writer(hidden_size=16, max_epochs=12, window=16, batch_size=4)
-        >>> writer = writer.fit("to be or not to be. " * 60)
-        >>> writer.write(20, prompt="to be or ", temperature=0)
-        ['not to be. to be or ']
-        >>> writer.score("to be or not to be. ") > writer.score("to bo or eb to not. ")
+        >>> writer = Writer(hidden_size=16, max_epochs=12, window=16, batch_size=4, learning_rate=0.02)
+        >>> writer = writer.fit("Twinkle, twinkle, little star. " * 40)
+        >>> writer.write(20, prompt="Twinkle, t", temperature=0)
+        ['winkle, little star.']
+        >>> writer.score("little star") > writer.score("startle lit")
         True
     """
 
