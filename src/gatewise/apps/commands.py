@@ -14,6 +14,7 @@ from gatewise.apps.learn import learn
 from gatewise.apps.look import look
 from gatewise.apps.predict import predict
 from gatewise.apps.reading import reads_tables
+from gatewise.apps.write import write
 
 app = typer.Typer(
     help="Recurrent networks, compiled and readable at every step.",
@@ -74,6 +75,7 @@ def forecast(
     )
 
 
+app.command()(write)
 app.command()(compare)
 app.command()(look)
 app.command()(predict)

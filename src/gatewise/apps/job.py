@@ -281,7 +281,7 @@ def _fit(flow: Flow, checkpoint: Path, console: Console) -> None:
 
 def _report(flow: Flow, folder: Path, metrics: dict[str, Any], common: Common, console: Console) -> None:
     if common.json:
-        _print_json(
+        print_json(
             {"folder": str(folder), "interrupted": flow.estimator.interrupted_, "metrics": metrics},
         )
         return
@@ -300,7 +300,8 @@ def _report(flow: Flow, folder: Path, metrics: dict[str, Any], common: Common, c
         console.print(f"\nLook inside: {words}", soft_wrap=True)
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def print_json(document: dict[str, Any]) -> None:
+    """Print a JSON document, also where the terminal is not one for Unicode."""
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
     text = json.dumps(document, indent=2, ensure_ascii=not unicode, allow_nan=False)
     Output(sys.stdout).write(text + "\n")

@@ -107,24 +107,24 @@ def test_signals() -> None:
 
 
 def test_windows_continue_each_other_and_cover_the_text() -> None:
-    windows = Windows(np.arange(1, 1002), batch_size=4, steps=16, seed=3)
+    windows = Windows(np.arange(1, 2502), batch_size=4, steps=16, seed=3)
     for epoch in (0, 1):
         found = list(windows.at(epoch))
-        assert len(found) == windows.count() == (1001 // 4 - 1) // 16
+        assert len(found) == windows.count() == (2501 // 4 - 1) // 16
         assert [window.first for window in found] == [True] + [False] * (len(found) - 1)
         for one, other in pairwise(found):
             assert one.ids.shape == (17, 4)
             assert one.ids[-1].equal(other.ids[0])
         rows = np.concatenate([window.ids[:-1].numpy() for window in found])
-        assert ((np.diff(rows, axis=0) == 1) | (np.diff(rows, axis=0) == -1000)).all()
+        assert ((np.diff(rows, axis=0) == 1) | (np.diff(rows, axis=0) == -2500)).all()
         assert len(np.unique(rows)) == rows.size
     starts = [next(iter(windows.at(epoch))).ids[0, 0].item() for epoch in (0, 0, 1)]
     assert starts[0] == starts[1] != starts[2]
 
 
 def test_processes_share_the_rows() -> None:
-    windows = Windows(np.arange(1, 1002), batch_size=2, steps=16, seed=3)
-    together = list(Windows(np.arange(1, 1002), 4, 16, 3).at(0))
+    windows = Windows(np.arange(1, 2502), batch_size=2, steps=16, seed=3)
+    together = list(Windows(np.arange(1, 2502), 4, 16, 3).at(0))
     apart = [list(windows.at(0, rank, 2)) for rank in (0, 1)]
     assert windows.count(2) == len(together) == len(apart[0]) == len(apart[1])
     for whole, one, other in zip(together, *apart, strict=True):

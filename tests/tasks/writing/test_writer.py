@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import warnings
+from collections.abc import Callable
 from math import log
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import NotFittedError, SkipTestWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gatewise import cell, read_cell, tanh
 from gatewise.runtime import load
@@ -193,3 +197,20 @@ def test_an_unfitted_writer_says_so() -> None:
         small().write(5)
     with pytest.raises(NotFittedError):
         small().score(TEXT)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", SkipTestWarning)  # most checks are for tables of numbers
+    _every_check = parametrize_with_checks([small()])
+
+
+@_every_check  # type: ignore[untyped-decorator]
+def test_scikit_learn(estimator: Writer, check: Callable[[Any], None]) -> None:
+    check(estimator)
+
+
+def test_a_search_over_parameters() -> None:
+    texts = [TEXT[n * 150 : n * 150 + 150] for n in range(8)]
+    search = GridSearchCV(small(max_epochs=1), {"dropout": [0.0, 0.5]}, cv=2).fit(texts)
+    assert search.best_params_["dropout"] in (0.0, 0.5)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()

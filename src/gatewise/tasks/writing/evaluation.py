@@ -42,9 +42,14 @@ class Division:
         )
 
     @property
+    def continues(self) -> bool:
+        """Whether each text of the test continues one of the training part."""
+        return len(self.train) == len(self.test) < MANY
+
+    @property
     def before(self) -> list[str]:
         """For each text of the test what a network reads before it: the end of the text that it continues."""
-        if len(self.train) == len(self.test) < MANY:
+        if self.continues:
             return [text[-_READ_BEFORE:] for text in self.train]
         return [""] * len(self.test)
 

@@ -21,6 +21,7 @@ from gatewise.runtime.jobs.writer import BOUNDARY
 
 _MOST_NUMBERS = 1 << 22  # scores of a window in validation
 _CHECKED_ROWS = 8  # rows of the validation part
+_FEWEST_WINDOWS = 32  # windows of an epoch; a short text has fewer rows instead
 _CHECKED_STEPS = 256  # steps of a window of it
 
 
@@ -101,7 +102,7 @@ class Windows:
 
     Attributes:
         ids: the tokens.
-        batch_size: B, the rows of one process.
+        batch_size: B, the rows of one process, at most.
         steps: T, the steps of a window.
         seed: the random seed.
     """
@@ -113,7 +114,7 @@ class Windows:
 
     def _shape(self, world: int) -> tuple[int, int, int]:
         """The number of rows, the steps of a window, and the number of windows."""
-        rows = max(world, min(self.batch_size * world, len(self.ids) // (self.steps + 1)))
+        rows = max(world, min(self.batch_size * world, len(self.ids) // (_FEWEST_WINDOWS * self.steps)))
         length = len(self.ids) // rows - 1
         steps = max(1, min(self.steps, length))
         return rows, steps, max(1, length // steps)

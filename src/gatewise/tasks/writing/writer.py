@@ -47,7 +47,7 @@ class Writer(JobEstimator):
         weight_drop: share of the recurrent weights that is dropped in training (Merity et al. 2018).
         window: steps of truncated backpropagation through time.
         learning_rate: the largest learning rate of the one-cycle schedule.
-        batch_size: pieces of text that are read side by side.
+        batch_size: pieces of text that are read side by side; fewer for a short text.
         max_epochs: the most epochs of training.
         patience: epochs without a better validation error after which training stops.
         validation: share of the text in the validation part.
@@ -64,8 +64,8 @@ class Writer(JobEstimator):
         validation_error_: bits per token in the validation part, read in 8 pieces.
 
     Example:
-        >>> writer = Writer(hidden_size=16, max_epochs=12, window=16, batch_size=4, learning_rate=0.02)
-        >>> writer = writer.fit("Twinkle, twinkle, little star. " * 40)
+        >>> writer = Writer(hidden_size=12, max_epochs=6, window=16, learning_rate=0.03)
+        >>> writer = writer.fit("Twinkle, twinkle, little star. " * 30)
         >>> writer.write(20, prompt="Twinkle, t", temperature=0)
         ['winkle, little star.']
         >>> writer.score("little star") > writer.score("startle lit")
@@ -216,6 +216,11 @@ class Writer(JobEstimator):
             seed=seed,
             count=count,
         )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.string = False, True
+        return tags
 
     def check_parameters(self) -> None:
         """Raise a ValueError for the first parameter that is out of range."""
