@@ -103,7 +103,7 @@ def test_a_file_of_another_preparation_is_refused(fitted: Writer, tmp_path: Path
     path = tmp_path / "model.safetensors"
     prepared = fitted.file_.header["preparation"] | {"vocabulary": {"entries": ["a"]}}
     write_model(path, "write", fitted.file_.header | {"preparation": prepared}, fitted.file_.tensors)
-    with pytest.raises(ModelFileError, match="does not describe a Writer"):
+    with pytest.raises(ModelFileError, match="does not describe a writer"):
         Writer.load(path)
 
 
