@@ -142,7 +142,9 @@ def _trainer(settings: Settings, keeper: Callback) -> Trainer:
     for name in OURS:
         if name in settings.trainer:
             raise ValueError(f"trainer must leave {name} out, which the estimator has parameters for")
-    stopper = _Stopper("error", patience=settings.patience, check_finite=True)
+    stopper = _Stopper(
+        "error", patience=settings.patience, check_finite=True, check_on_train_epoch_end=False
+    )  # after validation, so before the keeper writes a checkpoint
     ours: dict[str, Any] = {
         "accelerator": "cpu",
         "devices": 1,

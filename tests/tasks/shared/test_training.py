@@ -1,0 +1,140 @@
+"""Training: continued runs, several processes, averages, schedules, and what a job can get wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatewise.tasks.shared import training
+from gatewise.tasks.shared.training import Epoch, Outcome
+from tests.tasks.shared.regression import job, trained
+
+RECIPES: list[dict[str, Any]] = [
+    {},
+    {"average": 0.8, "schedule": "cosine"},
+    {"schedule": "constant", "patience": 1, "learning_rate": 0.5},  # stops early
+]
+
+
+class Killed(BaseException):
+    """The end of a process, as far as the files can tell."""
+
+
+class Death:
+    """Raises `Killed` at a given call."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, *_: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+@pytest.fixture(scope="module")
+def whole() -> list[tuple[dict[str, torch.Tensor], Outcome]]:
+    return [trained(job(), **recipe) for recipe in RECIPES]
+
+
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_a_killed_run_continues_to_the_same_weights(
+    whole: list[tuple[dict[str, torch.Tensor], Outcome]],
+    tmp_path_factory: pytest.TempPathFactory,
+    data: st.DataObject,
+) -> None:
+    """Killed once or several times: in a batch, while a checkpoint is written, or after an epoch."""
+    recipe = data.draw(st.integers(0, len(RECIPES) - 1))
+    checkpoint = tmp_path_factory.mktemp("run") / "checkpoint"
+    options = {**RECIPES[recipe], "checkpoint": checkpoint}
+    for place in data.draw(st.lists(st.sampled_from(["batch", "file", "epoch"]), min_size=1, max_size=3)):
+        death = Death(data.draw(st.integers(1, {"batch": 12, "file": 3, "epoch": 3}[place])))
+        replace = os.replace
+        with pytest.MonkeyPatch.context() as patch:
+            if place == "file":
+                patch.setattr(os, "replace", lambda a, b, d=death: (d(), replace(a, b)))
+            made = death if place == "batch" else lambda: None
+            with contextlib.suppress(Killed):
+                trained(job(made=made), *([death] if place == "epoch" else []), **options)
+    weights, outcome = trained(job(), **options)
+    expected, reached = whole[recipe]
+    assert outcome == reached
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in weights)
+
+
+def test_a_checkpoint_is_loaded_without_running_code(tmp_path: Path) -> None:
+    """It is read as tensors and plain data alone."""
+    trained(job(), max_epochs=1, checkpoint=tmp_path / "c")
+    assert {path.name for path in tmp_path.iterdir()} == {"c"}
+    torch.load(tmp_path / "c", weights_only=True)
+
+
+def test_two_processes_reach_the_weights_of_one_with_the_doubled_batch(tmp_path: Path) -> None:
+    """Also where the rows that count are not shared out equally."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    code = [str(Path(__file__).with_name("regression.py")), str(tmp_path / "reached")]
+    root = str(Path(__file__).parents[3])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*torchrun, *code], check=False, capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    weights, outcome = trained(job(4, dropout=0))
+    for rank in (0, 1):
+        reached = json.loads((tmp_path / f"reached.{rank}").read_text(encoding="utf-8"))
+        assert reached["error"] == pytest.approx(outcome.best_error, rel=1e-5)
+        for name, values in reached["weights"].items():
+            torch.testing.assert_close(torch.tensor(values), weights[name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_and_the_error_of_an_epoch_weigh_every_item_the_same() -> None:
+    """With a learning rate of almost zero, both are those of the untrained network."""
+    epochs: list[Epoch] = []
+    trained(job(dropout=0), epochs.append, max_epochs=1, learning_rate=1e-12)
+    epochs_of_one: list[Epoch] = []
+    trained(job(batch_size=100, dropout=0), epochs_of_one.append, max_epochs=1, learning_rate=1e-12)
+    assert epochs[0].loss == pytest.approx(epochs_of_one[0].loss, rel=1e-5)
+    assert epochs[0].loss == pytest.approx(epochs[0].error, rel=1e-5)
+
+
+def test_the_average_of_weights_is_what_is_kept() -> None:
+    """A moving average in float64, from the weights after each batch, beside the one that training kept."""
+    seen: list[dict[str, torch.Tensor]] = []
+    given = training._Training.on_train_batch_end
+
+    def recorded(self: Any, *arguments: Any) -> None:
+        seen.append({name: value.double().clone() for name, value in self.network.state_dict().items()})
+        given(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training._Training, "on_train_batch_end", recorded)
+        weights, _ = trained(job(), average=0.9, max_epochs=1)
+    average = seen[0]
+    for updates, now in enumerate(seen[1:], 1):
+        decay = min(0.9, (1 + updates) / (10 + updates))
+        average = {name: decay * value + (1 - decay) * now[name] for name, value in average.items()}
+    for name, value in average.items():
+        torch.testing.assert_close(weights[name].double(), value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("option", ["max_epochs", "gradient_clip_val"])
+def test_options_of_the_trainer_that_the_estimator_has_are_refused(option: str) -> None:
+    with pytest.raises(ValueError, match=f"trainer must leave {option} out"):
+        trained(job(), trainer={option: 1})
+
+
+def test_options_of_the_trainer_are_passed_on() -> None:
+    _, outcome = trained(job(), trainer={"limit_train_batches": 1, "precision": "bf16-mixed"}, max_epochs=2)
+    assert len(outcome.history) == 2
