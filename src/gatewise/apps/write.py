@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatewise.apps.job import Common, job_command, print_json
+from gatewise.runtime.jobs.sampling import Choice
 from gatewise.runtime.jobs.units import CHARACTERS, UNITS, WORDS
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ def write(
     of 20 texts and more, whole texts are.
     """
     drawing = Drawing(length, prompt, temperature, top_k, top_p, stop or [], common.seed, count)
+    Choice(temperature, top_k, top_p)  # refuses bad numbers before training
     model = None if file is None else _model_in(file)
     if model is not None:
         raise typer.Exit(_apply(model, drawing, score, text, common, reading))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gatewise.tasks.shared.reading.content import decoded, read_content
 from gatewise.tasks.shared.reading.errors import TableError
+from gatewise.tasks.shared.tables import read_text
 
 _FOLDERS_LEFT_OUT = ("__pycache__", "node_modules")
 
@@ -23,7 +23,7 @@ def read_texts(path: Path, *, lines: bool = False, encoding: str | None = None) 
         if not texts:
             raise TableError(path, "the folder has no file with text")
     else:
-        texts = [decoded(path, read_content(path), encoding).replace("\r\n", "\n")]
+        texts = [read_text(path, encoding)]
     return [line for text in texts for line in text.split("\n") if line.strip()] if lines else texts
 
 
@@ -33,6 +33,6 @@ def _text_in(folder: Path, file: Path, encoding: str | None) -> str:
     if not file.is_file() or any(part.startswith(".") or part in _FOLDERS_LEFT_OUT for part in parts):
         return ""
     try:
-        return decoded(file, read_content(file), encoding).replace("\r\n", "\n")
+        return read_text(file, encoding)
     except TableError:
         return ""
