@@ -14,6 +14,7 @@ from gatewise.apps.learn import learn
 from gatewise.apps.look import look
 from gatewise.apps.predict import predict
 from gatewise.apps.reading import reads_tables
+from gatewise.apps.tag import tag
 from gatewise.apps.write import write
 
 app = typer.Typer(
@@ -75,6 +76,7 @@ def forecast(
     )
 
 
+app.command()(tag)
 app.command()(write)
 app.command()(compare)
 app.command()(look)

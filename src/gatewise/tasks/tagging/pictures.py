@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from gatewise.insight.figures.axes import draw_colours, percent
+from gatewise.insight.figures.axes import draw_colours
 from gatewise.insight.figures.lettering import families
 from gatewise.insight.figures.style import FAINT, INK, LABEL, MODEL, SOFT, WARM, cut, page
 from gatewise.tasks.tagging.evaluation import ColumnResult, by_frequency
@@ -35,7 +35,7 @@ def confusion_picture(result: ColumnResult) -> Figure:
     off = np.where(np.eye(len(tags), dtype=bool), np.nan, shares)
     heading = f"Which tags are confused: {result.name}"
     note = (
-        f"{percent(result.accuracy)} of {len(result.truth):,} words are right. Each row: the words with a "
+        f"{100 * result.accuracy:.2f} % of {len(result.truth):,} words are right. Each row: the words with a "
         "true tag, and the share (%) of them that got another tag. On the diagonal: the share that is right."
     )
     side = 0.42 * len(tags) + 1.6
@@ -43,7 +43,7 @@ def confusion_picture(result: ColumnResult) -> Figure:
         axes = figure.add_subplot()
         most = float(np.nanmax(off, initial=0.0))
         image = axes.imshow(
-            np.ma.masked_invalid(off), cmap=_WRONG, norm=Normalize(0, most or 1), aspect="auto"
+            100 * np.ma.masked_invalid(off), cmap=_WRONG, norm=Normalize(0, 100 * most or 1), aspect="auto"
         )
         axes.set_facecolor("#f2f2f2")
         axes.grid(False)
@@ -57,7 +57,7 @@ def confusion_picture(result: ColumnResult) -> Figure:
         axes.tick_params(length=0)
         axes.set_xlabel("tag that was made")
         axes.set_ylabel("true tag, and its words")
-        draw_colours(axes, image, "share of the row")
+        draw_colours(axes, image, "share of the row (%)")
     return figure
 
 
@@ -104,9 +104,11 @@ def frequency_picture(result: ColumnResult, counts: Mapping[str, int]) -> Figure
         )
         for place, share in enumerate(accuracy):
             text = f"{100 * share:.1f}"
-            axes.text(place, share, text, ha="center", va="bottom", fontsize=LABEL, color=INK)
+            back = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}
+            at = share + 0.004
+            axes.text(place, at, text, ha="center", va="bottom", fontsize=LABEL, color=INK, bbox=back)
         axes.set_xticks(range(len(groups)), labels, fontsize=LABEL)
-        axes.set_xlim(-0.6, len(groups) + 0.6)
+        axes.set_xlim(-0.6, len(groups) + 0.9)
         low = min(float(accuracy.min()), result.usual)
         axes.set_ylim(max(low - 0.12, 0), 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

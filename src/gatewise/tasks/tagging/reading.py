@@ -22,6 +22,7 @@ FORMATS = {
     "text": (".txt", ".text"),
 }
 SUFFIXES = {"conllu": ".conllu", "table": ".csv", "columns": ".tsv", "text": ".tsv"}  # of what is written
+HELD_OUT = 10  # every tenth sentence is for the test
 _PACKED = (".gz", ".bz2", ".xz", ".zip")
 
 
@@ -38,6 +39,13 @@ class TaggedFile:
     format: str
     corpus: Corpus
     document: Document | None = None
+
+    def part(self, rows: Sequence[int]) -> TaggedFile:
+        """The file with some of its sentences."""
+        document = self.document
+        if document is not None:
+            document = Document(tuple(document.sentences[row] for row in rows), document.name)
+        return TaggedFile(self.format, self.corpus.part(rows), document)
 
     def written(self, tags: Mapping[str, Sentences]) -> str:
         """The sentences with other tags, in the format of the file.
@@ -87,6 +95,25 @@ def read_tagged(
         return TaggedFile(format, parse_columns(text, path))
     words = [line.split() for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     return TaggedFile(format, Corpus(words, {}, str(path)))
+
+
+def divided(file: TaggedFile, groups: Sequence[str] | None = None) -> tuple[TaggedFile, TaggedFile]:
+    """The training and the test part of a file: every tenth sentence is for the test.
+
+    With `groups`, the names of what each sentence is from, whole groups are: every fourth in order of name.
+
+    Raises:
+        TableError: the file has fewer than two sentences.
+    """
+    count = len(file.corpus)
+    if count < 2:
+        raise TableError(file.corpus.name, f"a tagger needs at least two sentences. Got {count}")
+    if groups is None:
+        tested = {row for row in range(count) if row % HELD_OUT == HELD_OUT - 1} or {count - 1}
+    else:
+        chosen = set(sorted(set(groups))[3::4])
+        tested = {row for row, group in enumerate(groups) if group in chosen}
+    return file.part([row for row in range(count) if row not in tested]), file.part(sorted(tested))
 
 
 def _format_of(path: Path) -> str:

@@ -72,6 +72,7 @@ class Tagger(JobEstimator):
         columns_: the columns, with their tags in the order of `predict_proba`.
         model_: the trained tagger without torch, a `gatewise.runtime.jobs.tagger.Tagger`.
         network_: the trained network.
+        padding_: the share of the steps of the first epoch's batches that is padding.
         epochs_, best_epoch_: epochs trained, and the one whose weights are kept.
         validation_error_: the share of wrong tags in the validation part, averaged over columns.
 
@@ -280,6 +281,7 @@ class Tagger(JobEstimator):
         batches = LengthBatches(
             lengths[rows], self.batch_size, self.seed, lambda chosen: encoded.batch(rows[chosen])
         )
+        self.padding_ = batches.padding(0)
         ordered = checked[np.argsort(lengths[checked], kind="stable")]
         checks = [ordered[first : first + CHECKED] for first in range(0, len(ordered), CHECKED)]
         return Job(
