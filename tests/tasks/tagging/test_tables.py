@@ -1,64 +1,62 @@
-"""Tags of tables, as `gatewise predict` makes them."""
+"""Tags from tables, without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from gatewise.tasks import Predictor, Tagger
-from gatewise.tasks.shared.reading.errors import TableError
-from tests.random_cells.quickly import compiling_quickly
+from gatewise.runtime.jobs.tagger import Tagger as Model
+from gatewise.tasks import Predictor
+from gatewise.tasks.tagging.tagger import Tagger
+from tests.tasks.tagging.sentences import corpus
 
-WORDS = [["the", "cat", "sat"], ["a", "dog", "ran"]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+X, _ = corpus(1, 6)
 
 
-@pytest.fixture(scope="module")
-def tagger() -> Tagger:
-    tags = [[("DET", "x"), ("NOUN", "y"), ("VERB", "x")]] * 10
-    return Tagger(hidden_size=8, num_layers=1, max_epochs=2).fit(WORDS * 5, tags)
+def table_of(sentences: list[list[str]], first: int = 0) -> pa.Table:
+    ids = [f"s{first + row}" for row, words in enumerate(sentences) for _ in words]
+    return pa.table(
+        {"more": range(len(ids)), "sent_id": ids, "form": [w for words in sentences for w in words]}
+    )
 
 
-@pytest.fixture(scope="module")
-def predictor(tagger: Tagger, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    path = tmp_path_factory.mktemp("tagger") / "model.safetensors"
-    tagger.save(path)
-    return Predictor(path)
+def test_a_table_gets_the_tags_of_its_sentences(both: Tagger, tmp_path: Path) -> None:
+    both.save(tmp_path / "model.safetensors")
+    predictor = Predictor(tmp_path / "model.safetensors")
+    assert isinstance(predictor.model, Model)
+    made = predictor(table_of(X))
+    assert made.column_names == ["sent_id", "form", "pos", "pos probability", "span", "span probability"]
+    expected = [word for sentence in both.tagged(X) for word in sentence]
+    assert made["form"].to_pylist() == [word.word for word in expected]
+    assert made["span"].to_pylist() == [word.tags[1] for word in expected]
+    assert made["pos probability"].to_pylist() == [
+        word.probabilities[0] for word in expected
+    ]  # the same bits
+    parts = [predictor(table_of(X[:2])), predictor(table_of(X[2:], 2))]
+    assert pa.concat_tables(parts).equals(made)
 
 
-def test_a_table_of_words(predictor: Predictor, tagger: Tagger) -> None:
-    flat = [word for sentence in WORDS for word in sentence]
-    found = predictor(pa.table({"sentence": [7, 7, 7, 9, 9, 9], "word": flat}))
-    names = [column.name for column in predictor.model.columns]
-    assert found.column_names == ["sentence", "word", names[0], f"p({names[0]})", names[1], f"p({names[1]})"]
-    assert found["sentence"].to_pylist() == [1, 1, 1, 2, 2, 2]
-    expected = [tags for sentence in tagger.predict(WORDS) for tags in sentence]
-    assert list(zip(found[names[0]].to_pylist(), found[names[1]].to_pylist(), strict=True)) == expected
-    assert all(0 < p <= 1 for p in found[f"p({names[0]})"].to_pylist())
+@pytest.mark.parametrize("name", ["a.txt", "a.tsv", "a.csv", "a.parquet"])
+def test_files(both: Tagger, tmp_path: Path, name: str) -> None:
+    both.save(tmp_path / "model.safetensors")
+    predictor, path = Predictor(tmp_path), tmp_path / name
+    if name == "a.txt":
+        path.write_text("".join(" ".join(words) + "\n" for words in X))
+    elif name == "a.tsv":
+        path.write_text("".join("".join(f"{word}\tX\n" for word in words) + "\n" for words in X))
+    elif name == "a.csv":
+        rows = [f'{row},"{word}"\n' for row, words in enumerate(X) for word in words]
+        path.write_text("id,word\n" + "".join(rows))
+    else:
+        pq.write_table(table_of(X), path)
+    (read,) = predictor.read(path)
+    assert predictor(read)["pos"].to_pylist() == [word.tags[0] for s in both.tagged(X) for word in s]
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("a.txt", "the cat sat\na dog ran\n"),
-        ("a.conll", "the D\ncat N\nsat V\n\na D\ndog N\nran V\n"),
-        ("a.csv", "sentence,word\n1,the\n1,cat\n1,sat\n2,a\n2,dog\n2,ran\n"),
-    ],
-)
-def test_files_of_words(predictor: Predictor, tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    (table,) = predictor.read(tmp_path / name)
-    assert predictor(table)["word"].to_pylist() == [word for sentence in WORDS for word in sentence]
-
-
-def test_a_table_without_words_is_refused(predictor: Predictor) -> None:
-    with pytest.raises(TableError, match="no column is named 'word'"):
-        predictor(pa.table({"sentence": [1], "other": ["a"]}))
+def test_a_table_without_words_is_refused(both: Tagger, tmp_path: Path) -> None:
+    both.save(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="no column is named 'word'; say which one holds the words"):
+        Predictor(tmp_path)(pa.table({"sentence": [1], "x": ["a"]}))

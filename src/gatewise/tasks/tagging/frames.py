@@ -33,8 +33,8 @@ def corpus_of(
     Raises:
         TableError: a column does not exist or cannot be chosen, or a word is missing.
     """
-    word = _chosen(table, word, WORDS, "word", "words")
-    sentence = _chosen(table, sentence, SENTENCES, "sentence", "sentences")
+    word = chosen_column(table, word, WORDS, "word")
+    sentence = chosen_column(table, sentence, SENTENCES, "sentence")
     others = [name for name in table.names if name not in (word, sentence)]
     usual = [name for name in others if name.lower() in TAGS]
     chosen = list(tags) or usual or (others if len(others) == 1 else [])
@@ -54,14 +54,19 @@ def frame_of(corpus: Corpus) -> pd.DataFrame:
     return pd.DataFrame(columns | {name: _flat(values) for name, values in corpus.tags.items()})
 
 
-def _chosen(table: Table, given: str | None, usual: Sequence[str], option: str, what: str) -> str:
+def chosen_column(table: Table, given: str | None, usual: Sequence[str], option: str) -> str:
+    """The column that is given, or else the first one with a usual name.
+
+    Raises:
+        TableError: there is no such column; the message names the option to set.
+    """
     if given is not None:
         table.column(given)
         return given
     found = [name for known in usual for name in table.names if name.lower() == known]
     if not found:
-        raise table.error(f"no column is named {usual[0]!r}; say which one holds the {what}: "
-                          f"--{option} NAME. The columns are {listed(table.names)}")  # fmt: skip
+        say = f"say which one holds the {option}s: --{option} NAME"
+        raise table.error(f"no column is named {usual[0]!r}; {say}. The columns are {listed(table.names)}")
     return found[0]
 
 
