@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MODEL = "model.safetensors"  # the file name in the folder of a run
 ROWS = 4  # windows of a series
 SHOWN = 6  # findings that are printed
+# What the models of other jobs read.
+READS = {"tag": "sentences, as CoNLL-U, columns or text"}
 
 
 class LookError(ValueError):
@@ -38,7 +40,8 @@ def look(
         Path | None,
         typer.Option(
             help="What the network reads. For a forecaster: CSV or Parquet. (default: a year of weather) "
-            "For layers: .npy, .npz or .csv, of steps by inputs, or steps by rows by inputs."
+            "For a tagger: sentences. For layers: .npy, .npz or .csv, of steps by inputs, or steps by rows "
+            "by inputs."
         ),
     ] = None,
     demo: Annotated[
@@ -96,8 +99,22 @@ def _saved(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
 
     if not file.exists():
         raise LookError(f"MODEL: there is no file {file}.")
-    is_forecaster = read_model(file, None).task == Forecaster.TASK
-    return (_forecaster if is_forecaster else _layers)(file, on, reading)
+    task = read_model(file, None).task
+    if task in READS:
+        return _job(task, file, on, reading)
+    return (_forecaster if task == Forecaster.TASK else _layers)(file, on, reading)
+
+
+def _job(task: str, file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
+    """A model of a job with sequences, run on the first ones of a file."""
+    from gatewise.apps import look_jobs
+
+    if on is None or reading:
+        option = f"--{next(iter(reading), '')}".replace("_", "-")
+        wrong = f"{option} is for forecasters" if reading else "--on must name what it reads"
+        raise LookError(f"{wrong}: {file} holds a model that reads {READS[task]}.")
+    arguments = look_jobs.SHOWN[task](file, on)
+    return Subject(arguments.pop("model"), arguments.pop("x"), arguments.pop("title"), arguments)
 
 
 def _layers(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:

@@ -1,0 +1,19 @@
+"""What ``gatewise look`` shows of the models of jobs, run on a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def _tagger(file: Path, on: Path) -> dict[str, Any]:
+    from gatewise.tasks.tagging.look import shown
+    from gatewise.tasks.tagging.reading import read_tagged
+    from gatewise.tasks.tagging.tagger import Tagger
+
+    return shown(Tagger.load(file), read_tagged(on).corpus.words)
+
+
+# For each task, the arguments of `gatewise.look` for a model and a file.
+SHOWN: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"tag": _tagger}

@@ -1,0 +1,61 @@
+"""`gatewise look` of a job's model, run on a file of what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from gatewise.apps.commands import app
+from gatewise.tasks import Tagger
+from tests.insight.page.pages import data_of
+from tests.random_cells.quickly import compiling_quickly
+
+WORDS = [["the", "cat", "sat"], ["a", "dog", "ran", "off"]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_quickly() -> Iterator[None]:
+    with compiling_quickly():
+        yield
+
+
+def look(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["look", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("look_ahead", [None, 1])
+def test_a_tagger_is_shown_on_sentences(tmp_path: Path, look_ahead: int | None) -> None:
+    from gatewise.tasks.tagging.look import shown
+
+    tags = [["DET", "NOUN", "VERB"], ["DET", "NOUN", "VERB", "ADV"]]
+    tagger = Tagger(hidden_size=6, num_layers=1, max_epochs=1, look_ahead=look_ahead).fit(WORDS * 4, tags * 4)
+    found = shown(tagger, [[], *WORDS])
+    with torch.no_grad():
+        scores = found["model"](found["x"], lengths=found["lengths"])
+    ours = tagger.model_.scores(WORDS)
+    for row, words in enumerate(WORDS):
+        theirs = scores[look_ahead or 0 :, row][: len(words)].numpy()
+        np.testing.assert_allclose(theirs, ours[row][0], atol=1e-5)
+    tagger.save(tmp_path / "model.safetensors")
+    (tmp_path / "text.txt").write_text("the cat sat\na dog ran off\n", encoding="utf-8")
+    done = look(tmp_path, "--on", tmp_path / "text.txt")
+    assert done.exit_code == 0, done.output
+    data = data_of(tmp_path / "model.html")
+    assert data["tokens"][1][:4] == WORDS[1]
+    assert data["running"]["names"] == list(tagger.columns_[0].tags)
+
+
+def test_what_a_job_reads_is_asked_for(tmp_path: Path) -> None:
+    Tagger(hidden_size=4, num_layers=1, max_epochs=1).fit(WORDS, [["A"] * 3, ["B"] * 4]).save(
+        tmp_path / "model.safetensors"
+    )
+    done = look(tmp_path)
+    assert done.exit_code == 2
+    assert "--on must name what it reads" in done.stderr
+    done = look(tmp_path, "--on", "x.txt", "--zone", "UTC")
+    assert "--zone is for forecasters" in done.stderr
