@@ -1,20 +1,21 @@
-"""``gatewise forecast``: read, train, test, write. Errors are reported in one sentence."""
+"""``gatewise forecast``: read a series, train, test against naive forecasts, forecast what comes next."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 
-from gatewise.apps import report
-from gatewise.apps.cells import chosen_cell
-from gatewise.apps.reading import read
-from gatewise.apps.session import INTERRUPTED, progress, status_of
+from gatewise.apps.job import Common, job_command
+from gatewise.apps.reading import read, spelled
 
 if TYPE_CHECKING:
+    from gatewise.tasks.forecast.evaluation import Evaluation
     from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.series import TimeSeries
     from gatewise.tasks.shared.training import Epoch
@@ -22,78 +23,120 @@ if TYPE_CHECKING:
 MOST_HORIZON = 60  # steps, if --horizon is not given
 
 
-@dataclass(frozen=True)
-class Request:
-    """The options of the command. None means: choose automatically."""
+@job_command(example="gatewise forecast sales.csv --target sold --horizon 14")
+def forecast(
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet file. Without one: a year of weather.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column to forecast.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, help="Steps ahead to forecast. (default: one season)")
+    ] = None,
+    season: Annotated[int | None, typer.Option(min=1, help="Steps in a season. (default: chosen)")] = None,
+    *,
+    common: Common,
+    reading: dict[str, Any],
+) -> ForecastFlow:
+    """Train a network on a series, test it against naive forecasts, and forecast what comes next.
 
-    file: Path | None
-    target: str | None
-    reading: dict[str, Any]
-    horizon: int | None
-    season: int | None
-    cell: str
-    hidden_size: int
-    epochs: int
-    seed: int
-    threads: int | None
-    out: Path | None
-
-
-def run(request: Request) -> int:
-    """Run the command. Returns the exit status, as `session.status_of`."""
-    return status_of(partial(_run, request))
-
-
-def _run(request: Request, console: Console) -> int:
-    cell = chosen_cell(request.cell)
-    series = _read(request)
-    horizon = request.horizon or _default_horizon(series)
-
+    Without a file it learns a year of hourly weather. With one it learns the column --target
+    from the past of all columns of numbers. The end of the series is held out for the test.
+    """
     from gatewise.tasks.forecast.split import untested_rows
 
+    series = _read(file, target, reading)
+    horizon = horizon or _default_horizon(series)
     rows = untested_rows(series, horizon)
 
-    import torch
-
     from gatewise.tasks.forecast.forecaster import Forecaster
-    from gatewise.tasks.forecast.run_folder import write_run
-    from gatewise.tasks.shared.run_folder import NewFolder, free_name, given_name
 
-    if request.threads is not None:
-        torch.set_num_threads(request.threads)
     forecaster = Forecaster(
         horizon,
-        cell=cell,
-        hidden_size=request.hidden_size,
-        season=request.season,
-        max_epochs=request.epochs,
-        seed=request.seed,
+        cell=common.cell,
+        hidden_size=common.hidden_size,
+        num_layers=common.layers,
+        season=season,
+        max_epochs=common.epochs,
+        seed=common.seed,
     )
-    stem = f"{Path(series.name).stem}-{forecaster.equations.name}"
-    name = partial(given_name, request.out) if request.out else partial(free_name, stem)
-    with NewFolder(name) as folder:
-        report.show_series(console, series, rows, forecaster)
-        _fit(forecaster, series.head(rows), console)
-        tested = forecaster.backtest(series, rows)
-        write_run(folder.writing, forecaster, series, tested)
-    try:
-        report.show_errors(console, forecaster, series, tested)
-        report.show_folder(console, forecaster, folder.path, series.target)
-        report.show_look(console, folder.path, request.file, request.reading)
-    except KeyboardInterrupt:
-        console.print(f"Stopped by Ctrl-C. Everything was written to {folder.path}.")
-        return INTERRUPTED
-    return INTERRUPTED if forecaster.interrupted_ else 0
+    words = [*(["--on", str(file)] if file else []), *spelled(reading)]
+    return ForecastFlow(forecaster, series, rows, [file] if file else [], words)
 
 
-def _read(request: Request) -> TimeSeries:
+@dataclass
+class ForecastFlow:
+    """The steps of the job. The first `rows` steps of the series are not tested on."""
+
+    estimator: Forecaster
+    series: TimeSeries
+    rows: int
+    data: Sequence[Path]
+    look: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """The name of the series, and the cell."""
+        return f"{Path(self.series.name).stem}-{self.estimator.equations.name}"
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The files of the run folder, with their meaning."""
+        from gatewise.tasks.forecast.run_folder import FILES
+
+        return FILES
+
+    def show_data(self, console: Console) -> None:
+        """Print what was read and what will be learned."""
+        from gatewise.apps.report import show_series
+
+        show_series(console, self.series, self.rows, self.estimator)
+
+    def fit(self, on_epoch: Callable[[Epoch], None], checkpoint: Path) -> None:
+        """Fit the forecaster."""
+        self.estimator.fit(self.series.head(self.rows), on_epoch, checkpoint=checkpoint)
+
+    def epoch_text(self, epoch: Epoch) -> str:
+        """The validation error in the target's unit."""
+        scale = self.estimator.prepared_.encoding.scale[0]
+        error, best = f"{epoch.error * scale:.3g}", f"{epoch.best * scale:.3g} {self.series.unit}"
+        return f"validation MAE {error}, best {best}"
+
+    @cached_property
+    def tested(self) -> Evaluation:
+        """The test."""
+        return self.estimator.backtest(self.series, self.rows)
+
+    def test(self) -> None:
+        """Forecast the end of the series from every step."""
+        _ = self.tested
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the files of the run. Returns the metrics."""
+        from gatewise.tasks.forecast.run_folder import write_run
+
+        write_run(folder, self.estimator, self.series, self.tested)
+        return self.estimator.metrics_
+
+    def show_results(self, console: Console) -> None:
+        """Print the errors beside those of naive forecasts."""
+        from gatewise.apps.report import show_errors
+
+        show_errors(console, self.estimator, self.series, self.tested)
+
+    def remarks(self) -> Sequence[str]:
+        """A sentence if pictures lack letters of the target's name."""
+        from gatewise.insight.figures.lettering import missing_letters
+
+        boxes = missing_letters(self.series.target)
+        return (
+            [f"No font on this machine has {boxes!r}: boxes stand for them in the pictures."] if boxes else []
+        )
+
+
+def _read(file: Path | None, target: str | None, reading: dict[str, Any]) -> TimeSeries:
     from gatewise.tasks.series.weather import FILE, TARGET
 
-    series: TimeSeries
-    if request.file is None:
-        series = read(FILE, request.target or TARGET, request.reading)
-    else:
-        series = read(request.file, request.target, request.reading)
+    series: TimeSeries = read(file or FILE, target if file else target or TARGET, reading)
     return series
 
 
@@ -101,17 +144,3 @@ def _default_horizon(series: TimeSeries) -> int:
     """The shortest season, but at most an eighth of the rows."""
     season = min(series.clock.seasons(), default=1)
     return max(1, min(season, MOST_HORIZON, len(series) // 8))
-
-
-def _fit(forecaster: Forecaster, series: TimeSeries, console: Console) -> None:
-    with progress(console) as bar:
-        task = bar.add_task("training", total=forecaster.max_epochs, state="")
-
-        def show(epoch: Epoch) -> None:
-            scale = forecaster.prepared_.encoding.scale[0]
-            error, best = f"{epoch.error * scale:.3g}", f"{epoch.best * scale:.3g} {series.unit}"
-            state = f"epoch {epoch.number}, validation MAE {error}, best {best}"
-            bar.update(task, completed=epoch.number, state=state)
-
-        forecaster.fit(series, show)
-        bar.update(task, total=forecaster.epochs_)

@@ -63,12 +63,19 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
 
 def read(file: Any, target: str | None, options: dict[str, Any]) -> Any:
     """Read a series as the options say."""
-    from gatewise.tasks.series import Reading, read_series
+    from gatewise.tasks.series import read_series
+
+    return read_series(file, target, options.get("time"), chosen_reading(options))
+
+
+def chosen_reading(options: dict[str, Any]) -> Any:
+    """The `Reading` that the options say."""
+    from gatewise.tasks.shared.reading.options import Reading
 
     answers: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in options.items() if name != "time"
     }
-    return read_series(file, target, options.get("time"), Reading(**answers))
+    return Reading(**answers)
 
 
 def spelled(options: dict[str, Any]) -> list[str]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from math import floor, log10
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatewise.apps.reading import spelled
 from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, forecast_label
 
 if TYPE_CHECKING:
@@ -66,27 +64,6 @@ def show_errors(console: Console, forecaster: Forecaster, series: TimeSeries, te
         _add(table, rows)
     console.print(table)
     console.print(f"\nOver {len(tested.origins):,} forecasts. {_verdict(tested, season)}")
-
-
-def show_folder(console: Console, forecaster: Forecaster, folder: Path, target: str) -> None:
-    """Print where the results are."""
-    from gatewise.insight.figures.lettering import missing_letters
-    from gatewise.tasks.forecast.run_folder import FILES
-
-    if forecaster.interrupted_:
-        kept = f"the best model so far, of epoch {forecaster.best_epoch_} of {forecaster.epochs_}"
-        console.print(f"\nStopped by Ctrl-C. Kept: {kept}.")
-    console.print(Text(f"\n{folder!s}/", style="bold"))
-    for name, meaning in FILES.items():
-        console.print(f"  {name:<18} {meaning}", soft_wrap=True)
-    if boxes := missing_letters(target):
-        console.print(f"\nNo font on this machine has {boxes!r}: boxes stand for them in the pictures.")
-
-
-def show_look(console: Console, folder: Path, file: Path | None, reading: dict[str, Any]) -> None:
-    """Print the command that shows the network at work."""
-    command = ["gatewise", "look", str(folder), *(["--on", str(file)] if file else []), *spelled(reading)]
-    console.print(f"\nLook inside: {shlex.join(command)}", soft_wrap=True)
 
 
 def _note(series: TimeSeries) -> str:
