@@ -399,12 +399,16 @@ def test_a_signal_from_outside_during_training_stops_it_cleanly(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_terminated_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_terminated_run_leaves_nothing_but_its_training_to_resume(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     table(tmp_path)
     status, said, complaints = signalled(number, *LONG, cwd=tmp_path)
     assert (status, complaints) == (128 + number, "")
     assert said.endswith(f"Stopped by {number.name}.\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
+    kept = (tmp_path / "mine.training").exists()  # if an epoch was complete
+    assert ("Continue with --resume: training is kept in mine.training." in said) == kept
+    assert {path.name for path in tmp_path.iterdir()} == {"shop.csv"} | ({"mine.training"} if kept else set())
 
 
 def test_files_of_a_killed_run_do_not_disturb_the_next_one(tmp_path: Path) -> None:

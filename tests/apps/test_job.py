@@ -208,8 +208,9 @@ def test_another_request_is_not_a_continuation(tmp_path: Path, arguments: list[s
     sentence = f"Error: mine.training: the unfinished run was begun with {difference}.\n"
     assert (done.exit_code, done.stderr) == (2, sentence)
     done = run(tmp_path, "--out", "mine", *first)
-    sentence = "mine.training: a run was left unfinished; continue it with --resume, or remove it."
-    assert (done.exit_code, done.stderr) == (2, f"Error: {sentence}\n")
+    assert done.exit_code == 0
+    assert "mine.training: the unfinished run there is given up" in done.stdout
+    assert (tmp_path / "mine/counts.txt").read_text() == "3"
 
 
 def test_a_run_that_is_still_training_is_not_continued(tmp_path: Path) -> None:
@@ -218,6 +219,8 @@ def test_a_run_that_is_still_training_is_not_continued(tmp_path: Path) -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)
     done = run(tmp_path, "--out", "mine", "--resume")
     assert done.stderr == "Error: mine.training: another process is training this run.\n"
+    assert run(tmp_path, "--out", "mine").stderr == done.stderr
+    assert run(tmp_path, "--out", "mine", "--resume", "--seed", "1").exit_code == 2
     os.close(lock)
     assert run(tmp_path, "--out", "mine", "--resume").exit_code == 0
 

@@ -68,6 +68,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # name: annotation and default
     ),
 }
 UNREQUESTED = ("out", "json", "threads", "resume", "config")  # options that do not change what is trained
+OURS = ("common", "reading")  # parameters of a command's function that are not options
 UNCONFIGURED = ("config", "json", "resume")  # options of the command line alone
 
 
@@ -159,8 +160,8 @@ def job_command(
     """
 
     def decorate(function: Callable[..., Flow]) -> Callable[..., None]:
-        signature = inspect.signature(function, eval_str=True)
-        own = {n: p for n, p in signature.parameters.items() if n not in ("common", "reading")}
+        signature = inspect.signature(function)
+        own = {n: _evaluated(p, function) for n, p in signature.parameters.items() if n not in OURS}
         read = {name: tables.OPTIONS[name] for name in (tables.OPTIONS if reads is None else reads)}
         parameters = _parameters(own, dict(defaults or {}), read)
         types = {parameter.name: parameter.annotation for parameter in parameters}
@@ -179,6 +180,14 @@ def job_command(
         return command
 
     return decorate
+
+
+def _evaluated(parameter: inspect.Parameter, function: Callable[..., Flow]) -> inspect.Parameter:
+    """A parameter with its annotation evaluated. That of the returned flow may not be known yet."""
+    annotation = parameter.annotation
+    if isinstance(annotation, str):
+        annotation = eval(annotation, function.__globals__)
+    return parameter.replace(annotation=annotation)
 
 
 def _parameters(
@@ -246,8 +255,10 @@ def _train(flow: Flow, common: Common, request: dict[str, Any], console: Console
         torch.set_num_threads(common.threads)
     state = RunState(common.out, flow.name, request, resume=common.resume)
     with NewFolder(state.name) as folder:
-        state.begin(folder.writing)
         try:
+            if state.begin(folder.writing):
+                given_up = "the unfinished run there is given up; --resume would continue it"
+                console.print(f"{state.folder}: {given_up}.")
             flow.show_data(console)
             _fit(flow, state.checkpoint, console)
             flow.test()

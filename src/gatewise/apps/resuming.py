@@ -42,8 +42,7 @@ class RunState:
 
     Raises:
         FolderError: the folder exists already.
-        ResumeError: `resume`, but the run that is there had another request; or not `resume`, but a run was
-            left unfinished at `out`; or another process is training it.
+        ResumeError: `resume`, but the run that is there had another request.
     """
 
     def __init__(self, out: Path | None, stem: str, request: dict[str, Any], *, resume: bool) -> None:
@@ -51,9 +50,10 @@ class RunState:
         self._request = request
         self._resume = resume
         self._lock = -1
+        self._is_ours = False  # not that of a process that is still training
         self.path = out if out is not None else self._chosen()
         _refuse_existing(self.path)
-        if self.folder.exists():
+        if resume and self.folder.exists():
             self._check()
 
     @property
@@ -74,42 +74,53 @@ class RunState:
             return next(path for path in self._names() if not _is_there(path))
         return self.path
 
-    def begin(self, writing: Path) -> None:
+    def begin(self, writing: Path) -> bool:
         """Make the folder, and lock it until the end of this process.
 
-        `writing` is the hidden folder that this process writes. If it is killed, the next one removes it.
+        `writing` is the hidden folder that this process writes. If it is killed, a resumed one removes it.
+
+        Returns:
+            Whether a run that was killed at `out` is given up, since it is not resumed.
+
+        Raises:
+            ResumeError: another process is training this run.
         """
         while not self._made():
-            if self._out is not None:
-                raise ResumeError(f"{self.folder}: another process has begun this run.")
             self.path = self._chosen()
         self._take_lock()
-        if self._resume and (self.folder / _REQUEST).exists():
-            left = self.path.with_name(str(self._known().get("writing", "")) or writing.name)
-            if left != writing and left.name.startswith(".gatewise-"):
-                shutil.rmtree(left, ignore_errors=True)
+        self._is_ours = True
+        given_up = not self._resume and self.checkpoint.exists()
+        if given_up:
+            self.checkpoint.unlink()
+        if self._resume:
+            left = Path(str(self._known().get("writing", ""))).name
+            if left.startswith(".gatewise-") and left != writing.name:
+                shutil.rmtree(self.path.with_name(left), ignore_errors=True)
         content = json.dumps({"request": self._request, "writing": writing.name}, indent=2)
         files.replace(self.folder / _REQUEST, content.encode())
+        return given_up
 
     def _made(self) -> bool:
         """Whether the folder could be made, or is the one to continue from."""
         try:
-            self.folder.mkdir(exist_ok=self._resume)
-        except FileExistsError:  # another process was faster
-            return False
+            self.folder.mkdir()
+            self._is_ours = True
+        except FileExistsError:
+            return self._resume or self._out is not None  # otherwise another process was faster
         return True
 
     def keep(self) -> bool:
         """Leave the state for ``--resume``, if there is a checkpoint. Returns whether there is."""
-        if self.checkpoint.exists():
+        if self._is_ours and self.checkpoint.exists():
             self._release()
             return True
         self.remove()
         return False
 
     def remove(self) -> None:
-        """Remove the state."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the state, unless another process is training this run."""
+        if self._is_ours:
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._release()
 
     def _chosen(self) -> Path:
@@ -131,11 +142,7 @@ class RunState:
         )
 
     def _check(self) -> None:
-        """Refuse a state that is there but cannot be continued."""
-        if not self._resume:
-            raise ResumeError(
-                f"{self.folder}: a run was left unfinished; continue it with --resume, or remove it."
-            )
+        """Refuse a state that was begun with another request."""
         differences = self._differences(self.path)
         if differences:
             raise ResumeError(
