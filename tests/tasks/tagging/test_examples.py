@@ -1,0 +1,23 @@
+"""The examples of the documentation of tagging run, and print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = [
+    "gatewise.runtime.jobs.spans",
+    "gatewise.runtime.jobs.spelling",
+    "gatewise.tasks.tagging.columns",
+    "gatewise.tasks.tagging.conllu",
+    "gatewise.tasks.tagging.spans",
+    "gatewise.tasks.tagging.tagger",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    failed, attempted = doctest.testmod(importlib.import_module(name))
+    assert (failed, attempted > 0) == (0, True)
