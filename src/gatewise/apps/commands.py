@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gatewise._version import __version__
+from gatewise.apps.classify import classify
 from gatewise.apps.compare import compare
 from gatewise.apps.compile import compile_model
 from gatewise.apps.forecast import forecast
@@ -40,6 +41,7 @@ def _every_command(
 
 
 app.command()(forecast)
+app.command()(classify)
 app.command()(tag)
 app.command()(write)
 app.command()(compare)

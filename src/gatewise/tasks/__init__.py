@@ -1,4 +1,4 @@
-"""Complete tasks: forecasting of time series, and synthetic tasks that compare cells.
+"""Complete tasks: forecasting, classifying, tagging, and synthetic tasks that compare cells.
 
 Modules that need torch are imported at first use.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gatewise.extras import needed_by
 
 if TYPE_CHECKING:
+    from gatewise.tasks.classification.classifier import Classifier
     from gatewise.tasks.forecast.evaluation import Evaluation
     from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.loading import load
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gatewise.tasks.writing.writer import Writer
 
 __all__ = [
+    "Classifier",
     "Evaluation",
     "Forecaster",
     "Predictor",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Classifier": "gatewise.tasks.classification.classifier",
     "Evaluation": "gatewise.tasks.forecast.evaluation",
     "Forecaster": "gatewise.tasks.forecast.forecaster",
     "Predictor": "gatewise.tasks.shared.predictor",

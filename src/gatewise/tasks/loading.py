@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # The estimator of each job, by the name of the job in a file.
 ESTIMATORS = {
+    "classify": "gatewise.tasks.classification.classifier.Classifier",
     "forecast": "gatewise.tasks.forecast.forecaster.Forecaster",
     "tag": "gatewise.tasks.tagging.tagger.Tagger",
 }

@@ -135,7 +135,7 @@ def draw_words(
     if not np.isnan(values).all():
         strongest = signed(float(values[most]))
         said = f"Of the {len(shown)} {what} “{shown[most]}” has the strongest score: {strongest}"
-    places, lines = _set_in_lines(shown, 1.0 if joined else 6.0, 0.0 if joined else 4.0)
+    places, lines = set_in_lines(shown, 1.0 if joined else 6.0, 0.0 if joined else 4.0)
     high = lines * _LINE / POINTS
     norm = around_zero(values)
     with page(_WIDE, high + 0.75, heading or said, note or "A colour is a word's score.") as figure:
@@ -145,31 +145,35 @@ def draw_words(
         axes.set(xlim=(0, _ROOM), ylim=(lines * _LINE, 0))
         axes.set_axis_off()
         for word, (x, y, width), value in zip(shown, places, values, strict=True):
-            _draw_word(axes, word, (x, y, width), None if np.isnan(value) else colormaps[SIGNED](norm(value)))
+            draw_word(axes, word, (x, y, width), None if np.isnan(value) else colormaps[SIGNED](norm(value)))
         place = figure.add_axes((side, 0.48 / height, 0.3, 0.12 / height))
         bar = figure.colorbar(ScalarMappable(norm, SIGNED), cax=place, orientation="horizontal")
         draw_scale(bar, label)
     return figure
 
 
-def _set_in_lines(
-    words: Sequence[str], around: float, gap: float
+def set_in_lines(
+    words: Sequence[str], around: float, gap: float, room: float = _ROOM
 ) -> tuple[list[tuple[float, float, float]], int]:
-    """The left edge, top and width of each word, in points, and the number of lines."""
+    """The left edge, top and width of each word, in points, and the number of lines.
+
+    `around` is the room within a word's box, `gap` that between two, `room` the width of a line.
+    """
     places: list[tuple[float, float, float]] = []
     x, line = 0.0, 0
     for word in words:
         width = 1.04 * text_width(word, _WORD) + around
-        if x and x + width > _ROOM:
+        if x and x + width > room:
             x, line = 0.0, line + 1
         places.append((x, line * _LINE, width))
         x += width + gap
     return places, line + 1
 
 
-def _draw_word(
+def draw_word(
     axes: Axes, word: str, place: tuple[float, float, float], colour: tuple[float, ...] | None
 ) -> None:
+    """Draw a word in its place (left edge, top and width, in points) on a coloured box."""
     x, y, width = place
     if colour is not None:
         axes.add_patch(Rectangle((x, y + 2), width, _LINE - 4, color=colour, linewidth=0))

@@ -150,16 +150,23 @@ class JobEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         return saving.estimator_of(cls, read_model(path, cls.TASK))
 
     def _train(
-        self, job: Job[Any], on_epoch: Callable[[Epoch], None] | None = None, checkpoint: Path | None = None
+        self,
+        job: Job[Any],
+        on_epoch: Callable[[Epoch], None] | None = None,
+        checkpoint: Path | None = None,
+        **settings: Any,
     ) -> None:
-        """Train, and set the attributes of a fitted estimator."""
+        """Train, and set the attributes of a fitted estimator.
+
+        `settings` are fields of `training.Settings` that differ from the arguments and the recipe.
+        """
         from gatewise.tasks.shared.training import Settings, train  # Lightning takes two seconds to import
 
-        settings = Settings(
-            self.learning_rate, self.max_epochs, self.patience, self.seed,
-            trainer=self.trainer or {}, checkpoint=checkpoint, **self.RECIPE,
-        )  # fmt: skip
-        network, outcome = train(job, settings, on_epoch or _ignored)
+        ours = {name: getattr(self, name) for name in ("learning_rate", "max_epochs", "patience", "seed")}
+        chosen = Settings(
+            **{**ours, "trainer": self.trainer or {}, "checkpoint": checkpoint, **self.RECIPE, **settings}
+        )
+        network, outcome = train(job, chosen, on_epoch or _ignored)
         self.history_ = outcome.history
         self.epochs_, self.best_epoch_ = len(outcome.history), outcome.best_epoch
         self.validation_error_ = outcome.best_error

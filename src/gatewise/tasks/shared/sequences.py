@@ -216,7 +216,7 @@ def _is_even(row: Any) -> bool:
 
 def _of_array(X: Any, estimator: Any, reset: bool) -> Sequences:
     """Validate an array ``[N, T]`` with scikit-learn, or an array ``[N, T, I]``."""
-    if np.ndim(X) <= 2 or hasattr(X, "toarray"):
+    if hasattr(X, "toarray") or np.asarray(X).ndim <= 2:
         return _of_table(X, estimator, reset)
     if X.ndim > 3:
         raise ValueError(f"Found array with dim {X.ndim}, while dim <= 3 is required.")

@@ -73,6 +73,7 @@ class Settings:
         clip: the norm to which larger gradients are scaled down (Pascanu, Mikolov & Bengio 2013).
         average: the decay of a moving average of the weights, which is validated and kept in place of the
             weights themselves; 0 for none.
+        keep: the weights to keep: ``"best"``, those of the best epoch, or ``"last"``.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
         checkpoint: a file in which training is saved after each epoch, and from which it continues.
     """
@@ -85,6 +86,7 @@ class Settings:
     weight_decay: float = 1e-4
     clip: float = 1.0
     average: float = 0.0
+    keep: str = "best"
     trainer: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Path | None = None
 
@@ -125,7 +127,7 @@ def train(job: Job[B], settings: Settings, on_epoch: Callable[[Epoch], None]) ->
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(settings.seed)
         network = job.build()
-        keeper = _Keeper(on_epoch, settings.checkpoint)
+        keeper = _Keeper(on_epoch, settings.checkpoint, keeps_last=settings.keep == "last")
         trainer = _trainer(settings, keeper)
         with _stop_on_interrupt(trainer) as interrupted:
             _run(trainer, _Training(network, job, settings), settings.checkpoint, interrupted)
@@ -266,10 +268,10 @@ class _Training(LightningModule, Generic[B]):
         schedule: torch.optim.lr_scheduler.LRScheduler
         if self.settings.schedule == "constant":
             return optimizer
-        if self.settings.schedule == "one-cycle":
+        if self.settings.schedule == "one-cycle" and steps > 1:
             rates = [group["lr"] for group in groups]
             schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, max_lr=rates, total_steps=steps, pct_start=0.2
+                optimizer, max_lr=rates, total_steps=steps, pct_start=max(0.2, 1.5 / steps)
             )
         else:
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -309,9 +311,12 @@ class _Stopper(EarlyStopping):
 class _Keeper(Callback):
     """Stores the weights of the best complete epoch, reports each epoch, and writes checkpoints."""
 
-    def __init__(self, on_epoch: Callable[[Epoch], None], checkpoint: Path | None) -> None:
+    def __init__(
+        self, on_epoch: Callable[[Epoch], None], checkpoint: Path | None, keeps_last: bool = False
+    ) -> None:
         self.on_epoch = on_epoch
         self.checkpoint = checkpoint
+        self.keeps_last = keeps_last
         self.history: list[Epoch] = []
         self.best_epoch = 0
         self.weights: dict[str, Tensor] = {}
@@ -326,7 +331,7 @@ class _Keeper(Callback):
             return
         loss, error = (float(trainer.callback_metrics[name]) for name in ("loss", "error"))
         number = len(self.history) + 1
-        if error < self.best:
+        if error < self.best or self.keeps_last:
             self.best_epoch = number
             self.weights = deepcopy(module.judged.state_dict())
         most = trainer.max_epochs or number

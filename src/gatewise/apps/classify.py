@@ -1,0 +1,195 @@
+"""``gatewise classify``: read labelled sequences, train a classifier, test it, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gatewise.apps.job import Common, Flow, job_command
+
+if TYPE_CHECKING:
+    from gatewise.tasks.classification.classifier import Classifier
+    from gatewise.tasks.classification.evaluation import Evaluation
+    from gatewise.tasks.classification.reading import LabelledFile
+    from gatewise.tasks.shared.training import Epoch
+
+MOST_CLASSES = 20  # classes in the table that is printed
+
+
+class ClassifyError(ValueError):
+    """Raised for options that do not fit together. The message is one sentence."""
+
+
+@job_command(
+    example="gatewise classify sensors.csv --label state --id recording",
+    reads=("where", "missing", "decimal", "thousands", "encoding", "skip_rows"),
+    defaults={"cell": "gru", "hidden_size": 32, "epochs": 60},
+)
+def classify(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="CSV, Parquet, JSON lines or .ts file. Without one: handwritten digits."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column of classes. (default: label, class or target)")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="File to test on. (default: a fifth of FILE, of each class)")
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option(help="Column that tells sequences apart, in a file with a row a step.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Column by which steps are sorted.")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to read: a channel, or the text; may be repeated. (default: all others)"),
+    ] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="Bundled data in place of FILE: digits, or docstrings (texts).")
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Mark between the labels of a sequence that has several.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="Texts are read by words, characters, or auto.")] = "auto",
+    bidirectional: Annotated[
+        bool, typer.Option("--bidirectional", help="Also read backwards. No early decisions then.")
+    ] = False,
+    convolution: Annotated[bool, typer.Option(help="Convolutions beside the recurrent layers.")] = True,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Rare classes weigh as much as frequent ones.")
+    ] = False,
+    *,
+    common: Common,
+    reading: dict[str, Any],
+) -> Flow:
+    """Train a network that tells classes of sequences apart, and test it on sequences that it never saw.
+
+    Sequences are measurements of any number of channels and steps, or texts. Without a file it learns to
+    read handwritten digits, a row of pixels at a time.
+    """
+    from gatewise.tasks.classification.reading import Columns, divided, read_labelled, sampled
+
+    if file is None:
+        training, tested = divided(sampled(sample or "digits"))
+    else:
+        if sample is not None:
+            raise ClassifyError(f"--sample takes the place of FILE. Got both, {file} and {sample}.")
+        columns = Columns(label, id, time, tuple(column or ()), separator)
+        whole = read_labelled(file, columns, reading)
+        training, tested = divided(whole) if test is None else (whole, read_labelled(test, columns, reading))
+    options = {
+        "unit": unit, "bidirectional": bidirectional, "convolution": convolution,
+        "class_weight": "balanced" if balanced else None,
+    }  # fmt: skip
+    return ClassifyFlow(training, tested, options, common, [f for f in (file, test) if f is not None])
+
+
+class ClassifyFlow:
+    """A run of ``gatewise classify``."""
+
+    def __init__(
+        self, training: LabelledFile, tested: LabelledFile, options: dict[str, Any], common: Common,
+        data: Sequence[Path],
+    ) -> None:  # fmt: skip
+        from gatewise.tasks.classification.classifier import Classifier
+        from gatewise.tasks.classification.run_folder import files_of
+
+        self.training, self.tested, self.data = training, tested, data
+        self.estimator: Classifier = Classifier(
+            cell=common.cell, hidden_size=common.hidden_size, num_layers=common.layers,
+            max_epochs=common.epochs, seed=common.seed, **options,
+        )  # fmt: skip
+        self.estimator.check_parameters()
+        stem = Path(training.name).name.split(".")[0]
+        self.name = f"{stem}-{self.estimator.equations.name}"
+        early = not (self.estimator.bidirectional or training.several)
+        self.files: Mapping[str, str] = files_of(early)
+        self.look: Sequence[str] | None = None
+        self.metrics: dict[str, Any] = {}
+
+    def show_data(self, console: Console) -> None:
+        """Print what was read and what will be trained."""
+        training, tested, estimator = self.training, self.tested, self.estimator
+        reads = "reads both ways" if estimator.bidirectional else "reads forwards"
+        beside = ", convolutions beside it" if estimator.convolution else ""
+        facts = {
+            "Sequences": f"{training.name}: {training.described()}",
+            "Read": "; ".join(training.notes),
+            "Classes": training.classes(),
+            "Model": f"{estimator.cell_name} with {estimator.hidden_size} units, {reads}{beside}, "
+            f"seed {estimator.seed}",
+            "Test": f"{len(tested):,} sequences; training never sees them",
+        }
+        grid = Table.grid(padding=(0, 2))
+        for name, fact in facts.items():
+            if fact:
+                grid.add_row(Text(name, style="bold"), Text(fact))
+        console.print(grid)
+        console.print()
+
+    def fit(self, on_epoch: Callable[[Epoch], None], checkpoint: Path) -> None:
+        """Fit the classifier."""
+        training = self.training
+        self.estimator.fit(training.sequences, training.labels, on_epoch=on_epoch, checkpoint=checkpoint)
+        self.estimator.note_columns(training.columns.stored(training.text))
+
+    def epoch_text(self, epoch: Epoch) -> str:
+        """An epoch in words."""
+        return f"validation loss {epoch.error:.3g}, best {epoch.best:.3g}"
+
+    def test(self) -> None:
+        """Classify the test part."""
+        self.result: Evaluation = self.estimator.evaluate(self.tested.sequences, self.tested.labels)
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the files of the run. Returns the metrics."""
+        from gatewise.tasks.classification.run_folder import write_run
+
+        self.metrics = write_run(folder, self.estimator, self.training, self.tested, self.result)
+        return self.metrics
+
+    def show_results(self, console: Console) -> None:
+        """Print the figures of each class, of all, and of early decisions."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("Class")
+        for title in ("precision", "recall", "F1", "sequences"):
+            table.add_column(title, justify="right")
+        rows = self.metrics["test"]["by_class"]
+        for row in rows[:MOST_CLASSES]:
+            shares = (f"{100 * row[name]:.1f}" for name in ("precision", "recall", "f1"))
+            table.add_row(str(row["class"]), *shares, f"{row['sequences']:,}")
+        console.print(table)
+        if len(rows) > MOST_CLASSES:
+            console.print(f"and {len(rows) - MOST_CLASSES} more classes, in metrics.json")
+        for line in self._told():
+            console.print(f"\n{line}", highlight=False)
+
+    def _told(self) -> list[str]:
+        overall = self.metrics["test"]["overall"]
+        if self.result.labels.several:
+            return [
+                f"All labels right: {overall['exactly_right']:.1%} of {overall['sequences']:,} test "
+                f"sequences. F1 over all labels: {overall['micro_f1']:.3f}."
+            ]
+        told = [
+            f"Accuracy: {overall['accuracy']:.1%} of {overall['sequences']:,} test sequences. The most "
+            f"frequent class alone: {overall['most_frequent_class']:.1%}.",
+            f"Probabilities are off by {overall['calibration_error']:.1%} on average (before calibration "
+            f"by {overall['calibration_error_uncalibrated']:.1%}).",
+        ]
+        if early := overall.get("early"):
+            told.append(
+                f"Deciding early: after {early['earliness']:.0%} of a sequence on average, "
+                f"{early['accuracy']:.1%} right."
+            )
+        return told
+
+    def remarks(self) -> Sequence[str]:
+        """None."""
+        return []

@@ -1,0 +1,1 @@
+"""Classifying sequences: measurements of several channels, or texts."""

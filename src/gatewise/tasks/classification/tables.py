@@ -1,0 +1,61 @@
+"""Classes from tables, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from gatewise.runtime.jobs.classifier import Classifier
+from gatewise.tasks.shared import tables
+from gatewise.tasks.shared.sequences import ID, Sequences
+
+
+def predict_table(model: Classifier, table: pa.Table) -> pa.Table:
+    """The classes of the sequences in a table.
+
+    Returns:
+        A row for each sequence: ``id``; ``class`` (for several labels ``labels``, lists), ``probability`` of
+        that class, and after how many ``steps`` it could have been decided, if it can be decided early; then
+        the probability of each class, ``p(CLASS)``.
+
+    Raises:
+        TableError: the table does not have the columns that the model reads.
+    """
+    told = model.columns
+    columns = [told["text"]] if told["text"] else list(model.channels)
+    named = columns if set(columns) <= set(table.column_names) else None
+    found = tables.sequences_from(table, told["id"], told["time"], None, named)
+    return classified(model, found.sequences)
+
+
+def read_tables(path: Path) -> Iterator[pa.Table]:
+    """The tables in a file, also in a ``.ts`` file (in long format), or in a folder of Parquet files."""
+    if path.suffix.lower() != ".ts":
+        yield from tables.read_tables(path)
+        return
+    sequences = tables.read_ts(path).sequences
+    lengths = sequences.lengths
+    steps = np.concatenate(sequences.arrays)
+    columns = {name: steps[:, n] for n, name in enumerate(sequences.channels)}
+    yield pa.table({ID: np.repeat(np.arange(len(sequences)), lengths), **columns})
+
+
+def classified(model: Classifier, sequences: Sequences) -> pa.Table:
+    """The table of `predict_table` for sequences."""
+    probabilities = model.predict_proba(sequences.values)
+    classes = model.classes.tolist()
+    made: dict[str, pa.Array] = {"id": pa.array(list(sequences.ids))}
+    if model.several:
+        chosen = [[k for k, p in zip(classes, row, strict=True) if p > 0.5] for row in probabilities]
+        made["labels"] = pa.array(chosen)
+    else:
+        made["class"] = pa.array([classes[k] for k in probabilities.argmax(axis=1)])
+        made["probability"] = pa.array(probabilities.max(axis=1))
+        if model.deciding is not None:
+            made["steps"] = pa.array(model.decide(sequences.values).steps)
+    return pa.table(
+        {**made, **{f"p({k})": pa.array(p) for k, p in zip(classes, probabilities.T, strict=True)}}
+    )
