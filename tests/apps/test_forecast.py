@@ -419,3 +419,34 @@ def test_files_of_a_killed_run_do_not_disturb_the_next_one(tmp_path: Path) -> No
     done = forecast_here(*shop, "--out", "mine", cwd=tmp_path)
     assert done.exit_code == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"shop.csv", "mine", left.name}
+
+
+KILLING = """
+import os, signal
+from gatewise.tasks.shared import training
+
+given = training._Keeper.on_train_epoch_end
+
+def on_train_epoch_end(keeper, trainer, module):
+    given(keeper, trainer, module)
+    if len(keeper.history) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+training._Keeper.on_train_epoch_end = on_train_epoch_end
+"""
+
+
+def test_a_killed_run_is_continued_to_the_same_files(tmp_path: Path) -> None:
+    table(tmp_path)
+    shop = ("shop.csv", "--target", "y", "--horizon", "6", "--hidden-size", "8", "--epochs", "3")
+    assert forecast_here(*shop, "--out", "whole", cwd=tmp_path).exit_code == 0
+    killed = run_forked("forecast", *shop, "--out", "mine", cwd=tmp_path, code=KILLING + MAIN)
+    assert (killed.returncode, (tmp_path / "mine").exists()) == (-signal.SIGKILL, False)
+    assert (tmp_path / "mine.training/training.ckpt").exists()
+    done = forecast_here(*shop, "--out", "mine", "--resume", "--json", cwd=tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert {path.name for path in tmp_path.iterdir()} == {"shop.csv", "whole", "mine"}
+    for name in FILES:
+        assert (tmp_path / "mine" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    metrics = json.loads((tmp_path / "mine/metrics.json").read_text(encoding="utf-8"))
+    assert json.loads(done.stdout) == {"folder": "mine", "interrupted": False, "metrics": metrics}
