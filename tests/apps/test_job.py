@@ -235,7 +235,7 @@ def test_a_damaged_request_is_refused_or_that_of_a_run_killed_at_once(tmp_path: 
 
 
 @pytest.mark.parametrize(("content", "sentence"), [
-    ("hiden-size = 8", "c.toml: there is no option 'hiden-size'; did you mean 'hidden-size'."),
+    ("hiden-size = 8", "c.toml: there is no option 'hiden-size'; did you mean 'hidden-size'?"),
     ("qqq = 8", "c.toml: there is no option 'qqq'; the options are file, share, cell, hidden-size, layers, "
      "epochs, seed, threads, out, decimal, missing."),
     ("hidden_size = '8'", "c.toml: hidden_size must be a whole number. Got '8'."),

@@ -29,7 +29,8 @@ def test_docstrings(name: str) -> None:
     assert (failed, attempted > 0) == (0, True)
 
 
-def test_the_page_on_forecasting() -> None:
-    page = Path(__file__).parents[2] / "docs" / "forecast.md"
+@pytest.mark.parametrize("name", ["forecast", "jobs"])
+def test_the_pages(name: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / f"{name}.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert (failed, attempted > 0) == (0, True)

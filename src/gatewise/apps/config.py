@@ -59,7 +59,7 @@ def configured(
         if name in refused:
             raise ConfigError(f"{file}: {key} is an option of the command line alone.")
         if name not in known:
-            raise ConfigError(f"{file}: there is no option {key!r}{_suggestion(name, list(known))}.")
+            raise ConfigError(f"{file}: there is no option {key!r}{_suggestion(name, list(known))}")
         checked = _checked(file, key, value, known[name])
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":
@@ -85,7 +85,7 @@ def _suggestion(name: str, known: list[str]) -> str:
     """The option that was probably meant, or all options."""
     near = difflib.get_close_matches(name.lower(), known, 1)
     shown = [option.replace("_", "-") for option in near or known]
-    return f"; did you mean {shown[0]!r}" if near else f"; the options are {', '.join(shown)}"
+    return f"; did you mean {shown[0]!r}?" if near else f"; the options are {', '.join(shown)}."
 
 
 def _checked(file: Path, key: str, value: Any, annotation: Any) -> Any:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gatewise.tasks.loading import load
     from gatewise.tasks.series import Reading, SeriesError, TimeSeries, read_series
     from gatewise.tasks.shared.predictor import Predictor
+    from gatewise.tasks.shared.sequences import Labelled, Sequences, as_sequences
+    from gatewise.tasks.shared.tables import TableError, read_sequences, read_table, sequences_from
     from gatewise.tasks.tagging.tagger import Tagger
     from gatewise.tasks.writing.writer import Writer
 
@@ -24,28 +26,42 @@ __all__ = [
     "Classifier",
     "Evaluation",
     "Forecaster",
+    "Labelled",
     "Predictor",
     "Reading",
+    "Sequences",
     "SeriesError",
+    "TableError",
     "Tagger",
     "TimeSeries",
     "Writer",
+    "as_sequences",
     "load",
+    "read_sequences",
     "read_series",
+    "read_table",
+    "sequences_from",
 ]
 
 _HOMES = {
     "Classifier": "gatewise.tasks.classification.classifier",
     "Evaluation": "gatewise.tasks.forecast.evaluation",
     "Forecaster": "gatewise.tasks.forecast.forecaster",
+    "Labelled": "gatewise.tasks.shared.sequences",
     "Predictor": "gatewise.tasks.shared.predictor",
     "Reading": "gatewise.tasks.series",
+    "Sequences": "gatewise.tasks.shared.sequences",
     "SeriesError": "gatewise.tasks.series",
+    "TableError": "gatewise.tasks.shared.tables",
     "Tagger": "gatewise.tasks.tagging.tagger",
     "TimeSeries": "gatewise.tasks.series",
     "Writer": "gatewise.tasks.writing.writer",
+    "as_sequences": "gatewise.tasks.shared.sequences",
     "load": "gatewise.tasks.loading",
+    "read_sequences": "gatewise.tasks.shared.tables",
     "read_series": "gatewise.tasks.series",
+    "read_table": "gatewise.tasks.shared.tables",
+    "sequences_from": "gatewise.tasks.shared.tables",
 }
 
 
