@@ -61,6 +61,10 @@ def classify(
         bool, typer.Option("--bidirectional", help="Also read backwards. No early decisions then.")
     ] = False,
     convolution: Annotated[bool, typer.Option(help="Convolutions beside the recurrent layers.")] = True,
+    accuracy: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Wanted for early decisions. (default: that of whole sequences)"),
+    ] = None,
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Rare classes weigh as much as frequent ones.")
     ] = False,
@@ -87,20 +91,21 @@ def classify(
         "unit": unit, "bidirectional": bidirectional, "convolution": convolution,
         "class_weight": "balanced" if balanced else None,
     }  # fmt: skip
-    return ClassifyFlow(training, tested, options, common, [f for f in (file, test) if f is not None])
+    files = [f for f in (file, test) if f is not None]
+    return ClassifyFlow(training, tested, options, accuracy, common, files)
 
 
 class ClassifyFlow:
     """A run of ``gatewise classify``."""
 
     def __init__(
-        self, training: LabelledFile, tested: LabelledFile, options: dict[str, Any], common: Common,
-        data: Sequence[Path],
+        self, training: LabelledFile, tested: LabelledFile, options: dict[str, Any],
+        accuracy: float | None, common: Common, data: Sequence[Path],
     ) -> None:  # fmt: skip
         from gatewise.tasks.classification.classifier import Classifier
         from gatewise.tasks.classification.run_folder import files_of
 
-        self.training, self.tested, self.data = training, tested, data
+        self.training, self.tested, self.data, self.accuracy = training, tested, data, accuracy
         self.estimator: Classifier = Classifier(
             cell=common.cell, hidden_size=common.hidden_size, num_layers=common.layers,
             max_epochs=common.epochs, seed=common.seed, **options,
@@ -145,7 +150,8 @@ class ClassifyFlow:
 
     def test(self) -> None:
         """Classify the test part."""
-        self.result: Evaluation = self.estimator.evaluate(self.tested.sequences, self.tested.labels)
+        tested = self.tested
+        self.result: Evaluation = self.estimator.evaluate(tested.sequences, tested.labels, self.accuracy)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the files of the run. Returns the metrics."""

@@ -280,14 +280,21 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         self.columns_ = columns_of(columns)
         self._told()
 
-    def evaluate(self, X: Any, y: Any) -> Evaluation:
-        """Test the classifier on sequences with known classes. Raises as `predict`."""
+    def evaluate(self, X: Any, y: Any, accuracy: float | None = None) -> Evaluation:
+        """Test the classifier on sequences with known classes; `accuracy` is that of `predict_early`.
+
+        An accuracy that whole validation sequences do not reach is lowered to theirs.
+
+        Raises:
+            ValueError: as in `predict`, or a class is unknown.
+        """
         values, truth = self._read(X), self.labels_.encoded(y)
         logits = self.model_.logits(values)
         plain = sigmoid(logits) if self.labels_.several else softmax(logits)
         early = None
         if self.model_.deciding is not None:
-            early = self.model_.decide(values)
+            wanted = None if accuracy is None else min(accuracy, self.model_.deciding.whole)
+            early = self.model_.decide(values, wanted)
         probabilities = self.model_.probabilities(logits)
         return Evaluation(self.labels_, truth, probabilities, plain, self.majority_, early)
 

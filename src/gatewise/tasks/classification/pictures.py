@@ -62,7 +62,7 @@ def running_picture(classifier: Classifier, sequences: Sequences, tested: Evalua
     whole = float(tested.right.mean())
     told = "never before the end" if early.threshold > 1 else f"at a probability of {early.threshold:.3f}"
     heading = f"Decided after {read:.0%} of a sequence on average, {right:.1%} right (at its end {whole:.1%})"
-    note = f"A decision falls {told} (dashed), which kept the accuracy on the validation part. "
+    note = f"A decision falls {told} (dashed), chosen on the validation part. "
     note += "Vertical line: the decision. Grey: other classes."
     trade = np.array(curve.earliness), np.array(curve.accuracies)
     return draw_running(shown, names, early.threshold, trade, (read, right), heading, note)
