@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
-from gatewise.tasks import Tagger
+from gatewise.tasks import Tagger, Writer
 from tests.insight.page.pages import data_of
 from tests.random_cells.quickly import compiling_quickly
 
@@ -48,6 +48,25 @@ def test_a_tagger_is_shown_on_sentences(tmp_path: Path, look_ahead: int | None) 
     data = data_of(tmp_path / "model.html")
     assert data["tokens"][1][:4] == WORDS[1]
     assert data["running"]["names"] == list(tagger.columns_[0].tags)
+
+
+def test_a_writer_is_shown_on_a_text(tmp_path: Path) -> None:
+    from gatewise.tasks.writing.look import shown
+
+    text = "to be or not to be, that is the question. " * 12
+    writer = Writer(hidden_size=6, num_layers=1, max_epochs=1).fit([text])
+    found = shown(writer, ["", text[:30]])
+    with torch.no_grad():
+        scores = found["model"](found["x"], lengths=found["lengths"])
+        last = found["output"](scores)
+    assert last.numpy() == pytest.approx(writer.score_texts([text[:30]])[0].log_probabilities[-1:], abs=1e-5)
+    writer.save(tmp_path / "model.safetensors")
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    done = look(tmp_path, "--on", tmp_path / "text.txt")
+    assert done.exit_code == 0, done.output
+    data = data_of(tmp_path / "model.html")
+    assert data["tokens"][0][:4] == ["(start)", "t", "o", " "]
+    assert data["running"]["probabilities"]
 
 
 def test_what_a_job_reads_is_asked_for(tmp_path: Path) -> None:

@@ -15,5 +15,13 @@ def _tagger(file: Path, on: Path) -> dict[str, Any]:
     return shown(Tagger.load(file), read_tagged(on).corpus.words)
 
 
+def _writer(file: Path, on: Path) -> dict[str, Any]:
+    from gatewise.tasks.writing.look import shown
+    from gatewise.tasks.writing.reading import read_texts
+    from gatewise.tasks.writing.writer import Writer
+
+    return shown(Writer.load(file), read_texts(on))
+
+
 # For each task, the arguments of `gatewise.look` for a model and a file.
-SHOWN: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"tag": _tagger}
+SHOWN: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"tag": _tagger, "write": _writer}

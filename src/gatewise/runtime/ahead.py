@@ -10,7 +10,9 @@ from gatewise.compiler.run import cache, machine
 from gatewise.compiler.run.program import compiled
 from gatewise.language import Cell
 from gatewise.language.rewrites import with_options, without_random
-from gatewise.runtime.layers_file import StoredLayers, stored_layers
+from gatewise.runtime.jobs.affine import affine
+from gatewise.runtime.jobs.loading import JOBS
+from gatewise.runtime.layers_file import StoredLayers, stored_layers, stored_stacks
 from gatewise.runtime.model_file import read_model
 
 
@@ -37,10 +39,11 @@ class Compiled(NamedTuple):
 
 
 def compile_ahead(path: str | Path, *, training: bool = True) -> Compiled:
-    """Compile the kernels of the recurrent layers in a model file, for this machine, into the kernel cache.
+    """Compile the kernels of a model file, for this machine, into the kernel cache.
 
     Afterwards no process of this user compiles anything for these layers on this kind of machine: not for
-    sequences, steps or training, whatever the batch size.
+    sequences, steps or training, whatever the batch size. The kernels of a job's model include that of linear
+    maps.
 
     Args:
         path: a file of `gatewise.save` or of a task, such as a forecaster's.
@@ -50,7 +53,8 @@ def compile_ahead(path: str | Path, *, training: bool = True) -> Compiled:
         ModelFileError: the file is damaged, not gatewise's, of a newer version, or holds no layers.
         CacheError: the cache is off or cannot be written.
     """
-    stored = stored_layers(read_model(path, None))
+    file = read_model(path, None)
+    stored, further = stored_layers(file), stored_stacks(file).values()
     folder = cache.folder()
     if folder is None:
         raise CacheError("nothing can be compiled ahead while GATEWISE_CACHE is off")
@@ -59,10 +63,16 @@ def compile_ahead(path: str | Path, *, training: bool = True) -> Compiled:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         try:
-            kernels = _compile(stored, dtype, training)
+            kernels = sum(_compile(some, dtype, training) for some in (stored, *further))
+            kernels += _compile_affine(dtype) if file.task in JOBS else 0
         except RuntimeWarning as error:
             raise CacheError(str(error)) from error
     return Compiled(stored.cell.name, dtype, kernels, machine.compiled_modules() - before, folder)
+
+
+def _compile_affine(dtype: str) -> int:
+    """Make sure that the kernel of linear maps is in the cache, which predictions of a job need."""
+    return len([compiled(affine, dtype).forward])
 
 
 def _compile(stored: StoredLayers, dtype: str, training: bool) -> int:
