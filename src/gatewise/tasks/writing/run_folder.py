@@ -94,7 +94,9 @@ def _draw(
     if found := units(writer, division.test):
         tokens = split(division.test[0], writer.unit)
         start = _liveliest(found[0].signal)
-        save_figure(unit_picture(tokens, found[:2], start, start + _DRAWN_TWICE), folder / UNIT)
+        others = sorted(found[1:], key=lambda each: -abs(each.correlation))
+        shown = [found[0], *others[:1]]
+        save_figure(unit_picture(tokens, shown, start, start + _DRAWN_TWICE), folder / UNIT)
 
 
 def units(writer: Writer, texts: Sequence[str]) -> list[Followed]:

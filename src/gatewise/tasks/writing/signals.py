@@ -15,6 +15,7 @@ from gatewise.runtime.arrays import Array
 from gatewise.tasks.writing.network import WritingNetwork
 
 OPENING, CLOSING = "([{", ")]}"
+COUNTED = ("being inside double quotes", "being inside double backquotes", "the depth of brackets")
 _BOTH = 2  # values that a signal must have
 
 
@@ -41,9 +42,7 @@ class Followed(NamedTuple):
 def signals(text: str) -> dict[str, Array]:
     """Signals of a text by name, each with a number for every character: what is true after it."""
     found = {
-        "being inside double quotes": _inside(text, '"'),
-        "being inside double backquotes": _inside(text, "``"),
-        "the depth of brackets": _depth(text),
+        **dict(zip(COUNTED, (_inside(text, '"'), _inside(text, "``"), _depth(text)), strict=True)),
         "the column in the line": _since(text, lambda c: c == "\n"),
         "the indentation of the line": _indentation(text),
         "the letters of the word so far": _since(text, lambda c: not c.isalnum()),
@@ -52,10 +51,12 @@ def signals(text: str) -> dict[str, Array]:
 
 
 def followed(network: WritingNetwork, tokens: Sequence[str], ids: Array) -> list[Followed]:
-    """For each signal of a text, the unit of the first layer that follows it best; the best first.
+    """For each signal of a text, the unit of the first layer that follows it best.
+
+    Signals of quotes and brackets, for which a memory is needed, come first; among them the best one.
 
     Units are chosen on the first half of the text, and their correlations are those on the second half.
-    Values are those of the last state of the cell, which is the memory of an LSTM.
+    Values are the hyperbolic tangent of the cell's last state: what an LSTM would show of its whole memory.
 
     Args:
         network: a trained `WritingNetwork`.
@@ -65,7 +66,7 @@ def followed(network: WritingNetwork, tokens: Sequence[str], ids: Array) -> list
     with torch.no_grad(), watch(network) as seen:
         network.recurrent(network.embedding(torch.from_numpy(ids)[:, None]))
     layer = seen["recurrent.l0"]
-    values = getattr(layer, network.recurrent.cell.states[-1])
+    values = getattr(layer, network.recurrent.cell.states[-1]).tanh()
     ends = np.cumsum([len(token) for token in tokens]) - 1
     half = len(ends) // 2
     found = []
@@ -79,7 +80,7 @@ def followed(network: WritingNetwork, tokens: Sequence[str], ids: Array) -> list
         held = float(_correlations(own[half:, None], signal[half:])[0])
         judged = probe(values, torch.from_numpy(signal)[:, None], held_out=0.5)
         found.append(Followed(name, unit, held, judged, own, signal))
-    return sorted(found, key=lambda each: -abs(each.correlation))
+    return sorted(found, key=lambda each: (each.name not in COUNTED, -abs(each.correlation)))
 
 
 def _correlations(values: Array, signal: Array) -> Array:
