@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from textwrap import indent
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner, Result
@@ -17,7 +15,10 @@ from typer.testing import CliRunner, Result
 import gatewise
 from gatewise import cells, nn
 from gatewise.apps.commands import app
-from gatewise.tasks import Forecaster, TimeSeries
+from gatewise.nn.modules.files import options_of, weights_of
+from gatewise.runtime.ahead import compile_ahead
+from gatewise.runtime.layers_file import StoredLayers, described, described_stacks
+from gatewise.runtime.model_file import write_model
 from tests.apps.processes import MAIN, run_forked
 from tests.random_cells.quickly import compiling_quickly
 
@@ -77,31 +78,17 @@ def test_a_later_process_compiles_nothing(name: str, cache: Path, tmp_path: Path
     assert f"Nothing to compile: the {count} kernels of " in again.stdout
 
 
-# Makes a prediction with the model of a job, and prints how many kernels were compiled.
-RUN_JOB = """
-import sys
-import numpy as np
-from gatewise import runtime
-from gatewise.compiler.run import machine
-
-model = runtime.load(sys.argv[1])
-model.predict({"sold": np.arange(120.0)}, np.arange("2024-01-01", "2024-04-30", dtype="datetime64[D]"))
-print(machine.compiled_modules())
-"""
-
-
-def test_the_kernels_of_a_job_include_its_linear_maps(cache: Path, tmp_path: Path) -> None:
-    days = pd.date_range("2024-01-01", periods=120, freq="D")
-    frame = pd.DataFrame({"sold": np.arange(120.0) % 7}, index=days)
-    with compiling_quickly(kept=False):
-        forecaster = Forecaster(2, hidden_size=4, max_epochs=1)
-        forecaster.fit(TimeSeries.from_frame(frame, "sold")).save(tmp_path / "m.safetensors")
-    done = run_forked(
-        "compile", str(tmp_path / "m.safetensors"), "--no-training", cwd=tmp_path, code=quickly(MAIN)
+def test_the_kernels_of_a_job_include_its_linear_maps_and_further_layers(cache: Path, tmp_path: Path) -> None:
+    main, letters = (
+        StoredLayers(net.cell, options_of(net), weights_of(net)) for net in (nn.GRU(2, 3), nn.RNN(2, 3))
     )
-    assert "Compiled 2 of 2 kernels of lstm (float32)" in done.stdout
-    later = run_forked(str(tmp_path / "m.safetensors"), cwd=tmp_path, code=quickly(RUN_JOB))
-    assert (later.stdout.strip(), later.stderr) == ("0", "")
+    header = described(main.cell, main.options, "a.") | described_stacks({"letters": (letters, "b.")})
+    tensors = {
+        f"{at}{name}": w for at, net in (("a.", main), ("b.", letters)) for name, w in net.weights.items()
+    }
+    write_model(tmp_path / "m", "classify", header, tensors)
+    with compiling_quickly():
+        assert compile_ahead(tmp_path / "m", training=False)[1:4] == ("float32", 3, 3)
 
 
 def test_without_training_and_in_the_folder_of_a_run(cache: Path, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
-from gatewise.tasks import Tagger, Writer
+from gatewise.tasks import Classifier, Tagger, Writer
 from tests.insight.page.pages import data_of
 from tests.random_cells.quickly import compiling_quickly
 
@@ -67,6 +68,39 @@ def test_a_writer_is_shown_on_a_text(tmp_path: Path) -> None:
     data = data_of(tmp_path / "model.html")
     assert data["tokens"][0][:4] == ["(start)", "t", "o", " "]
     assert data["running"]["probabilities"]
+
+
+@pytest.mark.parametrize("kind", ["measurements", "texts"])
+def test_a_classifier_is_shown_on_sequences(tmp_path: Path, kind: str) -> None:
+    from gatewise.tasks.classification.look import shown
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(n, 2)) for n in (5, 7, 4, 6) * 4]
+    arrays[0][2, 1] = np.nan
+    texts = ["good day to you", "bad night", "good good", "so bad a day"] * 4
+    X, table = (
+        (arrays, long_format(arrays)) if kind == "measurements" else (texts, pd.DataFrame({"text": texts}))
+    )
+    classifier = Classifier(hidden_size=6, max_epochs=1).fit(X, ["up", "down", "up", "down"] * 4)
+    found = shown(classifier, X)
+    with torch.no_grad():
+        logits = found["call"](found["x"])
+    np.testing.assert_allclose(logits.numpy(), classifier.model_.logits(X[:4]), atol=1e-5)
+    classifier.save(tmp_path / "model.safetensors")
+    table.to_csv(tmp_path / "on.csv", index=False)
+    done = look(tmp_path, "--on", tmp_path / "on.csv")
+    assert done.exit_code == 0, done.output
+    data = data_of(tmp_path / "model.html")
+    assert data["rows"] == 4
+    if kind == "texts":
+        assert data["tokens"][1] == ["bad", "night"]
+
+
+def long_format(arrays: list[np.ndarray]) -> pd.DataFrame:
+    """Sequences as a table with a row for each step."""
+    ids = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
+    steps = np.concatenate(arrays)
+    return pd.DataFrame({"id": ids, "channel 0": steps[:, 0], "channel 1": steps[:, 1]})
 
 
 def test_what_a_job_reads_is_asked_for(tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ MODEL = "model.safetensors"  # the file name in the folder of a run
 ROWS = 4  # windows of a series
 SHOWN = 6  # findings that are printed
 # What the models of other jobs read.
-READS = {"tag": "sentences, as CoNLL-U, columns or text", "write": "a text"}
+READS = {
+    "classify": "sequences, as the file of training",
+    "tag": "sentences, as CoNLL-U, columns or text",
+    "write": "a text",
+}
 
 
 class LookError(ValueError):
@@ -40,7 +44,7 @@ def look(
         Path | None,
         typer.Option(
             help="What the network reads. For a forecaster: CSV or Parquet. (default: a year of weather) "
-            "For a tagger: sentences. For a writer: a text. For layers: .npy, .npz or .csv, of steps by "
+            "For other jobs: a file like that of training. For layers: .npy, .npz or .csv, of steps by "
             "inputs, or steps by rows by inputs."
         ),
     ] = None,

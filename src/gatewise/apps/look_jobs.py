@@ -23,5 +23,19 @@ def _writer(file: Path, on: Path) -> dict[str, Any]:
     return shown(Writer.load(file), read_texts(on))
 
 
+def _classifier(file: Path, on: Path) -> dict[str, Any]:
+    from gatewise.tasks.classification.classifier import Classifier
+    from gatewise.tasks.classification.look import shown
+    from gatewise.tasks.classification.tables import read_tables, sequences_of
+
+    classifier = Classifier.load(file)
+    table = next(iter(read_tables(on)))
+    return shown(classifier, sequences_of(classifier.model_, table).values)
+
+
 # For each task, the arguments of `gatewise.look` for a model and a file.
-SHOWN: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"tag": _tagger, "write": _writer}
+SHOWN: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
+    "classify": _classifier,
+    "tag": _tagger,
+    "write": _writer,
+}

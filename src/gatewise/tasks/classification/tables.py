@@ -24,11 +24,19 @@ def predict_table(model: Classifier, table: pa.Table) -> pa.Table:
     Raises:
         TableError: the table does not have the columns that the model reads.
     """
+    return classified(model, sequences_of(model, table))
+
+
+def sequences_of(model: Classifier, table: pa.Table) -> Sequences:
+    """The sequences in a table that is like the table of training.
+
+    Raises:
+        TableError: the table does not have the columns that the model reads.
+    """
     told = model.columns
     columns = [told["text"]] if told["text"] else list(model.channels)
-    named = columns if set(columns) <= set(table.column_names) else None
-    found = tables.sequences_from(table, told["id"], told["time"], None, named)
-    return classified(model, found.sequences)
+    named = columns if columns and set(columns) <= set(table.column_names) else None
+    return tables.sequences_from(table, told["id"], told["time"], None, named).sequences
 
 
 def read_tables(path: Path) -> Iterator[pa.Table]:
