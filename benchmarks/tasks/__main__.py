@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-JOBS = {"classify": "classification", "tag": "tagging", "write": "writing"}
+JOBS = {"classify": "classification", "overhead": "overhead", "tag": "tagging", "write": "writing"}
 
 
 def main(words: list[str]) -> None:

@@ -12,7 +12,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -156,6 +157,7 @@ def _trainer(settings: Settings, keeper: Callback) -> Trainer:
         "enable_model_summary": False,
     }
     more = {**ours, **settings.trainer}
+    more.setdefault("profiler", _NoProfiler())
     return Trainer(
         **{**more, "callbacks": [keeper, stopper, *more.get("callbacks", ())]},
         max_epochs=settings.max_epochs,
@@ -217,6 +219,13 @@ class _Training(LightningModule, Generic[B]):
         if self.average:
             self.average.requires_grad_(False)  # DDP waits for the gradients of all other parameters
         self.losses, self.errors = _Sum(), _Sum()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As usual, but Lightning's name of the current hook, set 20 times in a batch, is no module."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     @property
     def judged(self) -> nn.Module:
@@ -301,8 +310,19 @@ class _Sum:
         return float(both[0] / both[1]) if both[1] else float("nan")
 
 
+class _NoProfiler(PassThroughProfiler):
+    """Lightning's default, without making a context manager for each of the 30 hooks of a batch."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        return self._nothing
+
+
 class _Stopper(EarlyStopping):
     """Early stopping that also stops a run continued from the checkpoint of its last epoch."""
+
+    state_key = "stopper"  # Lightning's own is formatted several times in each batch
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or bool(self.stopped_epoch)
