@@ -58,7 +58,7 @@ def small_job() -> Job[Batch]:
 
 def plain(job: Job[Batch]) -> dict[str, float]:
     """CPU seconds of each part of an epoch in a plain loop."""
-    network = job.build()
+    network = Network()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     spent = dict.fromkeys(("batches", "forward", "backward", "clipping", "optimiser"), 0.0)
 
@@ -99,6 +99,5 @@ def main(words: list[str]) -> None:
     for part, seconds in parts.items():
         print(f"{part:<10} {seconds:6.3f} s")
     epoch, needed = median(epochs), parts["forward"] + parts["backward"] + parts["optimiser"]
-    print(
-        f"{'epoch':<10} {epoch:6.3f} s, of it {1 - needed / epoch:.0%} outside forward, backward and optimiser"
-    )
+    outside = f"{1 - needed / epoch:.0%} outside forward, backward and optimiser"
+    print(f"{'epoch':<10} {epoch:6.3f} s, of it {outside}")
