@@ -21,7 +21,11 @@ PICTURES = {
     "frequency.png": "accuracy by how often training has a word",
     "sentences.png": "sentences with the probabilities of their tags",
 }
-SENTENCES = {"A typical one": 0.5, "A hard one": 0.1, "The hardest": 0.0}  # by the least certain word
+SENTENCES = {  # of all sentences, ordered by their least certain word
+    "As certain as most": 0.5,
+    "Nine of ten are more certain": 0.1,
+    "The least certain": 0.0,
+}
 _SHORTEST, _LONGEST = 5, 24  # words of a sentence that is drawn
 
 
@@ -87,7 +91,7 @@ def metrics_of(
 
 
 def chosen(tagger: Tagger, test: TaggedFile, tagged: Sequence[Sequence[Tagged]]) -> list[tuple[str, Any]]:
-    """The sentences to draw: a typical one, and some with an uncertain word."""
+    """The sentences to draw, chosen by how certain the tags are."""
     from gatewise.tasks.tagging.pictures import Shown
 
     lengths = np.array([len(sentence) for sentence in tagged])
