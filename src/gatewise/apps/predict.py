@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from gatewise.apps.session import status_of
+from gatewise.files import save
 
 if TYPE_CHECKING:
     from gatewise.tasks.shared.predictor import Predictor
@@ -31,7 +32,10 @@ def predict(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="File for the predictions: .csv, .jsonl or .parquet. (default: printed)"),
+        typer.Option(
+            help="File for the predictions: .csv, .jsonl or .parquet; of a tagger also .conllu or .tsv. "
+            "(default: printed)"
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: a line for each row, or with --out a report.")
@@ -64,8 +68,13 @@ def _run(console: Console, model: Path, data: list[Path], out: Path | None, as_j
         with _printing(console, as_json) as write:
             _predict(predictor, data, write)
         return 0
-    with table_file(out) as write:
-        files, rows = _predict(predictor, data, write)
+    if out.suffix.lower() in predictor.formats:
+        text, rows = predictor.rewritten(data, out.suffix.lower())
+        save(out, text.encode())
+        files = len(data)
+    else:
+        with table_file(out) as write:
+            files, rows = _predict(predictor, data, write)
     report = {"task": predictor.task, "tables": files, "rows": rows, "out": str(out)}
     seconds = round(perf_counter() - start, 3)
     if as_json:

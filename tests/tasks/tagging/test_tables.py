@@ -7,10 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from gatewise.apps.commands import app
 from gatewise.runtime.jobs.tagger import Tagger as Model
 from gatewise.tasks import Predictor
+from gatewise.tasks.shared.reading.errors import TableError
 from gatewise.tasks.tagging.tagger import Tagger
+from tests.tasks.tagging.conftest import small
 from tests.tasks.tagging.sentences import corpus
 
 X, _ = corpus(1, 6)
@@ -60,3 +64,40 @@ def test_a_table_without_words_is_refused(both: Tagger, tmp_path: Path) -> None:
     both.save(tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="no column is named 'word'; say which one holds the words"):
         Predictor(tmp_path)(pa.table({"sentence": [1], "x": ["a"]}))
+
+
+def test_conllu_in_and_out(both: Tagger, tmp_path: Path) -> None:
+    X, y = corpus(0, 40)
+    upos = small(columns=["upos"], max_epochs=1).fit(X, [[tag for tag, _ in tags] for tags in y])
+    upos.save(tmp_path / "upos")
+    both.save(tmp_path / "both")
+    rest = "\t_" * 6
+    lines = [f"{k}\t{word}\t_\t_{rest}" for k, word in enumerate(X[0], 1)]
+    text = "\n".join(["# a comment", f"1-2\tboth{rest}\t_\t_", *lines]) + "\n\n"
+    path = tmp_path / "a.conllu"
+    path.write_text(text)
+    made, words = Predictor(tmp_path / "upos").rewritten([path, path], ".conllu")
+    assert words == 2 * len(X[0])
+    expected = [
+        f"{k}\t{w}\t_\t{tag}{rest}"
+        for k, (w, tag) in enumerate(zip(X[0], upos.predict(X[:1])[0], strict=True), 1)
+    ]
+    assert made == 2 * ("\n".join(["# a comment", f"1-2\tboth{rest}\t_\t_", *expected]) + "\n\n")
+    out = tmp_path / "out.conllu"
+    run = CliRunner().invoke(app, ["predict", str(tmp_path / "upos"), str(path), "--out", str(out)])
+    assert (run.exit_code, out.read_text() + out.read_text()) == (0, made)
+    columns, _ = Predictor(tmp_path / "both").rewritten([path], ".tsv")
+    assert columns.split("\n")[0].split("\t") == [X[0][0], *both.predict(X[:1])[0][0]]
+
+
+def test_what_conllu_cannot_hold(both: Tagger, ahead: Tagger, tmp_path: Path) -> None:
+    both.save(tmp_path / "both")
+    (tmp_path / "a.txt").write_text("a b\n")
+    run = CliRunner().invoke(
+        app, ["predict", str(tmp_path / "both"), str(tmp_path / "a.txt"), "--out", "x.conllu"]
+    )
+    assert run.exit_code == 2
+    assert "CoNLL-U has upos, xpos, feats, the tagger has 'pos', 'span'" in " ".join(run.output.split())
+    small(columns=["upos"], max_epochs=1).fit([["a"], ["b"]], [["A"], ["B"]]).save(tmp_path / "upos")
+    with pytest.raises(TableError, match="the file is not CoNLL-U"):
+        Predictor(tmp_path / "upos").rewritten([tmp_path / "a.txt"], ".conllu")

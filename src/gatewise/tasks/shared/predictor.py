@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from gatewise.runtime.jobs.loading import load
 
-# For each job the module that has ``predict_table(model, table)``, and ``read_tables(path)`` if it reads more
-# kinds of files than `gatewise.tasks.shared.tables` does. None of them imports torch.
+# For each job the module that has ``predict_table(model, table)``; ``read_tables(path)`` if it reads more
+# kinds of files than `gatewise.tasks.shared.tables` does; ``FORMATS`` and ``rewritten(model, paths, ending)`` if it
+# writes more kinds of files than tables. None of them imports torch.
 TABLES = {
     "classify": "gatewise.tasks.classification.tables",
     "forecast": "gatewise.tasks.forecast.tables",
@@ -81,6 +82,21 @@ class Predictor:
 
         read: Callable[[Path], Iterator[pa.Table]] = getattr(self._module, "read_tables", read_tables)
         return read(Path(path))
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The endings of the files, other than tables, that `rewritten` makes."""
+        return getattr(self._module, "FORMATS", ())
+
+    def rewritten(self, paths: Sequence[Path], ending: str) -> tuple[str, int]:
+        """The text of files with the predictions in it, in one of `formats`, and the number of its rows.
+
+        Raises:
+            TableError: a file is not one that the job can read.
+            ValueError: the model's predictions do not fit into the format.
+        """
+        made: tuple[str, int] = self._module.rewritten(self.model, paths, ending)
+        return made
 
     def __reduce__(self) -> Any:
         return partial(Predictor, self._path), ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,11 +10,15 @@ import pyarrow as pa
 from gatewise.runtime.jobs.tagger import Tagger
 from gatewise.tasks.shared import frames
 from gatewise.tasks.shared import tables as shared
+from gatewise.tasks.shared.reading.errors import TableError
 from gatewise.tasks.shared.reading.options import Reading
 from gatewise.tasks.shared.reading.table import table_of
+from gatewise.tasks.tagging.conllu import COLUMNS
+from gatewise.tasks.tagging.corpus import Corpus, text_of
 from gatewise.tasks.tagging.frames import SENTENCES, WORDS, chosen_column, corpus_of, frame_of
 from gatewise.tasks.tagging.reading import read_tagged
 
+FORMATS = (".conllu", ".tsv")  # files that `rewritten` makes
 _PARQUET = (".parquet", ".pq")
 
 
@@ -28,9 +32,36 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
         yield from shared.read_tables(path)
     else:
         corpus = read_tagged(path).corpus
-        words = frame_of(type(corpus)(corpus.words, {}, corpus.name))
+        words = frame_of(Corpus(corpus.words, {}, corpus.name))
         table = pa.Table.from_pandas(words, preserve_index=False)
         yield table.replace_schema_metadata({frames.FILE: str(path).encode()})
+
+
+def rewritten(model: Tagger, paths: Sequence[Path], ending: str) -> tuple[str, int]:
+    """The sentences of files with their tags, as CoNLL-U or as columns, and the number of their words.
+
+    Of a CoNLL-U file all else is kept, if it becomes one.
+
+    Raises:
+        TableError: a file cannot be read, or is to become CoNLL-U and is not.
+        ValueError: the tagger has no column of a CoNLL-U file.
+    """
+    names = [column.name for column in model.columns]
+    if ending == ".conllu" and not set(names) <= set(COLUMNS):
+        kept = ", ".join(map(repr, names))
+        raise ValueError(f"--out must end in .tsv: CoNLL-U has {', '.join(COLUMNS)}, the tagger has {kept}")
+    texts, words = [], 0
+    for path in paths:
+        file = read_tagged(path)
+        if ending == ".conllu" and file.document is None:
+            raise TableError(path, "the file is not CoNLL-U; --out must end in .tsv")
+        made = model.predict(file.corpus.words)
+        tags = {name: [[each[k] for each in row] for row in made] for k, name in enumerate(names)}
+        document = file.document if ending == ".conllu" else None
+        corpus = Corpus(file.corpus.words, tags)
+        texts.append(str(document.tagged(tags)) if document else text_of(corpus))
+        words += corpus.tokens
+    return "".join(texts), words
 
 
 def predict_table(model: Tagger, table: pa.Table) -> pa.Table:
