@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from gatewise.runtime.jobs.loading import load
 
-# For each job the module that has ``predict_table(model, table)``; ``read_tables(path)`` if it reads more
-# kinds of files than `gatewise.tasks.shared.tables` does; ``FORMATS`` and ``rewritten(model, paths, ending)`` if it
-# writes more kinds of files than tables. None of them imports torch.
+# For each job the module that has ``predict_table(model, table)``. It has ``read_tables(path)`` if it reads
+# more kinds of files than `gatewise.tasks.shared.tables` does, and ``FORMATS`` and
+# ``rewritten(model, paths, ending)`` if it writes more. None of them imports torch.
 TABLES = {
     "classify": "gatewise.tasks.classification.tables",
     "forecast": "gatewise.tasks.forecast.tables",
