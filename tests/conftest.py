@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,19 @@ def one_thread() -> Iterator[None]:
 def two_threads() -> Iterator[None]:
     """Two threads of torch and of kernels, on any machine."""
     yield from _with_threads(2)
+
+
+@pytest.fixture(scope="module")
+def quickly(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compile without optimisation; with optimisation, as users do, where exhaustive tests run too.
+
+    For tests of what a layer does around its kernels: of options, files, tracing. Tests of the kernels
+    themselves, and layers compared with those of torch, always run what users run.
+    """
+    from tests.random_cells.quickly import compiling_quickly
+
+    with compiling_quickly() if request.config.option.markexpr else nullcontext():
+        yield
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from gatewise import accelerate
 from gatewise import nn as ours
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 
 class Network(nn.Module):
     """An encoder, a step in a loop, and a head: three kinds of recurrent module at three depths."""

@@ -15,6 +15,8 @@ from gatewise.compiler.emit.random import threshold
 from gatewise.language.graph import Graph, Node
 from gatewise.nn.walk.random import Chance, decide, drawn
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 recurrent: Any = ours.Recurrent
 _GRAPH = Graph()
 

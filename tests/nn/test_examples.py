@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 MODULES = [
     "gatewise.insight.watch",
     "gatewise.nn.modules.accelerate",

@@ -12,6 +12,8 @@ from torch.export import Dim
 import gatewise
 from tests.nn.models import MODELS
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 
 def saved_and_loaded(program: torch.export.ExportedProgram) -> Any:
     buffer = io.BytesIO()

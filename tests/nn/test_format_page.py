@@ -38,6 +38,8 @@ from tests.compiler.examples import MADE_UP
 from tests.nn.layers import H, I, mixed
 from tests.runtime.stacks import sequence, stack
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 
 

@@ -23,6 +23,8 @@ from gatewise.runtime.layers_file import described, stored_layers
 from gatewise.runtime.model_file import FORMAT, ModelFile, ModelFileError, read_model
 from tests.hostile import damaged, mutated, mutated_tensors, strange
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 LAYERS = {
     "lstm": nn.LSTM(2, 3, num_layers=2, bidirectional=True),
     "projected": nn.Recurrent(cells.lstm_projected, 2, 3, proj_size=2),

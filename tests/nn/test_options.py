@@ -34,6 +34,8 @@ from gatewise.nn.walk.obstacles import Obstacle
 from tests.nn.layers import pair
 from tests.selection import with_rest
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 T, B, I, H, P = 7, 4, 3, 6, 2
 
 recurrent: Any = ours.Recurrent  # a constructor that takes options of any type

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 import gatewise
 from gatewise import nn as ours
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 T, B, I, H = 5, 2, 3, 4
 
 NOTEBOOK = """

@@ -21,6 +21,8 @@ from gatewise.nn.kernels.plain.call import Plain, prepare
 from gatewise.nn.kernels.prepared import Prepared
 from gatewise.nn.modules.layer import Layer
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 CELLS = ["lstm", "gru", "rnn", "rnn_relu", "min_gru", "ugrnn", "lstm_peephole", "lstm_layer_norm"]
 
 

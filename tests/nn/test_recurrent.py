@@ -16,6 +16,8 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from gatewise import Input, Split, Vector, cell, cells, sigmoid, tanh
 from gatewise import nn as ours
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {}),
     ("RNN", {"nonlinearity": "relu", "bias": False}),

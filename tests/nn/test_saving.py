@@ -27,6 +27,8 @@ from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from gatewise.runtime.weights import shapes
 from tests.nn.layers import KINDS, H, I, mixed
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 
 def local_cell() -> Cell:
     """A cell whose function cannot be found again by name."""

@@ -24,6 +24,8 @@ from gatewise.runtime import ModelFileError, Stream
 from gatewise.runtime.layers_file import MODULE
 from gatewise.runtime.model_file import read_model, write_model
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 
 @cell
 def light(h, *, f, g):  # type: ignore[no-untyped-def]

@@ -22,6 +22,8 @@ import gatewise
 from gatewise import accelerate
 from gatewise import nn as ours
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 I, H, T, B = 3, 4, 5, 2
 LAYERS = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
 CELLS = {"LSTMCell": nn.LSTMCell, "GRUCell": nn.GRUCell}

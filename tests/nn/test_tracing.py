@@ -17,6 +17,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 import gatewise
 from gatewise import dropout, sigmoid, tanh, zoneout
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 T, B, I, H = 5, 4, 3, 6
 
 

@@ -17,6 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import gatewise
 from gatewise import cells
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 T, B, I, H = 5, 2, 3, 4
 
 CLASSIC: dict[str, Callable[[], Any]] = {

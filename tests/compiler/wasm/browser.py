@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import zlib
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,7 +54,9 @@ class Machine:
             self._loaded.add(name)
         self.calls += 1
         changed: list[tuple[int, str]] = self._page.evaluate(
-            "(values) => call(...values)", [name, entry, _text(image), STACK, list(map(str, values))]
+            "(values) => call(...values)",
+            # Compressed: the way into the browser costs more than the kernel. Most of the image repeats.
+            [name, entry, _text(zlib.compress(image, 1)), STACK, list(map(str, values))],
         )
         after = bytearray(image)
         for at, text in changed:

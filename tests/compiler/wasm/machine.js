@@ -19,11 +19,16 @@ const differ = (before, after) => {
 
 const textOf = (bytes) => btoa(String.fromCharCode(...bytes));
 
+const unpacked = async (text) => {
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+};
+
 globalThis.load = (name, text) => modules.set(name, new WebAssembly.Module(bytesOf(text)));
 
 // The stack lies below the image, which begins at `start`; the fields of the call begin the image.
-globalThis.call = (name, entry, text, start, values) => {
-  const image = bytesOf(text);
+globalThis.call = async (name, entry, text, start, values) => {
+  const image = await unpacked(text);
   const memory = new WebAssembly.Memory({ initial: Math.ceil((start + image.length) / 65536) });
   const env = {
     __linear_memory: memory,
