@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from gatewise.nn.walk.walk import Weights
 from gatewise.runtime.weights import shapes
 from tests.cells.statements import VARIANTS, Variant, stated
 from tests.nn.scanning import interpreted, scan
+from tests.random_cells.quickly import compiling_quickly
 
 variants = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.cell.name)
 # T, B, I, H: rows of different lengths; H below, equal to and above the width of a vector.
@@ -24,6 +27,16 @@ SHAPES = [(1, 1, 1, 2), (5, 3, 2, 7), (9, 4, 11, 16), (33, 5, 3, 19)]
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _quickly(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Without optimisation in float64, unless exhaustive tests run too; in float32 as users compile."""
+    in_float32 = (
+        "float32" in request.node.name or request.function is test_an_slstm_stays_finite_for_any_gates
+    )
+    with nullcontext() if in_float32 or not request.config.option.markexpr else compiling_quickly():
+        yield
 
 
 def layer_of(cell: Cell, I: int, H: int, dtype: torch.dtype) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gatewise.learn.palette import cell_of
 from gatewise.learn.training import Trainer
 from tests.learn.conftest import Lesson, settle
-from tests.learn.pupil import done, guess
+from tests.learn.pupil import done, guess, hasten
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -20,6 +20,7 @@ def choose(page: Page, name: str) -> None:
 
 def finish(page: Page) -> list[list[str]]:
     """Train to the end; returns the table of trials."""
+    hasten(page)
     page.get_by_role("button", name="Start training").click()
     page.locator("button.main:disabled").wait_for(timeout=400_000)
     settle(page)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gatewise.learn.training import Trainer
 from tests.learn.conftest import Lesson, settle
-from tests.learn.pupil import answer, done, guess, table
+from tests.learn.pupil import answer, done, guess, hasten, table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -15,6 +15,7 @@ SOONER = "On this task, every GRU learned sooner than every LSTM"
 
 
 def run_all(page: Page) -> None:
+    hasten(page)
     page.get_by_role("button", name="Run all ten").click()
     page.locator(".said", has_text="half of the runs").wait_for(timeout=300_000)
     settle(page)

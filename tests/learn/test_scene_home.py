@@ -12,7 +12,7 @@ import torch
 import gatewise
 from gatewise.learn.training import Trainer
 from tests.learn.conftest import Lesson, settle
-from tests.learn.pupil import answer, done, guess
+from tests.learn.pupil import answer, done, guess, hasten
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def train_here(page: Page) -> None:
     assert not page.locator(".question").first.is_visible()
+    hasten(page)
     page.get_by_role("button", name="Start training").click()
     page.locator("button.main:disabled").wait_for(timeout=120_000)
     settle(page)
@@ -70,6 +71,7 @@ def test_the_three_lines_print_the_number_of_the_page(lesson: Lesson, tmp_path: 
 
 def test_the_cell_of_the_page_is_the_cell(lesson: Lesson) -> None:
     with lesson("home", language="zh") as page:
+        hasten(page)
         page.get_by_role("button", name="开始训练").click()
         page.locator("button.main:disabled").wait_for(timeout=120_000)
         settle(page)

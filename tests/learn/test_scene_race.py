@@ -8,7 +8,7 @@ import pytest
 
 from gatewise.learn.training import Trainer
 from tests.learn.conftest import Lesson, settle
-from tests.learn.pupil import answer, done, guess, plain, slide, table
+from tests.learn.pupil import answer, done, guess, hasten, plain, slide, table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -29,6 +29,7 @@ def results(page: Page) -> dict[str, list[str]]:
 
 def finish(page: Page) -> None:
     """Let the race come to its end."""
+    hasten(page)
     button(page, "Start training").click()
     page.locator("button.main:disabled").wait_for(timeout=300_000)
     settle(page)

@@ -11,7 +11,7 @@ import gatewise
 from gatewise.learn.problems import Array, Random
 from gatewise.learn.training import Trainer
 from tests.learn.conftest import Lesson, settle
-from tests.learn.pupil import answer, done, guess, plain, table
+from tests.learn.pupil import answer, done, guess, hasten, plain, table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -44,6 +44,7 @@ def pace(values: torch.Tensor) -> torch.Tensor:
 
 
 def learn(page: Page) -> None:
+    hasten(page)
     page.get_by_role("button", name="Start training").click()
     page.locator(".question").first.wait_for()
     settle(page)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.learn.conftest import Lesson, check_accessible, settle
-from tests.learn.pupil import guess
+from tests.learn.pupil import guess, hasten
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -17,6 +17,7 @@ TRAINS_FIRST = ("states", "home")
 
 def show_everything(page: Page, scene: str) -> None:
     if scene in TRAINS_FIRST:
+        hasten(page)
         page.locator("main .card button.main").click()
         page.locator(".question").first.wait_for(timeout=120_000)
     guess(page, 1)
