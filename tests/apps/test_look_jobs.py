@@ -81,7 +81,7 @@ def test_a_classifier_is_shown_on_sequences(tmp_path: Path, kind: str) -> None:
     X, table = (
         (arrays, long_format(arrays)) if kind == "measurements" else (texts, pd.DataFrame({"text": texts}))
     )
-    classifier = Classifier(hidden_size=6, max_epochs=1).fit(X, ["up", "down", "up", "down"] * 4)
+    classifier = Classifier(hidden_size=6, max_epochs=1, unit="words").fit(X, ["up", "down"] * 8)
     found = shown(classifier, X)
     with torch.no_grad():
         logits = found["call"](found["x"])

@@ -11,6 +11,7 @@ import pytest
 MODULES = [
     "gatewise.apps.report",
     "gatewise.insight.figures",
+    "gatewise.runtime.jobs.naive",
     "gatewise.tasks.shared.reading.errors",
     "gatewise.tasks.shared.sequences",
     "gatewise.tasks.forecast.forecaster",
@@ -29,7 +30,7 @@ def test_docstrings(name: str) -> None:
     assert (failed, attempted > 0) == (0, True)
 
 
-@pytest.mark.parametrize("name", ["forecast", "jobs"])
+@pytest.mark.parametrize("name", ["forecast", "jobs", "predict"])
 def test_the_pages(name: str) -> None:
     page = Path(__file__).parents[2] / "docs" / f"{name}.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
