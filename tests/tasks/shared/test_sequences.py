@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
 
 from gatewise.tasks.shared.reading.errors import TableError
 from gatewise.tasks.shared.sequences import Sequences, as_sequences
@@ -87,6 +88,8 @@ def test_texts(texts: Any) -> None:
      "Input X contains infinity: sequence 1, step 1, channel 'channel 1'"),
     ([[1.0], [2.0, -np.inf]], ValueError, "Input X contains infinity: sequence 1, step 1"),
     (pa.table({"id": [1, None], "a": [1, 2]}), TableError, "X, column 'id', row 2: the value is missing"),
+    (pa.table({"id": [1, 2], "time": [0, np.nan], "a": [1, 2]}), TableError, "'time', row 2: .* missing"),
+    (pa.table({"id": [1, 2], "time": [[0], [1]], "a": [1, 2]}), TableError, "'time': .* times, not list"),
     (pa.table({"id": [1, 2], "a": ["x", "y"]}), TableError, "X, column 'a': the column must hold numbers"),
     (pa.table({"id": [1, 2]}), TableError, "X: there is no column of numbers beside 'id'"),
     (pd.DataFrame({"a": ["x", 3]}), TableError, "X: each column must have one type"),
@@ -131,3 +134,12 @@ def test_an_estimator_knows_what_it_was_fitted_on() -> None:
     assert estimator.channels_in_ == ()
     with pytest.raises(ValueError, match=r"X must be texts, as in the fit .* Got sequences of numbers"):
         as_sequences([[1.0]], estimator=estimator)
+
+
+def test_sequences_are_split_by_scikit_learn() -> None:
+    sequences = as_sequences([[1.0], [2.0, 3.0], [4.0], [5.0]])
+    labels = np.array([0, 1, 0, 1])
+    parts = train_test_split(sequences, labels, test_size=2, random_state=0, stratify=labels)
+    assert sorted(len(part) for part in parts[0] + parts[1]) == [1, 1, 1, 2]
+    assert [array.tolist() for array in sequences][1] == [[2.0], [3.0]]
+    assert [type(text) for text in as_sequences(["a", "b"])] == [str, str]

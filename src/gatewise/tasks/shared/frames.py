@@ -107,16 +107,21 @@ def grouped(table: Any, id: str, time: str | None = None) -> Groups:
     encoded = complete(table, id).combine_chunks().dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     ids = encoded.dictionary.to_pylist()
-    keys = (codes,) if time is None else (_ranks(complete(table, time)), codes)
+    keys = (codes,) if time is None else (_ranks(table, time), codes)
     order = np.lexsort(keys).astype(np.int64)
     return Groups(ids, order, np.cumsum(np.bincount(codes, minlength=len(ids))))
 
 
-def _ranks(column: Any) -> NDArray[np.int64]:
-    """The place of each value among all values, equal for equal ones."""
+def _ranks(table: Any, name: str) -> NDArray[np.int64]:
+    """The place of each time among all times, equal for equal ones."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    return np.asarray(pc.rank(column, tiebreaker="dense"), np.int64)
+    times = complete(table, name)
+    try:
+        return np.asarray(pc.rank(times, tiebreaker="dense"), np.int64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as wrong:
+        raise error(table, f"the column must hold times, not {times.type}", name) from wrong
 
 
 def complete(table: Any, name: str) -> Any:
@@ -126,8 +131,10 @@ def complete(table: Any, name: str) -> Any:
         TableError: a value is missing.
     """
     found = column(table, name)
-    if found.null_count:
-        raise error(table, "the value is missing", name, found.is_null().to_pylist().index(True))
+    if found.null_count or str(found.type) in ("float", "double", "halffloat"):
+        missing = found.is_null(nan_is_null=True).to_pylist()
+        if True in missing:
+            raise error(table, "the value is missing", name, missing.index(True))
     return found
 
 

@@ -6,7 +6,7 @@ messages and attributes are those of scikit-learn's estimators.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -78,14 +78,20 @@ class Sequences:
         return len(self.values)
 
     @overload
-    def __getitem__(self, rows: slice) -> Sequences: ...
+    def __getitem__(self, rows: int | np.integer[Any]) -> Values | str: ...
     @overload
-    def __getitem__(self, rows: Iterable[int]) -> Sequences: ...
-    def __getitem__(self, rows: slice | Iterable[int]) -> Sequences:
-        """The sequences of some indices, or of a slice."""
+    def __getitem__(self, rows: slice | Iterable[int]) -> Sequences: ...
+    def __getitem__(self, rows: int | np.integer[Any] | slice | Iterable[int]) -> Sequences | Values | str:
+        """One array or text by its index, or the sequences of some indices, or of a slice."""
+        if isinstance(rows, int | np.integer):
+            return self.values[int(rows)]
         wanted = range(len(self))[rows] if isinstance(rows, slice) else [int(row) for row in rows]
         values: Any = [self.values[row] for row in wanted]
         return Sequences(values, [self.ids[row] for row in wanted], self.channels)
+
+    def __iter__(self) -> Iterator[Values | str]:
+        """The arrays or texts."""
+        return iter(self.values)
 
     def with_channels(self, channels: Sequence[str]) -> Sequences:
         """The same sequences with their channels in another order, or fewer of them."""
