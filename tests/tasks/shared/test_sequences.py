@@ -141,5 +141,5 @@ def test_sequences_are_split_by_scikit_learn() -> None:
     labels = np.array([0, 1, 0, 1])
     parts = train_test_split(sequences, labels, test_size=2, random_state=0, stratify=labels)
     assert sorted(len(part) for part in parts[0] + parts[1]) == [1, 1, 1, 2]
-    assert [array.tolist() for array in sequences][1] == [[2.0], [3.0]]
+    assert [np.asarray(array).tolist() for array in sequences][1] == [[2.0], [3.0]]
     assert [type(text) for text in as_sequences(["a", "b"])] == [str, str]
