@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from sklearn.base import clone
@@ -337,3 +340,26 @@ def test_other_cells(cell: str, tmp_path: Path) -> None:
     tagger = small(cell=cell, max_epochs=1).fit(X, Y)
     tagger.save(tmp_path / "a.safetensors")
     assert Tagger.load(tmp_path / "a.safetensors").predict(X) == tagger.predict(X)
+
+
+def test_frames_of_any_library() -> None:
+    flat = [
+        (row, word, tag)
+        for row, (words, tags) in enumerate(zip(X, Y, strict=True))
+        for word, tag in zip(words, tags, strict=True)
+    ]
+    words = {"id": [f"s{row}" for row, *_ in flat], "token": [word for _, word, _ in flat]}
+    pos, span = ([tag[k] for *_, tag in flat] for k in (0, 1))
+    lists = small(max_epochs=1).fit(X, Y)
+    single = small(max_epochs=1).fit(X, [[tag for tag, _ in tags] for tags in Y])
+    for library in (pd.DataFrame, pl.DataFrame, pa.table):
+        frame, tags = library(words), library({"a": pos, "b": span})
+        assert bits(small(max_epochs=1).fit(frame, tags).predict_proba(frame)) == bits(lists.predict_proba(X))
+    frame = pd.DataFrame(words)
+    again = small(max_epochs=1).fit(frame, pd.Series(pos))
+    assert again.predict(frame) == single.predict(X)
+    assert again.score(frame, pos) == single.score(X, [[tag for tag, _ in tags] for tags in Y])
+    with pytest.raises(ValueError, match="y must have a tag for each of the"):
+        small().fit(frame, pos[:-1])
+    with pytest.raises(ValueError, match="no column is named 'sentence'"):
+        small().fit(frame.drop(columns="id"), pos)

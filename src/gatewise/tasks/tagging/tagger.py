@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -32,6 +32,7 @@ from gatewise.runtime.jobs.tagger import (
 from gatewise.runtime.jobs.tagger import Tagger as Model
 from gatewise.tasks.shared.batches import LengthBatches
 from gatewise.tasks.shared.estimator import JobEstimator, check_number
+from gatewise.tasks.tagging.inputs import sentences_in, tags_in
 from gatewise.tasks.tagging.network import Batch, Encoded, TaggingNetwork, loss_of, wrong_of
 from gatewise.tasks.tagging.targets import Targets, best_temperature, learn_columns
 
@@ -126,7 +127,7 @@ class Tagger(JobEstimator):
 
     def fit(
         self,
-        X: Iterable[Sequence[str]],
+        X: Any,
         y: Any,
         *,
         on_epoch: Callable[[Epoch], None] | None = None,
@@ -135,8 +136,10 @@ class Tagger(JobEstimator):
         """Train on sentences and their tags.
 
         Args:
-            X: sentences, each a list of words. Empty ones are ignored.
-            y: for each sentence a tag for each word: a text, or a tuple of texts for several columns.
+            X: sentences, each a list of words (empty ones are ignored); or a frame of any library with a word
+                on each row, and a column such as ``sentence`` or ``id`` that tells sentences apart.
+            y: for each sentence a tag for each word: a text, or a tuple of texts for several columns. For a
+                frame, a tag for each row, or a frame of columns of tags.
             on_epoch: called after each epoch.
             checkpoint: a file in which training is saved after each epoch, and from which it continues.
 
@@ -146,8 +149,8 @@ class Tagger(JobEstimator):
             KeyboardInterrupt: Ctrl-C before the end of the first epoch. A later one keeps the best weights.
         """
         self.check_parameters()
-        sentences = sentences_of(X)
-        targets = Targets.of(sentences, y)
+        sentences = sentences_of(sentences_in(X))
+        targets = Targets.of(sentences, tags_in(y, X, sentences))
         self.several_ = targets.several
         self.columns_ = tuple(learn_columns(targets, self._names(len(targets.columns))))
         rows, checked = self._split(sentences)
@@ -162,34 +165,32 @@ class Tagger(JobEstimator):
         return self
 
     def predict(
-        self, X: Iterable[Sequence[str]], *, least: float | None = None, otherwise: str = "_"
+        self, X: Any, *, least: float | None = None, otherwise: str = "_"
     ) -> list[list[str]] | list[list[tuple[str, ...]]]:
         """The tags of the words of each sentence, in the form of the `y` of `fit`.
 
         With `least`, a tag whose probability is smaller is replaced by `otherwise`.
         """
-        made = self.fitted.predict(X, least=least, otherwise=otherwise)
+        made = self.fitted.predict(sentences_in(X), least=least, otherwise=otherwise)
         return made if self.several_ else [[tag for (tag,) in tags] for tags in made]
 
-    def predict_proba(
-        self, X: Iterable[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | list[tuple[NDArray[np.float64], ...]]:
+    def predict_proba(self, X: Any) -> list[NDArray[np.float64]] | list[tuple[NDArray[np.float64], ...]]:
         """The probabilities of the tags of each word, ``[T, K]`` for each sentence.
 
         The order of the K tags is that of ``columns_[0].tags``. For several columns each sentence has a tuple
         of arrays.
         """
-        made = self.fitted.predict_proba(X)
+        made = self.fitted.predict_proba(sentences_in(X))
         return made if self.several_ else [chances for (chances,) in made]
 
-    def tagged(self, X: Iterable[Sequence[str]]) -> list[list[Tagged]]:
+    def tagged(self, X: Any) -> list[list[Tagged]]:
         """Each word with its tags and their probabilities."""
-        return list(self.fitted.tagged(X))
+        return list(self.fitted.tagged(sentences_in(X)))
 
-    def score(self, X: Iterable[Sequence[str]], y: Any) -> float:
+    def score(self, X: Any, y: Any) -> float:
         """The accuracy: the share of words whose tag in the first column is right."""
-        sentences = sentences_of(X)
-        truth = Targets.of(sentences, y)
+        sentences = sentences_of(sentences_in(X))
+        truth = Targets.of(sentences, tags_in(y, X, sentences))
         made = self.fitted.predict(sentences)
         pairs = [
             (tag, other[0])
