@@ -5,7 +5,13 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-JOBS = {"classify": "classification", "overhead": "overhead", "tag": "tagging", "write": "writing"}
+JOBS = {
+    "cells": "cells",
+    "classify": "classification",
+    "overhead": "overhead",
+    "tag": "tagging",
+    "write": "writing",
+}
 
 
 def main(words: list[str]) -> None:
