@@ -65,6 +65,9 @@ def test_cells_are_compared_and_all_files_are_written(tmp_path: Path) -> None:
         assert re.search(rf"^{cell} +12 +0 of 2 +- ", done.stdout, re.MULTILINE)
     folder = tmp_path / "runs" / "compare-reber"
     assert {path.name for path in folder.iterdir()} == set(FILES)
+    assert {path.stem for path in (folder / "models").iterdir()} == {
+        f"{cell}-12-{seed}" for cell in ("rnn", "gru", "keeping") for seed in (0, 1)
+    }
     found = written(folder)
     assert [(run["cell"], run["length"], run["seed"]) for run in found["runs"]] == [
         (cell, 12, seed) for cell in ("rnn", "gru", "keeping") for seed in (0, 1)

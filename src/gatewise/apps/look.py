@@ -104,6 +104,8 @@ def _saved(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     if not file.exists():
         raise LookError(f"MODEL: there is no file {file}.")
     task = read_model(file, None).task
+    if task == "compare":
+        return _compared(file, on, reading)
     if task in READS:
         return _job(task, file, on, reading)
     return (_forecaster if task == Forecaster.TASK else _layers)(file, on, reading)
@@ -117,7 +119,19 @@ def _job(task: str, file: Path, on: Path | None, reading: dict[str, Any]) -> Sub
         option = f"--{next(iter(reading), '')}".replace("_", "-")
         wrong = f"{option} is for forecasters" if reading else "--on must name what it reads"
         raise LookError(f"{wrong}: {file} holds a model that reads {READS[task]}.")
-    arguments = look_jobs.SHOWN[task](file, on)
+    return _subject(look_jobs.SHOWN[task](file, on))
+
+
+def _compared(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
+    """A network that `gatewise compare` has trained, run on new sequences of its task."""
+    from gatewise.tasks.synthetic.saved import load_network, shown
+
+    if on is not None or reading:
+        raise LookError(f"{file} holds a network of gatewise compare, which draws its own sequences.")
+    return _subject(shown(load_network(file)))
+
+
+def _subject(arguments: dict[str, Any]) -> Subject:
     return Subject(arguments.pop("model"), arguments.pop("x"), arguments.pop("title"), arguments)
 
 

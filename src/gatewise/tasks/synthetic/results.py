@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import gatewise
 from gatewise.insight.figures import save_figure
 from gatewise.tasks.synthetic.picture import draw_flow
+from gatewise.tasks.synthetic.saved import save_network
 from gatewise.tasks.synthetic.task import Task
 from gatewise.tasks.synthetic.training import CHECKED, EVERY, LEARNED, TESTED, Run, Settings
 
 FILES = {
+    "models": "the trained networks, for gatewise look",
     "results.json": "every run: sequences, share right, parameters, seconds",
     "gradient_flow.csv": "the gradient by each state, steps back from the end, before and after training",
     "gradient_flow.png": "the same, drawn",
@@ -84,6 +86,11 @@ def write_results(
     with (folder / "gradient_flow.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(_flow_rows(runs))
     save_figure(draw_flow(f"Gradient flow: {task.name}", runs), folder / "gradient_flow.png")
+    (folder / "models").mkdir()
+    for run in runs:
+        if run.network is not None:
+            name = f"{run.cell}-{run.length}-{run.seed}.safetensors"
+            save_network(folder / "models" / name, run.network, task, run.length)
 
 
 def results(task: Task, settings: Settings, runs: Sequence[Run], *, interrupted: bool) -> dict[str, Any]:
@@ -105,7 +112,8 @@ def results(task: Task, settings: Settings, runs: Sequence[Run], *, interrupted:
 def _run(run: Run) -> dict[str, Any]:
     """A run as JSON data. Of the gradient flow it has only the mean factor per step (`Flow.kept`)."""
     kept = {f"kept_{when}": getattr(run, name).kept for when, name in _FLOWS.items()}
-    return {name: value for name, value in vars(run).items() if name not in _FLOWS.values()} | kept
+    left_out = {*_FLOWS.values(), "network"}
+    return {name: value for name, value in vars(run).items() if name not in left_out} | kept
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

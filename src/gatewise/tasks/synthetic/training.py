@@ -67,6 +67,7 @@ class Run:
         diverged: whether the loss became NaN or infinite, which ends training.
         seconds: the duration of training, checks and tests.
         start, end: the gradient flow before and after training.
+        network: the trained network.
     """
 
     cell: str
@@ -80,6 +81,7 @@ class Run:
     seconds: float
     start: Flow
     end: Flow
+    network: Network | None = field(default=None, compare=False, repr=False)
 
 
 def train(
@@ -126,6 +128,7 @@ class _Training:
         return Run(
             self.cell.name, self.length, self.seed, self.network.parameters_count,
             right >= LEARNED, sequences, right, diverged, perf_counter() - begun, start, self._flow(),
+            self.network,
         )  # fmt: skip
 
     def _step(self) -> bool:
