@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args
 
 import typer
 from rich.console import Console
@@ -67,6 +67,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {  # name: annotation and default
         None,
     ),
 }
+for _annotation, _ in OPTIONS.values():
+    get_args(_annotation)[1].rich_help_panel = "Options of every job"
 UNREQUESTED = ("out", "json", "threads", "resume", "config")  # options that do not change what is trained
 OURS = ("common", "reading")  # parameters of a command's function that are not options
 UNCONFIGURED = ("config", "json", "resume")  # options of the command line alone
@@ -176,10 +178,15 @@ def job_command(
         command.__signature__ = every  # type: ignore[attr-defined]
         command.__annotations__ = {"context": typer.Context, **types}
         del command.__wrapped__
-        command.__doc__ = f"{inspect.getdoc(function)}\n\nExample: {example}"
+        command.__doc__ = f"{_reflowed(inspect.getdoc(function) or '')}\n\nExample: {example}"
         return command
 
     return decorate
+
+
+def _reflowed(text: str) -> str:
+    """A docstring with each paragraph in one line, which the help wraps at the width of the terminal."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _evaluated(parameter: inspect.Parameter, function: Callable[..., Flow]) -> inspect.Parameter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -35,6 +35,8 @@ OPTIONS: dict[str, Any] = {
     "encoding": Annotated[str | None, typer.Option(help="Of the text, as cp1252. (default: UTF-8)")],
     "skip_rows": Annotated[int | None, typer.Option(min=0, help="Lines above the header.")],
 }
+for _annotation in OPTIONS.values():
+    get_args(_annotation)[1].rich_help_panel = "How files are read"
 
 
 def reads_tables(command: Callable[..., None]) -> Callable[..., None]:

@@ -18,7 +18,7 @@ from gatewise.tasks.shared.tables import TableError, read_sequences, read_table
 from tests.hostile import damaged
 from tests.tasks.shared.test_tables import LONG, TS
 
-PACE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PACE = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 LINES = '{"v":[[1,2],[3,null]],"label":"p","t":"x\\u00e9"}\n{"v":[[4,5]],"label":"q"}\n'
 
