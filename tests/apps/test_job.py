@@ -225,6 +225,19 @@ def test_a_run_that_is_still_training_is_not_continued(tmp_path: Path) -> None:
     assert run(tmp_path, "--out", "mine", "--resume").exit_code == 0
 
 
+def test_runs_of_other_requests_may_train_beside_one_that_is_resumed(tmp_path: Path) -> None:
+    killed(tmp_path)
+    lock = os.open(tmp_path / "runs/counts-lstm.training/lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert run(tmp_path, "--resume", "--seed", "1").exit_code == 0
+    assert (tmp_path / "runs/counts-lstm-2/counts.txt").read_text() == "3"
+    assert "another process is training this run" in run(tmp_path, "--resume").stderr
+    os.close(lock)
+    assert "--seed 0, not --seed 1" in run(tmp_path, "--resume", "--seed", "1").stderr
+    assert run(tmp_path, "--resume").exit_code == 0
+    assert (tmp_path / "runs/counts-lstm/counts.txt").read_text() == "1"
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"request": 3}', b"\xff"])
 def test_a_damaged_request_is_refused_or_that_of_a_run_killed_at_once(tmp_path: Path, content: bytes) -> None:
     killed(tmp_path, "--out", "mine")

@@ -132,9 +132,11 @@ class RunState:
                 unfinished.append(path)
             elif not _is_there(path):
                 break
-        if self._resume and unfinished:
-            return next((at for at in unfinished if self._differences(at) == []), unfinished[0])
-        return path
+        if not self._resume:
+            return path
+        same = [at for at in unfinished if not self._differences(at)]
+        left = [at for at in unfinished if not _is_training(at)]  # others may train beside this run
+        return next(iter((*same, *left, path)))
 
     def _names(self) -> Iterable[Path]:
         return (
@@ -164,16 +166,10 @@ class RunState:
             return {"request": self._request}
 
     def _take_lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
         self._lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(self._lock):
             self._release()
-            raise ResumeError(f"{self.folder}: another process is training this run.") from None
+            raise ResumeError(f"{self.folder}: another process is training this run.")
 
     def _release(self) -> None:
         if self._lock >= 0:
@@ -204,6 +200,28 @@ def _option(option: str, value: Any) -> str:
     if value is None or value is False or value == []:
         return f"without {option}"
     return option if value is True else f"{option} {value}"
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock an open file, unless another process has. Always true where files cannot be locked like this."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_training(path: Path) -> bool:
+    """Whether a process is training the run of this folder now."""
+    try:
+        with open(_state_of(path) / _LOCK, "rb+") as file:
+            return not _locked(file.fileno())
+    except OSError:
+        return False
 
 
 def _state_of(path: Path) -> Path:
