@@ -109,3 +109,16 @@ def test_a_command_that_lacks_a_package_says_what_to_install(tmp_path: Path) -> 
     assert done.returncode == 1
     assert done.stderr.strip() == "Error: this command needs torch: pip install 'gatewise[torch]'"
     assert list(tmp_path.iterdir()) == []
+
+
+COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_an_example_whose_options_it_has(name: str) -> None:
+    name = name.removesuffix("_model")
+    shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "300"}).stdout
+    examples = re.findall(rf"gatewise {name}\b.*", shown.partition("Example")[2].partition("╭")[0])
+    assert examples
+    for option in re.findall(r"--[a-z-]+", " ".join(examples)):
+        assert re.search(rf"│.* {option} ", shown)

@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID
 
 from gatewise.apps import choices
 from gatewise.apps.comparison import Comparison
+from gatewise.apps.helping import example
 from gatewise.apps.session import INTERRUPTED, progress, status_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ SEEDS, MOST = 5, 100_000
 QUICK_SEEDS, QUICK_MOST = 1, 30_000
 
 
+@example("gatewise compare --task adding --cells lstm,gru,mine.py:minimal --quick")
 def compare(
     task: Annotated[
         str,

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gatewise.apps.helping import example
 from gatewise.apps.session import status_of
 
 MODEL = "model.safetensors"  # the file name in the folder of a run
 
 
+@example("gatewise compile runs/newark_weather_2013-lstm --no-training")
 def compile_model(
     model: Annotated[
         Path, typer.Argument(help="A .safetensors file, or the folder that gatewise forecast left.")

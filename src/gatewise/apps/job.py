@@ -25,6 +25,7 @@ from gatewise._version import __version__
 from gatewise.apps import reading as tables
 from gatewise.apps.cells import chosen_cell
 from gatewise.apps.config import configured
+from gatewise.apps.helping import helped
 from gatewise.apps.output import Output
 from gatewise.apps.session import INTERRUPTED, progress, status_of
 from gatewise.language import Cell
@@ -178,15 +179,10 @@ def job_command(
         command.__signature__ = every  # type: ignore[attr-defined]
         command.__annotations__ = {"context": typer.Context, **types}
         del command.__wrapped__
-        command.__doc__ = f"{_reflowed(inspect.getdoc(function) or '')}\n\nExample: {example}"
+        command.__doc__ = helped(function, example)
         return command
 
     return decorate
-
-
-def _reflowed(text: str) -> str:
-    """A docstring with each paragraph in one line, which the help wraps at the width of the terminal."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _evaluated(parameter: inspect.Parameter, function: Callable[..., Flow]) -> inspect.Parameter:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gatewise.apps.helping import example
 from gatewise.apps.learn_check import check_cells, write_starter
 from gatewise.apps.pages import check_page
 from gatewise.apps.session import status_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gatewise.learn.server import Server
 
 
+@example("gatewise learn")
 def learn(
     page: Annotated[
         Path | None, typer.Option(help="Write the lesson as one page, which needs no network.")

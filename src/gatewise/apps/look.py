@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gatewise.apps.helping import example
 from gatewise.apps.pages import check_page
 from gatewise.apps.reading import read, reads_tables
 from gatewise.apps.session import status_of
@@ -35,6 +36,7 @@ class LookError(ValueError):
     """Raised for input that cannot be shown. The message is one sentence."""
 
 
+@example("gatewise look runs/newark_weather_2013-lstm --out weather.html")
 @reads_tables
 def look(
     model: Annotated[
