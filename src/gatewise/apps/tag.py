@@ -42,9 +42,7 @@ def tag(
     ] = None,
     look_ahead: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=1000, help="Tag a stream: words read past each word. (default: the sentence)"
-        ),
+        typer.Option(min=0, max=16, help="Tag a stream: words read past each word. (default: the sentence)"),
     ] = None,
     format: Annotated[
         str | None, typer.Option(help="conllu, columns, table or text. (default: by the name of the file)")

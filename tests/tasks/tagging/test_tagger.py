@@ -140,7 +140,7 @@ def test_streams_that_cannot_be(both: Tagger, ahead: Tagger) -> None:
         both.stream()
     with pytest.raises(ValueError, match=r"look_ahead must be 1, as in training\. Got 2"):
         ahead.stream(2)
-    with pytest.raises(ValueError, match="look_ahead must be from 0 to 1000. Got -1".replace(".", r"\.")):
+    with pytest.raises(ValueError, match="look_ahead must be from 0 to 16. Got -1".replace(".", r"\.")):
         both.stream(-1)
     with pytest.raises(TypeError, match="a word must be a text"):
         ahead.stream().push("")
@@ -281,8 +281,8 @@ def test_bad_sentences_are_refused(words: Any, tags: Any, error: type[Exception]
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"look_ahead": -1}, "look_ahead must be None, or from 0 to 1000. Got -1"),
-        ({"look_ahead": True}, "look_ahead must be None, or from 0 to 1000. Got True"),
+        ({"look_ahead": -1}, "look_ahead must be None, or from 0 to 16. Got -1"),
+        ({"look_ahead": True}, "look_ahead must be None, or from 0 to 16. Got True"),
         ({"smoothing": 1.0}, "smoothing must be"),
         ({"word_dropout": -0.1}, "word_dropout must be"),
         ({"validation": 1.0}, "validation must be"),

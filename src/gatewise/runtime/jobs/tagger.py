@@ -23,7 +23,7 @@ from gatewise.runtime.model_file import ModelFile
 
 KEY, KEYS = "preparation", ("spelling", "columns", "look_ahead", "several")
 SCHEMES = ("iob2", "iobes")
-MOST_LOOK_AHEAD = 1000  # words
+MOST_LOOK_AHEAD = 16  # words; a step reads so many words more
 MOST_COLUMNS = 100
 _MOST_STEPS = 4096  # steps of a padded batch
 _MOST_REMEMBERED = 20_000  # words whose vectors are kept
@@ -171,7 +171,7 @@ class Tagger:
         self._convolution = Convolution(*weights.convolution)
         self._heads = [Affine(*head) for head in weights.heads]
         self._vectors: dict[str, Array] = {}
-        self._end = np.zeros(layers.input_size, np.float32)  # what follows the last word
+        self._width = layers.input_size // ((look_ahead or 0) + 1)
 
     @classmethod
     def from_file(cls, file: ModelFile) -> Tagger:
@@ -278,11 +278,14 @@ class Tagger:
     def _inputs(self, sentences: Sequence[Sequence[str]], lengths: Array) -> Array:
         """The inputs of the recurrent layers, ``[T, B, I]``."""
         self._remember({word for words in sentences for word in words})
-        x = np.zeros((int(lengths.max(initial=0)), len(sentences), self._layers.input_size), np.float32)
+        ahead = self.look_ahead or 0
+        x = np.zeros((int(lengths.max(initial=0)), len(sentences), ahead + 1, self._width), np.float32)
         for k, words in enumerate(sentences):
             if words:
-                x[: len(words), k] = [self._vectors[word] for word in words]
-        return x
+                vectors = np.array([self._vectors[word] for word in words])
+                for place in range(ahead + 1):  # the newest word stands last
+                    x[ahead - place :][: len(words), k, place] = vectors
+        return x.reshape(len(x), len(sentences), self._layers.input_size)
 
     def _remember(self, words: set[str]) -> None:
         """Compute the vectors of words. Those of earlier calls are kept, so frequent words cost nothing."""
@@ -322,6 +325,7 @@ class TagStream:
     def _restart(self) -> None:
         self._words: list[str] = []
         self._done = 0  # words that are tagged
+        self._window = np.zeros((self.look_ahead + 1, self._model._width), np.float32)
         self._read = 0  # steps of the network
         self._before: list[int | None] = [None] * len(self._model.columns)
         if self._steps:
@@ -342,16 +346,17 @@ class TagStream:
         made: list[Tagged] = []
         while self._done < len(self._words):
             if self._steps:
-                made += self._stepped(self._model._end)
+                made += self._stepped(np.zeros(self._model._width, np.float32))
             else:
                 made.append(self._again(self._done))
         self._restart()
         return made
 
     def _stepped(self, x: Array) -> list[Tagged]:
-        """Run a step of the network."""
+        """Run a step of the network, whose newest word is ``x [I]``."""
         assert self._steps is not None
-        output = self._steps.step(x[None])
+        self._window = np.concatenate([self._window[1:], x[None]])
+        output = self._steps.step(self._window.reshape(1, -1))
         self._read += 1
         if self._read <= self.look_ahead:
             return []
@@ -405,6 +410,7 @@ def _check_shapes(model: Tagger) -> None:
     if weight.shape[1] != weights.characters.shape[1] or bias.shape != weight.shape[:1] or 0 in weight.shape:
         raise FormError(f"weights: 'convolution' does not fit. Got {weight.shape}")
     width = weights.words.shape[1] + len(weight) + sum(table.shape[1] for table in weights.affixes)
+    width *= (model.look_ahead or 0) + 1
     if layers.input_size != width or layers.dtype != np.float32:
         raise FormError(f"layers must have {width} inputs of float32. Got {layers.input_size}")
     if (layers.directions == 2) != (model.look_ahead is None):

@@ -19,14 +19,17 @@ class TagScores(nn.Module):
 
     Args:
         tagger: the fitted tagger.
-        words: the words that can be read; word k has the id k + 1. The id 0 stands for what follows the last
-            word.
+        windows: what steps can read; window k has the id k + 1, and the id 0 is padding. Without a look-ahead
+            a window is a word; else the words up to the newest one, empty where there is none.
     """
 
-    def __init__(self, tagger: Tagger, words: Sequence[str]) -> None:
+    def __init__(self, tagger: Tagger, windows: Sequence[tuple[str, ...]]) -> None:
         super().__init__()
-        vectors = tagger.model_.vectors(words)
-        table = np.concatenate([np.zeros((1, vectors.shape[1]), vectors.dtype), vectors])
+        words = list(dict.fromkeys(word for window in windows for word in window if word))
+        vectors = dict(zip(words, tagger.model_.vectors(words), strict=True))
+        nothing = np.zeros_like(vectors[words[0]])
+        rows = [np.concatenate([vectors.get(word, nothing) for word in window]) for window in windows]
+        table = np.stack([np.zeros_like(rows[0]), *rows])
         self.words = nn.Embedding(len(table), table.shape[1], _weight=torch.from_numpy(table))
         network: Any = tagger.network_
         self.recurrent, self.head = network.recurrent, network.heads[0]
@@ -50,18 +53,19 @@ def shown(tagger: Tagger, sentences: Sequence[Sequence[str]]) -> dict[str, Any]:
     if not chosen:
         raise ValueError("no sentence has a word.")
     ahead, column = tagger.look_ahead or 0, tagger.columns_[0]
-    words = list(dict.fromkeys(word for sentence in chosen for word in sentence))
-    lengths = [len(sentence) + ahead for sentence in chosen]
+    read = [_windows(sentence, ahead) for sentence in chosen]
+    windows = list(dict.fromkeys(window for each in read for window in each))
+    lengths = [len(each) for each in read]
     ids = torch.zeros(max(lengths), len(chosen), dtype=torch.int64)
-    for row, sentence in enumerate(chosen):
-        ids[: len(sentence), row] = torch.tensor([words.index(word) + 1 for word in sentence])
+    for row, each in enumerate(read):
+        ids[: len(each), row] = torch.tensor([windows.index(window) + 1 for window in each])
     tagged = tagger.tagged(chosen)
     places = [int(np.argmin([word.probabilities[0] for word in sentence])) for sentence in tagged]
     tags = [column.tags.index(sentence[t].tags[0]) for sentence, t in zip(tagged, places, strict=True)]
     steps, rows = torch.tensor(places) + ahead, torch.arange(len(chosen))
     said = tagged[0][places[0]]
     return {
-        "model": TagScores(tagger, words).eval(),
+        "model": TagScores(tagger, windows).eval(),
         "x": ids,
         "lengths": lengths,
         "output": lambda scores: scores[steps, rows, torch.tensor(tags)],
@@ -71,3 +75,13 @@ def shown(tagger: Tagger, sentences: Sequence[Sequence[str]]) -> dict[str, Any]:
         "probabilities": True,
         "title": f"Inside a tagger ({tagger.cell_name}): {column.name}",
     }
+
+
+def _windows(words: Sequence[str], ahead: int) -> list[tuple[str, ...]]:
+    """What each step reads: the words from `ahead` before the newest one to itself.
+
+    >>> _windows(["a", "b"], 1)
+    [('', 'a'), ('a', 'b'), ('b', '')]
+    """
+    padded = [""] * ahead + list(words) + [""] * ahead
+    return [tuple(padded[k : k + ahead + 1]) for k in range(len(words) + ahead)]

@@ -117,7 +117,8 @@ class TaggingNetwork(nn.Module):
     """Words, their characters and affixes; recurrent layers; a linear map to the tags of each column.
 
     A word is represented by its own embedding, the largest outputs of a convolution over its characters (Ma &
-    Hovy 2016), and embeddings of its first 1 to 3 and last 1 to 4 characters. In training, rare words
+    Hovy 2016), and embeddings of its first 1 to 3 and last 1 to 4 characters. With a look-ahead, a step reads
+    the word to be tagged and all that follow it up to the newest one, side by side. In training, rare words
     are often replaced by the unknown one (Kiperwasser & Goldberg 2016).
 
     Args:
@@ -125,13 +126,14 @@ class TaggingNetwork(nn.Module):
         sizes: rows of the tables of words, characters and affixes, as `Spelling.sizes`.
         tags: the number of tags of each column.
         hidden_size, num_layers: units of a layer and direction, and layers.
-        bidirectional: whether the layers read in both directions.
+        look_ahead: words that are read past a word before it is tagged; None if the layers read in both
+            directions.
         dropout: the share of the inputs and outputs of each recurrent layer that is dropped in training.
     """
 
     def __init__(
         self, cell: Cell, sizes: tuple[int, int, tuple[int, ...]], tags: Sequence[int], *,
-        hidden_size: int, num_layers: int, bidirectional: bool, dropout: float,
+        hidden_size: int, num_layers: int, look_ahead: int | None, dropout: float,
     ) -> None:  # fmt: skip
         super().__init__()
         words, characters, affixes = sizes
@@ -144,7 +146,9 @@ class TaggingNetwork(nn.Module):
             nn.init.normal_(table.weight, std=_WORD_SCALE if table is self.words else _PART_SCALE)
         with torch.no_grad():
             self.characters.weight[0] = 0  # padding is what a convolution sees outside of a word
-        width = WORD_WIDTH + SHAPES + AFFIX_WIDTH * len(affixes)
+        self.look_ahead = look_ahead or 0
+        bidirectional = look_ahead is None
+        width = (WORD_WIDTH + SHAPES + AFFIX_WIDTH * len(affixes)) * (1 + self.look_ahead)
         between = dropout if num_layers > 1 else 0.0
         self.recurrent = Recurrent(
             cell, width, hidden_size, num_layers, bidirectional=bidirectional, dropout=between
@@ -163,7 +167,8 @@ class TaggingNetwork(nn.Module):
         )  # the gradient of [places] has no fixed order
         x = torch.cat([words, parts], dim=-1)
         x = self.dropout(x * batch.present.flatten()[:, None]).view(steps, rows, -1)
-        output = self.dropout(self.recurrent(x, lengths=batch.lengths)[0])
+        output = self.recurrent(windows(x, self.look_ahead), lengths=batch.lengths)[0]
+        output = self.dropout(output)
         return [head(output) for head in self.heads]
 
     def _kept(self, words: Tensor, rare: Tensor) -> Tensor:
@@ -178,6 +183,13 @@ class TaggingNetwork(nn.Module):
         shapes = found.masked_fill(outside[:, None], -torch.inf).amax(dim=2).relu()
         affixes = [table(batch.affixes[:, k]) for k, table in enumerate(self.affixes)]
         return torch.cat([shapes, *affixes], dim=1)
+
+
+def windows(x: Tensor, look_ahead: int) -> Tensor:
+    """For each step of ``x [T, B, I]`` the steps from `look_ahead` before it to itself, side by side."""
+    before = x.new_zeros(look_ahead, *x.shape[1:])
+    padded = torch.cat([before, x])
+    return torch.cat([padded[k : k + len(x)] for k in range(look_ahead + 1)], dim=-1)
 
 
 def loss_of(scores: Sequence[Tensor], tags: Tensor, smoothing: float, others: float) -> tuple[Tensor, int]:

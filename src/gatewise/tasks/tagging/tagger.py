@@ -219,7 +219,7 @@ class Tagger(JobEstimator):
         """Build the untrained network for the parameters and the vocabulary."""
         return TaggingNetwork(
             self.equations, self.spelling_.sizes, [len(column.tags) for column in self.columns_],
-            hidden_size=self.hidden_size, num_layers=self.num_layers, bidirectional=self.look_ahead is None,
+            hidden_size=self.hidden_size, num_layers=self.num_layers, look_ahead=self.look_ahead,
             dropout=self.dropout,
         )  # fmt: skip
 
