@@ -49,7 +49,6 @@ class Drawing:
 class Flow:
     """Reads texts, trains a `Writer` on them, tests it, and lets it write."""
 
-    look = None
     estimator: Writer
 
     def __init__(
@@ -82,6 +81,11 @@ class Flow:
         from gatewise.tasks.writing.run_folder import FILES
 
         return FILES
+
+    @property
+    def look(self) -> Sequence[str] | None:
+        """How the network is shown at work: on the text that it has learned from."""
+        return ["--on", str(self.data[0])] if self.data and self.data[0].is_file() else None
 
     def show_data(self, console: Console) -> None:
         """Print what was read and what will be trained."""

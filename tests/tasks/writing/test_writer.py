@@ -49,9 +49,10 @@ def test_it_learns(fitted: Writer) -> None:
 def test_the_model_and_the_network_agree(fitted: Writer) -> None:
     text = TEXT[:500]
     ids = np.concatenate([[0], fitted.vocabulary_.ids(text)])
-    total, items = error(network_of(fitted), checked(ids)[0])
+    (window,) = checked(ids)[:1]
+    total, items = error(network_of(fitted), window)
     with torch.no_grad():
-        whole, count = loss(network_of(fitted), checked(ids)[0])
+        whole, count = loss(network_of(fitted), window)
     assert items == count == 500
     assert float(total) == pytest.approx(float(whole), rel=1e-6)
     assert -fitted.model_.score(text).total == pytest.approx(float(total), rel=1e-5)

@@ -90,7 +90,7 @@ class Writer(JobEstimator):
         num_layers: int = 1,
         embedding_size: int = 32,
         vocabulary_size: int = 20_000,
-        dropout: float = 0.2,
+        dropout: float = 0.35,
         weight_drop: float = 0.0,
         window: int = 64,
         learning_rate: float = 5e-3,
