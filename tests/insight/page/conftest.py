@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from unittest import mock
 
 import pytest
 import torch
 
 import gatewise
 from gatewise import cells
+from gatewise.compiler.wasm.target import RELAXED
 from tests.insight.page.pages import LENGTHS, TEXTS, Reader, ids_of, layer_of, sequence, two
 from tests.tabs import Tabs, heard
 
@@ -36,6 +38,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     gatewise.look(layer_of(two), sequence(7, 2, 3), paths["two"])
     gatewise.look(layer_of(cells.rnn), sequence(7, 2, 3), paths["plain"])
     return paths
+
+
+@pytest.fixture
+def relaxed() -> Iterator[None]:
+    """Pages of one test have only the kernels that Chromium uses; those of `pages` have all."""
+    with mock.patch("gatewise.insight.page.running.TARGETS", {"relaxed": RELAXED}):
+        yield
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
+pytestmark = pytest.mark.usefixtures("relaxed")
+
+
 @cell
 def constructor(toString, hasOwnProperty, *, valueOf, length: Vector, name, prototype):
     """A cell in which every name is also a name of JavaScript."""

@@ -64,6 +64,7 @@ def values_of(layer: dict[str, Any]) -> dict[str, Any]:
     return {part["name"]: array(part) for part in [*layer["values"], *layer["extras"]]}
 
 
+@pytest.mark.usefixtures("relaxed")
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_the_page_has_the_numbers_of_the_recording(cell: Cell, tmp_path: Path) -> None:
     layer, x, lengths = layer_of(cell, num_layers=2, bidirectional=True), sequence(7, 4, 3), [7, 0, 3, 5]
@@ -114,6 +115,7 @@ def check_terms(part: dict[str, Any]) -> None:
     check_memories(part, values, entering)
 
 
+@pytest.mark.usefixtures("relaxed")
 @pytest.mark.parametrize("cell", [c for c in CELLS if c.name != "rnn"], ids=lambda cell: cell.name)
 def test_terms_states_and_ledgers_hold_in_the_numbers_of_the_page(cell: Cell, tmp_path: Path) -> None:
     layer, lengths = layer_of(cell, bidirectional=True), [9, 4, 1]
@@ -123,6 +125,7 @@ def test_terms_states_and_ledgers_hold_in_the_numbers_of_the_page(cell: Cell, tm
         check_terms(part)
 
 
+@pytest.mark.usefixtures("relaxed")
 @pytest.mark.parametrize(
     "options",
     [{"zoneout": (0.1, 0.3)}, {"learn_initial_state": True}, {"recurrent_dropout": 0.3}, {"proj_size": 2}],
@@ -151,6 +154,7 @@ def test_resets_and_initial_states(bidirectional: bool, tmp_path: Path) -> None:
         check_terms(part)
 
 
+@pytest.mark.usefixtures("relaxed")
 def test_every_memory_of_a_cell_is_on_the_page(tmp_path: Path) -> None:
     gatewise.look(layer_of(two), sequence(6, 2, 3), tmp_path / "p.html")
     (layer,) = data_of(tmp_path / "p.html")["layers"]
@@ -158,6 +162,7 @@ def test_every_memory_of_a_cell_is_on_the_page(tmp_path: Path) -> None:
     assert layer["kept"][1]["keep"] == ["sub", 1.0, ["v", "f"]]
 
 
+@pytest.mark.usefixtures("relaxed")
 def test_values_missing_in_the_recording_are_recorded_in_addition(tmp_path: Path) -> None:
     layer, x = layer_of(leaky), sequence(6, 2, 3)
     gatewise.look(layer, x, tmp_path / "p.html")
@@ -258,6 +263,7 @@ def test_one_row_needs_no_batch(tmp_path: Path) -> None:
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "batch.html").read_bytes()
 
 
+@pytest.mark.usefixtures("relaxed")
 def test_cells_with_the_same_name_have_their_own_equations(tmp_path: Path) -> None:
     below, above, last = (layer_of(cells.lstm, n, 5, zoneout=rate) for n, rate in ((3, 0), (5, 0.1), (5, 0)))
     model = nn.ModuleList([below, above, last])

@@ -7,7 +7,6 @@ import re
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 
 import gatewise
 from gatewise import cells
-from gatewise.compiler.wasm.target import RELAXED
 from tests.insight.page.conftest import Opened, settle
 from tests.insight.page.pages import (
     CELLS,
@@ -35,6 +33,8 @@ from tests.tabs import faults
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+pytestmark = pytest.mark.usefixtures("relaxed")
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -380,10 +380,9 @@ def hold(page: Page, name: str, unit: int | None, number: float, first: int, las
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_what_is_held_gives_what_edit_gives(opened: Opened, cell: gatewise.Cell, tmp_path: Path) -> None:
-    """Every value that can be held, each on top of those before; with the kernels that Chromium uses."""
+    """Every value that can be held, each on top of those before."""
     model, x = layer_of(cell), sequence(7, 2, 3)
-    with mock.patch("gatewise.insight.page.running.TARGETS", {"relaxed": RELAXED}):
-        gatewise.look(model, x, tmp_path / "page.html")
+    gatewise.look(model, x, tmp_path / "page.html")
     edited: nn.Module = model
     with compiling_quickly(), opened(tmp_path / "page.html") as page:
         started(page)
