@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gatewise.tasks.shared.tables import (
@@ -161,6 +163,17 @@ def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
     pl.DataFrame({"x": [3.0]}).write_parquet(tmp_path / "c.parquet")
     with pytest.raises(TableError, match=r"c.parquet: other files .* do not have the same columns: 'id'"):
         read_table(tmp_path)
+
+
+def test_columns_of_a_folder_may_differ_in_width_and_have_no_values_in_some_files(tmp_path: Path) -> None:
+    for name, values in (("a", [None]), ("b", [1.5]), ("c", [None])):
+        pl.DataFrame({"id": [name], "x": [1.0], "y": values}).write_parquet(tmp_path / f"{name}.parquet")
+    pq.write_table(
+        pa.table({"id": pa.array(["d"]).dictionary_encode(), "x": [1], "y": [2]}), tmp_path / "d.pq"
+    )
+    pq.write_table(pa.table({"id": ["0"], "x": [1.0], "y": pa.nulls(1)}), tmp_path / "0.parquet")
+    assert read_table(tmp_path).column("y").to_pylist() == [None, None, 1.5, None, 2.0]
+    assert lists(sequences_from(read_table(tmp_path)))[2] == [[1.0, 1.5]]
 
 
 def test_frames_of_other_libraries() -> None:

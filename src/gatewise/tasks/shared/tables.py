@@ -44,21 +44,18 @@ def read_table(path: str | Path, reading: Reading | None = None) -> pa.Table:
     tables = list(read_tables(path, reading))
     if len(tables) == 1:
         return tables[0]
-    return pa.concat_tables(tables).replace_schema_metadata(
+    return pa.concat_tables(tables, promote_options="permissive").replace_schema_metadata(
         {frames.FILE: str(path).encode("utf-8", "replace")}
     )
 
 
 def read_tables(path: str | Path, reading: Reading | None = None) -> Iterator[pa.Table]:
     """Read a file, or the Parquet files of a folder one by one, as `read_table`."""
-    first: pa.Table | None = None
+    first: pa.Schema | None = None
     for file in files_of(path):
         table = read_file(file, reading or Reading())
-        if first is None:
-            first = table
-        elif table.schema != first.schema:
-            table = _alike(file, table, first)
-        yield table
+        first = table.schema if first is None else first
+        yield _alike(file, table, first)
 
 
 def files_of(path: str | Path) -> list[Path]:
@@ -77,17 +74,27 @@ def files_of(path: str | Path) -> list[Path]:
     return shown
 
 
-def _alike(file: Path, table: pa.Table, first: pa.Table) -> pa.Table:
-    """A table with the columns and types of the first one of its folder."""
-    if set(table.column_names) != set(first.column_names):
-        differ = sorted(set(table.column_names) ^ set(first.column_names))
+def _alike(file: Path, table: pa.Table, first: pa.Schema) -> pa.Table:
+    """A table with its columns in the order of the first one of its folder."""
+    if set(table.column_names) != set(first.names):
+        differ = sorted(set(table.column_names) ^ set(first.names))
         raise TableError(file, f"other files of the folder do not have the same columns: {listed(differ)}")
-    for name in first.column_names:
-        wanted, got = first.schema.field(name).type, table.schema.field(name).type
-        if wanted != got and not (pa.types.is_null(got) or pa.types.is_null(wanted)):
+    for name in first.names:
+        wanted, got = first.field(name).type, table.schema.field(name).type
+        if len({_kind(wanted), _kind(got), ""}) > 2:
             problem = f"the column has the type {got}, but {wanted} in other files of the folder"
             raise TableError(file, problem, column=name)
-    return table.select(first.column_names).cast(first.schema).replace_schema_metadata(table.schema.metadata)
+    return table.select(first.names)
+
+
+def _kind(kind: pa.DataType) -> str:
+    """Texts, numbers or another type, whatever its width; empty for a column without values."""
+    types = pa.types
+    if types.is_null(kind):
+        return ""
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return "texts"
+    return "numbers" if types.is_integer(kind) or types.is_floating(kind) else str(kind)
 
 
 def read_text(path: str | Path, encoding: str | None = None) -> str:

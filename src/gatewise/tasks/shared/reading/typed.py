@@ -99,7 +99,10 @@ def _suffix(path: Path) -> str:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """A table without pandas' index of row numbers."""
+    """A table with the index of pandas as a column like others, and without dictionaries."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))
     names = ["index" if name == "__index_level_0__" else name for name in table.column_names]
     return table.rename_columns(names)
 
