@@ -136,7 +136,16 @@ def test_processes_share_the_rows() -> None:
 def test_a_short_text_has_a_window(length: int) -> None:
     windows = Windows(np.arange(length), batch_size=32, steps=64, seed=0)
     assert len(list(windows.at(0))) == windows.count() >= 1
-    assert len(checked(np.arange(length))) == 1
+    assert len(checked(np.arange(length))) == max(1, length // 16)
+
+
+def test_the_validation_part_is_whole() -> None:
+    for length, shape in ((2000, (500, 1)), (4001, (500, 2))):
+        windows = checked(np.arange(length))
+        assert [tuple(window.ids.shape) for window in windows] == [shape] * 4
+        rows = np.concatenate([window.ids.T.numpy().ravel() for window in windows])
+        assert rows.tolist() == list(range(4 * shape[0] * shape[1]))
+        assert all(window.first for window in windows)
 
 
 def test_few_texts_are_divided_at_their_ends_and_many_are_held_out_whole() -> None:

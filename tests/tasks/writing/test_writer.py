@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from gatewise import cell, read_cell, tanh
 from gatewise.runtime import load
 from gatewise.runtime.model_file import ModelFileError
-from gatewise.tasks.writing.network import WritingNetwork, checked, error, loss
+from gatewise.tasks.writing.network import Window, WritingNetwork, error, loss
 from gatewise.tasks.writing.writer import Writer
 from tests.tasks.writing.conftest import TEXT
 
@@ -49,7 +49,7 @@ def test_it_learns(fitted: Writer) -> None:
 def test_the_model_and_the_network_agree(fitted: Writer) -> None:
     text = TEXT[:500]
     ids = np.concatenate([[0], fitted.vocabulary_.ids(text)])
-    (window,) = checked(ids)[:1]
+    window = Window(torch.from_numpy(ids)[:, None], first=True)
     total, items = error(network_of(fitted), window)
     with torch.no_grad():
         whole, count = loss(network_of(fitted), window)

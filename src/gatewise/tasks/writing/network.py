@@ -20,7 +20,7 @@ from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs.writer import BOUNDARY
 
 _MOST_NUMBERS = 1 << 22  # scores of a window in validation
-_CHECKED_WINDOWS, _CHECKED_ROWS = 4, 2  # windows of the validation part, and rows of each
+_CHECKED_WINDOWS, _FEWEST_CHECKED = 4, 16  # windows of the validation part, and tokens of each at least
 _FEWEST_WINDOWS = 32  # windows of an epoch; a short text has fewer rows instead
 _CHECKED_STEPS = 256  # steps that are checked at once
 
@@ -136,12 +136,9 @@ class Windows:
 
 
 def checked(ids: Array) -> list[Window]:
-    """The validation part as 4 long windows of 2 rows each; as fewer if it is short.
-
-    Several processes share the windows.
-    """
-    pieces = max(1, min(_CHECKED_WINDOWS, len(ids) // _CHECKED_STEPS))
-    rows = _CHECKED_ROWS if pieces == _CHECKED_WINDOWS else 1
+    """The validation part as 4 long windows, of 2 rows each if it is long. Processes share the windows."""
+    pieces = max(1, min(_CHECKED_WINDOWS, len(ids) // _FEWEST_CHECKED))
+    rows = 2 if len(ids) >= 2 * pieces * _CHECKED_STEPS else 1
     length = len(ids) // (pieces * rows)
     cut = torch.from_numpy(ids[: pieces * rows * length].reshape(pieces, rows, length))
     return [Window(piece.T.contiguous(), first=True) for piece in cut]

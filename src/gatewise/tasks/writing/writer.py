@@ -61,7 +61,7 @@ class Writer(JobEstimator):
         classes_: ``[V]``, the token of each column of `predict_proba`.
         history_: the progress after each epoch.
         best_epoch_: the epoch whose weights are kept.
-        validation_error_: bits per token in the validation part, read in 8 pieces.
+        validation_error_: bits per token in the validation part, read in pieces.
 
     Example:
         >>> writer = Writer(hidden_size=12, max_epochs=6, window=16, learning_rate=0.03)
