@@ -64,7 +64,7 @@ class Counting:
 
     def write(self, folder: Path) -> dict[str, Any]:
         (folder / "counts.txt").write_text(f"{self.estimator.epochs_}")
-        return {"counted": self.estimator.epochs_, "word": "é"}
+        return {"counted": self.estimator.epochs_, "word": "é", "worst": (float("inf"), 0.5)}
 
     def show_results(self, console: Console) -> None:
         console.print("counted")
@@ -134,7 +134,7 @@ def test_json_is_the_only_output(tmp_path: Path) -> None:
     done = run(tmp_path, "--json")
     assert (done.exit_code, done.stderr) == (0, "")
     document = json.loads(done.stdout)
-    metrics = {"counted": 3, "word": "é"}
+    metrics = {"counted": 3, "word": "é", "worst": [None, 0.5]}
     assert document == {"folder": "runs/counts-lstm", "interrupted": False, "metrics": metrics}
     assert json.loads(run(tmp_path, "--json").stdout)["folder"] == "runs/counts-lstm-2"
     failed = run(tmp_path, "--json", "--share", "0.25")

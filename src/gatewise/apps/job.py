@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -315,7 +316,15 @@ def _report(flow: Flow, folder: Path, metrics: dict[str, Any], common: Common, c
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print a JSON document, also where the terminal is not one for Unicode."""
+    """Print a JSON document, also where the terminal is not one for Unicode. Infinity and NaN become null."""
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    text = json.dumps(document, indent=2, ensure_ascii=not unicode, allow_nan=False)
+    text = json.dumps(_finite(document), indent=2, ensure_ascii=not unicode, allow_nan=False)
     Output(sys.stdout).write(text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
