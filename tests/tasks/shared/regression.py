@@ -32,11 +32,15 @@ class Batch(NamedTuple):
 
 
 class Network(nn.Module):
+    calls: Tensor
+
     def __init__(self, dropout: float = 0.3) -> None:
         super().__init__()
         self.recurrent, self.dropout, self.head = GRU(2, 4), nn.Dropout(dropout), nn.Linear(4, 1)
+        self.register_buffer("calls", torch.zeros(()))  # DDP copies buffers in every batch
 
     def forward(self, x: Tensor) -> Tensor:
+        self.calls += int(self.training)
         sums: Tensor = self.head(self.dropout(self.recurrent(x)[0][-1]))[:, 0]
         return sums
 
@@ -57,7 +61,7 @@ def job(batch_size: int = 4, dropout: float = 0.3, made: Callable[[], None] = la
         made()
         return Batch(x[:, rows], y[rows])
 
-    checked = [Batch(x[:, :4], y[:4]), Batch(x[:, 4:], y[4:])]
+    checked = [Batch(x[:, rows], y[rows]) for rows in (slice(4), slice(4, 9), slice(9, None))]
     return Job(
         lambda: Network(dropout), LengthBatches([T] * ROWS, batch_size, 0, make), lambda: checked, loss, loss
     )
@@ -74,6 +78,6 @@ def trained(
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    weights, outcome = trained(job(2, dropout=0), trainer={"devices": 2, "strategy": "ddp"})
+    weights, outcome = trained(job(2, dropout=0), average=0.5, trainer={"devices": 2, "strategy": "ddp"})
     reached = {"error": outcome.best_error, "weights": {n: w.tolist() for n, w in weights.items()}}
     Path(f"{sys.argv[1]}.{os.environ['RANK']}").write_text(json.dumps(reached), encoding="utf-8")

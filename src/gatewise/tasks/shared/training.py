@@ -202,13 +202,19 @@ class _Training(LightningModule, Generic[B]):
 
     @dataclass(frozen=True)
     class Checks:
-        """The validation batches of this process."""
+        """The validation batches of this process, each with whether it counts.
+
+        Processes wait for one another in each batch (DDP copies buffers), so all have the same number of
+        batches: in the last round the last batch is repeated where there are too few, without counting.
+        """
 
         module: _Training[Any]
 
-        def __iter__(self) -> Iterator[Any]:
-            trainer = self.module.trainer
-            return islice(self.module.job.check(), trainer.global_rank, None, trainer.world_size)
+        def __iter__(self) -> Iterator[tuple[Any, bool]]:
+            rank, world = self.module.trainer.global_rank, self.module.trainer.world_size
+            batches = iter(self.module.job.check())
+            while batch := list(islice(batches, world)):
+                yield batch[min(rank, len(batch) - 1)], rank < len(batch)
 
     def __init__(self, network: nn.Module, job: Job[B], settings: Settings) -> None:
         super().__init__()
@@ -256,10 +262,11 @@ class _Training(LightningModule, Generic[B]):
         """Begin a new sum."""
         self.errors = _Sum()
 
-    def validation_step(self, batch: B, _: int) -> None:
+    def validation_step(self, checked: tuple[B, bool], _: int) -> None:
         """Add the error of a batch."""
-        total, items = self.job.error(self.judged, batch)
-        self.errors.add(total, items)
+        batch, counts = checked
+        if counts:
+            self.errors.add(*self.job.error(self.judged, batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean error over all processes, for early stopping and loggers."""
