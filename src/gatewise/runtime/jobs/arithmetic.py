@@ -45,14 +45,14 @@ def pooled(x: Array, lengths: Array, how: Pooling) -> Array:
 
 def softmax(scores: Array) -> Array:
     """The probabilities ``[..., C]`` of classes from their scores ``[..., C]``, in float64."""
-    exponentials, total = _exponentials(scores)
+    exponentials, total = _exponentials(_centred(scores))
     return exponentials / total
 
 
 def log_softmax(scores: Array) -> Array:
     """The logarithms of the probabilities, in float64."""
     centred = _centred(scores)
-    _, total = _exponentials(scores)
+    _, total = _exponentials(centred)
     return centred - np.log(total)
 
 
@@ -70,7 +70,7 @@ def _centred(scores: Array) -> Array:
     return centred
 
 
-def _exponentials(scores: Array) -> tuple[Array, Array]:
-    """The exponentials of the centred scores, and their sum, added in order."""
-    exponentials = np.exp(_centred(scores))
+def _exponentials(centred: Array) -> tuple[Array, Array]:
+    """The exponentials of centred scores, and their sum, added in order."""
+    exponentials = np.exp(centred)
     return exponentials, np.add.accumulate(exponentials, axis=-1)[..., -1:]
