@@ -61,6 +61,16 @@ def test_as_json(folder: Path) -> None:
     assert rows[0]["time"] == "2024-03-17T16:00:00"
 
 
+def test_a_file_is_read_as_the_options_say(folder: Path, tmp_path: Path) -> None:
+    frame = make_frame()
+    frame.loc[frame.index[350:360], "wind"] = -999.0
+    frame.to_csv(tmp_path / "marked.csv", index_label="time", sep=";", decimal=",")
+    done = predicted(folder, tmp_path / "marked.csv")
+    assert (done.exit_code, "-999" in done.stderr) == (2, True)
+    done = predicted(folder, tmp_path / "marked.csv", "--missing", "-999", "--decimal", ",")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 4), done.output
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_predictions_of_parts_are_written(folder: Path, tmp_path: Path, options: list[str]) -> None:
     out = tmp_path / "out.parquet"

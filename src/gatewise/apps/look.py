@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gatewise.apps.helping import example
 from gatewise.apps.pages import check_page
-from gatewise.apps.reading import read, reads_tables
+from gatewise.apps.reading import CONTENT, chosen_reading, read, reads_tables
 from gatewise.apps.session import status_of
 from gatewise.apps.subject import Subject
 
@@ -117,11 +117,12 @@ def _job(task: str, file: Path, on: Path | None, reading: dict[str, Any]) -> Sub
     """A model of a job with sequences, run on the first ones of a file."""
     from gatewise.apps import look_jobs
 
-    if on is None or reading:
-        option = f"--{next(iter(reading), '')}".replace("_", "-")
-        wrong = f"{option} is for forecasters" if reading else "--on must name what it reads"
+    series = [name for name in reading if name not in CONTENT]
+    if on is None or series:
+        option = f"--{next(iter(series), '')}".replace("_", "-")
+        wrong = f"{option} is for forecasters" if series else "--on must name what it reads"
         raise LookError(f"{wrong}: {file} holds a model that reads {READS[task]}.")
-    return _subject(look_jobs.SHOWN[task](file, on))
+    return _subject(look_jobs.SHOWN[task](file, on, chosen_reading(reading)))
 
 
 def _compared(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from gatewise.apps.reading import chosen_reading, reads_content
 from gatewise.apps.session import status_of
 from gatewise.files import save
 
@@ -24,6 +25,7 @@ class PredictError(ValueError):
     """Raised for input that cannot be predicted from. The message is one sentence."""
 
 
+@reads_content
 def predict(
     model: Annotated[Path, typer.Argument(help="The file of a model, or the folder of its run.")],
     data: Annotated[
@@ -40,6 +42,8 @@ def predict(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: a line for each row, or with --out a report.")
     ] = False,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Predict from files with a model that classify, tag, write or forecast has trained.
 
@@ -52,10 +56,12 @@ def predict(
 
     gatewise predict model.safetensors parts/ --out predicted.parquet
     """
-    raise typer.Exit(status_of(lambda console: _run(console, model, data, out, as_json)))
+    raise typer.Exit(status_of(lambda console: _run(console, model, data, out, as_json, reading)))
 
 
-def _run(console: Console, model: Path, data: list[Path], out: Path | None, as_json: bool) -> int:
+def _run(
+    console: Console, model: Path, data: list[Path], out: Path | None, as_json: bool, reading: dict[str, Any]
+) -> int:
     from gatewise.tasks.shared.predictor import Predictor
     from gatewise.tasks.shared.written import table_file
 
@@ -66,7 +72,7 @@ def _run(console: Console, model: Path, data: list[Path], out: Path | None, as_j
     start, predictor = perf_counter(), Predictor(model)
     if out is None:
         with _printing(console, as_json) as write:
-            _predict(predictor, data, write)
+            _predict(predictor, data, write, reading)
         return 0
     if out.suffix.lower() in predictor.formats:
         text, rows = predictor.rewritten(data, out.suffix.lower())
@@ -74,7 +80,7 @@ def _run(console: Console, model: Path, data: list[Path], out: Path | None, as_j
         files = len(data)
     else:
         with table_file(out) as write:
-            files, rows = _predict(predictor, data, write)
+            files, rows = _predict(predictor, data, write, reading)
     report = {"task": predictor.task, "tables": files, "rows": rows, "out": str(out)}
     seconds = round(perf_counter() - start, 3)
     if as_json:
@@ -84,11 +90,14 @@ def _run(console: Console, model: Path, data: list[Path], out: Path | None, as_j
     return 0
 
 
-def _predict(predictor: Predictor, data: list[Path], write: Write) -> tuple[int, int]:
+def _predict(
+    predictor: Predictor, data: list[Path], write: Write, reading: dict[str, Any]
+) -> tuple[int, int]:
     """Predict for all tables. Returns their number, and the number of rows that were written."""
+    answers = chosen_reading(reading)
     tables = rows = 0
     for path in data:
-        for table in _one_sentence(path, predictor.read(path)):
+        for table in _one_sentence(path, predictor.read(path, answers)):
             with _naming(path):
                 found = predictor(table)
             write(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_args
 
 import typer
@@ -39,21 +39,35 @@ for _annotation in OPTIONS.values():
     get_args(_annotation)[1].rich_help_panel = "How files are read"
 
 
+# The options about the content of a file, whatever is made of it.
+CONTENT = ("where", "missing", "decimal", "thousands", "encoding", "skip_rows")
+
+
 def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator: replaces the parameter `reading` of a command, a dict, by the options above.
 
     The options are interpreted only when the command runs, since that needs pandas.
     """
+    return _with_options(command, tuple(OPTIONS))
+
+
+def reads_content(command: Callable[..., None]) -> Callable[..., None]:
+    """As `reads_tables`, with the options of `CONTENT` alone."""
+    return _with_options(command, CONTENT)
+
+
+def _with_options(command: Callable[..., None], names: Sequence[str]) -> Callable[..., None]:
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "reading"]
     more = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
         for name, option in OPTIONS.items()
+        if name in names
     ]
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        reading = {name: values.pop(name) for name in OPTIONS}
+        reading = {name: values.pop(name) for name in names}
         command(**values, reading={name: value for name, value in reading.items() if value not in (None, [])})
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + more

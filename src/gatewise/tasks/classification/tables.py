@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from gatewise.runtime.jobs.classifier import Classifier
 from gatewise.tasks.shared import tables
+from gatewise.tasks.shared.reading.options import Reading
 from gatewise.tasks.shared.sequences import ID, Sequences
 
 
@@ -39,12 +40,12 @@ def sequences_of(model: Classifier, table: pa.Table) -> Sequences:
     return tables.sequences_from(table, told["id"], told["time"], None, named).sequences
 
 
-def read_tables(path: Path) -> Iterator[pa.Table]:
+def read_tables(path: Path, reading: Reading | None = None) -> Iterator[pa.Table]:
     """The tables in a file, also in a ``.ts`` file (in long format), or in a folder of Parquet files."""
     if path.suffix.lower() != ".ts":
-        yield from tables.read_tables(path)
+        yield from tables.read_tables(path, reading)
         return
-    sequences = tables.read_ts(path).sequences
+    sequences = tables.read_ts(path, reading.encoding if reading else None).sequences
     lengths = sequences.lengths
     steps = np.concatenate(sequences.arrays)
     columns = {name: steps[:, n] for n, name in enumerate(sequences.channels)}

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import pyarrow as pa
 
 from gatewise.runtime.jobs.loading import load
 
-# For each job the module that has ``predict_table(model, table)``. It has ``read_tables(path)`` if it reads
-# more kinds of files than `gatewise.tasks.shared.tables` does, and ``FORMATS`` and
-# ``rewritten(model, paths, ending)`` if it writes more. None of them imports torch.
+if TYPE_CHECKING:
+    from gatewise.tasks.shared.reading.options import Reading
+
+# For each job the module that has ``predict_table(model, table)``. If it reads more kinds of files than
+# `gatewise.tasks.shared.tables` does, it has ``read_tables(path, reading)``; if it writes more, it has
+# ``FORMATS`` and ``rewritten(model, paths, ending)``. None of them imports torch.
 TABLES = {
     "classify": "gatewise.tasks.classification.tables",
     "forecast": "gatewise.tasks.forecast.tables",
@@ -72,16 +75,18 @@ class Predictor:
         """
         return self._module.predict_table(self.model, table)
 
-    def read(self, path: str | Path) -> Iterator[pa.Table]:
+    def read(self, path: str | Path, reading: Reading | None = None) -> Iterator[pa.Table]:
         """The tables in a file, or in the Parquet files of a folder one by one.
+
+        `reading` holds options for what the values of a file do not decide.
 
         Raises:
             TableError: a file is not one that the job can read.
         """
         from gatewise.tasks.shared.tables import read_tables
 
-        read: Callable[[Path], Iterator[pa.Table]] = getattr(self._module, "read_tables", read_tables)
-        return read(Path(path))
+        read: Callable[..., Iterator[pa.Table]] = getattr(self._module, "read_tables", read_tables)
+        return read(Path(path), reading)
 
     @property
     def formats(self) -> tuple[str, ...]:

@@ -22,16 +22,16 @@ FORMATS = (".conllu", ".tsv")  # files that `rewritten` makes
 _PARQUET = (".parquet", ".pq")
 
 
-def read_tables(path: Path) -> Iterator[pa.Table]:
+def read_tables(path: Path, reading: Reading | None = None) -> Iterator[pa.Table]:
     """The words of a file (CoNLL-U, columns, CSV, text), or of the Parquet files of a folder, as tables.
 
     Raises:
         TableError: the file is not one that can be read.
     """
     if path.is_dir() or path.suffix.lower() in _PARQUET:
-        yield from shared.read_tables(path)
+        yield from shared.read_tables(path, reading)
     else:
-        corpus = read_tagged(path).corpus
+        corpus = read_tagged(path, encoding=reading.encoding if reading else None).corpus
         words = frame_of(Corpus(corpus.words, {}, corpus.name))
         table = pa.Table.from_pandas(words, preserve_index=False)
         yield table.replace_schema_metadata({frames.FILE: str(path).encode()})

@@ -10,6 +10,7 @@ import pyarrow as pa
 from gatewise.runtime.jobs.writer import Writer
 from gatewise.tasks.shared import frames, tables
 from gatewise.tasks.shared.reading.errors import TableError
+from gatewise.tasks.shared.reading.options import Reading
 from gatewise.tasks.writing.reading import read_texts
 
 _TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
@@ -39,14 +40,16 @@ def predict_table(model: Writer, table: pa.Table) -> pa.Table:
     return pa.table(others | made)
 
 
-def read_tables(path: Path) -> Iterator[pa.Table]:
+def read_tables(path: Path, reading: Reading | None = None) -> Iterator[pa.Table]:
     """The texts of a table, of the Parquet files in a folder, or of a text file as one row."""
     packed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip")
     ending = Path(path.stem if packed else path.name).suffix.lower()
     if path.is_dir() or ending in _TABLES:
-        yield from tables.read_tables(path)
+        yield from tables.read_tables(path, reading)
     else:
-        yield pa.table({"text": read_texts(path)}).replace_schema_metadata({frames.FILE: str(path)})
+        yield pa.table(
+            {"text": read_texts(path, encoding=reading.encoding if reading else None)}
+        ).replace_schema_metadata({frames.FILE: str(path)})
 
 
 def _column(table: pa.Table) -> str:
