@@ -38,7 +38,9 @@ def confusion_picture(classifier: Classifier, tested: Evaluation) -> Figure:
     heading = f"{overall['accuracy']:.1%} of {count:,} test sequences are classified correctly"
     note = f"The most frequent class alone would give {overall['most_frequent_class']:.1%}."
     if confused := tested.confused(2):
-        words = [f"{truth} taken for {other}, {n} times" for truth, other, n in confused]
+        words = [
+            f"{truth} taken for {other}, {'once' if n == 1 else f'{n} times'}" for truth, other, n in confused
+        ]
         note += f" Most frequent confusions: {'; '.join(words)}."
     return draw_confusion(tested.confusion, names, heading, note)
 

@@ -22,6 +22,7 @@ from gatewise.tasks.writing.signals import Followed
 COLUMNS = 96  # characters of a line
 _HEIGHT = 0.21  # inches of a line
 _POINTS = 10.2
+_FOLLOWS = 0.5  # the least correlation of a unit that is said to follow a signal
 _SURPRISING = 10.0  # bits with the full colour
 _HOT = LinearSegmentedColormap.from_list("surprise", ["#ffffff", "#fde3c8", "#f6a15b", WARM])
 _SIGNED = LinearSegmentedColormap.from_list("unit", ["#5aa5d6", "#d3e7f4", "#ffffff", "#fbdcc4", "#ee8a4a"])
@@ -85,7 +86,8 @@ def unit_picture(tokens: Sequence[str], found: Sequence[Followed], start: int, s
     """Draw a piece of a text once for each unit, coloured by the value of the unit."""
     blocks = [_lines(tokens[start:stop], each.values[start:stop]) for each in found]
     best = found[0]
-    heading = f"Unit {best.unit} follows {best.name}: correlation {signed(best.correlation)}"
+    verb = "follows" if abs(best.correlation) >= _FOLLOWS else "hardly follows"
+    heading = f"Unit {best.unit} {verb} {best.name}: correlation {signed(best.correlation)}"
     note = (
         "It was not trained to. The units were chosen on one half of the held-out text; the correlations are "
         "those on the other half."
