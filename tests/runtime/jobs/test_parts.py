@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,20 @@ def test_a_row_has_the_same_bits_alone_and_whatever_lies_past_its_end() -> None:
         assert same_bits(alone.output[:, 0], found.output[:length, b])
         assert not found.output[length:, b].any()
         assert same_bits(alone.last[0], found.last[b])
+
+
+def test_threads_may_use_the_same_layers() -> None:
+    torch.manual_seed(0)
+    layers = layers_of(Recurrent(cells.lstm, 3, 16, 2, bidirectional=True).eval())
+    affine = Affine(normal(3, 5, 32))
+    batches = [normal(n, 40, 1 + n % 7, 3) for n in range(24)]
+
+    def scores(x: Array) -> Array:
+        return affine(layers(x).output)
+
+    expected = list(map(scores, batches))
+    with ThreadPoolExecutor(4) as pool:
+        assert all(map(same_bits, pool.map(scores, batches), expected))
 
 
 def test_float64_layers() -> None:
