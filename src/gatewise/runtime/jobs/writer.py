@@ -19,7 +19,7 @@ from gatewise.runtime.jobs.affine import Affine
 from gatewise.runtime.jobs.arithmetic import embedding, log_softmax, softmax
 from gatewise.runtime.jobs.layers import Layers
 from gatewise.runtime.jobs.sampling import Choice
-from gatewise.runtime.jobs.units import CHARACTERS, UNITS, join, split
+from gatewise.runtime.jobs.units import BYTES, CHARACTERS, UNITS, join, split
 from gatewise.runtime.jobs.vocabulary import Vocabulary
 from gatewise.runtime.layers_file import stored_layers
 from gatewise.runtime.model_file import ModelFile
@@ -94,15 +94,20 @@ class Writer:
     ) -> None:  # fmt: skip
         self.unit, self.vocabulary, self.ends, self.text = unit, vocabulary, ends, text
         self._layers = layers
+        for name in ("embedding.weight", "head.weight", "head.bias"):
+            if weights[name].dtype != layers.dtype:
+                raise FormError(f"{name} must be {layers.dtype}. Got {weights[name].dtype}")
+            if not np.isfinite(weights[name]).all():
+                raise FormError(f"{name} must be finite")
         self._table = weights["embedding.weight"]
         self._head = Affine(weights["head.weight"], weights["head.bias"])
         V = len(vocabulary)
-        if self._table.shape != (V, layers.input_size) or self._table.dtype != layers.dtype:
+        if self._table.shape != (V, layers.input_size):
             raise FormError(f"embedding.weight must have shape {(V, layers.input_size)}")
         if (self._head.outputs, self._head.inputs) != (V, layers.output_size):
             raise FormError(f"head.weight must have shape {(V, layers.output_size)}")
-        if layers.directions > 1 or self._head.dtype != layers.dtype:
-            raise FormError("layers must read forwards, in the type of the head")
+        if layers.directions > 1:
+            raise FormError("layers must read forwards only")
 
     @classmethod
     def from_file(cls, file: ModelFile) -> Writer:
@@ -117,6 +122,10 @@ class Writer:
         vocabulary = Vocabulary.from_dict(found["vocabulary"])
         if not vocabulary.padding or not vocabulary.entries:
             raise FormError("vocabulary must have a boundary and an entry")
+        if found["unit"] == BYTES and vocabulary.entries != tuple(map(chr, range(256))):
+            raise FormError("vocabulary must have all bytes in order")
+        if vocabulary.unknown == (found["unit"] == BYTES) or vocabulary.lower:
+            raise FormError("vocabulary must have an id for what is unknown, except for bytes")
         if not isinstance(found["text"], str | None):
             raise FormError(f"text must be a text or null. Got {shown(found['text'])}")
         layers = Layers(stored_layers(file))
