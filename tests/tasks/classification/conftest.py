@@ -40,10 +40,12 @@ def walks() -> tuple[list[Array], list[str]]:
 
 @pytest.fixture(scope="package")
 def fitted(walks: tuple[list[Array], list[str]]) -> Classifier:
-    return Classifier(hidden_size=6, max_epochs=8, learning_rate=0.02).fit(*walks)
+    return Classifier(refit=False, hidden_size=6, max_epochs=8, learning_rate=0.02).fit(*walks)
 
 
 @pytest.fixture(scope="package")
 def reader() -> Classifier:
     """A classifier of texts."""
-    return Classifier(cell="rnn", hidden_size=4, max_epochs=6, learning_rate=0.02).fit(TEXTS, OPINIONS)
+    return Classifier(refit=False, cell="rnn", hidden_size=4, max_epochs=6, learning_rate=0.02).fit(
+        TEXTS, OPINIONS
+    )

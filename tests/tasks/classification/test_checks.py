@@ -10,7 +10,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gatewise.tasks.classification.classifier import Classifier
 
-SMALL = Classifier(cell="rnn", hidden_size=4, max_epochs=8, learning_rate=0.05, convolution=False)
+SMALL = Classifier(
+    refit=False, cell="rnn", hidden_size=4, max_epochs=8, learning_rate=0.05, convolution=False
+)
 
 
 @parametrize_with_checks([SMALL])  # type: ignore[untyped-decorator]

@@ -18,7 +18,7 @@ from gatewise import tanh
 from gatewise.language import cell
 from gatewise.runtime import load
 from gatewise.tasks.classification.classifier import Classifier
-from gatewise.tasks.classification.preparing import padded
+from gatewise.tasks.classification.preparing import padded, split
 from tests.tasks.classification.conftest import OPINIONS, TEXTS
 
 Array = NDArray[Any]
@@ -38,7 +38,7 @@ def network_logits(classifier: Classifier, sequences: list[Any]) -> Array:
     ids=str,
 )
 def test_the_model_without_torch_computes_the_network(options: dict[str, Any], walks: Walks) -> None:
-    classifier = Classifier(hidden_size=4, max_epochs=1, **options).fit(*walks)
+    classifier = Classifier(refit=False, hidden_size=4, max_epochs=1, **options).fit(*walks)
     found = classifier.model_.logits(walks[0])
     np.testing.assert_allclose(found, network_logits(classifier, walks[0]), rtol=1e-5, atol=1e-5)
 
@@ -76,9 +76,9 @@ def test_whole_running_and_stream_agree_to_the_bit(
 
 
 def test_the_same_seed_gives_the_same_bits(walks: Walks) -> None:
-    made = [Classifier(hidden_size=3, max_epochs=2, seed=5).fit(*walks) for _ in range(2)]
+    made = [Classifier(refit=False, hidden_size=3, max_epochs=2, seed=5).fit(*walks) for _ in range(2)]
     assert (made[0].predict_proba(walks[0]) == made[1].predict_proba(walks[0])).all()
-    other = Classifier(hidden_size=3, max_epochs=2, seed=6).fit(*walks)
+    other = Classifier(refit=False, hidden_size=3, max_epochs=2, seed=6).fit(*walks)
     assert (made[0].predict_proba(walks[0]) != other.predict_proba(walks[0])).any()
 
 
@@ -109,7 +109,7 @@ def test_a_cell_of_ones_own_is_in_the_file(walks: Walks, tmp_path: Path) -> None
         h = 0.5 * h + 0.5 * tanh(g)
         return h
 
-    classifier = Classifier(cell=leaky, hidden_size=4, max_epochs=1).fit(*walks)
+    classifier = Classifier(refit=False, cell=leaky, hidden_size=4, max_epochs=1).fit(*walks)
     classifier.save(tmp_path / "model.safetensors")
     again = Classifier.load(tmp_path / "model.safetensors")
     assert again.equations.name == "leaky"
@@ -142,7 +142,7 @@ def test_a_lower_accuracy_reads_less(fitted: Classifier, walks: Walks) -> None:
 
 
 def test_early_decisions_need_one_direction(walks: Walks) -> None:
-    both = Classifier(cell="rnn", hidden_size=3, max_epochs=1, bidirectional=True).fit(*walks)
+    both = Classifier(refit=False, cell="rnn", hidden_size=3, max_epochs=1, bidirectional=True).fit(*walks)
     with pytest.raises(ValueError, match="bidirectional=False"):
         both.predict_early(walks[0])
     with pytest.raises(ValueError, match="bidirectional=False"):
@@ -172,7 +172,7 @@ def test_the_telling_word_is_found(reader: Classifier) -> None:
 
 def test_several_labels_come_back_as_they_were_given() -> None:
     labels = [("film", "good"), ("film",), (), ("good",)] * 6
-    classifier = Classifier(cell="rnn", hidden_size=4, max_epochs=12, learning_rate=0.03)
+    classifier = Classifier(refit=False, cell="rnn", hidden_size=4, max_epochs=12, learning_rate=0.03)
     found = classifier.fit(TEXTS, labels).predict(TEXTS[:4])
     assert isinstance(found, list)
     assert all(set(some) <= {"film", "good"} for some in found)
@@ -188,14 +188,16 @@ def test_several_labels_come_back_as_they_were_given() -> None:
 def test_a_heavy_class_is_predicted_more_often(walks: Walks) -> None:
     counts = []
     for weight in (0.05, 20.0):
-        classifier = Classifier(cell="rnn", hidden_size=4, max_epochs=4, class_weight={"up": weight})
+        classifier = Classifier(
+            refit=False, cell="rnn", hidden_size=4, max_epochs=4, class_weight={"up": weight}
+        )
         counts.append(np.sum(classifier.fit(*walks).predict(walks[0]) == "up"))
     assert counts[0] < counts[1]
 
 
 def test_labels_keep_their_type() -> None:
     for labels in ([3, 5, 5, 3] * 6, [True, False, False, True] * 6, [0.5, 1.5, 1.5, 0.5] * 6):
-        classifier = Classifier(cell="rnn", hidden_size=2, max_epochs=1)
+        classifier = Classifier(refit=False, cell="rnn", hidden_size=2, max_epochs=1)
         if labels[0] == 0.5:
             with pytest.raises(ValueError, match="continuous"):
                 classifier.fit(TEXTS, labels)
@@ -211,7 +213,7 @@ def test_a_frame_in_long_format(fitted: Classifier, walks: Walks) -> None:
 
 def test_grid_search(walks: Walks) -> None:
     search = GridSearchCV(
-        Classifier(cell="rnn", hidden_size=2, max_epochs=1, convolution=False),
+        Classifier(refit=False, cell="rnn", hidden_size=2, max_epochs=1, convolution=False),
         {"hidden_size": [2, 3]},
         cv=2,
     )
@@ -225,12 +227,27 @@ def test_temperature_is_that_of_the_validation_part(fitted: Classifier, walks: W
     np.testing.assert_allclose(fitted.predict_proba(walks[0]), expected, rtol=1e-6)
 
 
+def test_few_sequences_are_all_trained_on(walks: Walks) -> None:
+    options: dict[str, Any] = {"cell": "rnn", "hidden_size": 3, "max_epochs": 3, "convolution": False}
+    once, twice = Classifier(refit=False, **options), Classifier(**options)
+    for classifier in (once.fit(*walks), twice.fit(*walks)):
+        assert classifier.epochs_ == 3
+    assert twice.best_epoch_ == 3
+    assert (once.predict_proba(walks[0]) != twice.predict_proba(walks[0])).any()
+    changed = [*walks[1]]
+    validated = split(twice.labels_.encoded(walks[1]), 0.2, 0)[1]
+    changed[validated[0]] = "up" if changed[validated[0]] != "up" else "down"
+    again = Classifier(**options).fit(walks[0], changed)
+    assert (again.predict_proba(walks[0]) != twice.predict_proba(walks[0])).any()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"validation": 1.0}, "validation must be"),
         ({"noise": -1.0}, "noise must be"),
         ({"unit": "sentences"}, "unit must be one of auto, words, characters"),
+        ({"refit": "twice"}, "refit must be True, False or 'auto'"),
         ({"convolution": 3}, "convolution must be True or False"),
         ({"class_weight": "equal"}, "class_weight must be"),
         ({"class_weight": {"sideways": 2.0}}, "class_weight must have classes of y. Got 'sideways'"),

@@ -41,6 +41,8 @@ EMBEDDING = 64  # width of the vector of a word
 MOST = 1 << 20  # channels in a file
 FEWEST, SMALLEST = 8, 4  # batches in an epoch, and sequences in a batch, at least
 FOUND = ("history_", "epochs_", "best_epoch_", "validation_error_")  # of the training with validation
+TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # that epochs are judged by
+FEW = 1000  # sequences: too few to choose an epoch, or to do without a fifth of them
 NOISE, DROPPED = 0.3, 0.1  # the noise of measurements; the share of words that training replaces
 
 
@@ -48,8 +50,9 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
     """Classifies sequences of unequal length: measurements of several channels, or texts.
 
     A recurrent network reads each sequence, by default beside a convolutional one. It trains on one part of
-    the sequences; a validation part, of each class the same share, chooses the best epoch, calibrates the
-    probabilities, and measures what early decisions cost. Then it trains again on all sequences.
+    the sequences; a validation part, of each class the same share, calibrates the probabilities and measures
+    what early decisions cost. Of many sequences, it also chooses the best epoch; with few, it would do so by
+    chance, and the network is trained once more, on all sequences.
 
     Args:
         cell: ``"lstm"``, ``"gru"``, ``"rnn"``, ... (the names in `gatewise.cells`), or any `gatewise.Cell`.
@@ -68,7 +71,8 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         max_epochs: the most epochs of training.
         patience: epochs without a better validation error after which training stops.
         validation: share of the sequences in the validation part.
-        refit: whether the network then trains once more, on all sequences, for as many epochs as were best.
+        refit: whether training takes all epochs, and is then repeated on all sequences; ``"auto"`` if there
+            are fewer than 1,000. Otherwise the best epoch of the first training is kept.
         seed: the random seed. The same seed gives the same classifier on the same machine.
         trainer: options for Lightning's `Trainer`; None for none.
 
@@ -77,7 +81,7 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         model_: the trained classifier without torch, a `gatewise.runtime.jobs.classifier.Classifier`.
         network_: the trained network.
         history_: one entry an epoch; best_epoch_ is the one whose weights are kept.
-        validation_error_: log loss on the validation part.
+        validation_error_: log loss on the validation part, calibrated.
         temperature_: what logits are divided by, so that probabilities are calibrated.
 
     Example:
@@ -113,7 +117,7 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         max_epochs: int = 60,
         patience: int = 20,
         validation: float = 0.2,
-        refit: bool = True,
+        refit: bool | str = AUTO,
         seed: int = 0,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
@@ -143,9 +147,11 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
             check_number("noise", self.noise, 0, np.inf)
         if self.unit not in (AUTO, *UNITS):
             raise ValueError(f"unit must be one of {', '.join((AUTO, *UNITS))}. Got {self.unit!r}")
-        for name in ("bidirectional", "convolution", "refit"):
+        for name in ("bidirectional", "convolution"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise ValueError(f"{name} must be True or False. Got {getattr(self, name)!r}")
+        if self.refit != AUTO and not isinstance(self.refit, bool | np.bool_):
+            raise ValueError(f"refit must be True, False or 'auto'. Got {self.refit!r}")
         weight = self.class_weight
         if weight is not None and weight != "balanced" and not isinstance(weight, Mapping):
             raise ValueError(f"class_weight must be None, 'balanced' or a mapping. Got {weight!r}")
@@ -188,10 +194,12 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         self.majority_ = None if self.labels_.several else int(np.bincount(targets[rows]).argmax())
         self.temperature_ = 1.0
         self.deciding_: Deciding | None = None
-        self._train(job, on_epoch, checkpoint)
+        refit = len(values) < FEW if self.refit == AUTO else self.refit
+        schedule = {"keep": "last", "patience": self.max_epochs} if refit else {}
+        self._train(job, on_epoch, checkpoint, **schedule)
         self._calibrate([values[row] for row in checked], targets[checked])
-        if self.refit and not self.interrupted_:
-            self._train_again(self._job(prepared, prepared.part(checked)), checkpoint)
+        if refit and not self.interrupted_:
+            self._train_again(self._job(prepared, prepared.part(checked)), checkpoint, schedule)
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -329,13 +337,13 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         batches = LengthBatches(training.lengths, size, self.seed, training.batch)
         return Job(self.build, batches, checks.batches, self._loss, error)
 
-    def _train_again(self, job: Job[Batch], checkpoint: Path | None) -> None:
-        """Train on all sequences for as many epochs as were best. Ctrl-C keeps the network as it is."""
+    def _train_again(self, job: Job[Batch], checkpoint: Path | None, schedule: Mapping[str, Any]) -> None:
+        """Train on all sequences, by the same schedule. Ctrl-C keeps the network as it is."""
         found = {name: getattr(self, name) for name in FOUND}
         file, network = self.file_, self.network_
         again = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}-all")
         try:
-            self._train(job, None, again, max_epochs=self.best_epoch_, patience=self.best_epoch_, keep="last")
+            self._train(job, None, again, **schedule)
         except KeyboardInterrupt:
             self.interrupted_ = True
         if self.interrupted_:
@@ -345,7 +353,7 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
 
     def _loss(self, network: ClassificationNetwork, batch: Batch) -> Summed:
         """The loss to train on: noise on the inputs, and weights of the classes."""
-        return error(network, self._noisy(batch))
+        return loss(network, self._noisy(batch))
 
     def _noisy(self, batch: Batch) -> Batch:
         inputs = batch.inputs
@@ -462,11 +470,21 @@ def widths_of(classifier: Classifier) -> tuple[int, ...]:
     return (size, 2 * size, size) if classifier.convolution else ()
 
 
+def loss(network: ClassificationNetwork, batch: Batch) -> Summed:
+    """The log loss of a batch, in which classes have weights, and the number of sequences (of labels)."""
+    return _log_loss(network(batch.inputs, batch.lengths), batch), batch.targets.numel()
+
+
 def error(network: ClassificationNetwork, batch: Batch) -> Summed:
-    """The log loss of a batch, in which classes have weights, and the number of sequences."""
+    """The log loss of a validation batch at the best of some temperatures, as all will be calibrated."""
     logits = network(batch.inputs, batch.lengths)
+    losses = torch.stack([_log_loss(logits / temperature, batch) for temperature in TEMPERATURES])
+    return losses.min(), batch.targets.numel()
+
+
+def _log_loss(logits: Tensor, batch: Batch) -> Tensor:
     if batch.targets.dim() == 1:
         losses = F.cross_entropy(logits, batch.targets, reduction="none")
     else:
         losses = F.binary_cross_entropy_with_logits(logits, batch.targets, reduction="none")
-    return (losses * batch.weights).sum(), batch.targets.numel()
+    return (losses * batch.weights).sum()

@@ -21,7 +21,7 @@ AUTO = "auto"
 MOST_ENTRIES = 20_000  # of a vocabulary
 FEW_TEXTS = 200  # with at least as many, a word that occurs once counts as unknown
 SHORT = 3.0  # texts of fewer words on average are read by characters
-VALIDATED = 256  # sequences in a validation batch
+VALIDATED = 512  # sequences in a validation batch
 
 
 def prepare(sequences: Sequence[Any], unit: str) -> Preparation:
