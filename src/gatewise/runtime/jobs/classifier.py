@@ -132,6 +132,8 @@ class Classifier:
         self.channels = tuple(_texts(told["channels"], "channels"))
         self.columns = columns_of(told["columns"])
         count = number(told["convolutions"], "convolutions", 0, _MOST_CONVOLUTIONS)
+        if f"convolutions.{count}.convolution.weight" in tensors:
+            raise FormError(f"convolutions must count all convolutions. Got {count}")
         self._layers, self._embedding = layers, tensors.get("embedding.weight")
         self._convolutions = [_convolution(tensors, k, not self._is_bidirectional) for k in range(count)]
         self._head = Affine(tensors["head.weight"], tensors["head.bias"])
