@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir
 from pathlib import Path
@@ -48,10 +49,14 @@ class Counting:
         console.print("counting")
 
     def fit(self, on_epoch: Callable[[Epoch], None], checkpoint: Path) -> None:
-        done = int(checkpoint.read_text()) if checkpoint.exists() else 0
+        done = 0
+        if checkpoint.exists():
+            with zipfile.ZipFile(checkpoint) as archive:
+                done = int(archive.read("done"))
         for number in range(done + 1, 4):
             on_epoch(Epoch(number, 3, 1.0, 1.0, 1.0))
-            checkpoint.write_text(str(number))
+            with zipfile.ZipFile(checkpoint, "w") as archive:
+                archive.writestr("done", str(number))
             if self.fails and number == 2:
                 raise self.fails
         self.estimator.epochs_ = 3 - done
@@ -223,6 +228,20 @@ def test_a_run_that_is_still_training_is_not_continued(tmp_path: Path) -> None:
     assert run(tmp_path, "--out", "mine", "--resume", "--seed", "1").exit_code == 2
     os.close(lock)
     assert run(tmp_path, "--out", "mine", "--resume").exit_code == 0
+
+
+@pytest.mark.parametrize("position", [0, 30, 31, -10])
+def test_a_damaged_checkpoint_is_not_continued_from(tmp_path: Path, position: int) -> None:
+    """30 is the first byte of a name, 34 that of the content."""
+    killed(tmp_path, "--out", "mine")
+    checkpoint = tmp_path / "mine.training/training.ckpt"
+    content = bytearray(checkpoint.read_bytes())
+    content[position] ^= 255
+    checkpoint.write_bytes(content[:position] if position == 0 else content)
+    done = run(tmp_path, "--out", "mine", "--resume")
+    assert done.exit_code == 0
+    assert "mine.training: the checkpoint there is damaged; training begins again." in done.stdout
+    assert (tmp_path / "mine/counts.txt").read_text() == "3"
 
 
 def test_runs_of_other_requests_may_train_beside_one_that_is_resumed(tmp_path: Path) -> None:

@@ -260,9 +260,8 @@ def _train(flow: Flow, common: Common, request: dict[str, Any], console: Console
     state = RunState(common.out, flow.name, request, resume=common.resume)
     with NewFolder(state.name) as folder:
         try:
-            if state.begin(folder.writing):
-                given_up = "the unfinished run there is given up; --resume would continue it"
-                console.print(f"{state.folder}: {given_up}.")
+            if note := state.begin(folder.writing):
+                console.print(note)
             flow.show_data(console)
             _fit(flow, state.checkpoint, console)
             flow.test()

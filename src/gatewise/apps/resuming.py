@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
@@ -74,13 +76,13 @@ class RunState:
             return next(path for path in self._names() if not _is_there(path))
         return self.path
 
-    def begin(self, writing: Path) -> bool:
+    def begin(self, writing: Path) -> str:
         """Make the folder, and lock it until the end of this process.
 
         `writing` is the hidden folder that this process writes. If it is killed, a resumed one removes it.
 
         Returns:
-            Whether a run that was killed at `out` is given up, since it is not resumed.
+            Why a checkpoint that is there is not continued from, as a sentence; empty otherwise.
 
         Raises:
             ResumeError: another process is training this run.
@@ -89,8 +91,8 @@ class RunState:
             self.path = self._chosen()
         self._take_lock()
         self._is_ours = True
-        given_up = not self._resume and self.checkpoint.exists()
-        if given_up:
+        note = self._note()
+        if note:
             self.checkpoint.unlink()
         if self._resume:
             left = Path(str(self._known().get("writing", ""))).name
@@ -98,7 +100,16 @@ class RunState:
                 shutil.rmtree(self.path.with_name(left), ignore_errors=True)
         content = json.dumps({"request": self._request, "writing": writing.name}, indent=2)
         files.replace(self.folder / _REQUEST, content.encode())
-        return given_up
+        return note
+
+    def _note(self) -> str:
+        if not self.checkpoint.exists():
+            return ""
+        if not self._resume:
+            return f"{self.folder}: the unfinished run there is given up; --resume would continue it."
+        if not _is_whole(self.checkpoint):
+            return f"{self.folder}: the checkpoint there is damaged; training begins again."
+        return ""
 
     def _made(self) -> bool:
         """Whether the folder could be made, or is the one to continue from."""
@@ -200,6 +211,15 @@ def _option(option: str, value: Any) -> str:
     if value is None or value is False or value == []:
         return f"without {option}"
     return option if value is True else f"{option} {value}"
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the archive of a checkpoint can be read, and all its checksums are right."""
+    try:
+        with files.open_to_read(checkpoint) as file, zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile):
+        return False
 
 
 def _locked(descriptor: int) -> bool:
