@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -24,6 +25,11 @@ os.environ.setdefault("GATEWISE_CACHE", str(Path(__file__).parents[1] / ".pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # NumPy multiplies on one thread, since the threads of OpenBLAS cannot sleep while they wait.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# The bytecode of tests and sources is kept even where the environment says otherwise: without it each process
+# spends a third of its collection on rewriting the assertions of all tests again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # In the background of a script Ctrl-C is ignored, and under nohup SIGHUP, which Windows does not have.
 # Processes that tests start would inherit this, so both signals are set to their defaults.
