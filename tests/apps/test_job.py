@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from gatewise.apps import job
 from gatewise.apps.job import Common, job_command
+from gatewise.apps.resuming import RunState
 from gatewise.language import Cell
 from gatewise.tasks.shared.training import Epoch
 
@@ -193,6 +194,16 @@ def test_the_folder_that_a_killed_run_was_writing_is_removed(tmp_path: Path) -> 
     assert run(tmp_path, "--out", "mine", "--resume").exit_code == 0
     assert names(tmp_path) == {"mine/counts.txt"}
     assert not (tmp_path / writing).exists()
+
+
+def test_a_run_given_up_leaves_no_checkpoint_of_any_name(tmp_path: Path) -> None:
+    """A classifier has a second one, from which the new run must not continue either."""
+    killed(tmp_path, "--out", "mine")
+    (tmp_path / "mine.training/training.ckpt-all").write_text("of the run given up")
+    state = RunState(tmp_path / "mine", "counts", {}, resume=False)
+    assert "given up" in state.begin(tmp_path / "writing")
+    assert {path.name for path in state.folder.iterdir()} == {"request.json", "lock"}
+    state.remove()
 
 
 @pytest.mark.parametrize(("arguments", "difference"), [

@@ -92,8 +92,9 @@ class RunState:
         self._take_lock()
         self._is_ours = True
         note = self._note()
-        if note:
-            self.checkpoint.unlink()
+        for file in self._checkpoints():
+            if not self._resume or not _is_whole(file):
+                file.unlink()
         if self._resume:
             left = Path(str(self._known().get("writing", ""))).name
             if left.startswith(".gatewise-") and left != writing.name:
@@ -102,12 +103,16 @@ class RunState:
         files.replace(self.folder / _REQUEST, content.encode())
         return note
 
+    def _checkpoints(self) -> list[Path]:
+        """All that training saved. A classifier, which trains twice, has a second checkpoint."""
+        return [file for file in self.folder.glob(f"{_CHECKPOINT}*") if file.suffix != ".part"]
+
     def _note(self) -> str:
         if not self.checkpoint.exists():
             return ""
         if not self._resume:
             return f"{self.folder}: the unfinished run there is given up; --resume would continue it."
-        if not _is_whole(self.checkpoint):
+        if not all(map(_is_whole, self._checkpoints())):
             return f"{self.folder}: the checkpoint there is damaged; training begins again."
         return ""
 

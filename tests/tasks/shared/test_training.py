@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,10 @@ def test_a_killed_run_continues_to_the_same_weights(
     options = {**RECIPES[recipe], "checkpoint": checkpoint}
     for place in data.draw(st.lists(st.sampled_from(["batch", "file", "epoch"]), min_size=1, max_size=3)):
         death = Death(data.draw(st.integers(1, {"batch": 12, "file": 3, "epoch": 3}[place])))
-        replace = os.replace
+        replaced = os.replace
         with pytest.MonkeyPatch.context() as patch:
             if place == "file":
-                patch.setattr(os, "replace", lambda a, b, d=death: (d(), replace(a, b)))
+                patch.setattr(os, "replace", lambda a, b, d=death: (d(), replaced(a, b)))
             made = death if place == "batch" else lambda: None
             with contextlib.suppress(Killed):
                 trained(job(made=made), *([death] if place == "epoch" else []), **options)
@@ -128,6 +129,20 @@ def test_the_average_of_weights_is_what_is_kept() -> None:
     average["calls"] = seen[-1]["calls"]  # buffers are not averaged
     for name, value in average.items():
         torch.testing.assert_close(weights[name].double(), value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_training_that_diverges_keeps_what_was_reached_before(keep: str) -> None:
+    errors = iter([3.0, 2.0, float("nan")])
+
+    def error(network: Any, batch: Any) -> tuple[torch.Tensor, int]:
+        return torch.tensor(next(errors)), 1
+
+    given = job()
+    diverging = replace(given, check=lambda: list(given.check())[:1], error=error)
+    _, outcome = trained(diverging, keep=keep)
+    assert (outcome.best_epoch, outcome.best_error) == (2, 2.0)
+    assert [epoch.best for epoch in outcome.history] == [3.0, 2.0, 2.0]
 
 
 @pytest.mark.parametrize("option", ["max_epochs", "gradient_clip_val"])

@@ -53,6 +53,11 @@ def test_scores_of_spans() -> None:
     assert span_scores([["O"]], [["O"]])["f1"] == 0.0
 
 
+def test_the_scheme_of_scores_is_that_of_all_sentences() -> None:
+    scores = span_scores([["S-A"], ["B-A", "E-A"]], [["S-A"], ["B-A", "I-A"]])  # the last span has no end
+    assert (scores["precision"], scores["recall"]) == (1.0, 1 / 2)
+
+
 @pytest.mark.parametrize(
     ("tags", "scheme"),
     [

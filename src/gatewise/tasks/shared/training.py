@@ -7,6 +7,7 @@ several processes weighs every item the same.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -358,11 +359,12 @@ class _Keeper(Callback):
             return
         loss, error = (float(trainer.callback_metrics[name]) for name in ("loss", "error"))
         number = len(self.history) + 1
-        if error < self.best or self.keeps_last:
+        best = error if error < self.best else self.best  # NaN, where training diverges, is not better
+        if error < self.best or (self.keeps_last and math.isfinite(error)):
             self.best_epoch = number
             self.weights = deepcopy(module.judged.state_dict())
         most = trainer.max_epochs or number
-        self.history.append(Epoch(number, most, loss, error, min(error, self.best)))
+        self.history.append(Epoch(number, most, loss, error, best))
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         if len(self.history) != trainer.current_epoch + 1:

@@ -22,8 +22,10 @@ class Span(NamedTuple):
     last: int
 
 
-def spans(tags: Sequence[str]) -> list[Span]:
+def spans(tags: Sequence[str], ends: bool | None = None) -> list[Span]:
     """The spans of a sentence, read strictly: only spans that begin and continue as the scheme says.
+
+    `ends` says that the scheme is IOBES; by default it is if the sentence has an E or an S.
 
     In IOB2 a span begins with B and goes on with I of the same kind; an I that continues nothing is in no
     span. In IOBES a span is S, or B, any number of I, and E. (The strict mode of seqeval.)
@@ -31,8 +33,13 @@ def spans(tags: Sequence[str]) -> list[Span]:
     >>> spans(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"])
     [Span(kind='PER', first=0, last=1), Span(kind='LOC', first=4, last=4)]
     """
-    ends = any(tag[:2] in ("E-", "S-") for tag in tags)
+    if ends is None:
+        ends = _has_ends(tags)
     return _with_ends(tags) if ends else _without_ends(tags)
+
+
+def _has_ends(tags: Iterable[str]) -> bool:
+    return any(tag[:2] in ("E-", "S-") for tag in tags)
 
 
 def _without_ends(tags: Sequence[str]) -> list[Span]:
@@ -64,13 +71,15 @@ def span_scores(truth: Iterable[Sequence[str]], made: Iterable[Sequence[str]]) -
     """Precision, recall and F1 of spans over all sentences, and for each kind of span.
 
     A span counts if its kind, its first and its last word are all right. Where nothing was found, or nothing
-    was there to find, the share is 0.
+    was there to find, the share is 0. The scheme is that of all sentences together.
     """
+    pairs = list(zip(truth, made, strict=True))
+    ends = any(_has_ends(tags) for pair in pairs for tags in pair)
     right: Counter[str] = Counter()
     there: Counter[str] = Counter()
     found: Counter[str] = Counter()
-    for true_tags, made_tags in zip(truth, made, strict=True):
-        true_spans, made_spans = set(spans(true_tags)), set(spans(made_tags))
+    for true_tags, made_tags in pairs:
+        true_spans, made_spans = set(spans(true_tags, ends)), set(spans(made_tags, ends))
         there.update(span.kind for span in true_spans)
         found.update(span.kind for span in made_spans)
         right.update(span.kind for span in true_spans & made_spans)
