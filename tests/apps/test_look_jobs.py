@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
+from gatewise.runtime.model_file import read_model, write_model
 from gatewise.tasks import Classifier, Tagger, Writer
 from tests.insight.page.pages import data_of
 from tests.random_cells.quickly import compiling_quickly
@@ -101,6 +102,18 @@ def long_format(arrays: list[np.ndarray]) -> pd.DataFrame:
     ids = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
     steps = np.concatenate(arrays)
     return pd.DataFrame({"id": ids, "channel 0": steps[:, 0], "channel 1": steps[:, 1]})
+
+
+def test_a_model_of_a_sample_is_shown_on_the_sample(tmp_path: Path) -> None:
+    Tagger(hidden_size=4, num_layers=1, max_epochs=1).fit(WORDS, [["A"] * 3, ["B"] * 4]).save(
+        tmp_path / "model.safetensors"
+    )
+    file = read_model(tmp_path / "model.safetensors", "tag")
+    header = {**file.header, "metrics": {"data": {"training": {"file": "python_tokens"}}}}
+    write_model(file.path, "tag", header, file.tensors)
+    done = look(tmp_path)
+    assert done.exit_code == 0, done.output
+    assert data_of(tmp_path / "model.html")["rows"] == 4
 
 
 def test_what_a_job_reads_is_asked_for(tmp_path: Path) -> None:

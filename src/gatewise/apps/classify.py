@@ -115,7 +115,7 @@ class ClassifyFlow:
         self.name = f"{stem}-{self.estimator.equations.name}"
         early = not (self.estimator.bidirectional or training.several)
         self.files: Mapping[str, str] = files_of(early)
-        self.look: Sequence[str] | None = ["--on", str(data[-1])] if data else None
+        self.look: Sequence[str] | None = ["--on", str(data[-1])] if data else []
         self.metrics: dict[str, Any] = {}
 
     def show_data(self, console: Console) -> None:

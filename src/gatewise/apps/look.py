@@ -118,10 +118,9 @@ def _job(task: str, file: Path, on: Path | None, reading: dict[str, Any]) -> Sub
     from gatewise.apps import look_jobs
 
     series = [name for name in reading if name not in CONTENT]
-    if on is None or series:
-        option = f"--{next(iter(series), '')}".replace("_", "-")
-        wrong = f"{option} is for forecasters" if series else "--on must name what it reads"
-        raise LookError(f"{wrong}: {file} holds a model that reads {READS[task]}.")
+    if series:
+        option = f"--{series[0]}".replace("_", "-")
+        raise LookError(f"{option} is for forecasters: {file} holds a model that reads {READS[task]}.")
     return _subject(look_jobs.SHOWN[task](file, on, chosen_reading(reading)))
 
 

@@ -1,4 +1,4 @@
-"""What ``gatewise look`` shows of the models of jobs, run on a file."""
+"""What ``gatewise look`` shows of the models of jobs, run on a file, or on the sample of their training."""
 
 from __future__ import annotations
 
@@ -7,34 +7,63 @@ from pathlib import Path
 from typing import Any
 
 
-def _tagger(file: Path, on: Path, reading: Any) -> dict[str, Any]:
+class NothingToReadError(ValueError):
+    """Raised without a file for a model that was not trained on a sample. The message is one sentence."""
+
+
+def _tagger(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
+    from gatewise.tasks.shared.samples import python_tokens
     from gatewise.tasks.tagging.look import shown
     from gatewise.tasks.tagging.reading import read_tagged
     from gatewise.tasks.tagging.tagger import Tagger
 
-    return shown(Tagger.load(file), read_tagged(on, encoding=reading.encoding).corpus.words)
+    tagger = Tagger.load(file)
+    if on is not None:
+        words = read_tagged(on, encoding=reading.encoding).corpus.words
+    elif tagger.metrics_.get("data", {}).get("training", {}).get("file") == "python_tokens":
+        words = python_tokens().words
+    else:
+        raise _nothing(file, "sentences")
+    return shown(tagger, words)
 
 
-def _writer(file: Path, on: Path, reading: Any) -> dict[str, Any]:
+def _writer(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
+    from gatewise.tasks.shared.samples import python_topics
     from gatewise.tasks.writing.look import shown
     from gatewise.tasks.writing.reading import read_texts
     from gatewise.tasks.writing.writer import Writer
 
-    return shown(Writer.load(file), read_texts(on, encoding=reading.encoding))
+    writer = Writer.load(file)
+    if on is not None:
+        texts = read_texts(on, encoding=reading.encoding)
+    elif str(writer.metrics_.get("text", {}).get("name", "")).startswith("Python "):
+        texts = [python_topics()]
+    else:
+        raise _nothing(file, "texts")
+    return shown(writer, texts)
 
 
-def _classifier(file: Path, on: Path, reading: Any) -> dict[str, Any]:
+def _classifier(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
     from gatewise.tasks.classification.classifier import Classifier
     from gatewise.tasks.classification.look import shown
+    from gatewise.tasks.classification.reading import SAMPLES, sampled
     from gatewise.tasks.classification.tables import read_tables, sequences_of
 
     classifier = Classifier.load(file)
-    table = next(iter(read_tables(on, reading)))
-    return shown(classifier, sequences_of(classifier.model_, table).values)
+    name = classifier.metrics_.get("data", {}).get("file")
+    if on is not None:
+        return shown(classifier, sequences_of(classifier.model_, next(iter(read_tables(on, reading)))).values)
+    if name not in SAMPLES:
+        raise _nothing(file, "sequences")
+    return shown(classifier, sampled(name).sequences.values)
+
+
+def _nothing(file: Path, what: str) -> NothingToReadError:
+    return NothingToReadError(f"--on must name what it reads: {file} holds a model that reads {what}.")
 
 
 # For each task, the arguments of `gatewise.look` for a model, a file, and how the file is read.
-SHOWN: dict[str, Callable[[Path, Path, Any], dict[str, Any]]] = {
+SHOWN: dict[str, Callable[[Path, Path | None, Any], dict[str, Any]]] = {
     "classify": _classifier,
     "tag": _tagger,
     "write": _writer,

@@ -106,7 +106,7 @@ class TagFlow:
         )  # fmt: skip
         self.name = f"{name}-{self.estimator.equations.name}"
         self.files: Mapping[str, str] = files_of(test)
-        self.look: Sequence[str] | None = ["--on", str(data[-1])] if data else None
+        self.look: Sequence[str] | None = ["--on", str(data[-1])] if data else []
         self.tagged: list[list[Tagged]] = []
         self.results: list[ColumnResult] = []
 

@@ -84,8 +84,10 @@ class Flow:
 
     @property
     def look(self) -> Sequence[str] | None:
-        """How the network is shown at work: on the text that it has learned from."""
-        return ["--on", str(self.data[0])] if self.data and self.data[0].is_file() else None
+        """How the network is shown at work: on the text that it has learned from, if it is one file."""
+        if not self.data:
+            return []
+        return ["--on", str(self.data[0])] if self.data[0].is_file() else None
 
     def show_data(self, console: Console) -> None:
         """Print what was read and what will be trained."""

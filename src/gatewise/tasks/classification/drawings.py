@@ -197,10 +197,8 @@ def _draw_curve(axes: Axes, curve: tuple[Array, Array], chosen: tuple[float, flo
     axes.plot(*chosen, "o", color=WARM, markersize=8)
     word = f"chosen: {chosen[0]:.0%} read, {chosen[1]:.1%} right"
     side = "right" if chosen[0] > 0.6 else "left"
-    axes.annotate(
-        word, chosen, xytext=(-2, -18) if side == "right" else (9, -14), textcoords="offset points", color=WARM,
-        ha=side, fontsize=9,
-    )  # fmt: skip
+    place = (-2, -18) if side == "right" else (9, -14)
+    axes.annotate(word, chosen, xytext=place, textcoords="offset points", color=WARM, ha=side, fontsize=9)
     axes.set_ylim(top=accuracy.max() + 0.05 * (np.ptp(accuracy) or 0.1))
     axes.set(xlabel="mean share of a test sequence that is read", ylabel="test accuracy", xlim=(0, 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

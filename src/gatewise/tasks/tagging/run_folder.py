@@ -50,7 +50,7 @@ def write_run(
     metrics = metrics_of(tagger, training, test, results)
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    tagger.metrics_ = {"test": {each.name: each.accuracy for each in results}}
+    tagger.metrics_ = {"data": metrics["data"], "test": {each.name: each.accuracy for each in results}}
     tagger.save(folder / "model.safetensors")
     made = {each.name: each.mades for each in results}
     (folder / f"tagged{SUFFIXES[test.format]}").write_text(test.written(made), encoding="utf-8", newline="")
