@@ -50,10 +50,12 @@ def loss(network: Network, batch: Batch) -> Summed:
     return ((network(batch.x) - batch.y)[counts] ** 2).sum(), int(counts.sum())
 
 
-def job(batch_size: int = 4, dropout: float = 0.3, made: Callable[[], None] = lambda: None) -> Job[Batch]:
-    """The job. `made` is called before each training batch."""
+def job(
+    batch_size: int = 4, dropout: float = 0.3, made: Callable[[], None] = lambda: None, scale: float = 1.0
+) -> Job[Batch]:
+    """The job. `made` is called before each training batch; `scale` is that of the data."""
     rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.normal(size=(T, ROWS, 2)).astype(np.float32))
+    x = torch.from_numpy(scale * rng.normal(size=(T, ROWS, 2)).astype(np.float32))
     y = x.sum((0, 2))
     y[::3] = 0
 

@@ -75,6 +75,26 @@ def test_a_killed_run_continues_to_the_same_weights(
     assert all(torch.equal(weights[name], expected[name]) for name in weights)
 
 
+@pytest.mark.parametrize(
+    ("other", "options"),
+    [
+        ({"dropout": 0.3, "batch_size": 5}, {}),
+        ({"scale": 2.0}, {}),
+        ({}, {"learning_rate": 0.01}),
+        ({}, {"seed": 2}),
+    ],
+)
+def test_a_checkpoint_of_other_training_is_refused(
+    tmp_path: Path, other: dict[str, Any], options: dict[str, Any]
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    weights, _ = trained(job(), max_epochs=2, checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="other data or other arguments"):
+        trained(job(**other), **{"max_epochs": 2, "checkpoint": checkpoint, **options})
+    again, _ = trained(job(), max_epochs=2, checkpoint=checkpoint)
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
 def test_a_checkpoint_is_loaded_without_running_code(tmp_path: Path) -> None:
     """It is read as tensors and plain data alone."""
     trained(job(), max_epochs=1, checkpoint=tmp_path / "c")

@@ -6,6 +6,7 @@ several processes weighs every item the same.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -15,8 +16,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from dataclasses import asdict, dataclass, field, fields
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -124,7 +125,8 @@ def train(job: Job[B], settings: Settings, on_epoch: Callable[[Epoch], None]) ->
     Raises:
         KeyboardInterrupt: Ctrl-C before the end of the first epoch, or a second Ctrl-C.
         FloatingPointError: training diverged.
-        ValueError: an option of the trainer is a parameter of the estimator.
+        ValueError: an option of the trainer is a parameter of the estimator; or the checkpoint is of training
+            with other data or other settings.
     """
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(settings.seed)
@@ -132,7 +134,8 @@ def train(job: Job[B], settings: Settings, on_epoch: Callable[[Epoch], None]) ->
         keeper = _Keeper(on_epoch, settings.checkpoint, keeps_last=settings.keep == "last")
         trainer = _trainer(settings, keeper)
         with _stop_on_interrupt(trainer) as interrupted:
-            _run(trainer, _Training(network, job, settings), settings.checkpoint, interrupted)
+            origin = _origin(network, job, settings) if settings.checkpoint else ""
+            _run(trainer, _Training(network, job, settings, origin), settings.checkpoint, interrupted)
     network.cpu()
     return network, keeper.restore(network, interrupted=interrupted.is_set())
 
@@ -140,6 +143,28 @@ def train(job: Job[B], settings: Settings, on_epoch: Callable[[Epoch], None]) ->
 def part_of(checkpoint: Path) -> Path:
     """The name of a checkpoint while it is written. It is not random, so that the next run replaces it."""
     return checkpoint.with_name(f"{checkpoint.name}.part")
+
+
+def _origin(network: nn.Module, job: Job[B], settings: Settings) -> str:
+    """A digest of what training begins with: settings, the untrained network, the first epoch's batches."""
+    given = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    plain = {name: value for name, value in given.items() if name not in ("trainer", "checkpoint")}
+    digest = hashlib.sha256(repr(plain).encode())
+    weights = tuple(network.state_dict().values())
+    for part in chain.from_iterable(map(_flat, chain([weights], job.batches.at(0), job.check()))):
+        digest.update(repr(getattr(part, "shape", part)).encode())
+        if isinstance(part, Tensor):
+            digest.update(part.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """The parts of nested tuples."""
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _flat(part)
+    else:
+        yield value
 
 
 def _trainer(settings: Settings, keeper: Callback) -> Trainer:
@@ -217,8 +242,9 @@ class _Training(LightningModule, Generic[B]):
             while batch := list(islice(batches, world)):
                 yield batch[min(rank, len(batch) - 1)], rank < len(batch)
 
-    def __init__(self, network: nn.Module, job: Job[B], settings: Settings) -> None:
+    def __init__(self, network: nn.Module, job: Job[B], settings: Settings, origin: str) -> None:
         super().__init__()
+        self.origin = origin
         self.network = network
         self.job = job
         self.settings = settings
@@ -238,6 +264,16 @@ class _Training(LightningModule, Generic[B]):
     def judged(self) -> nn.Module:
         """The network that is validated and kept."""
         return self.average.module if self.average else self.network
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what training began with."""
+        checkpoint["origin"] = self.origin
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the checkpoint of other training."""
+        if checkpoint.get("origin") != self.origin:
+            path = self.settings.checkpoint
+            raise ValueError(f"{path}: the checkpoint is of training with other data or other arguments")
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by seed, epoch and process, so that a resumed run draws the same."""
