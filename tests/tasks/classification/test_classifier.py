@@ -18,6 +18,7 @@ from gatewise import tanh
 from gatewise.language import cell
 from gatewise.runtime import load
 from gatewise.tasks.classification.classifier import Classifier
+from gatewise.tasks.classification.labels import Labels
 from gatewise.tasks.classification.preparing import padded, split
 from tests.tasks.classification.conftest import OPINIONS, TEXTS
 
@@ -203,6 +204,21 @@ def test_labels_keep_their_type() -> None:
                 classifier.fit(TEXTS, labels)
             continue
         assert classifier.fit(TEXTS, labels).predict(TEXTS).dtype == np.asarray(labels).dtype
+
+
+@pytest.mark.parametrize(
+    "y", [np.array([3, 5], np.uint8), np.array([3, 5], np.int32), np.array(["b", "a"], object), [["a"], []]]
+)
+def test_classes_have_the_type_that_a_file_gives_back(y: Any) -> None:
+    labels = Labels.fit(y)
+    again = Labels.from_dict(labels.to_dict())
+    assert labels.classes.dtype == again.classes.dtype
+    assert labels.classes.tolist() == again.classes.tolist()
+
+
+def test_classes_of_more_than_64_bits_are_refused() -> None:
+    with pytest.raises(ValueError, match="classes must each be of the kind 'integer'"):
+        Labels.fit(np.array([1, 2**63], np.uint64))
 
 
 def test_a_frame_in_long_format(fitted: Classifier, walks: Walks) -> None:

@@ -40,7 +40,7 @@ def classes_of(value: Any) -> tuple[NDArray[Any], bool]:
     expected, dtype = _TYPES[found["kind"]]
     values = items(found["values"], "classes: values", 1, _MOST)
     for label in values:
-        if type(label) is not expected:
+        if type(label) is not expected or (isinstance(label, int) and not -(2**63) <= label < 2**63):
             raise FormError(f"classes must each be of the kind {found['kind']!r}. Got {shown(label)}")
     if len({*values}) < len(values):
         raise FormError("classes must differ")

@@ -124,12 +124,12 @@ def is_lists(y: Any) -> bool:
 
 
 def _of_one_kind(classes: Array) -> Array:
-    """The classes, checked to be texts, integers, numbers or booleans that a file can hold."""
+    """The classes, checked to be texts, integers, numbers or booleans, in the type that a file gives back."""
     if classes.dtype.kind not in KINDS or (
         classes.dtype.kind == "O" and not all(isinstance(label, str) for label in classes)
     ):
         raise ValueError(f"y must be labels of one kind: texts, numbers or booleans. Got {classes.dtype}")
-    return classes
+    return classes_of(described(classes, several=False))[0]
 
 
 def _numbers(classes: Array, labels: Array) -> Array:
