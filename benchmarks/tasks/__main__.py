@@ -8,6 +8,7 @@ from importlib import import_module
 JOBS = {
     "cells": "cells",
     "classify": "classification",
+    "compared": "compared",
     "overhead": "overhead",
     "tag": "tagging",
     "write": "writing",
