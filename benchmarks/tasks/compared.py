@@ -1,14 +1,14 @@
 """Sequence classification beside what a user would pick instead: lines of code, CPU seconds, accuracy.
 
 Each package does the same task in a process of its own, on one thread, as its users would write it
-(``benchmarks/tasks/peers``). The peers are installed in another environment, since their pins differ from ours::
+(``benchmarks/tasks/peers``). The peers are installed in another environment, since their pins differ::
 
     python -m venv peers && peers/bin/pip install torch skorch aeon==1.6.0
     pip download --no-deps -d data aeon==1.6.0
     python -m benchmarks.tasks compared --data data --peers peers/bin/python --seeds 0 1 2
 
-Lines are those between ``# begin`` and ``# end``, without empty ones and comments. Seconds include the import of
-the package, the fit and the prediction of the test part; for gatewise the kernels are in the cache.
+Lines are those between ``# begin`` and ``# end``, without empty ones and comments. Seconds include the import
+of the package, the fit and the prediction of the test part; for gatewise the kernels are in the cache.
 """
 
 from __future__ import annotations
