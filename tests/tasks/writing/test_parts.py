@@ -194,3 +194,20 @@ def test_files_lines_and_folders_are_read(tmp_path: Path) -> None:
     assert read_texts(tmp_path / "latin.txt", encoding="latin-1") == ["né"]
     with pytest.raises(TableError, match=r"not UTF-8 text \(byte 1\)"):
         read_texts(tmp_path / "latin.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "validation", "message"),
+    [
+        (
+            "abcde fghi " * 10,
+            "characters",
+            0.001,
+            "validation must be larger for texts this short. Got 0.001.",
+        ),
+        ("x" * 200, "words", 0.1, "texts must have words that occur twice"),
+    ],
+)
+def test_texts_that_teach_nothing_are_refused(text: str, unit: str, validation: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Corpus.of([text], unit, validation, 100, 0)

@@ -321,9 +321,9 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
                 self.equations,
                 len(vocabulary) if vocabulary is not None else scaling.outputs if scaling else 0,
                 len(self.classes_),
-                self.hidden_size,
-                self.num_layers,
-                self.bidirectional,
+                int(self.hidden_size),
+                int(self.num_layers),
+                bool(self.bidirectional),
                 widths_of(self),
                 EMBEDDING if vocabulary is not None else 0,
                 self.dropout,
@@ -466,7 +466,7 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
 
 def widths_of(classifier: Classifier) -> tuple[int, ...]:
     """The channels of each convolution."""
-    size = classifier.hidden_size
+    size = int(classifier.hidden_size)
     return (size, 2 * size, size) if classifier.convolution else ()
 
 

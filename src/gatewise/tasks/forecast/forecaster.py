@@ -139,7 +139,7 @@ class Forecaster(JobEstimator):
         rows = training_rows(series, self.horizon)
         self.prepared_ = prepare(series, rows, self.horizon, self.season, self.history)
         windows = self.prepared_.windows(series, self.horizon)
-        batches = self.prepared_.training(windows, rows, self.batch_size, self.seed)
+        batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
         check = self.prepared_.validation(windows, rows)
         self._train(job_of(self.build, batches, check), on_epoch, checkpoint)
         self.validation_error_ *= self.prepared_.encoding.scale[0]
@@ -236,7 +236,12 @@ class Forecaster(JobEstimator):
         """Build the untrained network for the parameters and the preparation."""
         input_size = self.prepared_.encoding.input_size
         return ForecastNetwork(
-            self.equations, input_size, self.hidden_size, self.num_layers, self.horizon, self.dropout
+            self.equations,
+            input_size,
+            int(self.hidden_size),
+            int(self.num_layers),
+            self.horizon,
+            self.dropout,
         )
 
     def _forecast(self, series: TimeSeries, origins: Whole) -> Numbers:

@@ -57,7 +57,7 @@ class LengthBatches(Generic[B]):
             raise ValueError(
                 f"batches need a sequence, and batch_size 1. Got {len(lengths)} and {batch_size}"
             )
-        self.batch_size, self.seed, self.make = batch_size, seed, make
+        self.batch_size, self.seed, self.make = int(batch_size), seed, make
 
     def count(self, world: int = 1) -> int:
         """The number of batches of each process in an epoch."""

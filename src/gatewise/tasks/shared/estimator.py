@@ -162,7 +162,8 @@ class JobEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         """
         from gatewise.tasks.shared.training import Settings, train  # Lightning takes two seconds to import
 
-        ours = {name: getattr(self, name) for name in ("learning_rate", "max_epochs", "patience", "seed")}
+        names = ("learning_rate", "max_epochs", "patience", "seed")
+        ours = {name: saving.plain(getattr(self, name)) for name in names}
         chosen = Settings(
             **{**ours, "trainer": self.trainer or {}, "checkpoint": checkpoint, **self.RECIPE, **settings}
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -124,11 +125,13 @@ def check_tensors(estimator: Saved, file: ModelFile, stored: StoredLayers | None
 def _parameters(estimator: Saved) -> dict[str, Any]:
     """The arguments as JSON data. The cell is a name; the layers have its equations."""
     parameters = estimator.get_params(deep=False) | {"cell": estimator.equations.name}
-    return {name: _plain(value) for name, value in parameters.items() if name not in estimator.UNSAVED}
+    return {name: plain(value) for name, value in parameters.items() if name not in estimator.UNSAVED}
 
 
-def _plain(value: Any) -> Any:
-    """A number of NumPy as one of Python, which JSON can hold."""
+def plain(value: Any) -> Any:
+    """A number, a boolean or an array of NumPy in Python's types, which JSON and torch take."""
+    if isinstance(value, np.ndarray | np.bool_):
+        return value.tolist()
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value

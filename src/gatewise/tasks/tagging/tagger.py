@@ -32,6 +32,7 @@ from gatewise.runtime.jobs.tagger import (
 from gatewise.runtime.jobs.tagger import Tagger as Model
 from gatewise.tasks.shared.batches import LengthBatches
 from gatewise.tasks.shared.estimator import JobEstimator, check_number
+from gatewise.tasks.shared.saving import plain
 from gatewise.tasks.tagging.inputs import sentences_in, tags_in
 from gatewise.tasks.tagging.network import Batch, Encoded, TaggingNetwork, loss_of, wrong_of
 from gatewise.tasks.tagging.targets import Targets, best_temperature, learn_columns
@@ -159,7 +160,7 @@ class Tagger(JobEstimator):
         alpha = self.word_dropout
         rarity = {word: alpha / (alpha + count) for word, count in counts.items()}
         numbers = targets.numbers(self.columns_)
-        encoded = Encoded.of(self.spelling_, sentences, numbers, self.look_ahead or 0, rarity)
+        encoded = Encoded.of(self.spelling_, sentences, numbers, plain(self.look_ahead) or 0, rarity)
         self._train(self._job(encoded, rows, checked), on_epoch, checkpoint)
         self._calibrate([sentences[row] for row in checked], [numbers[row] for row in checked])
         return self
@@ -219,13 +220,13 @@ class Tagger(JobEstimator):
         """Build the untrained network for the parameters and the vocabulary."""
         return TaggingNetwork(
             self.equations, self.spelling_.sizes, [len(column.tags) for column in self.columns_],
-            hidden_size=self.hidden_size, num_layers=self.num_layers, look_ahead=self.look_ahead,
-            dropout=self.dropout,
+            hidden_size=int(self.hidden_size), num_layers=int(self.num_layers),
+            look_ahead=plain(self.look_ahead), dropout=self.dropout,
         )  # fmt: skip
 
     def prepared(self) -> dict[str, Any]:
         """What a prediction needs besides the weights, as JSON data."""
-        described = description(self.spelling_, self.columns_, self.look_ahead)
+        described = description(self.spelling_, self.columns_, plain(self.look_ahead))
         return {**described, "several": self.several_}
 
     def restore(self, prepared: dict[str, Any]) -> None:
@@ -257,7 +258,7 @@ class Tagger(JobEstimator):
     def check_parameters(self) -> None:
         """Raise a ValueError for the first parameter that is out of range."""
         super().check_parameters()
-        ahead = self.look_ahead
+        ahead = plain(self.look_ahead)
         if ahead is not None and (type(ahead) is not int or not 0 <= ahead <= MOST_LOOK_AHEAD):
             raise ValueError(f"look_ahead must be None, or from 0 to {MOST_LOOK_AHEAD}. Got {ahead!r}")
         check_number("smoothing", self.smoothing, 0, 1)
@@ -265,7 +266,8 @@ class Tagger(JobEstimator):
         check_number("word_dropout", self.word_dropout, 0, inf)
 
     def _names(self, count: int) -> Sequence[str]:
-        names = self.columns or (["tag"] if count == 1 else [f"tag{k}" for k in range(1, count + 1)])
+        names = [] if self.columns is None else [str(name) for name in self.columns]
+        names = names or (["tag"] if count == 1 else [f"tag{k}" for k in range(1, count + 1)])
         if len(names) != count or len(set(names)) != count:
             raise ValueError(
                 f"columns must be {count} different names, as y has columns. Got {list(names)!r}"

@@ -53,8 +53,8 @@ class Targets:
             for tag in tags:
                 _check_tag(tag, several, width, row)
         if not several:
-            return cls([sentences], several)
-        return cls([[[tag[k] for tag in tags] for tags in sentences] for k in range(width)], several)
+            return cls([[list(map(str, tags)) for tags in sentences]], several)  # not those of NumPy
+        return cls([[[str(tag[k]) for tag in tags] for tags in sentences] for k in range(width)], several)
 
     def numbers(self, columns: Sequence[Column]) -> list[Whole]:
         """For each sentence the numbers of its tags, ``[T, C]``."""

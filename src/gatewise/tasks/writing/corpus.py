@@ -40,12 +40,17 @@ class Corpus:
         Of at least 20 texts some are held out as the validation part. Of fewer it is the end of each.
 
         Raises:
-            ValueError: there are fewer than 100 characters.
+            ValueError: there are fewer than 100 characters, no validation part, or nothing occurs twice.
         """
         if sum(map(len, texts)) < LEAST:
             raise ValueError(f"texts must have at least {LEAST} characters. Got {sum(map(len, texts))}.")
         train, check = _divided(texts, validation, seed)
-        return cls(tuple(train), tuple(check), len(texts) >= MANY, unit, _vocabulary(train, unit, most))
+        vocabulary = _vocabulary(train, unit, most)
+        if len(texts) < MANY and not any(check):
+            raise ValueError(f"validation must be larger for texts this short. Got {validation}.")
+        if not vocabulary.entries:
+            raise ValueError(f"texts must have {unit} that occur twice, which can be learned.")
+        return cls(tuple(train), tuple(check), len(texts) >= MANY, unit, vocabulary)
 
     def ids(self, texts: Sequence[str]) -> Array:
         """The texts one after the other, each behind a boundary; behind the last one too if texts end."""

@@ -148,7 +148,7 @@ class Writer(JobEstimator):
         self.vocabulary_, self.ends_ = corpus.vocabulary, corpus.ends
         self._text = "\n".join(corpus.train) if self.keep_text else None
         train, check = (corpus.ids(part) for part in (corpus.train, corpus.check))
-        windows = Windows(train, self.batch_size, self.window, self.seed)
+        windows = Windows(train, int(self.batch_size), int(self.window), self.seed)
         self._train(Job(self.build, windows, partial(checked, check), loss, error), on_epoch, checkpoint)
         self.validation_error_ /= log(2)
         return self
@@ -156,7 +156,8 @@ class Writer(JobEstimator):
     def build(self) -> WritingNetwork:
         """Build the untrained network for the parameters and the vocabulary."""
         return WritingNetwork(
-            self.equations, len(self.vocabulary_), self.embedding_size, self.hidden_size, self.num_layers,
+            self.equations, len(self.vocabulary_), int(self.embedding_size), int(self.hidden_size),
+            int(self.num_layers),
             self.dropout, self.weight_drop,
         )  # fmt: skip
 
