@@ -75,6 +75,15 @@ def test_a_run_on_measurements_and_its_predictions(tmp_path: Path) -> None:
             assert found[row["id"]]["steps"] == row["after steps"]
 
 
+def test_characters_that_no_font_has_are_named_once(tmp_path: Path) -> None:
+    nobodys = "\U0010fffd"  # a character that is not assigned
+    rows = "".join(f"{word} {nobodys},{word}\n" for word in ("good", "bad") * 10)
+    (tmp_path / "texts.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    run = gatewise("classify", "texts.csv", *SMALL, "--out", "run", cwd=tmp_path)
+    assert run.exit_code == 0, run.output
+    assert " ".join(run.output.split()).count("boxes stand for them in the pictures") == 1
+
+
 def test_texts_with_several_labels_as_json(tmp_path: Path) -> None:
     labels = {"praise": "film; good", "blame": "film"}
     with (tmp_path / "texts.csv").open("w", encoding="utf-8", newline="") as file:

@@ -88,6 +88,7 @@ def test_predictions_of_parts_are_written(folder: Path, tmp_path: Path, options:
     ("arguments", "message"),
     [
         (["none.safetensors", "data.csv"], "MODEL: there is no file none.safetensors"),
+        (["parts", "data.csv"], "MODEL: the folder parts has no model.safetensors."),
         ([".", "none.csv"], "none.csv"),
         ([".", "data.csv", "--out", "parts"], "--out must name a file. Got the folder parts"),
         ([".", "data.csv", "--out", "x.txt"], "--out must end in .csv, .jsonl, .parquet. Got 'x.txt'"),

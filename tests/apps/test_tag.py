@@ -86,6 +86,7 @@ def test_without_a_file_it_learns_lines_of_python(tmp_path: Path, monkeypatch: p
     [
         ("1\tYes\n", [], "line 1 must have 10 fields between tabs. Got 2."),
         (("1\tYes" + "\t_" * 8 + "\n\n") * 2, [], "the file has no tags to learn from."),
+        ("Yes X\n", ["--format", "text"], "if each of its lines is a word and its tags: --format columns."),
         ("1\tYes" + "\t_\tX" * 4 + "\n", [], "a tagger needs at least two sentences. Got 1."),
         (("1\tYes" + "\t_\tX" * 4 + "\n\n") * 2, ["--tags", "ner"], "no column of tags 'ner'; it has 'upos'"),
         ("1\tYes\n", ["--format", "xml"], "format must be one of conllu, table, columns, text. Got 'xml'"),

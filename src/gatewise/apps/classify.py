@@ -197,5 +197,13 @@ class ClassifyFlow:
         return told
 
     def remarks(self) -> Sequence[str]:
-        """None."""
-        return []
+        """A remark on characters that no font has."""
+        from gatewise.insight.figures.lettering import missing_letters
+        from gatewise.tasks.classification.pictures import class_names
+
+        texts = self.tested.sequences.texts if self.tested.sequences.is_text else []
+        boxes = missing_letters(*class_names(self.estimator), *texts)
+        if not boxes:
+            return []
+        shown = boxes if len(boxes) <= 20 else boxes[:20] + "…"
+        return [f"No font on this machine has {shown!r}: boxes stand for them in the pictures."]

@@ -67,6 +67,8 @@ def _run(
 
     if not model.exists():
         raise PredictError(f"MODEL: there is no file {model}.")
+    if model.is_dir() and not (model / "model.safetensors").is_file():
+        raise PredictError(f"MODEL: the folder {model} has no model.safetensors.")
     if out is not None and out.is_dir():
         raise PredictError(f"--out must name a file. Got the folder {out}.")
     start, predictor = perf_counter(), Predictor(model)

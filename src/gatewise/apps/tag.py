@@ -97,7 +97,7 @@ class TagFlow:
         self.training, self.tested, self.data = training, test, data
         self.columns = list(columns or training.corpus.columns)
         if not self.columns:
-            raise TableError(training.corpus.name, "the file has no tags to learn from")
+            raise TableError(training.corpus.name, f"the file has no tags to learn from{_hint(training)}")
         self.y = training.corpus.targets(self.columns)
         test.corpus.targets(self.columns)
         self.estimator: Tagger = Tagger(
@@ -117,10 +117,10 @@ class TagFlow:
         reads = "reads whole sentences" if ahead is None else f"reads {ahead} words ahead"
         size = f"{self.estimator.num_layers} x {self.estimator.hidden_size} units"
         facts = {
-            "Sentences": f"{Path(corpus.name).name}: {len(corpus):,} of {corpus.tokens:,} words",
+            "Sentences": f"{Path(corpus.name).name}: {len(corpus):,} sentences, {corpus.tokens:,} words",
             "Tags": ", ".join(f"{name} ({_different(corpus.tags[name])})" for name in self.columns),
             "Model": f"{self.estimator.cell_name}, {size}, {reads}, seed {self.estimator.seed}",
-            "Test": f"{len(tested):,} sentences of {tested.tokens:,} words; training never sees them",
+            "Test": f"{len(tested):,} sentences, {tested.tokens:,} words; training never sees them",
         }
         grid = Table.grid(padding=(0, 2))
         for name, fact in facts.items():
@@ -191,6 +191,12 @@ class TagFlow:
             return []
         shown = boxes if len(boxes) <= 20 else boxes[:20] + "…"
         return [f"No font on this machine has {shown!r}: boxes stand for them in the pictures."]
+
+
+def _hint(file: TaggedFile) -> str:
+    if file.format != "text":
+        return ""
+    return "; if each of its lines is a word and its tags: --format columns"
 
 
 def _different(tags: Sequence[Sequence[str]]) -> int:

@@ -16,6 +16,7 @@ ESTIMATORS = {
     "classify": "gatewise.tasks.classification.classifier.Classifier",
     "forecast": "gatewise.tasks.forecast.forecaster.Forecaster",
     "tag": "gatewise.tasks.tagging.tagger.Tagger",
+    "write": "gatewise.tasks.writing.writer.Writer",
 }
 
 

@@ -3,11 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, FontManager
 
 from gatewise.insight.figures import lettering, save_figure
-from gatewise.insight.figures.style import ShortTicks, style_for
+from gatewise.insight.figures.style import ShortTicks, page, style_for, text_width
 
 NOBODYS = "\U0010fffd"  # a character that is not assigned
 
@@ -19,9 +18,10 @@ def test_western_letters_need_no_other_font() -> None:
 
 def test_letters_without_a_font_are_listed_and_drawn_without_a_warning(tmp_path: Path) -> None:
     assert lettering.missing_letters(f"a{NOBODYS}b") == NOBODYS
-    figure = Figure()
-    figure.text(0.5, 0.5, NOBODYS)
+    with page(4, 2, NOBODYS, NOBODYS) as figure:
+        figure.text(0.5, 0.5, NOBODYS)
     save_figure(figure, tmp_path / "a.png")
+    assert text_width(NOBODYS, 9) > 0
 
 
 def test_the_font_with_most_of_the_letters_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gatewise import cell, read_cell, tanh
+from gatewise import cell, read_cell, tanh, tasks
 from gatewise.runtime import load
 from gatewise.runtime.model_file import ModelFileError
 from gatewise.tasks.writing.network import Window, WritingNetwork, error, loss
@@ -86,7 +86,7 @@ def test_a_boundary_resets_the_state(fitted: Writer) -> None:
 def test_a_file_gives_the_same_writer_with_and_without_torch(fitted: Writer, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     fitted.save(path)
-    for other in (Writer.load(path), load(path), pickle.loads(pickle.dumps(fitted))):
+    for other in (Writer.load(path), load(path), tasks.load(path), pickle.loads(pickle.dumps(fitted))):
         assert other.write(40, prompt="She", count=2) == fitted.write(40, prompt="She", count=2)
     assert Writer.load(path).get_params() == fitted.get_params()
     assert Writer.load(path).score(TEXT) == fitted.score(TEXT)

@@ -86,7 +86,8 @@ def page(width: float, body: float, heading: str, note: str) -> Iterator[Figure]
         engine.set(w_pad=0.06, h_pad=0.06, rect=(side, 0, 1 - 2 * side, body / height))
         yield figure
         FigureCanvasAgg(figure)
-        figure.draw_without_rendering()
+        with _boxes():
+            figure.draw_without_rendering()
         figure.set_layout_engine("none")
 
 
@@ -114,15 +115,23 @@ def save_figure(figure: Figure, path: str | Path, dpi: float = 120) -> None:
     if ending not in _UNDATED:
         raise ValueError(f"save_figure: path must end in {', '.join(_UNDATED)}. Got {str(path)!r}.")
     FigureCanvasAgg(figure)
-    with matplotlib.rc_context({"svg.hashsalt": "gatewise"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # see `missing_letters`
+    with matplotlib.rc_context({"svg.hashsalt": "gatewise"}), _boxes():
         figure.savefig(path, dpi=dpi, metadata=_UNDATED[ending])
+
+
+@contextmanager
+def _boxes() -> Iterator[None]:
+    """Context manager in which boxes for `missing_letters` are drawn without warnings."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def text_width(text: str, points: float, bold: bool = False) -> float:
     """The width of a line, in points."""
     font = FontProperties(family=FONT, size=points, weight="bold" if bold else "normal")
-    return float(text_to_path.get_text_width_height_descent(text, font, False)[0])
+    with _boxes():
+        return float(text_to_path.get_text_width_height_descent(text, font, False)[0])
 
 
 def wrapped(words: list[str], room: float, points: float, bold: bool = False) -> list[list[str]]:
