@@ -40,7 +40,7 @@ def test_a_run_on_conllu(tmp_path: Path) -> None:
     run = tag(str(file), "--test", str(test), *SMALL, "--out", "out", cwd=tmp_path)
     assert run.exit_code == 0, run.output
     for words in (
-        "a.conllu: 60 of",
+        "a.conllu: 60 sentences, ",
         "upos (5), xpos (5)",
         "LSTM, 1 x 8 units, reads whole sentences",
         "F1 of",
@@ -86,7 +86,11 @@ def test_without_a_file_it_learns_lines_of_python(tmp_path: Path, monkeypatch: p
     [
         ("1\tYes\n", [], "line 1 must have 10 fields between tabs. Got 2."),
         (("1\tYes" + "\t_" * 8 + "\n\n") * 2, [], "the file has no tags to learn from."),
-        ("Yes X\n", ["--format", "text"], "if each of its lines is a word and its tags: --format columns."),
+        (
+            "Yes X\nNo Y\n",
+            ["--format", "text"],
+            "if each of its lines is a word and its tags: --format columns.",
+        ),
         ("1\tYes" + "\t_\tX" * 4 + "\n", [], "a tagger needs at least two sentences. Got 1."),
         (("1\tYes" + "\t_\tX" * 4 + "\n\n") * 2, ["--tags", "ner"], "no column of tags 'ner'; it has 'upos'"),
         ("1\tYes\n", ["--format", "xml"], "format must be one of conllu, table, columns, text. Got 'xml'"),
