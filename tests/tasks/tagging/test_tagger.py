@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,18 @@ def test_the_words_that_are_remembered_do_not_change_the_bits(both: Tagger, monk
     before = bits(both.predict_proba(X))
     monkeypatch.setattr("gatewise.runtime.jobs.tagger._MOST_REMEMBERED", 3)
     assert bits(both.predict_proba([words])[0] for words in X) == before
+
+
+def test_threads_may_tag_with_few_words_remembered(both: Tagger, monkeypatch: Any) -> None:
+    monkeypatch.setattr("gatewise.runtime.jobs.tagger._MOST_REMEMBERED", 1)
+    sentences = [[f"w{k}", f"w{k + 1}", "cat"] for k in range(40)]
+    expected = both.predict(sentences)
+
+    def tag(k: int) -> list[Any]:
+        return both.predict(sentences[k : k + 1])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [tags for (tags,) in pool.map(tag, list(range(40)) * 5)] == expected * 5
 
 
 def test_empty_sentences_have_no_tags(both: Tagger) -> None:

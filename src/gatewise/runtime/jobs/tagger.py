@@ -277,23 +277,25 @@ class Tagger:
 
     def _inputs(self, sentences: Sequence[Sequence[str]], lengths: Array) -> Array:
         """The inputs of the recurrent layers, ``[T, B, I]``."""
-        self._remember({word for words in sentences for word in words})
+        remembered = self._remembered({word for words in sentences for word in words})
         ahead = self.look_ahead or 0
         x = np.zeros((int(lengths.max(initial=0)), len(sentences), ahead + 1, self._width), np.float32)
         for k, words in enumerate(sentences):
             if words:
-                vectors = np.array([self._vectors[word] for word in words])
+                vectors = np.array([remembered[word] for word in words])
                 for place in range(ahead + 1):  # the newest word stands last
                     x[ahead - place :][: len(words), k, place] = vectors
         return x.reshape(len(x), len(sentences), self._layers.input_size)
 
-    def _remember(self, words: set[str]) -> None:
-        """Compute the vectors of words. Those of earlier calls are kept, so frequent words cost nothing."""
-        if len(self._vectors) > _MOST_REMEMBERED:
-            self._vectors = {}
-        new = [word for word in words if word not in self._vectors]
+    def _remembered(self, words: set[str]) -> dict[str, Array]:
+        """The vectors of words. Those of earlier calls are kept, so frequent words cost nothing."""
+        vectors = self._vectors  # stays that of this call if another thread begins a new one
+        if len(vectors) > _MOST_REMEMBERED:
+            self._vectors = vectors = {}
+        new = [word for word in words if word not in vectors]
         if new:
-            self._vectors |= zip(new, self.vectors(new), strict=True)
+            vectors.update(zip(new, self.vectors(new), strict=True))
+        return vectors
 
     def vectors(self, words: Sequence[str]) -> Array:
         """What the recurrent layers read of words, ``[U, I]``."""
@@ -335,8 +337,7 @@ class TagStream:
         """The next word of the sentence. Returns the words that are tagged now: one, or none."""
         self._words.append(_text(word))
         if self._steps:
-            self._model._remember({word})
-            return self._stepped(self._model._vectors[word])
+            return self._stepped(self._model._remembered({word})[word])
         if len(self._words) <= self.look_ahead:
             return []
         return [self._again(self._done)]
