@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gatewise.runtime.jobs.spans import Transitions, follows_scheme, scheme_of
+from gatewise.runtime.jobs.tagger import logarithms
 from gatewise.tasks.tagging.spans import Span, span_scores, spans
 
 
@@ -51,6 +52,12 @@ def test_scores_of_spans() -> None:
     assert scores["f1"] == pytest.approx(2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))
     assert scores["kinds"]["B"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "spans": 1}
     assert span_scores([["O"]], [["O"]])["f1"] == 0.0
+
+
+def test_a_tag_without_probability_is_chosen_where_no_other_is_allowed() -> None:
+    rules = Transitions.of(["O", "B-X", "I-X"], "iob2")
+    path = rules.best_path(logarithms(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])))
+    assert path.tolist() == [1, 2]
 
 
 def test_the_scheme_of_scores_is_that_of_all_sentences() -> None:

@@ -269,7 +269,7 @@ class Tagger:
         likely: list[list[float]] = []
         for column, each in zip(self.columns, chances, strict=True):
             rules = column.transitions
-            path = rules.best_path(_logarithms(each)) if rules else each.argmax(axis=-1)
+            path = rules.best_path(logarithms(each)) if rules else each.argmax(axis=-1)
             tags.append(tuple(column.tags[tag] for tag in path))
             likely.append(each[np.arange(len(words)), path].tolist())
         by_word = zip(words, zip(*tags, strict=True), zip(*likely, strict=True), strict=True)
@@ -453,6 +453,7 @@ def _batches(lengths: Array) -> Iterator[Array]:
         first += rows
 
 
-def _logarithms(chances: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        return np.log(chances)
+def logarithms(chances: Array) -> Array:
+    """The logarithms of probabilities; finite also for 0, since a rule may allow only such tags."""
+    found: Array = np.log(np.maximum(chances, np.finfo(np.float64).tiny))
+    return found
