@@ -99,7 +99,7 @@ def test_every_cell_gives_the_bits_of_python(cell: Cell, engine: Engine) -> None
     [{"lengths": LENGTHS}, {"reset": RESET}, {"lengths": [3, 7, 1, 7, 5], "reset": RESET}, {"given": False}],
     ids=["lengths", "reset", "lengths-and-reset", "from-zeros"],
 )
-def test_rows_of_different_lengths_that_begin_anew(
+def test_rows_of_different_lengths_that_restart(
     cell: Cell, more: dict[str, Any], reverse: bool, engine: Engine
 ) -> None:
     p = problem(cell, reverse=reverse, **more)
