@@ -12,7 +12,7 @@ from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 
 FILES = {
-    "model.safetensors": "the trained model, for gatewise.tasks.Forecaster.load",
+    "model.safetensors": "the trained model, for gatewise predict and gatewise.tasks.load",
     "metrics.json": "every error above, at every step ahead",
     "forecast.csv": "the forecast of what comes next",
     "forecasts.png": "forecasts with history, good and bad ones",

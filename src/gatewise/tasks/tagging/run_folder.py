@@ -32,7 +32,7 @@ _SHORTEST, _LONGEST = 5, 24  # words of a sentence that is drawn
 def files_of(test: TaggedFile) -> dict[str, str]:
     """The files of the folder, with their meaning."""
     return {
-        "model.safetensors": "the trained tagger, for gatewise.tasks.Tagger.load",
+        "model.safetensors": "the trained model, for gatewise predict and gatewise.tasks.load",
         "metrics.json": "accuracy of every column, of unseen words, of every tag; confusions",
         f"tagged{SUFFIXES[test.format]}": "the test part with the tags of the tagger",
         **PICTURES,
