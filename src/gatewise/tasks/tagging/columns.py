@@ -22,8 +22,8 @@ def parse_columns(text: str, name: str | Path = "corpus") -> Corpus:
     Raises:
         TableError: a line has another number of fields than the first one.
     """
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
-    separator = "\t" if any("\t" in line for line in lines) else None
+    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    separator = "\t" if any("\t" in line.strip() for line in lines) else None
     width = 0
     found: list[list[list[str]]] = []
     for first, block in blocks(lines):
