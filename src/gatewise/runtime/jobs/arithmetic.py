@@ -43,8 +43,14 @@ def pooled(x: Array, lengths: Array, how: Pooling) -> Array:
     return found.astype(x.dtype)
 
 
-def softmax(scores: Array) -> Array:
-    """The probabilities ``[..., C]`` of classes from their scores ``[..., C]``, in float64."""
+def softmax(scores: Array, temperature: float = 1.0) -> Array:
+    """The probabilities ``[..., C]`` of classes from their scores ``[..., C]``, in float64.
+
+    The scores are first divided by `temperature`, in their own type. Of a row with an infinite or NaN score,
+    all probabilities may be NaN.
+    """
+    with np.errstate(over="ignore"):
+        scores = scores / scores.dtype.type(temperature)
     exponentials, total = _exponentials(_centred(scores))
     return exponentials / total
 
@@ -66,7 +72,8 @@ def sigmoid(scores: Array) -> Array:
 def _centred(scores: Array) -> Array:
     """The scores less the largest of their row, in float64."""
     whole = np.ascontiguousarray(scores, np.float64)
-    centred: Array = whole - whole.max(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinite scores
+        centred: Array = whole - whole.max(axis=-1, keepdims=True)
     return centred
 
 

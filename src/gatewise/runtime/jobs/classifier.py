@@ -25,8 +25,8 @@ from gatewise.runtime.layers_file import stored_layers
 from gatewise.runtime.model_file import ModelFile, Tensors
 from gatewise.runtime.stream import Stream
 
-BATCH = 64  # sequences that are computed together
-STEPS = 1 << 16  # most steps of such a batch, with padding
+BATCH = 64  # most sequences in a batch
+STEPS = 1 << 16  # most steps in a batch, padding included
 WORDS, CHARACTERS = "words", "characters"
 COLUMNS = ("id", "time", "text")  # of a table of sequences
 UNITS = (WORDS, CHARACTERS)  # what a text is read by

@@ -60,7 +60,7 @@ class Spelling:
     """The words, characters and affixes of a training text, with their ids.
 
     Attributes:
-        words, characters: those that have an id.
+        words, characters: the words and the characters that have ids.
         affixes: beginnings and endings of each length.
 
     Example:

@@ -219,7 +219,7 @@ class Tagger:
         made: list[tuple[Array, ...]] = []
         for scores in self.scores(X):
             both = zip(scores, self.columns, strict=True)
-            made.append(tuple(softmax(values / np.float32(column.temperature)) for values, column in both))
+            made.append(tuple(softmax(values, column.temperature) for values, column in both))
         return made
 
     def scores(self, X: Iterable[Sequence[str]]) -> list[tuple[Array, ...]]:
@@ -372,7 +372,7 @@ class TagStream:
         """The tags of the next word, from the scores of each column."""
         tags, likely = [], []
         for k, (column, values) in enumerate(zip(self._model.columns, scores, strict=True)):
-            chances = softmax(values / np.float32(column.temperature))
+            chances = softmax(values, column.temperature)
             allowed = self._allowed(k)
             tag = (
                 int(np.where(allowed, chances, -1).argmax()) if allowed is not None else int(chances.argmax())
