@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ STRANGE: tuple[Any, ...] = (
 _DTYPES = ("float16", "float32", "float64", "int64", "uint8", "bool", "complex64")
 _SHAPES = ((), (0,), (1,), (2, 0), (3, 3), (1, 1, 1))
 
+Tensors = dict[str, Any]
+
 strange = st.sampled_from(STRANGE).map(copy.deepcopy)
 
 
@@ -30,24 +33,40 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(value[key])
 
 
+def _random(draw: st.DrawFn) -> Random:
+    """A generator from one drawn number: each change decides what can be drawn next."""
+    return Random(draw(st.integers(0, 2**32 - 1)))
+
+
 @st.composite
 def mutated(draw: st.DrawFn, data: Any) -> Any:
+    """As `mutate`."""
+    return mutate(data, _random(draw))
+
+
+@st.composite
+def mutated_tensors(draw: st.DrawFn, tensors: Tensors) -> Tensors:
+    """As `mutate_tensors`."""
+    return mutate_tensors(tensors, _random(draw))
+
+
+def mutate(data: Any, rng: Random) -> Any:
     """Plain data with one to three changes: a value replaced, removed, duplicated or moved."""
     data = copy.deepcopy(data)
-    for _ in range(draw(st.sampled_from((1, 1, 1, 2, 3)))):
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = list(_places(data))
         if not places:
-            return draw(strange)
-        holder, key = draw(st.sampled_from(places))
-        change = draw(st.sampled_from(("replace", "replace", "nudge", "remove", "copy", "double", "nest")))
+            return copy.deepcopy(rng.choice(STRANGE))
+        holder, key = rng.choice(places)
+        change = rng.choice(("replace", "replace", "nudge", "remove", "copy", "double", "nest"))
         if change == "replace":
-            holder[key] = draw(strange)
+            holder[key] = copy.deepcopy(rng.choice(STRANGE))
         elif change == "nudge" and type(holder[key]) is int:
-            holder[key] += draw(st.sampled_from((-1, 1, 2)))
+            holder[key] += rng.choice((-1, 1, 2))
         elif change == "remove":
             del holder[key]
         elif change == "copy":
-            other, place = draw(st.sampled_from(places))
+            other, place = rng.choice(places)
             if place in other if isinstance(other, dict) else place < len(other):
                 holder[key] = copy.deepcopy(other[place])
         elif change == "double" and isinstance(holder, list):
@@ -57,22 +76,21 @@ def mutated(draw: st.DrawFn, data: Any) -> Any:
     return data
 
 
-@st.composite
-def mutated_tensors(draw: st.DrawFn, tensors: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+def mutate_tensors(tensors: Tensors, rng: Random) -> Tensors:
     """Tensors, one of which may be missing, new, or have another type or shape."""
     tensors = dict(tensors)
-    name = draw(st.sampled_from([*tensors]))
-    change = draw(st.sampled_from(("nothing", "remove", "add", "type", "shape", "values")))
+    name = rng.choice([*tensors])
+    change = rng.choice(("nothing", "remove", "add", "type", "shape", "values"))
     if change == "remove":
         del tensors[name]
     elif change == "add":
-        tensors[draw(st.sampled_from(("x", "\x1b", name + "_", "weight_ih_l1")))] = tensors[name]
+        tensors[rng.choice(("x", "\x1b", name + "_", "weight_ih_l1"))] = tensors[name]
     elif change == "type":
-        tensors[name] = tensors[name].astype(draw(st.sampled_from(_DTYPES)))
+        tensors[name] = tensors[name].astype(rng.choice(_DTYPES))
     elif change == "shape":
-        tensors[name] = np.zeros(draw(st.sampled_from(_SHAPES)), tensors[name].dtype)
+        tensors[name] = np.zeros(rng.choice(_SHAPES), tensors[name].dtype)
     elif change == "values" and tensors[name].dtype.kind == "f":
-        tensors[name] = np.full_like(tensors[name], draw(st.sampled_from((np.nan, np.inf, 1e38))))
+        tensors[name] = np.full_like(tensors[name], rng.choice((np.nan, np.inf, 1e38)))
     return tensors
 
 

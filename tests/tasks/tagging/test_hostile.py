@@ -28,9 +28,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, both: Tagger) -> ModelFile:
     return read_model(path, Tagger.TASK)
 
 
-# The same examples in each run: with random ones hypothesis sometimes calls the drawing inconsistent, for a
-# reason that was not found.
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=fixtures)
+@settings(max_examples=150, deadline=None, suppress_health_check=fixtures)
 @given(data=st.data())
 def test_a_manipulated_file_is_refused_or_tags(
     whole: ModelFile, monkeypatch: pytest.MonkeyPatch, data: st.DataObject

@@ -27,11 +27,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, fitted: Writer) -> ModelFile
     return read_model(path, Writer.TASK)
 
 
-# The same examples in each run: with random ones hypothesis sometimes calls the drawing inconsistent, for a
-# reason that was not found.
 @settings(
     max_examples=150,
-    derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
