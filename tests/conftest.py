@@ -74,12 +74,23 @@ def quickly(request: pytest.FixtureRequest) -> Iterator[None]:
     """Compile without optimisation; with optimisation, as users do, where exhaustive tests run too.
 
     For tests of what a layer does around its kernels: of options, files, tracing. Tests of the kernels
-    themselves, and layers compared with those of torch, always run what users run.
+    themselves, and layers compared with those of torch, always run what users run. It ends with its module:
+    a fixture that lasted longer would change what the tests after it run.
     """
     from tests.random_cells.quickly import compiling_quickly
 
     with compiling_quickly() if request.config.option.markexpr else nullcontext():
         yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Raise if a fixture still compiles quickly when the tests of another file begin."""
+    program = sys.modules.get("gatewise.compiler.run.program")
+    if program is not None and (nextitem is None or nextitem.path != item.path):
+        from gatewise.compiler.run.host import host
+
+        assert program.host is host, "a fixture that compiles quickly outlives its module: use `quickly`"
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 
@@ -14,16 +13,12 @@ from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
 from gatewise.tasks.loading import load
-from tests.random_cells.quickly import compiling_quickly
 from tests.tasks.classification.conftest import OPINIONS, TEXTS, make_walks
 
 SMALL = ["--cell", "rnn", "--hidden-size", "4", "--epochs", "2"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 def gatewise(*arguments: str, cwd: Path) -> Result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,11 @@ from gatewise.apps.commands import app
 from gatewise.runtime.model_file import read_model, write_model
 from gatewise.tasks import Classifier, Tagger, Writer
 from tests.insight.page.pages import data_of
-from tests.random_cells.quickly import compiling_quickly
 
 WORDS = [["the", "cat", "sat"], ["a", "dog", "ran", "off"]]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 def look(*arguments: object) -> Result:

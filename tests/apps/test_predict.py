@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet
@@ -12,16 +11,12 @@ from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
 from gatewise.tasks import Forecaster, TimeSeries
-from tests.random_cells.quickly import compiling_quickly
 from tests.tasks.conftest import make_frame
 
 LOAD = "load (kW)"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.fixture(scope="module")

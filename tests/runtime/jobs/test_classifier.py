@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,8 @@ from gatewise.runtime.jobs.deciding import Deciding, first_sure
 from gatewise.runtime.jobs.loading import of_file
 from gatewise.runtime.model_file import ModelFile, ModelFileError, in_memory
 from gatewise.tasks.classification.classifier import Classifier
-from tests.random_cells.quickly import compiling_quickly
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.fixture(scope="module")

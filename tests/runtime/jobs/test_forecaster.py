@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,12 @@ from gatewise.runtime.jobs.loading import of_file
 from gatewise.runtime.model_file import ModelFile, read_model, write_model
 from gatewise.tasks import Forecaster, TimeSeries
 from tests.hostile import mutated
-from tests.random_cells.quickly import compiling_quickly
 from tests.tasks.conftest import make_frame
 
 LOAD = "load (kW)"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,15 +25,11 @@ from gatewise.runtime.jobs.arithmetic import embedding, log_softmax, pooled, sig
 from gatewise.runtime.jobs.layers import Layers
 from gatewise.runtime.layers_file import StoredLayers
 from tests.compiler.examples import everything
-from tests.random_cells.quickly import compiling_quickly
 
 Array = NDArray[Any]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.mark.parametrize(

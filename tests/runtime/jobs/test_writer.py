@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-from collections.abc import Iterator
 from math import log
 from typing import Any
 
@@ -22,15 +21,11 @@ from gatewise.runtime.jobs.writer import Writer
 from gatewise.runtime.layers_file import described
 from gatewise.runtime.model_file import ModelFile, in_memory
 from gatewise.tasks.writing.network import WritingNetwork
-from tests.random_cells.quickly import compiling_quickly
 
 TEXT = "To be, or not to be:\n that is the quest\tion; héé 10% 漢字.  " * 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 def test_examples_in_docstrings() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,9 @@ from tests.random_cells.quickly import compiling_quickly
 Array = NDArray[Any]
 
 
-@pytest.fixture(scope="package", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+@pytest.fixture(scope="module", autouse=True)
+def _quickly(quickly: None) -> None:
+    pass
 
 
 def make_walks(count: int = 60) -> tuple[list[Array], list[str]]:
@@ -33,19 +31,20 @@ TEXTS = ["a good film , fine", "bad film", "awful , bad thing here", "fine good 
 OPINIONS = ["praise", "blame", "blame", "praise"] * 6
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def walks() -> tuple[list[Array], list[str]]:
     return make_walks()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def fitted(walks: tuple[list[Array], list[str]]) -> Classifier:
-    return Classifier(refit=False, hidden_size=6, max_epochs=8, learning_rate=0.02).fit(*walks)
+    with compiling_quickly():
+        return Classifier(refit=False, hidden_size=6, max_epochs=8, learning_rate=0.02).fit(*walks)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def reader() -> Classifier:
     """A classifier of texts."""
-    return Classifier(refit=False, cell="rnn", hidden_size=4, max_epochs=6, learning_rate=0.02).fit(
-        TEXTS, OPINIONS
-    )
+    classifier = Classifier(refit=False, cell="rnn", hidden_size=4, max_epochs=6, learning_rate=0.02)
+    with compiling_quickly():
+        return classifier.fit(TEXTS, OPINIONS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,13 @@ from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.tagging.tagger import Tagger
 from gatewise.tasks.writing.writer import Writer
-from tests.random_cells.quickly import compiling_quickly
 
 SENTENCES = [["the", "cat", "sat"], ["a", "dog", "ran"]] * 5
 TAGS = [["DET", "NOUN", "VERB"]] * 10
 SMALL: dict[str, Any] = {"cell": "rnn", "hidden_size": 2, "num_layers": 1, "max_epochs": 1, "batch_size": 8}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 def of_numpy(value: Any) -> Any:

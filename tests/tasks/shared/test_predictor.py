@@ -6,7 +6,6 @@ import doctest
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +17,12 @@ import gatewise.tasks.shared.predictor
 from gatewise.runtime import ModelFileError
 from gatewise.tasks import Forecaster, Predictor, TimeSeries
 from gatewise.tasks.shared.written import table_file
-from tests.random_cells.quickly import compiling_quickly
 from tests.tasks.conftest import make_frame
 
 LOAD = "load (kW)"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.fixture(scope="module")

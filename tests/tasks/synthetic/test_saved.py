@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,8 @@ from gatewise.tasks.synthetic import TASKS
 from gatewise.tasks.synthetic.network import Network
 from gatewise.tasks.synthetic.saved import load_network, save_network, shown
 from tests.hostile import mutated
-from tests.random_cells.quickly import compiling_quickly
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 def made(path: Path, name: str = "adding") -> Network:

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from gatewise.tasks.tagging.tagger import Tagger
-from tests.random_cells.quickly import compiling_quickly
 from tests.tasks.tagging.sentences import corpus
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quickly() -> Iterator[None]:
-    with compiling_quickly():
-        yield
+def _quickly(quickly: None) -> None:
+    pass
 
 
 def small(**options: object) -> Tagger:
