@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from gatewise.tasks.forecast.encoding import Encoding
 from gatewise.tasks.forecast.naive import persistence, seasonal_naive
-from gatewise.tasks.forecast.network import ForecastNetwork, OrderedBatches, RandomBatches, Windows
+from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.windows import OrderedBatches, RandomBatches, Windows
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.shared.cells import CELLS
 
@@ -15,7 +18,7 @@ HORIZON, HISTORY, SEASON = 5, 12, 24
 
 @pytest.fixture
 def windows(series: TimeSeries) -> Windows:
-    return Windows.of(series, Encoding.fit(series, SEASON, (SEASON,)), HORIZON, HISTORY)
+    return Windows.of([series], Encoding.fit(series, SEASON, (SEASON,)), HORIZON, HISTORY)
 
 
 def test_a_batch_has_the_right_steps(windows: Windows) -> None:
@@ -59,8 +62,8 @@ def test_ordered_batches_go_through_all_origins_once(windows: Windows) -> None:
 
 
 def test_random_batches_stay_within_their_bounds_and_differ_in_every_epoch(windows: Windows) -> None:
-    narrow = Windows(torch.arange(400.0)[:, None], windows.truth, windows.held, HORIZON, SEASON, HISTORY)
-    batches = RandomBatches(narrow, 30, 41, 64, 16, seed=3)
+    narrow = replace(windows, inputs=torch.arange(400.0)[:, None])
+    batches = RandomBatches(narrow, np.array([30]), np.array([41]), 64, 16, seed=3)
     first, second = (torch.cat([batch.inputs[-1, :, 0] for batch in batches.at(epoch)]) for epoch in (0, 1))
     assert batches.count() == 4
     assert first.shape == (64,)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gatewise.tasks.forecast.forecaster import Forecaster
-from gatewise.tasks.forecast.network import Batch, RandomBatches
+from gatewise.tasks.forecast.windows import Batch, RandomBatches
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.shared.training import Epoch
 

@@ -29,13 +29,16 @@ def future(origins: Whole, horizon: int) -> Whole:
     return origins[..., None] + np.arange(1, horizon + 1)
 
 
-def seasonal_naive(held: Numbers, origins: Whole, horizon: int, season: int) -> Numbers:
+def seasonal_naive(
+    held: Numbers, origins: Whole, horizon: int, season: int, first: Whole | int = 0
+) -> Numbers:
     """The seasonal naive forecast, the value one season before: ``[..., K]``.
 
-    Beyond one season ahead the last season repeats. Origins within the first season get the first value. With
-    a season of 1 step it is persistence.
+    Beyond one season ahead the last season repeats. Origins within the first season get the first value, that
+    of step `first`. With a season of 1 step it is persistence.
     """
     ahead = np.arange(1, horizon + 1)
     back = season * ((ahead - 1) // season + 1)
-    repeated: Numbers = held[np.maximum(origins[..., None] + ahead - back, 0)]
+    least = np.asarray(first)[..., None]
+    repeated: Numbers = held[np.maximum(origins[..., None] + ahead - back, least)]
     return repeated

@@ -8,8 +8,8 @@ import numpy as np
 
 from gatewise.tasks.forecast.encoding import Encoding
 from gatewise.tasks.forecast.naive import Numbers, seasonal_scale
-from gatewise.tasks.forecast.network import OrderedBatches, RandomBatches, Windows
 from gatewise.tasks.forecast.split import spread
+from gatewise.tasks.forecast.windows import OrderedBatches, RandomBatches, Windows
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.series.clock import Clock
 
@@ -41,14 +41,14 @@ class Preparation:
 
     def windows(self, series: TimeSeries, horizon: int) -> Windows:
         """Encode a series."""
-        return Windows.of(series, self.encoding, horizon, self.history)
+        return Windows.of([series], self.encoding, horizon, self.history)
 
     def training(self, windows: Windows, rows: int, batch_size: int, seed: int) -> RandomBatches:
         """The training windows, whose forecasts lie in the training part, after its first season."""
         stop = rows - windows.horizon
         first = self.need - 1
         count = min(max(rows // 4, LEAST_WINDOWS), MOST_WINDOWS)
-        return RandomBatches(windows, first, stop, count, batch_size, seed)
+        return RandomBatches(windows, np.array([first]), np.array([stop]), count, batch_size, seed)
 
     def validation(self, windows: Windows, rows: int) -> OrderedBatches:
         """The validation windows. The steps that they forecast lie after the training part."""

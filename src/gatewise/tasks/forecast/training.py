@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gatewise.tasks.forecast.network import Batch, ForecastNetwork, OrderedBatches, RandomBatches
+from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.windows import Batch, OrderedBatches, RandomBatches
 from gatewise.tasks.shared.training import Job, Summed
 
 SHARE_RATE = 10.0  # factor for the learning rate of the naive shares, which must get from 0 to 1
