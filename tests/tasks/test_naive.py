@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewise.tasks.forecast.naive import errors, future, hold, persistence, seasonal_naive, seasonal_scale
+from gatewise.tasks.forecast.measures import errors
+from gatewise.tasks.forecast.naive import future, hold, persistence, seasonal_naive, seasonal_scale
 
 
 def test_hold_never_looks_ahead() -> None:
@@ -43,18 +44,6 @@ def test_naive_forecasts_use_nothing_after_the_origin() -> None:
 
 def test_future_counts_from_the_step_after_the_origin() -> None:
     assert future(np.array([4, 9]), 3).tolist() == [[5, 6, 7], [10, 11, 12]]
-
-
-def test_errors_are_those_of_the_definition_and_skip_unknown_truth() -> None:
-    forecast, truth = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[2.0, np.nan], [1.0, 4.0]])
-    got = errors(forecast, truth, scale=0.5)
-    assert got == {"mae": 1.0, "rmse": pytest.approx(np.sqrt(5 / 3)), "mase": 2.0}
-
-
-def test_errors_without_any_truth_or_scale_are_none() -> None:
-    assert errors(np.ones(2), np.full(2, np.nan), 1.0) == {"mae": None, "rmse": None, "mase": None}
-    assert errors(np.ones(2), np.zeros(2), 0.0)["mase"] is None
-    assert errors(np.ones(2), np.zeros(2), float("nan"))["mase"] is None
 
 
 def test_mase_of_the_seasonal_naive_forecast_in_training_is_one() -> None:

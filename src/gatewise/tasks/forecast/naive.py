@@ -1,4 +1,4 @@
-"""Naive forecasts, and the error measures.
+"""Naive forecasts.
 
 Shapes: ``N`` steps of the series, ``S`` origins (the last step that a forecast knows), ``K`` steps of the
 horizon. Step ``k`` of a forecast at origin ``t`` is for step ``t + k``, ``k = 1 .. K``.
@@ -11,8 +11,7 @@ import numpy as np
 from gatewise.runtime.jobs.naive import Numbers, Whole, future, hold, seasonal_naive
 
 __all__ = [
-    "Numbers", "Whole", "errors", "future", "hold", "persistence", "seasonal_naive", "seasonal_scale",
-    "varies",
+    "Numbers", "Whole", "future", "hold", "persistence", "seasonal_naive", "seasonal_scale", "varies",
 ]  # fmt: skip
 
 CONSTANT = 1e-12  # relative to the level; smaller differences are rounding errors of a constant
@@ -44,17 +43,3 @@ def seasonal_scale(values: Numbers, season: int) -> float:
     """
     changes = np.abs(values[season:] - values[:-season])
     return float(np.nanmean(changes)) if np.isfinite(changes).any() else float("nan")
-
-
-def errors(forecast: Numbers, truth: Numbers, scale: float) -> dict[str, float | None]:
-    """MAE, RMSE and MASE over all known true values; None for a division by zero.
-
-    >>> errors(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, np.nan]), scale=2.0)
-    {'mae': 1.0, 'rmse': 1.4142135623730951, 'mase': 0.5}
-    """
-    missed = (forecast - truth)[np.isfinite(truth)]
-    if missed.size == 0:
-        return {"mae": None, "rmse": None, "mase": None}
-    mae = float(np.abs(missed).mean())
-    mase = mae / scale if np.isfinite(scale) and scale > 0 else None
-    return {"mae": mae, "rmse": float(np.sqrt(np.square(missed).mean())), "mase": mase}
