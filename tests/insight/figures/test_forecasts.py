@@ -93,3 +93,35 @@ def test_wrong_shapes_are_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError) as error:
         draw_forecasts("head", "note", "°C", example(), [], "errors", ["1 h"], {"model": np.ones(2)})
     assert str(error.value) == "draw_forecasts: errors['model'] must have shape [K] = [1]. Got [2]."
+
+
+def test_bands_are_drawn_from_the_widest_to_the_narrowest_and_labelled() -> None:
+    wide = (WAVE[20:] - 2, WAVE[20:] + 3)
+    narrow = (WAVE[20:] - 1, WAVE[20:] + 1)
+    one = Example("one", TIMES[:20], WAVE[:20], TIMES[20:], WAVE[20:], bands={"95%": wide, "50%": narrow})
+    figure = draw_forecasts("head", "note", "°C", one, [one], "errors", ["1 h"], {"forecast": np.ones(1)})
+    for axes in (figure.axes[0], figure.axes[2]):
+        assert [band.get_label() for band in axes.collections] == ["95% interval", "50% interval"]
+        for band, (low, high) in zip(axes.collections, (wide, narrow), strict=True):
+            corners = np.asarray(band.get_paths()[0].vertices)[:, 1]
+            assert (corners.min(), corners.max()) == (low.min(), high.max())
+        tints = [float(np.asarray(band.get_facecolor()).mean()) for band in axes.collections]
+        assert tints[0] > tints[1]  # the outer one is lighter
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["measured", "95% interval", "50% interval", "forecast"]
+
+
+def test_the_band_of_a_single_step_has_a_width() -> None:
+    one = Example("one", TIMES[:20], WAVE[:20], TIMES[20:21], WAVE[20:21], bands={"95%": ([-1.0], [1.0])})
+    figure = draw_forecasts("head", "note", "°C", one, [], "errors", ["1 h"], {"forecast": np.ones(1)})
+    places = np.asarray(figure.axes[0].collections[0].get_paths()[0].vertices)[:, 0]
+    assert places.max() - places.min() == pytest.approx(1 / 24)
+
+
+def test_a_band_of_another_length_is_refused() -> None:
+    bands = {"95%": (WAVE[:9], WAVE[:10])}
+    one = Example("one", TIMES[:20], WAVE[:20], TIMES[20:], WAVE[20:], bands=bands)
+    with pytest.raises(
+        ValueError, match=r"Example: bands\['95%'\] must have shape \[K\] = \[10\]. Got \[9\]"
+    ):
+        draw_forecasts("head", "note", "°C", one, [], "errors", ["1 h"], {"forecast": np.ones(1)})

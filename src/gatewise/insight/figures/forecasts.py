@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -18,7 +19,15 @@ from gatewise.insight.figures.arrays import Data, Numbers, Shapes
 from gatewise.insight.figures.style import INK, MODEL, ShortTicks, style_for
 from gatewise.insight.figures.times import places, sheet, time_axis
 
-RIVALS = (("#D55E00", (0, (1, 1.2))), ("#E69F00", (0, (5, 2))))  # colour and dashes of the naive forecasts
+RIVALS = (  # colour and dashes of the other forecasts
+    ("#D55E00", (0, (1, 1.2))),
+    ("#E69F00", (0, (5, 2))),
+    ("#009E73", (0, (7, 1.5, 1, 1.5))),
+    ("#CC79A7", (0, (3, 1))),
+    ("#56B4E9", (0, (1, 2.5))),
+)
+BAND = 0.18  # share of the colour in the widest band
+UNDER_GRID = 0.4  # the grid has 0.5
 FAR = 5.0  # if an error is this many times the model's, the axis is logarithmic
 DECADES = 3  # most decades of that axis
 
@@ -33,6 +42,7 @@ class Example:
         times, forecast: the forecast ``[K]``. Times are dates (pandas' or NumPy's ``datetime64``) or numbers.
         truth: the true values ``[K]``, or None if they are in the future.
         rivals: other forecasts ``[K]`` by name.
+        bands: the lower and upper ends ``[K]`` of intervals by name, the widest first.
     """
 
     title: str
@@ -42,6 +52,7 @@ class Example:
     forecast: Data
     truth: Data | None = None
     rivals: Mapping[str, Data] = field(default_factory=dict)
+    bands: Mapping[str, tuple[Data, Data]] = field(default_factory=dict)
 
 
 def draw_forecasts(
@@ -99,6 +110,7 @@ def _draw_example(axes: Axes, example: Example, unit: str) -> None:
         came = np.concatenate([history[-1:], shapes.read("truth", example.truth, "K")])
         axes.plot(np.concatenate([past[-1:], ahead]), came, color=INK, linewidth=1.5, zorder=4)
     dot = _dot(ahead)
+    _draw_bands(axes, shapes, ahead, half, example.bands)
     axes.plot(ahead, forecast, color=MODEL, linewidth=2.4, label="forecast", marker=dot, zorder=3)
     for (name, data), (colour, dashes) in zip(example.rivals.items(), RIVALS, strict=False):
         rival = shapes.read(f"rivals[{name!r}]", data, "K")
@@ -108,6 +120,23 @@ def _draw_example(axes: Axes, example: Example, unit: str) -> None:
     axes.margins(x=0.01, y=0.08)
     axes.yaxis.set_major_formatter(ShortTicks())
     time_axis(axes, example.times)
+
+
+def _draw_bands(
+    axes: Axes, shapes: Shapes, ahead: Numbers, half: float, bands: Mapping[str, tuple[Data, Data]]
+) -> None:
+    """Draw intervals as areas, inner ones darker; that of a single step is as wide as the step."""
+    places = ahead if len(ahead) > 1 else np.array([ahead[0] - half, ahead[0] + half])
+    white, blue = np.ones(3), np.array(to_rgb(MODEL))
+    for number, (name, ends) in enumerate(bands.items()):
+        low, high = (
+            np.broadcast_to(shapes.read(f"bands[{name!r}]", data, "K"), places.shape) for data in ends
+        )
+        share = 1 - (1 - BAND) ** (number + 1)
+        tint = tuple(white + share * (blue - white))
+        axes.fill_between(
+            places, low, high, color=tint, linewidth=0, label=f"{name} interval", zorder=UNDER_GRID
+        )
 
 
 def _draw_errors(

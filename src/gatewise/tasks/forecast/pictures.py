@@ -47,7 +47,7 @@ def forecast_picture(forecaster: Forecaster, series: TimeSeries, tested: Evaluat
     """Draw the coming forecast, a good, a typical and a bad one of the test, and the error by step ahead."""
     horizon, span = forecaster.horizon, series.clock.span
     made = forecaster.predict(series)
-    past = _past(series, len(series), horizon)
+    past = _past(series, len(series), 3 * horizon)
     coming = Example(
         f"The next {span(horizon)}",
         past.index,
@@ -120,7 +120,7 @@ def _examples(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) ->
 def _example(title: str, row: int, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> Example:
     horizon = forecaster.horizon
     origin = int(tested.origins[row])
-    past = _past(series, origin + 1, horizon)
+    past = _past(series, origin + 1, round(1.5 * horizon))
     mae = float(np.nanmean(np.abs(tested.forecasts[MODEL][row] - tested.truth[row])))
     return Example(
         f"{title}: off by {short(mae)} {series.unit} on average".replace("  ", " "),
@@ -137,9 +137,9 @@ def _example(title: str, row: int, forecaster: Forecaster, series: TimeSeries, t
     )
 
 
-def _past(series: TimeSeries, stop: int, horizon: int) -> pd.Series[float]:
-    shown = max(3 * horizon, 12)
-    return series.frame[series.target].iloc[max(stop - shown, 0) : stop]
+def _past(series: TimeSeries, stop: int, steps: int) -> pd.Series[float]:
+    """At most `steps` values before a step, but at least 12."""
+    return series.frame[series.target].iloc[max(stop - max(steps, 12), 0) : stop]
 
 
 def _label(name: str, forecaster: Forecaster, series: TimeSeries) -> str:
