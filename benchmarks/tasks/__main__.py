@@ -9,7 +9,6 @@ JOBS = {
     "cells": "cells",
     "classify": "classification",
     "compared": "compared",
-    "forecast": "forecasting",
     "overhead": "overhead",
     "tag": "tagging",
     "write": "writing",

@@ -18,7 +18,7 @@ HORIZON, HISTORY, SEASON = 5, 12, 24
 
 @pytest.fixture
 def windows(series: TimeSeries) -> Windows:
-    return Windows.of([series], Encoding.fit(series, SEASON, (SEASON,)), HORIZON, HISTORY)
+    return Windows.of(series, Encoding.fit(series, SEASON, (SEASON,)), HORIZON, HISTORY)
 
 
 def test_a_batch_has_the_right_steps(windows: Windows) -> None:

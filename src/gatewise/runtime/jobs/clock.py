@@ -130,6 +130,23 @@ class FixedSteps(DatedSteps):
 
 
 @dataclass(frozen=True)
+class IrregularSteps(FixedSteps):
+    """Rows at irregular times. Positions are real numbers: the time in units of the usual gap, `step`."""
+
+    def seasons(self) -> tuple[int, ...]:
+        """No seasons."""
+        return ()
+
+    def span(self, steps: float) -> str:
+        """The number of rows."""
+        return count(steps, "rows")
+
+    def grid(self) -> str:
+        """The usual gap."""
+        return f"1 row (irregular, usually {FixedSteps(self.step, 0).span(1)} apart)"
+
+
+@dataclass(frozen=True)
 class MonthSteps(DatedSteps):
     """Steps of `step` months from `offset` months after 1970-01 on.
 
@@ -228,6 +245,7 @@ class RowSteps(Steps):
 
 KINDS: dict[str, type[Steps]] = {
     "fixed": FixedSteps, "months": MonthSteps, "weekdays": WeekdaySteps, "rows": RowSteps,
+    "irregular": IrregularSteps,
 }  # fmt: skip
 
 _Clock = TypeVar("_Clock", bound=Steps)
@@ -235,7 +253,7 @@ _Clock = TypeVar("_Clock", bound=Steps)
 
 def to_dict(clock: Steps) -> dict[str, Any]:
     """Describe a clock as plain data, the inverse of `from_dict`."""
-    kind = next(name for name, kind in KINDS.items() if isinstance(clock, kind))
+    kind = next(name for name in reversed(KINDS) if isinstance(clock, KINDS[name]))
     return {"kind": kind, **asdict(cast(FixedSteps, clock))}
 
 

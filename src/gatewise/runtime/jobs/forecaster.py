@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs import clock
 from gatewise.runtime.jobs.affine import Affine
-from gatewise.runtime.jobs.encoding import Encoding, whole
+from gatewise.runtime.jobs.encoding import Encoding, cut, whole
 from gatewise.runtime.jobs.layers import Layers
 from gatewise.runtime.jobs.naive import Numbers, Whole, seasonal_naive
 from gatewise.runtime.layers_file import stored_layers
@@ -30,6 +30,7 @@ class Forecaster:
         history: the steps that it reads before a forecast.
         encoding: the columns, their scales, and the seasons.
         clock: the step between rows.
+        least: the fewest rows that a forecast needs. A shorter past than `need` is filled with its first row.
 
     Example:
         >>> import numpy as np, pandas as pd, tempfile
@@ -50,10 +51,11 @@ class Forecaster:
 
     def __init__(
         self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps, layers: Layers,
-        head: Affine, share: Array,
+        head: Affine, share: Array, least: int | None = None,
     ) -> None:  # fmt: skip
         self.horizon, self.history, self.encoding, self.clock = horizon, history, encoding, steps
         self._layers, self._head, self._share = layers, head, share
+        self.least = self.need if least is None else least
 
     @classmethod
     def from_file(cls, file: ModelFile) -> Forecaster:
@@ -81,56 +83,75 @@ class Forecaster:
             raise ValueError(f"its layers must read {encoding.input_size} inputs in one direction")
         steps = clock.from_dict(small(data["clock"]), clock.KINDS, clock.known_zone)
         history = whole(data["history"], "history")
-        return cls(horizon, history, encoding, steps, Layers(stored), Affine(weight, bias), share)
+        least = whole(data.get("least", history + encoding.season), "least")
+        return cls(horizon, history, encoding, steps, Layers(stored), Affine(weight, bias), share, least)
 
     @property
     def need(self) -> int:
-        """The fewest rows that a forecast needs: the history, and one season before its first step."""
+        """The rows that a forecast reads: the history, and one season before its first step."""
         return self.history + self.encoding.season
 
-    def predict(self, columns: Mapping[str, ArrayLike], times: ArrayLike) -> Numbers:
-        """Forecast the `horizon` steps after the last row, ``[K]``.
+    def predict(
+        self,
+        columns: Mapping[str, ArrayLike],
+        times: ArrayLike,
+        id: Any = None,
+        static: Mapping[str, Any] | None = None,
+    ) -> Numbers:
+        """Forecast the `horizon` steps after the last row of a series, ``[K]``.
 
         Args:
-            columns: ``[N]`` numbers for each of ``encoding.columns``; NaN where missing. Other columns are
-                ignored.
+            columns: ``[N]`` numbers for each of ``encoding.columns``; NaN where missing. Those of
+                ``encoding.known`` have `horizon` more. Other columns are ignored.
             times: ``[N]``, the regular times of the rows as ``datetime64``, in UTC if the clock has a time
                 zone; row numbers if the model was trained without times.
+            id: for a model of a panel, the id of the series; one that was not trained on is scaled by its
+                past.
+            static: for a model of a panel, the attributes of the series.
 
         Raises:
-            ValueError: a column is missing, too short or of another length; the times are not on the clock.
+            ValueError: a column or an attribute is missing, a column is too short or of another length; the
+                times are not on the clock.
         """
         arrays = self._arrays(columns)
-        rows, need = len(arrays[self.encoding.target]), self.need
+        rows, need = len(arrays[self.encoding.target]), self.least
         if rows < need:
             raise ValueError(f"columns must have at least {need} rows, for history and season. Got {rows}.")
         positions = self._positions(np.asarray(times), rows)
-        made: Numbers = self.forecast(arrays, positions, np.array([rows - 1]))[0]
+        made: Numbers = self.forecast(arrays, positions, np.array([rows - 1]), id, static)[0]
         return made
 
-    def forecast(self, columns: Mapping[str, Numbers], positions: Numbers, origins: Whole) -> Numbers:
+    def forecast(
+        self,
+        columns: Mapping[str, Numbers],
+        positions: Numbers,
+        origins: Whole,
+        id: Any = None,
+        static: Mapping[str, Any] | None = None,
+    ) -> Numbers:
         """Forecast at rows ``origins [S]``, ``[S, K]`` in the unit of the target.
 
         Args:
-            columns: float64 ``[N]`` for each column.
+            columns: float64 ``[N]`` for each column; those whose future is known also for later rows.
             positions: ``[N]``, the positions of the rows on the clock.
             origins: the last row that each forecast knows.
+            id: for a model of a panel, the id of the series.
+            static: for a model of a panel, the attributes of the series.
         """
-        self.encoding.check(columns)
+        encoding = self.encoding.of_series(id, columns[self.encoding.target][: int(origins.min()) + 1])
         first = max(int(origins.min()) - self.need, 0)  # no forecast reads a row before it, or its mask
-        columns = {name: _cut(columns[name], first) for name in self.encoding.columns}
-        inputs = self.encoding.encoded(columns, positions[first:])
-        held = self.encoding.held(columns[self.encoding.target])
+        inputs = encoding.encoded(columns, positions, first)
+        held = encoding.held(cut(columns[encoding.target], first))
         origins = origins - first
         made = [
             self._batch(inputs, held, origins[first : first + _BATCH])
             for first in range(0, len(origins), _BATCH)
         ]
-        return self.encoding.unscaled(np.concatenate(made).astype(np.float64))
+        return encoding.unscaled(np.concatenate(made).astype(np.float64))
 
     def _batch(self, inputs: Array, held: Numbers, ends: Whole) -> Array:
         """The forecasts at some rows, ``[B, K]`` in scaled units."""
-        windows = inputs[ends + np.arange(1 - self.history, 1)[:, None]]
+        windows = inputs[np.maximum(ends + np.arange(1 - self.history, 1)[:, None], 0)]
         correction = self._head(self._layers(windows).last)
         seasonal = seasonal_naive(held, ends, self.horizon, self.encoding.season).astype(np.float32)
         level = held[ends].astype(np.float32)[:, None]
@@ -144,10 +165,14 @@ class Forecaster:
                 f"columns must hold {missing[0]!r}. Got {', '.join(map(repr, columns)) or 'none'}."
             )
         arrays = {name: np.asarray(columns[name], np.float64) for name in self.encoding.columns}
-        shape = arrays[self.encoding.target].shape
+        target = arrays[self.encoding.target]
         for name, array in arrays.items():
+            more = self.horizon if name in self.encoding.known else 0
+            shape = (len(target) + more,) if target.ndim == 1 else target.shape
             if array.ndim != 1 or array.shape != shape:
                 raise ValueError(f"columns: {name!r} must have shape {shape}, one axis. Got {array.shape}.")
+            if more and np.isnan(array[-more:]).any():
+                raise ValueError(f"columns: {name!r} must have a value at each of the {more} steps ahead.")
         return arrays
 
     def _positions(self, times: Array, N: int) -> Numbers:
@@ -157,21 +182,16 @@ class Forecaster:
         dated = isinstance(self.clock, clock.DatedSteps)
         if dated != (times.dtype.kind == "M"):
             raise ValueError(f"times must be {'datetime64' if dated else 'row numbers'}. Got {times.dtype}.")
+        if isinstance(self.clock, clock.IrregularSteps):
+            exact: Numbers = self.clock.positions(times)
+            if (np.diff(exact) <= 0).any():
+                raise ValueError("times must increase.")
+            return exact
         found = np.rint(self.clock.positions(times[-self.need :]))
         if (np.diff(found) != 1).any():
             raise ValueError(f"times must be regular, one row for each {self.clock.span(1)}.")
         positions: Numbers = found[-1] + np.arange(1.0 - N, 1)
         return positions
-
-
-def _cut(values: Numbers, first: int) -> Numbers:
-    """The values from row `first` on, of which the first one is the last known one."""
-    cut = values[first:]
-    before = values[:first]
-    if first and np.isnan(cut[0]) and not np.isnan(before).all():
-        cut = cut.copy()
-        cut[0] = before[~np.isnan(before)][-1]
-    return cut
 
 
 def small(steps: Any) -> Any:

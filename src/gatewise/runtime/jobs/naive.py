@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
+CONSTANT = 1e-12  # relative to the level; smaller differences are rounding errors of a constant
+LEAST_SPREAD = 1e-100  # its square does not underflow
+
 
 def hold(values: Numbers) -> Numbers:
     """Replace missing values by the last known one, ``[N] -> [N]``; NaN before the first known one.
@@ -42,3 +45,16 @@ def seasonal_naive(
     least = np.asarray(first)[..., None]
     repeated: Numbers = held[np.maximum(origins[..., None] + ahead - back, least)]
     return repeated
+
+
+def varies(values: Numbers) -> bool:
+    """Whether the known values differ by more than rounding, and by enough to be scaled.
+
+    >>> varies(np.array([14.62, np.nan, 14.62])), varies(np.array([3e8, 3e8 + 1]))
+    (False, True)
+    """
+    known = values[~np.isnan(values)]
+    if known.size == 0:
+        return False
+    low, high = float(known.min()), float(known.max())
+    return high - low > max(CONSTANT * max(abs(low), abs(high)), LEAST_SPREAD)

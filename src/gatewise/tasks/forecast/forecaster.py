@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,22 @@ from gatewise.runtime.jobs.forecaster import MOST_HORIZON
 from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.runtime.model_file import read_model
 from gatewise.tasks.forecast.encoding import columns_of
-from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation
-from gatewise.tasks.forecast.naive import Numbers, Whole, future, hold, persistence, seasonal_naive
+from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation, joined
+from gatewise.tasks.forecast.naive import (
+    Numbers,
+    Whole,
+    future,
+    hold,
+    persistence,
+    seasonal_naive,
+    seasonal_scale,
+)
 from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.panels import long_format
 from gatewise.tasks.forecast.preparation import prepare
 from gatewise.tasks.forecast.saving import from_data, to_data
-from gatewise.tasks.forecast.split import spread, training_rows
-from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.forecast.split import spread, training_parts
+from gatewise.tasks.series import Panel, TimeSeries, as_panel
 from gatewise.tasks.shared import saving
 from gatewise.tasks.shared.estimator import JobEstimator, check_whole
 
@@ -58,6 +67,7 @@ class Forecaster(JobEstimator):
         max_epochs: the most epochs of training.
         patience: epochs without a better validation error after which training stops.
         seed: the random seed. The same seed gives the same forecaster on the same machine.
+        log: whether the network forecasts the logarithm of 1 + the target, which must not be negative.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
 
     Attributes:
@@ -95,6 +105,7 @@ class Forecaster(JobEstimator):
         max_epochs: int = 30,
         patience: int = 8,
         seed: int = 0,
+        log: bool = False,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
         self.horizon = horizon
@@ -109,21 +120,22 @@ class Forecaster(JobEstimator):
         self.max_epochs = max_epochs
         self.patience = patience
         self.seed = seed
+        self.log = log
         self.trainer = trainer
 
     def fit(
         self,
-        series: TimeSeries,
+        series: TimeSeries | Panel,
         on_epoch: Callable[[Epoch], None] | None = None,
         *,
         checkpoint: Path | None = None,
     ) -> Forecaster:
-        """Train on a series.
+        """Train on a series, or on all series of a panel.
 
         Ctrl-C stops training and keeps the weights of the best epoch.
 
         Args:
-            series: the series.
+            series: the series, or the panel.
             on_epoch: called after each epoch.
             checkpoint: a file that training is saved in after each epoch, and continued from if it exists.
 
@@ -136,56 +148,94 @@ class Forecaster(JobEstimator):
             from gatewise.tasks.forecast.training import job_of  # Lightning takes two seconds to import
 
         self.check_parameters()
-        rows = training_rows(series, self.horizon)
-        self.prepared_ = prepare(series, rows, self.horizon, self.season, self.history)
-        windows = self.prepared_.windows(series, self.horizon)
+        panel = as_panel(series)
+        rows = training_parts(panel, self.horizon)
+        self.prepared_ = prepare(panel, rows, self.horizon, self.season, self.history, log=self.log)
+        windows = self.prepared_.windows(panel, self.horizon)
         batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
         check = self.prepared_.validation(windows, rows)
         self._train(job_of(self.build, batches, check), on_epoch, checkpoint)
         self.validation_error_ *= self.prepared_.encoding.scale[0]
         return self
 
-    def predict(self, series: TimeSeries) -> pd.Series[float]:
+    @overload
+    def predict(self, series: TimeSeries) -> pd.Series[float]: ...
+
+    @overload
+    def predict(self, series: Panel) -> pd.DataFrame: ...
+
+    def predict(self, series: TimeSeries | Panel) -> pd.Series[float] | pd.DataFrame:
         """Forecast the `horizon` steps after the end of a series with the same columns and step.
 
-        Raises:
-            ValueError: a column is missing, the step differs, or the series is shorter than `prepared_.need`.
-        """
-        self._check_series(series, self.prepared_.need if hasattr(self, "prepared_") else 0)
-        made = self._forecast(series, np.array([len(series) - 1]))
-        return pd.Series(made[0], index=series.future(self.horizon), name=series.target)
+        Of a panel every series is forecast after its own end, as if it were alone. The forecasts are in long
+        format: a column of ids, one of times, and the target.
 
-    def backtest(self, series: TimeSeries, first: int | None = None) -> Evaluation:
+        Raises:
+            ValueError: a column is missing, the step differs, or a series is shorter than `prepared_.least`.
+            SeriesError: an input whose future is known has no value at one of the steps.
+        """
+        check_is_fitted(self)
+        panel = as_panel(series)
+        self._check_panel(panel, self.prepared_.least)
+        parts = []
+        for place, one in enumerate(panel):
+            one.require_ahead(self.horizon)
+            made = self._forecast(panel, place, np.array([len(one) - 1]))[0]
+            parts.append(pd.Series(made, index=one.future(self.horizon), name=one.target))
+        return parts[0] if panel.alone else long_format(panel, parts)
+
+    def backtest(self, series: TimeSeries | Panel, first: int | Sequence[int] | None = None) -> Evaluation:
         """Forecast at every origin, and compare with the truth and with naive forecasts.
 
-        A forecast uses the series up to its origin only. The forecast steps begin at `first`, by default the
-        first with enough history. Of more than 4,096 origins (fewer for a long horizon) evenly spaced ones
-        are chosen.
+        A forecast uses the series up to its origin only, and inputs whose future is known. The forecast
+        steps begin at `first`, by default the first with enough history. Of more than 4,096 origins (fewer
+        for a long horizon) evenly spaced ones are chosen.
+
+        Args:
+            series: a series or a panel. Series of a panel without `horizon` steps from `first` on are left
+                out.
+            first: the first step that is forecast; of a panel one for each series.
 
         Raises:
             ValueError: as in `predict`.
         """
         check_is_fitted(self)
-        first = max(first or 0, self.prepared_.need)
-        self._check_series(series, self.prepared_.need + self.horizon)
+        panel = as_panel(series)
+        least = self.prepared_.least
+        self._check_panel(panel, least + self.horizon if panel.alone else 1)
+        firsts = np.maximum(np.broadcast_to(0 if first is None else first, len(panel)), least)
+        most = max(min(MOST_TESTED, MOST_COMPARED // self.horizon) // len(panel), 1)
         season = self.prepared_.encoding.season
-        most = min(MOST_TESTED, max(MOST_COMPARED // self.horizon, 1))
-        origins = spread(first - 1, len(series) - self.horizon, most, season)
-        if len(origins) == 0:
+        origins = [
+            spread(int(start) - 1, len(one) - self.horizon, most, season)
+            for one, start in zip(panel, firsts, strict=True)
+        ]
+        tested = [place for place, found in enumerate(origins) if len(found)]
+        if not tested:
+            most = int(panel.rows.max())
             raise ValueError(
-                f"series must have at least {self.horizon} steps after row {first}. Got {len(series)}"
+                f"series must have at least {self.horizon} steps after row {firsts[0]}. Got {most}"
             )
+        parts = [self._tested(panel, place, origins[place]) for place in tested]
+        return parts[0] if panel.alone else joined(parts, [str(panel.ids[place]) for place in tested])
+
+    def _tested(self, panel: Panel, place: int, origins: Whole) -> Evaluation:
+        """The back-test of one series of a panel."""
+        series, season = panel.series[place], self.prepared_.encoding.season
         held = hold(series.values)
         forecasts = {
-            MODEL: self._forecast(series, origins),
+            MODEL: self._forecast(panel, place, origins),
             PERSISTENCE: persistence(held, origins, self.horizon),
         }
         if season > 1:
             forecasts[SEASONAL] = seasonal_naive(held, origins, self.horizon, season)
         truth = series.values[future(origins, self.horizon)]
-        return Evaluation(origins, series.times[origins], truth, forecasts, self.prepared_.scale)
+        scale = self.prepared_.scale
+        if not panel.alone:
+            scale = seasonal_scale(series.values[: origins[0] + 1], season)
+        return Evaluation(origins, series.times[origins], truth, forecasts, scale)
 
-    def score(self, series: TimeSeries) -> float:
+    def score(self, series: TimeSeries | Panel) -> float:
         """The skill on a series: 1 is perfect, 0 no better than the best naive forecast."""
         return self.backtest(series).skill()
 
@@ -244,10 +294,13 @@ class Forecaster(JobEstimator):
             self.dropout,
         )
 
-    def _forecast(self, series: TimeSeries, origins: Whole) -> Numbers:
-        """Forecast at origins, ``[S, K]`` in the target's unit."""
+    def _forecast(self, panel: Panel, place: int, origins: Whole) -> Numbers:
+        """Forecast one series of a panel at origins, ``[S, K]`` in the target's unit."""
+        series = panel.series[place]
         columns = columns_of(series, self.prepared_.encoding.columns)
-        forecasts: Numbers = self.model_.forecast(columns, np.rint(series.clock.exact(series.times)), origins)
+        forecasts: Numbers = self.model_.forecast(
+            columns, series.positions, origins, panel.ids[place], panel.attributes(place)
+        )
         return forecasts
 
     def check_parameters(self) -> None:
@@ -259,6 +312,25 @@ class Forecaster(JobEstimator):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1)
 
+    def _check_panel(self, panel: Panel, need: int) -> None:
+        """Refuse a panel whose columns, step or length do not fit."""
+        self._check_series(panel.series[0], need)
+        lacking = [
+            name
+            for name in (*self.prepared_.encoding.numbers, *self.prepared_.encoding.categories)
+            if name not in panel.static
+        ]
+        if lacking:
+            raise ValueError(f"series must have the attributes of training. It lacks {lacking}")
+        short = panel.rows < need
+        if short.any():
+            place = int(short.argmax())
+            name = panel.ids[place]
+            raise ValueError(
+                f"series must have at least {need} rows, for history and season. "
+                f"Got {len(panel.series[place])} for {panel.id} {name!r}"
+            )
+
     def _check_series(self, series: TimeSeries, need: int) -> None:
         check_is_fitted(self)
         wanted, step = self.prepared_.encoding.columns, self.prepared_.clock.span(1)
@@ -267,6 +339,9 @@ class Forecaster(JobEstimator):
             raise ValueError(
                 f"series must have the target {wanted[0]!r} and the columns {wanted}. It lacks {missing}"
             )
+        unknown = [name for name in self.prepared_.encoding.known if name not in series.known]
+        if unknown:
+            raise ValueError(f"series must have the inputs {unknown} as known ahead, as in training")
         if series.clock.span(1) != step:
             raise ValueError(f"series must have steps of {step}. Got {series.clock.span(1)}")
         zone = self.prepared_.clock.zone

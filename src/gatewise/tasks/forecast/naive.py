@@ -8,27 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatewise.runtime.jobs.naive import Numbers, Whole, future, hold, seasonal_naive
+from gatewise.runtime.jobs.naive import Numbers, Whole, future, hold, seasonal_naive, varies
 
 __all__ = [
     "Numbers", "Whole", "future", "hold", "persistence", "seasonal_naive", "seasonal_scale", "varies",
 ]  # fmt: skip
-
-CONSTANT = 1e-12  # relative to the level; smaller differences are rounding errors of a constant
-LEAST_SPREAD = 1e-100  # its square does not underflow
-
-
-def varies(values: Numbers) -> bool:
-    """Whether the known values differ by more than rounding, and by enough to be scaled.
-
-    >>> varies(np.array([14.62, np.nan, 14.62])), varies(np.array([3e8, 3e8 + 1]))
-    (False, True)
-    """
-    known = values[~np.isnan(values)]
-    if known.size == 0:
-        return False
-    low, high = float(known.min()), float(known.max())
-    return high - low > max(CONSTANT * max(abs(low), abs(high)), LEAST_SPREAD)
 
 
 def persistence(held: Numbers, origins: Whole, horizon: int) -> Numbers:

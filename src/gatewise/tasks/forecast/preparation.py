@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 
 from gatewise.tasks.forecast.encoding import Encoding
-from gatewise.tasks.forecast.naive import Numbers, seasonal_scale
+from gatewise.tasks.forecast.naive import Numbers, Whole, seasonal_scale, varies
 from gatewise.tasks.forecast.split import spread
 from gatewise.tasks.forecast.windows import OrderedBatches, RandomBatches, Windows
-from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.series import Panel, TimeSeries, as_panel
 from gatewise.tasks.series.clock import Clock
 
 LEAST_HISTORY, MOST_HISTORY = 32, 168  # limits of the default history, in steps
 LEAST_WINDOWS, MOST_WINDOWS = 64, 512  # windows in an epoch
+WINDOWS_OF_SERIES = 2  # windows of each series in an epoch, if there are many
 MOST_CHECKED = 1024  # most validation origins that are checked after each epoch
 
 
@@ -27,59 +29,119 @@ class Preparation:
         history: steps that the network reads before a forecast.
         scale: the unit of MASE, the mean absolute change over one season in training; NaN if unknown.
         clock: the step of the series.
+        least: the fewest rows that a forecast needs. A shorter past than `need` is filled with its first row.
     """
 
     encoding: Encoding
     history: int
     scale: float
     clock: Clock
+    least: int
 
     @property
     def need(self) -> int:
-        """The fewest rows that a forecast needs: the history, and one season before its first step."""
+        """The rows that a forecast reads: the history, and one season before its first step."""
         return self.history + self.encoding.season
 
-    def windows(self, series: TimeSeries, horizon: int) -> Windows:
-        """Encode a series."""
-        return Windows.of([series], self.encoding, horizon, self.history)
+    def windows(self, series: TimeSeries | Panel, horizon: int) -> Windows:
+        """Encode a series, or those of a panel."""
+        return Windows.of(series, self.encoding, horizon, self.history)
 
-    def training(self, windows: Windows, rows: int, batch_size: int, seed: int) -> RandomBatches:
+    def limits(self, windows: Windows, rows: Whole | int) -> tuple[Whole, Whole]:
+        """The first origin of each series, and the end of those whose forecasts lie in its first `rows`."""
+        starts = windows.starts[:-1]
+        first, stop = limits(np.broadcast_to(rows, starts.shape), windows.horizon, self.need)
+        return starts + first, starts + stop
+
+    def training(self, windows: Windows, rows: Whole | int, batch_size: int, seed: int) -> RandomBatches:
         """The training windows, whose forecasts lie in the training part, after its first season."""
-        stop = rows - windows.horizon
-        first = self.need - 1
-        count = min(max(rows // 4, LEAST_WINDOWS), MOST_WINDOWS)
-        return RandomBatches(windows, np.array([first]), np.array([stop]), count, batch_size, seed)
+        first, stop = self.limits(windows, rows)
+        most = max(MOST_WINDOWS, WINDOWS_OF_SERIES * len(first))
+        count = min(max(int(np.sum(rows)) // 4, LEAST_WINDOWS), most)
+        return RandomBatches(windows, first, stop, count, batch_size, seed)
 
-    def validation(self, windows: Windows, rows: int) -> OrderedBatches:
+    def validation(self, windows: Windows, rows: Whole | int) -> OrderedBatches:
         """The validation windows. The steps that they forecast lie after the training part."""
-        stop = len(windows.truth) - windows.horizon
-        return OrderedBatches(windows, spread(rows - 1, stop, MOST_CHECKED, self.encoding.season))
+        starts = windows.starts[:-1]
+        first = starts + rows - 1
+        stop = windows.starts[1:] - windows.horizon
+        places = np.flatnonzero(stop > first)
+        places = places[:: -(-len(places) // MOST_CHECKED)]
+        most = max(MOST_CHECKED // len(places), 1)
+        season = self.encoding.season
+        origins = [spread(int(first[p]), int(stop[p]), most, season) for p in places]
+        return OrderedBatches(windows, np.concatenate(origins))
+
+
+def _refuse_negative(panel: Panel) -> None:
+    """Refuse negative values of the target, which have no logarithm."""
+    for one in panel:
+        if (negative := one.values < 0).any():
+            row = int(negative.argmax())
+            raise one.error(f"{one.values[row]:g} is negative, and has no logarithm", row, row + 1)
+
+
+def limits(rows: Whole, horizon: int, need: int) -> tuple[Whole, Whole]:
+    """The first origin in the first `rows` of each series, and the end of those with all steps in them.
+
+    A series with too few rows to fill a window begins in the middle.
+    """
+    stop = np.maximum(rows - horizon, 0)
+    return np.where(need - 1 < stop, need - 1, stop // 2), stop
 
 
 def prepare(
-    series: TimeSeries, rows: int, horizon: int, season: int | None, history: int | None
+    series: TimeSeries | Panel,
+    rows: Whole | int,
+    horizon: int,
+    season: int | None,
+    history: int | None,
+    *,
+    log: bool = False,
 ) -> Preparation:
     """Prepare from the first `rows` rows. If `season` or `history` is None, it is chosen automatically."""
-    train, known = series.head(rows), series.clock.seasons()
+    panel = as_panel(series)
+    parts = np.broadcast_to(rows, len(panel))
+    train, known = panel.head(parts), panel.clock.seasons()
+    if log:
+        _refuse_negative(panel)
+    rows = int(np.median(parts))  # of a usual series
     origins = rows - horizon
     if season is None:
-        season = best_season(train.values, tuple(m for m in known if 2 * m <= origins))
+        season = best_season([one.values for one in train], tuple(m for m in known if 2 * m <= origins))
     most = min(rows // 2, origins - 1)
     if season > most:
         words = ", half of the training rows" if most == rows // 2 else f" for {rows} training rows"
         raise ValueError(f"season must be at most {most}{words}. Got {season}")
     phases = sorted(m for m in {*known, season} if 1 < m <= season and season % m == 0)
-    encoding = Encoding.fit(train, season, tuple(phases))
+    encoding = Encoding.fit(train, season, tuple(phases), log=log)
     wanted = max(4 * min(known, default=1), 2 * horizon, LEAST_HISTORY)
     steps = _history(min(origins // 2, origins - season), min(wanted, MOST_HISTORY), rows, history)
-    return Preparation(encoding, steps, seasonal_scale(train.values, season), series.clock)
+    least = steps + season
+    if not panel.alone:
+        first, stop = limits(parts, horizon, steps + season)
+        least = int(first[stop > first].min()) + 1
+    scales = [seasonal_scale(one.values, season) for one in train]
+    scale = scales[0] if len(panel) == 1 else nan
+    return Preparation(encoding, steps, scale, panel.clock, least)
 
 
-def best_season(train: Numbers, candidates: tuple[int, ...]) -> int:
-    """The season whose naive forecast has the smallest error in training, or 1."""
-    scales = {m: seasonal_scale(train, m) for m in candidates}
-    known = {m: scale for m, scale in scales.items() if np.isfinite(scale)}
+def best_season(train: list[Numbers], candidates: tuple[int, ...]) -> int:
+    """The season whose naive forecast has the smallest error in training, or 1.
+
+    Errors of several series are in units of the mean distance of their values from the mean.
+    """
+    scales = {m: np.array([seasonal_scale(values, m) for values in train]) for m in candidates}
+    units = [np.nanmean(np.abs(values - np.nanmean(values))) if varies(values) else nan for values in train]
+    means = {m: _mean(scale / (units if len(units) > 1 else 1.0)) for m, scale in scales.items()}
+    known = {m: mean for m, mean in means.items() if np.isfinite(mean)}
     return min(known, key=lambda m: known[m], default=1)
+
+
+def _mean(values: Numbers) -> float:
+    """The mean of the known values; NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else nan
 
 
 def _history(most: int, wanted: int, rows: int, history: int | None) -> int:

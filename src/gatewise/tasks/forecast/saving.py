@@ -20,6 +20,7 @@ def to_data(prepared: Preparation) -> dict[str, Any]:
         "history": prepared.history,
         "mase_scale": prepared.scale if prepared.scale == prepared.scale else None,
         "clock": clock_to_dict(prepared.clock),
+        "least": prepared.least,
     }
 
 
@@ -32,4 +33,5 @@ def from_data(found: Any) -> Preparation:
     encoding = Encoding.from_dict(found["encoding"])
     unit = nan if found["mase_scale"] is None else numbers([found["mase_scale"]], "mase_scale")[0]
     history, clock = whole(found["history"], "history"), clock_from_dict(small(found["clock"]))
-    return Preparation(encoding, history, unit, clock)
+    least = whole(found.get("least", history + encoding.season), "least")
+    return Preparation(encoding, history, unit, clock, least)

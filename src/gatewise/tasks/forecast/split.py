@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from itertools import count
 from math import gcd
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from gatewise.tasks.forecast.encoding import FAR
 from gatewise.tasks.forecast.naive import varies
-from gatewise.tasks.series import SeriesError, TimeSeries
+from gatewise.tasks.series import Panel, SeriesError, TimeSeries
 
 SHARE = 0.15  # share of the rows that is held out at the end
 LEAST_ORIGINS = 8  # fewest origins in the training part
@@ -81,6 +82,38 @@ def training_rows(series: TimeSeries, horizon: int) -> int:
         raise series.error(problem, rows - 1)
     _require_values(series, rows, len(series), "validation")
     return rows
+
+
+def untested_parts(panel: Panel, horizon: int) -> NDArray[np.int64]:
+    """The number of first rows of each series to fit to, ``[P]``. A series that is too short is not tested.
+
+    Raises:
+        SeriesError: no series is long enough, or has values to train or test with.
+    """
+    return _parts(panel, horizon, rows_to_test(horizon), untested_rows)
+
+
+def training_parts(panel: Panel, horizon: int) -> NDArray[np.int64]:
+    """The number of first rows of each series to train on, ``[P]``. A short series is trained on as a whole.
+
+    Raises:
+        SeriesError: no series is long enough, or has values to train or validate with.
+    """
+    return _parts(panel, horizon, rows_to_fit(horizon), training_rows)
+
+
+def _parts(
+    panel: Panel, horizon: int, least: int, of_one: Callable[[TimeSeries, int], int]
+) -> NDArray[np.int64]:
+    """The rows that are not held out of each series. `of_one` checks a series that stands for all."""
+    rows = panel.rows
+    kept = np.where(rows >= least, rows - [hold_out(int(found), horizon) for found in rows], rows)
+    for place in np.argsort(-rows, kind="stable"):
+        one = panel.series[place]
+        if len(panel) == 1 or not rows[place] >= least or varies(one.values[: kept[place]]):
+            of_one(one, horizon)
+            return kept
+    raise SeriesError(panel.name, "no series varies, which leaves nothing to learn", column=panel.target)
 
 
 def _require_rows(series: TimeSeries, rows: int, horizon: int) -> None:

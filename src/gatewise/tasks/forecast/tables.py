@@ -30,8 +30,7 @@ def predict_table(model: Forecaster, table: pa.Table) -> pa.Table:
     columns = columns_of(series, encoding.columns)
     if len(series) < model.need:
         raise ValueError(f"the series must have at least {model.need} rows. Got {len(series)}")
-    positions = np.rint(series.clock.exact(series.times))
-    made = model.forecast(columns, positions, np.array([len(series) - 1]))[0]
+    made = model.forecast(columns, series.positions, np.array([len(series) - 1]))[0]
     times = series.future(model.horizon)
     name = str(times.name or "time")
     name = f"{name} of the forecast" if name == encoding.target else name

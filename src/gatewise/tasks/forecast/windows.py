@@ -7,7 +7,7 @@ whose future is known, ``Z`` numbers and ``C`` categories that describe a whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatewise.tasks.forecast.encoding import Encoding
+from gatewise.tasks.forecast.encoding import Encoding, columns_of
 from gatewise.tasks.forecast.naive import Numbers, Whole, future, seasonal_naive
-from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.series import Panel, TimeSeries, as_panel
 
 MOST_FORECAST = 4_000_000  # most values that a training batch forecasts
 
@@ -73,23 +73,33 @@ class Windows:
     history: int
 
     @classmethod
-    def of(cls, series: Sequence[TimeSeries], encoding: Encoding, horizon: int, history: int) -> Windows:
-        """Encode series."""
-        starts = np.cumsum([0, *map(len, series)])
-        inputs = np.empty((starts[-1], encoding.input_size), np.float32)
-        truth, held = np.empty(starts[-1], np.float32), np.empty(starts[-1])
-        for one, start, stop in zip(series, starts[:-1], starts[1:], strict=True):
-            inputs[start:stop] = encoding.inputs(one)
-            truth[start:stop] = encoding.scaled(one.values)
-            held[start:stop] = encoding.held_target(one)
+    def of(cls, series: TimeSeries | Panel, encoding: Encoding, horizon: int, history: int) -> Windows:
+        """Encode a series, or those of a panel."""
+        panel = as_panel(series)
+        starts = np.cumsum([0, *panel.rows])
+        N, P = int(starts[-1]), len(panel)
+        inputs = np.empty((N, encoding.input_size), np.float32)
+        truth, held = np.empty(N, np.float32), np.empty(N)
+        ahead = np.empty((N, len(encoding.known)), np.float32)
+        numbers = np.empty((P, len(encoding.numbers)), np.float32)
+        categories = np.empty((P, len(encoding.categories)), np.int64)
+        for place, one in enumerate(panel):
+            part = slice(starts[place], starts[place + 1])
+            own = encoding.of_series(panel.ids[place], one.values)
+            columns = columns_of(one, own.columns)
+            inputs[part] = own.encoded(columns, one.positions)
+            truth[part] = own.scaled(one.values)
+            held[part] = own.held(one.values)
+            ahead[part] = own.ahead(columns)[: len(one)]
+            numbers[place], categories[place] = own.attributes(panel.attributes(place))
         return cls(
             torch.from_numpy(inputs),
             torch.from_numpy(truth),
             held,
             starts,
-            torch.empty(len(truth), 0),
-            torch.empty(len(series), 0),
-            torch.empty(len(series), 0, dtype=torch.int64),
+            torch.from_numpy(ahead),
+            torch.from_numpy(numbers),
+            torch.from_numpy(categories),
             horizon,
             encoding.season,
             history,

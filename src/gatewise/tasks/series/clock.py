@@ -22,6 +22,7 @@ from gatewise.runtime.jobs.clock import (
     WEEK,
     DatedSteps,
     FixedSteps,
+    IrregularSteps,
     MonthSteps,
     Numbers,
     Positions,
@@ -33,8 +34,8 @@ from gatewise.runtime.jobs.clock import (
 from gatewise.tasks.shared.reading.options import is_zone
 
 __all__ = [
-    "DAY", "HOUR", "LAST", "MINUTE", "SECOND", "WEEK", "Clock", "FixedClock", "MonthClock", "Positions",
-    "RowClock", "WeekdayClock",
+    "DAY", "HOUR", "LAST", "MINUTE", "SECOND", "WEEK", "Clock", "FixedClock", "IrregularClock", "MonthClock",
+    "Positions", "RowClock", "WeekdayClock",
     "clock_from_dict", "clock_to_dict", "count", "microseconds", "months",
 ]  # fmt: skip
 
@@ -87,6 +88,10 @@ class FixedClock(DatedClock, FixedSteps):
     """Steps of a fixed length."""
 
 
+class IrregularClock(FixedClock, IrregularSteps):
+    """Rows at irregular times."""
+
+
 class MonthClock(DatedClock, MonthSteps):
     """Steps of whole months."""
 
@@ -114,6 +119,7 @@ class RowClock(Clock, RowSteps):
 Kind: TypeAlias = type[FixedClock] | type[MonthClock] | type[WeekdayClock] | type[RowClock]
 KINDS: dict[str, Kind] = {
     "fixed": FixedClock, "months": MonthClock, "weekdays": WeekdayClock, "rows": RowClock,
+    "irregular": IrregularClock,
 }  # fmt: skip
 
 

@@ -19,30 +19,49 @@ NONE = "none"  # instead of the name of a column of times: number the rows
 
 @dataclass(frozen=True)
 class Columns:
-    """The roles of the columns of a table. `time` is empty if rows are numbered."""
+    """The roles of the columns of a table. `time` is empty if rows are numbered; `known` are inputs too."""
 
     time: tuple[str, ...]
     target: str
     inputs: tuple[str, ...]
     left_out: tuple[str, ...]
+    known: tuple[str, ...] = ()
 
 
-def choose(table: Table, target: str | None, time: str | Sequence[str] | None) -> Columns:
+def choose(
+    table: Table, target: str | None, time: str | Sequence[str] | None, apart: Sequence[str] = ()
+) -> Columns:
     """Choose columns: by default the only one of times, the only one of numbers, all other numbers as inputs.
+
+    The columns `apart` have another role, such as that of an id.
 
     Raises:
         SeriesError: a named column does not exist, or there are several candidates.
     """
-    times = _named(table, time) if time else _found(table, target)
-    target = _target(table, times) if target is None else target
+    times = _named(table, time) if time else _found(table, (target, *apart))
+    target = _target(table, (*times, *apart, *(table.reading.known or ()))) if target is None else target
     table.column(target)
     if target in times:
         raise table.error("the target and the time must be two different columns", target)
-    others = [name for name in table.names if name not in (target, *times)]
+    if target in apart:
+        raise table.error("the target must be another column than the id and those of attributes", target)
+    taken = (target, *times, *apart)
+    others = [name for name in table.names if name not in taken]
     wanted = table.reading.inputs
     inputs = [name for name in others if _usable(table, name)] if wanted is None else _inputs(table, wanted)
-    inputs = [name for name in inputs if name not in (target, *times)]
-    return Columns(times, target, tuple(inputs), tuple(name for name in others if name not in inputs))
+    known = _known(table, taken)
+    inputs = [name for name in dict.fromkeys([*inputs, *known]) if name not in taken]
+    left_out = tuple(name for name in others if name not in inputs)
+    return Columns(times, target, tuple(inputs), left_out, known)
+
+
+def _known(table: Table, taken: Sequence[str]) -> tuple[str, ...]:
+    """The inputs whose future is known."""
+    known = _inputs(table, table.reading.known or ())
+    for name in known:
+        if name in taken:
+            raise table.error("an input whose future is known must have no other role", name)
+    return tuple(known)
 
 
 def _named(table: Table, time: str | Sequence[str]) -> tuple[str, ...]:
@@ -61,11 +80,12 @@ def _inputs(table: Table, wanted: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _found(table: Table, target: str | None) -> tuple[str, ...]:
+def _found(table: Table, taken: Sequence[str | None]) -> tuple[str, ...]:
     """The only column of times, with that of times of day if there is one; empty to number the rows."""
-    names = [name for name in table.names if name != target and _holds_times(table, name)]
+    free = [name for name in table.names if name not in taken]
+    names = [name for name in free if _holds_times(table, name)]
     if not names:
-        names = [name for name in table.names if name != target and _counts_time(table, name)]
+        names = [name for name in free if _counts_time(table, name)]
     if not names:
         _refuse_without_times(table)
         return ()

@@ -35,18 +35,60 @@ def regular(table: Table, frame: pd.DataFrame, time: Sequence[str]) -> Grid:
     Raises:
         SeriesError: two rows have the same time, or the times have no regular step.
     """
+    rows, frame = in_order(table, frame, time)
+    return placed(table, rows, frame, time, clock_of(table, [frame.index], time))
+
+
+def in_order(table: Table, frame: pd.DataFrame, time: Sequence[str]) -> tuple[Rows, pd.DataFrame]:
+    """Rows in the order of their times, one for each time. Returns their numbers in the file, and the rows.
+
+    Raises:
+        SeriesError: two rows have the same time.
+    """
     order = np.argsort(frame.index, kind="stable")
     rows, frame = table.frame.index.to_numpy()[order], frame.iloc[order]
     rows, frame = _distinct(table, rows, frame, time)
-    if table.reading.resample:
-        rows, frame = _resampled(table, rows, frame, time[0])
-    times = pd.DatetimeIndex(frame.index)
-    fit = best_fit(times) if len(times) > 2 else None
+    return _resampled(table, rows, frame, time[0]) if table.reading.resample else (rows, frame)
+
+
+def clock_of(table: Table, times: Sequence[pd.Index], time: Sequence[str]) -> Clock:
+    """The clock that the times of one or several series follow.
+
+    Raises:
+        SeriesError: the times have no regular step.
+    """
+    every = pd.DatetimeIndex(times[0] if len(times) == 1 else _union(times))
+    fit = best_fit(every) if len(every) > 2 else None
+    if fit is not None and len(times) > 1 and _skips(fit.clock, times):
+        longest = pd.DatetimeIndex(max(times, key=len))
+        fit = (best_fit(longest) if len(longest) > 2 else None) or fit
     if fit is None:
         problem = "the times have no regular step; at least half of the rows must follow one"
         raise table.error(f"{problem}, or --resample 1h say, gives each hour the mean of its rows", time[0])
+    return fit.clock
+
+
+def placed(table: Table, rows: Rows, frame: pd.DataFrame, time: Sequence[str], clock: Clock) -> Grid:
+    """Put rows in the order of their times on the grid of a clock.
+
+    Raises:
+        SeriesError: a time is off the grid, or there are too many gaps.
+    """
+    times = pd.DatetimeIndex(frame.index)
+    fit = Fit.of(clock, times)
     _refuse_off(table, fit, times, rows, time[0])
     return _on_grid(table, frame, fit, rows, time[0])
+
+
+def _union(times: Sequence[pd.Index]) -> pd.Index:
+    """All times of several series, in order, each once."""
+    return times[0].append(list(times[1:])).unique().sort_values()
+
+
+def _skips(clock: Clock, times: Sequence[pd.Index]) -> bool:
+    """Whether every series leaves out steps of a clock that the times of all together follow."""
+    steps = [np.diff(np.rint(clock.exact(found))).astype(np.int64) for found in times]
+    return int(np.gcd.reduce(np.concatenate(steps))) > 1
 
 
 def _on_grid(table: Table, frame: pd.DataFrame, fit: Fit, rows: Rows, time: str) -> Grid:
@@ -58,8 +100,8 @@ def _on_grid(table: Table, frame: pd.DataFrame, fit: Fit, rows: Rows, time: str)
     grid = np.arange(fit.positions[0], fit.positions[-1] + 1)
     numbers = np.zeros(len(grid), np.int64)
     numbers[fit.positions - fit.positions[0]] = rows
-    placed = frame.set_axis(fit.positions).reindex(grid).set_axis(fit.clock.times(grid))
-    return Grid(placed, fit.clock, numbers)
+    filled = frame.set_axis(fit.positions).reindex(grid).set_axis(fit.clock.times(grid))
+    return Grid(filled, fit.clock, numbers)
 
 
 def _refuse_off(table: Table, fit: Fit, times: pd.DatetimeIndex, rows: Rows, time: str) -> None:
@@ -133,7 +175,9 @@ def _remedy(table: Table, rows: Rows, times: pd.DatetimeIndex, time: Sequence[st
             return f"if {quoted(name)} is the time of day: {joined}"
         several = listed(sorted(map(str, values.unique())), 4)
         one = f"--where {quote(f'{name}={values.iloc[0]}')}"
-        return f"these are several series, told apart by {quoted(name)} ({several}); {one} reads one of them"
+        every = f"--id {quote(name)} all"
+        problem = f"these are several series, told apart by {quoted(name)} ({several})"
+        return f"{problem}; {one} reads one of them, {every}"
     if times.tz is None and again.normalize().nunique() <= again.year.nunique():  # once a year
         return "if a clock was set back there, name its place, as --zone Europe/Berlin; else --repeated mean"
     return "--repeated first, last, mean or sum says what becomes of them"

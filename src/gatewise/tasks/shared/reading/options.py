@@ -24,6 +24,7 @@ class Reading:
         repeated: how to merge rows with the same time: ``"first"``, ``"last"``, ``"mean"`` or ``"sum"``.
         resample: a step such as ``"1h"`` or ``"15min"``. Each step becomes the mean of its rows.
         inputs: the columns that are past inputs, instead of all columns of numbers.
+        known: the columns that are inputs whose future is known.
         where: `"COLUMN=VALUE"`; only rows with that value are read.
         missing: texts or numbers that mark a missing value, beside the usual ones.
         decimal: the decimal mark, `"."` or `","`.
@@ -40,6 +41,7 @@ class Reading:
     repeated: str | None = None
     resample: str | None = None
     inputs: tuple[str, ...] | None = None
+    known: tuple[str, ...] | None = None
     where: str | None = None
     missing: tuple[str, ...] | None = None
     decimal: str | None = None
