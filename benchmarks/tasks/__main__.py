@@ -9,6 +9,7 @@ JOBS = {
     "cells": "cells",
     "classify": "classification",
     "compared": "compared",
+    "forecast": "forecasting",
     "overhead": "overhead",
     "tag": "tagging",
     "write": "writing",
