@@ -10,6 +10,7 @@ JOBS = {
     "classify": "classification",
     "compared": "compared",
     "forecast": "forecasting",
+    "forecast-compared": "forecasting_compared",
     "overhead": "overhead",
     "tag": "tagging",
     "write": "writing",

@@ -1,0 +1,166 @@
+"""Forecasting beside neuralforecast and darts: errors, seconds to fit and to predict, in one run.
+
+Every model does the same in a process of its own, on one thread, as its users would write it
+(``benchmarks/tasks/peers``). The peers are installed in another environment::
+
+    python -m venv peers && peers/bin/pip install torch==2.13.0 neuralforecast==3.3.0 darts==0.48.1
+    python -m benchmarks.tasks forecast-compared --data data --peers peers/bin/python taylor el-nino
+
+Every model reads the target alone, fits to what comes before the test part, and forecasts from the same
+origins. Budget: the same number of training steps (the most that gatewise makes: 30 epochs of 16 batches),
+windows in a step, units in one layer, and steps of history; everything else is each package's default, with
+darts' `Scaler`, and standardised windows for DeepAR, which doesn't learn without them. Seconds are of
+processor time, so other programs matter little; a fit doesn't include the import. *One* is a forecast from
+one origin, the mean of ten. gatewise predicts from all origins, the peers from at most 200 evenly spaced
+ones: *predict* is milliseconds for one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.tasks.forecasting import finite
+from benchmarks.tasks.forecasting_linear import Ridge
+from benchmarks.tasks.forecasting_sets import SETS, Set
+from gatewise.tasks import Forecaster
+from gatewise.tasks.forecast.preparation import MOST_WINDOWS, prepare
+
+PEERS = Path(__file__).parent / "peers"
+MODELS = {
+    "gatewise": ("lstm",),
+    "neuralforecast": ("LSTM", "GRU", "DeepAR"),
+    "darts": ("BlockRNNModel", "RNNModel"),
+}
+FILES = {
+    "gatewise": "with_gatewise_forecaster.py",
+    "neuralforecast": "with_neuralforecast.py",
+    "darts": "with_darts.py",
+}
+DEFAULT_SETS = ("taylor", "electricity", "solar", "el-nino", "sunspot-months", "passengers")
+MOST_ORIGINS = 200
+HEAD = "| set | model | MAE | of gatewise's | fit, CPU s | predict, ms | one, ms | version |"
+STEPS = {"h": "h", "min": "min", "month": "MS", "day": "D", "week": "W", "year": "YS"}
+
+
+def exam(chosen: Set, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Write the series of a set for all models, and the settings that they share."""
+    (series,) = chosen.series.values()
+    rows, values = chosen.rows(series), series.values
+    if np.isnan(values).any():
+        raise SystemExit(f"{series.name} has missing values, which the peers don't take")
+    every = np.arange(rows - 1, len(values) - chosen.horizon)
+    origins = every[np.linspace(0, len(every) - 1, min(MOST_ORIGINS, len(every))).astype(int)]
+    prepared = prepare(series.head(rows), rows, chosen.horizon, None, None)
+    count, _, unit = series.clock.span(1).partition(" ")
+    step = ("" if count == "1" else count) + STEPS[unit.rstrip("s")]
+    path = folder / "exam.npz"
+    np.savez(path, values=values, origins=origins, rows=rows, start=str(series.times[0]), step=step)
+    usual = Forecaster(chosen.horizon)
+    settings = {
+        "horizon": chosen.horizon, "season": chosen.season, "history": prepared.history,
+        "hidden_size": usual.hidden_size, "batch_size": usual.batch_size,
+        "steps": usual.max_epochs * -(-min(max(rows // 4, 64), MOST_WINDOWS) // usual.batch_size),
+    }  # fmt: skip
+    return path, settings
+
+
+def run(python: str, package: str, path: Path, settings: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """The forecasts and seconds of one model, or what went wrong."""
+    words = [python, "-W", "ignore", str(PEERS / FILES[package]), str(path), json.dumps(settings)]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    environment = {**os.environ, **threads, "CUDA_VISIBLE_DEVICES": ""}
+    try:
+        done = subprocess.run(
+            words, check=True, capture_output=True, text=True, env=environment, timeout=limit, cwd=path.parent
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"took more than {limit} s"}
+    except subprocess.CalledProcessError as error:
+        return {"error": (error.stderr.strip().splitlines() or [""])[-1]}
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index('{"forecasts"') :])
+    return found
+
+
+def compared(name: str, given: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for every model, and one for the ridge regression."""
+    chosen = SETS[name](given.data)
+    (series,) = chosen.series.values()
+    rows = chosen.rows(series)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        path, settings = exam(chosen, Path(folder))
+        with np.load(path) as file:
+            origins = file["origins"]
+        truth = series.values[origins[:, None] + np.arange(1, chosen.horizon + 1)]
+        fitted = Ridge.fit([series.values], [rows], chosen.horizon, chosen.season)
+        linear = fitted.predict(series.values, rows, origins)
+        found.append({"set": name, "package": "NumPy", "model": "ridge on lags", "mae": _mae(linear, truth)})
+        for package, models in MODELS.items():
+            python = sys.executable if package == "gatewise" else given.peers
+            for model in models if python else ():
+                own = {**settings, "model": model, "seed": given.seed}
+                row: dict[str, Any] = {"set": name, "package": package, "model": model, "settings": own}
+                result = run(python, package, path, own, given.limit)
+                if "forecasts" in result:
+                    row["mae"] = _mae(np.array(result.pop("forecasts")), truth)
+                    row["predict_ms"] = (
+                        1000 * result["predict_cpu_s"] / result.get("all_origins", len(origins))
+                    )
+                    row["one_ms"] = 100 * result["ten_cpu_s"]
+                found.append(row | result)
+                print(json.dumps(finite(found[-1])), flush=True)
+    return found
+
+
+def _mae(made: Any, truth: Any) -> float:
+    return float(np.abs(made - truth).mean())
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Results as a Markdown table."""
+    ours = {row["set"]: row.get("mae") for row in rows if row["package"] == "gatewise"}
+    lines = [HEAD, "|---|---" + "|---:" * 5 + "|---|"]
+    for row in rows:
+        name = row["model"] if row["package"] == "NumPy" else f"{row['package']} {row['model']}"
+        if "error" in row:
+            lines.append(f"| {row['set']} | {name} | {row['error']} | | | | | |")
+            continue
+        own = ours.get(row["set"])
+        seconds = [row.get("fit_cpu_s"), row.get("predict_ms"), row.get("one_ms")]
+        cells = [
+            row["set"], name, f"{row['mae']:.4g}", f"{row['mae'] / own:.2f}" if own else "",
+            *("" if each is None else f"{each:.3g}" for each in seconds), row.get("version", ""),
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks forecast-compared", description=__doc__)
+    parser.add_argument("sets", nargs="*", metavar="SET", default=list(DEFAULT_SETS))
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder with the wheels")
+    parser.add_argument("--peers", help="the Python in which neuralforecast and darts are installed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=1800, help="seconds after which a model is given up")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--table", type=Path, help="print the table of such a file, and measure nothing")
+    given = parser.parse_args(words)
+    if given.table:
+        print(table(json.loads(given.table.read_text(encoding="utf-8"))))
+        return
+    rows: list[dict[str, Any]] = []
+    for name in given.sets:
+        rows += compared(name, given)
+        if given.json:
+            given.json.write_text(json.dumps(finite(rows), indent=1) + "\n", encoding="utf-8")
+    print(table(rows))
