@@ -239,3 +239,21 @@ def test_parameters_are_stored_unchanged_and_printed() -> None:
     assert forecaster.get_params()["cell"] == "gru"
     assert repr(forecaster) == "Forecaster(cell='gru', horizon=6, seed=3)"
     assert Forecaster(**forecaster.get_params()).get_params() == forecaster.get_params()
+
+
+def test_an_outlier_is_found_and_its_neighbours_are_not(fitted: Forecaster, series: TimeSeries) -> None:
+    spiked = changed(series, 370, 371, "load (kW)", 8.0)
+    found = fitted.anomalies(spiked)
+    assert list(found.columns) == ["score", "anomaly"]
+    assert list(found.index) == list(series.times)
+    assert int(np.nanargmax(found["score"])) == 370
+    assert np.flatnonzero(found["anomaly"]).tolist() == [370]
+    need = fitted.prepared_.need
+    assert found["score"].isna().tolist() == [row < need for row in range(400)]
+
+
+def test_usual_errors_are_stored_in_the_file(fitted: Forecaster, series: TimeSeries, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "m.safetensors")
+    again = Forecaster.load(tmp_path / "m.safetensors")
+    assert again.model_.calibration == fitted.model_.calibration is not None
+    assert again.anomalies(series).equals(fitted.anomalies(series))

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs import clock
 from gatewise.runtime.jobs.affine import Affine
-from gatewise.runtime.jobs.encoding import Encoding, cut, whole
+from gatewise.runtime.jobs.anomalies import MOST_AHEAD, Calibration, errors
+from gatewise.runtime.jobs.carried import Carried
+from gatewise.runtime.jobs.encoding import Encoding, cut, id_of, whole
 from gatewise.runtime.jobs.layers import Layers
 from gatewise.runtime.jobs.naive import Numbers, Whole, seasonal_naive
 from gatewise.runtime.layers_file import stored_layers
@@ -31,6 +33,7 @@ class Forecaster:
         encoding: the columns, their scales, and the seasons.
         clock: the step between rows.
         least: the fewest rows that a forecast needs. A shorter past than `need` is filled with its first row.
+        calibration: the usual errors, by which `anomalies` scores; None if the file has none.
 
     Example:
         >>> import numpy as np, pandas as pd, tempfile
@@ -48,6 +51,7 @@ class Forecaster:
     """
 
     TASK: ClassVar[str] = "forecast"
+    calibration: Calibration | None = None
 
     def __init__(
         self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps, layers: Layers,
@@ -84,7 +88,10 @@ class Forecaster:
         steps = clock.from_dict(small(data["clock"]), clock.KINDS, clock.known_zone)
         history = whole(data["history"], "history")
         least = whole(data.get("least", history + encoding.season), "least")
-        return cls(horizon, history, encoding, steps, Layers(stored), Affine(weight, bias), share, least)
+        model = cls(horizon, history, encoding, steps, Layers(stored), Affine(weight, bias), share, least)
+        if "anomalies" in file.header:
+            model.calibration = Calibration.from_dict(file.header["anomalies"])
+        return model
 
     @property
     def need(self) -> int:
@@ -119,6 +126,127 @@ class Forecaster:
             raise ValueError(f"columns must have at least {need} rows, for history and season. Got {rows}.")
         positions = self._positions(np.asarray(times), rows)
         made: Numbers = self.forecast(arrays, positions, np.array([rows - 1]), id, static)[0]
+        return made
+
+    def anomalies(
+        self,
+        columns: Mapping[str, ArrayLike],
+        times: ArrayLike,
+        id: Any = None,
+        static: Mapping[str, Any] | None = None,
+    ) -> Numbers:
+        """The score of each row, ``[N]``; a row above ``calibration.threshold()`` is an anomaly.
+
+        NaN for the first rows, which are not forecast, and for rows without a value of the target.
+
+        Raises:
+            ValueError: as for `predict`; the file has no usual errors.
+        """
+        arrays = self._arrays(columns)
+        positions = self._positions(np.asarray(times), len(arrays[self.encoding.target]))
+        return self.scores(arrays, positions, id, static)
+
+    def scores(
+        self,
+        columns: Mapping[str, Numbers],
+        positions: Numbers,
+        id: Any = None,
+        static: Mapping[str, Any] | None = None,
+    ) -> Numbers:
+        """As `anomalies`, with positions on the clock in place of times."""
+        if self.calibration is None:
+            raise ValueError("the model's file has no usual errors to score by; train the model again")
+        if len(columns[self.encoding.target]) <= self.least:
+            rows = len(columns[self.encoding.target])
+            raise ValueError(f"columns must have at least {self.least + 1} rows. Got {rows}")
+        return self.calibration.scores(self.missed(columns, positions, self.least - 1, id, static))
+
+    def missed(
+        self,
+        columns: Mapping[str, Numbers],
+        positions: Numbers,
+        first: int,
+        id: Any = None,
+        static: Mapping[str, Any] | None = None,
+    ) -> Numbers:
+        """The absolute errors, in scaled units, of the forecasts for each row, ``[N, J]``.
+
+        They are those of the forecasts 1 .. J rows before, from row `first` on; NaN without one, or without
+        a value.
+        """
+        truth = columns[self.encoding.target]
+        encoding = self.encoding.of_series(id, truth[: first + 1])
+
+        def forecasts(origins: Whole) -> Numbers:
+            return encoding.scaled(self.forecast(columns, positions, origins, id, static))
+
+        return errors(encoding.scaled(truth), forecasts, first, MOST_AHEAD)
+
+    def carry(
+        self,
+        columns: Mapping[str, ArrayLike],
+        times: ArrayLike,
+        before: Carried | None = None,
+        id: Any = None,
+    ) -> Carried:
+        """The state after some rows, from which `predict_next` forecasts.
+
+        Args:
+            columns, times, id: new rows, as for `predict`.
+            before: the state that the rows follow; by default they are the first rows.
+
+        Raises:
+            ValueError: as for `predict`; the rows are too few; they repeat rows of the state, or leave a gap
+                after it; the series was not trained on, so that all of its past is needed.
+        """
+        arrays = self._arrays(columns)
+        rows = len(arrays[self.encoding.target])
+        return self.carried(arrays, self._positions(np.asarray(times), rows), before, id)
+
+    def carried(
+        self,
+        columns: Mapping[str, Numbers],
+        positions: Numbers,
+        before: Carried | None = None,
+        id: Any = None,
+    ) -> Carried:
+        """As `carry`, with positions on the clock in place of times."""
+        if self.encoding.scales is not None and id_of(id) not in self.encoding.scales.places:
+            raise ValueError(
+                f"the series {id!r} was not trained on: its scale comes from all of its past, "
+                "which no state carries"
+            )
+        rows = len(positions)
+        state = Carried({name: columns[name][:rows] for name in self.encoding.columns}, positions)
+        if before is not None:
+            regular = not isinstance(self.clock, clock.IrregularSteps)
+            state = before.extended(state, regular=regular)
+        if state.rows < self.least:
+            raise ValueError(f"a state needs at least {self.least} rows. Got {state.rows}")
+        return state.cut(self.need + 1)
+
+    def predict_next(
+        self,
+        state: Carried,
+        ahead: Mapping[str, ArrayLike] | None = None,
+        id: Any = None,
+        static: Mapping[str, Any] | None = None,
+    ) -> Numbers:
+        """Forecast the `horizon` steps after a state, ``[K]``, with the bits of `predict` for all rows.
+
+        Args:
+            state: the state.
+            ahead: ``[K]`` for each of ``encoding.known``, the inputs whose future is known.
+            id, static: as for `predict`.
+        """
+        columns = {
+            name: np.concatenate([values, np.asarray((ahead or {})[name], np.float64)])
+            if name in self.encoding.known
+            else values
+            for name, values in state.columns.items()
+        }
+        last = np.array([state.rows - 1])
+        made: Numbers = self.forecast(columns, state.positions, last, id, static)[0]
         return made
 
     def forecast(

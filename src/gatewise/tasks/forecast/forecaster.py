@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from gatewise.extras import needed_by
 from gatewise.insight.watch import watch
 from gatewise.language import Cell
+from gatewise.runtime.jobs.anomalies import RATE, Calibration
 from gatewise.runtime.jobs.forecaster import MOST_HORIZON
 from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.runtime.model_file import read_model
@@ -155,6 +156,8 @@ class Forecaster(JobEstimator):
         batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
         check = self.prepared_.validation(windows, rows)
         self._train(job_of(self.build, batches, check), on_epoch, checkpoint)
+        usual = self._usual_errors(panel, rows)
+        self._store(usual)
         self.validation_error_ *= self.prepared_.encoding.scale[0]
         return self
 
@@ -239,6 +242,33 @@ class Forecaster(JobEstimator):
         """The skill on a series: 1 is perfect, 0 no better than the best naive forecast."""
         return self.backtest(series).skill()
 
+    def anomalies(self, series: TimeSeries | Panel, rate: float = RATE) -> pd.DataFrame:
+        """Score every step by the errors of the forecasts made for it.
+
+        A score is an error in units of the usual one. The threshold is what about the share `rate` of usual
+        steps exceeds, estimated in the validation part. The first steps, which are not forecast, and steps
+        without a value have no score (NaN).
+
+        Returns:
+            The columns ``score`` and ``anomaly``, a row for each step; of a panel in long format, after the
+            columns of ids and times.
+
+        Raises:
+            ValueError: as in `predict`; the validation part had no errors to compare with.
+        """
+        check_is_fitted(self)
+        panel = as_panel(series)
+        self._check_panel(panel, self.prepared_.least + 1)
+        if self.model_.calibration is None:
+            raise ValueError("the validation part had no errors to compare with")
+        missed = [self._missed(panel, p, self.prepared_.least - 1) for p in range(len(panel))]
+        scores = [self.model_.calibration.scores(each) for each in missed]
+        parts = [
+            pd.Series(each, index=one.times, name="score") for each, one in zip(scores, panel, strict=True)
+        ]
+        found = parts[0].to_frame() if panel.alone else long_format(panel, parts, "score")
+        return found.assign(anomaly=found["score"] > self.model_.calibration.threshold(rate))
+
     def watch(self, series: TimeSeries, steps: int) -> dict[str, NDArray[np.float32]]:
         """Every value of the first layer's cell over the last `steps` steps, each ``[T, H]``."""
         check_is_fitted(self)
@@ -302,6 +332,32 @@ class Forecaster(JobEstimator):
             columns, series.positions, origins, panel.ids[place], panel.attributes(place)
         )
         return forecasts
+
+    def _usual_errors(self, panel: Panel, rows: Whole) -> Calibration | None:
+        """How far forecasts of the validation part miss, by which `anomalies` are scored."""
+        most = max(MOST_TESTED // len(panel), self.horizon + 1)
+        found = []
+        for place in range(0, len(panel), -(-len(panel) // MOST_TESTED)):
+            first = max(int(rows[place]), self.prepared_.least)
+            if first < len(panel.series[place]):
+                one = panel.part([place])
+                found.append(self._missed(one.head([first + most]), 0, first - 1)[first:])
+        return Calibration.of(np.concatenate(found)) if found else None
+
+    def _missed(self, panel: Panel, place: int, first: int) -> Numbers:
+        """The errors of the forecasts for each step of a series, from origin `first` on, in scaled units."""
+        series = panel.series[place]
+        columns = columns_of(series, self.prepared_.encoding.columns)
+        missed: Numbers = self.model_.missed(
+            columns, series.positions, first, panel.ids[place], panel.attributes(place)
+        )
+        return missed
+
+    def _store(self, usual: Calibration | None) -> None:
+        """Put the usual errors into the model and its file."""
+        if usual is not None:
+            header = {**self.file_.header, "anomalies": usual.to_dict()}
+            self.adopt(replace(self.file_, header=header), self._network)
 
     def check_parameters(self) -> None:
         """Raise a ValueError for the first parameter that is out of range."""

@@ -10,9 +10,12 @@ import pandas as pd
 from gatewise.tasks.series import Panel
 
 
-def long_format(panel: Panel, parts: Sequence[pd.Series[float]]) -> pd.DataFrame:
-    """Forecasts of each series as a frame with a column of ids, one of times, and the target."""
-    id, target = str(panel.id), panel.target
+def long_format(panel: Panel, parts: Sequence[pd.Series[float]], name: str | None = None) -> pd.DataFrame:
+    """Values of each series as a frame with a column of ids, one of times, and one of the values.
+
+    The values have the name of the target, or `name`.
+    """
+    id, target = str(panel.id), name or panel.target
     times = parts[0].index[:0].append([part.index for part in parts])
     time = next(
         name
