@@ -14,12 +14,12 @@ class NothingToReadError(ValueError):
 def _tagger(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
     from gatewise.tasks.shared.samples import python_tokens
     from gatewise.tasks.tagging.look import shown
-    from gatewise.tasks.tagging.reading import read_tagged
+    from gatewise.tasks.tagging.tables import read_known
     from gatewise.tasks.tagging.tagger import Tagger
 
     tagger = Tagger.load(file)
     if on is not None:
-        words = read_tagged(on, encoding=reading.encoding).corpus.words
+        words = read_known(tagger.model_, on, reading.encoding).corpus.words
     elif tagger.metrics_.get("data", {}).get("training", {}).get("file") == "python_tokens":
         words = python_tokens().words
     else:

@@ -14,7 +14,7 @@ from rich.text import Text
 from gatewise.apps.job import Common, Flow, job_command
 
 if TYPE_CHECKING:
-    from gatewise.runtime.jobs.tagger import Tagged
+    from gatewise.runtime.jobs.tags import TableNames, Tagged
     from gatewise.tasks.shared.training import Epoch
     from gatewise.tasks.tagging.evaluation import ColumnResult
     from gatewise.tasks.tagging.reading import TaggedFile
@@ -57,6 +57,7 @@ def tag(
 
     Without a file it learns what each token of Python's own library is for.
     """
+    from gatewise.runtime.jobs.tags import TableNames
     from gatewise.tasks.tagging.reading import divided, read_tagged
 
     def read(path: Path) -> TaggedFile:
@@ -67,7 +68,8 @@ def tag(
     else:
         name, whole = file.name.split(".")[0], read(file)
         training, tested = (whole, read(test)) if test is not None else divided(whole)
-    return TagFlow(name, training, tested, tags or [], look_ahead, common, [f for f in (file, test) if f])
+    data = [path for path in (file, test) if path is not None]
+    return TagFlow(name, training, tested, tags or [], look_ahead, common, data, TableNames(word, sentence))
 
 
 def _sample() -> tuple[TaggedFile, TaggedFile]:
@@ -88,7 +90,7 @@ class TagFlow:
 
     def __init__(
         self, name: str, training: TaggedFile, test: TaggedFile, columns: Sequence[str],
-        look_ahead: int | None, common: Common, data: Sequence[Path],
+        look_ahead: int | None, common: Common, data: Sequence[Path], table: TableNames,
     ) -> None:  # fmt: skip
         from gatewise.tasks.shared.reading.errors import TableError
         from gatewise.tasks.tagging.run_folder import files_of
@@ -104,6 +106,7 @@ class TagFlow:
             cell=common.cell, hidden_size=common.hidden_size, num_layers=common.layers,
             max_epochs=common.epochs, seed=common.seed, look_ahead=look_ahead, columns=self.columns,
         )  # fmt: skip
+        self.estimator.note_table(table)
         self.name = f"{name}-{self.estimator.equations.name}"
         self.files: Mapping[str, str] = files_of(test)
         self.look: Sequence[str] | None = ["--on", str(data[-1])] if data else []

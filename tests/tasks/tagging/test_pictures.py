@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gatewise.tasks.tagging.corpus import Corpus
-from gatewise.tasks.tagging.evaluation import calibration_error, evaluate, most_frequent
+from gatewise.tasks.tagging.evaluation import by_frequency, calibration_error, evaluate, most_frequent
 from gatewise.tasks.tagging.pictures import Shown, frequency_picture, sentence_picture
 from gatewise.tasks.tagging.reading import TaggedFile, divided
 from gatewise.tasks.tagging.run_folder import files_of, write_run
@@ -99,7 +99,7 @@ def test_a_picture_of_a_sentence_shows_every_tag_that_was_made_or_true() -> None
     assert labels == ["A", "B", "C"]
 
 
-def test_a_picture_of_frequencies_has_a_bar_for_each_group(both: Tagger) -> None:
+def test_a_picture_of_frequencies_has_a_point_for_each_group(both: Tagger) -> None:
     training, test = file_of(0, 120), file_of(1, 40)
     tagged = both.tagged(test.corpus.words)
     result = evaluate(test.corpus, tagged, ["pos", "span"], training.corpus)[0]
@@ -107,4 +107,8 @@ def test_a_picture_of_frequencies_has_a_bar_for_each_group(both: Tagger) -> None
     figure = frequency_picture(result, counts)
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert labels[0] == f"never\n{int((~result.known).sum())} words"
-    assert len(figure.axes[0].patches) == len(labels)
+    lines, points = figure.axes[0].collections
+    shares = np.array([share for _, _, share in by_frequency(result, counts)])
+    np.testing.assert_array_equal(points.get_offsets(), np.c_[range(len(labels)), shares])
+    for line, share in zip(lines.get_segments(), shares, strict=True):  # type: ignore[attr-defined]
+        assert line[0, 1] <= share <= line[1, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from gatewise.apps.commands import app
 from gatewise.runtime.jobs.tagger import Tagger as Model
 from gatewise.tasks import Predictor
 from gatewise.tasks.shared.reading.errors import TableError
+from gatewise.tasks.tagging.tables import read_known
 from gatewise.tasks.tagging.tagger import Tagger
 from tests.tasks.tagging.conftest import small
 from tests.tasks.tagging.sentences import corpus
@@ -58,6 +60,44 @@ def test_files(both: Tagger, tmp_path: Path, name: str) -> None:
         pq.write_table(table_of(X), path)
     (read,) = predictor.read(path)
     assert predictor(read)["pos"].to_pylist() == [word.tags[0] for s in both.tagged(X) for word in s]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_table_is_read_by_the_columns_of_training(tmp_path: Path, name: str) -> None:
+    sentences, y = corpus(0, 20)
+    tags = [[tag for tag, _ in each] for each in y]
+    frame = pd.DataFrame(
+        {
+            "id": range(sum(map(len, sentences))),
+            "turn": [f"t{row}" for row, words in enumerate(sentences) for _ in words],
+            "said": [word for words in sentences for word in words],
+            "word": "wrong",
+            "kind": [tag for each in tags for tag in each],
+        }
+    )
+    train, other = tmp_path / "train.csv", tmp_path / name
+    frame.to_csv(train, index=False)
+    if name == "a.csv":
+        frame.to_csv(other, index=False)
+    else:
+        frame.to_parquet(other)
+    options = "--word said --sentence turn --tags kind --hidden-size 8 --layers 1 --epochs 1 --out".split()
+    run = CliRunner().invoke(app, ["tag", str(train), *options, str(tmp_path / "run")])
+    assert run.exit_code == 0, run.output
+    predictor = Predictor(tmp_path / "run")
+    (read,) = predictor.read(other)
+    made = predictor(read)
+    assert made.column_names == ["turn", "said", "kind", "kind probability"]
+    expected = predictor.model.predict(sentences)
+    assert made["kind"].to_pylist() == [tag for each in expected for (tag,) in each]
+    assert made["turn"].to_pylist() == frame["turn"].to_list()
+    text, words = predictor.rewritten([other], ".tsv")
+    assert words == len(frame)
+    assert text.split("\n")[0] == f"{sentences[0][0]}\t{expected[0][0][0]}"
+    assert read_known(predictor.model, other).corpus.words == sentences
+    usual = tmp_path / "usual.csv"
+    usual.write_text("sentence,word\n1,a\n1,b\n")
+    assert read_known(predictor.model, usual).corpus.words == [["a", "b"]]
 
 
 def test_a_table_without_words_is_refused(both: Tagger, tmp_path: Path) -> None:

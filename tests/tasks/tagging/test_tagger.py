@@ -16,7 +16,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils import estimator_checks
 
@@ -217,6 +217,15 @@ def test_a_file_gives_the_same_tagger(both: Tagger, ahead: Tagger, tmp_path: Pat
         assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
 
 
+def test_a_file_without_names_of_columns_is_read(both: Tagger, tmp_path: Path) -> None:
+    both.save(tmp_path / "a.safetensors")
+    file = read_model(tmp_path / "a.safetensors", None)
+    del file.header["preparation"]["table"]
+    header = {name: value for name, value in file.header.items() if name not in ("format", "version", "task")}
+    write_model(tmp_path / "b.safetensors", "tag", header, file.tensors)
+    assert Tagger.load(tmp_path / "b.safetensors").predict(X[:2]) == both.predict(X[:2])
+
+
 def set_to(*path: Any, value: Any) -> Callable[[Any, Any], None]:
     def change(preparation: Any, tensors: Any) -> None:
         place = preparation
@@ -257,6 +266,9 @@ def cut(name: str) -> Callable[[Any, Any], None]:
         cut("heads.1.weight"),
         lambda preparation, tensors: tensors.pop("heads.0.bias"),
         lambda preparation, tensors: preparation.pop("several"),
+        set_to("table", value={"word": "a"}),
+        set_to("table", "sentence", value=1),
+        set_to("table", "word", value="\ud800"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(both: Tagger, tmp_path: Path, change: Any) -> None:
@@ -342,6 +354,16 @@ def test_it_is_an_estimator_of_scikit_learn() -> None:
     scores = cross_val_score(tagger, X, Y, cv=2)
     assert scores.shape == (2,)
     assert ((scores > 0) & (scores <= 1)).all()
+
+
+@pytest.mark.parametrize("longest", [None, 3])
+def test_predictions_of_a_cross_validation(longest: int | None) -> None:
+    words, tags = [w[:longest] for w in X], [[tag for tag, _ in each[:longest]] for each in Y]
+    made = cross_val_predict(small(max_epochs=1), words, tags, cv=2)
+    assert made.shape == (len(X),)
+    half = len(X) // 2
+    second = small(max_epochs=1).fit(words[:half], tags[:half])
+    assert made[half:].tolist() == second.predict(words[half:])
 
 
 def test_one_sentence_is_enough() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.runtime.jobs.tagger import Tagged
+from gatewise.runtime.jobs.tags import Tagged
 from gatewise.tasks.tagging.corpus import Corpus, Sentences
 from gatewise.tasks.tagging.spans import scheme_of, span_scores
 

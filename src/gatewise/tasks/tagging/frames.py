@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from gatewise.runtime.jobs.tags import TableNames
 from gatewise.tasks.shared.reading.errors import listed
 from gatewise.tasks.shared.reading.table import Table
 from gatewise.tasks.tagging.corpus import Corpus, Sentences
@@ -45,6 +46,16 @@ def corpus_of(
     starts = _starts(_text(table, sentence))
     split = {name: _split(_text(table, name), starts) for name in (word, *chosen)}
     return Corpus(split[word], {name: split[name] for name in chosen}, table.file)
+
+
+def known_columns(table: Table, names: TableNames) -> tuple[str, str]:
+    """The columns of words and of sentences: those of the training table, or else those of `corpus_of`.
+
+    Raises:
+        TableError: there is no such column.
+    """
+    word, sentence = (name if name in table.names else None for name in (names.word, names.sentence))
+    return chosen_column(table, word, WORDS, "word"), chosen_column(table, sentence, SENTENCES, "sentence")
 
 
 def frame_of(corpus: Corpus) -> pd.DataFrame:

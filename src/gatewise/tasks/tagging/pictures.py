@@ -56,7 +56,7 @@ def confusion_picture(result: ColumnResult) -> Figure:
         axes.set_yticks(range(len(tags)), rows, fontsize=LABEL, fontfamily=fonts)
         axes.tick_params(length=0)
         axes.set_xlabel("tag that was made")
-        axes.set_ylabel("true tag, and its words")
+        axes.set_ylabel("true tag, and its words", labelpad=10)
         draw_colours(axes, image, "share of the row (%)")
     return figure
 
@@ -85,16 +85,21 @@ def _confusion_text(axes: Axes, row: int, column: int, share: float, most: float
 
 
 def frequency_picture(result: ColumnResult, counts: Mapping[str, int]) -> Figure:
-    """Draw the accuracy of words by how often training had them."""
+    """Draw the accuracy of words by how often training had them, with its uncertainty."""
     groups = by_frequency(result, counts)
     labels = [f"{label}\n{words:,} words" for label, words, _ in groups]
     accuracy = np.array([share for _, _, share in groups])
+    low, high = wilson(accuracy, np.array([words for _, words, _ in groups]))
     heading = f"Accuracy by word frequency: {result.name}"
-    note = "Words of the test part, by how often the training part has them."
+    note = (
+        "Words of the test part, by how often the training part has them. Lines: 95 % intervals, if words "
+        "were drawn independently."
+    )
     with page(_WIDE * 0.75, 3.6, heading, note) as figure:
         axes = figure.add_subplot()
         colours = [WARM if label == "never" else MODEL for label, _, _ in groups]
-        axes.bar(range(len(groups)), accuracy, color=colours, width=0.62)
+        axes.vlines(range(len(groups)), low, high, color=colours, linewidth=2)
+        axes.scatter(range(len(groups)), accuracy, color=colours, s=42, zorder=3)
         axes.axhline(result.accuracy, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.axhline(result.usual, color=SOFT, linewidth=1, linestyle=(0, (1, 2)))
         edge = len(groups) - 0.45
@@ -103,18 +108,30 @@ def frequency_picture(result: ColumnResult, counts: Mapping[str, int]) -> Figure
             edge, result.usual, " most frequent tag\n of each word", va="top", fontsize=LABEL, color=SOFT
         )
         for place, share in enumerate(accuracy):
-            text = f"{100 * share:.1f}"
-            back = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}
-            at = share + 0.004
-            axes.text(place, at, text, ha="center", va="bottom", fontsize=LABEL, color=INK, bbox=back)
+            axes.text(place + 0.1, share, f"{100 * share:.1f}", va="center", fontsize=LABEL, color=INK)
         axes.set_xticks(range(len(groups)), labels, fontsize=LABEL)
         axes.set_xlim(-0.6, len(groups) + 0.9)
-        low = min(float(accuracy.min()), result.usual)
-        axes.set_ylim(max(low - 0.12, 0), 1.02)
+        lowest = min(float(low.min()), result.usual)
+        axes.set_ylim(max(lowest - 0.03, 0), 1.01)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(visible=False, axis="x")
         axes.tick_params(axis="x", length=0)
     return figure
+
+
+def wilson(
+    share: NDArray[np.float64], count: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The bounds of the 95 % interval of a share of `count` independent items (Wilson 1927).
+
+    >>> low, high = wilson(np.array([0.5]), np.array([100]))
+    >>> low.round(3), high.round(3)
+    (array([0.404]), array([0.596]))
+    """
+    z = 1.96
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / (1 + z**2 / count)
+    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 
 class Shown:
@@ -177,5 +194,6 @@ def _draw_sentence(axes: Axes, title: str, shown: Shown, fonts: Sequence[str]) -
         axes.axvline(column, color=FAINT, linewidth=0.4)
     axes.set_yticks(range(len(rows)), [cut(shown.tags[k], 1.4 * _WORD, LABEL) for k in rows], fontsize=LABEL)
     axes.set_xlim(-0.5, max(MOST_WORDS * 0.6, len(names)) - 0.5)
+    axes.spines["bottom"].set_bounds(-0.5, len(names) - 0.5)
     axes.tick_params(length=0)
     axes.set_title(title + (" (its beginning)" if shown.cut else ""))

@@ -80,7 +80,7 @@ def read_tagged(
     path = Path(path)
     if format is not None and format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}. Got {format!r}")
-    format = format or _format_of(path)
+    format = format or format_of(path)
     if format == "table":
         return TaggedFile(
             format, corpus_of(read_table(path, Reading(encoding=encoding), words=True), word, sentence, tags)
@@ -116,7 +116,8 @@ def divided(file: TaggedFile, groups: Sequence[str] | None = None) -> tuple[Tagg
     return file.part([row for row in range(count) if row not in tested]), file.part(sorted(tested))
 
 
-def _format_of(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """The format by the ending of a name; raises a TableError for one that is unknown."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
     last = suffixes[-1] if suffixes else ""
     for format, known in FORMATS.items():

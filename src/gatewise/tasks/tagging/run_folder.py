@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import gatewise
-from gatewise.runtime.jobs.tagger import Tagged
+from gatewise.runtime.jobs.tags import Tagged
 from gatewise.tasks.tagging.evaluation import ColumnResult
 from gatewise.tasks.tagging.reading import SUFFIXES, TaggedFile
 from gatewise.tasks.tagging.tagger import Tagger

@@ -12,11 +12,11 @@ from gatewise.tasks.shared import frames
 from gatewise.tasks.shared import tables as shared
 from gatewise.tasks.shared.reading.errors import TableError
 from gatewise.tasks.shared.reading.options import Reading
-from gatewise.tasks.shared.reading.table import table_of
+from gatewise.tasks.shared.reading.table import read_table, table_of
 from gatewise.tasks.tagging.conllu import COLUMNS
 from gatewise.tasks.tagging.corpus import Corpus, text_of
-from gatewise.tasks.tagging.frames import SENTENCES, WORDS, chosen_column, corpus_of, frame_of
-from gatewise.tasks.tagging.reading import read_tagged
+from gatewise.tasks.tagging.frames import corpus_of, frame_of, known_columns
+from gatewise.tasks.tagging.reading import TaggedFile, format_of, read_tagged
 
 FORMATS = (".conllu", ".tsv")  # files that `rewritten` makes
 _PARQUET = (".parquet", ".pq")
@@ -28,13 +28,20 @@ def read_tables(path: Path, reading: Reading | None = None) -> Iterator[pa.Table
     Raises:
         TableError: the file is not one that can be read.
     """
+    encoding = reading.encoding if reading else None
     if path.is_dir() or path.suffix.lower() in _PARQUET:
         yield from shared.read_tables(path, reading)
+    elif format_of(path) == "table":
+        table = read_table(path, Reading(encoding=encoding), words=True)
+        yield _named(pa.Table.from_pandas(table.frame, preserve_index=False), path)
     else:
-        corpus = read_tagged(path, encoding=reading.encoding if reading else None).corpus
+        corpus = read_tagged(path, encoding=encoding).corpus
         words = frame_of(Corpus(corpus.words, {}, corpus.name))
-        table = pa.Table.from_pandas(words, preserve_index=False)
-        yield table.replace_schema_metadata({frames.FILE: str(path).encode()})
+        yield _named(pa.Table.from_pandas(words, preserve_index=False), path)
+
+
+def _named(table: pa.Table, path: Path) -> pa.Table:
+    return table.replace_schema_metadata({frames.FILE: str(path).encode()})
 
 
 def rewritten(model: Tagger, paths: Sequence[Path], ending: str) -> tuple[str, int]:
@@ -52,7 +59,7 @@ def rewritten(model: Tagger, paths: Sequence[Path], ending: str) -> tuple[str, i
         raise ValueError(f"--out must end in .tsv: CoNLL-U has {', '.join(COLUMNS)}, the tagger has {kept}")
     texts, words = [], 0
     for path in paths:
-        file = read_tagged(path)
+        file = read_known(model, path)
         if ending == ".conllu" and file.document is None:
             raise TableError(path, "the file is not CoNLL-U; --out must end in .tsv")
         made = model.predict(file.corpus.words)
@@ -64,21 +71,33 @@ def rewritten(model: Tagger, paths: Sequence[Path], ending: str) -> tuple[str, i
     return "".join(texts), words
 
 
+def read_known(model: Tagger, path: Path, encoding: str | None = None) -> TaggedFile:
+    """Read a file like that of training: a table may have the same columns of words and of sentences.
+
+    Raises:
+        TableError: the file cannot be read.
+    """
+    if format_of(path) != "table":
+        return read_tagged(path, encoding=encoding)
+    table = read_table(path, Reading(encoding=encoding), words=True)
+    return TaggedFile("table", corpus_of(table, *known_columns(table, model.table)))
+
+
 def predict_table(model: Tagger, table: pa.Table) -> pa.Table:
     """The words of a table with their tags.
 
-    The table has a column of words and one that tells sentences apart, named as `corpus_of` says. The result
-    has both, and for each column of tags the tag and its probability.
+    The table has a column of words and one that tells sentences apart, named as in training or as `corpus_of`
+    says. The result has both, and for each column of tags the tag and its probability.
 
     Raises:
         TableError: there is no such column, or a word is missing.
     """
     name = (table.schema.metadata or {}).get(frames.FILE, b"the table").decode()
     read = table_of(table.replace_schema_metadata(None).to_pandas(), name, Reading())
-    corpus = corpus_of(read, tags=())
+    word, sentence = known_columns(read, model.table)
+    corpus = corpus_of(read, word, sentence)
     tagged = [word for sentence in model.tagged(corpus.words) for word in sentence]
-    names = chosen_column(read, None, SENTENCES, "sentence"), chosen_column(read, None, WORDS, "word")
-    columns = {column: table.column(column) for column in names}
+    columns = {column: table.column(column) for column in (sentence, word)}
     for k, column in enumerate(model.columns):
         columns[column.name] = pa.array([word.tags[k] for word in tagged], pa.string())
         columns[f"{column.name} probability"] = pa.array([word.probabilities[k] for word in tagged])

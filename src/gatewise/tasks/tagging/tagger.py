@@ -16,26 +16,22 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
 from gatewise.language import Cell
-from gatewise.language.form_reading import fields, items
 from gatewise.runtime.jobs.spelling import Spelling
-from gatewise.runtime.jobs.tagger import (
-    KEY,
-    KEYS,
-    MOST_COLUMNS,
+from gatewise.runtime.jobs.tag_stream import TagStream
+from gatewise.runtime.jobs.tagger import Tagger as Model
+from gatewise.runtime.jobs.tags import (
     MOST_LOOK_AHEAD,
-    Column,
+    Preparation,
+    TableNames,
     Tagged,
-    TagStream,
-    description,
     sentences_of,
 )
-from gatewise.runtime.jobs.tagger import Tagger as Model
 from gatewise.tasks.shared.batches import LengthBatches
 from gatewise.tasks.shared.estimator import JobEstimator, check_number
 from gatewise.tasks.shared.saving import plain
 from gatewise.tasks.tagging.inputs import sentences_in, tags_in
 from gatewise.tasks.tagging.network import Batch, Encoded, TaggingNetwork, loss_of, wrong_of
-from gatewise.tasks.tagging.targets import Targets, best_temperature, learn_columns
+from gatewise.tasks.tagging.targets import SentenceTags, Targets, best_temperature, learn_columns
 
 if TYPE_CHECKING:
     from gatewise.tasks.shared.training import Epoch, Summed
@@ -173,7 +169,9 @@ class Tagger(JobEstimator):
         With `least`, a tag whose probability is smaller is replaced by `otherwise`.
         """
         made = self.fitted.predict(sentences_in(X), least=least, otherwise=otherwise)
-        return made if self.several_ else [[tag for (tag,) in tags] for tags in made]
+        if self.several_:
+            return SentenceTags(made)
+        return SentenceTags([[tag for (tag,) in tags] for tags in made])
 
     def predict_proba(self, X: Any) -> list[NDArray[np.float64]] | list[tuple[NDArray[np.float64], ...]]:
         """The probabilities of the tags of each word, ``[T, K]`` for each sentence.
@@ -226,8 +224,9 @@ class Tagger(JobEstimator):
 
     def prepared(self) -> dict[str, Any]:
         """What a prediction needs besides the weights, as JSON data."""
-        described = description(self.spelling_, self.columns_, plain(self.look_ahead))
-        return {**described, "several": self.several_}
+        table = getattr(self, "table_", TableNames())
+        ahead = plain(self.look_ahead)
+        return Preparation(self.spelling_, self.columns_, ahead, self.several_, table).to_dict()
 
     def restore(self, prepared: dict[str, Any]) -> None:
         """Set the vocabulary and the columns from what `prepared` returned.
@@ -235,17 +234,15 @@ class Tagger(JobEstimator):
         Raises:
             ValueError: the data is not what `prepared` returns, or not of this look-ahead.
         """
-        found = fields(prepared, KEY, KEYS)
-        self.spelling_ = Spelling.from_dict(found["spelling"])
-        columns = items(found["columns"], "columns", 1, MOST_COLUMNS)
-        self.columns_ = tuple(map(Column.from_dict, columns))
-        self.several_ = found["several"]
-        if type(self.several_) is not bool or (len(columns) > 1 and not self.several_):
-            raise ValueError(
-                f"several must be true or false, as there are columns. Got {self.several_!r:.60}"
-            )
-        if found["look_ahead"] != self.look_ahead:
-            raise ValueError(f"look_ahead must be {self.look_ahead}. Got {found['look_ahead']!r:.60}")
+        told = Preparation.from_dict(prepared)
+        self.spelling_, self.columns_, self.several_ = told.spelling, told.columns, told.several
+        self.table_ = told.table
+        if told.look_ahead != self.look_ahead:
+            raise ValueError(f"look_ahead must be {self.look_ahead}. Got {told.look_ahead!r:.60}")
+
+    def note_table(self, table: TableNames) -> None:
+        """Store the columns of the table of training, so that other tables are read alike."""
+        self.table_ = table
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn may assume: X holds sentences of words, not a matrix, and y is needed."""

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.runtime.jobs.arithmetic import log_softmax
 from gatewise.runtime.jobs.spans import follows_scheme, scheme_of
-from gatewise.runtime.jobs.tagger import Column
+from gatewise.runtime.jobs.tags import Column
 from gatewise.runtime.jobs.vocabulary import Vocabulary
 
+T = TypeVar("T")
 Whole = NDArray[np.int64]
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(4.0), 81))
+
+
+class SentenceTags(list[T]):
+    """The tags of sentences: a list that NumPy takes for a vector of lists, also if all have one length.
+
+    So the predictions of parts can be concatenated, as ``sklearn.model_selection.cross_val_predict`` does.
+
+    >>> np.concatenate([SentenceTags([["A", "B"]]), SentenceTags([["C"]])])
+    array([list(['A', 'B']), list(['C'])], dtype=object)
+    """
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.object_]:
+        made = np.empty(len(self), object)
+        made[:] = list(self)
+        return made
 
 
 @dataclass(frozen=True)
