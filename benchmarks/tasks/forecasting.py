@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from benchmarks.tasks.forecasting_linear import Ridge, persistence, seasonal_naive
 from benchmarks.tasks.forecasting_sets import SETS, Set
-from gatewise.tasks import Forecaster, SeriesError, TimeSeries
+from gatewise.tasks import Forecaster, TimeSeries
 from gatewise.tasks.forecast.split import spread
+from gatewise.tasks.series import as_panel
 
 Array = NDArray[Any]
 MOST_TESTED = 4096  # most origins, as in `Forecaster.backtest`
@@ -49,10 +50,10 @@ class Tested:
 
     def __init__(self, chosen: Set, horizon: int | None = None) -> None:
         self.set = chosen if horizon is None else replace(chosen, horizon=horizon)
-        horizon = self.set.horizon
+        horizon, most = self.set.horizon, max(MOST_TESTED // len(chosen.series), 1)
         self.rows = {name: chosen.rows(series) for name, series in chosen.series.items()}
         self.origins = {
-            name: spread(self.rows[name] - 1, len(series) - horizon, MOST_TESTED, chosen.season)
+            name: spread(self.rows[name] - 1, len(series) - horizon, most, chosen.season)
             for name, series in chosen.series.items()
         }
         ahead = np.arange(1, horizon + 1)
@@ -109,33 +110,27 @@ def ridge(tested: Tested) -> dict[str, Any]:
 
 
 def network(tested: Tested, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The errors of a `Forecaster` and its seconds. A series that is too short gets the last value."""
-    start, waited, short = time.process_time(), time.perf_counter(), []
-    predicting = 0.0
+    """The errors of one `Forecaster` for all series, and its seconds. `tested` gets its origins."""
+    start, waited = time.process_time(), time.perf_counter()
+    panel, rows = as_panel(tested.set.data), list(tested.rows.values())
+    data: Any = tested.set.data
+    forecaster = Forecaster(tested.set.horizon, seed=seed, **options)
+    forecaster.fit(data.head(rows) if tested.set.is_panel else data.head(rows[0]))
+    begun = time.process_time()
+    result = forecaster.backtest(data, first=rows if tested.set.is_panel else rows[0])
+    ended = time.process_time()
+    seconds = {"cpu_s": ended - start, "predict_cpu_s": ended - begun, "wall_s": time.perf_counter() - waited}
+    places = np.zeros(len(result.origins), int) if result.series is None else result.series
+    names = result.ids or tuple(tested.set.series)
     made = {}
-    for name, series in tested.set.series.items():
-        try:
-            forecaster = Forecaster(tested.set.horizon, seed=seed, **options)
-            forecaster.fit(series.head(tested.rows[name]))
-            begun = time.process_time()
-            made[name] = _at(forecaster, series, tested, name)
-            predicting += time.process_time() - begun
-        except (SeriesError, ValueError):
-            short.append(name)
-            made[name] = persistence(series.values, tested.origins[name], tested.set.horizon)
-    seconds = {"cpu_s": time.process_time() - start, "wall_s": time.perf_counter() - waited}
-    return tested.errors(made) | {"seed": seed, "predict_cpu_s": predicting, "short": len(short)} | seconds
-
-
-def _at(forecaster: Forecaster, series: TimeSeries, tested: Tested, name: str) -> Array:
-    """The forecasts at the origins of a test."""
-    result = forecaster.backtest(series, first=tested.rows[name])
-    found = {int(origin): row for row, origin in enumerate(result.origins)}
-    made = result.forecasts["model"]
-    if all(int(origin) in found for origin in tested.origins[name]):
-        return made[[found[int(origin)] for origin in tested.origins[name]]]
-    tested.origins[name], tested.truth[name] = result.origins, result.truth
-    return made
+    for place, name in enumerate(names):
+        chosen = places == place
+        tested.origins[name], tested.truth[name] = result.origins[chosen], result.truth[chosen]
+        made[name] = result.forecasts["model"][chosen]
+    missing = [str(name) for name in panel.ids if str(name) not in made]
+    for name in missing:
+        made[name] = persistence(tested.set.series[name].values, tested.origins[name], tested.set.horizon)
+    return tested.errors(made) | {"seed": seed, "epochs": forecaster.epochs_, "missing": missing} | seconds
 
 
 def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:

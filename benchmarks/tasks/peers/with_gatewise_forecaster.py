@@ -2,6 +2,7 @@ from forecasting import Exam
 
 exam = Exam()
 
+import lightning.pytorch  # noqa: F401  `fit` imports it otherwise
 import numpy as np
 import torch
 
