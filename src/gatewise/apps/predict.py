@@ -42,6 +42,10 @@ def predict(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: a line for each row, or with --out a report.")
     ] = False,
+    least: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Of a tagger: leave words untagged whose probability is smaller."),
+    ] = None,
     *,
     reading: dict[str, Any],
 ) -> None:
@@ -56,12 +60,13 @@ def predict(
 
     gatewise predict model.safetensors parts/ --out predicted.parquet
     """
-    raise typer.Exit(status_of(lambda console: _run(console, model, data, out, as_json, reading)))
+    raise typer.Exit(status_of(lambda console: _run(console, model, data, out, as_json, least, reading)))
 
 
 def _run(
-    console: Console, model: Path, data: list[Path], out: Path | None, as_json: bool, reading: dict[str, Any]
-) -> int:
+    console: Console, model: Path, data: list[Path], out: Path | None, as_json: bool, least: float | None,
+    reading: dict[str, Any],
+) -> int:  # fmt: skip
     from gatewise.tasks.shared.predictor import Predictor
     from gatewise.tasks.shared.written import table_file
 
@@ -72,6 +77,10 @@ def _run(
     if out is not None and out.is_dir():
         raise PredictError(f"--out must name a file. Got the folder {out}.")
     start, predictor = perf_counter(), Predictor(model)
+    if least is not None:
+        if predictor.task != "tag":
+            raise PredictError(f"--least is for taggers. {model} holds a model for {predictor.task}.")
+        predictor = Predictor(model, least=least)
     if out is None:
         with _printing(console, as_json) as write:
             _predict(predictor, data, write, reading)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -98,6 +100,38 @@ def test_a_table_is_read_by_the_columns_of_training(tmp_path: Path, name: str) -
     usual = tmp_path / "usual.csv"
     usual.write_text("sentence,word\n1,a\n1,b\n")
     assert read_known(predictor.model, usual).corpus.words == [["a", "b"]]
+
+
+def test_uncertain_words_stay_untagged(both: Tagger, tmp_path: Path) -> None:
+    both.save(tmp_path / "model.safetensors")
+    file, out = tmp_path / "a.txt", tmp_path / "out"
+    file.write_text("".join(" ".join(words) + "\n" for words in X))
+    tagged = [word for sentence in both.tagged(X) for word in sentence]
+    likely = np.array([word.probabilities for word in tagged])
+    least = str(np.sort(likely[:, 0])[3])
+    for ending, nothing in ((".csv", ""), (".tsv", "_")):
+        path = out.with_suffix(ending)
+        run = CliRunner().invoke(
+            app, ["predict", str(tmp_path), str(file), "--least", least, "--out", str(path)]
+        )
+        assert run.exit_code == 0, run.output
+        if ending == ".csv":
+            read = pd.read_csv(path, keep_default_na=False, dtype=str)
+            pairs = read[["pos", "span"]].apply(tuple, axis=1).to_list()
+        else:
+            lines = [line for line in path.read_text().split("\n") if line]
+            pairs = [tuple(line.split("\t")[1:]) for line in lines]
+        sure = likely >= float(least)
+        assert pairs == [
+            tuple(tag if kept else nothing for tag, kept in zip(word.tags, row, strict=True))
+            for word, row in zip(tagged, sure, strict=True)
+        ]
+        assert (~sure[:, 0]).sum() == 3
+    predictor = Predictor(tmp_path, least=float(least))
+    again = pickle.loads(pickle.dumps(predictor))
+    assert again(table_of(X)).equals(predictor(table_of(X)))
+    assert predictor(table_of(X))["pos"].null_count == 3
+    assert repr(again).endswith(f", least={float(least)})")
 
 
 def test_a_table_without_words_is_refused(both: Tagger, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class Predictor:
 
     Args:
         path: the file that the estimator's ``save`` wrote, or the folder of a run.
+        options: for a tagger ``least``, the probability below which a word is left untagged.
 
     Attributes:
         model: the model, of `gatewise.runtime.jobs`.
@@ -57,8 +58,9 @@ class Predictor:
         ['time', 'sold']
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, **options: Any) -> None:
         path = Path(path)
+        self._options = options
         self._path = path / "model.safetensors" if path.is_dir() else path
         self.model: Any = load(self._path)
         self.task: str = self.model.TASK
@@ -73,7 +75,7 @@ class Predictor:
         Raises:
             ValueError: the table does not have what the model reads.
         """
-        return self._module.predict_table(self.model, table)
+        return self._module.predict_table(self.model, table, **self._options)
 
     def read(self, path: str | Path, reading: Reading | None = None) -> Iterator[pa.Table]:
         """The tables in a file, or in the Parquet files of a folder one by one.
@@ -100,11 +102,12 @@ class Predictor:
             TableError: a file is not one that the job can read.
             ValueError: the model's predictions do not fit into the format.
         """
-        made: tuple[str, int] = self._module.rewritten(self.model, paths, ending)
+        made: tuple[str, int] = self._module.rewritten(self.model, paths, ending, **self._options)
         return made
 
     def __reduce__(self) -> Any:
-        return partial(Predictor, self._path), ()
+        return partial(Predictor, self._path, **self._options), ()
 
     def __repr__(self) -> str:
-        return f"Predictor({str(self._path)!r})"
+        given = [f"{name}={value!r}" for name, value in self._options.items()]
+        return f"Predictor({', '.join([repr(str(self._path)), *given])})"

@@ -44,10 +44,11 @@ def _named(table: pa.Table, path: Path) -> pa.Table:
     return table.replace_schema_metadata({frames.FILE: str(path).encode()})
 
 
-def rewritten(model: Tagger, paths: Sequence[Path], ending: str) -> tuple[str, int]:
+def rewritten(model: Tagger, paths: Sequence[Path], ending: str, *, least: float = 0.0) -> tuple[str, int]:
     """The sentences of files with their tags, as CoNLL-U or as columns, and the number of their words.
 
-    Of a CoNLL-U file all else is kept, if it becomes one.
+    Of a CoNLL-U file all else is kept, if it becomes one. A tag that is less likely than `least` becomes
+    ``_``.
 
     Raises:
         TableError: a file cannot be read, or is to become CoNLL-U and is not.
@@ -62,7 +63,7 @@ def rewritten(model: Tagger, paths: Sequence[Path], ending: str) -> tuple[str, i
         file = read_known(model, path)
         if ending == ".conllu" and file.document is None:
             raise TableError(path, "the file is not CoNLL-U; --out must end in .tsv")
-        made = model.predict(file.corpus.words)
+        made = model.predict(file.corpus.words, least=least)
         tags = {name: [[each[k] for each in row] for row in made] for k, name in enumerate(names)}
         document = file.document if ending == ".conllu" else None
         corpus = Corpus(file.corpus.words, tags)
@@ -83,11 +84,12 @@ def read_known(model: Tagger, path: Path, encoding: str | None = None) -> Tagged
     return TaggedFile("table", corpus_of(table, *known_columns(table, model.table)))
 
 
-def predict_table(model: Tagger, table: pa.Table) -> pa.Table:
+def predict_table(model: Tagger, table: pa.Table, *, least: float = 0.0) -> pa.Table:
     """The words of a table with their tags.
 
     The table has a column of words and one that tells sentences apart, named as in training or as `corpus_of`
-    says. The result has both, and for each column of tags the tag and its probability.
+    says. The result has both, and for each column of tags the tag and its probability. A tag that is less
+    likely than `least` is null.
 
     Raises:
         TableError: there is no such column, or a word is missing.
@@ -99,6 +101,8 @@ def predict_table(model: Tagger, table: pa.Table) -> pa.Table:
     tagged = [word for sentence in model.tagged(corpus.words) for word in sentence]
     columns = {column: table.column(column) for column in (sentence, word)}
     for k, column in enumerate(model.columns):
-        columns[column.name] = pa.array([word.tags[k] for word in tagged], pa.string())
-        columns[f"{column.name} probability"] = pa.array([word.probabilities[k] for word in tagged])
+        likely = [word.probabilities[k] for word in tagged]
+        tags = [word.tags[k] if p >= least else None for word, p in zip(tagged, likely, strict=True)]
+        columns[column.name] = pa.array(tags, pa.string())
+        columns[f"{column.name} probability"] = pa.array(likely)
     return pa.table(columns)
