@@ -6,19 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 
 from gatewise.apps.job import Common, job_command
-from gatewise.apps.reading import read, spelled
+from gatewise.apps.reading import chosen_reading, spelled
 
 if TYPE_CHECKING:
     from gatewise.tasks.forecast.evaluation import Evaluation
     from gatewise.tasks.forecast.forecaster import Forecaster
-    from gatewise.tasks.series import TimeSeries
+    from gatewise.tasks.series import Panel, TimeSeries
     from gatewise.tasks.shared.training import Epoch
+
+
+class ForecastError(ValueError):
+    """Raised for options that do not go together. The message is one sentence."""
+
 
 MOST_HORIZON = 60  # steps, if --horizon is not given
 
@@ -33,6 +40,17 @@ def forecast(
         int | None, typer.Option(min=1, help="Steps ahead to forecast. (default: one season)")
     ] = None,
     season: Annotated[int | None, typer.Option(min=1, help="Steps in a season. (default: chosen)")] = None,
+    id: Annotated[
+        str | None, typer.Option(help="Column that tells several series apart, which are all forecast.")
+    ] = None,
+    static: Annotated[
+        list[str] | None,
+        typer.Option(help="With --id: column that describes a whole series, as its region; may be repeated."),
+    ] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Each column of numbers is a series.")] = False,
+    log: Annotated[
+        bool, typer.Option("--log", help="Forecast the logarithm of the target, as of counts that grow.")
+    ] = False,
     *,
     common: Common,
     reading: dict[str, Any],
@@ -42,11 +60,12 @@ def forecast(
     Without a file it learns a year of hourly weather. With one it learns the column --target
     from the past of all columns of numbers. The end of the series is held out for the test.
     """
-    from gatewise.tasks.forecast.split import untested_rows
+    from gatewise.tasks.forecast.split import untested_parts
+    from gatewise.tasks.series import as_panel
 
-    series = _read(file, target, reading)
-    horizon = horizon or _default_horizon(series)
-    rows = untested_rows(series, horizon)
+    series = _read(file, target, _Roles(id, tuple(static or ()), wide), reading)
+    horizon = horizon or _default_horizon(as_panel(series))
+    rows = untested_parts(as_panel(series), horizon)
 
     from gatewise.tasks.forecast.forecaster import Forecaster
 
@@ -58,18 +77,27 @@ def forecast(
         season=season,
         max_epochs=common.epochs,
         seed=common.seed,
+        log=log,
     )
     words = [*(["--on", str(file)] if file else []), *spelled(reading)]
     return ForecastFlow(forecaster, series, rows, [file] if file else [], words)
 
 
+class _Roles(NamedTuple):
+    """How a file holds several series, if it does."""
+
+    id: str | None
+    static: tuple[str, ...]
+    wide: bool
+
+
 @dataclass
 class ForecastFlow:
-    """The steps of the job. The first `rows` steps of the series are not tested on."""
+    """The steps of the job. The first ``rows[p]`` steps of each series are not tested on."""
 
     estimator: Forecaster
-    series: TimeSeries
-    rows: int
+    series: TimeSeries | Panel
+    rows: NDArray[np.int64]
     data: Sequence[Path]
     look: Sequence[str]
 
@@ -81,9 +109,10 @@ class ForecastFlow:
     @property
     def files(self) -> Mapping[str, str]:
         """The files of the run folder, with their meaning."""
-        from gatewise.tasks.forecast.run_folder import FILES
+        from gatewise.tasks.forecast.run_folder import FILES, PANEL_FILES
+        from gatewise.tasks.series import as_panel
 
-        return FILES
+        return FILES if as_panel(self.series).alone else PANEL_FILES
 
     def show_data(self, console: Console) -> None:
         """Print what was read and what will be learned."""
@@ -93,7 +122,10 @@ class ForecastFlow:
 
     def fit(self, on_epoch: Callable[[Epoch], None], checkpoint: Path) -> None:
         """Fit the forecaster."""
-        self.estimator.fit(self.series.head(self.rows), on_epoch, checkpoint=checkpoint)
+        from gatewise.tasks.series import as_panel
+
+        kept = as_panel(self.series).head(self.rows)
+        self.estimator.fit(kept.series[0] if kept.alone else kept, on_epoch, checkpoint=checkpoint)
 
     def epoch_text(self, epoch: Epoch) -> str:
         """The validation error in the target's unit."""
@@ -133,14 +165,31 @@ class ForecastFlow:
         )
 
 
-def _read(file: Path | None, target: str | None, reading: dict[str, Any]) -> TimeSeries:
+def _read(
+    file: Path | None, target: str | None, roles: _Roles, options: dict[str, Any]
+) -> TimeSeries | Panel:
+    """Read a series, or a panel if the options say so."""
+    from gatewise.tasks.series import read_series
+    from gatewise.tasks.series.panel import read_panel, read_wide
     from gatewise.tasks.series.weather import FILE, TARGET
 
-    series: TimeSeries = read(file or FILE, target if file else target or TARGET, reading)
-    return series
+    time, reading = options.get("time"), chosen_reading(options)
+    if roles.wide and (roles.id or roles.static or target or reading.known):
+        raise ForecastError(
+            "--wide: each column is a series; --id, --static, --target and --known name none."
+        )
+    if roles.static and not roles.id:
+        raise ForecastError("--static: name the column that tells series apart with --id.")
+    if file is None:
+        return read_series(FILE, target or TARGET, time, reading)
+    if roles.wide:
+        return read_wide(file, time, reading)
+    if roles.id:
+        return read_panel(file, target, roles.id, time, roles.static, reading)
+    return read_series(file, target, time, reading)
 
 
-def _default_horizon(series: TimeSeries) -> int:
-    """The shortest season, but at most an eighth of the rows."""
-    season = min(series.clock.seasons(), default=1)
-    return max(1, min(season, MOST_HORIZON, len(series) // 8))
+def _default_horizon(panel: Panel) -> int:
+    """The shortest season, but at most an eighth of the rows of a usual series."""
+    season = min(panel.clock.seasons(), default=1)
+    return max(1, min(season, MOST_HORIZON, int(np.median(panel.rows)) // 8))

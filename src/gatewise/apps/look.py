@@ -196,6 +196,10 @@ def _input_names(forecaster: Forecaster, series: TimeSeries) -> list[str]:
     """Names for the result of `Encoding.inputs`, in its order."""
     encoding, span = forecaster.prepared_.encoding, series.clock.span
     names = [*encoding.columns, *(f"{column} was observed" for column in encoding.masked)]
+    if encoding.elapsed:
+        names += [f"time since {column} was observed" for column in encoding.masked]
+    if encoding.gap:
+        names.append("time since the row before")
     names.append(f"change of {encoding.target} over {span(encoding.season)}")
     waves = ("sine", "cosine", "sine, twice as fast", "cosine, twice as fast")
     return [*names, *(f"time within {span(phase)}, {wave}" for phase in encoding.phases for wave in waves)]

@@ -15,7 +15,19 @@ OPTIONS: dict[str, Any] = {
         typer.Option(help="Column of times; twice for a day and a time of day. none: rows are numbered."),
     ],
     "inputs": Annotated[
-        list[str] | None, typer.Option(help="Column that is a past input; may be repeated. (default: all)")
+        list[str] | None,
+        typer.Option(
+            "--inputs", "--past", help="Column that is a past input; may be repeated. (default: all)"
+        ),
+    ],
+    "known": Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column that is known ahead, as a price; may be repeated. Later rows have its future."
+        ),
+    ],
+    "irregular": Annotated[
+        bool | None, typer.Option("--irregular", help="Rows are steps, whatever the time between them.")
     ],
     "where": Annotated[str | None, typer.Option(help="COLUMN=VALUE: read these rows alone.")],
     "time_format": Annotated[
@@ -99,5 +111,6 @@ def spelled(options: dict[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in options.items():
         for one in value if isinstance(value, list) else [value]:
-            words.append(f"--{name.replace('_', '-')}={one}")
+            flag = f"--{name.replace('_', '-')}"
+            words.append(flag if one is True else f"{flag}={one}")
     return words

@@ -7,35 +7,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, forecast_label
+from gatewise.tasks.forecast.evaluation import NAIVE, Evaluation, forecast_label
+from gatewise.tasks.series import Panel, TimeSeries, as_panel
 
 if TYPE_CHECKING:
     from gatewise.tasks.forecast.forecaster import Forecaster
-    from gatewise.tasks.series import TimeSeries
 
 MEASURES = {"mae": "MAE", "rmse": "RMSE", "mase": "MASE"}
 
 
-def show_series(console: Console, series: TimeSeries, rows: int, forecaster: Forecaster) -> None:
-    """Print what was read and what will be learned."""
-    span, missing = series.clock.span, int(series.frame[series.target].isna().sum())
-    inputs = [name for name in series.frame.columns if name != series.target]
-    zone = f", {series.clock.zone}" if series.clock.zone else ""
+def show_series(
+    console: Console, series: TimeSeries | Panel, rows: NDArray[np.int64], forecaster: Forecaster
+) -> None:
+    """Print what was read and what will be learned. The first ``rows[p]`` steps of a series are for that."""
+    panel = as_panel(series)
+    span, missing = panel.clock.span, sum(int(one.frame[one.target].isna().sum()) for one in panel)
     facts = {
-        "Series": f"{Path(series.name).name}: {len(series):,} steps of {series.clock.grid()}, "
-        f"{series.when(0)} to {series.when(-1)}{zone}",
-        "Read": "; ".join(series.notes),
-        "Target": f"{series.target}, {missing:,} values missing",
-        "Inputs": f"its past, and that of {_list(inputs)}" if inputs else "its past",
-        "Left out": _list(list(series.left_out)),
+        "Series": _extent(panel),
+        "Read": "; ".join(panel.notes),
+        "Target": f"{panel.target}, {missing:,} values missing",
+        "Inputs": _inputs(panel),
+        "Left out": _list(list(panel.left_out)),
         "Model": f"{forecaster.cell_name} with {forecaster.hidden_size} units, "
         f"forecasts {span(forecaster.horizon)} ahead, seed {forecaster.seed}",
-        "Test": f"the last {len(series) - rows:,} steps, from {series.when(rows)}; training never sees them",
-        "Note": _note(series),
+        "Test": _held_out(panel, rows),
+        "Note": _note(panel.series[0]) if panel.alone else "",
     }
     grid = Table.grid(padding=(0, 2))
     for name, fact in facts.items():
@@ -45,7 +46,42 @@ def show_series(console: Console, series: TimeSeries, rows: int, forecaster: For
     console.print()
 
 
-def show_errors(console: Console, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> None:
+def _extent(panel: Panel) -> str:
+    """How many steps there are, and from when to when."""
+    file, zone = Path(panel.name).name, f", {panel.clock.zone}" if panel.clock.zone else ""
+    label = panel.clock.label
+    first, last = label(min(one.times[0] for one in panel)), label(max(one.times[-1] for one in panel))
+    steps = f"{int(panel.rows.sum()):,} steps of {panel.clock.grid()}, {first} to {last}{zone}"
+    if panel.alone:
+        return f"{file}: {steps}"
+    low, high = int(panel.rows.min()), int(panel.rows.max())
+    each = f"{low:,} steps each" if low == high else f"{low:,} to {high:,} steps each"
+    return f"{file}: {len(panel):,} series of {each}, {steps}"
+
+
+def _inputs(panel: Panel) -> str:
+    """What the model reads, in words."""
+    known = list(panel.known)
+    past = [n for n in panel.series[0].frame.columns if n != panel.target and n not in known]
+    words = f"its past, and that of {_list(past)}" if past else "its past"
+    words += f"; known ahead: {_list(known)}" if known else ""
+    return words + (f"; of each series: {_list(list(panel.static))}" if panel.static else "")
+
+
+def _held_out(panel: Panel, rows: NDArray[np.int64]) -> str:
+    """Which steps are for the test, in words."""
+    held_out = panel.rows - rows
+    if panel.alone:
+        when = panel.series[0].when(int(rows[0]))
+        return f"the last {held_out[0]:,} steps, from {when}; training never sees them"
+    tested = int((held_out > 0).sum())
+    which = "each series" if tested == len(panel) else f"{tested:,} series; the others are too short"
+    return f"the last {held_out.max():,} steps or fewer of {which}; training never sees them"
+
+
+def show_errors(
+    console: Console, forecaster: Forecaster, series: TimeSeries | Panel, tested: Evaluation
+) -> None:
     """Print the table of errors, with the smallest of each row in bold, and a conclusion."""
     season = series.clock.span(forecaster.prepared_.encoding.season)
     steps = _shown_steps(forecaster.horizon)
@@ -91,9 +127,8 @@ def _cell(error: float | None, form: str, best: bool) -> Text:
 
 
 def _verdict(tested: Evaluation, season: str) -> str:
-    maes = {name: errors["mae"] or 0.0 for name, errors in tested.overall().items()}
-    best = min((name for name in maes if name != MODEL), key=lambda name: maes[name])
-    if maes[best] == 0:
+    best, least = tested.best(NAIVE)
+    if least == 0:
         return f"The {forecast_label(best, season)} forecast is perfect here; there is nothing to gain."
     skill = tested.skill()
     rival = f"the best naive forecast ({forecast_label(best, season)})"

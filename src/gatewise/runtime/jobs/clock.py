@@ -131,7 +131,19 @@ class FixedSteps(DatedSteps):
 
 @dataclass(frozen=True)
 class IrregularSteps(FixedSteps):
-    """Rows at irregular times. Positions are real numbers: the time in units of the usual gap, `step`."""
+    """Rows at irregular times, usually `step` microseconds apart. Positions are seconds, real numbers."""
+
+    @property
+    def gap(self) -> float:
+        """The usual gap between two rows, in seconds."""
+        return self.step / SECOND
+
+    def _positions(self, dates: Times) -> Numbers:
+        return np.asarray((microseconds(dates) - self.offset) / SECOND, np.float64)
+
+    def _dates(self, positions: Positions) -> Times:
+        since = np.rint(positions * SECOND + self.offset).astype(np.int64)
+        return np.asarray(since.astype("datetime64[us]"))
 
     def seasons(self) -> tuple[int, ...]:
         """No seasons."""

@@ -22,11 +22,15 @@ class Scales:
     """The level and the spread of the target in each series of a panel.
 
     Attributes:
+        name: the name of the ids, that of their column in a table in long format.
+        wide: whether tables have a column for each series instead.
         ids: the id of each series that was trained on, as text.
         mean: the mean of the target in each.
         scale: the standard deviation of the target in each.
     """
 
+    name: str
+    wide: bool
     ids: tuple[str, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
@@ -61,7 +65,7 @@ class Encoding:
 
     The inputs ``[N, I]`` of the network are, in this order: every column, scaled, with missing values
     replaced by the last known one; a mask of the observed values, for columns with missing ones; if
-    `elapsed`, the time since the last observation, for the same columns; if `gaps`, the time since the row
+    `elapsed`, the time since the last observation, for the same columns; with a `gap`, the time since the row
     before; the change of the target over one season; the phase within each season, as two sines and two
     cosines.
 
@@ -76,7 +80,7 @@ class Encoding:
         known: the columns whose future is known.
         log: whether the target is replaced by ``log(1 + target)`` before it is scaled.
         elapsed: whether the time since the last observation is an input.
-        gaps: whether the time since the row before is an input; then rows need not be regular.
+        gap: the usual time between two rows, in seconds, if the time since the row before is an input, or 0.
         scales: for a panel, the mean and scale of the target of each series.
         described: how the attributes of a series become inputs.
     """
@@ -91,7 +95,7 @@ class Encoding:
     known: tuple[str, ...] = ()
     log: bool = False
     elapsed: bool = False
-    gaps: bool = False
+    gap: float = 0.0
     scales: Scales | None = None
     described: Described = Described()
 
@@ -104,7 +108,7 @@ class Encoding:
     def input_size(self) -> int:
         """The number ``I`` of inputs at every step."""
         masks = len(self.masked) * (2 if self.elapsed else 1)
-        return len(self.columns) + masks + self.gaps + 1 + 4 * len(self.phases)
+        return len(self.columns) + masks + (self.gap > 0) + 1 + 4 * len(self.phases)
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -191,7 +195,7 @@ class Encoding:
         Args:
             columns: float64 ``[N]`` for each of the columns, missing values as NaN; those whose future is
                 known may be longer.
-            positions: ``[N]``, the positions of the steps on the clock, whole ones unless `gaps`.
+            positions: ``[N]``, the positions of the steps on the clock, seconds with a `gap`.
             first: the first row that is returned. The change over one season is right after one season.
 
         Raises:
@@ -206,8 +210,8 @@ class Encoding:
         parts += [~np.isnan(columns[name][first:stop, None]) for name in self.masked]
         if self.elapsed:
             parts += [since_known(columns[name][:stop])[first:, None] for name in self.masked]
-        if self.gaps:
-            passed = np.diff(positions, prepend=positions[:1] - 1.0)[first:]
+        if self.gap:
+            passed = np.diff(positions, prepend=positions[:1] - self.gap)[first:] / self.gap
             parts += [np.log1p(np.maximum(passed, 0.0))[:, None]]
         parts += [((held - before) / self.change_scale)[:, None]]
         parts += [_phase(positions[first:], season) for season in self.phases]
@@ -268,15 +272,17 @@ class Encoding:
         known = _strings(data.get("known", []), "known")
         if not set(known) <= set(columns[1:]):
             raise ValueError(f"known must be among the inputs. Got {known!r:.60}")
-        flags = {name: data.get(name, False) for name in ("log", "elapsed", "gaps")}
+        flags = {name: data.get(name, False) for name in ("log", "elapsed")}
         for name, flag in flags.items():
             if type(flag) is not bool:
                 raise ValueError(f"{name} must be true or false. Got {flag!r:.60}")
         scales = _scales_of(data["scales"]) if data.get("scales") is not None else None
         described = _described_of(data["described"]) if "described" in data else Described()
-        season = whole(data["season"], "season")
+        season, gap = whole(data["season"], "season"), numbers([data.get("gap", 0.0)], "gap")[0]
+        if gap < 0:
+            raise ValueError(f"gap must be at least 0. Got {gap}")
         return cls(
-            columns, mean, scale, masked, season, change[0], phases, known, **flags, scales=scales,
+            columns, mean, scale, masked, season, change[0], phases, known, **flags, gap=gap, scales=scales,
             described=described,
         )  # fmt: skip
 
@@ -365,7 +371,10 @@ def _scales_of(data: Any) -> Scales:
     )
     if not len(ids) == len(mean) == len(scale):
         raise ValueError("ids must each have a mean and a scale")
-    return Scales(ids, mean, scale)
+    (name,), wide = _strings([data["name"]], "name"), data["wide"]
+    if type(wide) is not bool:
+        raise ValueError(f"wide must be true or false. Got {wide!r:.60}")
+    return Scales(name, wide, ids, mean, scale)
 
 
 def _described_of(data: Any) -> Described:

@@ -63,7 +63,7 @@ class Encoding(encoding.Encoding):
             known=tuple(name for name in panel.known if name in others),
             log=log,
             elapsed=bool(chosen.isna().mean().max() > FEW),
-            gaps=isinstance(panel.clock, IrregularSteps),
+            gap=panel.clock.gap if isinstance(panel.clock, IrregularSteps) else 0.0,
             scales=None if panel.id is None else _scales(panel, levels),
             described=_described(panel.static),
         )
@@ -104,7 +104,7 @@ def _change(values: list[Numbers], spreads: list[float], season: int) -> float:
 
 def _scales(panel: Panel, levels: list[tuple[float, float]]) -> Scales:
     means, spreads = zip(*levels, strict=True)
-    return Scales(tuple(map(id_of, panel.ids)), means, spreads)
+    return Scales(str(panel.id), panel.wide, tuple(map(id_of, panel.ids)), means, spreads)
 
 
 def _described(static: Static) -> Described:

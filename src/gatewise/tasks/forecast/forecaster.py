@@ -187,7 +187,9 @@ class Forecaster(JobEstimator):
             parts.append(pd.Series(made, index=one.future(self.horizon), name=one.target))
         return parts[0] if panel.alone else long_format(panel, parts)
 
-    def backtest(self, series: TimeSeries | Panel, first: int | Sequence[int] | None = None) -> Evaluation:
+    def backtest(
+        self, series: TimeSeries | Panel, first: int | Sequence[int] | Whole | None = None
+    ) -> Evaluation:
         """Forecast at every origin, and compare with the truth and with naive forecasts.
 
         A forecast uses the series up to its origin only, and inputs whose future is known. The forecast

@@ -1,13 +1,36 @@
-"""Forecasts of the series of a panel in long format."""
+"""Panels: read as a model asks, and forecasts in long format."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from gatewise.tasks.series import Panel
+from gatewise.runtime.jobs.encoding import Encoding
+from gatewise.tasks.series import Panel, TimeSeries
+from gatewise.tasks.shared.reading.table import Table
+
+
+def series_of(
+    encoding: Encoding, table: Table, time: str | Sequence[str] | None = None
+) -> TimeSeries | Panel:
+    """Read a table as the series or the panel that a model reads, by the names of its columns.
+
+    Raises:
+        SeriesError: the table is none.
+    """
+    scales, irregular = encoding.scales, encoding.gap > 0 or None
+    past = tuple(name for name in encoding.columns[1:] if name not in encoding.known)
+    reading = replace(table.reading, known=encoding.known or None, irregular=irregular)
+    if scales is not None and scales.wide:
+        return Panel.of_wide(replace(table, reading=reading), None, time)
+    table = replace(table, reading=replace(reading, inputs=past))
+    if scales is None:
+        return TimeSeries.of(table, encoding.target, time)
+    static = (*encoding.numbers, *encoding.categories)
+    return Panel.of(table, encoding.target, scales.name, time, static)
 
 
 def long_format(panel: Panel, parts: Sequence[pd.Series[float]], name: str | None = None) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 import gatewise
 from gatewise.tasks.forecast.evaluation import Evaluation
 from gatewise.tasks.forecast.forecaster import Forecaster
-from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.series import Panel, TimeSeries, as_panel
 
 FILES = {
     "model.safetensors": "the trained model, for gatewise predict and gatewise.tasks.load",
@@ -20,39 +20,48 @@ FILES = {
 }
 
 
-def write_run(folder: Path, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> None:
-    """Write all files of a run."""
-    from gatewise.insight.figures import save_figure
-    from gatewise.tasks.forecast.pictures import forecast_picture, gate_picture
+PANEL_FILES = {name: what for name, what in FILES.items() if not name.endswith(".png")}
 
+
+def write_run(folder: Path, forecaster: Forecaster, series: TimeSeries | Panel, tested: Evaluation) -> None:
+    """Write all files of a run."""
     forecaster.metrics_ = metrics(forecaster, series, tested)
     text = json.dumps(forecaster.metrics_, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     forecaster.save(folder / "model.safetensors")
+    if isinstance(series, Panel):
+        forecaster.predict(series).to_csv(folder / "forecast.csv", index=False)
+        return
+    from gatewise.insight.figures import save_figure
+    from gatewise.tasks.forecast.pictures import forecast_picture, gate_picture
+
     coming = forecaster.predict(series)
     coming.to_csv(folder / "forecast.csv", index_label=str(coming.index.name or "time"))
     save_figure(forecast_picture(forecaster, series, tested), folder / "forecasts.png")
     save_figure(gate_picture(forecaster, series), folder / "gates.png")
 
 
-def metrics(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> dict[str, Any]:
+def metrics(forecaster: Forecaster, series: TimeSeries | Panel, tested: Evaluation) -> dict[str, Any]:
     """A run as JSON data. It does not contain the current time, so equal runs give equal files."""
-    encoding, clock = forecaster.prepared_.encoding, series.clock
+    encoding, panel = forecaster.prepared_.encoding, as_panel(series)
+    first = panel.series[0]
     return {
         "gatewise": gatewise.__version__,
         "series": {
-            "file": Path(series.name).name,
-            "target": series.target,
-            "unit": series.unit,
-            "past_inputs": list(encoding.columns[1:]),
-            "left_out": list(series.left_out),
-            "read": list(series.notes),
-            "step": clock.span(1),
-            "grid": clock.grid(),
-            "zone": clock.zone,
-            "steps": len(series),
-            "from": str(series.times[0]),
-            "to": str(series.times[-1]),
+            "file": Path(panel.name).name,
+            "target": panel.target,
+            "unit": panel.unit,
+            "past_inputs": [name for name in encoding.columns[1:] if name not in encoding.known],
+            **({"known_inputs": list(encoding.known)} if encoding.known else {}),
+            **({} if panel.alone else _of_panel(panel)),
+            "left_out": list(panel.left_out),
+            "read": list(panel.notes),
+            "step": panel.clock.span(1),
+            "grid": panel.clock.grid(),
+            "zone": panel.clock.zone,
+            "steps": int(panel.rows.sum()),
+            "from": str(min(one.times[0] for one in panel)),
+            "to": str(max(one.times[-1] for one in panel)),
         },
         "model": forecaster.get_params()
         | {"cell": forecaster.equations.name}
@@ -64,10 +73,17 @@ def metrics(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> d
             "interrupted": forecaster.interrupted_,
         },
         "test": {
-            "from": str(series.times[tested.origins[0] + 1]),
-            "to": str(series.times[-1]),
+            **({"from": str(first.times[tested.origins[0] + 1])} if panel.alone else {}),
+            **({"to": str(first.times[-1])} if panel.alone else {}),
             "forecasts": len(tested.origins),
             "overall": tested.overall(),
             "by_step": tested.by_step(),
+            **({} if panel.alone else {"by_series": tested.by_series()}),
         },
     }
+
+
+def _of_panel(panel: Panel) -> dict[str, Any]:
+    """What a panel has beyond a series."""
+    described = {"static": list(panel.static)} if panel.static else {}
+    return {"id": panel.id, "series": len(panel), **described}

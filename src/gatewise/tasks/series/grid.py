@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gatewise.tasks.series.clock import DAY, Clock, microseconds
+from gatewise.tasks.series.clock import DAY, Clock, IrregularClock, microseconds
 from gatewise.tasks.series.inference import Fit, best_fit
 from gatewise.tasks.shared.reading.errors import listed, quoted
 from gatewise.tasks.shared.reading.table import Table
@@ -57,6 +57,8 @@ def clock_of(table: Table, times: Sequence[pd.Index], time: Sequence[str]) -> Cl
     Raises:
         SeriesError: the times have no regular step.
     """
+    if table.reading.irregular:
+        return _irregular(table, times, time)
     every = pd.DatetimeIndex(times[0] if len(times) == 1 else _union(times))
     fit = best_fit(every) if len(every) > 2 else None
     if fit is not None and len(times) > 1 and _skips(fit.clock, times):
@@ -64,8 +66,27 @@ def clock_of(table: Table, times: Sequence[pd.Index], time: Sequence[str]) -> Cl
         fit = (best_fit(longest) if len(longest) > 2 else None) or fit
     if fit is None:
         problem = "the times have no regular step; at least half of the rows must follow one"
-        raise table.error(f"{problem}, or --resample 1h say, gives each hour the mean of its rows", time[0])
+        remedy = (
+            "--resample 1h say, gives each hour the mean of its rows, or --irregular takes them as they are"
+        )
+        raise table.error(f"{problem}, or {remedy}", time[0])
     return fit.clock
+
+
+def _irregular(table: Table, times: Sequence[pd.Index], time: Sequence[str]) -> IrregularClock:
+    """A clock of rows at irregular times, whose step is the usual gap in a series."""
+    zone = pd.DatetimeIndex(times[0]).tz
+    since = [_since_1970(found) for found in times]
+    gaps = np.concatenate([np.diff(found) for found in since])
+    if not len(gaps):
+        raise table.error("a series must have at least 2 rows", time[0])
+    gap = max(round(float(np.median(gaps))), 1)
+    return IrregularClock(gap, int(min(found[0] for found in since)), None if zone is None else str(zone))
+
+
+def _since_1970(times: pd.Index) -> NDArray[np.int64]:
+    dates = pd.DatetimeIndex(times)
+    return microseconds(dates if dates.tz is None else dates.tz_convert("UTC").tz_localize(None))
 
 
 def placed(table: Table, rows: Rows, frame: pd.DataFrame, time: Sequence[str], clock: Clock) -> Grid:
@@ -75,6 +96,8 @@ def placed(table: Table, rows: Rows, frame: pd.DataFrame, time: Sequence[str], c
         SeriesError: a time is off the grid, or there are too many gaps.
     """
     times = pd.DatetimeIndex(frame.index)
+    if isinstance(clock, IrregularClock):
+        return Grid(frame.set_axis(times), clock, rows)
     fit = Fit.of(clock, times)
     _refuse_off(table, fit, times, rows, time[0])
     return _on_grid(table, frame, fit, rows, time[0])

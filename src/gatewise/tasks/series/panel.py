@@ -39,6 +39,7 @@ class Panel:
         id: the name of the ids; None for a series alone.
         left_out: columns of the file that are not used.
         notes: decisions made while reading, in words.
+        wide: whether the table had a column for each series.
 
     Example:
         >>> days = pd.date_range("2024-01-01", periods=60, freq="D", name="day")
@@ -55,6 +56,7 @@ class Panel:
     id: str | None = ID
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    wide: bool = False
 
     def __post_init__(self) -> None:
         if not self.series:
@@ -185,7 +187,7 @@ class Panel:
                 series.append(TimeSeries.on_grid(f"{table.file}, column {quoted(column)}", own, roles))
                 ids.append(column)
         notes = tuple(dict.fromkeys(table.notes))
-        return cls(table.file, tuple(series), tuple(ids), {}, ID, chosen.left_out, notes)
+        return cls(table.file, tuple(series), tuple(ids), {}, ID, chosen.left_out, notes, wide=True)
 
     def __len__(self) -> int:
         return len(self.series)

@@ -138,7 +138,7 @@ class TimeSeries:
 
     @property
     def positions(self) -> NDArray[np.float64]:
-        """The position of every step on the clock: whole numbers, unless the clock is irregular."""
+        """The position of every step on the clock: whole numbers; on an irregular clock seconds."""
         exact = self.clock.exact(self.times)
         return exact if isinstance(self.clock, IrregularClock) else np.rint(exact)
 
@@ -164,7 +164,8 @@ class TimeSeries:
         if isinstance(self.clock, IrregularClock):
             known = self.ahead.index[:steps]
             last = self.clock.exact((known if len(known) else self.times)[-1:])[0]
-            return known.append(self.clock.times(last + np.arange(1, 1 + steps - len(known))))
+            more = np.arange(1, 1 + steps - len(known))
+            return known.append(self.clock.times(last + self.clock.gap * more))
         last = int(np.rint(self.clock.exact(self.times[-1:]))[0])
         return self.clock.times(np.arange(last + 1, last + 1 + steps))
 

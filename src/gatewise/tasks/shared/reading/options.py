@@ -22,6 +22,7 @@ class Reading:
         zone: the time zone of the times, such as ``"Europe/Berlin"``. Times with an offset are converted to
             it.
         repeated: how to merge rows with the same time: ``"first"``, ``"last"``, ``"mean"`` or ``"sum"``.
+        irregular: whether rows are steps, whatever the time between them.
         resample: a step such as ``"1h"`` or ``"15min"``. Each step becomes the mean of its rows.
         inputs: the columns that are past inputs, instead of all columns of numbers.
         known: the columns that are inputs whose future is known.
@@ -39,6 +40,7 @@ class Reading:
     time_format: str | None = None
     zone: str | None = None
     repeated: str | None = None
+    irregular: bool | None = None
     resample: str | None = None
     inputs: tuple[str, ...] | None = None
     known: tuple[str, ...] | None = None
