@@ -1,6 +1,6 @@
 """Forecasting beside neuralforecast and darts: errors, seconds to fit and to predict, in one run.
 
-Every model does the same in a process of its own, on one thread, as its users would write it
+Every package does the same in a process of its own, on one thread, as its users would write it
 (``benchmarks/tasks/peers``). The peers are installed in another environment::
 
     python -m venv peers && peers/bin/pip install torch==2.13.0 neuralforecast==3.3.0 darts==0.48.1
@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -74,21 +75,25 @@ def exam(chosen: Set, folder: Path) -> tuple[Path, dict[str, Any]]:
     return path, settings
 
 
-def run(python: str, package: str, path: Path, settings: Mapping[str, Any], limit: int) -> dict[str, Any]:
-    """The forecasts and seconds of one model, or what went wrong."""
+def run(
+    python: str, package: str, path: Path, settings: Mapping[str, Any], limit: int
+) -> tuple[list[dict[str, Any]], str]:
+    """The forecasts and seconds of the models of a package, and what went wrong after the last of them."""
     words = [python, "-W", "ignore", str(PEERS / FILES[package]), str(path), json.dumps(settings)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = {**os.environ, **threads, "CUDA_VISIBLE_DEVICES": ""}
+    error = ""
     try:
         done = subprocess.run(
-            words, check=True, capture_output=True, text=True, env=environment, timeout=limit, cwd=path.parent
+            words, capture_output=True, text=True, env=environment, timeout=limit, cwd=path.parent
         )
-    except subprocess.TimeoutExpired:
-        return {"error": f"took more than {limit} s"}
-    except subprocess.CalledProcessError as error:
-        return {"error": (error.stderr.strip().splitlines() or [""])[-1]}
-    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index('{"forecasts"') :])
-    return found
+        printed = done.stdout
+        if done.returncode:
+            error = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    except subprocess.TimeoutExpired as late:
+        printed, error = (late.stdout or b"").decode(), f"took more than {limit} s"
+    lines = [line for line in printed.splitlines() if line.startswith('{"forecasts"')]
+    return [json.loads(line) for line in lines], error
 
 
 def compared(name: str, given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -105,25 +110,30 @@ def compared(name: str, given: argparse.Namespace) -> list[dict[str, Any]]:
         fitted = Ridge.fit([series.values], [rows], chosen.horizon, chosen.season)
         linear = fitted.predict(series.values, rows, origins)
         found.append({"set": name, "package": "NumPy", "model": "ridge on lags", "mae": _mae(linear, truth)})
-        for package, models in MODELS.items():
-            python = sys.executable if package == "gatewise" else given.peers
-            for model in models if python else ():
-                own = {**settings, "model": model, "seed": given.seed}
-                row: dict[str, Any] = {"set": name, "package": package, "model": model, "settings": own}
-                result = run(python, package, path, own, given.limit)
-                if "forecasts" in result:
-                    row["mae"] = _mae(np.array(result.pop("forecasts")), truth)
-                    row["predict_ms"] = (
-                        1000 * result["predict_cpu_s"] / result.get("all_origins", len(origins))
-                    )
-                    row["one_ms"] = 100 * result["ten_cpu_s"]
-                found.append(row | result)
-                print(json.dumps(finite(found[-1])), flush=True)
+        for package in given.packages:
+            python, models = sys.executable if package == "gatewise" else given.peers, MODELS[package]
+            own = {**settings, "models": models, "seed": given.seed}
+            results, error = run(python, package, path, own, given.limit)
+            for model, result in zip_longest(models, results, fillvalue={"error": error}):
+                row = {"set": name, "package": package, "model": model, "settings": settings, **result}
+                if "forecasts" in row:
+                    row["mae"] = _mae(np.array(row.pop("forecasts")), truth)
+                    row["predict_ms"] = 1000 * row["predict_cpu_s"] / row.get("all_origins", len(origins))
+                    row["one_ms"] = 100 * row["ten_cpu_s"]
+                found.append(row)
+                print(json.dumps(finite(row)), flush=True)
     return found
 
 
 def _mae(made: Any, truth: Any) -> float:
     return float(np.abs(made - truth).mean())
+
+
+def together(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of several runs by set and package; of equal ones the last."""
+    latest = {(row["set"], row["package"], row["model"]): row for row in rows}
+    sets, packages = list(dict.fromkeys(row["set"] for row in rows)), ["NumPy", *MODELS]
+    return sorted(latest.values(), key=lambda row: (sets.index(row["set"]), packages.index(row["package"])))
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -149,14 +159,18 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks forecast-compared", description=__doc__)
     parser.add_argument("sets", nargs="*", metavar="SET", default=list(DEFAULT_SETS))
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder with the wheels")
-    parser.add_argument("--peers", help="the Python in which neuralforecast and darts are installed")
+    parser.add_argument("--packages", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument(
+        "--peers", default=sys.executable, help="the Python that has neuralforecast and darts"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=1800, help="seconds after which a model is given up")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
-    parser.add_argument("--table", type=Path, help="print the table of such a file, and measure nothing")
+    parser.add_argument("--table", type=Path, nargs="+", help="only print the table of such files")
     given = parser.parse_args(words)
     if given.table:
-        print(table(json.loads(given.table.read_text(encoding="utf-8"))))
+        read = [json.loads(path.read_text(encoding="utf-8")) for path in given.table]
+        print(table(together([row for rows in read for row in rows])))
         return
     rows: list[dict[str, Any]] = []
     for name in given.sets:

@@ -24,7 +24,7 @@ class Exam:
         history: steps that a network reads.
         hidden_size, steps, batch_size: the size of the network, and the training steps and windows in each.
         seed: the random seed.
-        model: which model of the package.
+        models: which models of the package, one after another in the same process.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Exam:
             rows = int(file["rows"])
             start, self.step = str(file["start"]), str(file["step"])
         settings = json.loads(sys.argv[2])
-        self.model: str = settings["model"]
+        self.models: list[str] = settings["models"]
         self.seed: int = settings["seed"]
         self.horizon: int = settings["horizon"]
         self.season: int = settings["season"]
@@ -46,6 +46,10 @@ class Exam:
         self.train = self.series.iloc[:rows]
         longest = self.history + self.horizon
         self.histories = [self.series.iloc[max(o + 1 - longest, 0) : o + 1] for o in self.origins]
+        self.marks: dict[str, tuple[float, float]] = {}
+
+    def begin(self) -> None:
+        """Forget the marks: a model follows."""
         self.marks = {"start": (time.process_time(), time.perf_counter())}
 
     def mark(self, name: str) -> None:
@@ -53,7 +57,7 @@ class Exam:
         self.marks[name] = (time.process_time(), time.perf_counter())
 
     def report(self, predicted: Any, **about: Any) -> None:
-        """Print the forecasts ``[S, K]`` and the seconds from mark to mark, as JSON."""
+        """Print the forecasts ``[S, K]`` and the seconds from mark to mark, as a line of JSON."""
         names = list(self.marks)
         spent = {
             f"{later}_{kind}": self.marks[later][n] - self.marks[earlier][n]
@@ -62,4 +66,4 @@ class Exam:
         }
         made = np.asarray(predicted, np.float64)
         assert made.shape == (len(self.origins), self.horizon), made.shape
-        json.dump({"forecasts": made.tolist(), **spent, **about}, sys.stdout)
+        print(json.dumps({"forecasts": made.tolist(), **spent, **about}), flush=True)

@@ -16,7 +16,6 @@ from darts.dataprocessing.transformers import Scaler
 from darts.models import BlockRNNModel, RNNModel
 
 torch.set_num_threads(1)
-exam.mark("import")
 scaler = Scaler()
 train = scaler.fit_transform(TimeSeries.from_series(exam.train)).astype(np.float32)
 common = {
@@ -34,25 +33,28 @@ common = {
         "max_epochs": -1,
     },
 }
-if exam.model == "RNNModel":
-    model = RNNModel(exam.history, training_length=exam.history + exam.horizon, **common)
-else:
-    model = BlockRNNModel(exam.history, exam.horizon, **common)
-model.fit(train)
-exam.mark("fit")
+models = {
+    "RNNModel": lambda: RNNModel(exam.history, training_length=exam.history + exam.horizon, **common),
+    "BlockRNNModel": lambda: BlockRNNModel(exam.history, exam.horizon, **common),
+}
 
 
-def predict(histories):
+def predict(model, histories):
     series = [scaler.transform(TimeSeries.from_series(h)).astype(np.float32) for h in histories]
     made = model.predict(exam.horizon, series=series, verbose=False)
     return np.stack([scaler.inverse_transform(one).values()[:, 0] for one in made])
 
 
-forecasts = predict(exam.histories)
-exam.mark("predict")
-predict(exam.histories[-1:])
-exam.mark("first")
-for _ in range(10):
-    predict(exam.histories[-1:])
-exam.mark("ten")
-exam.report(forecasts, version=darts.__version__)
+for name in exam.models:
+    exam.begin()
+    model = models[name]()
+    model.fit(train)
+    exam.mark("fit")
+    forecasts = predict(model, exam.histories)
+    exam.mark("predict")
+    predict(model, exam.histories[-1:])
+    exam.mark("first")
+    for _ in range(10):
+        predict(model, exam.histories[-1:])
+    exam.mark("ten")
+    exam.report(forecasts, version=darts.__version__)

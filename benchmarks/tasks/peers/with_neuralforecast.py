@@ -5,7 +5,6 @@ exam = Exam()
 import logging
 import warnings
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -16,7 +15,6 @@ from neuralforecast import NeuralForecast
 from neuralforecast.models import GRU, LSTM, DeepAR
 
 torch.set_num_threads(1)
-exam.mark("import")
 common = {
     "h": exam.horizon,
     "input_size": exam.history,
@@ -31,13 +29,13 @@ common = {
     "enable_model_summary": False,
 }
 size = {"encoder_n_layers": 1, "encoder_hidden_size": exam.hidden_size}
-model = {
+models = {
     "LSTM": lambda: LSTM(**common, **size),
     "GRU": lambda: GRU(**common, **size),
     "DeepAR": lambda: DeepAR(
         **common, lstm_n_layers=1, lstm_hidden_size=exam.hidden_size, scaler_type="standard"
     ),
-}[exam.model]()
+}
 
 
 def frame(parts):
@@ -45,17 +43,19 @@ def frame(parts):
     return pd.concat(rows, ignore_index=True)
 
 
-forecaster = NeuralForecast([model], freq=exam.step)
-forecaster.fit(frame([exam.train]))
-exam.mark("fit")
-made = forecaster.predict(frame(exam.histories))
-median = next(c for c in (f"{exam.model}-median", exam.model) if c in made.columns)
-forecasts = made[median].to_numpy().reshape(len(exam.histories), exam.horizon)
-exam.mark("predict")
-one = frame(exam.histories[-1:])
-forecaster.predict(one)
-exam.mark("first")
-for _ in range(10):
+train, histories, one = frame([exam.train]), frame(exam.histories), frame(exam.histories[-1:])
+for name in exam.models:
+    exam.begin()
+    forecaster = NeuralForecast([models[name]()], freq=exam.step)
+    forecaster.fit(train)
+    exam.mark("fit")
+    made = forecaster.predict(histories)
+    exam.mark("predict")
     forecaster.predict(one)
-exam.mark("ten")
-exam.report(np.asarray(forecasts), version=neuralforecast.__version__)
+    exam.mark("first")
+    for _ in range(10):
+        forecaster.predict(one)
+    exam.mark("ten")
+    median = next(column for column in (f"{name}-median", name) if column in made.columns)
+    forecasts = made[median].to_numpy().reshape(len(exam.histories), exam.horizon)
+    exam.report(forecasts, version=neuralforecast.__version__)
