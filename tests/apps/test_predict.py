@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
-from gatewise.tasks import Forecaster, TimeSeries
+from gatewise.tasks import Classifier, Forecaster, TimeSeries
 from tests.tasks.conftest import make_frame
 
 LOAD = "load (kW)"
@@ -105,3 +106,94 @@ def test_what_is_wrong_is_said_in_a_sentence(
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_forecast_from_new_rows_is_that_from_all_rows(folder: Path, tmp_path: Path) -> None:
+    frame, state = make_frame(), tmp_path / "state"
+    for first, stop in ((0, 300), (300, 301), (301, 340), (340, 400)):
+        frame.iloc[first:stop].to_csv(tmp_path / "new.csv", index_label="time")
+        frame.iloc[:stop].to_csv(tmp_path / "all.csv", index_label="time")
+        done = predicted(folder, tmp_path / "new.csv", "--resume", state)
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert done.stdout == predicted(folder, tmp_path / "all.csv").stdout
+
+
+def test_rows_that_repeat_or_leave_a_gap_leave_the_state_as_it_was(folder: Path, tmp_path: Path) -> None:
+    frame, state = make_frame(), tmp_path / "state"
+    frame.iloc[:300].to_csv(tmp_path / "new.csv", index_label="time")
+    assert predicted(folder, tmp_path / "new.csv", "--resume", state).exit_code == 0
+    before = state.read_bytes()
+    for rows, problem in (
+        (slice(290, 320), "the state already has 10 steps from the first row on; give only new rows"),
+        (slice(302, 320), "there is a gap of 2 steps between the state and the first row"),
+    ):
+        frame.iloc[rows].to_csv(tmp_path / "new.csv", index_label="time")
+        done = predicted(folder, tmp_path / "new.csv", "--resume", state)
+        assert (done.exit_code, done.stdout, problem in done.stderr) == (2, "", True), done.stderr
+        assert done.stderr.count("\n") == 1
+        assert state.read_bytes() == before
+    other = predicted(folder, tmp_path / "new.csv", "--resume", folder / "model.safetensors")
+    assert (other.exit_code, "task must be 'forecast-state'" in other.stderr) == (2, True)
+
+
+def test_every_step_is_scored(folder: Path, tmp_path: Path) -> None:
+    frame = make_frame()
+    frame[LOAD] = frame[LOAD].mask(frame.index == frame.index[350], frame[LOAD] + 9.0)
+    frame.to_csv(tmp_path / "spiked.csv", index_label="time")
+    picture = tmp_path / "found.png"
+    done = predicted(folder, tmp_path / "spiked.csv", "--anomalies", "--picture", picture, "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["time"] for row in rows] == [time.isoformat() for time in frame.index]
+    assert rows[0].keys() == {"time", LOAD, "score", "anomaly"}
+    flagged = [place for place, row in enumerate(rows) if row["anomaly"]]
+    assert 350 in flagged
+    assert max(rows[200:], key=lambda row: row["score"]) == rows[350]
+    assert rows[0]["score"] is None
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    usual = predicted(folder, tmp_path / "spiked.csv", "--anomalies", "--rate", "0.05", "--json")
+    assert usual.stdout.count('"anomaly": true') > len(flagged)
+
+
+def test_times_are_read_as_the_options_say(folder: Path, tmp_path: Path) -> None:
+    frame = make_frame()
+    expected = predicted(folder, folder / "data.csv").stdout.replace("T", " ")
+    frame.index = pd.DatetimeIndex(frame.index).strftime("%d.%m.%Y %H:%M")
+    frame.assign(other=frame.index).to_csv(tmp_path / "two.csv", index_label="when")
+    done = predicted(folder, tmp_path / "two.csv")
+    assert (done.exit_code, "name the time column with --time" in done.stderr) == (2, True), done.stderr
+    done = predicted(folder, tmp_path / "two.csv", "--time", "when", "--time-format", "%d.%m.%Y %H:%M")
+    assert (done.exit_code, done.stdout) == (0, expected)
+    zoned = predicted(
+        folder, tmp_path / "two.csv", "--time", "when", "--zone", "UTC", "--time-format", "%d.%m.%Y %H:%M"
+    )
+    assert (zoned.exit_code, "must have times without a time zone" in zoned.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rate", "0.01"], "--rate needs --anomalies."),
+        (["--picture", "a.png"], "--picture needs --anomalies."),
+        (["--anomalies", "--picture", "a.txt"], "--picture must end in .png, .svg or .pdf. Got 'a.txt'."),
+        (["--anomalies", "--resume", "state"], "--anomalies reads whole series: leave --resume out."),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(folder: Path, options: list[str], message: str) -> None:
+    done = predicted(folder, folder / "data.csv", *options)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_options_of_forecasters_are_refused_for_other_models(tmp_path: Path) -> None:
+    texts = ["warm and dry", "cold and wet", "dry and hot", "wet and windy"] * 5
+    Classifier(hidden_size=4, max_epochs=1, unit="words").fit(texts, ["good", "bad"] * 10).save(
+        tmp_path / "m.safetensors"
+    )
+    (tmp_path / "a.csv").write_text("text\nhot\n")
+    for options, message in (
+        (["--anomalies"], "--anomalies is for forecasters; this model is one for classify."),
+        (["--zone", "UTC"], "--zone is for forecasters; this model is one for classify."),
+    ):
+        done = predicted(tmp_path / "m.safetensors", tmp_path / "a.csv", *options)
+        assert (done.exit_code, message in done.stderr) == (2, True), done.stderr

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.console import Console
 
-from gatewise.apps.reading import chosen_reading, reads_content
+from gatewise.apps.predict_forecast import Answers, Options
+from gatewise.apps.reading import TIMES, chosen_reading, reads_content
 from gatewise.apps.session import status_of
 from gatewise.files import save
 
@@ -46,6 +48,22 @@ def predict(
         float | None,
         typer.Option(min=0, max=1, help="Of a tagger: leave words untagged whose probability is smaller."),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps what the next forecast needs: then FILE has only new rows."),
+    ] = None,
+    anomalies: Annotated[
+        bool, typer.Option("--anomalies", help="Score every step, in place of a forecast.")
+    ] = False,
+    rate: Annotated[
+        float | None, typer.Option(min=1e-9, max=0.05, help="Share of usual steps to flag. (default: 0.001)")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="File for a picture of the anomalies: .png, .svg or .pdf.")
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option(help="Column that tells the series of a panel apart. (default: id)")
+    ] = None,
     *,
     reading: dict[str, Any],
 ) -> None:
@@ -59,14 +77,28 @@ def predict(
     gatewise predict runs/newark_weather_2013-lstm weather.csv
 
     gatewise predict model.safetensors parts/ --out predicted.parquet
+
+    gatewise predict runs/load-lstm load.csv --anomalies --picture anomalies.png
     """
-    raise typer.Exit(status_of(lambda console: _run(console, model, data, out, as_json, least, reading)))
+    options = Options(resume, anomalies, rate, picture, id)
+    job = partial(_run, model, data, out, as_json, least, options, reading)
+    raise typer.Exit(status_of(job))
+
+
+for _name in ("resume", "anomalies", "rate", "picture", "id"):
+    get_args(predict.__annotations__[_name])[1].rich_help_panel = "Options of forecasters"
 
 
 def _run(
-    console: Console, model: Path, data: list[Path], out: Path | None, as_json: bool, least: float | None,
+    model: Path,
+    data: list[Path],
+    out: Path | None,
+    as_json: bool,
+    least: float | None,
+    options: Options,
     reading: dict[str, Any],
-) -> int:  # fmt: skip
+    console: Console,
+) -> int:
     from gatewise.tasks.shared.predictor import Predictor
     from gatewise.tasks.shared.written import table_file
 
@@ -81,9 +113,11 @@ def _run(
         if predictor.task != "tag":
             raise PredictError(f"--least is for taggers. {model} holds a model for {predictor.task}.")
         predictor = Predictor(model, least=least)
+    answers = _answers(predictor, options, reading)
     if out is None:
         with _printing(console, as_json) as write:
-            _predict(predictor, data, write, reading)
+            _predict(predictor, answers, data, write, reading)
+        _finish(answers)
         return 0
     if out.suffix.lower() in predictor.formats:
         text, rows = predictor.rewritten(data, out.suffix.lower())
@@ -91,7 +125,8 @@ def _run(
         files = len(data)
     else:
         with table_file(out) as write:
-            files, rows = _predict(predictor, data, write, reading)
+            files, rows = _predict(predictor, answers, data, write, reading)
+        _finish(answers)
     report = {"task": predictor.task, "tables": files, "rows": rows, "out": str(out)}
     seconds = round(perf_counter() - start, 3)
     if as_json:
@@ -101,16 +136,38 @@ def _run(
     return 0
 
 
+def _answers(predictor: Predictor, options: Options, reading: dict[str, Any]) -> Callable[[Any], Any]:
+    """What answers to tables: the predictor, or for a forecaster the answers that are asked for."""
+    options.check(predictor.task)
+    if predictor.task == "forecast":
+        return Answers(predictor.model, options, reading)
+    for name in TIMES:
+        if name in reading:
+            option = name.replace("_", "-")
+            raise PredictError(f"--{option} is for forecasters; this model is one for {predictor.task}.")
+    return predictor
+
+
+def _finish(answers: Callable[[Any], Any]) -> None:
+    """Write what follows the output."""
+    if isinstance(answers, Answers):
+        answers.finish()
+
+
 def _predict(
-    predictor: Predictor, data: list[Path], write: Write, reading: dict[str, Any]
+    predictor: Predictor,
+    answers: Callable[[Any], Any],
+    data: list[Path],
+    write: Write,
+    reading: dict[str, Any],
 ) -> tuple[int, int]:
     """Predict for all tables. Returns their number, and the number of rows that were written."""
-    answers = chosen_reading(reading)
+    chosen = chosen_reading({name: value for name, value in reading.items() if name not in TIMES})
     tables = rows = 0
     for path in data:
-        for table in _one_sentence(path, predictor.read(path, answers)):
+        for table in _one_sentence(path, predictor.read(path, chosen)):
             with _naming(path):
-                found = predictor(table)
+                found = answers(table)
             write(found)
             tables, rows = tables + 1, rows + len(found)
     return tables, rows

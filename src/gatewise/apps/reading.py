@@ -51,8 +51,9 @@ for _annotation in OPTIONS.values():
     get_args(_annotation)[1].rich_help_panel = "How files are read"
 
 
-# The options about the content of a file, whatever is made of it.
+# The options about the content of a file, whatever is made of it, and those about the times of a series.
 CONTENT = ("where", "missing", "decimal", "thousands", "encoding", "skip_rows")
+TIMES = ("time", "time_format", "zone", "repeated", "resample")
 
 
 def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,8 +65,8 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def reads_content(command: Callable[..., None]) -> Callable[..., None]:
-    """As `reads_tables`, with the options of `CONTENT` alone."""
-    return _with_options(command, CONTENT)
+    """As `reads_tables`, with the options of `CONTENT` and of `TIMES`."""
+    return _with_options(command, (*TIMES, *CONTENT))
 
 
 def _with_options(command: Callable[..., None], names: Sequence[str]) -> Callable[..., None]:

@@ -1,40 +1,225 @@
-"""Forecasts from tables, without torch."""
+"""Forecasts and anomalies from tables, without torch."""
 
 from __future__ import annotations
 
-import numpy as np
-import pyarrow as pa
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from gatewise.runtime.jobs.clock import DatedSteps, to_dict
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gatewise.runtime.jobs.carried import Carried
+from gatewise.runtime.jobs.clock import DatedSteps, IrregularSteps, RowSteps, to_dict
+from gatewise.runtime.jobs.encoding import id_of
 from gatewise.runtime.jobs.forecaster import Forecaster
 from gatewise.tasks.forecast.encoding import columns_of
-from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.forecast.panels import long_format
+from gatewise.tasks.series import Panel, TimeSeries, as_panel
+from gatewise.tasks.series.clock import Clock, clock_from_dict
+from gatewise.tasks.series.panel import ID, VALUE
 from gatewise.tasks.shared import frames
 from gatewise.tasks.shared.reading.options import Reading
 from gatewise.tasks.shared.reading.table import table_of
 
+SCORE, ANOMALY = "score", "anomaly"
 
-def predict_table(model: Forecaster, table: pa.Table) -> pa.Table:
+
+@dataclass(frozen=True)
+class Asked:
+    """How the rows of a table are read, where it leaves this open.
+
+    Attributes:
+        time: the columns of times; by default the only one.
+        id: for a model of a panel, the column that tells series apart; by default ``"id"``.
+        reading: further options.
+    """
+
+    time: Sequence[str] | None = None
+    id: str | None = None
+    reading: Reading = field(default_factory=Reading)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The anomalies of a table.
+
+    Attributes:
+        panel: the series.
+        scores: ``[N]`` for each series.
+        threshold: the score above which a step is an anomaly.
+    """
+
+    panel: Panel
+    scores: list[NDArray[np.float64]]
+    threshold: float
+
+    @property
+    def highest(self) -> float:
+        """The highest score of all series."""
+        return max(float(np.nan_to_num(each).max()) for each in self.scores)
+
+    @property
+    def table(self) -> pa.Table:
+        """A row for each step: its time, the target, the score, and whether it is an anomaly."""
+        panel = self.panel
+        scored = [pd.Series(each, index=one.times) for each, one in zip(self.scores, panel, strict=True)]
+        values = [pd.Series(one.values, index=one.times) for one in panel]
+        frame = _frame(panel, values)
+        names = [name for name in (SCORE, ANOMALY) if name in frame.columns]
+        if names:
+            raise ValueError(f"the column {names[0]!r} would be one of the answer: rename it")
+        score = np.concatenate([each.to_numpy() for each in scored])
+        return _arrow(frame.assign(**{SCORE: score, ANOMALY: score > self.threshold}))
+
+
+def predict_table(model: Forecaster, table: pa.Table, asked: Asked | None = None) -> pa.Table:
     """The forecast of what follows a table: columns ``time`` (``row``, without times) and the target.
+
+    For a model of a panel there is a column of ids before them, and every series is forecast after its own
+    end.
 
     Raises:
         SeriesError: the table is not a series with the columns that the model reads.
         ValueError: its step is another one, or it is too short.
     """
+    panel, clock = _read(model, table, asked or Asked()), _clock(model)
+    made = []
+    for place, series in enumerate(panel):
+        _check_clock(model, series)
+        if len(series) < model.least:
+            raise ValueError(
+                f"{_named(panel, place)} must have at least {model.least} rows. Got {len(series)}"
+            )
+        series.require_ahead(model.horizon)
+        columns, last = columns_of(series, model.encoding.columns), np.array([len(series) - 1])
+        forecast = model.forecast(columns, _positions(clock, series), last, *_described(panel, place))[0]
+        made.append(pd.Series(forecast, index=series.future(model.horizon)))
+    return _arrow(_frame(panel, made))
+
+
+def resumed_table(
+    model: Forecaster, table: pa.Table, states: Mapping[str, Carried], asked: Asked | None = None
+) -> tuple[pa.Table, dict[str, Carried]]:
+    """As `predict_table`, for rows that follow others, and the states after them.
+
+    Args:
+        model: the model.
+        table: new rows alone.
+        states: the states after the rows before, by the ids of their series; {} if the rows are the first.
+        asked: how the rows are read.
+
+    Raises:
+        SeriesError, ValueError: as for `predict_table`; rows repeat others, or leave a gap.
+    """
+    clock, made, new = _clock(model), [], dict(states)
+    panel = _read(model, table, asked or Asked(), clock if states else None)
+    for place, series in enumerate(panel):
+        series.require_ahead(model.horizon)
+        carried, forecast = _next(model, panel, place, states)
+        new[id_of(panel.ids[place])] = carried
+        steps = carried.last + np.arange(1, model.horizon + 1)
+        times = clock.times(steps.astype(np.int64)) if _whole(clock) else series.future(model.horizon)
+        made.append(pd.Series(forecast, index=times))
+    return _arrow(_frame(panel, made)), new
+
+
+def _next(
+    model: Forecaster, panel: Panel, place: int, states: Mapping[str, Carried]
+) -> tuple[Carried, NDArray[np.float64]]:
+    """The state after the new rows of a series, and the forecast of what follows."""
+    series, (id, static) = panel.series[place], _described(panel, place)
+    before, columns = states.get(id_of(id)), columns_of(series, model.encoding.columns)
+    try:
+        carried = model.carried(columns, _positions(_clock(model), series, before), before, id)
+    except ValueError as problem:
+        raise series.error(str(problem), 0) from None
+    ahead = {name: columns[name][len(series) :][: model.horizon] for name in model.encoding.known}
+    return carried, model.predict_next(carried, ahead, id, static)
+
+
+def score_table(
+    model: Forecaster, table: pa.Table, asked: Asked | None = None, rate: float | None = None
+) -> Scored:
+    """The anomalies of a table; `rate` is the share of usual steps that may be flagged.
+
+    Raises:
+        SeriesError, ValueError: as for `predict_table`; the model's file has no usual errors.
+    """
+    panel, clock = _read(model, table, asked or Asked()), _clock(model)
+    scores = []
+    for place, series in enumerate(panel):
+        _check_clock(model, series)
+        if len(series) <= model.least:
+            rows = model.least + 1
+            raise ValueError(f"{_named(panel, place)} must have at least {rows} rows. Got {len(series)}")
+        columns = columns_of(series, model.encoding.columns)
+        scores.append(model.scores(columns, _positions(clock, series), *_described(panel, place)))
+    assert model.calibration is not None
+    threshold = model.calibration.threshold() if rate is None else model.calibration.threshold(rate)
+    return Scored(panel, scores, threshold)
+
+
+def _read(model: Forecaster, table: pa.Table, asked: Asked, clock: Clock | None = None) -> Panel:
+    """The series of a table, on a given clock if there may be few rows."""
     name = (table.schema.metadata or {}).get(frames.FILE, b"the table").decode()
-    encoding = model.encoding
+    encoding, time = model.encoding, asked.time
     frame = table.replace_schema_metadata(None).to_pandas()
-    reading = Reading(inputs=encoding.columns[1:]) if encoding.columns[1:] else Reading()
-    series = TimeSeries.of(table_of(frame, name, reading), encoding.target)
-    _check_clock(model, series)
-    columns = columns_of(series, encoding.columns)
-    if len(series) < model.need:
-        raise ValueError(f"the series must have at least {model.need} rows. Got {len(series)}")
-    made = model.forecast(columns, series.positions, np.array([len(series) - 1]))[0]
-    times = series.future(model.horizon)
+    reading = replace(asked.reading, where=None)  # the rows have been chosen
+    inputs = tuple(name for name in encoding.columns[1:] if name not in encoding.known)
+    reading = replace(reading, inputs=inputs, irregular=encoding.gap > 0)
+    if encoding.known:
+        reading = replace(reading, known=encoding.known)
+    clock = _clock(model) if encoding.gap > 0 else clock
+    read = table_of(frame, name, reading)
+    if encoding.scales is None:
+        return as_panel(TimeSeries.of(read, encoding.target, time, clock))
+    id, static = asked.id or ID, (*encoding.numbers, *encoding.categories)
+    if encoding.target == VALUE and not {VALUE, id} <= set(read.names):
+        return Panel.of_wide(read, None, time, clock)
+    return Panel.of(read, encoding.target, id, time, static, clock)
+
+
+def _clock(model: Forecaster) -> Clock:
+    """The clock of a model for frames."""
+    return clock_from_dict(to_dict(model.clock))
+
+
+def _positions(clock: Clock, series: TimeSeries, before: Carried | None = None) -> NDArray[np.float64]:
+    """The positions of rows on the clock of the model; those without times count on from the state."""
+    if isinstance(clock, RowSteps) and before is not None:
+        return before.last + np.arange(1.0, len(series) + 1)
+    exact = clock.exact(series.times)
+    return np.rint(exact) if _whole(clock) else exact
+
+
+def _whole(clock: Clock) -> bool:
+    return not isinstance(clock, IrregularSteps)
+
+
+def _described(panel: Panel, place: int) -> tuple[Any, dict[str, Any]]:
+    """The id and the attributes of a series."""
+    return panel.ids[place], panel.attributes(place)
+
+
+def _named(panel: Panel, place: int) -> str:
+    return "the series" if panel.alone else f"the series {panel.ids[place]!r}"
+
+
+def _frame(panel: Panel, parts: Sequence[pd.Series[float]]) -> pd.DataFrame:
+    """Values of each series with their times; of a panel in long format."""
+    if not panel.alone:
+        return long_format(panel, parts)
+    target, times = panel.target, parts[0].index
     name = str(times.name or "time")
-    name = f"{name} of the forecast" if name == encoding.target else name
-    return pa.table({name: pa.array(times), encoding.target: made})
+    name = f"{name} of the forecast" if name == target else name
+    return pd.DataFrame({name: times, target: parts[0].to_numpy()})
+
+
+def _arrow(frame: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
 
 
 def _check_clock(model: Forecaster, series: TimeSeries) -> None:

@@ -29,14 +29,14 @@ class Grid:
     rows: Rows
 
 
-def regular(table: Table, frame: pd.DataFrame, time: Sequence[str]) -> Grid:
-    """Put rows, indexed by their times, on a grid. Missing steps become rows of NaN.
+def regular(table: Table, frame: pd.DataFrame, time: Sequence[str], clock: Clock | None = None) -> Grid:
+    """Put rows, indexed by their times, on a grid, or that of `clock`. Missing steps become rows of NaN.
 
     Raises:
         SeriesError: two rows have the same time, or the times have no regular step.
     """
     rows, frame = in_order(table, frame, time)
-    return placed(table, rows, frame, time, clock_of(table, [frame.index], time))
+    return placed(table, rows, frame, time, clock_of(table, [frame.index], time, clock))
 
 
 def in_order(table: Table, frame: pd.DataFrame, time: Sequence[str]) -> tuple[Rows, pd.DataFrame]:
@@ -51,12 +51,17 @@ def in_order(table: Table, frame: pd.DataFrame, time: Sequence[str]) -> tuple[Ro
     return _resampled(table, rows, frame, time[0]) if table.reading.resample else (rows, frame)
 
 
-def clock_of(table: Table, times: Sequence[pd.Index], time: Sequence[str]) -> Clock:
-    """The clock that the times of one or several series follow.
+def clock_of(
+    table: Table, times: Sequence[pd.Index], time: Sequence[str], clock: Clock | None = None
+) -> Clock:
+    """The clock that the times of one or several series follow; `clock` if given.
 
     Raises:
-        SeriesError: the times have no regular step.
+        SeriesError: the times have no regular step, or no time zone where `clock` has one.
     """
+    if clock is not None:
+        _refuse_zone(table, pd.DatetimeIndex(times[0]), time[0], clock)
+        return clock
     if table.reading.irregular:
         return _irregular(table, times, time)
     every = pd.DatetimeIndex(times[0] if len(times) == 1 else _union(times))
@@ -101,6 +106,15 @@ def placed(table: Table, rows: Rows, frame: pd.DataFrame, time: Sequence[str], c
     fit = Fit.of(clock, times)
     _refuse_off(table, fit, times, rows, time[0])
     return _on_grid(table, frame, fit, rows, time[0])
+
+
+def _refuse_zone(table: Table, times: pd.DatetimeIndex, time: str, clock: Clock) -> None:
+    """Refuse times without a time zone for a clock with one, and the reverse."""
+    if (times.tz is None) != (clock.zone is None):
+        wanted = (
+            f"in a time zone, as {clock.zone}; say it with --zone" if clock.zone else "without a time zone"
+        )
+        raise table.error(f"the times must be {wanted}", time)
 
 
 def _union(times: Sequence[pd.Index]) -> pd.Index:

@@ -72,8 +72,11 @@ class Panel:
         id: str = ID,
         time: str | Sequence[str] | None = None,
         static: Sequence[str] = (),
+        clock: Clock | None = None,
     ) -> Panel:
         """Make a panel from a table in long format: a row for each series and time.
+
+        With a `clock` the rows, of which there may be few, are placed on it.
 
         Raises:
             SeriesError: as in `read_panel`.
@@ -89,9 +92,9 @@ class Panel:
             columns.index = read_times(table, chosen.time)
         ids, groups = _groups(table, id)
         described = {name: _described(table, name, groups) for name in static}
-        grids = _grids(table, columns, groups, chosen)
+        grids = _grids(table, columns, groups, chosen, clock)
         notes = tuple(dict.fromkeys(table.notes))
-        kept = [place for place, grid in enumerate(grids) if grid.frame[chosen.target].notna().any()]
+        kept = [place for place, grid in enumerate(grids) if clock or grid.frame[chosen.target].notna().any()]
         if len(kept) < len(ids):
             notes = (*notes, f"without {len(ids) - len(kept):,} series that have no value of the target")
         series = tuple(
@@ -162,9 +165,13 @@ class Panel:
 
     @classmethod
     def of_wide(
-        cls, table: Table, columns: Sequence[str] | None = None, time: str | Sequence[str] | None = None
+        cls,
+        table: Table,
+        columns: Sequence[str] | None = None,
+        time: str | Sequence[str] | None = None,
+        clock: Clock | None = None,
     ) -> Panel:
-        """Make a panel from a table with a column for each series."""
+        """Make a panel from a table with a column for each series; for `clock` see `of`."""
         if table.reading.where:
             table = table.rows_where(table.reading.where)
         if columns is not None:
@@ -174,7 +181,7 @@ class Panel:
         read = pd.DataFrame({name: table.numbers(name) for name in names})
         if chosen.time:
             read.index = read_times(table, chosen.time)
-        (grid,) = _grids(table, read, [np.arange(len(read))], chosen)
+        (grid,) = _grids(table, read, [np.arange(len(read))], chosen, clock)
         roles = Columns(chosen.time, VALUE, (), ())
         series, ids = [], []
         for column in names:
@@ -306,9 +313,15 @@ def _groups(table: Table, id: str) -> tuple[list[Any], list[NDArray[np.int64]]]:
 
 
 def _grids(
-    table: Table, columns: pd.DataFrame, groups: Sequence[NDArray[np.int64]], chosen: Columns
+    table: Table,
+    columns: pd.DataFrame,
+    groups: Sequence[NDArray[np.int64]],
+    chosen: Columns,
+    clock: Clock | None,
 ) -> list[Grid]:
-    """The columns of each series on the clock of all."""
+    """The columns of each series on the clock of all, or on a given one."""
+    if not chosen.time and clock is not None and not isinstance(clock, RowClock):
+        raise table.error("there is no column of times; name it with --time")
     if not chosen.time:
         table.notes.append("rows numbered, in the place of times")
         clock, numbers = RowClock(), table.frame.index.to_numpy(np.int64)
@@ -320,7 +333,7 @@ def _grids(
     ordered = [
         in_order(part, columns.iloc[rows], chosen.time) for part, rows in zip(tables, groups, strict=True)
     ]
-    shared = clock_of(table, [frame.index for _, frame in ordered], chosen.time)
+    shared = clock_of(table, [frame.index for _, frame in ordered], chosen.time, clock)
     return [
         placed(part, rows, frame, chosen.time, shared)
         for part, (rows, frame) in zip(tables, ordered, strict=True)

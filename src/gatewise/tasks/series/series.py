@@ -57,13 +57,20 @@ class TimeSeries:
 
     @classmethod
     def of(
-        cls, table: Table, target: str | None = None, time: str | Sequence[str] | None = None
+        cls,
+        table: Table,
+        target: str | None = None,
+        time: str | Sequence[str] | None = None,
+        clock: Clock | None = None,
     ) -> TimeSeries:
-        """Make a series from a table. Columns that are not named are chosen as in `read_series`."""
+        """Make a series from a table. Columns that are not named are chosen as in `read_series`.
+
+        With a `clock` the rows, of which there may be few, are placed on it.
+        """
         if table.reading.where:
             table = table.rows_where(table.reading.where)
         chosen = choose(table, target, time)
-        grid = _grid(table, chosen)
+        grid = _grid(table, chosen, clock)
         notes = tuple(dict.fromkeys(table.notes))
         return cls.on_grid(table.file, grid, chosen, notes)
 
@@ -217,13 +224,15 @@ def with_inputs(reading: Reading | None, known: Sequence[str] | None, past: Sequ
     return reading if past is None else replace(reading, inputs=tuple(past))
 
 
-def _grid(table: Table, chosen: Columns) -> Grid:
+def _grid(table: Table, chosen: Columns, clock: Clock | None) -> Grid:
     times = read_times(table, chosen.time) if chosen.time else None
     columns = {name: table.numbers(name) for name in (chosen.target, *chosen.inputs)}
-    if np.isnan(columns[chosen.target]).all():
+    if clock is None and np.isnan(columns[chosen.target]).all():
         raise table.error(f"all {len(table.frame)} values are missing", chosen.target)
     if times is not None:
-        return regular(table, pd.DataFrame(columns, index=times), chosen.time)
+        return regular(table, pd.DataFrame(columns, index=times), chosen.time, clock)
+    if clock is not None and not isinstance(clock, RowClock):
+        raise table.error("there is no column of times; name it with --time")
     table.notes.append("rows numbered, in the place of times")
     rows, clock = table.frame.index.to_numpy(np.int64), RowClock()
     return Grid(pd.DataFrame(columns, index=clock.times(np.arange(1, len(rows) + 1))), clock, rows)

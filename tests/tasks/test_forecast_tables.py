@@ -1,0 +1,98 @@
+"""Forecasts of tables: panels, carried states, anomalies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from gatewise.runtime import load
+from gatewise.runtime.jobs.forecaster import Forecaster as Model
+from gatewise.tasks import Forecaster
+from gatewise.tasks.forecast.tables import Asked, predict_table, resumed_table, score_table
+from gatewise.tasks.series import Panel
+
+pytestmark = pytest.mark.usefixtures("quickly")
+
+KNOWN = "holiday"
+
+
+def rows(shops: str, first: int = 0, stop: int = 80) -> pd.DataFrame:
+    """A table with a row for each shop and day; shop B has an anomaly on day 70."""
+    parts = []
+    for place, shop in enumerate(shops):
+        rng = np.random.default_rng(place)
+        days = np.arange(80)
+        sold = (place + 1) * (20 + 5 * np.sin(days * 2 * np.pi / 7) + rng.normal(size=80))
+        sold[70] += 60 if shop == "B" else 0
+        parts.append(
+            pd.DataFrame(
+                {
+                    "shop": shop,
+                    "day": pd.date_range("2024-01-01", periods=80),
+                    "sold": sold,
+                    KNOWN: (days % 5 == 0).astype(float),
+                    "size": 1.0 + place,
+                }
+            ).iloc[first:stop]
+        )
+    return pd.concat(parts)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    panel = Panel.from_frame(rows("ABC", 0, 60), "sold", "shop", known=[KNOWN], static=["size"])
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    Forecaster(3, hidden_size=6, history=14, max_epochs=1).fit(panel).save(path)
+    found: Model = load(path)
+    return found
+
+
+def table(shops: str, first: int, stop: int, ahead: int = 3) -> pa.Table:
+    frame = rows(shops, first, stop + ahead)
+    future = frame["day"] >= pd.Timestamp("2024-01-01") + pd.Timedelta(days=stop)
+    return pa.Table.from_pandas(frame.assign(sold=frame["sold"].mask(future)), preserve_index=False)
+
+
+ASKED = Asked(id="shop")
+
+
+def test_a_panel_is_forecast_as_in_python(model: Model, tmp_path: Path) -> None:
+    found = predict_table(model, table("AB", 0, 70), ASKED)
+    assert found.column_names == ["shop", "day", "sold"] or found.column_names == ["shop", "time", "sold"]
+    assert found["shop"].to_pylist() == ["A"] * 3 + ["B"] * 3
+
+
+def test_the_states_of_a_panel_are_carried(model: Model) -> None:
+    states: dict[str, object] = {}
+    for first, stop, shops in ((0, 40, "AB"), (40, 41, "AB"), (41, 60, "A"), (41, 66, "B")):
+        found, states = resumed_table(model, table(shops, first, stop), states, ASKED)  # type: ignore[arg-type, assignment]
+        whole = predict_table(model, table(shops, 0, stop), ASKED)
+        assert found.equals(whole)
+    assert set(states) == {"A", "B"}
+
+
+def test_a_new_series_of_a_panel_has_no_state(model: Model) -> None:
+    frame = rows("A", 0, 73).assign(shop="Z")
+    future = frame["day"] >= pd.Timestamp("2024-03-11")
+    new = pa.Table.from_pandas(frame.assign(sold=frame["sold"].mask(future)), preserve_index=False)
+    assert len(predict_table(model, new, ASKED)) == 3
+    with pytest.raises(ValueError, match="the series 'Z' was not trained on"):
+        resumed_table(model, new, {}, ASKED)
+
+
+def test_every_step_of_a_panel_is_scored_in_its_own_scale(model: Model) -> None:
+    found = score_table(model, table("ABC", 0, 77), ASKED)
+    assert found.table.column_names[-3:] == ["sold", "score", "anomaly"]
+    assert len(found.table) == 3 * 77
+    highest = int(np.nanargmax(found.table["score"].to_numpy(zero_copy_only=False)))
+    assert highest == 77 + 70
+    assert found.table["anomaly"].to_pylist()[highest]
+
+
+def test_known_inputs_must_reach_the_horizon(model: Model) -> None:
+    with pytest.raises(ValueError, match=r"holiday.*has no value at"):
+        predict_table(model, table("AB", 0, 70, ahead=2), ASKED)
