@@ -42,7 +42,7 @@ def test_a_batch_has_the_right_steps(windows: Windows) -> None:
 def test_an_untrained_network_is_the_persistence_forecast(windows: Windows, cell: str) -> None:
     network = ForecastNetwork(CELLS[cell], windows.inputs.shape[1], 8, 2, HORIZON, 0.0)
     batch = windows.batch(np.array([50, 300]))
-    made = network(batch.inputs, batch.last, batch.seasonal).detach()[0].numpy()
+    made = network(batch).detach()[0].numpy()
     assert made == pytest.approx(persistence(windows.held, np.array([50, 300]), HORIZON), rel=1e-6)
 
 
@@ -50,7 +50,7 @@ def test_with_a_share_of_one_it_is_the_seasonal_naive_forecast(windows: Windows)
     network = ForecastNetwork(CELLS["gru"], windows.inputs.shape[1], 8, 1, HORIZON, 0.0)
     torch.nn.init.ones_(network.share)
     batch = windows.batch(np.array([50, 300]))
-    made = network(batch.inputs, batch.last, batch.seasonal).detach()
+    made = network(batch).detach()
     assert torch.allclose(made, batch.seasonal, atol=1e-6)
 
 

@@ -177,7 +177,7 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
     span, network = series.clock.span, forecaster.network_
     scale, mean = encoding.scale[0], encoding.mean[0]
     more = {
-        "call": lambda x: network(x, batch.last, batch.seasonal) * scale + mean,
+        "call": lambda x: network(batch._replace(inputs=x)) * scale + mean,
         "output": lambda forecasts: forecasts[0, :, -1],
         "output_name": f"the forecast of {encoding.target} {span(forecaster.horizon)} ahead",
         "outputs": [f"{span(k)} ahead" for k in range(1, forecaster.horizon + 1)],

@@ -74,7 +74,7 @@ def test_the_forecast_is_that_of_the_network_in_torch(forecaster: Forecaster, fr
     windows = forecaster.prepared_.windows(series, 6)
     batch = windows.batch(np.array([399, 250]))
     with torch.no_grad():
-        scaled = forecaster.network_(batch.inputs, batch.last, batch.seasonal)[0]
+        scaled = forecaster.network_(batch)[0]
     expected = forecaster.prepared_.encoding.unscaled(scaled.double().numpy())
     np.testing.assert_allclose(forecaster.predict(series), expected[0], rtol=1e-5)
 

@@ -14,6 +14,7 @@ from gatewise.runtime.jobs.affine import Affine
 from gatewise.runtime.jobs.anomalies import MOST_AHEAD, Calibration, errors
 from gatewise.runtime.jobs.carried import Carried
 from gatewise.runtime.jobs.encoding import Encoding, cut, id_of, whole
+from gatewise.runtime.jobs.lags import Reads
 from gatewise.runtime.jobs.layers import Layers
 from gatewise.runtime.jobs.naive import Numbers, Whole, seasonal_naive
 from gatewise.runtime.layers_file import stored_layers
@@ -55,10 +56,10 @@ class Forecaster:
 
     def __init__(
         self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps, layers: Layers,
-        head: Affine, share: Array, least: int | None = None,
+        head: Affine, share: Array, least: int | None = None, linear: tuple[Reads, Affine] | None = None,
     ) -> None:  # fmt: skip
         self.horizon, self.history, self.encoding, self.clock = horizon, history, encoding, steps
-        self._layers, self._head, self._share = layers, head, share
+        self._layers, self._head, self._share, self._linear = layers, head, share, linear
         self.least = self.need if least is None else least
 
     @classmethod
@@ -76,19 +77,20 @@ class Forecaster:
             raise ValueError(f"horizon must be at most {MOST_HORIZON:,} steps. Got {horizon}")
         encoding = Encoding.from_dict(data["encoding"])
         stored = stored_layers(file)
-        weight, bias, share = (file.tensors[name] for name in ("head.weight", "head.bias", "share"))
-        shapes = (horizon, stored.options["hidden_size"]), (horizon,), (horizon,)
-        for name, array, shape in zip(
-            ("head.weight", "head.bias", "share"), (weight, bias, share), shapes, strict=True
-        ):
-            if array.shape != shape or array.dtype != np.float32:
-                raise ValueError(f"{name} must be float32 of shape {shape}")
+        head = _affine(file, "head", horizon, stored.options["hidden_size"])
+        share = _tensor(file, "share", (horizon,))
         if stored.options["input_size"] != encoding.input_size or stored.options["bidirectional"]:
             raise ValueError(f"its layers must read {encoding.input_size} inputs in one direction")
         steps = clock.from_dict(small(data["clock"]), clock.KINDS, clock.known_zone)
         history = whole(data["history"], "history")
         least = whole(data.get("least", history + encoding.season), "least")
-        model = cls(horizon, history, encoding, steps, Layers(stored), Affine(weight, bias), share, least)
+        linear = None
+        if "reads" in data:
+            reads = Reads.from_dict(data["reads"])
+            if reads.reach > history + encoding.season:
+                raise ValueError(f"lags must be at most {history + encoding.season}. Got {reads.reach}")
+            linear = reads, _affine(file, "linear", horizon, reads.size(encoding.input_size))
+        model = cls(horizon, history, encoding, steps, Layers(stored), head, share, least, linear)
         if "anomalies" in file.header:
             model.calibration = Calibration.from_dict(file.header["anomalies"])
         return model
@@ -284,6 +286,9 @@ class Forecaster:
         seasonal = seasonal_naive(held, ends, self.horizon, self.encoding.season).astype(np.float32)
         level = held[ends].astype(np.float32)[:, None]
         forecast: Array = level + self._share * (seasonal - level) + correction
+        if self._linear is not None:
+            reads, linear = self._linear
+            forecast = forecast + linear(reads.at(ends, held, inputs))
         return forecast
 
     def _arrays(self, columns: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
@@ -320,6 +325,20 @@ class Forecaster:
             raise ValueError(f"times must be regular, one row for each {self.clock.span(1)}.")
         positions: Numbers = found[-1] + np.arange(1.0 - N, 1)
         return positions
+
+
+def _tensor(file: ModelFile, name: str, shape: tuple[int, ...]) -> Array:
+    """A tensor of a file, float32 of a shape."""
+    array = file.tensors[name]
+    if array.shape != shape or array.dtype != np.float32:
+        raise ValueError(f"{name} must be float32 of shape {shape}")
+    return array
+
+
+def _affine(file: ModelFile, name: str, outputs: int, inputs: int) -> Affine:
+    """A linear map of a file."""
+    weight = _tensor(file, f"{name}.weight", (outputs, inputs))
+    return Affine(weight, _tensor(file, f"{name}.bias", (outputs,)))
 
 
 def small(steps: Any) -> Any:

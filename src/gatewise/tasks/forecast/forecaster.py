@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -20,9 +21,11 @@ from gatewise.language import Cell
 from gatewise.runtime.jobs.anomalies import RATE, Calibration
 from gatewise.runtime.jobs.forecaster import MOST_HORIZON
 from gatewise.runtime.jobs.forecaster import Forecaster as Model
+from gatewise.runtime.jobs.lags import NOTHING
 from gatewise.runtime.model_file import read_model
 from gatewise.tasks.forecast.encoding import columns_of
 from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation, joined
+from gatewise.tasks.forecast.linear import Linear, Regression, choose, fit, reads_of
 from gatewise.tasks.forecast.naive import (
     Numbers,
     Whole,
@@ -37,13 +40,15 @@ from gatewise.tasks.forecast.panels import long_format
 from gatewise.tasks.forecast.preparation import prepare
 from gatewise.tasks.forecast.saving import from_data, to_data
 from gatewise.tasks.forecast.split import spread, training_parts
+from gatewise.tasks.forecast.windows import Batch, OrderedBatches, Windows
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
 from gatewise.tasks.shared import saving
 from gatewise.tasks.shared.estimator import JobEstimator, check_whole
 
 if TYPE_CHECKING:
-    from gatewise.tasks.shared.training import Epoch
+    from gatewise.tasks.shared.training import Epoch, Job
 
+FOUND = ("history_", "epochs_", "best_epoch_", "validation_error_")  # of the training with validation
 MOST_TESTED = 4096  # most origins in a back-test
 MOST_COMPARED = 4_000_000  # most forecast values in a back-test
 
@@ -51,9 +56,11 @@ MOST_COMPARED = 4_000_000  # most forecast values in a back-test
 class Forecaster(JobEstimator):
     """Forecasts the next ``horizon`` steps of one column from the past of all columns.
 
-    A recurrent network reads the last ``history`` steps and predicts, for each step ahead, the difference to
-    the persistence and seasonal naive forecasts. It trains on the first part of the series, and stops when
-    the forecasts of the last 15 % (the validation part, which is not trained on) no longer improve.
+    A ridge regression on values of the past makes a linear forecast, and a recurrent network, which reads the
+    last ``history`` steps, corrects it. They are fitted to the first part of the series; the last 15 % (the
+    validation part) decide what the regression reads and for how long the network is trained. If training
+    does not improve the forecasts there, the linear forecast remains. At the end both are fitted again to the
+    whole series.
 
     Args:
         horizon: steps ahead to forecast.
@@ -69,6 +76,7 @@ class Forecaster(JobEstimator):
         patience: epochs without a better validation error after which training stops.
         seed: the random seed. The same seed gives the same forecaster on the same machine.
         log: whether the network forecasts the logarithm of 1 + the target, which must not be negative.
+        refit: whether the forecaster is trained again on all steps at the end, for the epochs that were best.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
 
     Attributes:
@@ -107,6 +115,7 @@ class Forecaster(JobEstimator):
         patience: int = 8,
         seed: int = 0,
         log: bool = False,
+        refit: bool = True,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
         self.horizon = horizon
@@ -122,6 +131,7 @@ class Forecaster(JobEstimator):
         self.patience = patience
         self.seed = seed
         self.log = log
+        self.refit = refit
         self.trainer = trainer
 
     def fit(
@@ -146,20 +156,77 @@ class Forecaster(JobEstimator):
             KeyboardInterrupt: Ctrl-C before the end of the first epoch.
         """
         with needed_by("Forecaster.fit"):
-            from gatewise.tasks.forecast.training import job_of  # Lightning takes two seconds to import
+            import lightning  # noqa: F401
 
         self.check_parameters()
         panel = as_panel(series)
         rows = training_parts(panel, self.horizon)
         self.prepared_ = prepare(panel, rows, self.horizon, self.season, self.history, log=self.log)
         windows = self.prepared_.windows(panel, self.horizon)
-        batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
-        check = self.prepared_.validation(windows, rows)
-        self._train(job_of(self.build, batches, check), on_epoch, checkpoint)
+        regressions = choose(windows, self.prepared_.folds(windows, rows))
+        reads = reads_of(regressions) if regressions else None
+        self.prepared_ = replace(self.prepared_, reads=reads)
+        windows = replace(windows, reads=reads or NOTHING)
+        job = partial(self._job, windows, regressions, self.prepared_.validation(windows, rows))
+        first = job(rows)
+        self._train(first, on_epoch, checkpoint)
+        self._keep_untrained(first)
         usual = self._usual_errors(panel, rows)
+        if self.refit and not self.interrupted_:
+            self._train_again(job(panel.rows), checkpoint)
         self._store(usual)
         self.validation_error_ *= self.prepared_.encoding.scale[0]
         return self
+
+    def _job(
+        self,
+        windows: Windows,
+        regressions: Sequence[Regression],
+        check: OrderedBatches,
+        rows: Whole,
+    ) -> Job[Batch]:
+        """Training on the first `rows` steps of each series, after a linear part fitted to them."""
+        from gatewise.tasks.forecast.training import job_of
+
+        batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
+        linear = fit(windows, self.prepared_.origins(windows, rows), regressions) if regressions else None
+        return job_of(partial(self._begin, linear), batches, check)
+
+    def _begin(self, linear: Linear | None) -> ForecastNetwork:
+        """The untrained network with its linear part."""
+        network = self.build()
+        if network.linear is not None and linear is not None:
+            network.linear.set(linear)
+        return network
+
+    def _keep_untrained(self, job: Job[Batch]) -> None:
+        """Keep the untrained network if training did not improve it."""
+        network = job.build().eval()
+        with torch.no_grad():
+            sums = [job.error(network, batch) for batch in job.check()]
+        error = float(sum(total for total, _ in sums)) / max(sum(items for _, items in sums), 1)
+        if error <= self.validation_error_:
+            self.best_epoch_, self.validation_error_ = 0, error
+            self.adopt(saving.file_of(self, network), network)
+
+    def _train_again(self, job: Job[Batch], checkpoint: Path | None) -> None:
+        """Train on all steps, for as many epochs as were best. Ctrl-C keeps the network as it is."""
+        if self.best_epoch_ == 0:
+            network = job.build().eval()
+            self.adopt(saving.file_of(self, network), network)
+            return
+        found = {name: getattr(self, name) for name in FOUND}
+        file, network = self.file_, self.network_
+        again = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}-all")
+        settings = {"keep": "last", "patience": self.max_epochs, "epochs": self.best_epoch_}
+        try:
+            self._train(job, None, again, **settings)
+        except KeyboardInterrupt:
+            self.interrupted_ = True
+        if self.interrupted_:
+            self.adopt(file, network)
+        for name, value in found.items():
+            setattr(self, name, value)
 
     @overload
     def predict(self, series: TimeSeries) -> pd.Series[float]: ...
@@ -316,7 +383,7 @@ class Forecaster(JobEstimator):
 
     def build(self) -> ForecastNetwork:
         """Build the untrained network for the parameters and the preparation."""
-        input_size = self.prepared_.encoding.input_size
+        input_size, reads = self.prepared_.encoding.input_size, self.prepared_.reads
         return ForecastNetwork(
             self.equations,
             input_size,
@@ -324,6 +391,7 @@ class Forecaster(JobEstimator):
             int(self.num_layers),
             self.horizon,
             self.dropout,
+            None if reads is None else reads.size(input_size),
         )
 
     def _forecast(self, panel: Panel, place: int, origins: Whole) -> Numbers:

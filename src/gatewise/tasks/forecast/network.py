@@ -11,19 +11,35 @@ from torch import Tensor, nn
 
 from gatewise.language import Cell
 from gatewise.nn.modules.recurrent import Recurrent
+from gatewise.tasks.forecast.linear import Linear
+from gatewise.tasks.forecast.windows import Batch
 
 
 class ForecastNetwork(nn.Module):
-    """A recurrent network that corrects the naive forecasts.
+    """A recurrent network that corrects a linear forecast.
 
     The forecast for each of the ``K`` steps ahead is the last known value, moved by a learned share towards
-    the seasonal naive forecast, plus a linear map of the network's output. The shares and the map start at
-    zero, so the untrained network is the persistence forecast. (A recurrent part beside a linear one: Lai et
-    al. 2018.)
+    the seasonal naive forecast, plus a linear map of values of the past, plus a linear map of the network's
+    output. The first map is fitted in closed form and stays as it is; see `gatewise.tasks.forecast.linear`.
+    The shares and the second map start at zero, so the untrained network is the linear forecast. (A recurrent
+    part beside a linear one: Lai et al. 2018.)
+
+    Args:
+        cell, input_size, hidden_size, num_layers: of the recurrent layers.
+        horizon: K.
+        dropout: share of the layers' outputs that is dropped in training.
+        read: L, how many values of the past the linear map reads; None for no such map.
     """
 
     def __init__(
-        self, cell: Cell, input_size: int, hidden_size: int, num_layers: int, horizon: int, dropout: float
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        horizon: int,
+        dropout: float,
+        read: int | None = None,
     ) -> None:
         super().__init__()
         between = dropout if num_layers > 1 else 0.0
@@ -31,12 +47,34 @@ class ForecastNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, horizon)
         self.share = nn.Parameter(torch.zeros(horizon))
+        self.linear = None if read is None else LinearPart(read, horizon)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, inputs: Tensor, last: Tensor, seasonal: Tensor) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """The forecasts at the last ``S`` steps of each window, ``[S, B, K]`` in scaled units."""
-        output = self.recurrent(inputs)[0][-len(last) :]
-        level = last[..., None]
-        forecast: Tensor = level + self.share * (seasonal - level) + self.head(self.dropout(output))
-        return forecast
+        output = self.recurrent(batch.inputs)[0][-len(batch.last) :]
+        level = batch.last[..., None]
+        forecast: Tensor = level + self.share * (batch.seasonal - level) + self.head(self.dropout(output))
+        return forecast if self.linear is None else forecast + self.linear(batch.lags)
+
+
+class LinearPart(nn.Module):
+    """A linear map that is not trained."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, read: int, horizon: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(horizon, read))
+        self.register_buffer("bias", torch.zeros(horizon))
+
+    def set(self, linear: Linear) -> None:
+        """Take over a fitted map."""
+        self.weight.copy_(torch.from_numpy(linear.weight))
+        self.bias.copy_(torch.from_numpy(linear.bias))
+
+    def forward(self, read: Tensor) -> Tensor:
+        """The map of ``[..., L]``, ``[..., K]``."""
+        return nn.functional.linear(read, self.weight, self.bias)

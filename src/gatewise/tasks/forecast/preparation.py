@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
 import numpy as np
 
+from gatewise.runtime.jobs.lags import Reads
 from gatewise.tasks.forecast.encoding import Encoding
+from gatewise.tasks.forecast.linear import LEAST, Fold
 from gatewise.tasks.forecast.naive import Numbers, Whole, seasonal_scale, varies
 from gatewise.tasks.forecast.split import spread
 from gatewise.tasks.forecast.windows import OrderedBatches, RandomBatches, Windows
@@ -17,6 +19,7 @@ from gatewise.tasks.series.clock import Clock
 LEAST_HISTORY, MOST_HISTORY = 32, 168  # limits of the default history, in steps
 LEAST_WINDOWS, MOST_WINDOWS = 64, 512  # windows in an epoch
 WINDOWS_OF_SERIES = 2  # windows of each series in an epoch, if there are many
+FOLDS = 3  # places at which linear parts are judged
 MOST_CHECKED = 1024  # most validation origins that are checked after each epoch
 
 
@@ -30,6 +33,7 @@ class Preparation:
         scale: the unit of MASE, the mean absolute change over one season in training; NaN if unknown.
         clock: the step of the series.
         least: the fewest rows that a forecast needs. A shorter past than `need` is filled with its first row.
+        reads: what the linear part reads; None without one.
     """
 
     encoding: Encoding
@@ -37,6 +41,7 @@ class Preparation:
     scale: float
     clock: Clock
     least: int
+    reads: Reads | None = None
 
     @property
     def need(self) -> int:
@@ -45,7 +50,8 @@ class Preparation:
 
     def windows(self, series: TimeSeries | Panel, horizon: int) -> Windows:
         """Encode a series, or those of a panel."""
-        return Windows.of(series, self.encoding, horizon, self.history)
+        windows = Windows.of(series, self.encoding, horizon, self.history)
+        return replace(windows, reads=self.reads or Reads())
 
     def limits(self, windows: Windows, rows: Whole | int) -> tuple[Whole, Whole]:
         """The first origin of each series, and the end of those whose forecasts lie in its first `rows`."""
@@ -60,17 +66,47 @@ class Preparation:
         count = min(max(int(np.sum(rows)) // 4, LEAST_WINDOWS), most)
         return RandomBatches(windows, first, stop, count, batch_size, seed)
 
+    def origins(self, windows: Windows, rows: Whole | int) -> Whole:
+        """All origins whose forecasts lie in the first `rows` of each series."""
+        return _ranges(*self.limits(windows, rows))
+
     def validation(self, windows: Windows, rows: Whole | int) -> OrderedBatches:
         """The validation windows. The steps that they forecast lie after the training part."""
+        lengths = np.diff(windows.starts)
+        return OrderedBatches(windows, self._after(windows, rows, lengths))
+
+    def folds(self, windows: Windows, rows: Whole | int) -> list[Fold]:
+        """Places at which linear parts are judged: that of the validation part, and earlier ones like it."""
+        lengths = np.diff(windows.starts)
+        rows = np.broadcast_to(rows, lengths.shape)
+        first, _ = self.limits(windows, rows)
+        held_out, folds = (
+            lengths - rows,
+            [Fold(self.origins(windows, rows), self.validation(windows, rows).origins)],
+        )
+        for place in range(1, FOLDS):
+            stop = np.maximum(rows - place * held_out, 0)
+            fitted = _ranges(first, windows.starts[:-1] + stop - windows.horizon)
+            if len(fitted) < max(len(folds[0].fitted) // 3, LEAST):
+                break
+            folds.append(Fold(fitted, self._after(windows, stop, np.minimum(stop + held_out, lengths))))
+        return folds
+
+    def _after(self, windows: Windows, rows: Whole | int, stop: Whole) -> Whole:
+        """Origins of forecasts in the steps of each series after its first `rows`, before `stop`."""
         starts = windows.starts[:-1]
-        first = starts + rows - 1
-        stop = windows.starts[1:] - windows.horizon
+        first, stop = np.maximum(starts + rows - 1, starts), starts + stop - windows.horizon
         places = np.flatnonzero(stop > first)
-        places = places[:: -(-len(places) // MOST_CHECKED)]
-        most = max(MOST_CHECKED // len(places), 1)
+        places = places[:: -(-len(places) // MOST_CHECKED) or 1]
+        most = max(MOST_CHECKED // max(len(places), 1), 1)
         season = self.encoding.season
         origins = [spread(int(first[p]), int(stop[p]), most, season) for p in places]
-        return OrderedBatches(windows, np.concatenate(origins))
+        return np.concatenate(origins)
+
+
+def _ranges(first: Whole, stop: Whole) -> Whole:
+    """The whole numbers from each of `first` to each of `stop`, one range after another."""
+    return np.concatenate([np.arange(start, end) for start, end in zip(first, stop, strict=True)])
 
 
 def _refuse_negative(panel: Panel) -> None:

@@ -20,7 +20,7 @@ def job_of(build: Callable[[], ForecastNetwork], batches: RandomBatches, check: 
 def missed(network: ForecastNetwork, batch: Batch) -> Summed:
     """The sum of absolute errors over the known values of a batch, and their number."""
     known = ~batch.truth.isnan()
-    forecast = network(batch.inputs, batch.last, batch.seasonal)
+    forecast = network(batch)
     errors = (forecast[known] - batch.truth[known]).abs()
     return errors.sum(), errors.numel()
 

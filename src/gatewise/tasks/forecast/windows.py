@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatewise.runtime.arrays import Array
+from gatewise.runtime.jobs.lags import NOTHING, Reads
 from gatewise.tasks.forecast.encoding import Encoding, columns_of
 from gatewise.tasks.forecast.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
@@ -33,6 +35,7 @@ class Batch(NamedTuple):
         ahead: ``[S, B, K, F]``, the inputs known for the steps that are forecast.
         numbers: ``[B, Z]``, the numbers that describe each series.
         categories: ``[B, C]``, the categories that describe each series, whole numbers.
+        lags: ``[S, B, L]``, what the linear part reads.
     """
 
     inputs: Tensor
@@ -42,6 +45,7 @@ class Batch(NamedTuple):
     ahead: Tensor
     numbers: Tensor
     categories: Tensor
+    lags: Tensor
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Windows:
         numbers: ``[P, Z]``, numbers that describe each series.
         categories: ``[P, C]``, categories that describe each series.
         horizon, season, history: steps that are forecast, in a season, and that the network reads.
+        reads: what the linear part reads.
     """
 
     inputs: Tensor
@@ -71,6 +76,7 @@ class Windows:
     horizon: int
     season: int
     history: int
+    reads: Reads = NOTHING
 
     @classmethod
     def of(cls, series: TimeSeries | Panel, encoding: Encoding, horizon: int, history: int) -> Windows:
@@ -127,7 +133,13 @@ class Windows:
             self.ahead[coming],
             self.numbers[of],
             self.categories[of],
+            torch.from_numpy(self.reads.at(origins, self.held, self.inputs.numpy(), first)),
         )
+
+    def read(self, origins: Whole) -> Array:
+        """What the linear part reads at ``origins [S]``, ``[S, L]``."""
+        first = self.starts[np.searchsorted(self.starts, origins, side="right") - 1]
+        return self.reads.at(origins, self.held, self.inputs.numpy(), first)
 
 
 @dataclass(frozen=True)

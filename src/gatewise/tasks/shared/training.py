@@ -77,6 +77,7 @@ class Settings:
         average: the decay of a moving average of the weights, which is validated and kept in place of the
             weights themselves; 0 for none.
         keep: the weights to keep: ``"best"``, those of the best epoch, or ``"last"``.
+        epochs: the epochs after which training ends, on the schedule of `max_epochs`; None for all of them.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
         checkpoint: a file in which training is saved after each epoch, and from which it continues.
     """
@@ -90,6 +91,7 @@ class Settings:
     clip: float = 1.0
     average: float = 0.0
     keep: str = "best"
+    epochs: int | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Path | None = None
 
@@ -186,7 +188,7 @@ def _trainer(settings: Settings, keeper: Callback) -> Trainer:
     more.setdefault("profiler", _NoProfiler())
     return Trainer(
         **{**more, "callbacks": [keeper, stopper, *more.get("callbacks", ())]},
-        max_epochs=settings.max_epochs,
+        max_epochs=settings.epochs or settings.max_epochs,
         gradient_clip_val=settings.clip,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
