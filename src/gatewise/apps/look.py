@@ -195,7 +195,10 @@ def _times(series: TimeSeries, origins: list[int], history: int) -> list[list[st
 def _input_names(forecaster: Forecaster, series: TimeSeries) -> list[str]:
     """Names for the result of `Encoding.inputs`, in its order."""
     encoding, span = forecaster.prepared_.encoding, series.clock.span
-    names = [*encoding.columns, *(f"{column} was observed" for column in encoding.masked)]
+    target = encoding.target
+    if encoding.step_scale is not None:
+        target = f"change of {target} over {span(1)}"
+    names = [target, *encoding.columns[1:], *(f"{column} was observed" for column in encoding.masked)]
     if encoding.elapsed:
         names += [f"time since {column} was observed" for column in encoding.masked]
     if encoding.gap:

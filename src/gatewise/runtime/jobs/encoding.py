@@ -64,7 +64,8 @@ class Encoding:
     """Scalers, masks and seasons of a series with target and inputs, or of a panel of such series.
 
     The inputs ``[N, I]`` of the network are, in this order: every column, scaled, with missing values
-    replaced by the last known one; a mask of the observed values, for columns with missing ones; if
+    replaced by the last known one, but of the target, if there is a `step_scale`, the change over one step,
+    whose size does not grow with a trend; a mask of the observed values, for columns with missing ones; if
     `elapsed`, the time since the last observation, for the same columns; with a `gap`, the time since the row
     before; the change of the target over one season; the phase within each season, as two sines and two
     cosines.
@@ -83,6 +84,8 @@ class Encoding:
         gap: the usual time between two rows, in seconds, if the time since the row before is an input, or 0.
         scales: for a panel, the mean and scale of the target of each series.
         described: how the attributes of a series become inputs.
+        step_scale: the standard deviation of the scaled target's change over one step, if this change is an
+            input in place of the target itself.
     """
 
     columns: tuple[str, ...]
@@ -98,6 +101,7 @@ class Encoding:
     gap: float = 0.0
     scales: Scales | None = None
     described: Described = Described()
+    step_scale: float | None = None
 
     @property
     def target(self) -> str:
@@ -204,7 +208,8 @@ class Encoding:
         self.check(columns)
         stop = len(positions)
         held = self._column(self.target, columns, first, stop)
-        parts: list[NDArray[Any]] = [held[:, None]]
+        level = held if self.step_scale is None else np.diff(held, prepend=held[:1]) / self.step_scale
+        parts: list[NDArray[Any]] = [level[:, None]]
         parts += [self._column(name, columns, first, stop)[:, None] for name in self.columns[1:]]
         before = held[np.maximum(np.arange(len(held)) - self.season, 0)]
         parts += [~np.isnan(columns[name][first:stop, None]) for name in self.masked]
@@ -279,11 +284,12 @@ class Encoding:
         scales = _scales_of(data["scales"]) if data.get("scales") is not None else None
         described = _described_of(data["described"]) if "described" in data else Described()
         season, gap = whole(data["season"], "season"), numbers([data.get("gap", 0.0)], "gap")[0]
+        step = data.get("step_scale")
         if gap < 0:
             raise ValueError(f"gap must be at least 0. Got {gap}")
         return cls(
             columns, mean, scale, masked, season, change[0], phases, known, **flags, gap=gap, scales=scales,
-            described=described,
+            described=described, step_scale=None if step is None else _scales([step], "step_scale")[0],
         )  # fmt: skip
 
 

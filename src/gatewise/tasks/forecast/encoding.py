@@ -25,7 +25,13 @@ class Encoding(encoding.Encoding):
 
     @classmethod
     def fit(
-        cls, train: TimeSeries | Panel, season: int, phases: tuple[int, ...], *, log: bool = False
+        cls,
+        train: TimeSeries | Panel,
+        season: int,
+        phases: tuple[int, ...],
+        *,
+        log: bool = False,
+        differenced: bool = False,
     ) -> Encoding:
         """Compute means and scales from the training part. Its target must not be constant.
 
@@ -34,6 +40,7 @@ class Encoding(encoding.Encoding):
             season: the season, in steps.
             phases: the seasons whose phase is an input.
             log: whether the logarithm of the target is taken.
+            differenced: whether the change of the target over one step is an input, in place of the target.
         """
         panel = as_panel(train)
         frame = panel.series[0].frame if len(panel) == 1 else pd.concat([one.frame for one in panel])
@@ -51,7 +58,9 @@ class Encoding(encoding.Encoding):
             spreads = [np.nanstd(found) for found in values if varies(found)]
             mean[0], scale[0] = float(chosen[target].mean()), float(np.median(spreads))
             levels = [level_of(found, (mean[0], scale[0])) for found in values]
-        change = _change(values, [spread for _, spread in levels], season)
+        spreads = [spread for _, spread in levels]
+        change = _change(values, spreads, season)
+        step = (_change(values, spreads, 1) or 1.0) if differenced else None
         return cls(
             tuple(chosen.columns),
             tuple(mean),
@@ -66,6 +75,7 @@ class Encoding(encoding.Encoding):
             gap=panel.clock.gap if isinstance(panel.clock, IrregularSteps) else 0.0,
             scales=None if panel.id is None else _scales(panel, levels),
             described=_described(panel.static),
+            step_scale=step,
         )
 
     def held_target(self, series: TimeSeries) -> Numbers:

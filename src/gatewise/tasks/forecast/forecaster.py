@@ -58,9 +58,9 @@ class Forecaster(JobEstimator):
 
     A ridge regression on values of the past makes a linear forecast, and a recurrent network, which reads the
     last ``history`` steps, corrects it. They are fitted to the first part of the series; the last 15 % (the
-    validation part) decide what the regression reads and for how long the network is trained. If training
-    does not improve the forecasts there, the linear forecast remains. At the end both are fitted again to the
-    whole series.
+    validation part) decide what the regression reads and for how long the network is trained. The forecast is
+    the mean of the linear and the corrected one; if that is no better in the validation part, it is the
+    linear one. At the end both are fitted again to the whole series.
 
     Args:
         horizon: steps ahead to forecast.
@@ -170,7 +170,7 @@ class Forecaster(JobEstimator):
         job = partial(self._job, windows, regressions, self.prepared_.validation(windows, rows))
         first = job(rows)
         self._train(first, on_epoch, checkpoint)
-        self._keep_untrained(first)
+        self._temper(first)
         usual = self._usual_errors(panel, rows)
         if self.refit and not self.interrupted_:
             self._train_again(job(panel.rows), checkpoint)
@@ -199,15 +199,16 @@ class Forecaster(JobEstimator):
             network.linear.set(linear)
         return network
 
-    def _keep_untrained(self, job: Job[Batch]) -> None:
-        """Keep the untrained network if training did not improve it."""
-        network = job.build().eval()
-        with torch.no_grad():
-            sums = [job.error(network, batch) for batch in job.check()]
-        error = float(sum(total for total, _ in sums)) / max(sum(items for _, items in sums), 1)
+    def _temper(self, job: Job[Batch]) -> None:
+        """Halve what the network corrects; or keep the untrained network if that forecasts better."""
+        network = self.network_
+        network.temper()
+        self.validation_error_ = _error(job, network)
+        untrained = job.build().eval()
+        error = _error(job, untrained)
         if error <= self.validation_error_:
-            self.best_epoch_, self.validation_error_ = 0, error
-            self.adopt(saving.file_of(self, network), network)
+            self.best_epoch_, self.validation_error_, network = 0, error, untrained
+        self.adopt(saving.file_of(self, network), network)
 
     def _train_again(self, job: Job[Batch], checkpoint: Path | None) -> None:
         """Train on all steps, for as many epochs as were best. Ctrl-C keeps the network as it is."""
@@ -223,8 +224,10 @@ class Forecaster(JobEstimator):
             self._train(job, None, again, **settings)
         except KeyboardInterrupt:
             self.interrupted_ = True
-        if self.interrupted_:
-            self.adopt(file, network)
+        if not self.interrupted_:
+            self.network_.temper()
+            file, network = saving.file_of(self, self.network_), self.network_
+        self.adopt(file, network)
         for name, value in found.items():
             setattr(self, name, value)
 
@@ -478,3 +481,10 @@ class Forecaster(JobEstimator):
             raise ValueError(
                 f"series must have at least {need} rows, for history and season. Got {len(series)}"
             )
+
+
+def _error(job: Job[Batch], network: ForecastNetwork) -> float:
+    """The mean error over the validation part."""
+    with torch.no_grad():
+        sums = [job.error(network, batch) for batch in job.check()]
+    return float(sum(total for total, _ in sums)) / max(sum(items for _, items in sums), 1)

@@ -150,7 +150,7 @@ def prepare(
         words = ", half of the training rows" if most == rows // 2 else f" for {rows} training rows"
         raise ValueError(f"season must be at most {most}{words}. Got {season}")
     phases = sorted(m for m in {*known, season} if 1 < m <= season and season % m == 0)
-    encoding = Encoding.fit(train, season, tuple(phases), log=log)
+    encoding = Encoding.fit(train, season, tuple(phases), log=log, differenced=True)
     wanted = max(4 * min(known, default=1), 2 * horizon, LEAST_HISTORY)
     steps = _history(min(origins // 2, origins - season), min(wanted, MOST_HISTORY), rows, history)
     least = steps + season
