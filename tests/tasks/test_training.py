@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from gatewise.tasks.forecast.forecaster import Forecaster
+from gatewise.tasks.forecast.training import missed
 from gatewise.tasks.forecast.windows import Batch, RandomBatches
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.shared.training import Epoch
@@ -20,7 +22,7 @@ from gatewise.tasks.shared.training import Epoch
 
 def test_the_weights_of_the_best_epoch_are_kept(series: TimeSeries) -> None:
     epochs: list[Epoch] = []
-    forecaster = Forecaster(6, hidden_size=8, max_epochs=12, learning_rate=0.05, patience=4)
+    forecaster = Forecaster(6, hidden_size=8, max_epochs=12, learning_rate=0.05, patience=4, refit=False)
     forecaster.fit(series.head(340), epochs.append)
     errors = [epoch.error for epoch in epochs]
     assert [epoch.number for epoch in epochs] == list(range(1, len(epochs) + 1))
@@ -30,7 +32,12 @@ def test_the_weights_of_the_best_epoch_are_kept(series: TimeSeries) -> None:
     tested = forecaster.backtest(series.head(340), 340 - 51)
     known = forecaster.validation_error_
     assert tested.overall()["model"]["mae"] == pytest.approx(known, rel=1e-5)
-    assert known == pytest.approx(min(errors) * forecaster.prepared_.encoding.scale[0])
+    network = copy.deepcopy(forecaster.network_)  # of which half of each correction is kept
+    for tensor in (network.head.weight, network.head.bias, network.share):
+        tensor.data *= 2
+    windows = forecaster.prepared_.windows(series.head(340), 6)
+    sums = [missed(network, batch) for batch in forecaster.prepared_.validation(windows, 289)]
+    assert sum(total.item() for total, _ in sums) / sum(n for _, n in sums) == pytest.approx(min(errors))
 
 
 def test_training_leaves_no_trace_in_the_process_or_the_folder(

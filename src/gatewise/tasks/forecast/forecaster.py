@@ -193,8 +193,10 @@ class Forecaster(JobEstimator):
         return job_of(partial(self._begin, linear), batches, check)
 
     def _begin(self, linear: Linear | None) -> ForecastNetwork:
-        """The untrained network with its linear part."""
-        network = self.build()
+        """The untrained network with its linear part. torch's random state stays as it is."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = self.build()
         if network.linear is not None and linear is not None:
             network.linear.set(linear)
         return network
