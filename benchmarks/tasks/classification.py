@@ -25,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 
 from gatewise.tasks.classification.classifier import Classifier
-from gatewise.tasks.classification.preparing import padded, split
+from gatewise.tasks.classification.dividing import split
+from gatewise.tasks.classification.preparing import padded
 
 Array = NDArray[Any]
 

@@ -131,7 +131,7 @@ def test_help_names_every_task_and_option_and_needs_no_torch(tmp_path: Path) -> 
     [
         (["--task", "subtracting"], "--task must be one of adding, multiplication, parity, "),
         (["--cells", "lstm,transformer"], "--cells must be of "),
-        (["--cells", "lstm,mine.py:keeping"], "--cell: there is no file mine.py."),
+        (["--cells", "lstm,mine.py:keeping"], "--cells: there is no file mine.py."),
         (["--cells", "lstm,lstm"], "--cells: each must have a name of its own. Got 'lstm' twice."),
         (["--lengths", "50,"], "--lengths must be whole numbers with commas between. Got '50,'."),
         (["--lengths", "50,10"], "length: adding needs at least 11 steps. Got 10."),

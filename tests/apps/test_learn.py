@@ -55,8 +55,8 @@ def test_the_page_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        (("--page", "lesson.html", "--language", "xx"), 2, "language must be one of en, zh. Got 'xx'."),
-        (("--language", "xx"), 2, "language must be one of en, zh. Got 'xx'."),
+        (("--page", "lesson.html", "--language", "xx"), 2, "--language must be one of en, zh. Got 'xx'."),
+        (("--language", "xx"), 2, "--language must be one of en, zh. Got 'xx'."),
         (
             ("--page", "nowhere/lesson.html"),
             2,

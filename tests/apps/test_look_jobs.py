@@ -118,5 +118,6 @@ def test_what_a_job_reads_is_asked_for(tmp_path: Path) -> None:
     done = look(tmp_path)
     assert done.exit_code == 2
     assert "--on must name what it reads" in done.stderr
-    done = look(tmp_path, "--on", "x.txt", "--zone", "UTC")
+    (tmp_path / "x.txt").write_text("a b c")
+    done = look(tmp_path, "--on", tmp_path / "x.txt", "--zone", "UTC")
     assert "--zone is for forecasters" in done.stderr

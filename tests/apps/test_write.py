@@ -72,9 +72,10 @@ def test_a_trained_model_scores_a_file(folder: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["missing.txt"], "missing.txt: the file cannot be read"),
-        (["--score", "a.txt"], "--score: FILE must be a trained model. Got none."),
-        (["--unit", "letters"], "unit must be one of characters, bytes, words. Got 'letters'"),
-        (["--top-p", "2"], "top_p must be above 0 and at most 1. Got 2.0."),
+        (["--score", "a.txt"], "a.txt: the file cannot be read"),
+        (["--score", __file__], "--score: FILE must be a trained model. Got none."),
+        (["--unit", "letters"], "--unit must be one of characters, bytes, words. Got 'letters'."),
+        (["--top-p", "2"], "--top-p must be a number above 0 and at most 1. Got '2'."),
     ],
 )
 def test_bad_input_is_one_sentence(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 from gatewise import cells as shipped
 from gatewise.apps.cells import NAMES, chosen_cell
+from gatewise.apps.options import OptionError
 from gatewise.language import Cell
 
 if TYPE_CHECKING:
     from gatewise.tasks.synthetic import Task
-
-
-class OptionError(ValueError):
-    """Raised for an option with a wrong value."""
 
 
 def chosen_task(name: str) -> Task:
@@ -40,7 +38,7 @@ def chosen_cells(text: str) -> list[Cell]:
 def _own(choice: str, known: Sequence[str]) -> Cell:
     if ":" not in choice:
         raise OptionError(f"--cells must be of {', '.join(known)} or FILE.py:NAME. Got {choice!r}.")
-    cell = chosen_cell(choice)
+    cell = chosen_cell(choice, "--cells")
     assert isinstance(cell, Cell)
     return cell
 
@@ -67,7 +65,9 @@ def chosen_biases(text: str, cells: Sequence[Cell]) -> dict[str, float]:
         try:
             biases[gate] = float(value)
         except ValueError:
-            raise OptionError(f"--bias must be GATE=NUMBER, as f=3. Got {part!r}.") from None
+            biases[gate] = nan
+        if not isfinite(biases[gate]):
+            raise OptionError(f"--bias must be GATE=NUMBER, as f=3. Got {part!r}.")
         if gate not in gates:
             raise OptionError(f"--bias: the gates are {', '.join(sorted(gates))}. Got {gate!r}.")
     return biases

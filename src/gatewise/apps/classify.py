@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatewise.apps.job import Common, Flow, job_command
+from gatewise.apps.options import Among
 
 if TYPE_CHECKING:
     from gatewise.tasks.classification.classifier import Classifier
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from gatewise.tasks.classification.reading import LabelledFile
     from gatewise.tasks.shared.training import Epoch
 
+Sample = Annotated[
+    str | None,
+    typer.Option(help="Bundled data in place of FILE: digits, or docstrings (texts)."),
+    Among(("digits", "docstrings")),
+]
+Unit = Annotated[
+    str,
+    typer.Option(help="Texts are read by words, characters, or auto."),
+    Among(("words", "characters", "auto")),
+]
 MOST_CLASSES = 20  # classes in the table that is printed
 
 
@@ -50,13 +61,11 @@ def classify(
         list[str] | None,
         typer.Option(help="Column to read: a channel, or the text; may be repeated. (default: all others)"),
     ] = None,
-    sample: Annotated[
-        str | None, typer.Option(help="Bundled data in place of FILE: digits, or docstrings (texts).")
-    ] = None,
+    sample: Sample = None,
     separator: Annotated[
         str | None, typer.Option(help="Mark between the labels of a sequence that has several.")
     ] = None,
-    unit: Annotated[str, typer.Option(help="Texts are read by words, characters, or auto.")] = "auto",
+    unit: Unit = "auto",
     bidirectional: Annotated[
         bool, typer.Option("--bidirectional", help="Also read backwards. No early decisions then.")
     ] = False,

@@ -13,11 +13,14 @@ from gatewise.apps.compile import compile_model
 from gatewise.apps.forecast import forecast
 from gatewise.apps.learn import learn
 from gatewise.apps.look import look
+from gatewise.apps.options import checked
 from gatewise.apps.predict import predict
 from gatewise.apps.tag import tag
+from gatewise.apps.usage import Commands
 from gatewise.apps.write import write
 
 app = typer.Typer(
+    cls=Commands,
     help="Recurrent networks, compiled and readable at every step.",
     add_completion=False,
     no_args_is_help=True,
@@ -40,12 +43,6 @@ def _every_command(
     pass
 
 
-app.command()(forecast)
-app.command()(classify)
-app.command()(tag)
-app.command()(write)
-app.command()(compare)
-app.command()(look)
-app.command()(predict)
-app.command()(learn)
-app.command("compile")(compile_model)
+for _command in (forecast, classify, tag, write, compare, look, predict, learn):
+    app.command()(checked(_command))
+app.command("compile")(checked(compile_model))

@@ -14,12 +14,17 @@ from rich.progress import Progress, TaskID
 from gatewise.apps import choices
 from gatewise.apps.comparison import Comparison
 from gatewise.apps.helping import example
+from gatewise.apps.options import Among
 from gatewise.apps.session import INTERRUPTED, progress, status_of
 
 if TYPE_CHECKING:
     from gatewise.tasks.synthetic.training import Check, Run
 
 CELLS = "rnn,lstm,gru"
+TASKS = (  # those of gatewise.tasks.synthetic, which imports torch
+    *("adding", "multiplication", "parity", "temporal-order", "temporal-order-3", "copy", "copy-20"),
+    *("long-lag", "reber"),
+)
 SEEDS, MOST = 5, 100_000
 QUICK_SEEDS, QUICK_MOST = 1, 30_000
 
@@ -32,6 +37,7 @@ def compare(
             help="adding, multiplication, parity, temporal-order, temporal-order-3, copy, copy-20, long-lag "
             "or reber."
         ),
+        Among(TASKS),
     ] = "adding",
     cells: Annotated[
         str, typer.Option(help="Cells of the package, or of your own: FILE.py:NAME; with commas between.")

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 import typer
 
 from gatewise import files
+from gatewise.apps.options import KINDS, OptionError, expected, hint, is_allowed, type_of
 
 _MOST = 1 << 20  # bytes of a file
-_KINDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text in quotes",
-    Path: "a path in quotes",
-}
 
 
-class ConfigError(ValueError):
+class ConfigError(OptionError):
     """Raised for a file that cannot be used. The message is one sentence."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(files.quoted(message))
 
 
 def configured(
@@ -59,7 +48,9 @@ def configured(
         if name in refused:
             raise ConfigError(f"{file}: {key} is an option of the command line alone.")
         if name not in known:
-            raise ConfigError(f"{file}: there is no option {key!r}{_suggestion(name, list(known))}")
+            options = [option.replace("_", "-") for option in known]
+            meant = hint(key.replace("_", "-"), options, f"the options are {', '.join(options)}")
+            raise ConfigError(f"{file}: there is no option {key!r}; {meant}")
         checked = _checked(file, key, value, known[name])
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":
@@ -81,46 +72,20 @@ def _content(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: the file is not valid TOML ({' '.join(str(error).split())}).") from error
 
 
-def _suggestion(name: str, known: list[str]) -> str:
-    """The option that was probably meant, or all options."""
-    near = difflib.get_close_matches(name.lower(), known, 1)
-    shown = [option.replace("_", "-") for option in near or known]
-    return f"; did you mean {shown[0]!r}?" if near else f"; the options are {', '.join(shown)}."
-
-
 def _checked(file: Path, key: str, value: Any, annotation: Any) -> Any:
     """A value of the type of an option; a single value may stand for a list."""
-    kind, several = _type(annotation)
+    kind, several = type_of(annotation)
     one_by_one = value if several and isinstance(value, list) else [value]
     for one in one_by_one:
-        if not (
+        fits = (
             type(one) is kind or (kind is float and type(one) is int) or (kind is Path and type(one) is str)
-        ):
-            kinds = f"a list of which each is {_KINDS[kind]}" if several else _KINDS[kind]
-            raise ConfigError(f"{file}: {key} must be {kinds}. Got {_written(one)}.")
-        _check_range(file, key, one, annotation)
+        )
+        if not fits or not is_allowed(one, annotation):
+            kinds = f"a list of which each is {KINDS[kind]}" if several else expected(annotation)
+            quotes = " in quotes" if kinds.endswith((KINDS[str], KINDS[Path])) else ""
+            raise ConfigError(f"{file}: {key} must be {kinds}{quotes}. Got {_written(one)}.")
     converted = [Path(one) if kind is Path else one for one in one_by_one]
     return converted if several else converted[0]
-
-
-def _check_range(file: Path, key: str, value: Any, annotation: Any) -> None:
-    """Refuse a number outside of the limits that the option has."""
-    for option in get_args(annotation)[1:]:
-        least, most = getattr(option, "min", None), getattr(option, "max", None)
-        if not (least is None or least <= value) or not (most is None or value <= most):  # also for NaN
-            limits = f"at least {least}" if most is None else f"from {least} to {most}"
-            raise ConfigError(f"{file}: {key} must be {limits}. Got {_written(value)}.")
-
-
-def _type(annotation: Any) -> tuple[type, bool]:
-    """The type of an option's value, and whether there may be several."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if get_origin(annotation) in (UnionType, Union):
-        annotation = next(kind for kind in get_args(annotation) if kind is not NoneType)
-    if get_origin(annotation) is list:
-        return get_args(annotation)[0], True
-    return annotation, False
 
 
 def _written(value: Any) -> str:

@@ -218,16 +218,27 @@ def _run(
 ) -> int:
     if values["config"] is not None:
         values = configured(context, values["config"], values, types, UNCONFIGURED)
+    reading = {name: values[name] for name in read if values[name] not in (None, [])}
+    _refuse_at_once({name: values[name] for name in own}, reading, values["out"])
     common = Common(
         chosen_cell(values["cell"]),
         **{name: values[name] for name in OPTIONS if name not in ("cell", "config")},
     )
-    reading = {name: values[name] for name in read if values[name] not in (None, [])}
     flow = function(
         **{name: values[name] for name in own},
         **{"common": common, "reading": reading} if _takes(function, "reading") else {"common": common},
     )
     return _train(flow, common, _request(values, common.cell, flow), console)
+
+
+def _refuse_at_once(own: dict[str, Any], reading: dict[str, Any], out: Path | None) -> None:
+    """Refuse what is wrong whatever the files hold. Nothing slow has been imported yet."""
+    from gatewise.tasks.shared.run_folder import given_name
+
+    if out is not None:
+        given_name(out)
+    tables.chosen_reading(reading)
+    tables.refuse_missing(value for value in own.values() if isinstance(value, Path))
 
 
 def _takes(function: Callable[..., Flow], name: str) -> bool:

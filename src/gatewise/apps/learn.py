@@ -14,7 +14,9 @@ from rich.text import Text
 
 from gatewise.apps.helping import example
 from gatewise.apps.learn_check import check_cells, write_starter
+from gatewise.apps.options import Among
 from gatewise.apps.pages import check_page
+from gatewise.apps.reading import refuse_missing
 from gatewise.apps.session import status_of
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ def learn(
         typer.Option(min=0, max=65535, help="Port of the server. (default: 4283, or a free one)"),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the lesson in the browser.")] = True,
-    language: Annotated[str | None, typer.Option(help="en or zh. (default: the browser's)")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="en or zh. (default: the browser's)"), Among(("en", "zh"))
+    ] = None,
     check: Annotated[
         Path | None, typer.Option(help="Check a file of cells that you wrote: which line is wrong?")
     ] = None,
@@ -49,6 +53,7 @@ def learn(
         if start is not None:
             return write_starter(start, console)
         if check is not None:
+            refuse_missing([check])
             return check_cells(check, console)
         if page is not None:
             return _write(console, page, language)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gatewise.apps.helping import example
 from gatewise.apps.pages import check_page
-from gatewise.apps.reading import CONTENT, chosen_reading, read, reads_tables
+from gatewise.apps.reading import CONTENT, chosen_reading, read, reads_tables, refuse_missing
 from gatewise.apps.session import status_of
 from gatewise.apps.subject import Subject
 
@@ -72,6 +72,7 @@ def look(
             file = model / MODEL if model.is_dir() else model
             page, subject = out or file.with_suffix(".html"), partial(_saved, file, on, reading)
         check_page("--out", page)
+        chosen_reading(reading)
         _show(console, _look(subject(), page, megabytes))
         return 0
 
@@ -101,16 +102,16 @@ def _look(subject: Subject, page: Path, megabytes: float) -> Look:
 
 def _saved(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     from gatewise.runtime.model_file import read_model
-    from gatewise.tasks.forecast.forecaster import Forecaster
 
     if not file.exists():
         raise LookError(f"MODEL: there is no file {file}.")
+    refuse_missing([] if on is None else [on])
     task = read_model(file, None).task
     if task == "compare":
         return _compared(file, on, reading)
     if task in READS:
         return _job(task, file, on, reading)
-    return (_forecaster if task == Forecaster.TASK else _layers)(file, on, reading)
+    return (_forecaster if task == "forecast" else _layers)(file, on, reading)
 
 
 def _job(task: str, file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:

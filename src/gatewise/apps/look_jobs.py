@@ -12,47 +12,50 @@ class NothingToReadError(ValueError):
 
 
 def _tagger(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
+    from gatewise.runtime.jobs.loading import load
     from gatewise.tasks.shared.samples import python_tokens
-    from gatewise.tasks.tagging.look import shown
     from gatewise.tasks.tagging.tables import read_known
+
+    words = None if on is None else read_known(load(file), on, reading.encoding).corpus.words
+    from gatewise.tasks.tagging.look import shown  # imports torch: the file has been read
     from gatewise.tasks.tagging.tagger import Tagger
 
     tagger = Tagger.load(file)
-    if on is not None:
-        words = read_known(tagger.model_, on, reading.encoding).corpus.words
-    elif tagger.metrics_.get("data", {}).get("training", {}).get("file") == "python_tokens":
-        words = python_tokens().words
-    else:
-        raise _nothing(file, "sentences")
-    return shown(tagger, words)
+    if words is not None:
+        return shown(tagger, words)
+    if tagger.metrics_.get("data", {}).get("training", {}).get("file") == "python_tokens":
+        return shown(tagger, python_tokens().words)
+    raise _nothing(file, "sentences")
 
 
 def _writer(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
     from gatewise.tasks.shared.samples import python_topics
-    from gatewise.tasks.writing.look import shown
     from gatewise.tasks.writing.reading import read_texts
+
+    texts = None if on is None else read_texts(on, encoding=reading.encoding)
+    from gatewise.tasks.writing.look import shown  # imports torch: the file has been read
     from gatewise.tasks.writing.writer import Writer
 
     writer = Writer.load(file)
-    if on is not None:
-        texts = read_texts(on, encoding=reading.encoding)
-    elif str(writer.metrics_.get("text", {}).get("name", "")).startswith("Python "):
-        texts = [python_topics()]
-    else:
-        raise _nothing(file, "texts")
-    return shown(writer, texts)
+    if texts is not None:
+        return shown(writer, texts)
+    if str(writer.metrics_.get("text", {}).get("name", "")).startswith("Python "):
+        return shown(writer, [python_topics()])
+    raise _nothing(file, "texts")
 
 
 def _classifier(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
-    from gatewise.tasks.classification.classifier import Classifier
-    from gatewise.tasks.classification.look import shown
     from gatewise.tasks.classification.reading import SAMPLES, sampled
     from gatewise.tasks.classification.tables import read_tables, sequences_of
 
+    table = None if on is None else next(iter(read_tables(on, reading)))
+    from gatewise.tasks.classification.classifier import Classifier  # imports torch: the file has been read
+    from gatewise.tasks.classification.look import shown
+
     classifier = Classifier.load(file)
     name = classifier.metrics_.get("data", {}).get("file")
-    if on is not None:
-        return shown(classifier, sequences_of(classifier.model_, next(iter(read_tables(on, reading)))).values)
+    if table is not None:
+        return shown(classifier, sequences_of(classifier.model_, table).values)
     if name not in SAMPLES:
         raise _nothing(file, "sequences")
     return shown(classifier, sampled(name).sequences.values)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from gatewise.apps.predict_forecast import Answers, Options
-from gatewise.apps.reading import TIMES, chosen_reading, reads_content
+from gatewise.apps.reading import TIMES, chosen_reading, reads_content, refuse_missing
 from gatewise.apps.session import status_of
 from gatewise.files import save
 
@@ -99,15 +99,17 @@ def _run(
     reading: dict[str, Any],
     console: Console,
 ) -> int:
-    from gatewise.tasks.shared.predictor import Predictor
-    from gatewise.tasks.shared.written import table_file
-
     if not model.exists():
         raise PredictError(f"MODEL: there is no file {model}.")
     if model.is_dir() and not (model / "model.safetensors").is_file():
         raise PredictError(f"MODEL: the folder {model} has no model.safetensors.")
+    refuse_missing(data)
+    chosen_reading(reading)
     if out is not None and out.is_dir():
         raise PredictError(f"--out must name a file. Got the folder {out}.")
+    from gatewise.tasks.shared.predictor import Predictor
+    from gatewise.tasks.shared.written import table_file
+
     start, predictor = perf_counter(), Predictor(model)
     if least is not None:
         if predictor.task != "tag":

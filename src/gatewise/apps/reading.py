@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+
+from gatewise.apps.options import OptionError, option_of
 
 OPTIONS: dict[str, Any] = {
     "time": Annotated[
@@ -98,13 +101,34 @@ def read(file: Any, target: str | None, options: dict[str, Any]) -> Any:
 
 
 def chosen_reading(options: dict[str, Any]) -> Any:
-    """The `Reading` that the options say."""
+    """The `Reading` that the options say.
+
+    Raises:
+        OptionError: an option has an invalid value.
+    """
     from gatewise.tasks.shared.reading.options import Reading
 
     answers: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in options.items() if name != "time"
     }
-    return Reading(**answers)
+    try:
+        return Reading(**answers)
+    except ValueError as error:  # its message begins with the name of the option
+        name, _, problem = str(error).partition(" ")
+        raise OptionError(f"{option_of(name)} {problem.rstrip('.')}.") from error
+
+
+def refuse_missing(paths: Iterable[Path]) -> None:
+    """Refuse files that do not exist, before anything is imported to read them.
+
+    Raises:
+        OptionError: a file or folder does not exist, or may not be looked at.
+    """
+    for path in paths:
+        try:
+            path.stat()
+        except OSError as error:
+            raise OptionError(f"{path}: the file cannot be read ({error.strerror}).") from error
 
 
 def spelled(options: dict[str, Any]) -> list[str]:
@@ -112,6 +136,5 @@ def spelled(options: dict[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in options.items():
         for one in value if isinstance(value, list) else [value]:
-            flag = f"--{name.replace('_', '-')}"
-            words.append(flag if one is True else f"{flag}={one}")
+            words.append(option_of(name) if one is True else f"{option_of(name)}={one}")
     return words

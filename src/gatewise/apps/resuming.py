@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise import files
-from gatewise.tasks.shared.run_folder import FolderError
+from gatewise.tasks.shared.run_folder import given_name
 
 SUFFIX = ".training"
 _REQUEST, _LOCK, _CHECKPOINT = "request.json", "lock", "training.ckpt"
@@ -54,7 +54,7 @@ class RunState:
         self._lock = -1
         self._is_ours = False  # not that of a process that is still training
         self.path = out if out is not None else self._chosen()
-        _refuse_existing(self.path)
+        given_name(self.path)
         if resume and self.folder.exists():
             self._check()
 
@@ -71,7 +71,7 @@ class RunState:
     def name(self) -> Path:
         """The name of the run's folder, for `run_folder.NewFolder`: another free one if it was taken."""
         if self._out is not None:
-            _refuse_existing(self._out)
+            given_name(self._out)
         elif _is_there(self.path):
             return next(path for path in self._names() if not _is_there(path))
         return self.path
@@ -255,8 +255,3 @@ def _state_of(path: Path) -> Path:
 
 def _is_there(path: Path) -> bool:
     return path.exists() or path.is_symlink()
-
-
-def _refuse_existing(path: Path) -> None:
-    if _is_there(path):
-        raise FolderError(f"{path}: the folder exists already; give --out a new name.")

@@ -30,7 +30,7 @@ def status_of(job: Callable[[Console], int], *, quiet: bool = False) -> int:
     """
     # Waiting threads sleep instead of spinning: a small loss when alone, less contention with other programs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    console, complaints = _console(None if quiet else sys.stdout), _console(sys.stderr, soft_wrap=True)
+    console = _console(None if quiet else sys.stdout)
     try:
         with _ending_in_order(), needed_by("this command"):
             return job(console)
@@ -41,8 +41,13 @@ def status_of(job: Callable[[Console], int], *, quiet: bool = False) -> int:
         console.print(f"Stopped by {end}.")
         return 128 + end.signal
     except (ValueError, FloatingPointError, OSError, ImportError) as error:
-        complaints.print(Text(f"Error: {error}"), style="red")
+        complaint(str(error))
         return BAD_INPUT if isinstance(error, ValueError | FileNotFoundError) else FAILED
+
+
+def complaint(sentence: str) -> None:
+    """Print what is wrong to stderr."""
+    _console(sys.stderr, soft_wrap=True).print(Text(f"Error: {sentence}"), style="red")
 
 
 def _console(stream: TextIO | None, soft_wrap: bool = False) -> Console:

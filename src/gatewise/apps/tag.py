@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatewise.apps.job import Common, Flow, job_command
+from gatewise.apps.options import Among
 
 if TYPE_CHECKING:
     from gatewise.runtime.jobs.tags import TableNames, Tagged
@@ -45,7 +46,9 @@ def tag(
         typer.Option(min=0, max=16, help="Tag a stream: words read past each word. (default: the sentence)"),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="conllu, columns, table or text. (default: by the name of the file)")
+        str | None,
+        typer.Option(help="conllu, columns, table or text. (default: by the name of the file)"),
+        Among(("conllu", "columns", "table", "text")),
     ] = None,
     word: Annotated[str | None, typer.Option(help="Column of words in a table.")] = None,
     sentence: Annotated[str | None, typer.Option(help="Column that tells sentences apart.")] = None,
@@ -93,8 +96,6 @@ class TagFlow:
         look_ahead: int | None, common: Common, data: Sequence[Path], table: TableNames,
     ) -> None:  # fmt: skip
         from gatewise.tasks.shared.reading.errors import TableError
-        from gatewise.tasks.tagging.run_folder import files_of
-        from gatewise.tasks.tagging.tagger import Tagger
 
         self.training, self.tested, self.data = training, test, data
         self.columns = list(columns or training.corpus.columns)
@@ -102,6 +103,9 @@ class TagFlow:
             raise TableError(training.corpus.name, f"the file has no tags to learn from{_hint(training)}")
         self.y = training.corpus.targets(self.columns)
         test.corpus.targets(self.columns)
+        from gatewise.tasks.tagging.run_folder import files_of  # imports torch: all that is read is checked
+        from gatewise.tasks.tagging.tagger import Tagger
+
         self.estimator: Tagger = Tagger(
             cell=common.cell, hidden_size=common.hidden_size, num_layers=common.layers,
             max_epochs=common.epochs, seed=common.seed, look_ahead=look_ahead, columns=self.columns,

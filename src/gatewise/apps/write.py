@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatewise.apps.job import Common, job_command, print_json
-from gatewise.runtime.jobs.sampling import Choice
+from gatewise.apps.options import Above, Among
 from gatewise.runtime.jobs.units import CHARACTERS, UNITS, WORDS
 
 if TYPE_CHECKING:
@@ -55,10 +55,11 @@ class Flow:
         self, file: Path | None, unit: str, lines: bool, keep_text: bool, drawing: Drawing, common: Common,
         reading: dict[str, Any],
     ) -> None:  # fmt: skip
+        from gatewise.tasks.shared.reading.errors import TableError
         from gatewise.tasks.shared.samples import python_topics, python_version
+        from gatewise.tasks.writing.corpus import Corpus
         from gatewise.tasks.writing.evaluation import Division
         from gatewise.tasks.writing.reading import read_texts
-        from gatewise.tasks.writing.writer import Writer
 
         self.drawing, self.common = drawing, common
         self.data: Sequence[Path] = [] if file is None else [file]
@@ -66,6 +67,13 @@ class Flow:
         self.told = f"Python {python_version()}: the manual that help() shows" if file is None else file.name
         stem = "python_topics" if file is None else file.resolve().stem
         self.division: Division = Division.of(texts, seed=common.seed)
+        try:
+            Corpus.of(self.division.train, unit, seed=common.seed)
+        except ValueError as error:
+            problem = f"without what is held out for the test, {str(error).rstrip('.')}"
+            raise TableError(file or stem, problem) from error
+        from gatewise.tasks.writing.writer import Writer  # imports torch: the texts are known to be usable
+
         self.estimator = Writer(
             unit=unit, cell=common.cell, hidden_size=common.hidden_size, num_layers=common.layers,
             max_epochs=common.epochs, seed=common.seed, keep_text=keep_text,
@@ -180,14 +188,18 @@ def write(
             help="Text file, or folder of them; or a trained model. Without one: Python's manual."
         ),
     ] = None,
-    unit: Annotated[str, typer.Option(help=f"What is predicted: {', '.join(UNITS)}.")] = CHARACTERS,
+    unit: Annotated[
+        str, typer.Option(help=f"What is predicted: {', '.join(UNITS)}."), Among(UNITS)
+    ] = CHARACTERS,
     lines: Annotated[bool, typer.Option("--lines", help="Each line is a text of its own.")] = False,
     prompt: Annotated[str, typer.Option(help="The beginning of the samples.")] = "",
     length: Annotated[int, typer.Option(min=0, help="The most characters (bytes, words) of a sample.")] = 500,
     count: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 3,
     temperature: Annotated[float, typer.Option(min=0, help="Below 1: more likely characters.")] = 0.8,
     top_k: Annotated[int | None, typer.Option(min=1, help="Draw among the k most likely.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw among those that sum to p.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(max=1, help="Draw among those that sum to p."), Above(0)
+    ] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
     keep_text: Annotated[
         bool, typer.Option("--keep-text", help="Store the training text in the model file.")
@@ -207,7 +219,6 @@ def write(
     of 20 texts and more, whole texts are.
     """
     drawing = Drawing(length, prompt, temperature, top_k, top_p, stop or [], common.seed, count)
-    Choice(temperature, top_k, top_p)  # refuses bad numbers before training
     model = None if file is None else _model_in(file)
     if model is not None:
         raise typer.Exit(_apply(model, drawing, score, text, common, reading))

@@ -18,8 +18,9 @@ from gatewise import tanh
 from gatewise.language import cell
 from gatewise.runtime import load
 from gatewise.tasks.classification.classifier import Classifier
+from gatewise.tasks.classification.dividing import split
 from gatewise.tasks.classification.labels import Labels
-from gatewise.tasks.classification.preparing import padded, split
+from gatewise.tasks.classification.preparing import padded
 from tests.tasks.classification.conftest import OPINIONS, TEXTS
 
 Array = NDArray[Any]

@@ -23,11 +23,12 @@ from gatewise.runtime.jobs.classifier import COLUMNS, UNITS, Preparation, column
 from gatewise.runtime.jobs.classifier import Classifier as Model
 from gatewise.runtime.jobs.deciding import Deciding, Decisions
 from gatewise.tasks.classification.calibration import temperature
+from gatewise.tasks.classification.dividing import split
 from gatewise.tasks.classification.evaluation import Evaluation
 from gatewise.tasks.classification.explanation import Explanation, explain, explanations
 from gatewise.tasks.classification.labels import Labels, is_lists
 from gatewise.tasks.classification.network import Architecture, Batch, ClassificationNetwork
-from gatewise.tasks.classification.preparing import AUTO, Prepared, padded, prepare, split
+from gatewise.tasks.classification.preparing import AUTO, Prepared, padded, prepare
 from gatewise.tasks.shared import saving
 from gatewise.tasks.shared.batches import LengthBatches
 from gatewise.tasks.shared.estimator import JobEstimator, check_number

@@ -46,28 +46,6 @@ def _unit_of(texts: Sequence[str]) -> str:
     return CHARACTERS if mean < SHORT else WORDS
 
 
-def split(encoded: Array, share: float, seed: int) -> tuple[Array, Array]:
-    """The rows for training and for validation: of each class the same share, but at least one for training.
-
-    Rows with several labels are shared out as one class. Without any validation row, a single class may be
-    left out of it; if no class has two rows, all rows are in both parts.
-    """
-    rng = np.random.default_rng([seed, 1])
-    classes = encoded if encoded.ndim == 1 else np.zeros(len(encoded), np.int64)
-    order = rng.permutation(len(classes))
-    validated: list[int] = []
-    for k in np.unique(classes):
-        rows = order[classes[order] == k]
-        validated += rows[: min(round(share * len(rows)), len(rows) - 1)].tolist()
-    every = np.arange(len(classes))
-    if not validated:
-        if len(every) < 3:
-            return every, every
-        validated = [int(order[0])]
-    rest = np.setdiff1d(every, validated)
-    return rest, np.sort(np.array(validated))
-
-
 @dataclass(frozen=True)
 class Prepared:
     """Sequences as inputs, with their classes and the weights of these.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewise.tasks.classification.preparing import split
+from gatewise.tasks.classification.dividing import split
 from gatewise.tasks.shared import frames, samples
 from gatewise.tasks.shared.reading.errors import TableError, listed
 from gatewise.tasks.shared.reading.options import Reading

@@ -14,6 +14,8 @@ from gatewise.runtime.jobs.writer import BOUNDARY
 
 MANY = 20  # texts from which on some are held out whole, and the network learns where texts end
 LEAST = 100  # characters that are needed
+VALIDATION = 0.1  # share of the texts in the validation part, by default
+MOST_ENTRIES = 20_000  # of a vocabulary, by default
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,14 @@ class Corpus:
     vocabulary: Vocabulary
 
     @classmethod
-    def of(cls, texts: Sequence[str], unit: str, validation: float, most: int, seed: int) -> Corpus:
+    def of(
+        cls,
+        texts: Sequence[str],
+        unit: str,
+        validation: float = VALIDATION,
+        most: int = MOST_ENTRIES,
+        seed: int = 0,
+    ) -> Corpus:
         """Divide texts, and collect the vocabulary of the training part.
 
         Of at least 20 texts some are held out as the validation part. Of fewer it is the end of each.

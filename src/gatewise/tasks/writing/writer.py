@@ -19,7 +19,7 @@ from gatewise.runtime.jobs.writer import Scored
 from gatewise.runtime.jobs.writer import Writer as Model
 from gatewise.tasks.shared.estimator import JobEstimator, check_number
 from gatewise.tasks.shared.sequences import as_sequences
-from gatewise.tasks.writing.corpus import Corpus
+from gatewise.tasks.writing.corpus import MOST_ENTRIES, VALIDATION, Corpus
 from gatewise.tasks.writing.network import Windows, WritingNetwork, checked, error, loss
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Writer(JobEstimator):
         hidden_size: int = 256,
         num_layers: int = 1,
         embedding_size: int = 32,
-        vocabulary_size: int = 20_000,
+        vocabulary_size: int = MOST_ENTRIES,
         dropout: float = 0.35,
         weight_drop: float = 0.0,
         window: int = 64,
@@ -97,7 +97,7 @@ class Writer(JobEstimator):
         batch_size: int = 32,
         max_epochs: int = 30,
         patience: int = 8,
-        validation: float = 0.1,
+        validation: float = VALIDATION,
         keep_text: bool = False,
         seed: int = 0,
         trainer: Mapping[str, Any] | None = None,

@@ -1,12 +1,10 @@
-"""Options for reading a table, for what its values do not decide."""
+"""Options for reading a table, for what its values do not decide. Pandas is imported for those of times."""
 
 from __future__ import annotations
 
 import codecs
 import warnings
 from dataclasses import dataclass
-
-import pandas as pd
 
 NAMED_FORMATS = {"excel": "excel", "unix": "s", "unix-ms": "ms", "unix-us": "us", "unix-ns": "ns"}
 REPEATED = ("first", "last", "mean", "sum")
@@ -74,6 +72,8 @@ class Reading:
 def _is_format(text: str) -> bool:
     if text in NAMED_FORMATS:
         return True
+    import pandas as pd
+
     try:
         pd.to_datetime(pd.Series(["x"]), format=text, errors="coerce")
     except ValueError:
@@ -83,6 +83,8 @@ def _is_format(text: str) -> bool:
 
 def is_zone(name: str) -> bool:
     """Whether a text is the name of a time zone that this machine knows."""
+    import pandas as pd
+
     try:
         return pd.Timestamp(0).tz_localize(name).tz is not None  # None: of an unknown zone of dateutil
     except (KeyError, IndexError, ValueError, OSError, TypeError):  # IndexError: of an empty name
@@ -90,6 +92,8 @@ def is_zone(name: str) -> bool:
 
 
 def _is_step(text: str) -> bool:
+    import pandas as pd
+
     try:
         with warnings.catch_warnings(action="error"):  # a name that pandas will drop is refused now
             return bool(pd.Timestamp(0) + pd.tseries.frequencies.to_offset(text) > pd.Timestamp(0))
