@@ -10,6 +10,7 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "statsmodels": "classical",
     **dict.fromkeys(("lightning", "pandas", "pyarrow", "sklearn", "matplotlib", "rich", "typer"), "tasks"),
 }
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from gatewise.apps.job import Common, job_command
 from gatewise.apps.reading import chosen_reading, spelled
+from gatewise.extras import needed_by
 
 if TYPE_CHECKING:
     from gatewise.tasks.forecast.evaluation import Evaluation
@@ -51,6 +52,10 @@ def forecast(
     log: Annotated[
         bool, typer.Option("--log", help="Forecast the logarithm of the target, as of counts that grow.")
     ] = False,
+    classical: Annotated[
+        bool,
+        typer.Option("--classical", help="Compare with exponential smoothing and theta, of statsmodels."),
+    ] = False,
     *,
     common: Common,
     reading: dict[str, Any],
@@ -80,7 +85,10 @@ def forecast(
         log=log,
     )
     words = [*(["--on", str(file)] if file else []), *spelled(reading)]
-    return ForecastFlow(forecaster, series, rows, [file] if file else [], words)
+    if classical:
+        with needed_by("--classical"):
+            import statsmodels  # noqa: F401
+    return ForecastFlow(forecaster, series, rows, [file] if file else [], words, classical)
 
 
 class _Roles(NamedTuple):
@@ -100,6 +108,7 @@ class ForecastFlow:
     rows: NDArray[np.int64]
     data: Sequence[Path]
     look: Sequence[str]
+    classical: bool = False
 
     @property
     def name(self) -> str:
@@ -138,22 +147,34 @@ class ForecastFlow:
         """The test."""
         return self.estimator.backtest(self.series, self.rows)
 
+    @cached_property
+    def compared(self) -> Evaluation | None:
+        """The test beside exponential smoothing and theta, if it is asked for."""
+        from gatewise.tasks.forecast.classical import beside_classical
+        from gatewise.tasks.series import as_panel
+
+        season = self.estimator.prepared_.encoding.season
+        return beside_classical(self.tested, as_panel(self.series), season) if self.classical else None
+
     def test(self) -> None:
         """Forecast the end of the series from every step."""
-        _ = self.tested
+        _ = self.tested, self.compared
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the files of the run. Returns the metrics."""
         from gatewise.tasks.forecast.run_folder import write_run
 
-        write_run(folder, self.estimator, self.series, self.tested)
+        write_run(folder, self.estimator, self.series, self.tested, self.compared)
         return self.estimator.metrics_
 
     def show_results(self, console: Console) -> None:
         """Print the errors beside those of naive forecasts."""
-        from gatewise.apps.report import show_errors
+        from gatewise.apps.report import show_classical, show_errors
 
         show_errors(console, self.estimator, self.series, self.tested)
+        if self.compared is not None:
+            season = self.series.clock.span(self.estimator.prepared_.encoding.season)
+            show_classical(console, self.compared, self.series, season)
 
     def remarks(self) -> Sequence[str]:
         """A sentence if pictures lack letters of the target's name."""

@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatewise.tasks.forecast.evaluation import NAIVE, Evaluation, forecast_label
+from gatewise.insight.figures.style import short
+from gatewise.tasks.forecast.evaluation import MODEL, NAIVE, RIDGE, Evaluation, forecast_label
+from gatewise.tasks.forecast.measures import MEASURES
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
 
 if TYPE_CHECKING:
     from gatewise.tasks.forecast.forecaster import Forecaster
 
-MEASURES = {"mae": "MAE", "rmse": "RMSE", "mase": "MASE"}
+UNITLESS = {"mase": "", "smape": " (%)"}  # measures that are not in the unit of the target
 
 
 def show_series(
@@ -85,13 +87,10 @@ def show_errors(
     """Print the table of errors, with the smallest of each row in bold, and a conclusion."""
     season = series.clock.span(forecaster.prepared_.encoding.season)
     steps = _shown_steps(forecaster.horizon)
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column("Test error")
-    for name in tested.forecasts:
-        table.add_column(forecast_label(name, season), justify="right")
+    table = _columns("Test error", tested, season)
     overall, by_step = tested.overall(), tested.by_step()
     for measure, title in MEASURES.items():
-        unit = f" ({series.unit})" if series.unit and measure != "mase" else ""
+        unit = UNITLESS.get(measure, f" ({series.unit})" if series.unit else "")
         table.add_row(Text(f"{title}{unit}", style="bold"))
         rows = {"  all steps": {name: overall[name][measure] for name in tested.forecasts}}
         for step in steps:
@@ -99,7 +98,36 @@ def show_errors(
             rows[f"  {series.clock.span(step)} ahead"] = errors
         _add(table, rows)
     console.print(table)
-    console.print(f"\nOver {len(tested.origins):,} forecasts. {_verdict(tested, season)}")
+    sentences = [
+        f"Over {len(tested.origins):,} forecasts.",
+        _verdict(tested, season),
+        _beside_line(tested),
+        _distribution(tested, series.unit),
+        _by_series(tested),
+    ]
+    console.print()
+    for sentence in filter(None, sentences):
+        console.print(Text(sentence))
+
+
+def show_classical(console: Console, compared: Evaluation, series: TimeSeries | Panel, season: str) -> None:
+    """Print the errors beside those of exponential smoothing and theta."""
+    title = f"At {len(compared.origins):,} of the origins"
+    table, overall = _columns(title, compared, season), compared.overall()
+    for measure, name in MEASURES.items():
+        unit = UNITLESS.get(measure, f" ({series.unit})" if series.unit else "")
+        _add(table, {f"{name}{unit}": {made: overall[made][measure] for made in compared.forecasts}})
+    console.print()
+    console.print(table)
+
+
+def _columns(title: str, tested: Evaluation, season: str) -> Table:
+    """An empty table with a column for each forecast."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.add_column(title)
+    for name in tested.forecasts:
+        table.add_column(forecast_label(name, season), justify="right")
+    return table
 
 
 def _note(series: TimeSeries) -> str:
@@ -135,6 +163,39 @@ def _verdict(tested: Evaluation, season: str) -> str:
     if skill > 0:
         return f"The model's error is {skill:.0%} smaller than that of {rival}."
     return f"The model does not beat {rival} here: its error is {-skill:.0%} larger."
+
+
+def _beside_line(tested: Evaluation) -> str:
+    """A sentence if a linear regression forecasts better than the model."""
+    overall, measure = tested.overall(), tested.measure
+    ours, line = (overall[name][measure] if name in overall else None for name in (MODEL, RIDGE))
+    if ours is None or not line or ours <= line:
+        return ""
+    smaller = f"{1 - line / ours:.1%} smaller than that of the network"
+    return f"A linear model is better here: the error of a ridge regression on past values is {smaller}."
+
+
+def _distribution(tested: Evaluation, unit: str) -> str:
+    """How often the true values lie in the intervals, and the errors of the quantiles, in a sentence."""
+    found = tested.distribution()
+    if not found or found["pinball"] is None:
+        return ""
+    coverage = found["coverage"].items()
+    within = [f"{share:.1%} of the true values lie in the {name} interval" for name, share in coverage]
+    sentence = f"{', '.join(within)}." if within else ""
+    loss = f"Pinball loss {short(found['pinball'])}{f' {unit}' if unit else ''}"
+    msis = "" if found["msis"] is None else f", MSIS {short(found['msis'])}"
+    return f"{sentence} {loss}{msis}.".lstrip()
+
+
+def _by_series(tested: Evaluation) -> str:
+    """On how many series of a panel the model is best, in a sentence."""
+    errors = [found for found in tested.by_series().values() if found[MODEL]["mae"] is not None]
+    if not errors:
+        return ""
+    naive = [name for name in NAIVE if name in tested.forecasts]
+    won = sum(all((e[MODEL]["mae"] or 0) <= (e[name]["mae"] or 0) for name in naive) for e in errors)
+    return f"On {won:,} of {len(errors):,} series the model is at least as good as every naive forecast."
 
 
 def _shown_steps(horizon: int) -> list[int]:

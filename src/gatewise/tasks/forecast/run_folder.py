@@ -23,9 +23,18 @@ FILES = {
 PANEL_FILES = {name: what for name, what in FILES.items() if not name.endswith(".png")}
 
 
-def write_run(folder: Path, forecaster: Forecaster, series: TimeSeries | Panel, tested: Evaluation) -> None:
-    """Write all files of a run."""
+def write_run(
+    folder: Path,
+    forecaster: Forecaster,
+    series: TimeSeries | Panel,
+    tested: Evaluation,
+    compared: Evaluation | None = None,
+) -> None:
+    """Write all files of a run. `compared` is a test beside further forecasts."""
     forecaster.metrics_ = metrics(forecaster, series, tested)
+    if compared is not None:
+        beside = {"forecasts": len(compared.origins), "overall": compared.overall()}
+        forecaster.metrics_["beside_classical"] = beside
     text = json.dumps(forecaster.metrics_, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     forecaster.save(folder / "model.safetensors")
@@ -77,6 +86,7 @@ def metrics(forecaster: Forecaster, series: TimeSeries | Panel, tested: Evaluati
             **({"to": str(first.times[-1])} if panel.alone else {}),
             "forecasts": len(tested.origins),
             "overall": tested.overall(),
+            **({"distribution": tested.distribution()} if tested.quantiles is not None else {}),
             "by_step": tested.by_step(),
             **({} if panel.alone else {"by_series": tested.by_series()}),
         },
