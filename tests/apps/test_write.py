@@ -85,3 +85,15 @@ def test_bad_input_is_one_sentence(
     told = run(*arguments, status=2)
     assert message in " ".join(told.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_runs_is_not_a_text(folder: Path, tmp_path: Path) -> None:
+    assert f"name one of them, such as {folder}." in " ".join(run(folder.parent, status=2).split())
+    (tmp_path / "run.training").mkdir()
+    assert "began it continues with --resume" in " ".join(run(tmp_path / "run.training", status=2).split())
+
+
+def test_a_text_that_is_too_short_is_refused_before_anything_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("Hello there.")
+    told = run(tmp_path / "short.txt", status=2)
+    assert told.startswith(f"Error: {tmp_path}/short.txt: without what is held out for the test, texts must ")

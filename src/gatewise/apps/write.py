@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gatewise.apps.job import Common, job_command, print_json
 from gatewise.apps.options import Above, Among
+from gatewise.apps.resuming import SUFFIX
 from gatewise.runtime.jobs.units import CHARACTERS, UNITS, WORDS
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gatewise.tasks.writing.evaluation import Division, Sample, Tested
     from gatewise.tasks.writing.writer import Writer
 
+MODEL = "model.safetensors"  # in the folder of a run
 _MOST_PRINTED = 2000  # characters of a scored text in the terminal
 _SHADES = ((2, ""), (4, "on #fde3c8"), (7, "on #f6c08d"), (10, "on #f6a15b"), (float("inf"), "on #d55e00"))
 
@@ -229,9 +231,21 @@ def write(
 
 
 def _model_in(file: Path) -> Path | None:
-    """The model file that is meant, or None if `file` is a text."""
-    inside = file / "model.safetensors"
-    return file if file.suffix == ".safetensors" else inside if inside.is_file() else None
+    """The model file that is meant, or None if `file` is a text, or a folder of texts.
+
+    Raises:
+        ValueError: it is an unfinished run, or a folder of runs: not a text that somebody wants to learn.
+    """
+    if not file.is_dir():
+        return file if file.suffix == ".safetensors" else None
+    if (file / MODEL).is_file():
+        return file / MODEL
+    if file.name.endswith(SUFFIX):
+        raise ValueError(f"{file}: the run is unfinished; the command that began it continues with --resume.")
+    runs = sorted(str(model.parent) for model in file.glob(f"*/{MODEL}"))
+    if runs:
+        raise ValueError(f"{file}: the folder holds runs, not texts; name one of them, such as {runs[0]}.")
+    return None
 
 
 def _apply(

@@ -211,3 +211,11 @@ def test_files_lines_and_folders_are_read(tmp_path: Path) -> None:
 def test_texts_that_teach_nothing_are_refused(text: str, unit: str, validation: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Corpus.of([text], unit, validation, 100, 0)
+
+
+def test_a_long_copy_is_found_as_a_whole() -> None:
+    random = np.random.default_rng(0)
+    train = "".join(map(chr, random.integers(97, 100, 20_000)))
+    found = CopyIndex(train).compare("z" * 9 + train[1000:10_000] + "z" + train[:50])
+    assert (len(found.longest), found.start, found.place) == (9000, 9, 1000)
+    assert found.lengths[[8, 9, 9008, 9009, 9010]].tolist() == [0, 9000, 9000, 0, 50]

@@ -27,7 +27,7 @@ def test_texts_in_a_table_are_scored(fitted: Writer, tmp_path: Path) -> None:
 
 
 def test_the_column_of_texts_is_found_or_missed(fitted: Writer) -> None:
-    assert predict_table(fitted.model_, pa.table({"n": [1], "said": ["She"]})).column_names[0] == "n"
+    assert predict_table(fitted.model_, pa.table({"n": [1], "said": ["She"]})).column_names[:2] == ["id", "n"]
     for columns, message in (
         ({"n": [1]}, "no column holds texts"),
         ({"a": ["x"], "b": ["y"]}, "columns a, b hold texts"),

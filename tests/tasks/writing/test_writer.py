@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gatewise import cell, read_cell, tanh, tasks
 from gatewise.runtime import load
+from gatewise.runtime.jobs import writer
 from gatewise.runtime.model_file import ModelFileError
 from gatewise.tasks.writing.network import Window, WritingNetwork, error, loss
 from gatewise.tasks.writing.writer import Writer
@@ -44,6 +45,23 @@ def test_it_learns(fitted: Writer) -> None:
     tokens = len(fitted.vocabulary_.entries)
     assert fitted.history_[-1].error < fitted.history_[0].error < log(2 * tokens)
     assert fitted.score(TEXT) > fitted.score(TEXT[::-1])
+
+
+def test_texts_are_scored_together_with_the_bits_of_each_alone(
+    fitted: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    starts, lengths = random.integers(0, len(TEXT), 40), random.integers(0, 90, 40)
+    texts = [TEXT[a : a + n] for a, n in zip(starts, lengths, strict=True)] + ["", "§ unknown §", TEXT]
+    ending = small(max_epochs=1).fit(TEXT.splitlines())
+    for model in (fitted.model_, ending.model_):
+        alone = [model.score(text) for text in texts]
+        following = [model.tokens[model.next(text).argmax()] for text in texts]
+        for most in (1, 100, 1 << 14):
+            monkeypatch.setattr(writer, "_MOST_TOGETHER", most)
+            together = model.score_all(texts)
+            assert list(map(pickle.dumps, together)) == list(map(pickle.dumps, alone))
+            assert [each.following for each in together] == following
 
 
 def test_the_model_and_the_network_agree(fitted: Writer) -> None:

@@ -29,6 +29,8 @@ _BLOCK = 1024  # tokens that are scored at once
 _CODE_POINTS = 0x110000  # characters that Unicode has room for
 _MOST_SIDE_BY_SIDE = 64  # texts that are written in one batch
 _MOST_NUMBERS = 1 << 22  # scores of a block
+_MOST_TOGETHER = 1 << 14  # tokens, with padding, of texts that are scored side by side
+_NOTHING = np.array([BOUNDARY])  # in place of the token after a text
 
 
 @final
@@ -41,6 +43,7 @@ class Scored:
         log_probabilities: ``[N]``, the natural logarithm of the probability of each, given all before it.
         expected: the most likely token at each place.
         confidence: ``[N]``, its probability.
+        following: the most likely token after the text; "" if it is the end of the text.
         ending: the logarithm of the probability that the text ends here; None if the model knows no ends.
         characters: the number of characters of the text.
     """
@@ -49,6 +52,7 @@ class Scored:
     log_probabilities: Array
     expected: list[str]
     confidence: Array
+    following: str
     ending: float | None
     characters: int
 
@@ -140,15 +144,65 @@ class Writer:
         not in the vocabulary. An unknown word has the probability of all unknown words together, as is usual
         for perplexity.
         """
-        tokens = split(text, self.unit)
-        before, ids = self._with_start(after), self.vocabulary.ids(tokens)
-        read = np.concatenate([before, ids, np.array([BOUNDARY])] if self.ends else [before, ids])
-        found = [self._judged(*block) for block in self._blocks(read, len(before))]
-        logs, best, sure = (np.concatenate(column) for column in zip(*found, strict=True))
-        ending = float(logs[len(tokens)]) if self.ends else None
-        logs, best, sure = (column[: len(tokens)] for column in (logs, best, sure))
+        before, ids = self._with_start(after), self.vocabulary.ids(split(text, self.unit))
+        stream = self._layers.stream()
+        self._outputs(stream, before[:-1])
+        read = np.concatenate([before[-1:], ids])
+        found = [
+            self._judged(self._outputs(stream, read[start : start + self._block]), ids[start:])
+            for start in range(0, len(read), self._block)
+        ]
+        return self._scored(text, ids, *map(np.concatenate, zip(*found, strict=True)))
+
+    def score_all(self, texts: Sequence[str]) -> list[Scored]:
+        """What `score` says of each text, with the same bits; many short texts are read side by side."""
+        ids = [self.vocabulary.ids(split(text, self.unit)) for text in texts]
+        found: dict[int, Scored] = {}
+        for rows in self._batches([len(each) + 1 for each in ids]):
+            if len(rows) == 1:
+                found[rows[0]] = self.score(texts[rows[0]])
+            else:
+                judged = self._judged_together([ids[row] for row in rows])
+                found |= {row: self._scored(texts[row], ids[row], *each) for row, each in zip(
+                    rows, judged, strict=True
+                )}  # fmt: skip
+        return [found[row] for row in range(len(texts))]
+
+    def _batches(self, steps: Sequence[int]) -> Iterator[list[int]]:
+        """The numbers of texts of similar length; a long one is alone."""
+        rows: list[int] = []
+        for row in sorted(range(len(steps)), key=steps.__getitem__):
+            if rows and (len(rows) + 1) * steps[row] > _MOST_TOGETHER:
+                yield rows
+                rows = []
+            rows.append(row)
+        if rows:
+            yield rows
+
+    def _judged_together(self, texts: Sequence[Array]) -> Iterator[tuple[Array, Array, Array]]:
+        """What `_judged` says of each of several texts."""
+        lengths = np.array([len(ids) + 1 for ids in texts])
+        read = np.zeros((lengths.max(), len(texts)), np.int64)
+        for row, ids in enumerate(texts):
+            read[0, row], read[1 : len(ids) + 1, row] = BOUNDARY, ids
+        outputs = self._layers(embedding(self._table, read), lengths).output
+        there = np.arange(len(read)) < lengths[:, None]  # [B, T]
+        packed = np.ascontiguousarray(outputs.transpose(1, 0, 2)[there])
+        after = np.concatenate([part for ids in texts for part in (ids, _NOTHING)])
+        judged = [
+            self._judged(packed[start : start + self._block], after[start : start + self._block])
+            for start in range(0, len(packed), self._block)
+        ]
+        columns = [np.split(np.concatenate(c), lengths.cumsum()[:-1]) for c in zip(*judged, strict=True)]
+        yield from zip(*columns, strict=True)
+
+    def _scored(self, text: str, ids: Array, logs: Array, best: Array, sure: Array) -> Scored:
+        """The result for a text, from what `_judged` says of its tokens and of what follows it."""
+        N = len(ids)
+        logs, ending = logs[:N], float(logs[N]) if self.ends else None
         logs = logs - (ids == self.vocabulary.unknown_id) * self._unknown_share
-        return Scored(tokens, logs, self.vocabulary.texts(best), sure, ending, len(text))
+        tokens, expected = split(text, self.unit), self.vocabulary.texts(best[:N])
+        return Scored(tokens, logs, expected, sure[:N], self.tokens[best[N]], ending, len(text))
 
     def next(self, text: str) -> Array:
         """The probability of each token of `tokens` to be the next one after a text, ``[V]``.
@@ -251,20 +305,20 @@ class Writer:
         found: Array = stream.run(embedding(self._table, ids))
         return found
 
-    def _blocks(self, ids: Array, known: int) -> Iterator[tuple[Array, Array]]:
-        """The outputs before each token from `known` on, and these tokens, block by block."""
-        stream = self._layers.stream()
-        self._outputs(stream, ids[: known - 1])
-        size = max(1, min(_BLOCK, _MOST_NUMBERS // len(self.vocabulary)))
-        for first in range(known, max(len(ids), known + 1), size):
-            last = min(first + size, len(ids))
-            yield self._outputs(stream, ids[first - 1 : last - 1]), ids[first:last]
+    @property
+    def _block(self) -> int:
+        """Tokens that are judged at once."""
+        return max(1, min(_BLOCK, _MOST_NUMBERS // len(self.vocabulary)))
 
     def _judged(self, outputs: Array, ids: Array) -> tuple[Array, Array, Array]:
-        """The logarithms of the probabilities of tokens, the most likely ones, and their probabilities."""
+        """The logarithms of the probabilities of tokens, the most likely ones, and their probabilities.
+
+        The last of ``outputs [N, H]`` may have no token in `ids`: then it is the boundary.
+        """
+        rows = np.arange(len(outputs))
+        ids = np.concatenate([ids, _NOTHING])[: len(rows)]
         logs = log_softmax(self._head(outputs))
         best = self._allowed(logs).argmax(axis=1)
-        rows = np.arange(len(ids))
         return logs[rows, ids], best, np.exp(logs[rows, best])
 
     def __repr__(self) -> str:

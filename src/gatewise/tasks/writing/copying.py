@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -11,7 +12,7 @@ import numpy as np
 from gatewise.runtime.arrays import Array
 
 LONG = 40  # characters from which on a run counts as copied
-_MOST_COMPARED = 4096  # characters by which runs are told apart
+_FEWEST_COMPARED = 64  # characters by which runs are told apart at first
 
 
 @final
@@ -61,17 +62,43 @@ class CopyIndex:
 
     def compare(self, text: str) -> Copied:
         """Find the longest runs of a text in the indexed one."""
-        found = [self._run_at(text, start) for start in range(len(text))]
+        runs = list(self._runs(text))
         lengths = np.zeros(len(text), np.int64)
-        for start, (length, _) in enumerate(found):
+        for start, length, _ in runs:
             np.maximum(lengths[start : start + length], length, out=lengths[start : start + length])
-        start = max(range(len(text)), key=lambda n: found[n][0], default=0)
-        length, place = found[start] if found else (0, 0)
+        start, length, place = max(runs, key=lambda run: run[1], default=(0, 0, 0))
         return Copied(lengths, text[start : start + length], start, place)
 
+    def _runs(self, text: str) -> Iterator[tuple[int, int, int]]:
+        """All runs that no longer run contains: where each starts, its length, its place."""
+        start = end = 0
+        while end < len(text):
+            length, place = self._run_at(text, start)
+            if length:
+                yield start, length, place
+            end = start + length
+            # The next run reaches past this one: it is the longest piece up to `end`, itself included.
+            pieces = range(start + 1, end + 1)
+            start = start + 1 + bisect_left(pieces, True, key=lambda at: self._has(text[at : end + 1]))
+            end = max(end, start)
+
+    def _has(self, piece: str) -> bool:
+        """Whether the indexed text contains a piece."""
+        here = bisect_left(self._order, piece, key=lambda place: self.text[place : place + len(piece)])
+        return here < len(self._order) and self.text.startswith(piece, int(self._order[here]))
+
     def _run_at(self, text: str, start: int) -> tuple[int, int]:
-        """The length, up to 4,096, and the place of the longest run that begins at `start`."""
-        sought = text[start : start + _MOST_COMPARED]
+        """The length and the place of the longest run that begins at `start`."""
+        width = _FEWEST_COMPARED
+        while True:
+            sought = text[start : start + width]
+            length, place = self._run_of(sought)
+            if length < width:
+                return length, place
+            width *= 2
+
+    def _run_of(self, sought: str) -> tuple[int, int]:
+        """The length and the place of the longest run that a text begins with."""
         width = len(sought)
         order = self._order
         here = bisect_left(order, sought, key=lambda place: self.text[place : place + width])

@@ -20,36 +20,38 @@ def predict_table(model: Writer, table: pa.Table) -> pa.Table:
     """The scores of the texts in a table: in its column ``text``, or its only column of texts.
 
     Returns:
-        A row for each text: all other columns of the table; ``characters``; ``log_probability`` of the whole
-        text; ``bits`` per character; ``perplexity`` per token; ``next``, the most likely token after it.
+        A row for each text: ``id`` (the number of the row, if the table has no such column) and all other
+        columns of the table; ``characters``; ``log_probability`` of the whole text; ``bits`` per character;
+        ``perplexity`` per token; ``next``, the most likely token after it.
 
     Raises:
         TableError: the table does not have such a column, or a text is missing.
     """
     name = _column(table)
     texts = frames.texts_of(table, name)
-    scored = [model.score(text) for text in texts]
-    others = {other: table.column(other) for other in table.column_names if other != name}
+    scored = model.score_all(texts)
+    ids = {"id": table.column("id") if "id" in table.column_names else pa.array(range(len(table)))}
+    others = ids | {other: table.column(other) for other in table.column_names if other != name}
     made = {
         "characters": pa.array([each.characters for each in scored], pa.int64()),
         "log_probability": pa.array([each.total for each in scored], pa.float64()),
         "bits": pa.array([each.bits_per_character for each in scored], pa.float64()),
         "perplexity": pa.array([each.perplexity for each in scored], pa.float64()),
-        "next": pa.array([model.tokens[model.next(text).argmax()] for text in texts], pa.string()),
+        "next": pa.array([each.following for each in scored], pa.string()),
     }
     return pa.table(others | made)
 
 
 def read_tables(path: Path, reading: Reading | None = None) -> Iterator[pa.Table]:
-    """The texts of a table, of the Parquet files in a folder, or of a text file as one row."""
+    """The texts of a table, of the Parquet files in a folder, or of a text file as one row with its name."""
     packed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip")
     ending = Path(path.stem if packed else path.name).suffix.lower()
     if path.is_dir() or ending in _TABLES:
         yield from tables.read_tables(path, reading)
     else:
-        yield pa.table(
-            {"text": read_texts(path, encoding=reading.encoding if reading else None)}
-        ).replace_schema_metadata({frames.FILE: str(path)})
+        texts = read_texts(path, encoding=reading.encoding if reading else None)
+        found = pa.table({"id": [path.name], "text": texts})
+        yield found.replace_schema_metadata({frames.FILE: str(path)})
 
 
 def _column(table: pa.Table) -> str:

@@ -184,7 +184,7 @@ class Writer(JobEstimator):
     def score_texts(self, X: Any) -> list[Scored]:
         """The exact probability of every token of each text."""
         check_is_fitted(self)
-        return [self.model_.score(text) for text in self._texts(X)]
+        return self.model_.score_all(self._texts(X))
 
     def write(
         self, length: int = 500, *, prompt: str = "", temperature: float = 1.0, top_k: int | None = None,
