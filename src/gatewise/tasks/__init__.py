@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from gatewise.tasks.forecast.evaluation import Evaluation
     from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.loading import load
-    from gatewise.tasks.series import Reading, SeriesError, TimeSeries, read_series
+    from gatewise.tasks.series import (
+        Panel,
+        Reading,
+        SeriesError,
+        TimeSeries,
+        read_panel,
+        read_series,
+        read_wide,
+    )
     from gatewise.tasks.shared.predictor import Predictor
     from gatewise.tasks.shared.sequences import Labelled, Sequences, as_sequences
     from gatewise.tasks.shared.tables import TableError, read_sequences, read_table, sequences_from
@@ -27,6 +35,7 @@ __all__ = [
     "Evaluation",
     "Forecaster",
     "Labelled",
+    "Panel",
     "Predictor",
     "Reading",
     "Sequences",
@@ -37,9 +46,11 @@ __all__ = [
     "Writer",
     "as_sequences",
     "load",
+    "read_panel",
     "read_sequences",
     "read_series",
     "read_table",
+    "read_wide",
     "sequences_from",
 ]
 
@@ -48,6 +59,7 @@ _HOMES = {
     "Evaluation": "gatewise.tasks.forecast.evaluation",
     "Forecaster": "gatewise.tasks.forecast.forecaster",
     "Labelled": "gatewise.tasks.shared.sequences",
+    "Panel": "gatewise.tasks.series",
     "Predictor": "gatewise.tasks.shared.predictor",
     "Reading": "gatewise.tasks.series",
     "Sequences": "gatewise.tasks.shared.sequences",
@@ -58,9 +70,11 @@ _HOMES = {
     "Writer": "gatewise.tasks.writing.writer",
     "as_sequences": "gatewise.tasks.shared.sequences",
     "load": "gatewise.tasks.loading",
+    "read_panel": "gatewise.tasks.series",
     "read_sequences": "gatewise.tasks.shared.tables",
     "read_series": "gatewise.tasks.series",
     "read_table": "gatewise.tasks.shared.tables",
+    "read_wide": "gatewise.tasks.series",
     "sequences_from": "gatewise.tasks.shared.tables",
 }
 

@@ -329,15 +329,9 @@ def _grids(
             Grid(columns.iloc[rows].set_axis(clock.times(np.arange(1, len(rows) + 1))), clock, numbers[rows])
             for rows in groups
         ]
-    tables = [_part(table, rows) for rows in groups]
-    ordered = [
-        in_order(part, columns.iloc[rows], chosen.time) for part, rows in zip(tables, groups, strict=True)
-    ]
+    ordered = [in_order(_part(table, rows), columns.iloc[rows], chosen.time) for rows in groups]
     shared = clock_of(table, [frame.index for _, frame in ordered], chosen.time, clock)
-    return [
-        placed(part, rows, frame, chosen.time, shared)
-        for part, (rows, frame) in zip(tables, ordered, strict=True)
-    ]
+    return [placed(table, rows, frame, chosen.time, shared) for rows, frame in ordered]
 
 
 def _part(table: Table, rows: NDArray[np.int64]) -> Table:
