@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -16,7 +16,8 @@ from gatewise.runtime.jobs.carried import Carried
 from gatewise.runtime.jobs.encoding import Encoding, cut, id_of, whole
 from gatewise.runtime.jobs.lags import Reads
 from gatewise.runtime.jobs.layers import Layers
-from gatewise.runtime.jobs.naive import Numbers, Whole, seasonal_naive
+from gatewise.runtime.jobs.naive import Numbers, Whole, future, seasonal_naive
+from gatewise.runtime.jobs.parts import Ahead, attributes, width
 from gatewise.runtime.layers_file import stored_layers
 from gatewise.runtime.model_file import ModelFile
 
@@ -57,9 +58,11 @@ class Forecaster:
     def __init__(
         self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps, layers: Layers,
         head: Affine, share: Array, least: int | None = None, linear: tuple[Reads, Affine] | None = None,
+        ahead: Ahead | None = None, tables: Sequence[Array] = (),
     ) -> None:  # fmt: skip
         self.horizon, self.history, self.encoding, self.clock = horizon, history, encoding, steps
         self._layers, self._head, self._share, self._linear = layers, head, share, linear
+        self._ahead, self._tables = ahead, tables
         self.least = self.need if least is None else least
 
     @classmethod
@@ -79,8 +82,13 @@ class Forecaster:
         stored = stored_layers(file)
         head = _affine(file, "head", horizon, stored.options["hidden_size"])
         share = _tensor(file, "share", (horizon,))
-        if stored.options["input_size"] != encoding.input_size or stored.options["bidirectional"]:
-            raise ValueError(f"its layers must read {encoding.input_size} inputs in one direction")
+        tables = [
+            _tensor(file, f"attributes.tables.{place}.weight", (size, width(size)))
+            for place, size in enumerate(encoding.sizes)
+        ]
+        inputs = encoding.input_size + len(encoding.numbers) + sum(table.shape[1] for table in tables)
+        if stored.options["input_size"] != inputs or stored.options["bidirectional"]:
+            raise ValueError(f"its layers must read {inputs} inputs in one direction")
         steps = clock.from_dict(small(data["clock"]), clock.KINDS, clock.known_zone)
         history = whole(data["history"], "history")
         least = whole(data.get("least", history + encoding.season), "least")
@@ -90,7 +98,12 @@ class Forecaster:
             if reads.reach > history + encoding.season:
                 raise ValueError(f"lags must be at most {history + encoding.season}. Got {reads.reach}")
             linear = reads, _affine(file, "linear", horizon, reads.size(encoding.input_size))
-        model = cls(horizon, history, encoding, steps, Layers(stored), head, share, least, linear)
+            if reads.ahead not in (0, horizon * len(encoding.known)):
+                raise ValueError(f"ahead must be all values of the known inputs. Got {reads.ahead}")
+        ahead = _ahead(file, stored.options["hidden_size"], len(encoding.known)) if encoding.known else None
+        model = cls(
+            horizon, history, encoding, steps, Layers(stored), head, share, least, linear, ahead, tables
+        )
         if "anomalies" in file.header:
             model.calibration = Calibration.from_dict(file.header["anomalies"])
         return model
@@ -272,23 +285,31 @@ class Forecaster:
         first = max(int(origins.min()) - self.need, 0)  # no forecast reads a row before it, or its mask
         inputs = encoding.encoded(columns, positions, first)
         held = encoding.held(cut(columns[encoding.target], first))
+        ahead = encoding.ahead(columns)[first:]
+        described = attributes(self._tables, *encoding.attributes(static or {}))
         origins = origins - first
         made = [
-            self._batch(inputs, held, origins[first : first + _BATCH])
+            self._batch(inputs, held, ahead, described, origins[first : first + _BATCH])
             for first in range(0, len(origins), _BATCH)
         ]
         return encoding.unscaled(np.concatenate(made).astype(np.float64))
 
-    def _batch(self, inputs: Array, held: Numbers, ends: Whole) -> Array:
+    def _batch(self, inputs: Array, held: Numbers, ahead: Array, described: Array, ends: Whole) -> Array:
         """The forecasts at some rows, ``[B, K]`` in scaled units."""
         windows = inputs[np.maximum(ends + np.arange(1 - self.history, 1)[:, None], 0)]
-        correction = self._head(self._layers(windows).last)
+        if len(described):
+            constant = np.broadcast_to(described, (*windows.shape[:-1], len(described)))
+            windows = np.concatenate([windows, constant], axis=-1)
+        output = self._layers(windows).last
         seasonal = seasonal_naive(held, ends, self.horizon, self.encoding.season).astype(np.float32)
         level = held[ends].astype(np.float32)[:, None]
-        forecast: Array = level + self._share * (seasonal - level) + correction
+        forecast: Array = level + self._share * (seasonal - level) + self._head(output)
+        coming = ahead[np.minimum(future(ends, self.horizon), len(ahead) - 1)]
+        if self._ahead is not None:
+            forecast = forecast + self._ahead(output, coming)
         if self._linear is not None:
             reads, linear = self._linear
-            forecast = forecast + linear(reads.at(ends, held, inputs))
+            forecast = forecast + linear(reads.at(ends, held, inputs, coming))
         return forecast
 
     def _arrays(self, columns: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
@@ -339,6 +360,17 @@ def _affine(file: ModelFile, name: str, outputs: int, inputs: int) -> Affine:
     """A linear map of a file."""
     weight = _tensor(file, f"{name}.weight", (outputs, inputs))
     return Affine(weight, _tensor(file, f"{name}.bias", (outputs,)))
+
+
+def _ahead(file: ModelFile, hidden: int, known: int) -> Ahead:
+    """The map from the inputs of a step ahead of a file."""
+    units = file.tensors["ahead.context.bias"].size
+    context = (
+        _tensor(file, "ahead.context.weight", (units, hidden)),
+        _tensor(file, "ahead.context.bias", (units,)),
+    )
+    weights = _tensor(file, "ahead.known.weight", (units, known))
+    return Ahead(context, weights, _tensor(file, "ahead.out.weight", (1, units + known)))
 
 
 def small(steps: Any) -> Any:

@@ -15,6 +15,7 @@ from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs.naive import Numbers, Whole
 
 MOST_LAG = 2**31  # steps
+MOST_AHEAD = 512  # values of inputs whose future is known
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,17 @@ class Reads:
         lags: steps before the origin, rising. The value there is read as its difference to the last value;
             lag 0 is the last value itself.
         inputs: whether the inputs of the origin are read, but for the first one, the value itself.
+        ahead: how many values of inputs whose future is known are read: all, of all steps ahead, or 0.
 
     Example:
         >>> held, inputs = np.array([1.0, 2.0, 4.0, 8.0]), np.zeros((4, 1), np.float32)
-        >>> Reads((0, 1, 3)).at(np.array([3]), held, inputs)
+        >>> Reads((0, 1, 3)).at(np.array([3]), held, inputs, np.zeros((1, 2, 0), np.float32))
         array([[ 8., -4., -7.]], dtype=float32)
     """
 
     lags: tuple[int, ...] = ()
     inputs: bool = False
+    ahead: int = 0
 
     @property
     def reach(self) -> int:
@@ -42,22 +45,26 @@ class Reads:
 
     def size(self, input_size: int) -> int:
         """L, where a step has `input_size` inputs."""
-        return len(self.lags) + (input_size - 1 if self.inputs else 0)
+        return len(self.lags) + (input_size - 1 if self.inputs else 0) + self.ahead
 
-    def at(self, origins: Whole, held: Numbers, inputs: Array, first: Whole | int = 0) -> Array:
+    def at(self, origins: Whole, held: Numbers, inputs: Array, ahead: Array, first: Whole | int = 0) -> Array:
         """What is read at ``origins [...]``, float32 ``[..., L]``.
 
         Args:
             origins: the last known steps.
             held: ``[N]``, the scaled target without gaps.
             inputs: ``[N, I]``.
+            ahead: ``[..., K, F]``, the inputs whose future is known at the steps that are forecast.
             first: the first step of the series of each origin; steps before it have its value.
         """
         lags = np.array(self.lags, np.int64)
         steps = np.maximum(origins[..., None] - lags, np.asarray(first)[..., None])
         level = held[origins][..., None]
         read = (held[steps] - np.where(lags > 0, level, 0.0)).astype(np.float32)
-        return np.concatenate([read, inputs[origins][..., 1:]], axis=-1) if self.inputs else read
+        parts = [read, inputs[origins][..., 1:]] if self.inputs else [read]
+        if self.ahead:
+            parts.append(ahead.reshape(*origins.shape, -1))
+        return np.concatenate(parts, axis=-1) if len(parts) > 1 else read
 
     @classmethod
     def from_dict(cls, data: Any) -> Reads:
@@ -73,7 +80,10 @@ class Reads:
             raise ValueError(f"lags must rise. Got {lags!r:.60}")
         if type(inputs) is not bool:
             raise ValueError(f"inputs must be true or false. Got {inputs!r:.60}")
-        return cls(tuple(lags), inputs)
+        ahead = data.get("ahead", 0)
+        if type(ahead) is not int or not 0 <= ahead <= MOST_AHEAD:
+            raise ValueError(f"ahead must be a whole number up to {MOST_AHEAD}. Got {ahead!r:.60}")
+        return cls(tuple(lags), inputs, ahead)
 
 
 NOTHING = Reads()

@@ -388,15 +388,17 @@ class Forecaster(JobEstimator):
 
     def build(self) -> ForecastNetwork:
         """Build the untrained network for the parameters and the preparation."""
-        input_size, reads = self.prepared_.encoding.input_size, self.prepared_.reads
+        encoding, reads = self.prepared_.encoding, self.prepared_.reads
         return ForecastNetwork(
             self.equations,
-            input_size,
+            encoding.input_size,
             int(self.hidden_size),
             int(self.num_layers),
             self.horizon,
             self.dropout,
-            None if reads is None else reads.size(input_size),
+            None if reads is None else reads.size(encoding.input_size),
+            len(encoding.known),
+            (len(encoding.numbers), encoding.sizes),
         )
 
     def _forecast(self, panel: Panel, place: int, origins: Whole) -> Numbers:

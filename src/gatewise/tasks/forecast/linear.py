@@ -17,7 +17,7 @@ from itertools import product
 
 import numpy as np
 
-from gatewise.runtime.jobs.lags import Reads
+from gatewise.runtime.jobs.lags import MOST_AHEAD, Reads
 from gatewise.tasks.forecast.naive import Numbers, Whole, future
 from gatewise.tasks.forecast.windows import Windows
 
@@ -97,7 +97,8 @@ def choose(windows: Windows, folds: Sequence[Fold]) -> tuple[Regression, ...]:
 def reads_of(regressions: Sequence[Regression]) -> Reads:
     """What the regressions read together."""
     lags = sorted({lag for each in regressions for lag in each.reads.lags})
-    return Reads(tuple(lags), any(each.reads.inputs for each in regressions))
+    inputs = any(each.reads.inputs for each in regressions)
+    return Reads(tuple(lags), inputs, max((each.reads.ahead for each in regressions), default=0))
 
 
 def fit(windows: Windows, origins: Whole, regressions: Sequence[Regression]) -> Linear:
@@ -178,7 +179,7 @@ def _fits(moments: Moments, windows: Windows) -> Iterator[tuple[Regression, Line
     seasons = [False, True] if windows.season > 1 and _seasonal_lags(windows) else [False]
     for few, level, inputs in product(_shortest(windows), (False, True), (False, True)):
         lags = {*range(not level, few), *_seasonal_lags(windows)}
-        reads = Reads(tuple(sorted(lags)), inputs)
+        reads = Reads(tuple(sorted(lags)), inputs, _values_ahead(windows))
         if not reads.size(windows.inputs.shape[1]):
             continue
         for seasonal in seasons:
@@ -204,15 +205,27 @@ def _seasonal_lags(windows: Windows) -> tuple[int, ...]:
 
 
 def _everything(windows: Windows) -> Reads:
-    return Reads(tuple(sorted({*range(windows.history), *_seasonal_lags(windows)})), inputs=True)
+    return Reads(
+        tuple(sorted({*range(windows.history), *_seasonal_lags(windows)})),
+        inputs=True,
+        ahead=_values_ahead(windows),
+    )
+
+
+def _values_ahead(windows: Windows) -> int:
+    """How many values of inputs whose future is known are read; 0 if there are too many."""
+    values = windows.horizon * windows.ahead.shape[1]
+    return values if values <= MOST_AHEAD else 0
 
 
 def _columns(windows: Windows, reads: Reads) -> Whole:
     """The places of `reads` among what the windows read."""
     lags = np.searchsorted(windows.reads.lags, reads.lags)
     L = windows.reads.size(windows.inputs.shape[1])
-    rest = np.arange(len(windows.reads.lags), L if reads.inputs else len(windows.reads.lags))
-    return np.concatenate([lags, rest]).astype(np.int64)
+    inputs = np.arange(len(windows.reads.lags), L - windows.reads.ahead)
+    ahead = np.arange(L - windows.reads.ahead, L)
+    parts = [lags, inputs if reads.inputs else [], ahead if reads.ahead else []]
+    return np.concatenate(parts).astype(np.int64)
 
 
 def _seasonal(windows: Windows, L: int) -> Numbers:

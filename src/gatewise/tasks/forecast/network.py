@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gatewise.language import Cell
 from gatewise.nn.modules.recurrent import Recurrent
 from gatewise.tasks.forecast.linear import Linear
+from gatewise.tasks.forecast.parts import AheadPart, AttributePart
 from gatewise.tasks.forecast.windows import Batch
 
 
@@ -28,7 +29,9 @@ class ForecastNetwork(nn.Module):
         cell, input_size, hidden_size, num_layers: of the recurrent layers.
         horizon: K.
         dropout: share of the layers' outputs that is dropped in training.
-        read: L, how many values of the past the linear map reads; None for no such map.
+        read: L, how many values the linear map reads; None for no such map.
+        known: F, how many inputs are known for the steps that are forecast.
+        attributes: Z, how many numbers describe a series, and the number of classes of each category.
     """
 
     def __init__(
@@ -40,8 +43,13 @@ class ForecastNetwork(nn.Module):
         horizon: int,
         dropout: float,
         read: int | None = None,
+        known: int = 0,
+        attributes: tuple[int, tuple[int, ...]] = (0, ()),
     ) -> None:
         super().__init__()
+        described = AttributePart(*attributes)
+        self.attributes = described if described.size else None
+        input_size += described.size
         between = dropout if num_layers > 1 else 0.0
         self.recurrent = Recurrent(cell, input_size, hidden_size, num_layers, dropout=between)
         self.dropout = nn.Dropout(dropout)
@@ -50,6 +58,7 @@ class ForecastNetwork(nn.Module):
         self.linear = None if read is None else LinearPart(read, horizon)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.ahead = AheadPart(hidden_size, known) if known else None
 
     def temper(self) -> None:
         """Halve all corrections. The forecast is then the mean of the linear and the corrected one.
@@ -60,12 +69,20 @@ class ForecastNetwork(nn.Module):
         with torch.no_grad():
             for correction in (self.head.weight, self.head.bias, self.share):
                 correction *= 0.5
+            if self.ahead is not None:
+                self.ahead.out.weight *= 0.5
 
     def forward(self, batch: Batch) -> Tensor:
         """The forecasts at the last ``S`` steps of each window, ``[S, B, K]`` in scaled units."""
-        output = self.recurrent(batch.inputs)[0][-len(batch.last) :]
+        inputs = batch.inputs
+        if self.attributes is not None:
+            described = self.attributes(batch.numbers, batch.categories)
+            inputs = torch.cat([inputs, described.expand(len(inputs), *described.shape)], -1)
+        output = self.dropout(self.recurrent(inputs)[0][-len(batch.last) :])
         level = batch.last[..., None]
-        forecast: Tensor = level + self.share * (batch.seasonal - level) + self.head(self.dropout(output))
+        forecast: Tensor = level + self.share * (batch.seasonal - level) + self.head(output)
+        if self.ahead is not None:
+            forecast = forecast + self.ahead(output, batch.ahead)
         return forecast if self.linear is None else forecast + self.linear(batch.lags)
 
 

@@ -125,21 +125,24 @@ class Windows:
         coming = np.minimum(coming, stop[:, None] - 1)
         truth = self.truth[coming].masked_fill(~torch.from_numpy(known), torch.nan)
         last = torch.from_numpy(self.held[origins]).float()
+        ahead = self.ahead[coming]
         return Batch(
             self.inputs[steps],
             last,
             torch.from_numpy(seasonal).float(),
             truth,
-            self.ahead[coming],
+            ahead,
             self.numbers[of],
             self.categories[of],
-            torch.from_numpy(self.reads.at(origins, self.held, self.inputs.numpy(), first)),
+            torch.from_numpy(self.reads.at(origins, self.held, self.inputs.numpy(), ahead.numpy(), first)),
         )
 
     def read(self, origins: Whole) -> Array:
         """What the linear part reads at ``origins [S]``, ``[S, L]``."""
-        first = self.starts[np.searchsorted(self.starts, origins, side="right") - 1]
-        return self.reads.at(origins, self.held, self.inputs.numpy(), first)
+        of = np.searchsorted(self.starts, origins, side="right") - 1
+        first, last = self.starts[of], self.starts[of + 1] - 1
+        coming = np.minimum(future(origins, self.horizon), last[:, None])
+        return self.reads.at(origins, self.held, self.inputs.numpy(), self.ahead.numpy()[coming], first)
 
 
 @dataclass(frozen=True)
