@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from tests.tasks.panels import Example, examples
 
 HORIZON, HISTORY, SEASON = 3, 6, 4
 ENDS = {"west": 90, "east": 120, "north": 60}
-SMALL = {"hidden_size": 4, "max_epochs": 1, "history": 10, "season": 7}
+SMALL: dict[str, Any] = {"hidden_size": 4, "max_epochs": 1, "history": 10, "season": 7}
 
 pytestmark = pytest.mark.usefixtures("quickly")
 
@@ -143,7 +144,7 @@ def test_a_new_series_is_scaled_by_its_past(forecaster: Forecaster, panel: Panel
     new = replace(panel.part([0]), ids=("new",))
     past = panel.series[0].values
     own = forecaster.prepared_.encoding.of_series("new", past)
-    assert (own.mean[0], own.scale[0]) == (pytest.approx(np.nanmean(past)), pytest.approx(np.nanstd(past)))
+    assert [own.mean[0], own.scale[0]] == pytest.approx([np.nanmean(past), np.nanstd(past)])
     assert np.isfinite(forecaster.predict(new)["sold"]).all()
     tenfold = table()
     tenfold["sold"] *= 1024.0  # a power of two changes no digit

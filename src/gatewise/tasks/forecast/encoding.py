@@ -55,8 +55,8 @@ class Encoding(encoding.Encoding):
         if len(panel) == 1:
             levels = [(mean[0], scale[0])]
         else:
-            spreads = [np.nanstd(found) for found in values if varies(found)]
-            mean[0], scale[0] = float(chosen[target].mean()), float(np.median(spreads))
+            usual = [float(np.nanstd(found)) for found in values if varies(found)]
+            mean[0], scale[0] = float(chosen[target].mean()), float(np.median(usual))
             levels = [level_of(found, (mean[0], scale[0])) for found in values]
         spreads = [spread for _, spread in levels]
         change = _change(values, spreads, season)

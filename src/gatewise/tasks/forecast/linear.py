@@ -224,7 +224,7 @@ def _columns(windows: Windows, reads: Reads) -> Whole:
     L = windows.reads.size(windows.inputs.shape[1])
     inputs = np.arange(len(windows.reads.lags), L - windows.reads.ahead)
     ahead = np.arange(L - windows.reads.ahead, L)
-    parts = [lags, inputs if reads.inputs else [], ahead if reads.ahead else []]
+    parts = [lags, inputs[: len(inputs) * reads.inputs], ahead if reads.ahead else ahead[:0]]
     return np.concatenate(parts).astype(np.int64)
 
 

@@ -91,7 +91,7 @@ def _found(table: Table, taken: Sequence[str | None]) -> tuple[str, ...]:
         return ()
     if len(names) > 1:
         raise table.error(_several("time", names))
-    return (*names, *_of_day(table, names[0]))
+    return (*names, *_of_day(table, names[0], free))
 
 
 def _holds_times(table: Table, name: str) -> bool:
@@ -116,12 +116,12 @@ def _counts_time(table: Table, name: str) -> bool:
     return bool(index.is_monotonic_increasing and len(index) > 2 and breaks(index) < np.inf)
 
 
-def _of_day(table: Table, time: str) -> list[str]:
+def _of_day(table: Table, time: str, free: Sequence[str]) -> list[str]:
     """The column of times of day, such as 17:24, if the column of times has repeated days."""
     days = table.column(time)
     if not days.duplicated().any():
         return []
-    words = [name for name in table.names if name != time and table.is_words(name)]
+    words = [name for name in free if name != time and table.is_words(name)]
     few = {name: table.column(name).dropna().iloc[:3] for name in words}
     found = [name for name, values in few.items() if len(values) and parse_clock(values).notna().all()]
     return found if len(found) == 1 else []
