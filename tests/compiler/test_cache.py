@@ -18,11 +18,15 @@ import pytest
 
 from gatewise import Split, Vector, cell, dropout, layer_norm, linear, sigmoid, tanh, zoneout
 from gatewise.compiler.emit.number import NUMBERS
+from gatewise.compiler.emit.target import Target
 from gatewise.compiler.kernels.backward import BackwardKernel
 from gatewise.compiler.kernels.forward import ForwardKernel
+from gatewise.compiler.kernels.weight_gradients import WeightGradientKernel
 from gatewise.compiler.plan.plan import plan
 from gatewise.compiler.run import cache, machine
 from gatewise.compiler.run.host import host
+from gatewise.compiler.wasm import modules
+from gatewise.compiler.wasm.target import PLAIN, RELAXED
 from gatewise.language.rewrites import without_random, written_out
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes of folders are POSIX")
@@ -216,6 +220,28 @@ def test_a_compiler_change_that_keeps_the_llvm_text_compiles_nothing(
     monkeypatch.setattr(cache, "ASSEMBLER", "another")
     with pytest.raises(AssertionError, match="compiled again"):
         load("a third key")
+
+
+def test_neither_are_modules_for_browsers_then_compiled_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def module(target: Target = RELAXED) -> bytes:
+        return modules.module("outer", WeightGradientKernel(), NUMBERS["float32"], target)
+
+    def never(*_: object) -> bytes:
+        raise AssertionError("compiled again")
+
+    first, plain = module(), module(PLAIN)
+    assert first != plain
+    monkeypatch.setattr(modules, "compile_object", never)
+    monkeypatch.setattr(cache, "WRITER", "another")
+    assert (module(), module(PLAIN)) == (first, plain)
+    for place, name in ((cache, "ASSEMBLER"), (modules, "LINKER")):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, "another")
+            patch.setattr(cache, "WRITER", "a third")
+            with pytest.raises(AssertionError, match="compiled again"):
+                module()
 
 
 def test_every_source_that_writes_code_is_in_the_hash() -> None:

@@ -16,13 +16,16 @@ import re
 import stat
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import llvmlite
 
 from gatewise import files
 from gatewise._version import __version__
+
+Result = TypeVar("Result")
 
 _HASH = 32  # bytes of the SHA-256 in front of the object
 _MOST = 2000  # files: objects, about 50 kB each, and the names of objects
@@ -43,14 +46,55 @@ def sources() -> list[Path]:
     ]
 
 
-def _hash_of(paths: Iterable[Path]) -> str:
+def hash_of(paths: Iterable[Path]) -> str:
+    """The hash of the content of files."""
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 # WRITER: the code that writes LLVM text. ASSEMBLER: the code that compiles the text.
 # Hashed at import: a file that changes later is not the code that this process runs.
-WRITER = _hash_of(sources())
-ASSEMBLER = _hash_of(Path(__file__).with_name(f"{name}.py") for name in ("host", "machine"))
+WRITER = hash_of(sources())
+ASSEMBLER = hash_of(Path(__file__).with_name(f"{name}.py") for name in ("host", "machine"))
+
+
+def compiled(
+    key: str,
+    target: Sequence[str],
+    write: Callable[[], str],
+    assemble: Callable[[str], bytes],
+    use: Callable[[bytes], Result],
+) -> Result:
+    """What `use` makes of the object of a kernel, from disk or assembled from the LLVM text of `write`.
+
+    On disk an object is named by the hash of its LLVM text, and a second file maps the key to that name.
+    So a change of the compiler that does not change the text of a kernel needs no compilation, only writing.
+
+    Args:
+        key: what the text depends on besides the compiler.
+        target: what the object depends on besides the text.
+        use: raises RuntimeError if the object from disk is unusable, which is then replaced.
+    """
+
+    def usable(name: str) -> Result | None:
+        image = get(name)
+        try:
+            return use(image) if image else None
+        except RuntimeError:
+            return None
+
+    by_key = digest(WRITER, key, *target)
+    known = get(by_key)
+    result = usable(known.hex()) if known else None
+    if result is None:
+        text = write()
+        name = digest(ASSEMBLER, text, *target)
+        result = usable(name)
+        if result is None:
+            image = assemble(text)
+            result = use(image)
+            put(name, image)
+        put(by_key, bytes.fromhex(name))
+    return result
 
 
 def digest(*parts: str) -> str:

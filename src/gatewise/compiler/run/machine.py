@@ -131,34 +131,15 @@ def load(key: str, write: Callable[[], str], functions: Iterable[str]) -> Loaded
 
 
 def _load(key: str, write: Callable[[], str], functions: list[str]) -> Loaded:
-    """On disk an object is named by the hash of its LLVM text, and a second file maps the key to that name.
+    def assemble(text: str) -> bytes:
+        global _compiled
+        image = compile_object(text)
+        _compiled += 1
+        return image
 
-    So a change of the compiler that does not change the text of a kernel needs no compilation, only writing.
-    """
-    global _compiled
     target = (host().cpu, host().features, *map(str, llvm.llvm_version_info))
-    by_key = cache.digest(cache.WRITER, key, *target)
-    known = cache.get(by_key)
-    loaded = _from_disk(known.hex(), functions) if known else None
-    if loaded is None:
-        text = write()
-        name = cache.digest(cache.ASSEMBLER, text, *target)
-        loaded = _from_disk(name, functions)
-        if loaded is None:
-            image = compile_object(text)
-            loaded = Loaded(image, functions)
-            _compiled += 1
-            cache.put(name, image)
-        cache.put(by_key, bytes.fromhex(name))
-    return loaded
-
-
-def _from_disk(name: str, functions: list[str]) -> Loaded | None:
-    image = cache.get(name)
-    try:
-        return Loaded(image, functions) if image else None
-    except RuntimeError:  # LLVM cannot link it
-        return None
+    # LLVM raises RuntimeError for an object that it cannot link.
+    return cache.compiled(key, target, write, assemble, lambda image: Loaded(image, functions))
 
 
 def compiled_modules() -> int:

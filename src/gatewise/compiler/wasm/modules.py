@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 from llvmlite import binding as llvm
 
@@ -14,6 +15,8 @@ from gatewise.compiler.run.machine import compile_object
 from gatewise.compiler.run.program import Kernel
 from gatewise.compiler.wasm.linking import linked
 
+LINKER = cache.hash_of(Path(__file__).with_name(f"{name}.py") for name in ("binary", "linking", "modules"))
+
 
 def module(name: str, kernel: Kernel, number: Number, target: Target) -> bytes:
     """The module of a kernel; `name` tells its kind ("forward", "backward", "outer").
@@ -21,16 +24,19 @@ def module(name: str, kernel: Kernel, number: Number, target: Target) -> bytes:
     It exports ``run(fields)``, ``prepare(fields)`` and ``part(fields, i, n)`` (see `emit.entry`), and imports
     memory, stack pointer and table (see `linking`). Addresses in fields are 64-bit integers here too.
     """
-    versions = map(str, llvm.llvm_version_info)
-    key = cache.digest(
-        "wasm", cache.WRITER, cache.ASSEMBLER, name, number.name, target.key, kernel.key, *versions
+    key = f"{name} {number.name} {target.key} {kernel.key}"
+    return cache.compiled(
+        key,
+        ("wasm", LINKER, target.key, *map(str, llvm.llvm_version_info)),
+        lambda: kernel.write(number, target),
+        lambda text: _assembled(text, target),
+        lambda module: module,
     )
-    kept = cache.get(key)
-    if kept is None:
-        _start()
-        kept = linked(compile_object(kernel.write(number, target), target), entry.ALONE)
-        cache.put(key, kept)
-    return kept
+
+
+def _assembled(text: str, target: Target) -> bytes:
+    _start()
+    return linked(compile_object(text, target), entry.ALONE)
 
 
 @functools.cache
