@@ -18,8 +18,8 @@ from gatewise.apps.commands import app
 from gatewise.tasks.synthetic import TASKS
 from gatewise.tasks.synthetic.results import FILES
 from tests.apps.interrupting import BY_CTRL_C, interrupted, signalled
+from tests.apps.processes import run_forked
 
-COMMAND = [sys.executable, "-m", "gatewise.apps.command_line", "compare"]
 TINY = ["--task", "reber", "--lengths", "12", "--hidden", "4", "--most", "100", "--batch", "10"]
 
 OWN = """
@@ -31,18 +31,6 @@ def keeping(h, c, *, i, g, o):
     h = sigmoid(o) * tanh(c)
     return h, c
 """
-
-
-def compare(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-        encoding="utf-8",
-    )
 
 
 def compare_here(*arguments: str, cwd: Path) -> Result:
@@ -93,7 +81,7 @@ def test_a_memory_that_fails_is_explained(tmp_path: Path) -> None:
 
 def test_the_same_command_gives_the_same_figures(tmp_path: Path) -> None:
     arguments = (*TINY, "--cells", "lstm", "--seeds", "1", "--out")
-    assert compare(*arguments, "one", cwd=tmp_path).returncode == 0
+    assert run_forked("compare", *arguments, "one", cwd=tmp_path).returncode == 0
     assert compare_here(*arguments, "two", cwd=tmp_path).exit_code == 0
     one, two = written(tmp_path / "one"), written(tmp_path / "two")
     assert one["runs"][0].pop("seconds") > 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from textwrap import indent
 
@@ -98,10 +96,11 @@ def test_without_training_and_in_the_folder_of_a_run(cache: Path, tmp_path: Path
         return h
 
     gatewise.save(nn.Recurrent(only_here, 2, 3), tmp_path / "model.safetensors")
-    done = compile_model(tmp_path, "--no-training")
+    with compiling_quickly():
+        done = compile_model(tmp_path, "--no-training")
     assert done.exit_code == 0
     assert done.stdout.startswith("Compiled 1 of 1 kernels of only_here (float32) in ")
-    assert len([*cache.iterdir()]) == 2
+    assert len([*(cache / "quickly").iterdir()]) == 2
 
 
 def test_errors_are_one_sentence(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,17 +123,10 @@ def test_errors_are_one_sentence(cache: Path, tmp_path: Path, monkeypatch: pytes
     assert "while GATEWISE_CACHE is off" in done.stderr
 
 
-def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gatewise.save(nn.GRU(2, 3), tmp_path / "m.safetensors")
     (tmp_path / "file").write_text("no folder")
-    done = subprocess.run(
-        [sys.executable, "-m", "gatewise", "compile", "m.safetensors"],
-        cwd=tmp_path,
-        env=os.environ | {"GATEWISE_CACHE": str(tmp_path / "file")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    monkeypatch.setenv("GATEWISE_CACHE", str(tmp_path / "file"))
+    done = run_forked("compile", "m.safetensors", cwd=tmp_path, code=quickly(MAIN))
     assert done.returncode == 2
     assert done.stderr.startswith("Error: compiled kernels cannot be kept for the next process (")
