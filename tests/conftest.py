@@ -43,6 +43,16 @@ if hasattr(signal, "SIGHUP"):
 gc.set_threshold(20_000, 10, 10)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give one thread of torch and of kernels to each pytest-xdist process, except before a release.
+
+    Small operations on two threads take three times the processor time, most of which is waiting. Tests of
+    threads ask for them.
+    """
+    if hasattr(config, "workerinput") and config.option.markexpr:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()

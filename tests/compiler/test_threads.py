@@ -38,7 +38,7 @@ def forked():
     receiver, sender = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(target=in_child, args=(sender,), daemon=True)
     child.start()
-    assert receiver.poll(20), "the child hangs"
+    assert receiver.poll(60), "the child hangs"
     threads, results = receiver.recv()
     assert threads == 1
     return results
