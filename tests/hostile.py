@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from gatewise.runtime.model_file import ModelFile
 
 # Values that may replace any other value.
 STRANGE: tuple[Any, ...] = (
@@ -92,6 +95,26 @@ def mutate_tensors(tensors: Tensors, rng: Random) -> Tensors:
     elif change == "values" and tensors[name].dtype.kind == "f":
         tensors[name] = np.full_like(tensors[name], rng.choice((np.nan, np.inf, 1e38)))
     return tensors
+
+
+def manipulated(whole: ModelFile, seed: int) -> ModelFile:
+    """A file with another header, except for its layers, and other tensors."""
+    rng = Random(seed)
+    header = mutate({key: value for key, value in whole.header.items() if key != "layers"}, rng)
+    header = {"layers": whole.header["layers"], **(header if isinstance(header, dict) else {})}
+    tensors = mutate_tensors(whole.tensors, rng)
+    return ModelFile(whole.path, whole.format, whole.task, header, tensors)
+
+
+def seeds(count: int, **others: st.SearchStrategy[Any]) -> Callable[[Any], Any]:
+    """Draw the argument `seed` of a test, and others, this number of times."""
+
+    def decorated(test: Any) -> Any:
+        drawn = given(seed=st.integers(0, 2**32 - 1), **others)(test)
+        health = [HealthCheck.function_scoped_fixture]
+        return settings(max_examples=count, deadline=None, suppress_health_check=health)(drawn)
+
+    return decorated
 
 
 @st.composite

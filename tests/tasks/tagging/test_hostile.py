@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +14,7 @@ from gatewise.runtime.model_file import ModelFile, ModelFileError, read_model
 from gatewise.tasks.shared.reading.errors import TableError
 from gatewise.tasks.tagging.reading import read_tagged
 from gatewise.tasks.tagging.tagger import Tagger
-from tests.hostile import mutated, mutated_tensors
+from tests.hostile import manipulated, seeds
 
 X = [["Ada", "is", "thinking", "."], ["\ud800", "x" * 1000, "\0"]]
 fixtures = [HealthCheck.function_scoped_fixture]
@@ -28,15 +27,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory, both: Tagger) -> ModelFile:
     return read_model(path, Tagger.TASK)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=fixtures)
-@given(data=st.data())
+@seeds(150)
 def test_a_manipulated_file_is_refused_or_tags(
-    whole: ModelFile, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+    whole: ModelFile, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    header: Any = {key: value for key, value in whole.header.items() if key != "layers"}
-    header = data.draw(mutated(header))
-    header = {"layers": whole.header["layers"], **(header if isinstance(header, dict) else {})}
-    file = ModelFile(whole.path, whole.format, whole.task, header, data.draw(mutated_tensors(whole.tensors)))
+    file = manipulated(whole, seed)
     monkeypatch.setattr("gatewise.tasks.shared.estimator.read_model", lambda *_: file)
     with suppress(ModelFileError):
         assert [len(tags) for tags in of_file(file).predict(X)] == [4, 3]

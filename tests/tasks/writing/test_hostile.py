@@ -6,16 +6,13 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from gatewise.runtime.jobs.loading import of_file
 from gatewise.runtime.model_file import ModelFile, ModelFileError, read_model
 from gatewise.tasks.writing.writer import Writer
-from tests.hostile import mutated, mutated_tensors
+from tests.hostile import manipulated, seeds
 
 TEXT = "She \ud800 said\0\n漢"
 
@@ -27,19 +24,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory, fitted: Writer) -> ModelFile
     return read_model(path, Writer.TASK)
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(data=st.data())
+@seeds(150)
 def test_a_manipulated_file_is_refused_or_writes(
-    whole: ModelFile, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+    whole: ModelFile, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    header: Any = {key: value for key, value in whole.header.items() if key != "layers"}
-    header = data.draw(mutated(header))
-    header = {"layers": whole.header["layers"], **(header if isinstance(header, dict) else {})}
-    file = ModelFile(whole.path, whole.format, whole.task, header, data.draw(mutated_tensors(whole.tensors)))
+    file = manipulated(whole, seed)
     monkeypatch.setattr("gatewise.tasks.shared.estimator.read_model", lambda *_: file)
     with suppress(ModelFileError):
         model = of_file(file)
