@@ -26,6 +26,7 @@ from tests.apps.processes import MAIN, run_forked
 COMMAND = [sys.executable, "-m", "gatewise.apps.command_line", "forecast"]
 TIMES = [f"2024-01-{1 + hour // 24:02d} {hour % 24:02d}:00" for hour in range(240)]
 SMALL = ["--hidden-size", "8", "--epochs", "2"]
+RUN = ["shop.csv", "--target", "y", "--horizon", "6", "--hidden-size", "8", "--epochs", "3"]
 
 
 def forecast(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -37,7 +38,7 @@ def forecast(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=600,
         encoding="utf-8",
     )
 
@@ -62,7 +63,7 @@ def table(folder: Path, *, header: str = "time,y,x", **rows: str) -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("run")
     table(folder)
-    return folder, forecast("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=folder)
+    return folder, forecast(*RUN, cwd=folder)
 
 
 def test_a_run_prints_errors_and_leaves_a_complete_folder(
@@ -104,21 +105,11 @@ def test_the_same_seed_gives_the_same_files_and_a_second_run_a_new_folder(
     run: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, _ = run
-    again = forecast_here("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=folder)
+    again = forecast_here(*RUN, cwd=folder)
     assert again.exit_code == 0
     for name in FILES:
         one, two = (folder / "runs" / run / name for run in ("shop-lstm", "shop-lstm-2"))
         assert one.read_bytes() == two.read_bytes()
-
-
-def test_the_number_of_threads_is_passed_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", wanted.append)
-    table(tmp_path)
-    shop = ("shop.csv", "--target", "y", "--horizon", "6", *SMALL)
-    assert forecast_here(*shop, "--threads", "2", cwd=tmp_path).exit_code == 0
-    assert wanted == [2]
-    assert forecast_here(*shop, "--threads", "0", cwd=tmp_path).exit_code == 2
 
 
 def test_the_held_out_end_changes_neither_the_model_nor_its_scalers(
@@ -127,7 +118,7 @@ def test_the_held_out_end_changes_neither_the_model_nor_its_scalers(
     folder, _ = run
     rows = {f"r{row}": f"{TIMES[row - 1]},{row},{-row}" for row in range(240 - 36 + 1, 241)}
     table(tmp_path, **rows)
-    done = forecast_here("shop.csv", "--target", "y", "--horizon", "6", *SMALL, cwd=tmp_path)
+    done = forecast_here(*RUN, cwd=tmp_path)
     assert done.exit_code == 0
     one, two = (Forecaster.load(at / "runs/shop-lstm/model.safetensors") for at in (folder, tmp_path))
     assert one.prepared_ == two.prepared_
@@ -136,15 +127,21 @@ def test_the_held_out_end_changes_neither_the_model_nor_its_scalers(
     assert one.metrics_["test"] != two.metrics_["test"]
 
 
-def test_parquet_another_cell_and_a_chosen_folder(tmp_path: Path) -> None:
+def test_parquet_another_cell_a_chosen_folder_and_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", wanted.append)
     days = pd.date_range("2023-01-01", periods=150, freq="D")
     frame = pd.DataFrame({"sold": [day % 7 + day / 50 for day in range(150)], "kind": "shoe"}, index=days)
     frame.rename_axis("day").to_parquet(tmp_path / "shop.parquet")
-    done = forecast_here("shop.parquet", "--cell", "gru", "--out", "deep/mine", *SMALL, cwd=tmp_path)
-    assert (done.exit_code, done.stderr) == (0, "")
+    chosen = ["--cell", "gru", "--out", "deep/mine", "--threads", "2"]
+    done = forecast_here("shop.parquet", *chosen, *SMALL, cwd=tmp_path)
+    assert (done.exit_code, done.stderr, wanted) == (0, "", [2])
     assert {path.name for path in (tmp_path / "deep" / "mine").iterdir()} == set(FILES)
     assert "7 days ahead" in done.stdout
     assert "kind" in done.stdout
+    assert forecast_here("shop.parquet", "--threads", "0", cwd=tmp_path).exit_code == 2
 
 
 # Standard output as after `| head -0`, and as under PYTHONIOENCODING=ascii.
@@ -291,7 +288,7 @@ def test_bad_input_is_explained_in_one_sentence_and_nothing_is_written(tmp_path:
 
 def test_bad_input_ends_the_process_with_one_sentence_and_status_2(tmp_path: Path) -> None:
     table(tmp_path, r9=f"{TIMES[8]},many,1")
-    done = forecast("shop.csv", "--target", "y", cwd=tmp_path)
+    done = run_forked("forecast", "shop.csv", "--target", "y", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: shop.csv, column 'y', row 9: 'many' is not a number; if it")
     assert done.stderr.count("\n") == 1
@@ -436,17 +433,18 @@ training._Keeper.on_train_epoch_end = on_train_epoch_end
 """
 
 
-def test_a_killed_run_is_continued_to_the_same_files(tmp_path: Path) -> None:
+def test_a_killed_run_is_continued_to_the_same_files(
+    run: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     table(tmp_path)
-    shop = ("shop.csv", "--target", "y", "--horizon", "6", "--hidden-size", "8", "--epochs", "3")
-    assert forecast_here(*shop, "--out", "whole", cwd=tmp_path).exit_code == 0
-    killed = run_forked("forecast", *shop, "--out", "mine", cwd=tmp_path, code=KILLING + MAIN)
+    killed = run_forked("forecast", *RUN, "--out", "mine", cwd=tmp_path, code=KILLING + MAIN)
     assert (killed.returncode, (tmp_path / "mine").exists()) == (-signal.SIGKILL, False)
     assert (tmp_path / "mine.training/training.ckpt").exists()
-    done = forecast_here(*shop, "--out", "mine", "--resume", "--json", cwd=tmp_path)
+    done = forecast_here(*RUN, "--out", "mine", "--resume", "--json", cwd=tmp_path)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert {path.name for path in tmp_path.iterdir()} == {"shop.csv", "whole", "mine"}
+    assert {path.name for path in tmp_path.iterdir()} == {"shop.csv", "mine"}
+    whole = run[0] / "runs" / "shop-lstm"
     for name in FILES:
-        assert (tmp_path / "mine" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "mine" / name).read_bytes() == (whole / name).read_bytes()
     metrics = json.loads((tmp_path / "mine/metrics.json").read_text(encoding="utf-8"))
     assert json.loads(done.stdout) == {"folder": "mine", "interrupted": False, "metrics": metrics}
