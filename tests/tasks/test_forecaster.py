@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from gatewise import cells
 from gatewise.language.rewrites import projected
-from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL
+from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, RIDGE, SEASONAL
 from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.series.errors import SeriesError
@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(series: TimeS
 def test_every_cell_learns_a_wave_better_than_the_naive_forecasts(series: TimeSeries, cell: str) -> None:
     forecaster = Forecaster(6, cell=cell, hidden_size=16, max_epochs=12, learning_rate=0.01)
     tested = forecaster.fit(series.head(FIT)).backtest(series, FIT)
-    assert set(tested.forecasts) == {MODEL, PERSISTENCE, SEASONAL}
+    assert set(tested.forecasts) == {MODEL, PERSISTENCE, SEASONAL, RIDGE}
     assert tested.skill() > 0.1
     assert forecaster.score(series) > 0.1
 
@@ -259,3 +259,42 @@ def test_usual_errors_are_stored_in_the_file(fitted: Forecaster, series: TimeSer
     again = Forecaster.load(tmp_path / "m.safetensors")
     assert again.model_.calibration == fitted.model_.calibration is not None
     assert again.anomalies(series).equals(fitted.anomalies(series))
+
+
+def test_the_ridge_of_a_back_test_is_the_linear_part_alone(fitted: Forecaster, series: TimeSeries) -> None:
+    tested = fitted.backtest(series, FIT)
+    line = fitted.model_.straight()
+    assert line is not None
+    columns = {name: series.frame[name].to_numpy() for name in fitted.prepared_.encoding.columns}
+    reads, linear = line._linear
+    encoding = fitted.prepared_.encoding
+    held, inputs = encoding.held(columns["load (kW)"]), encoding.encoded(columns, series.positions)
+    ahead = np.empty((len(tested.origins), 6, 0), np.float32)
+    changes = linear(reads.at(tested.origins, held, inputs, ahead))
+    expected = encoding.unscaled((held[tested.origins][:, None] + changes).astype(np.float64))
+    assert tested.forecasts[RIDGE] == pytest.approx(expected, rel=1e-5)
+    assert not np.array_equal(tested.forecasts[RIDGE], tested.forecasts[MODEL])
+
+
+def test_origins_have_the_distance_that_is_asked_for(fitted: Forecaster, series: TimeSeries) -> None:
+    tested, some = fitted.backtest(series, FIT), fitted.backtest(series, FIT, every=7)
+    assert some.origins.tolist() == list(range(FIT - 1, 394, 7))
+    rows = np.isin(tested.origins, some.origins)
+    for name in some.forecasts:
+        assert np.array_equal(some.forecasts[name], tested.forecasts[name][rows])
+    with pytest.raises(ValueError, match=r"every must be a whole number of at least 1\. Got 0"):
+        fitted.backtest(series, FIT, every=0)
+
+
+def test_a_refitted_forecast_is_that_of_a_new_forecaster(series: TimeSeries) -> None:
+    forecaster = Forecaster(6, hidden_size=4, max_epochs=1).fit(series.head(300))
+    tested = forecaster.backtest(series, 300, every=60, refit=True)
+    assert tested.origins.tolist() == [299, 359]
+    for row, origin in enumerate(tested.origins):
+        known = series.head(int(origin) + 1)
+        alone = Forecaster(6, hidden_size=4, max_epochs=1).fit(known).predict(known)
+        assert np.array_equal(tested.forecasts[MODEL][row], alone)
+    assert RIDGE not in tested.forecasts
+    assert not np.array_equal(
+        tested.forecasts[MODEL], forecaster.backtest(series, 300, every=60).forecasts[MODEL]
+    )

@@ -21,7 +21,7 @@ def test_forecasts_are_shown_with_the_truth_and_the_naive_ones(
     shown = {line.get_label(): line for line in coming.get_lines()}
     assert np.array_equal(shown["forecast"].get_ydata(), fitted.predict(series))
     curves = {line.get_label(): np.asarray(line.get_ydata()) for line in errors.get_lines()}
-    assert list(curves) == ["forecast", "persistence", "seasonal naive (24 h)"]
+    assert list(curves) == ["forecast", "persistence", "seasonal naive (24 h)", "ridge"]
     assert list(curves["forecast"]) == [step["model"]["mae"] for step in tested.by_step()]
     assert [axes.get_title(loc="left").split(":")[0] for axes in (good, typical, bad)] == [
         "A good one",

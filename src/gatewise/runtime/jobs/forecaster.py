@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -112,6 +113,17 @@ class Forecaster:
     def need(self) -> int:
         """The rows that a forecast reads: the history, and one season before its first step."""
         return self.history + self.encoding.season
+
+    def straight(self) -> Forecaster | None:
+        """The linear part as a forecaster of its own, a ridge regression on the past; None without one."""
+        if self._linear is None:
+            return None
+        line = copy(self)
+        shape = self.horizon, self._layers.output_size
+        line._head = Affine(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32))
+        line._share = np.zeros_like(self._share)
+        line._ahead = None
+        return line
 
     def predict(
         self,

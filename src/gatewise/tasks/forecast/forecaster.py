@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from gatewise.extras import needed_by
@@ -24,7 +25,7 @@ from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.runtime.jobs.lags import NOTHING
 from gatewise.runtime.model_file import read_model
 from gatewise.tasks.forecast.encoding import columns_of
-from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, SEASONAL, Evaluation, joined
+from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, RIDGE, SEASONAL, Evaluation, joined
 from gatewise.tasks.forecast.linear import Linear, Regression, choose, fit, reads_of
 from gatewise.tasks.forecast.naive import (
     Numbers,
@@ -260,52 +261,88 @@ class Forecaster(JobEstimator):
         return parts[0] if panel.alone else long_format(panel, parts)
 
     def backtest(
-        self, series: TimeSeries | Panel, first: int | Sequence[int] | Whole | None = None
+        self,
+        series: TimeSeries | Panel,
+        first: int | Sequence[int] | Whole | None = None,
+        *,
+        every: int = 1,
+        refit: bool = False,
     ) -> Evaluation:
-        """Forecast at every origin, and compare with the truth and with naive forecasts.
+        """Forecast at every origin, and compare with the truth and with simpler forecasts.
 
         A forecast uses the series up to its origin only, and inputs whose future is known. The forecast
         steps begin at `first`, by default the first with enough history. Of more than 4,096 origins (fewer
-        for a long horizon) evenly spaced ones are chosen.
+        for a long horizon) evenly spaced ones are chosen. Beside the model are persistence, the seasonal
+        naive forecast, and the linear part of the model alone, a ridge regression.
 
         Args:
             series: a series or a panel. Series of a panel without `horizon` steps from `first` on are left
                 out.
             first: the first step that is forecast; of a panel one for each series.
+            every: the steps from one origin to the next.
+            refit: whether a new forecaster with the same arguments is fitted at every origin, to the steps
+                before it. This takes as many trainings as there are origins: choose `every`.
 
         Raises:
             ValueError: as in `predict`.
         """
         check_is_fitted(self)
+        check_whole("every", every, 1)
         panel = as_panel(series)
         least = self.prepared_.least
         self._check_panel(panel, least + self.horizon if panel.alone else 1)
         firsts = np.maximum(np.broadcast_to(0 if first is None else first, len(panel)), least)
-        most = max(min(MOST_TESTED, MOST_COMPARED // self.horizon) // len(panel), 1)
-        season = self.prepared_.encoding.season
-        origins = [
-            spread(int(start) - 1, len(one) - self.horizon, most, season)
-            for one, start in zip(panel, firsts, strict=True)
-        ]
+        origins = self._origins(panel, firsts, every)
         tested = [place for place, found in enumerate(origins) if len(found)]
         if not tested:
             most = int(panel.rows.max())
             raise ValueError(
                 f"series must have at least {self.horizon} steps after row {firsts[0]}. Got {most}"
             )
-        parts = [self._tested(panel, place, origins[place]) for place in tested]
+        made = self._refitted(panel, origins, firsts) if refit else {}
+        parts = [self._tested(panel, place, origins[place], made.get(place)) for place in tested]
         return parts[0] if panel.alone else joined(parts, [str(panel.ids[place]) for place in tested])
 
-    def _tested(self, panel: Panel, place: int, origins: Whole) -> Evaluation:
-        """The back-test of one series of a panel."""
+    def _origins(self, panel: Panel, firsts: Whole, every: int) -> list[Whole]:
+        """The origins of each series, at most about 4,096 of all series together."""
+        most = max(min(MOST_TESTED, MOST_COMPARED // self.horizon) // len(panel), 1)
+        season = self.prepared_.encoding.season
+        found = []
+        for one, start in zip(panel, firsts, strict=True):
+            stop = len(one) - self.horizon
+            some = np.arange(int(start) - 1, stop, every)
+            if every == 1:
+                some = spread(int(start) - 1, stop, most, season)
+            found.append(some[:: max(-(-len(some) // most), 1)])
+        return found
+
+    def _refitted(self, panel: Panel, origins: list[Whole], firsts: Whole) -> dict[int, Numbers]:
+        """The forecasts of forecasters that are fitted again at each origin, ``[S, K]`` by place."""
+        made = {place: np.empty((len(found), self.horizon)) for place, found in enumerate(origins)}
+        for cut in range(1, max(map(len, origins)) + 1):  # counted from the last origin
+            rows = [
+                int(found[-min(cut, len(found))]) + 1 if len(found) else min(int(start), len(one))
+                for found, start, one in zip(origins, firsts, panel, strict=True)
+            ]
+            kept = panel.head(rows)
+            again = clone(self).fit(kept.series[0] if kept.alone else kept)
+            for place, found in enumerate(origins):
+                if cut <= len(found):
+                    made[place][-cut] = again._forecast(panel, place, found[-cut:][:1])[0]
+        return made
+
+    def _tested(self, panel: Panel, place: int, origins: Whole, made: Numbers | None = None) -> Evaluation:
+        """The back-test of one series of a panel; `made` are the forecasts if another model made them."""
         series, season = panel.series[place], self.prepared_.encoding.season
         held = hold(series.values)
         forecasts = {
-            MODEL: self._forecast(panel, place, origins),
+            MODEL: self._forecast(panel, place, origins) if made is None else made,
             PERSISTENCE: persistence(held, origins, self.horizon),
         }
         if season > 1:
             forecasts[SEASONAL] = seasonal_naive(held, origins, self.horizon, season)
+        if (line := self.model_.straight()) is not None and made is None:
+            forecasts[RIDGE] = self._forecast(panel, place, origins, line)
         truth = series.values[future(origins, self.horizon)]
         scale = self.prepared_.scale
         if not panel.alone:
@@ -401,11 +438,11 @@ class Forecaster(JobEstimator):
             (len(encoding.numbers), encoding.sizes),
         )
 
-    def _forecast(self, panel: Panel, place: int, origins: Whole) -> Numbers:
-        """Forecast one series of a panel at origins, ``[S, K]`` in the target's unit."""
+    def _forecast(self, panel: Panel, place: int, origins: Whole, model: Model | None = None) -> Numbers:
+        """Forecast one series of a panel at origins, ``[S, K]``, with our model or another one."""
         series = panel.series[place]
         columns = columns_of(series, self.prepared_.encoding.columns)
-        forecasts: Numbers = self.model_.forecast(
+        forecasts: Numbers = (model or self.model_).forecast(
             columns, series.positions, origins, panel.ids[place], panel.attributes(place)
         )
         return forecasts
