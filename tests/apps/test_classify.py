@@ -6,16 +6,19 @@ import csv
 import json
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
+from gatewise.tasks.classification.classifier import Classifier
 from gatewise.tasks.loading import load
 from tests.tasks.classification.conftest import OPINIONS, TEXTS, make_walks
 
 SMALL = ["--cell", "rnn", "--hidden-size", "4", "--epochs", "2"]
+TINY: dict[str, Any] = {"cell": "rnn", "hidden_size": 2, "max_epochs": 1, "refit": False}
 
 
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -70,6 +73,45 @@ def test_a_run_on_measurements_and_its_predictions(tmp_path: Path) -> None:
             assert found[row["id"]]["steps"] == row["after steps"]
 
 
+def test_sequences_without_a_label_can_be_skipped(tmp_path: Path) -> None:
+    rows = walks_file(tmp_path / "walks.csv").read_text(encoding="utf-8").splitlines()
+    gaps = [row.rpartition(",")[0] + "," if row.startswith(("w3,", "w5,")) else row for row in rows]
+    (tmp_path / "walks.csv").write_text("\n".join(gaps), encoding="utf-8")
+    options = ["classify", "walks.csv", "--label", "goes", "--id", "walk", *SMALL, "--out", "run"]
+    told = " ".join(gatewise(*options, cwd=tmp_path).output.split())
+    place = next(n for n, row in enumerate(rows) if row.startswith("w3,"))
+    assert f"row {place}: the label is missing; --skip-unlabelled leaves such sequences out." in told
+    run = gatewise(*options, "--skip-unlabelled", cwd=tmp_path)
+    assert run.exit_code == 0, run.output
+    left_out = sum(row.startswith(("w3,", "w5,")) for row in rows)
+    assert f"{left_out} rows without a label left out" in " ".join(run.output.split())
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["data"]["sequences"] + metrics["test"]["overall"]["sequences"] == 38
+    gaps[-1] = gaps[-1].rpartition(",")[0] + ","  # of a sequence that has a label in other rows
+    (tmp_path / "walks.csv").write_text("\n".join(gaps), encoding="utf-8")
+    bad = gatewise(*options, "--skip-unlabelled", cwd=tmp_path)
+    assert f"column 'goes', row {len(gaps) - 1}: the value is missing." in " ".join(bad.output.split())
+
+
+def test_a_model_is_told_of_files_of_the_other_kind(tmp_path: Path) -> None:
+    sensors, texts = Classifier(**TINY).fit(*make_walks(20)), Classifier(**TINY).fit(TEXTS, OPINIONS)
+    texts.note_columns({"id": None, "time": None, "text": "text"})
+    sensors.save(tmp_path / "sensors.safetensors")
+    texts.save(tmp_path / "texts.safetensors")
+    (tmp_path / "texts.csv").write_text("text,label\na film,good\n")
+    (tmp_path / "numbers.csv").write_text("a,b\n1,2\n3,4\n")
+    (tmp_path / "both.csv").write_text("name,place,a\nx,y,2\n")
+    for model, file, message in (
+        ("sensors", "texts.csv", "reads measurements ('channel 0', 'channel 1'), but the table has texts"),
+        ("texts", "numbers.csv", "the model reads texts, but there are none in 'a', 'b'"),
+        ("texts", "both.csv", "reads texts in the column 'text', but the table has 'name', 'place'"),
+    ):
+        run = gatewise("predict", f"{model}.safetensors", file, cwd=tmp_path)
+        assert run.exit_code == 2
+        assert f"{file}: " in run.output
+        assert message in " ".join(run.output.split())
+
+
 def test_characters_that_no_font_has_are_named_once(tmp_path: Path) -> None:
     nobodys = "\U0010fffd"  # a character that is not assigned
     rows = "".join(f"{word} {nobodys},{word}\n" for word in ("good", "bad") * 10)
@@ -80,7 +122,7 @@ def test_characters_that_no_font_has_are_named_once(tmp_path: Path) -> None:
 
 
 def test_texts_with_several_labels_as_json(tmp_path: Path) -> None:
-    labels = {"praise": "film; good", "blame": "film"}
+    labels = {"praise": "film; good", "blame": ""}  # a row may have none of the labels
     with (tmp_path / "texts.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *zip(TEXTS, map(labels.get, OPINIONS), strict=True)])
     run = gatewise(

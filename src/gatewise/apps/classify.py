@@ -65,6 +65,9 @@ def classify(
     separator: Annotated[
         str | None, typer.Option(help="Mark between the labels of a sequence that has several.")
     ] = None,
+    skip_unlabelled: Annotated[
+        bool, typer.Option("--skip-unlabelled", help="Leave sequences without a label out.")
+    ] = False,
     unit: Unit = "auto",
     bidirectional: Annotated[
         bool, typer.Option("--bidirectional", help="Also read backwards. No early decisions then.")
@@ -93,7 +96,7 @@ def classify(
     else:
         if sample is not None:
             raise ClassifyError(f"--sample takes the place of FILE. Got both, {file} and {sample}.")
-        columns = Columns(label, id, time, tuple(column or ()), separator)
+        columns = Columns(label, id, time, tuple(column or ()), separator, skip_unlabelled)
         whole = read_labelled(file, columns, reading)
         training, tested = divided(whole) if test is None else (whole, read_labelled(test, columns, reading))
     options = {

@@ -282,3 +282,25 @@ def test_a_wrong_number_of_channels_is_said(fitted: Classifier) -> None:
         fitted.predict([np.zeros((4, 3))])
     with pytest.raises(ValueError, match="texts"):
         fitted.predict(["a text"])
+
+
+def test_no_sequence_is_said(fitted: Classifier) -> None:
+    with pytest.raises(ValueError, match="X must have at least one sequence"):
+        fitted.predict([])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([None] * 24, "24 of 24 have none, first y.0."),
+        (["a", None, "b"] * 8, "8 of 24 have none, first y.1.[.]$"),
+        (np.array(["a", float("nan")] * 12, object), "12 of 24 have none"),
+        ([pd.NA, "a"] * 12, "12 of 24 have none"),
+        ([("a",), None] * 12, "gets an empty list"),
+        ([()] * 24, "Got 24 empty lists"),
+    ],
+    ids=["all", "some", "nan", "pandas", "lists", "empty"],
+)
+def test_missing_labels_are_said(y: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Classifier(refit=False, cell="rnn", hidden_size=2, max_epochs=1).fit(TEXTS, y)

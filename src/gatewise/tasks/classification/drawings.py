@@ -35,8 +35,10 @@ Array = NDArray[Any]
 WIDE = 10.0  # inches
 MOST_NUMBERED = 25  # classes whose counts are written into the matrix
 MOST_NAMED = 40  # classes that are named at the axes
+MOST_CHANNELS = 12  # channels in a legend
 _LINE = 24  # points of a line of words
 _ROOM = 9.3 * 72  # points for words
+_PANEL = 2.85 * 72  # width of the picture of one sequence that is being read
 
 
 # Against the class, neither, for it.
@@ -97,7 +99,8 @@ def draw_confusion(confusion: Array, names: Sequence[str], heading: str, note: s
         bar = figure.colorbar(image, ax=matrix, pad=0.012, aspect=30, fraction=0.04)
         bar.outline.set_visible(False)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        bar.set_label("share of the true class", fontsize=9)
+        bar.ax.set_title("share of\nthe row", fontsize=8, color=SOFT, loc="left")
+        bar.ax.tick_params(labelsize=8)
         _draw_rates(bars, confusion, names)
     return figure
 
@@ -146,14 +149,24 @@ def draw_running(
     return figure
 
 
-def draw_decided(sequences: Sequence[Decided], heading: str, note: str) -> Figure:
-    """Draw the share of each step in the decision, for up to four sequences."""
+def shown_classes(sequence: Running) -> list[int]:
+    """The classes whose probabilities are drawn in colour, at most four: the true one is the first."""
+    likely = np.argsort(-sequence.probabilities.max(axis=0), kind="stable")[:3].tolist()
+    return list(dict.fromkeys([sequence.truth, sequence.chosen, *likely]))[:4]
+
+
+def draw_decided(sequences: Sequence[Decided], channels: Sequence[str], heading: str, note: str) -> Figure:
+    """Draw the share of each step in the decision, for up to four sequences.
+
+    `channels` are the names of the channels; empty for texts.
+    """
     heights = [_height_of(sequence) for sequence in sequences]
+    heights[0] += 0.3 if len(channels) > 1 else 0.0
     with page(WIDE, sum(heights), heading, note) as figure:
         grid = figure.add_gridspec(len(sequences), 1, height_ratios=heights)
         for n, sequence in enumerate(sequences):
             if sequence.words is None:
-                _draw_measured(figure, grid[n], sequence)
+                _draw_measured(figure, grid[n], sequence, channels if n == 0 else ())
             else:
                 _draw_text(figure.add_subplot(grid[n]), sequence)
     return figure
@@ -195,10 +208,8 @@ def _draw_curve(axes: Axes, curve: tuple[Array, Array], chosen: tuple[float, flo
     read, accuracy = curve
     axes.plot(read, accuracy, color=MODEL, linewidth=1.8)
     axes.plot(*chosen, "o", color=WARM, markersize=8)
-    word = f"chosen: {chosen[0]:.0%} read, {chosen[1]:.1%} right"
-    side = "right" if chosen[0] > 0.6 else "left"
-    place = (-2, -18) if side == "right" else (9, -14)
-    axes.annotate(word, chosen, xytext=place, textcoords="offset points", color=WARM, ha=side, fontsize=9)
+    word = f"\N{BLACK CIRCLE} chosen: {chosen[0]:.0%} read, {chosen[1]:.1%} right"
+    axes.set_title(word, loc="right", color=WARM, fontsize=9)
     axes.set_ylim(top=accuracy.max() + 0.05 * (np.ptp(accuracy) or 0.1))
     axes.set(xlabel="mean share of a test sequence that is read", ylabel="test accuracy", xlim=(0, 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -208,14 +219,12 @@ def _draw_curve(axes: Axes, curve: tuple[Array, Array], chosen: tuple[float, flo
 
 def _draw_probabilities(axes: Axes, sequence: Running, names: Sequence[str], threshold: float) -> None:
     steps = np.arange(1, len(sequence.probabilities) + 1)
-    shown = np.argsort(-sequence.probabilities.max(axis=0), kind="stable")[:3].tolist()
-    shown = list(dict.fromkeys([sequence.truth, sequence.chosen, *shown]))[:4]
+    shown = shown_classes(sequence)
     for k, line in enumerate(sequence.probabilities.T):
         if k not in shown:
             axes.plot(steps, line, color=FAINT, linewidth=0.7)
     for colour, k in zip(COLOURS, shown, strict=False):
-        known = " (true)" if k == sequence.truth else ""
-        word = f"{cut(names[k], 80, 8)}{known}"
+        word = cut(names[k], _PANEL / len(shown) - 24, 7) or "?"
         wide = 2.2 if k == sequence.truth else 1.4
         marker = "o" if len(steps) == 1 else ""
         axes.plot(
@@ -225,9 +234,12 @@ def _draw_probabilities(axes: Axes, sequence: Running, names: Sequence[str], thr
         axes.axhline(threshold, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.axvline(sequence.decided, color=INK, linewidth=1.2)
     axes.set(ylim=(-0.03, 1.06), xlim=(1 - 0.02 * len(steps), len(steps) * 1.02 + 0.02))
-    axes.set_title(sequence.title, fontsize=9)
+    axes.set_title(sequence.title, fontsize=9, pad=17)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.legend(fontsize=7, loc="best", handlelength=1.2, frameon=True, framealpha=0.8, edgecolor="none")
+    axes.legend(
+        fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(shown), handlelength=1.0,
+        handletextpad=0.4, columnspacing=0.9, borderaxespad=0.15, borderpad=0.1,
+    )  # fmt: skip
     axes.tick_params(labelsize=8)
 
 
@@ -246,7 +258,8 @@ def _gaps(words: Sequence[str]) -> tuple[float, float]:
     return (1.0, 0.0) if all(len(word) <= 1 for word in words) else (6.0, 4.0)
 
 
-def _draw_measured(figure: Figure, place: Any, sequence: Decided) -> None:
+def _draw_measured(figure: Figure, place: Any, sequence: Decided, named: Sequence[str]) -> None:
+    """Draw the measurements over the shares of the steps. A legend tells the channels that are `named`."""
     grid = place.subgridspec(2, 1, height_ratios=(1.1, 1.0), hspace=0.05)
     above, below = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     assert sequence.values is not None
@@ -260,8 +273,13 @@ def _draw_measured(figure: Figure, place: Any, sequence: Decided) -> None:
     )  # fmt: skip
     above.grid(False)
     colours = [INK] if channels == 1 else [colormaps["viridis"](c / (channels - 1)) for c in range(channels)]
-    for channel, colour in zip(sequence.values.T, colours, strict=True):
-        above.plot(at, channel, color=colour, linewidth=1.2 if channels < 4 else 0.8)
+    wide = 1.2 if channels < 4 else 0.8
+    lines = [
+        above.plot(at, channel, color=colour, linewidth=wide)[0]
+        for channel, colour in zip(sequence.values.T, colours, strict=True)
+    ]
+    if len(named) > 1:
+        _name_channels(above, lines, named)
     above.set_title(sequence.title, fontsize=10)
     above.set_ylabel("scaled", fontsize=9)
     above.set_xlim(-0.5, len(at) - 0.5)
@@ -270,6 +288,17 @@ def _draw_measured(figure: Figure, place: Any, sequence: Decided) -> None:
     below.set_ylabel("adds to logit", fontsize=9)
     below.tick_params(labelbottom=True, bottom=True, labelsize=8)
     step_axis(below, len(at))
+
+
+def _name_channels(axes: Axes, lines: Sequence[Any], names: Sequence[str]) -> None:
+    """A legend above the title; of many channels, some evenly spaced ones."""
+    some = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_CHANNELS)).round().astype(int))
+    words = [cut(names[channel], 80, 8) or "?" for channel in some]
+    axes.legend(
+        [lines[channel] for channel in some], words, loc="lower left", bbox_to_anchor=(0.0, 1.3),
+        ncols=MOST_CHANNELS // 2, fontsize=8, handlelength=1.2, columnspacing=1.2, borderaxespad=0.0,
+        borderpad=0.0,
+    )  # fmt: skip
 
 
 def _draw_text(axes: Axes, sequence: Decided) -> None:

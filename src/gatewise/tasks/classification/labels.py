@@ -37,11 +37,16 @@ class Labels:
     def fit(cls, y: Any) -> Labels:
         """The classes of ``y``: N labels; N lists of labels; or an indicator matrix ``[N, K]`` of 0 and 1.
 
+        A list may be empty, but not all of them.
+
         Raises:
-            ValueError: `y` is none of these, or has a single class.
+            ValueError: `y` is none of these, or a label is missing.
         """
+        _check_present(y)
         if is_lists(y):
             binarizer = MultiLabelBinarizer().fit(y)
+            if not len(binarizer.classes_):
+                raise ValueError(f"y must have labels. Got {len(y)} empty lists.")
             return cls(_of_one_kind(binarizer.classes_), True)
         if type_of_target(y, input_name="y") == "multilabel-indicator":
             return cls(np.arange(np.shape(y)[1]), True)
@@ -54,6 +59,7 @@ class Labels:
         Raises:
             ValueError: a label is unknown.
         """
+        _check_present(y)
         if not self.several:
             return _numbers(self.classes, column_or_1d(y))
         if not is_lists(y):
@@ -121,6 +127,25 @@ def is_lists(y: Any) -> bool:
         isinstance(label, int | np.integer) and label in (0, 1) for row in rows for label in row
     )
     return not indicators
+
+
+def _check_present(y: Any) -> None:
+    """Refuse a list, an array of objects or a Series with None or NaN among its labels."""
+    if not isinstance(y, list | tuple) and getattr(getattr(y, "dtype", None), "kind", "") != "O":
+        return  # scikit-learn says so of other arrays
+    missing = [place for place, label in enumerate(y) if _is_missing(label)]
+    if missing:
+        lists = any(isinstance(label, list | tuple | set | frozenset) for label in y)
+        hint = " A sequence that has none of the labels gets an empty list." if lists else ""
+        raise ValueError(
+            f"y must have a label for each sequence; {len(missing):,} of {len(y):,} have none, "
+            f"first y[{missing[0]}].{hint}"
+        )
+
+
+def _is_missing(label: Any) -> bool:
+    is_nan = isinstance(label, float) and label != label
+    return label is None or is_nan or type(label).__name__ == "NAType"  # of pandas
 
 
 def _of_one_kind(classes: Array) -> Array:

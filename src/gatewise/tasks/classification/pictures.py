@@ -17,6 +17,7 @@ from gatewise.tasks.classification.drawings import (
     draw_decided,
     draw_label_scores,
     draw_running,
+    shown_classes,
 )
 from gatewise.tasks.classification.evaluation import Evaluation
 from gatewise.tasks.shared.sequences import Sequences
@@ -65,7 +66,9 @@ def running_picture(classifier: Classifier, sequences: Sequences, tested: Evalua
     told = "never before the end" if early.threshold > 1 else f"at a probability of {early.threshold:.3f}"
     heading = f"Decided after {read:.0%} of a sequence on average, {right:.1%} right (at its end {whole:.1%})"
     note = f"A decision falls {told} (dashed), chosen on the validation part. "
-    note += "Vertical line: the decision. Grey: other classes."
+    note += "Vertical line: the decision. Thick: the true class."
+    if any(len(shown_classes(sequence)) < len(names) for sequence in shown):
+        note += " Grey: other classes."
     trade = np.array(curve.earliness), np.array(curve.accuracies)
     return draw_running(shown, names, early.threshold, trade, (read, right), heading, note)
 
@@ -98,7 +101,7 @@ def steps_picture(classifier: Classifier, sequences: Sequences, tested: Evaluati
         if words is None
         else " Purple is for, orange against."
     )
-    return draw_decided(shown, heading, note)
+    return draw_decided(shown, classifier.channels_in_, heading, note)
 
 
 def class_names(classifier: Classifier) -> list[str]:

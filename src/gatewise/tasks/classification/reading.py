@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from gatewise.tasks.classification.dividing import split
 from gatewise.tasks.shared import frames, samples
 from gatewise.tasks.shared.reading.errors import TableError, listed
 from gatewise.tasks.shared.reading.options import Reading
-from gatewise.tasks.shared.sequences import Labelled, Sequences
+from gatewise.tasks.shared.sequences import ID, Labelled, Sequences
 from gatewise.tasks.shared.tables import read_table, read_ts, sequences_from
 
 Array = NDArray[Any]
@@ -26,13 +26,20 @@ SAMPLES = {"digits": samples.digits, "docstrings": samples.docstrings}
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table that are used; None or () for: find out."""
+    """The columns of a table that are used (None or () for: find out), and how labels are read.
+
+    Attributes:
+        label, id, time, channels: the columns.
+        separator: the mark between the labels of a sequence that has several.
+        skip_unlabelled: whether sequences without a label are left out.
+    """
 
     label: str | None = None
     id: str | None = None
     time: str | None = None
     channels: tuple[str, ...] = ()
     separator: str | None = None
+    skip_unlabelled: bool = False
 
     def stored(self, text: str | None) -> dict[str, str | None]:
         """What a model file keeps of it, to read like tables; `text` is the column of texts."""
@@ -119,17 +126,56 @@ def read_labelled(path: Path, columns: Columns, options: dict[str, Any]) -> Labe
     else:
         table = read_table(path, reading)
         label = columns.label or _label_of(path, table.column_names)
+        table, skipped = _with_labels(table, label, columns)
         found = sequences_from(table, columns.id, columns.time, label, list(columns.channels) or None)
         if found.sequences.is_text:
             used = columns.channels or [n for n in table.column_names if frames.holds_texts(table, n)]
             text = next(name for name in used if name not in (label, columns.id))
+        if skipped:
+            found = replace(found, notes=(*found.notes, f"{skipped:,} rows without a label left out"))
     return _labelled(path, found, columns, text)
+
+
+def _with_labels(table: Any, label: str, columns: Columns) -> tuple[Any, int]:
+    """The table without unlabelled sequences, if they shall be skipped, and the number of rows left out.
+
+    Otherwise a missing label stands for none of the labels, where a sequence can have several.
+
+    Raises:
+        TableError: a label is missing.
+    """
+    labels = frames.column(table, label)
+    missing = np.asarray(labels.is_null(nan_is_null=True))
+    if not missing.any():
+        return table, 0
+    if columns.skip_unlabelled:
+        rows = np.flatnonzero(~_unlabelled(table, missing, columns))
+        return frames.taken(table, rows), len(table) - len(rows)
+    if columns.separator is None:
+        problem = "the label is missing; --skip-unlabelled leaves such sequences out"
+        raise frames.error(table, problem, label, int(missing.argmax()))
+    filled = labels.cast("large_string").fill_null("")
+    return table.set_column(table.column_names.index(label), label, filled), 0
+
+
+def _unlabelled(table: Any, missing: Array, columns: Columns) -> Array:
+    """The rows of sequences without a label: in long format, of those that have one in no row."""
+    id = columns.id or (ID if ID in table.column_names else None)
+    if id is None:
+        return missing
+    groups = frames.grouped(table, id)
+    found = np.empty(len(table), bool)
+    for rows in np.split(groups.order, groups.ends[:-1]):
+        found[rows] = missing[rows].all()
+    return found
 
 
 def _labelled(path: Path, found: Labelled, columns: Columns, text: str | None) -> LabelledFile:
     if found.labels is None:
         raise TableError(path, "the file has no labels; --label names their column")
     labels: list[Any] = found.labels.tolist()
+    if not labels:
+        raise TableError(path, "no sequence has a label")
     if columns.separator is not None:
         parts = ([part.strip() for part in str(some).split(columns.separator)] for some in labels)
         labels = [tuple(part for part in some if part) for some in parts]

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from gatewise.runtime.jobs.classifier import Classifier
-from gatewise.tasks.shared import tables
+from gatewise.tasks.shared import frames, tables
+from gatewise.tasks.shared.reading.errors import listed
 from gatewise.tasks.shared.reading.options import Reading
 from gatewise.tasks.shared.sequences import ID, Sequences
 
@@ -35,9 +36,26 @@ def sequences_of(model: Classifier, table: pa.Table) -> Sequences:
         TableError: the table does not have the columns that the model reads.
     """
     told = model.columns
+    _check_kind(model, table)
     columns = [told["text"]] if told["text"] else list(model.channels)
     named = columns if columns and set(columns) <= set(table.column_names) else None
     return tables.sequences_from(table, told["id"], told["time"], None, named).sequences
+
+
+def _check_kind(model: Classifier, table: pa.Table) -> None:
+    """Refuse a table without texts for a model of texts, or without measurements for one of these."""
+    names, told = table.column_names, model.columns
+    texts = [name for name in names if frames.holds_texts(table, name)]
+    if not model.preparation.is_text:
+        if not set(names) - {*texts, told["id"], told["time"]}:
+            channels = listed(list(model.channels))
+            raise frames.error(table, f"the model reads measurements ({channels}), but the table has texts")
+        return
+    if not texts:
+        raise frames.error(table, f"the model reads texts, but there are none in {listed(names)}")
+    if told["text"] not in names and len(texts) > 1:
+        column = f"the column {told['text']!r}" if told["text"] else "a single column"
+        raise frames.error(table, f"the model reads texts in {column}, but the table has {listed(texts)}")
 
 
 def read_tables(path: Path, reading: Reading | None = None) -> Iterator[pa.Table]:
@@ -59,7 +77,7 @@ def classified(model: Classifier, sequences: Sequences) -> pa.Table:
     made: dict[str, pa.Array] = {"id": pa.array(list(sequences.ids))}
     if model.several:
         chosen = [[k for k, p in zip(classes, row, strict=True) if p > 0.5] for row in probabilities]
-        made["labels"] = pa.array(chosen)
+        made["labels"] = pa.array(chosen, pa.list_(pa.array(classes).type))
     else:
         made["class"] = pa.array([classes[k] for k in probabilities.argmax(axis=1)])
         made["probability"] = pa.array(probabilities.max(axis=1))

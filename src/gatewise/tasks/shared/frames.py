@@ -37,6 +37,14 @@ def error(table: Any, problem: str, column: str | None = None, index: int | None
     return TableError(metadata.get(FILE, b"X").decode(), problem, column=column, row=row)
 
 
+def taken(table: Any, rows: NDArray[np.int64]) -> Any:
+    """Some rows of an Arrow table, which errors still count as the file does."""
+    metadata = dict(table.schema.metadata or {})
+    before = np.frombuffer(metadata[ROWS], np.int64) if ROWS in metadata else np.arange(1, len(table) + 1)
+    metadata[ROWS] = before[rows].astype(np.int64).tobytes()
+    return table.take(rows).replace_schema_metadata(metadata)
+
+
 def to_arrow(X: Any) -> tuple[Any, tuple[str, str] | None]:
     """A frame as a pyarrow.Table, and the names of the two levels of its index, if it has them.
 

@@ -205,7 +205,9 @@ def _content(X: Any) -> Any:
             return X if array.ndim == 2 else array
         X = array
     rows = list(X)
-    if not rows or all(np.ndim(row) == 0 and not isinstance(row, str) for row in rows):
+    if not rows:
+        raise ValueError("X must have at least one sequence. Got none.")
+    if all(np.ndim(row) == 0 and not isinstance(row, str) for row in rows):
         return np.asarray(X)
     if any(isinstance(row, str) for row in rows):
         return rows
