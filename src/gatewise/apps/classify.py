@@ -69,10 +69,17 @@ def classify(
         bool, typer.Option("--skip-unlabelled", help="Leave sequences without a label out.")
     ] = False,
     unit: Unit = "auto",
+    longest: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps, words or characters that are read of a sequence. (default: all)"),
+    ] = None,
     bidirectional: Annotated[
         bool, typer.Option("--bidirectional", help="Also read backwards. No early decisions then.")
     ] = False,
     convolution: Annotated[bool, typer.Option(help="Convolutions beside the recurrent layers.")] = True,
+    members: Annotated[
+        int, typer.Option(min=1, help="Networks whose answers are averaged: 5 are better, and take 5 times.")
+    ] = 1,
     accuracy: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Wanted for early decisions. (default: that of whole sequences)"),
@@ -100,7 +107,8 @@ def classify(
         whole = read_labelled(file, columns, reading)
         training, tested = divided(whole) if test is None else (whole, read_labelled(test, columns, reading))
     options = {
-        "unit": unit, "bidirectional": bidirectional, "convolution": convolution,
+        "unit": unit, "longest": longest, "bidirectional": bidirectional, "convolution": convolution,
+        "members": members,
         "class_weight": "balanced" if balanced else None,
     }  # fmt: skip
     files = [f for f in (file, test) if f is not None]
@@ -135,6 +143,7 @@ class ClassifyFlow:
         training, tested, estimator = self.training, self.tested, self.estimator
         reads = "reads both ways" if estimator.bidirectional else "reads forwards"
         beside = ", convolutions beside it" if estimator.convolution else ""
+        beside += f", {estimator.members} networks" if estimator.members > 1 else ""
         facts = {
             "Sequences": f"{training.name}: {training.described()}",
             "Read": "; ".join(training.notes),

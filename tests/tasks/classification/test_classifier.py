@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from sklearn.model_selection import GridSearchCV
 from gatewise import tanh
 from gatewise.language import cell
 from gatewise.runtime import load
+from gatewise.runtime.model_file import ModelFileError
+from gatewise.tasks.classification import preparing
 from gatewise.tasks.classification.classifier import Classifier
 from gatewise.tasks.classification.dividing import split
 from gatewise.tasks.classification.labels import Labels
-from gatewise.tasks.classification.preparing import padded
+from gatewise.tasks.classification.preparing import padded, prepare
+from gatewise.tasks.shared.saving import estimator_of
 from tests.tasks.classification.conftest import OPINIONS, TEXTS
 
 Array = NDArray[Any]
@@ -36,7 +40,7 @@ def network_logits(classifier: Classifier, sequences: list[Any]) -> Array:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"bidirectional": True}, {"convolution": False}, {"cell": "lstm", "num_layers": 2}],
+    [{}, {"bidirectional": True, "members": 2}, {"convolution": False}, {"cell": "lstm", "num_layers": 2}],
     ids=str,
 )
 def test_the_model_without_torch_computes_the_network(options: dict[str, Any], walks: Walks) -> None:
@@ -304,3 +308,90 @@ def test_no_sequence_is_said(fitted: Classifier) -> None:
 def test_missing_labels_are_said(y: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Classifier(refit=False, cell="rnn", hidden_size=2, max_epochs=1).fit(TEXTS, y)
+
+
+def test_only_the_longest_beginning_is_read(walks: Walks, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"refit": False, "cell": "rnn", "hidden_size": 3, "max_epochs": 1}
+    classifier = Classifier(longest=3, **options).fit(*walks)
+    expected = (
+        Classifier(**options)
+        .fit([walk[:3] for walk in walks[0]], walks[1])
+        .predict_proba([walk[:3] for walk in walks[0]])
+    )
+    assert (classifier.predict_proba(walks[0]) == expected).all()
+    classifier.save(tmp_path / "model.safetensors")
+    stream = load(tmp_path / "model.safetensors").stream()
+    walk = max(walks[0], key=len)
+    steps = np.array([stream.step(x_t) for x_t in walk])
+    assert (steps[:3] == classifier.running_proba([walk])[0]).all()
+    assert (steps[3:] == steps[2]).all()
+    assert classifier.explain([walk])[0].steps.shape == (3,)
+    assert classifier.scaled(walk).shape == (3, 2)
+
+
+def test_a_sequence_too_long_to_train_on_is_refused(monkeypatch: pytest.MonkeyPatch, walks: Walks) -> None:
+    monkeypatch.setattr(preparing, "MOST_STEPS", 8)
+    longest = max(range(len(walks[0])), key=lambda row: len(walks[0][row]))
+    with pytest.raises(ValueError, match=f"at most 8 steps.*11 in sequence {longest}.*longest="):
+        Classifier(max_epochs=1).fit(*walks)
+    with pytest.raises(ValueError, match="at most 8 words"):
+        Classifier(max_epochs=1).fit(["a " * 20, *TEXTS[1:]], OPINIONS)
+
+
+def test_long_sequences_are_trained_on_in_small_batches() -> None:
+    assert preparing.batch_size(np.full(100, 50), 32) == 12
+    assert preparing.batch_size(np.array([50] * 999 + [1 << 14]), 32) == 16
+    assert preparing.batch_size(np.array([preparing.MOST_STEPS] * 100), 32) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("この映画はとても面白かった。", "characters"),
+        ("这部电影很好看。", "characters"),
+        ("이 영화는 정말 재미있었다 .", "words"),
+        ("a film of 宮崎 that I liked", "words"),
+        ("films", "characters"),
+    ],
+)
+def test_texts_without_spaces_are_read_by_characters(text: str, unit: str) -> None:
+    assert prepare([text] * 3, "auto").unit == unit
+
+
+def test_members_are_averaged(walks: Walks, tmp_path: Path) -> None:
+    classifier = Classifier(members=3, refit=False, cell="rnn", hidden_size=3, max_epochs=2).fit(*walks)
+    network: Any = classifier.network_
+    inputs, lengths = padded([classifier.preparation_(walk) for walk in walks[0]])
+    with torch.no_grad():
+        each = torch.stack(network.each(inputs, lengths)).numpy()
+    assert np.ptp(each, axis=0).max() > 0.01
+    np.testing.assert_allclose(classifier.model_.logits(walks[0]), each.mean(axis=0), rtol=1e-5, atol=1e-5)
+    running = classifier.running_proba(walks[0][:4])
+    with torch.no_grad():
+        expected = network.running(inputs, lengths).numpy()
+    for row, found in enumerate(running):
+        shown = classifier.model_.probabilities(expected[: len(found), row])
+        np.testing.assert_allclose(found, shown, rtol=1e-4, atol=1e-5)
+    classifier.save(tmp_path / "model.safetensors")
+    model = load(tmp_path / "model.safetensors")
+    assert (model.predict_proba(walks[0]) == classifier.predict_proba(walks[0])).all()
+    stream = model.stream()
+    assert (np.array([stream.step(x_t) for x_t in walks[0][0]]) == running[0]).all()
+    again = Classifier.load(tmp_path / "model.safetensors")
+    assert again.explain(walks[0][:1])[0].residual < 0.05
+
+
+@pytest.mark.parametrize("change", ["name", "cell", "fewer"])
+def test_a_file_whose_members_do_not_fit_is_refused(walks: Walks, change: str) -> None:
+    classifier = Classifier(members=2, refit=False, cell="rnn", hidden_size=2, max_epochs=1).fit(*walks)
+    file = classifier.file_
+    stacks = dict(file.header["stacks"])
+    if change == "name":
+        stacks["member_3"] = stacks.pop("member_2")
+    elif change == "cell":
+        stacks["member_2"] = {**stacks["member_2"], "zoneout": [0.1]}
+    else:
+        stacks = {}
+    header = {**file.header, "stacks": stacks}
+    with pytest.raises(ModelFileError):
+        estimator_of(Classifier, replace(file, header=header))

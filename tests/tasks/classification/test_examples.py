@@ -6,12 +6,14 @@ import doctest
 from pathlib import Path
 
 from gatewise.runtime.jobs import classifier as runtime_classifier
+from gatewise.runtime.jobs import preparation
 from gatewise.tasks.classification import classifier
 
 
 def test_docstrings() -> None:
     assert doctest.testmod(classifier) == (0, 6)
     assert doctest.testmod(runtime_classifier).failed == 0
+    assert doctest.testmod(preparation) == (0, 1)
 
 
 def test_the_page_on_classification() -> None:

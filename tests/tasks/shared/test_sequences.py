@@ -72,7 +72,7 @@ def test_texts(texts: Any) -> None:
 
 
 @pytest.mark.parametrize(("X", "kind", "message"), [
-    ([], ValueError, "Expected 2D array, got 1D array"),
+    ([], ValueError, "X must have at least one sequence. Got none"),
     (np.zeros(3), ValueError, "Expected 2D array, got 1D array"),
     (np.zeros((0, 3)), ValueError, r"Found array with 0 sample\(s\)"),
     (np.zeros((2, 0, 3)), ValueError, r"Found array with 0 step\(s\) \(shape=\(2, 0, 3\)\)"),

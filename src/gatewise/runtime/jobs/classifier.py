@@ -5,102 +5,30 @@ Shapes: ``T`` steps, ``B`` rows, ``I`` inputs, ``F`` features of a sequence, ``K
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias, final
+from typing import Any, ClassVar, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gatewise.language.form import same
 from gatewise.language.form_reading import FormError, fields, items, number, real, shown
 from gatewise.runtime.arrays import Array
-from gatewise.runtime.jobs.affine import Affine, Convolution
 from gatewise.runtime.jobs.arithmetic import embedding, sigmoid, softmax
+from gatewise.runtime.jobs.class_network import ClassNetwork
 from gatewise.runtime.jobs.classes import classes_of
 from gatewise.runtime.jobs.deciding import Deciding, Decisions, first_sure
 from gatewise.runtime.jobs.layers import Layers
-from gatewise.runtime.jobs.scaling import Scaling
-from gatewise.runtime.jobs.vocabulary import Vocabulary
-from gatewise.runtime.layers_file import stored_layers
+from gatewise.runtime.jobs.preparation import Preparation
+from gatewise.runtime.layers_file import stored_layers, stored_stacks
 from gatewise.runtime.model_file import ModelFile, Tensors
-from gatewise.runtime.stream import Stream
 
 BATCH = 64  # most sequences in a batch
 STEPS = 1 << 16  # most steps in a batch, padding included
-WORDS, CHARACTERS = "words", "characters"
 COLUMNS = ("id", "time", "text")  # of a table of sequences
-UNITS = (WORDS, CHARACTERS)  # what a text is read by
 _MOST_CONVOLUTIONS, _MOST_CHANNELS = 64, 1 << 20
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
-_NORMALISED = 1e-5  # added to variances, as in torch's BatchNorm1d
 
 Sequences: TypeAlias = Iterable[Any]  # arrays [T, C] of measurements (or [T], for one channel), or texts
-
-
-def split_text(text: str, unit: str) -> list[str]:
-    """The words and punctuation marks of a text, or its characters.
-
-    >>> split_text("Don't panic!", "words")
-    ["Don't", 'panic', '!']
-    """
-    return _WORD.findall(text) if unit == WORDS else list(text)
-
-
-class Preparation(NamedTuple):
-    """How sequences become inputs: measurements by `scaling`, texts by `unit` and `vocabulary`."""
-
-    scaling: Scaling | None
-    vocabulary: Vocabulary | None
-    unit: str
-
-    @property
-    def is_text(self) -> bool:
-        """Whether the sequences are texts."""
-        return self.vocabulary is not None
-
-    def __call__(self, sequence: Any) -> Array:
-        """The inputs of one sequence: ``[T, I]`` of float32 for measurements, ``[T]`` ids for a text.
-
-        Raises:
-            TypeError: a text is expected and something else came, or the other way round.
-            ValueError: the number of channels differs, or there is no step.
-        """
-        if self.vocabulary is not None:
-            if not isinstance(sequence, str):
-                raise TypeError(f"a sequence must be a text. Got {type(sequence).__name__}.")
-            ids = self.vocabulary.ids(split_text(sequence, self.unit))
-            return ids if len(ids) else np.array([self.vocabulary.unknown_id], np.int64)
-        assert self.scaling is not None
-        if isinstance(sequence, str):
-            raise TypeError("a sequence must be an array of measurements. Got a text.")
-        values = np.asarray(sequence, np.float64)
-        values = values[:, None] if values.ndim == 1 else values
-        if values.ndim != 2 or not len(values):
-            raise ValueError(f"a sequence must have shape [T, {self.scaling.inputs}]. Got {values.shape}.")
-        return self.scaling(values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The preparation as JSON."""
-        if self.vocabulary is not None:
-            return {"unit": self.unit, "vocabulary": self.vocabulary.to_dict()}
-        assert self.scaling is not None
-        return {"scaling": self.scaling.to_dict()}
-
-    @classmethod
-    def from_dict(cls, value: Any) -> Preparation:
-        """The preparation that `to_dict` described. Raises a FormError if it does not describe one."""
-        if isinstance(value, dict) and "scaling" in value:
-            found = fields(value, "preparation", ("scaling",))
-            return cls(Scaling.from_dict(found["scaling"], "preparation: scaling"), None, "")
-        found = fields(value, "preparation", ("unit", "vocabulary"))
-        if found["unit"] not in UNITS:
-            raise FormError(
-                f"preparation: unit must be one of {', '.join(UNITS)}. Got {shown(found['unit'])}"
-            )
-        vocabulary = Vocabulary.from_dict(found["vocabulary"], "preparation: vocabulary")
-        if vocabulary.unknown_id is None or not vocabulary.padding:
-            raise FormError("preparation: vocabulary must have ids for padding and unknown words")
-        return cls(None, vocabulary, found["unit"])
 
 
 @final
@@ -121,7 +49,7 @@ class Classifier:
 
     TASK: ClassVar[str] = "classify"
 
-    def __init__(self, told: dict[str, Any], layers: Layers, tensors: Tensors) -> None:
+    def __init__(self, told: dict[str, Any], layers: Sequence[Layers], tensors: Tensors) -> None:
         self.preparation = Preparation.from_dict(told["inputs"])
         self.classes, self.several = classes_of(told["classes"])
         self.temperature = real(told["temperature"], "temperature")
@@ -132,11 +60,15 @@ class Classifier:
         self.channels = tuple(_texts(told["channels"], "channels"))
         self.columns = columns_of(told["columns"])
         count = number(told["convolutions"], "convolutions", 0, _MOST_CONVOLUTIONS)
-        if f"convolutions.{count}.convolution.weight" in tensors:
-            raise FormError(f"convolutions must count all convolutions. Got {count}")
-        self._layers, self._embedding = layers, tensors.get("embedding.weight")
-        self._convolutions = [_convolution(tensors, k, not self._is_bidirectional) for k in range(count)]
-        self._head = Affine(tensors["head.weight"], tensors["head.bias"])
+        self._embedding = tensors.get("embedding.weight")
+        if f"others.{len(layers) - 1}.head.weight" in tensors:
+            raise FormError(
+                f"stacks must have the layers of all members. Got {len(layers) - 1} besides the main ones"
+            )
+        prefixes = ("", *(f"others.{k}." for k in range(len(layers) - 1)))
+        self._networks = [
+            ClassNetwork(some, tensors, prefix, count) for some, prefix in zip(layers, prefixes, strict=True)
+        ]
         self._check()
 
     @classmethod
@@ -146,7 +78,15 @@ class Classifier:
         Raises:
             ValueError: the file does not describe one.
         """
-        return cls(file.header["preparation"], Layers(stored_layers(file)), file.tensors)
+        main, stacks = stored_layers(file), stored_stacks(file)
+        if {*stacks} != {f"member_{k + 2}" for k in range(len(stacks))}:
+            raise FormError(f"stacks must be member_2 and so on. Got {shown([*stacks])}")
+        others = [stacks[f"member_{k + 2}"] for k in range(len(stacks))]
+        for stored in others:
+            if stored.options != main.options or not same(stored.cell, main.cell):
+                raise FormError("all members must have the same layers")
+        layers = [Layers(stored) for stored in (main, *others)]
+        return cls(file.header["preparation"], layers, file.tensors)
 
     def predict(self, sequences: Sequences) -> Array:
         """The most probable class of each sequence, ``[N]``.
@@ -169,7 +109,8 @@ class Classifier:
         inputs = [self.preparation(sequence) for sequence in sequences]
         logits = np.empty((len(inputs), len(self.classes)), np.float32)
         for rows in _batches([len(x) for x in inputs]):
-            logits[rows] = self._logits(*self._padded([inputs[row] for row in rows]))
+            x, lengths = self._padded([inputs[row] for row in rows])
+            logits[rows] = _mean([network.whole(x, lengths) for network in self._networks])
         return logits
 
     def probabilities(self, logits: Array) -> Array:
@@ -188,7 +129,8 @@ class Classifier:
         found: list[Array] = [np.empty(0)] * len(inputs)
         for rows in _batches([len(x) for x in inputs]):
             x, lengths = self._padded([inputs[row] for row in rows])
-            probabilities = self.probabilities(self._running(x, lengths))
+            running = _mean([network.running(x, lengths) for network in self._networks])
+            probabilities = self.probabilities(running)
             for place, row in enumerate(rows):
                 found[row] = probabilities[: lengths[place], place]
         return found
@@ -235,7 +177,7 @@ class Classifier:
 
     @property
     def _is_bidirectional(self) -> bool:
-        return bool(self._layers.directions > 1)
+        return bool(self._networks[0].layers.directions > 1)
 
     def _check_forward(self) -> None:
         if self._is_bidirectional:
@@ -255,18 +197,8 @@ class Classifier:
         else:
             assert prepared.scaling is not None
             width = prepared.scaling.outputs
-        if width != self._layers.input_size:
-            raise FormError(f"the layers read {self._layers.input_size} inputs, not {width}")
-        features = 3 * self._layers.output_size
-        for convolution in self._convolutions:
-            if convolution.inputs != width:
-                raise FormError(f"a convolution reads {convolution.inputs} channels, not {width}")
-            width = convolution.outputs
-        features += 2 * width if self._convolutions else 0
-        if (self._head.inputs, self._head.outputs) != (features, len(self.classes)):
-            raise FormError(f"head.weight must have shape ({len(self.classes)}, {features})")
-        if self._layers.dtype != np.float32:
-            raise FormError(f"the layers must be float32. Got {self._layers.dtype}")
+        for network in self._networks:
+            network.check(width, len(self.classes))
 
     def _padded(self, inputs: list[Array]) -> tuple[Array, Array]:
         """Padded inputs of the layers ``[T, B, I]``, and lengths ``[B]``."""
@@ -275,30 +207,6 @@ class Classifier:
         for row, x in enumerate(inputs):
             padded[: len(x), row] = x
         return (padded if self._embedding is None else embedding(self._embedding, padded)), lengths
-
-    def _logits(self, x: Array, lengths: Array) -> Array:
-        """The logits at the end of each row, ``[B, K]``."""
-        end = lengths - 1, np.arange(len(lengths))
-        outputs = self._layers(x, lengths)
-        features = [outputs.last, _mean(outputs.output, lengths), _most(outputs.output)[end]]
-        if self._convolutions:
-            found = self._convolved(x, lengths)
-            features += [_mean(found, lengths), _most(found)[end]]
-        return self._head(np.concatenate(features, axis=-1))
-
-    def _running(self, x: Array, lengths: Array) -> Array:
-        """The logits after each step, ``[T, B, K]``; without a meaning past an end."""
-        output = self._layers(x, lengths).output
-        features = [output, _means(output), _most(output)]
-        if self._convolutions:
-            found = self._convolved(x, lengths)
-            features += [_means(found), _most(found)]
-        return self._head(np.concatenate(features, axis=-1))
-
-    def _convolved(self, x: Array, lengths: Array) -> Array:
-        for convolution in self._convolutions:
-            x = np.maximum(convolution(x, lengths), 0)
-        return x
 
 
 @final
@@ -314,22 +222,25 @@ class ClassStream:
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self._stream: Stream = classifier._layers.stream()
+        self._streams = [network.stream() for network in classifier._networks]
         self.reset()
 
     def reset(self) -> None:
         """Begin a new sequence."""
-        self._stream.reset()
+        for stream in self._streams:
+            stream.reset()
         self.steps = 0
-        self._pools = [_Pool(), _Pool()]
-        self._seen: list[Array] = [
-            np.zeros((c.width - 1, c.inputs), np.float32) for c in self._classifier._convolutions
-        ]
+        self._last: Array | None = None
 
     def step(self, value: Any) -> Array:
-        """Read one step: measurements ``[C]``, or a word or character. Returns the probabilities ``[K]``."""
+        """Read one step: measurements ``[C]``, or a word or character. Returns the probabilities ``[K]``.
+
+        After the most steps that the classifier reads, they stay as they are.
+        """
         classifier = self._classifier
         prepared = classifier.preparation
+        if self._last is not None and self.steps == prepared.longest:
+            return self._last.copy()
         if prepared.vocabulary is not None:
             inputs = prepared.vocabulary.ids([value])
             assert classifier._embedding is not None
@@ -337,66 +248,17 @@ class ClassStream:
         else:
             x = prepared(np.atleast_1d(np.asarray(value, np.float64))[None])[0]
         self.steps += 1
-        output = self._stream.step(x)
-        features = [output, *self._pools[0].add(output)]
-        if self._seen:
-            features += self._pools[1].add(self._convolved(x))
-        return classifier.probabilities(classifier._head(np.concatenate(features)))
-
-    def _convolved(self, x: Array) -> Array:
-        for k, convolution in enumerate(self._classifier._convolutions):
-            window = np.concatenate([self._seen[k], x[None]])
-            self._seen[k] = window[1:]
-            x = np.maximum(convolution.at(window), 0)
-        return x
+        logits = _mean([stream.step(x) for stream in self._streams])
+        self._last = classifier.probabilities(logits)
+        return self._last.copy()
 
 
-class _Pool:
-    """The mean and the maximum of all outputs so far."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.total: Any = 0.0
-        self.most: Any = -np.inf
-
-    def add(self, output: Array) -> list[Array]:
-        self.count += 1
-        self.total = self.total + output.astype(np.float64)
-        self.most = np.maximum(self.most, output)
-        return [(self.total / self.count).astype(np.float32), self.most.astype(np.float32)]
-
-
-def _means(x: Array) -> Array:
-    """The mean of each beginning of ``x [T, B, C]``, summed in order, in float64."""
-    sums = np.add.accumulate(x, axis=0, dtype=np.float64)
-    return (sums / np.arange(1, len(x) + 1)[:, None, None]).astype(np.float32)
-
-
-def _mean(x: Array, lengths: Array) -> Array:
-    """The mean of each row, ``[B, C]``, with the bits of `_means`."""
-    mean: Array = _means(x)[lengths - 1, np.arange(len(lengths))]
-    return mean
-
-
-def _most(x: Array) -> Array:
-    """The maximum of each beginning, ``[T, B, C]``."""
-    most: Array = np.maximum.accumulate(x, axis=0)
-    return most
-
-
-def _convolution(tensors: Tensors, k: int, causal: bool) -> Convolution:
-    """A convolution of a file, with the batch normalisation that follows it folded into its weights."""
-    name = f"convolutions.{k}."
-    weight, bias = (tensors[f"{name}convolution.{part}"].astype(np.float64) for part in ("weight", "bias"))
-    factor, shift, mean, variance = (
-        tensors[f"{name}normalisation.{part}"].astype(np.float64)
-        for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    scale = factor / np.sqrt(variance + _NORMALISED)
-    folded = weight * scale[:, None, None]
-    return Convolution(
-        folded.astype(np.float32), ((bias - mean) * scale + shift).astype(np.float32), causal=causal
-    )
+def _mean(logits: Sequence[Array]) -> Array:
+    """The mean of the logits of several networks, summed in order."""
+    total = logits[0]
+    for more in logits[1:]:
+        total = total + more
+    return total / np.float32(len(logits)) if len(logits) > 1 else total
 
 
 def columns_of(value: Any) -> dict[str, str | None]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatewise.insight.attribution import attribute
+from gatewise.runtime.jobs.preparation import Preparation
 from gatewise.tasks.classification.network import ClassificationNetwork
 
 Array = NDArray[Any]
@@ -100,6 +101,45 @@ def explain(
     with torch.no_grad():
         base = difference(baseline)
     return Explained(found.values.double().numpy(), found.scores.numpy(), base.numpy())
+
+
+def nothing(network: ClassificationNetwork, prepared: Preparation) -> Tensor:
+    """A step without information ``[I]``: every channel known and at its mean, or the unknown word."""
+    if network.embedding is not None:
+        assert prepared.vocabulary is not None
+        return network.embedding.weight[prepared.vocabulary.unknown_id or 0].detach()
+    assert prepared.scaling is not None
+    step = torch.ones(prepared.scaling.outputs)
+    step[: prepared.scaling.inputs] = 0
+    return step
+
+
+def compared(logits: Array, classes: Array, label: Any, against: Any) -> tuple[Array, Array]:
+    """The numbers of the two classes to compare, ``[N]`` each; None stands for the most probable ones.
+
+    Raises:
+        ValueError: there is one class alone, a class is unknown, or both are the same.
+    """
+    if len(classes) < 2:
+        raise ValueError("an explanation compares two classes. Got one class in fit")
+    fixed = [None if one is None else _number(classes, one) for one in (label, against)]
+    if fixed[0] is not None and fixed[0] == fixed[1]:
+        raise ValueError(f"against must be another class than label. Got {against!r}")
+    free = logits.copy()
+    if fixed[1] is not None:
+        free[:, fixed[1]] = -np.inf
+    one = free.argmax(axis=1) if fixed[0] is None else np.full(len(logits), fixed[0])
+    rest = logits.copy()
+    rest[np.arange(len(rest)), one] = -np.inf
+    other = rest.argmax(axis=1) if fixed[1] is None else np.full(len(logits), fixed[1])
+    return one, other
+
+
+def _number(classes: Array, label: Any) -> int:
+    places = {one: k for k, one in enumerate(classes.tolist())}
+    if label not in places:
+        raise ValueError(f"label must be one of the classes {', '.join(map(str, places))}. Got {label!r}")
+    return places[label]
 
 
 def explanations(

@@ -123,8 +123,11 @@ def is_lists(y: Any) -> bool:
     rows = list(y)
     if not all(isinstance(row, list | tuple | set | frozenset) for row in rows):
         return False
-    indicators = len({len(row) for row in rows}) == 1 and all(
-        isinstance(label, int | np.integer) and label in (0, 1) for row in rows for label in row
+    widths = {len(row) for row in rows}
+    indicators = (
+        len(widths) == 1
+        and widths != {0}
+        and all(isinstance(label, int | np.integer) and label in (0, 1) for row in rows for label in row)
     )
     return not indicators
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from gatewise.runtime.jobs.classifier import split_text
 from gatewise.tasks.classification.classifier import Classifier
 
 _ROWS, _LONGEST = 4, 400  # sequences, and steps of one
@@ -38,7 +37,7 @@ def shown(classifier: Classifier, sequences: Sequence[Any]) -> dict[str, Any]:
         "title": f"Inside a classifier ({classifier.cell_name})",
     }
     if prepared.scaling is None:
-        words = [split_text(text, prepared.unit)[:_LONGEST] or [""] for text in sequences[:_ROWS]]
+        words = [prepared.units(text)[:_LONGEST] or [""] for text in sequences[:_ROWS]]
         return arguments | {"tokens": words}
     channels = list(classifier.channels_in_)
     known = [

@@ -46,6 +46,7 @@ class Architecture:
         convolution: channels of each convolution; () for none.
         embedding: width of the vector of a word; 0 for measurements.
         dropout: share of the features that is dropped in training, also between layers.
+        members: networks whose logits are averaged.
     """
 
     cell: Cell
@@ -57,28 +58,36 @@ class Architecture:
     convolution: tuple[int, ...] = ()
     embedding: int = 0
     dropout: float = 0.0
+    members: int = 1
+
+    @property
+    def width(self) -> int:
+        """The inputs of the layers."""
+        return self.embedding or self.inputs
 
 
-class ClassificationNetwork(nn.Module):
+class Member(nn.Module):
     """Recurrent layers, and convolutions beside them, whose features of the whole sequence are classified.
 
     The features of a sequence are, of the recurrent layers, the last output and the mean and the maximum over
     steps, and of the convolutions the mean and the maximum (a recurrent branch beside a convolutional one:
     Karim et al. 2018; the convolutions are those of Wang, Yan & Oates 2017). Without `bidirectional` no
-    feature of a step depends on later steps, so `running` gives the logits that each beginning of the
+    feature of a step depends on later steps, so `beginnings` gives the logits that each beginning of the
     sequence would have.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.architecture = a = architecture
-        width = a.embedding or a.inputs
-        self.embedding = nn.Embedding(a.inputs, width, padding_idx=0) if a.embedding else None
+        self.build(architecture)
+
+    def build(self, a: Architecture) -> None:
+        """Add the untrained layers."""
+        self.architecture = a
         between = a.dropout if a.num_layers > 1 else 0.0
         self.recurrent = Recurrent(
-            a.cell, width, a.hidden_size, a.num_layers, dropout=between, bidirectional=a.bidirectional
+            a.cell, a.width, a.hidden_size, a.num_layers, dropout=between, bidirectional=a.bidirectional
         )
-        sizes = (width, *a.convolution)
+        sizes = (a.width, *a.convolution)
         self.convolutions = nn.ModuleList(
             TimeConvolution(i, o, w, causal=not a.bidirectional)
             for i, o, w in zip(sizes, sizes[1:], widths(a.convolution), strict=False)
@@ -88,30 +97,15 @@ class ClassificationNetwork(nn.Module):
         self.dropout = nn.Dropout(a.dropout)
         self.head = nn.Linear(features, a.classes)
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """The logits of whole sequences, ``[B, K]``."""
-        return self.classified(self.embedded(inputs), lengths)
-
-    def embedded(self, inputs: Tensor) -> Tensor:
-        """The inputs of the layers, ``[T, B, I]``: measurements as they are, words as vectors."""
-        return inputs if self.embedding is None else self.embedding(inputs)
-
-    def classified(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def whole(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The logits ``[B, K]`` of embedded sequences."""
         mask = existing(len(x), lengths)
         features = [feature for branch in self._branches(x, lengths, mask) for feature in branch.whole()]
         logits: Tensor = self.head(self.dropout(torch.cat(features, -1)))
         return logits
 
-    def running(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """The logits of every beginning of each sequence, ``[T, B, K]``; without a meaning past an end.
-
-        Raises:
-            ValueError: the network is bidirectional.
-        """
-        if self.architecture.bidirectional:
-            raise ValueError("a bidirectional network reads the whole sequence before it decides")
-        x = self.embedded(inputs)
+    def beginnings(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The logits of every beginning of embedded sequences, ``[T, B, K]``."""
         branches = self._branches(x, lengths, existing(len(x), lengths))
         features = [feature for branch in branches for feature in branch.running()]
         logits: Tensor = self.head(self.dropout(torch.cat(features, -1)))
@@ -127,6 +121,64 @@ class ClassificationNetwork(nn.Module):
                 x = convolution(x, mask)
             branches.append(_Branch(x, mask, None))
         return branches
+
+
+class ClassificationNetwork(Member):
+    """A network, or several members that are trained at once and whose logits are averaged.
+
+    The network itself is the first member. Members share the vectors of words and the batches, but neither
+    their initial weights nor what dropout hides (Lakshminarayanan, Pritzel & Blundell 2017, "Simple and
+    scalable predictive uncertainty estimation using deep ensembles").
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        nn.Module.__init__(self)
+        a = architecture
+        self.embedding = nn.Embedding(a.inputs, a.width, padding_idx=0) if a.embedding else None
+        self.build(a)
+        self.others = nn.ModuleList(Member(a) for _ in range(a.members - 1))
+
+    @property
+    def members(self) -> list[Member]:
+        """All members."""
+        return [self, *(other for other in self.others if isinstance(other, Member))]
+
+    @property
+    def further(self) -> dict[str, str]:
+        """The recurrent layers beside the main ones: for a name in the file, their path in the network."""
+        return {f"member_{k + 2}": f"others.{k}.recurrent" for k in range(len(self.others))}
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """The logits of whole sequences, ``[B, K]``."""
+        return self.classified(self.embedded(inputs), lengths)
+
+    def each(self, inputs: Tensor, lengths: Tensor) -> list[Tensor]:
+        """The logits of each member, ``[B, K]``."""
+        x = self.embedded(inputs)
+        return [member.whole(x, lengths) for member in self.members]
+
+    def embedded(self, inputs: Tensor) -> Tensor:
+        """The inputs of the layers, ``[T, B, I]``: measurements as they are, words as vectors."""
+        return inputs if self.embedding is None else self.embedding(inputs)
+
+    def classified(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The logits ``[B, K]`` of embedded sequences."""
+        return _mean([member.whole(x, lengths) for member in self.members])
+
+    def running(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """The logits of every beginning of each sequence, ``[T, B, K]``; without a meaning past an end.
+
+        Raises:
+            ValueError: the network is bidirectional.
+        """
+        if self.architecture.bidirectional:
+            raise ValueError("a bidirectional network reads the whole sequence before it decides")
+        x = self.embedded(inputs)
+        return _mean([member.beginnings(x, lengths) for member in self.members])
+
+
+def _mean(logits: list[Tensor]) -> Tensor:
+    return torch.stack(logits).mean(0) if len(logits) > 1 else logits[0]
 
 
 class TimeConvolution(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,37 +12,70 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatewise.runtime.jobs.classifier import CHARACTERS, UNITS, WORDS, Preparation, split_text
+from gatewise.runtime.jobs.preparation import CHARACTERS, UNITS, WORDS, Preparation, split_text
 from gatewise.runtime.jobs.scaling import Scaling
 from gatewise.runtime.jobs.vocabulary import Vocabulary
 from gatewise.tasks.classification.network import Batch
 
 Array = NDArray[Any]
 AUTO = "auto"
+FEWEST, SMALLEST = 8, 4  # batches in an epoch, and sequences in a batch, at least
 MOST_ENTRIES = 20_000  # of a vocabulary
 FEW_TEXTS = 200  # with at least as many, a word that occurs once counts as unknown
 SHORT = 3.0  # texts of fewer words on average are read by characters
 VALIDATED = 512  # sequences in a validation batch
+VALIDATED_STEPS = 1 << 20  # steps in it, padding included
+MOST_STEPS = 1 << 16  # of a sequence; with these, training takes about 0.5 GB for each sequence of a batch
+BATCH_STEPS = 1 << 18  # of a training batch, padding included, if it has more than one sequence
+# Letters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_LETTER = re.compile(r"\w")
 
 
-def prepare(sequences: Sequence[Any], unit: str) -> Preparation:
+def prepare(sequences: Sequence[Any], unit: str, longest: int | None = None) -> Preparation:
     """Compute means and scales, or a vocabulary, from training sequences.
 
     Args:
         sequences: arrays ``[T, C]``, or texts.
         unit: ``"words"``, ``"characters"``, or ``"auto"``: characters if texts have fewer than three words on
-            average.
+            average, or are written without spaces between words, as Chinese and Japanese are.
+        longest: the most steps of a sequence that are read; None for all.
     """
     if not isinstance(sequences[0], str):
-        return Preparation(Scaling.fit(sequences), None, "")
+        return Preparation(Scaling.fit([some[:longest] for some in sequences]), None, "", longest)
     chosen = unit if unit in UNITS else _unit_of(sequences)
     least = 2 if len(sequences) >= FEW_TEXTS else 1
-    words = (word for text in sequences for word in split_text(text, chosen))
+    words = (word for text in sequences for word in split_text(text, chosen)[:longest])
     lower = chosen == WORDS
-    return Preparation(None, Vocabulary.of(words, most=MOST_ENTRIES, least=least, lower=lower), chosen)
+    vocabulary = Vocabulary.of(words, most=MOST_ENTRIES, least=least, lower=lower)
+    return Preparation(None, vocabulary, chosen, longest)
+
+
+def check_lengths(inputs: Sequence[Array], unit: str) -> None:
+    """Refuse a sequence that is too long to train on.
+
+    Raises:
+        ValueError: a sequence has more than `MOST_STEPS` steps. The message says what to do.
+    """
+    lengths = [len(x) for x in inputs]
+    if max(lengths) > MOST_STEPS:
+        place, what = int(np.argmax(lengths)), unit or "steps"
+        raise ValueError(
+            f"X must have sequences of at most {MOST_STEPS:,} {what}, for the memory that training takes. "
+            f"Got {max(lengths):,} in sequence {place}: divide it, or read only its beginning (longest=)"
+        )
+
+
+def batch_size(lengths: Array, most: int) -> int:
+    """The sequences in a training batch: fewer than `most` if there are few, or if one is very long."""
+    size = min(most, max(len(lengths) // FEWEST, SMALLEST))
+    return max(min(size, BATCH_STEPS // int(lengths.max())), 1)
 
 
 def _unit_of(texts: Sequence[str]) -> str:
+    letters = sum(len(_LETTER.findall(text)) for text in texts)
+    if 2 * sum(len(_UNSPACED.findall(text)) for text in texts) > letters:
+        return CHARACTERS
     mean = np.mean([len(split_text(text, WORDS)) for text in texts])
     return CHARACTERS if mean < SHORT else WORDS
 
@@ -81,9 +115,11 @@ class Prepared:
 
     def batches(self) -> Iterator[Batch]:
         """Batches of all sequences, those of similar length together."""
-        order = np.argsort(self.lengths, kind="stable")
-        for start in range(0, len(order), VALIDATED):
-            yield self.batch(order[start : start + VALIDATED])
+        lengths = self.lengths
+        order = np.argsort(lengths, kind="stable")
+        size = max(min(VALIDATED, VALIDATED_STEPS // int(lengths.max())), 1)
+        for start in range(0, len(order), size):
+            yield self.batch(order[start : start + size])
 
 
 def padded(inputs: Sequence[Array]) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from gatewise.language import Cell
 from gatewise.language.form import same
 from gatewise.nn.modules.files import options_of
 from gatewise.runtime.jobs.loading import describing
-from gatewise.runtime.layers_file import StoredLayers, described, stored_layers
+from gatewise.runtime.layers_file import StoredLayers, described, described_stacks, stored_layers
 from gatewise.runtime.model_file import ModelFile, in_memory
 from gatewise.tasks.shared.cells import CELLS
 
@@ -54,16 +54,28 @@ _Estimator = TypeVar("_Estimator", bound=Saved)
 
 
 def file_of(estimator: Saved, network: nn.Module) -> ModelFile:
-    """The content of the file of a trained network."""
+    """The content of the file of a trained network.
+
+    Its main layers are its attribute ``recurrent``. If it has further ones, its attribute ``further`` gives
+    the path of each by the name that it has in the file.
+    """
     recurrent: Any = network.recurrent
+    paths: dict[str, str] = getattr(network, "further", {})
     header = {
         "parameters": _parameters(estimator),
         "preparation": estimator.prepared(),
         "metrics": {},
         **described(recurrent.cell, options_of(recurrent), RECURRENT),
+        **(described_stacks({name: _stack(network, path) for name, path in paths.items()}) if paths else {}),
     }
     tensors = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
     return in_memory(estimator.TASK, header, tensors)
+
+
+def _stack(network: nn.Module, path: str) -> tuple[StoredLayers, str]:
+    """Further recurrent layers of a network, and what the names of their tensors begin with."""
+    layers: Any = network.get_submodule(path)
+    return StoredLayers(layers.cell, options_of(layers), {}), f"{path}."
 
 
 def estimator_of(kind: type[_Estimator], file: ModelFile) -> _Estimator:
