@@ -77,11 +77,11 @@ def test_sequences_without_a_label_can_be_skipped(tmp_path: Path) -> None:
     rows = walks_file(tmp_path / "walks.csv").read_text(encoding="utf-8").splitlines()
     gaps = [row.rpartition(",")[0] + "," if row.startswith(("w3,", "w5,")) else row for row in rows]
     (tmp_path / "walks.csv").write_text("\n".join(gaps), encoding="utf-8")
-    options = ["classify", "walks.csv", "--label", "goes", "--id", "walk", *SMALL, "--out", "run"]
-    told = " ".join(gatewise(*options, cwd=tmp_path).output.split())
+    options = ["classify", "walks.csv", "--label", "goes", "--id", "walk", *SMALL, "--out"]
+    told = " ".join(gatewise(*options, "run", cwd=tmp_path).output.split())
     place = next(n for n, row in enumerate(rows) if row.startswith("w3,"))
     assert f"row {place}: the label is missing; --skip-unlabelled leaves such sequences out." in told
-    run = gatewise(*options, "--skip-unlabelled", cwd=tmp_path)
+    run = gatewise(*options, "run", "--skip-unlabelled", cwd=tmp_path)
     assert run.exit_code == 0, run.output
     left_out = sum(row.startswith(("w3,", "w5,")) for row in rows)
     assert f"{left_out} rows without a label left out" in " ".join(run.output.split())
@@ -89,7 +89,7 @@ def test_sequences_without_a_label_can_be_skipped(tmp_path: Path) -> None:
     assert metrics["data"]["sequences"] + metrics["test"]["overall"]["sequences"] == 38
     gaps[-1] = gaps[-1].rpartition(",")[0] + ","  # of a sequence that has a label in other rows
     (tmp_path / "walks.csv").write_text("\n".join(gaps), encoding="utf-8")
-    bad = gatewise(*options, "--skip-unlabelled", cwd=tmp_path)
+    bad = gatewise(*options, "again", "--skip-unlabelled", cwd=tmp_path)
     assert f"column 'goes', row {len(gaps) - 1}: the value is missing." in " ".join(bad.output.split())
 
 

@@ -78,7 +78,7 @@ def classify(
     ] = False,
     convolution: Annotated[bool, typer.Option(help="Convolutions beside the recurrent layers.")] = True,
     members: Annotated[
-        int, typer.Option(min=1, help="Networks whose answers are averaged: 5 are better, and take 5 times.")
+        int, typer.Option(min=1, help="Networks whose answers are averaged; 5 take 5 times as long.")
     ] = 1,
     accuracy: Annotated[
         float | None,

@@ -73,7 +73,7 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         bidirectional: whether the network also reads backwards. It cannot decide early then.
         convolution: whether three convolutions stand beside the recurrent layers.
         members: networks that are trained at once, from different initial weights, and whose logits are
-            averaged. Five are more accurate than one, and take five times as long.
+            averaged. The average depends less on the seed; five take five times as long.
         unit: how texts are read: ``"words"``, ``"characters"``, or ``"auto"``.
         longest: steps (words, characters) of a sequence that are read, from its beginning; None for all.
         class_weight: None, ``"balanced"``, or the weight of each class, as in scikit-learn.
