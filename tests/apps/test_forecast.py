@@ -448,3 +448,52 @@ def test_a_killed_run_is_continued_to_the_same_files(
         assert (tmp_path / "mine" / name).read_bytes() == (whole / name).read_bytes()
     metrics = json.loads((tmp_path / "mine/metrics.json").read_text(encoding="utf-8"))
     assert json.loads(done.stdout) == {"folder": "mine", "interrupted": False, "metrics": metrics}
+
+
+def panel(folder: Path) -> Path:
+    """A panel ``shops.csv`` of three shops, with a price that is known seven days ahead, and a region."""
+    lines = ["shop,day,sold,price,region"]
+    for place, (shop, days) in enumerate({"west": 100, "east": 120, "north": 90}.items(), start=1):
+        for day in range(days + 7):
+            sold = f"{place * (5 + sin(day) + day % 7):.2f}" if day < days else ""
+            when = pd.Timestamp("2024-01-01") + pd.Timedelta(days=day)
+            lines.append(f"{shop},{when:%Y-%m-%d},{sold},{day % 5},{'coast' if place < 3 else 'inland'}")
+    path = folder / "shops.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_panel_is_read_trained_tested_and_forecast(tmp_path: Path) -> None:
+    panel(tmp_path)
+    roles = ["--id", "shop", "--target", "sold", "--known", "price", "--static", "region"]
+    done = forecast_here("shops.csv", *roles, *SMALL, "--horizon", "7", "--out", "run", cwd=tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "shops.csv: 3 series of 90 to 120 steps each, 310 steps of 1 day" in done.output
+    assert "known ahead: price; of each series: region" in done.output
+    made = pd.read_csv(tmp_path / "run" / "forecast.csv")
+    assert list(made.columns) == ["shop", "time", "sold"]
+    assert made.groupby("shop")["time"].first().to_dict() == {
+        "east": "2024-04-30", "north": "2024-03-31", "west": "2024-04-10",
+    }  # fmt: skip
+    assert made["sold"].notna().all()
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["series"]["known_inputs"] == ["price"]
+    assert set(metrics["test"]["by_series"]) == {"east", "north", "west"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--static", "region"], "--static: name the column that tells series apart with --id"),
+        (["--wide", "--id", "shop"], "--wide: each column is a series"),
+        (["--id", "shops"], "there is no column 'shops'"),
+        (["--id", "shop", "--known", "sold"], "an input whose future is known must have no other role"),
+    ],
+)
+def test_options_of_panels_that_do_not_fit_are_refused(
+    tmp_path: Path, words: list[str], message: str
+) -> None:
+    panel(tmp_path)
+    done = forecast_here("shops.csv", "--target", "sold", *words, *SMALL, cwd=tmp_path)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())

@@ -36,10 +36,10 @@ def examples(draw: st.DrawFn, least: int = 4, most: int = 40) -> Example:
         start, length = rng.integers(0, 30), int(rng.integers(least, most + 1))
         times = pd.Timestamp("2024-03-01") + STEP * np.arange(start, start + length)
         frame = pd.DataFrame({"sold": rng.normal(size=length), "price": rng.normal(size=length)}, index=times)
-        frame.loc[rng.random(length) < 0.1, "sold"] = np.nan
-        kept = rng.random(length) > 0.15
-        kept[[0, 1, 2, -1]] = True  # three steps in a row show the clock
-        frame.iloc[[0, -1], 0] = 1.0
+        inside, few = np.arange(1, length - 1), length // 8  # most steps stay, and show the clock
+        frame.iloc[rng.choice(inside, few, replace=False), 0] = np.nan
+        kept = np.ones(length, bool)
+        kept[rng.choice(inside, few, replace=False)] = False
         part = frame[kept]
         series[name] = part.asfreq("h")
         parts.append(

@@ -34,7 +34,10 @@ MOST_HORIZON = 60  # steps, if --horizon is not given
 @job_command(example="gatewise forecast sales.csv --target sold --horizon 14")
 def forecast(
     file: Annotated[
-        Path | None, typer.Argument(help="CSV or Parquet file. Without one: a year of weather.")
+        Path | None,
+        typer.Argument(
+            help="CSV, Parquet or JSON lines, or a folder of Parquet. Without one: a year of weather."
+        ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column to forecast.")] = None,
     horizon: Annotated[
@@ -52,6 +55,10 @@ def forecast(
     log: Annotated[
         bool, typer.Option("--log", help="Forecast the logarithm of the target, as of counts that grow.")
     ] = False,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit/--no-refit", help="Train again with the validation part at the end."),
+    ] = True,
     classical: Annotated[
         bool,
         typer.Option("--classical", help="Compare with exponential smoothing and theta, of statsmodels."),
@@ -83,6 +90,7 @@ def forecast(
         max_epochs=common.epochs,
         seed=common.seed,
         log=log,
+        refit=refit,
     )
     words = [*(["--on", str(file)] if file else []), *spelled(reading)]
     if classical:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from gatewise.tasks.series import Panel, Reading, SeriesError, TimeSeries, read_panel, read_wide
+from gatewise.tasks.series import Panel, Reading, SeriesError, TimeSeries, read_panel, read_series, read_wide
 from tests.tasks.panels import Example, examples
 
 DAYS = pd.date_range("2024-01-01", periods=30, freq="D", name="day")
@@ -182,3 +182,20 @@ def test_rows_at_irregular_times_are_steps() -> None:
     assert np.diff(series.positions).tolist() == [120, 180, 300, 420, 660]  # seconds
     usual = pd.Timedelta("5min")
     assert series.future(4).tolist() == [*times[-2:], times[-1] + usual, times[-1] + 2 * usual]
+
+
+def test_panels_are_read_from_json_lines_and_folders_of_parquet(tmp_path: Path) -> None:
+    frame = two(price=np.arange(60.0) % 11)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True, date_format="iso")
+    (tmp_path / "parts").mkdir()
+    for shop, part in frame.groupby("shop"):
+        part.to_parquet(tmp_path / "parts" / f"{shop}.parquet", index=False)
+    wanted = read_panel(tmp_path / "a.csv", "sold", "shop")
+    for name in ("a.jsonl", "parts"):
+        found = read_panel(tmp_path / name, "sold", "shop")
+        assert found.ids == wanted.ids
+        for one, other in zip(found, wanted, strict=True):
+            pd.testing.assert_frame_equal(one.frame, other.frame, check_freq=False, check_index_type=False)
+    series = read_series(tmp_path / "parts", "sold", reading=Reading(where="shop=A"))
+    assert series.values.tolist() == wanted.series[0].values.tolist()

@@ -15,12 +15,13 @@ from gatewise.runtime.jobs.encoding import id_of
 from gatewise.tasks.series.clock import Clock, RowClock
 from gatewise.tasks.series.columns import Columns, choose
 from gatewise.tasks.series.errors import SeriesError
+from gatewise.tasks.series.files import read_file
 from gatewise.tasks.series.grid import Grid, clock_of, in_order, placed
 from gatewise.tasks.series.series import TimeSeries, with_inputs
 from gatewise.tasks.series.stamps import read_times
 from gatewise.tasks.shared.reading.errors import quoted
 from gatewise.tasks.shared.reading.options import Reading
-from gatewise.tasks.shared.reading.table import Table, read_table, table_of
+from gatewise.tasks.shared.reading.table import Table, table_of
 
 ID, VALUE = "id", "value"
 
@@ -264,23 +265,23 @@ def read_panel(
     static: Sequence[str] = (),
     reading: Reading | None = None,
 ) -> Panel:
-    """Read a panel from a CSV or Parquet file in long format: a row for each series and time.
+    """Read a panel from a file in long format: a row for each series and time.
 
-    Columns are chosen and read as in `read_series`. The series are in the order of their ids. All have the
+    Files and columns are read as in `read_series`. The series are in the order of their ids. All have the
     same step; each has its own start and length. A series without a value of the target is left out.
 
     Raises:
         SeriesError: the file holds no usable series, an id is missing, or an attribute is not constant
             within a series. The message names file, column and row, and a remedy.
     """
-    return Panel.of(read_table(path, reading), target, id, time, static)
+    return Panel.of(read_file(path, reading), target, id, time, static)
 
 
 def read_wide(
     path: str | Path, time: str | Sequence[str] | None = None, reading: Reading | None = None
 ) -> Panel:
     """Read a panel from a file with a column for each series; see `Panel.from_wide`."""
-    return Panel.of_wide(read_table(path, reading), None, time)
+    return Panel.of_wide(read_file(path, reading), None, time)
 
 
 def _first(table: Table, time: str | Sequence[str] | None) -> str:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from gatewise.tasks.series.clock import Clock, IrregularClock, RowClock
 from gatewise.tasks.series.columns import Columns, choose
 from gatewise.tasks.series.errors import SeriesError
+from gatewise.tasks.series.files import read_file
 from gatewise.tasks.series.grid import Grid, regular
 from gatewise.tasks.series.stamps import read_times
 from gatewise.tasks.shared.reading.options import Reading
-from gatewise.tasks.shared.reading.table import Table, read_table, table_of
+from gatewise.tasks.shared.reading.table import Table, table_of
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def read_series(
     time: str | Sequence[str] | None = None,
     reading: Reading | None = None,
 ) -> TimeSeries:
-    """Read a series from a CSV or Parquet file.
+    """Read a series from a CSV or Parquet file, JSON lines, or a folder of Parquet files.
 
     By default, `time` is the only column of times, and `target` the only column of numbers. If there are
     several, the error lists them. `time` may name several columns (a day and a time of day), or be
@@ -213,7 +214,7 @@ def read_series(
     Raises:
         SeriesError: the file holds no usable series. The message names file, column and row, and a remedy.
     """
-    return TimeSeries.of(read_table(path, reading), target, time)
+    return TimeSeries.of(read_file(path, reading), target, time)
 
 
 def with_inputs(reading: Reading | None, known: Sequence[str] | None, past: Sequence[str] | None) -> Reading:
