@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 
 from gatewise import cells
@@ -298,3 +299,37 @@ def test_a_refitted_forecast_is_that_of_a_new_forecaster(series: TimeSeries) -> 
     assert not np.array_equal(
         tested.forecasts[MODEL], forecaster.backtest(series, 300, every=60).forecasts[MODEL]
     )
+
+
+def test_an_update_learns_from_new_steps_and_keeps_scales_and_states(
+    series: TimeSeries, tmp_path: Path
+) -> None:
+    Forecaster(6, hidden_size=4, max_epochs=2).fit(series.head(300)).save(tmp_path / "m.safetensors")
+    old = Forecaster.load(tmp_path / "m.safetensors")
+    new = Forecaster.load(tmp_path / "m.safetensors").update(series)
+    assert new.prepared_.encoding == old.prepared_.encoding
+    assert new.prepared_.need == old.prepared_.need
+    weights = [forecaster.network_.state_dict() for forecaster in (old, new)]
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not np.array_equal(old.predict(series), new.predict(series))
+    again = Forecaster.load(tmp_path / "m.safetensors").update(series)
+    assert np.array_equal(again.predict(series), new.predict(series))
+    new.save(tmp_path / "new.safetensors")
+    assert np.array_equal(Forecaster.load(tmp_path / "new.safetensors").predict(series), new.predict(series))
+
+
+def test_an_update_that_fails_leaves_the_forecaster_as_it_was(
+    series: TimeSeries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forecaster = Forecaster(6, hidden_size=4, max_epochs=1).fit(series.head(300))
+    before = forecaster.predict(series)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(forecaster, "_temper", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        forecaster.update(series)
+    assert np.array_equal(forecaster.predict(series), before)
+    with pytest.raises(ValueError, match="It lacks \\['wind'\\]"):
+        forecaster.update(TimeSeries.from_frame(series.frame[["load (kW)"]], series.target))

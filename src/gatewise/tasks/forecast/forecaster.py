@@ -98,6 +98,7 @@ class Forecaster(JobEstimator):
 
     TASK = "forecast"
     MODEL = Model
+    _start: Mapping[str, torch.Tensor] | None = None  # the weights that an update begins at
     LEAST = MappingProxyType({"horizon": 1, **JobEstimator.LEAST})
 
     def __init__(
@@ -163,6 +164,43 @@ class Forecaster(JobEstimator):
         panel = as_panel(series)
         rows = training_parts(panel, self.horizon)
         self.prepared_ = prepare(panel, rows, self.horizon, self.season, self.history, log=self.log)
+        return self._learn(panel, rows, on_epoch, checkpoint)
+
+    def update(
+        self, series: TimeSeries | Panel, on_epoch: Callable[[Epoch], None] | None = None
+    ) -> Forecaster:
+        """Train again on a series that has grown, from the weights that were learned, also after `load`.
+
+        Scales, season and history stay, so states that were carried remain valid. The linear part is fitted
+        anew, and training begins at the weights of before, which are kept if it does not improve on them in
+        the validation part of the longer series.
+
+        Args:
+            series: the whole series, or the panel, with its new steps.
+            on_epoch: called after each epoch.
+
+        Raises:
+            SeriesError, ValueError: as in `fit` and `predict`.
+            KeyboardInterrupt: Ctrl-C before the end of the first epoch. The forecaster stays as it was.
+        """
+        check_is_fitted(self)
+        panel = as_panel(series)
+        self._check_panel(panel, self.prepared_.least if panel.alone else 1)
+        rows, before = training_parts(panel, self.horizon), (self.prepared_, self.file_, self.network_)
+        self._start = before[2].state_dict()
+        try:
+            return self._learn(panel, rows, on_epoch, None)
+        except BaseException:
+            self.prepared_ = before[0]
+            self.adopt(*before[1:])
+            raise
+        finally:
+            self._start = None
+
+    def _learn(
+        self, panel: Panel, rows: Whole, on_epoch: Callable[[Epoch], None] | None, checkpoint: Path | None
+    ) -> Forecaster:
+        """Train on the first `rows` steps of each series, then on all."""
         windows = self.prepared_.windows(panel, self.horizon)
         regressions = choose(windows, self.prepared_.folds(windows, rows))
         reads = reads_of(regressions) if regressions else None
@@ -200,6 +238,9 @@ class Forecaster(JobEstimator):
             network = self.build()
         if network.linear is not None and linear is not None:
             network.linear.set(linear)
+        if self._start is not None:
+            learned = {name: value for name, value in self._start.items() if not name.startswith("linear.")}
+            network.load_state_dict(learned, strict=False)
         return network
 
     def _temper(self, job: Job[Batch]) -> None:
