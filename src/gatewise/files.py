@@ -9,11 +9,13 @@ import errno
 import os
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
+from typing import BinaryIO
 from unicodedata import category
 
 _PREFIX, _SUFFIX = ".gatewise-", ".part"
@@ -83,7 +85,18 @@ def remove_stale_parts(folder: Path) -> None:
 
 
 def save(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file that a user named, whole or not at all.
+    """Write a file that a user named, whole or not at all, as `saving` does.
+
+    Raises:
+        OSError: the file cannot be written. An existing file stays as it was.
+    """
+    with saving(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def saving(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Context manager: an open file, which replaces what a user named when the block ends without an error.
 
     A symbolic link stays, and its target is replaced. An existing file keeps its mode, and its owner if the
     system allows it; a new file gets the mode of the umask. Devices and pipes are written to directly.
@@ -99,13 +112,25 @@ def save(path: str | os.PathLike[str], content: bytes) -> None:
         status = None
     if place is None or (status and not stat.S_ISREG(status.st_mode)):
         with open(path, "wb") as file:
-            file.write(content)
+            yield file
     else:
-        replace(place, content, like=status)
+        with replacing(place, like=status) as file:
+            yield file
 
 
 def replace(path: Path, content: bytes, mode: int = 0o666, like: os.stat_result | None = None) -> None:
-    """Write a file, replacing whatever has this name, except a folder.
+    """Write a file, replacing whatever has this name, except a folder, as `replacing` does.
+
+    Raises:
+        OSError: the file cannot be written. Nothing of it is left.
+    """
+    with replacing(path, mode, like) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o666, like: os.stat_result | None = None) -> Iterator[BinaryIO]:
+    """Context manager: an open file, which gets its name when the block ends without an error.
 
     Its mode is `mode` under the umask, or else the mode and, if possible, the owner of `like`.
 
@@ -117,7 +142,7 @@ def replace(path: Path, content: bytes, mode: int = 0o666, like: os.stat_result 
         with open(part, "xb", opener=partial(os.open, mode=mode)) as file:
             if like:
                 _take_after(part, like)
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -9,8 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise import files
+from gatewise.tasks.shared.checkpoints import is_whole
 from gatewise.tasks.shared.run_folder import given_name
 
 SUFFIX = ".training"
@@ -93,7 +92,7 @@ class RunState:
         self._is_ours = True
         note = self._note()
         for file in self._checkpoints():
-            if not self._resume or not _is_whole(file):
+            if not self._resume or not is_whole(file):
                 file.unlink()
         if self._resume:
             left = Path(str(self._known().get("writing", ""))).name
@@ -112,7 +111,7 @@ class RunState:
             return ""
         if not self._resume:
             return f"{self.folder}: the unfinished run there is given up; --resume would continue it."
-        if not all(map(_is_whole, self._checkpoints())):
+        if not all(map(is_whole, self._checkpoints())):
             return f"{self.folder}: the checkpoint there is damaged; training begins again."
         return ""
 
@@ -216,15 +215,6 @@ def _option(option: str, value: Any) -> str:
     if value is None or value is False or value == []:
         return f"without {option}"
     return option if value is True else f"{option} {value}"
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether the archive of a checkpoint can be read, and all its checksums are right."""
-    try:
-        with files.open_to_read(checkpoint) as file, zipfile.ZipFile(file) as archive:
-            return archive.testzip() is None
-    except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile):
-        return False
 
 
 def _locked(descriptor: int) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -93,6 +96,30 @@ def test_a_checkpoint_of_other_training_is_refused(
         trained(job(**other), **{"max_epochs": 2, "checkpoint": checkpoint, **options})
     again, _ = trained(job(), max_epochs=2, checkpoint=checkpoint)
     assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    """Bytes are changed, left out or added; or the file is an archive of something else."""
+    checkpoint = tmp_path / "checkpoint"
+    trained(job(), max_epochs=1, checkpoint=checkpoint)
+    whole, random = checkpoint.read_bytes(), np.random.default_rng(0)
+    damaged = [b"", b"nonsense", whole[: len(whole) // 2], whole[:-1], whole[1:]]
+    with zipfile.ZipFile(tmp_path / "archive", "w") as archive:
+        archive.writestr("some", "text")
+    torch.save({"epoch": 1}, tmp_path / "other")
+    torch.save([1], tmp_path / "list")
+    others = [(tmp_path / name).read_bytes() for name in ("archive", "other", "list")]
+    with zipfile.ZipFile(checkpoint) as archive:
+        parts = [info for info in archive.infolist() if info.file_size]
+    for part in random.choice(np.array(parts, object), 6):  # a bit of what it holds
+        at = part.header_offset
+        at += 30 + sum(struct.unpack("<HH", whole[at + 26 : at + 30])) + int(random.integers(part.file_size))
+        damaged.append(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    for content in (*damaged, *others):
+        checkpoint.write_bytes(content)
+        with pytest.raises(ValueError, match=f"checkpoint: .*; remove {checkpoint} to begin training again"):
+            trained(job(), max_epochs=1, checkpoint=checkpoint)
+        assert checkpoint.read_bytes() == content
 
 
 def test_a_checkpoint_is_loaded_without_running_code(tmp_path: Path) -> None:

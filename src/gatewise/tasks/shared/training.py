@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from gatewise.tasks.shared.batches import Batches
+from gatewise.tasks.shared.checkpoints import is_whole
 
 B = TypeVar("B")
 Summed = tuple[Tensor, int]  # the sum of a loss over the items of a batch, and the number of items
@@ -199,6 +200,8 @@ def _run(
     trainer: Trainer, module: _Training[B], checkpoint: Path | None, interrupted: threading.Event
 ) -> None:
     resumed = checkpoint if checkpoint and checkpoint.exists() else None
+    if resumed:
+        _refuse_damaged(resumed)
     try:
         trainer.fit(
             module, _Training.Loader(module), _Training.Checks(module), ckpt_path=resumed, weights_only=True
@@ -207,6 +210,20 @@ def _run(
         if not interrupted.is_set():
             raise
         raise KeyboardInterrupt from None
+
+
+def _refuse_damaged(checkpoint: Path) -> None:
+    """Refuse a file that Lightning cannot continue from, with what to do."""
+    problem = "the file is damaged"
+    if is_whole(checkpoint):
+        try:
+            found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        except Exception:  # torch raises what its parts do: KeyError, RuntimeError, UnpicklingError, ...
+            found = None
+        if isinstance(found, dict) and "origin" in found:
+            return
+        problem = "the file is not a checkpoint of fit"
+    raise ValueError(f"checkpoint: {problem}; remove {checkpoint} to begin training again")
 
 
 class _Training(LightningModule, Generic[B]):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from gatewise.files import part_of
+from gatewise import files
 
 Write = Callable[[pa.Table], None]
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -31,22 +30,12 @@ def table_file(path: Path) -> Iterator[Write]:
     """
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"--out must end in {', '.join(ENDINGS)}. Got {path.name!r}")
-    part = part_of(path)
-    try:
-        with part.open("xb") as file:
-            writer = _Parquet(file) if path.suffix.lower() == ".parquet" else _Text(file, path.suffix.lower())
-            try:
-                yield writer.append
-            finally:
-                writer.close()
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    with files.saving(path) as file:
+        writer = _Parquet(file) if path.suffix.lower() == ".parquet" else _Text(file, path.suffix.lower())
+        try:
+            yield writer.append
+        finally:
+            writer.close()
 
 
 class _Parquet:
