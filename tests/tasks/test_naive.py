@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewise.tasks.forecast.measures import errors
@@ -14,6 +14,7 @@ def test_hold_never_looks_ahead() -> None:
     assert np.array_equal(hold(values), [np.nan, 2.0, 2.0, 2.0, 5.0, 5.0], equal_nan=True)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 20), st.integers(20, 40))
 def test_seasonal_naive_is_the_value_of_the_same_phase_in_the_last_known_season(
     season: int, horizon: int, origin: int

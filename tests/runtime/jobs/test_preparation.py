@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewise.language.form_reading import FormError
@@ -39,6 +39,7 @@ def test_without_an_id_for_the_unknown_it_is_refused() -> None:
         vocabulary.ids("axb")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text()), st.booleans(), st.booleans(), st.booleans())
 def test_a_vocabulary_comes_back_from_its_description(
     texts: list[str], padding: bool, unknown: bool, lower: bool
@@ -94,6 +95,7 @@ def test_a_wrong_scaling_is_refused(change: dict[str, Any], message: str) -> Non
         Scaling.from_dict(SCALED | change)
 
 
+@settings(deadline=None)
 @given(strange, st.sampled_from(sorted(GOOD) + sorted(SCALED)))
 def test_strange_descriptions_raise_one_error(value: Any, key: str) -> None:
     for kind, good in ((Vocabulary, GOOD), (Scaling, SCALED)):

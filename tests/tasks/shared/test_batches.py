@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewise.tasks.shared.batches import POOL, LengthBatches
@@ -16,6 +16,7 @@ def batches(lengths: list[int], batch_size: int, seed: int = 0) -> LengthBatches
     return LengthBatches(lengths, batch_size, seed, lambda rows: [int(row) for row in rows])
 
 
+@settings(deadline=None)
 @given(lengths_, st.integers(1, 20), st.integers(0, 3), st.integers(0, 3), st.integers(1, 4))
 def test_every_sequence_is_once_in_an_epoch(
     lengths: list[int], batch_size: int, seed: int, epoch: int, world: int
@@ -47,6 +48,7 @@ def test_lengths_within_a_batch_are_similar() -> None:
     assert batches(lengths, len(lengths)).padding(0) > 0.4
 
 
+@settings(deadline=None)
 @given(lengths_, st.integers(1, 20))
 def test_padding_is_the_share_of_padded_steps(lengths: list[int], batch_size: int) -> None:
     made = batches(lengths, batch_size)

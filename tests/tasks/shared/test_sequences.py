@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
@@ -33,6 +33,7 @@ def ragged(draw: st.DrawFn) -> list[list[list[float | None]]]:
     return draw(st.lists(st.lists(step, min_size=1, max_size=5), min_size=1, max_size=6))
 
 
+@settings(deadline=None)
 @given(ragged(), st.randoms(use_true_random=False))
 def test_frames_of_three_libraries_give_the_sequences_of_the_list(rows: Any, random: Any) -> None:
     """Also if the rows of the frame are shuffled, since the time says their order."""
@@ -50,6 +51,7 @@ def test_frames_of_three_libraries_give_the_sequences_of_the_list(rows: Any, ran
     assert lists(as_sequences([np.array(row, float) for row in rows])) == rows
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(NUMBER, min_size=1, max_size=6), min_size=1, max_size=6))
 def test_lists_of_numbers_have_one_channel(rows: list[list[float | None]]) -> None:
     sequences = as_sequences(rows)
