@@ -212,11 +212,13 @@ def main(words: list[str]) -> None:
     parser.add_argument("--options", type=json.loads, default={}, help='of Forecaster, as {"cell": "gru"}')
     parser.add_argument("--floors", action="store_true", help="only the naive forecasts and the ridge")
     parser.add_argument("--json", type=Path, help="also write the results to this file, after each set")
-    parser.add_argument("--table", type=Path, help="print the table of such a file, and measure nothing")
+    parser.add_argument("--table", type=Path, nargs="+", help="only print the table of such files")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(words)
     if given.table:
-        print(table(json.loads(given.table.read_text(encoding="utf-8"))))
+        read = [row for path in given.table for row in json.loads(path.read_text(encoding="utf-8"))]
+        latest = {row["set"]: row for row in read}
+        print(table([latest[name] for name in SETS if name in latest]))
         return
     unknown = [name for name in given.sets if name not in SETS]
     if unknown:
