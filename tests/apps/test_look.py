@@ -92,7 +92,7 @@ def test_a_forecaster_is_shown_on_windows_of_its_series(sold: tuple[Path, Path],
     assert data["times"][0][-1].startswith("2024-05-29")
     assert data["times"][3][0].startswith("2024-01-08")
     assert len(data["inputs"]["names"]) == forecaster.prepared_.encoding.input_size
-    assert data["inputs"]["names"][:2] == ["sold (pieces)", "warm"]
+    assert data["inputs"]["names"][:2] == ["change of sold (pieces) over 1 day", "warm"]
     assert data["explained"] == "the forecast of sold (pieces) 7 days ahead"
     forecasts = [forecaster.predict(_until(series, end)).iloc[-1] for end in data_ends(data, series)]
     np.testing.assert_allclose(array(data["shares"]["scores"]), forecasts, rtol=1e-5)

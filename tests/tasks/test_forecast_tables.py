@@ -96,3 +96,8 @@ def test_every_step_of_a_panel_is_scored_in_its_own_scale(model: Model) -> None:
 def test_known_inputs_must_reach_the_horizon(model: Model) -> None:
     with pytest.raises(ValueError, match=r"holiday.*has no value at"):
         predict_table(model, table("AB", 0, 70, ahead=2), ASKED)
+
+
+def test_without_a_word_the_id_of_training_tells_series_apart(model: Model) -> None:
+    found = predict_table(model, table("AB", 0, 70), Asked())
+    assert found.equals(predict_table(model, table("AB", 0, 70), ASKED))

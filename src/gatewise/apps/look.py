@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gatewise.apps.helping import example
 from gatewise.apps.pages import check_page
-from gatewise.apps.reading import CONTENT, chosen_reading, read, reads_tables, refuse_missing
+from gatewise.apps.reading import CONTENT, chosen_reading, reads_tables, refuse_missing
 from gatewise.apps.session import status_of
 from gatewise.apps.subject import Subject
 
@@ -162,18 +162,26 @@ def _layers(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
 
 
 def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
-    """A forecaster, run on evenly spaced windows of a series, the last window first."""
+    """A forecaster, run on evenly spaced windows of the longest series, the last window first."""
     import numpy as np
 
     from gatewise.tasks.forecast.forecaster import Forecaster
+    from gatewise.tasks.forecast.panels import series_of
+    from gatewise.tasks.series import as_panel
+    from gatewise.tasks.series.files import read_file
     from gatewise.tasks.series.weather import FILE
 
     forecaster = Forecaster.load(file)
-    encoding, history = forecaster.prepared_.encoding, forecaster.prepared_.history
-    series = read(on or FILE, encoding.target, reading)
-    forecaster.predict(series)  # raises if the series does not fit
-    origins = np.linspace(len(series) - 1, forecaster.prepared_.need - 1, ROWS).round().astype(np.int64)
-    windows = forecaster.prepared_.windows(series, forecaster.horizon)
+    prepared = forecaster.prepared_
+    table = read_file(on or FILE, chosen_reading(reading))
+    panel = as_panel(series_of(prepared.encoding, table, reading.get("time")))
+    panel = panel.part([int(np.argmax(panel.rows))])
+    series, history = panel.series[0], prepared.history
+    forecaster.predict(series if panel.alone else panel)  # raises if the series does not fit
+    encoding = prepared.encoding.of_series(panel.ids[0], series.values)
+    first = min(prepared.need, len(series)) - 1
+    origins = np.linspace(len(series) - 1, first, ROWS).round().astype(np.int64)
+    windows = prepared.windows(panel, forecaster.horizon)
     batch = windows.batch(np.unique(origins)[::-1].copy())
     span, network = series.clock.span, forecaster.network_
     scale, mean = encoding.scale[0], encoding.mean[0]
@@ -190,7 +198,7 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
 
 
 def _times(series: TimeSeries, origins: list[int], history: int) -> list[list[str]]:
-    return [[series.when(step) for step in range(end + 1 - history, end + 1)] for end in origins]
+    return [[series.when(max(step, 0)) for step in range(end + 1 - history, end + 1)] for end in origins]
 
 
 def _input_names(forecaster: Forecaster, series: TimeSeries) -> list[str]:

@@ -93,13 +93,6 @@ def _with_options(command: Callable[..., None], names: Sequence[str]) -> Callabl
     return wrapped
 
 
-def read(file: Any, target: str | None, options: dict[str, Any]) -> Any:
-    """Read a series as the options say."""
-    from gatewise.tasks.series import read_series
-
-    return read_series(file, target, options.get("time"), chosen_reading(options))
-
-
 def chosen_reading(options: dict[str, Any]) -> Any:
     """The `Reading` that the options say.
 

@@ -19,7 +19,7 @@ from gatewise.tasks.forecast.encoding import columns_of
 from gatewise.tasks.forecast.panels import long_format
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
 from gatewise.tasks.series.clock import Clock, clock_from_dict
-from gatewise.tasks.series.panel import ID, VALUE
+from gatewise.tasks.series.panel import VALUE
 from gatewise.tasks.shared import frames
 from gatewise.tasks.shared.reading.options import Reading
 from gatewise.tasks.shared.reading.table import table_of
@@ -33,7 +33,7 @@ class Asked:
 
     Attributes:
         time: the columns of times; by default the only one.
-        id: for a model of a panel, the column that tells series apart; by default ``"id"``.
+        id: for a model of a panel, the column that tells series apart; by default that of training.
         reading: further options.
     """
 
@@ -176,8 +176,8 @@ def _read(model: Forecaster, table: pa.Table, asked: Asked, clock: Clock | None 
     read = table_of(frame, name, reading)
     if encoding.scales is None:
         return as_panel(TimeSeries.of(read, encoding.target, time, clock))
-    id, static = asked.id or ID, (*encoding.numbers, *encoding.categories)
-    if encoding.target == VALUE and not {VALUE, id} <= set(read.names):
+    id, static = asked.id or encoding.scales.name, (*encoding.numbers, *encoding.categories)
+    if encoding.scales.wide and not {VALUE, id} <= set(read.names):
         return Panel.of_wide(read, None, time, clock)
     return Panel.of(read, encoding.target, id, time, static, clock)
 
