@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 
+from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.runtime.jobs.loading import load
 from gatewise.tasks.forecast.encoding import Encoding, columns_of
 from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.forecast.windows import Windows
 from gatewise.tasks.series import Panel, Reading, SeriesError, TimeSeries
+from gatewise.tasks.shared import saving
 from tests.tasks.panels import Example, examples
 
 HORIZON, HISTORY, SEASON = 3, 6, 4
@@ -261,3 +265,44 @@ def test_rows_at_irregular_times_are_forecast_with_the_gap_as_an_input(tmp_path:
     moved = times.to_numpy().copy()
     moved[-1] += np.timedelta64(7, "m")
     assert model.predict({"level": series.values}, moved).tolist() != made.tolist()
+
+
+@pytest.fixture(scope="module")
+def trained(panel: Panel) -> Forecaster:
+    """A forecaster that has learned something of prices and attributes."""
+    return Forecaster(5, **{**SMALL, "max_epochs": 4, "learning_rate": 0.02}).fit(panel)
+
+
+def test_the_network_in_torch_reads_what_the_model_without_torch_reads(
+    trained: Forecaster, panel: Panel
+) -> None:
+    network = copy.deepcopy(trained.network_)
+    assert network.ahead is not None
+    assert network.attributes is not None
+    with torch.no_grad():  # so that every part says something, however training went
+        network.ahead.out.weight.add_(0.3)
+        network.head.weight.add_(0.1)
+    other = Model.from_file(saving.file_of(trained, network))
+    windows = trained.prepared_.windows(panel, 5)
+    for place, one in enumerate(panel):
+        origins = np.arange(40, len(one) - 5, 7)
+        with torch.no_grad():
+            made = network(windows.batch(windows.starts[place] + origins))[0].numpy()
+        own = trained.prepared_.encoding.of_series(panel.ids[place], one.values)
+        columns = columns_of(one, own.columns)
+        found = other.forecast(columns, one.positions, origins, panel.ids[place], panel.attributes(place))
+        assert own.scaled(found) == pytest.approx(made, abs=2e-5)
+
+
+def test_a_price_ahead_moves_its_forecast_and_a_region_all(trained: Forecaster) -> None:
+    made = trained.predict(read(table()))["sold"].to_numpy().reshape(3, 5)
+    dearer, moved = table(), table()
+    last = dearer["day"] == pd.Timestamp("2024-01-01") + pd.Timedelta(days=ENDS["west"] + 2)
+    dearer.loc[last & (dearer["shop"] == "west"), "price"] += 2.0
+    changed = trained.predict(read(dearer))["sold"].to_numpy().reshape(3, 5) != made
+    assert changed[2, 2]
+    assert not changed[:2].any()
+    moved.loc[moved["shop"] == "west", "area"] = "somewhere else"
+    elsewhere = trained.predict(read(moved))["sold"].to_numpy().reshape(3, 5)
+    assert np.array_equal(elsewhere[:2], made[:2])
+    assert np.isfinite(elsewhere).all()
