@@ -93,7 +93,7 @@ def test_without_a_file_it_learns_lines_of_python(tmp_path: Path, monkeypatch: p
         ),
         ("1\tYes" + "\t_\tX" * 4 + "\n", [], "a tagger needs at least two sentences. Got 1."),
         (("1\tYes" + "\t_\tX" * 4 + "\n\n") * 2, ["--tags", "ner"], "no column of tags 'ner'; it has 'upos'"),
-        ("1\tYes\n", ["--format", "xml"], "format must be one of conllu, table, columns, text. Got 'xml'"),
+        ("1\tYes\n", ["--format", "xml"], "--format must be one of conllu, columns, table, text. Got 'xml'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_written(
