@@ -97,3 +97,13 @@ def test_a_text_that_is_too_short_is_refused_before_anything_is_printed(tmp_path
     (tmp_path / "short.txt").write_text("Hello there.")
     told = run(tmp_path / "short.txt", status=2)
     assert told.startswith(f"Error: {tmp_path}/short.txt: without what is held out for the test, texts must ")
+
+
+def test_a_run_of_bytes_shows_characters(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT.replace("She", "Zoë"), encoding="utf-8")
+    run(tmp_path / "text.txt", *SMALL, "--unit", "bytes", "--out", tmp_path / "run")
+    assert {file.name for file in (tmp_path / "run").iterdir()} == FILES.keys()
+    page = (tmp_path / "run/surprises.html").read_text(encoding="utf-8")
+    assert ">ë</span>" in page
+    assert "Ã</span>" not in page
+    assert "Zoë said" in run(tmp_path / "run", "--score", tmp_path / "text.txt")

@@ -16,7 +16,7 @@ from rich.text import Text
 from gatewise.apps.job import Common, job_command, print_json
 from gatewise.apps.options import Above, Among
 from gatewise.apps.resuming import SUFFIX
-from gatewise.runtime.jobs.units import CHARACTERS, UNITS, WORDS
+from gatewise.runtime.jobs.units import CHARACTERS, UNITS, WORDS, readable
 
 if TYPE_CHECKING:
     from gatewise.runtime.jobs.writer import Scored
@@ -287,7 +287,7 @@ def _write(model: Any, drawing: Drawing, training: str | None, common: Common, c
 
 def _score(model: Any, text: str, name: str, common: Common, console: Console) -> int:
     scored = model.score(text)
-    folder = _write_scores(scored, name, common.out) if common.out else None
+    folder = _write_scores(scored, name, model.unit, common.out) if common.out else None
     if common.json:
         print_json({
             "file": name, "characters": scored.characters, "perplexity": scored.perplexity,
@@ -296,7 +296,8 @@ def _score(model: Any, text: str, name: str, common: Common, console: Console) -
         })  # fmt: skip
         return 0
     shown = Text()
-    for token, bits in list(zip(scored.tokens, scored.bits, strict=True))[:_MOST_PRINTED]:
+    read = readable(scored.tokens, model.unit)
+    for token, bits in list(zip(read, scored.bits, strict=True))[:_MOST_PRINTED]:
         shown.append(token, style=next(style for most, style in _SHADES if bits < most))
     console.print(shown)
     console.print(
@@ -311,12 +312,12 @@ def _score(model: Any, text: str, name: str, common: Common, console: Console) -
     return 0
 
 
-def _write_scores(scored: Scored, name: str, out: Path) -> Path:
+def _write_scores(scored: Scored, name: str, unit: str, out: Path) -> Path:
     from gatewise.tasks.shared.run_folder import NewFolder, given_name
     from gatewise.tasks.writing.surprises import surprise_page, surprise_table
 
     with NewFolder(lambda: given_name(out)) as folder:
-        (folder.writing / "surprises.html").write_text(surprise_page(scored, name), encoding="utf-8")
+        (folder.writing / "surprises.html").write_text(surprise_page(scored, name, unit), encoding="utf-8")
         (folder.writing / "surprises.csv").write_text(surprise_table(scored), encoding="utf-8")
     return folder.path
 

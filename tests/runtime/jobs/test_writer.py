@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import gatewise.runtime.jobs.units
 from gatewise import cells
 from gatewise.language.form_reading import FormError
 from gatewise.nn.modules.files import options_of
 from gatewise.runtime.jobs.sampling import Choice
-from gatewise.runtime.jobs.units import UNITS, join, split
+from gatewise.runtime.jobs.units import BYTES, UNITS, join, readable, split
 from gatewise.runtime.jobs.vocabulary import Vocabulary
 from gatewise.runtime.jobs.writer import Writer
 from gatewise.runtime.layers_file import described
@@ -204,3 +206,11 @@ def test_a_file_whose_weights_do_not_fit_is_refused() -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_units_give_the_text(unit: str) -> None:
     assert join(split(TEXT, unit), unit) == TEXT
+
+
+@given(st.lists(st.integers(0, 255)), st.text())
+def test_readable_units_are_the_text(drawn: list[int], text: str) -> None:
+    """Also bytes that are not UTF-8."""
+    for unit, units in ((BYTES, list(map(chr, drawn))), *((unit, split(text, unit)) for unit in UNITS)):
+        shown = readable(units, unit)
+        assert ("".join(shown), len(shown)) == (join(units, unit), len(units))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable
 
@@ -31,3 +32,20 @@ def join(units: Iterable[str], unit: str) -> str:
     """The text of units. Bytes that are not UTF-8 become the replacement character."""
     text = "".join(units)
     return text.encode("latin-1").decode("utf-8", "replace") if unit == BYTES else text
+
+
+def readable(units: Iterable[str], unit: str) -> list[str]:
+    """Units as people read them; joined they are what `join` gives.
+
+    Of a character of several bytes the last byte shows it, and the others nothing.
+
+    Example:
+        >>> readable(split("aé", "bytes"), "bytes")
+        ['a', '', 'é']
+    """
+    if unit != BYTES:
+        return list(units)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    shown = [decoder.decode(each.encode("latin-1")) for each in units]
+    rest = decoder.decode(b"", True)
+    return [*shown[:-1], shown[-1] + rest] if shown else []

@@ -13,7 +13,7 @@ import numpy as np
 import gatewise
 from gatewise.insight.figures import save_figure
 from gatewise.runtime.arrays import Array
-from gatewise.runtime.jobs.units import split
+from gatewise.runtime.jobs.units import readable, split
 from gatewise.runtime.jobs.writer import Scored
 from gatewise.tasks.writing.corpus import Corpus
 from gatewise.tasks.writing.evaluation import Division, Sample, Tested, counted
@@ -50,7 +50,7 @@ def write_run(
     _write(folder / "metrics.json", text + "\n")
     _write(folder / "samples.txt", "\n\n".join(map(_told, samples)) + "\n")
     scored = writer.model_.score(division.test[0][:_MOST_SCORED], division.before[0])
-    _write(folder / "surprises.html", surprise_page(scored, "The held-out text"))
+    _write(folder / "surprises.html", surprise_page(scored, "The held-out text", writer.unit))
     _write(folder / "surprises.csv", surprise_table(scored))
     _draw(folder, writer, division, samples, scored)
 
@@ -80,19 +80,23 @@ def _draw(
 ) -> None:
     save_figure(_learning(writer, division), folder / LEARNING)
     figure = f"{scored.bits_per_character:.2f} bits per character"
-    note = "Each character stands on a colour that says how little it was expected, given all before it. "
-    part = _passage(scored.tokens)
+    note = (
+        f"Each {writer.unit[:-1]} stands on a colour that says how little it was expected, given all before "
+    )
+    note += "it. "
+    read = readable(scored.tokens, writer.unit)
+    part = _passage(read)
     heading = f"A text that it has never seen: {figure}"
-    save_figure(surprise_picture(scored.tokens[part], scored.bits[part], heading, note), folder / SURPRISES)
+    save_figure(surprise_picture(read[part], scored.bits[part], heading, note), folder / SURPRISES)
     sample = samples[0]
     heading, more = f"A text that it wrote: {sample.figure}", ""
     if sample.copied:
         more = f"Underlined: in the training text, in runs of at least 40. {sample.copied}"
-    tokens = sample.scored.tokens[:_DRAWN]
+    tokens = readable(sample.scored.tokens[:_DRAWN], writer.unit)
     bits = sample.scored.bits[:_DRAWN]
     save_figure(surprise_picture(tokens, bits, heading, note + more, sample.copied), folder / SAMPLE)
     if found := units(writer, division.test):
-        tokens = split(division.test[0], writer.unit)
+        tokens = readable(split(division.test[0], writer.unit), writer.unit)
         start = _liveliest(found[0].signal)
         others = sorted(found[1:], key=lambda each: -abs(each.correlation))
         shown = [found[0], *others[:1]]

@@ -6,6 +6,7 @@ import csv
 import io
 from html import escape
 
+from gatewise.runtime.jobs.units import readable
 from gatewise.runtime.jobs.writer import Scored
 
 SURPRISING = 10.0  # bits with the full colour
@@ -16,12 +17,17 @@ _STYLE = (
 )
 
 
-def surprise_page(scored: Scored, title: str) -> str:
-    """A page in HTML: the more surprising a token, the stronger its colour. Tooltips say the details."""
+def surprise_page(scored: Scored, title: str, unit: str) -> str:
+    """A page in HTML: the more surprising a token, the stronger its colour. Tooltips say the details.
+
+    `unit` is what the tokens are.
+    """
     spans = [
         f'<span style="background:rgba(213,94,0,{min(bits / SURPRISING, 1):.2f})" title="{_told(scored, n)}">'
         f"{_shown(token)}</span>"
-        for n, (token, bits) in enumerate(zip(scored.tokens, scored.bits.tolist(), strict=True))
+        for n, (token, bits) in enumerate(
+            zip(readable(scored.tokens, unit), scored.bits.tolist(), strict=True)
+        )
     ]
     said = (
         f"{scored.bits_per_character:.3f} bits per character. The stronger the colour, the less expected: "
