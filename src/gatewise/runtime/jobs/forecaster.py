@@ -14,9 +14,11 @@ from gatewise.runtime.jobs import clock
 from gatewise.runtime.jobs.affine import Affine
 from gatewise.runtime.jobs.anomalies import MOST_AHEAD, Calibration, errors
 from gatewise.runtime.jobs.carried import Carried
+from gatewise.runtime.jobs.distributions import SIZES, softplus
 from gatewise.runtime.jobs.encoding import Encoding, cut, id_of, whole
 from gatewise.runtime.jobs.lags import Reads
 from gatewise.runtime.jobs.layers import Layers
+from gatewise.runtime.jobs.made import Head, Made
 from gatewise.runtime.jobs.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.runtime.jobs.parts import Ahead, attributes, width
 from gatewise.runtime.layers_file import stored_layers
@@ -59,11 +61,11 @@ class Forecaster:
     def __init__(
         self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps, layers: Layers,
         head: Affine, share: Array, least: int | None = None, linear: tuple[Reads, Affine] | None = None,
-        ahead: Ahead | None = None, tables: Sequence[Array] = (),
+        ahead: Ahead | None = None, tables: Sequence[Array] = (), spread: Spread | None = None,
     ) -> None:  # fmt: skip
         self.horizon, self.history, self.encoding, self.clock = horizon, history, encoding, steps
         self._layers, self._head, self._share, self._linear = layers, head, share, linear
-        self._ahead, self._tables = ahead, tables
+        self._ahead, self._tables, self._spread = ahead, tables, spread or Spread()
         self.least = self.need if least is None else least
 
     @classmethod
@@ -102,8 +104,20 @@ class Forecaster:
             if reads.ahead not in (0, horizon * len(encoding.known)):
                 raise ValueError(f"ahead must be all values of the known inputs. Got {reads.ahead}")
         ahead = _ahead(file, stored.options["hidden_size"], len(encoding.known)) if encoding.known else None
+        spread = _spread(file, horizon, stored.options["hidden_size"])
         model = cls(
-            horizon, history, encoding, steps, Layers(stored), head, share, least, linear, ahead, tables
+            horizon,
+            history,
+            encoding,
+            steps,
+            Layers(stored),
+            head,
+            share,
+            least,
+            linear,
+            ahead,
+            tables,
+            spread,
         )
         if "anomalies" in file.header:
             model.calibration = Calibration.from_dict(file.header["anomalies"])
@@ -293,6 +307,37 @@ class Forecaster:
             id: for a model of a panel, the id of the series.
             static: for a model of a panel, the attributes of the series.
         """
+        return self.made(columns, positions, origins, id, static).forecasts
+
+    def quantiles(
+        self,
+        columns: Mapping[str, Numbers],
+        positions: Numbers,
+        origins: Whole,
+        levels: Sequence[float] | None = None,
+        id: Any = None,
+        static: Mapping[str, Any] | None = None,
+    ) -> Numbers:
+        """Quantiles at rows ``origins [S]``, ``[S, K, Q]`` in the unit of the target. They never cross.
+
+        Args:
+            columns, positions, origins, id, static: as for `forecast`.
+            levels: Q numbers between 0 and 1; by default `distributions.LEVELS`.
+
+        Raises:
+            ValueError: a level is out of range; the model forecasts points.
+        """
+        return self.made(columns, positions, origins, id, static).quantiles(levels)
+
+    def made(
+        self,
+        columns: Mapping[str, Numbers],
+        positions: Numbers,
+        origins: Whole,
+        id: Any = None,
+        static: Mapping[str, Any] | None = None,
+    ) -> Made:
+        """The forecasts at rows ``origins [S]``, with their distributions. Arguments as for `forecast`."""
         encoding = self.encoding.of_series(id, columns[self.encoding.target][: int(origins.min()) + 1])
         first = max(int(origins.min()) - self.need, 0)  # no forecast reads a row before it, or its mask
         inputs = encoding.encoded(columns, positions, first)
@@ -304,10 +349,13 @@ class Forecaster:
             self._batch(inputs, held, ahead, described, origins[first : first + _BATCH])
             for first in range(0, len(origins), _BATCH)
         ]
-        return encoding.unscaled(np.concatenate(made).astype(np.float64))
+        point, sizes = (np.concatenate(parts).astype(np.float64) for parts in zip(*made, strict=True))
+        return Made(self._spread.head, encoding, point, sizes)
 
-    def _batch(self, inputs: Array, held: Numbers, ahead: Array, described: Array, ends: Whole) -> Array:
-        """The forecasts at some rows, ``[B, K]`` in scaled units."""
+    def _batch(
+        self, inputs: Array, held: Numbers, ahead: Array, described: Array, ends: Whole
+    ) -> tuple[Array, Numbers]:
+        """The forecasts at some rows, ``[B, K]`` in scaled units, and the sizes of their distributions."""
         windows = inputs[np.maximum(ends + np.arange(1 - self.history, 1)[:, None], 0)]
         if len(described):
             constant = np.broadcast_to(described, (*windows.shape[:-1], len(described)))
@@ -322,7 +370,7 @@ class Forecaster:
         if self._linear is not None:
             reads, linear = self._linear
             forecast = forecast + linear(reads.at(ends, held, inputs, coming))
-        return forecast
+        return forecast, self._spread(output, self.horizon)
 
     def _arrays(self, columns: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         missing = [name for name in self.encoding.columns if name not in columns]
@@ -358,6 +406,39 @@ class Forecaster:
             raise ValueError(f"times must be regular, one row for each {self.clock.span(1)}.")
         positions: Numbers = found[-1] + np.arange(1.0 - N, 1)
         return positions
+
+
+class Spread:
+    """The sizes of the distributions: a linear map of the layers' output, made positive."""
+
+    def __init__(
+        self, head: Head | None = None, map: Affine | None = None, factors: Array | None = None
+    ) -> None:
+        self.head, self._map, self._factors = head or Head(), map, factors
+
+    def __call__(self, output: Array, horizon: int) -> Numbers:
+        """The sizes ``[B, K, M]``; with points alone M is 0."""
+        if self._map is None or self._factors is None:
+            return np.empty((len(output), horizon, 0))
+        sizes: Numbers = softplus(self._map(output)).reshape(len(output), horizon, -1) * self._factors
+        return sizes
+
+
+def _spread(file: ModelFile, horizon: int, hidden_size: int) -> Spread:
+    """What a file says of distributions."""
+    parameters = file.header["parameters"]
+    output, non_negative = parameters.get("output", "point"), parameters.get("non_negative", False)
+    if output not in SIZES or type(non_negative) is not bool:
+        raise ValueError(f"output must be one of {', '.join(SIZES)}. Got {output!r:.60}")
+    if output == "point":
+        return Spread(Head(output, non_negative))
+    values = {name: _tensor(file, f"spread.{name}", (1,)) for name in ("freedom", "correlation")}
+    freedom, correlation = float(values["freedom"][0]), float(values["correlation"][0])
+    factors = _tensor(file, "spread.factors", (SIZES[output],))
+    if not (freedom > 0 and 0 <= correlation < 1 and (factors >= 0).all()):
+        raise ValueError("its distributions must have factors of at least 0, and a correlation below 1")
+    map = _affine(file, "spread.map", horizon * SIZES[output], hidden_size)
+    return Spread(Head(output, non_negative, freedom, correlation), map, factors.astype(np.float64))
 
 
 def _tensor(file: ModelFile, name: str, shape: tuple[int, ...]) -> Array:

@@ -58,9 +58,9 @@ class Encoding(encoding.Encoding):
             usual = [float(np.nanstd(found)) for found in values if varies(found)]
             mean[0], scale[0] = float(chosen[target].mean()), float(np.median(usual))
             levels = [level_of(found, (mean[0], scale[0])) for found in values]
-        spreads = [spread for _, spread in levels]
-        change = _change(values, spreads, season)
-        step = (_change(values, spreads, 1) or 1.0) if differenced else None
+        units = [spread for _, spread in levels]
+        change = _change(values, units, season)
+        step = (_change(values, units, 1) or 1.0) if differenced else None
         return cls(
             tuple(chosen.columns),
             tuple(mean),

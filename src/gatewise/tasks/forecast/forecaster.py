@@ -20,13 +20,32 @@ from gatewise.extras import needed_by
 from gatewise.insight.watch import watch
 from gatewise.language import Cell
 from gatewise.runtime.jobs.anomalies import RATE, Calibration
+from gatewise.runtime.jobs.distributions import LEVELS, SIZES
 from gatewise.runtime.jobs.forecaster import MOST_HORIZON
 from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.runtime.jobs.lags import NOTHING
-from gatewise.runtime.model_file import read_model
+from gatewise.runtime.jobs.made import Made
+from gatewise.runtime.model_file import ModelFile, read_model
 from gatewise.tasks.forecast.encoding import columns_of
 from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, RIDGE, SEASONAL, Evaluation, joined
-from gatewise.tasks.forecast.linear import Linear, Regression, choose, fit, reads_of
+from gatewise.tasks.forecast.heads import (
+    EXCESS,
+    USUAL,
+    SpreadPart,
+    calibrated,
+    correlation_of,
+    excess_of,
+)
+from gatewise.tasks.forecast.linear import (
+    Linear,
+    Regression,
+    centred,
+    choose,
+    errors_of,
+    fit,
+    may_centre,
+    reads_of,
+)
 from gatewise.tasks.forecast.naive import (
     Numbers,
     Whole,
@@ -78,6 +97,9 @@ class Forecaster(JobEstimator):
         seed: the random seed. The same seed gives the same forecaster on the same machine.
         log: whether the network forecasts the logarithm of 1 + the target, which must not be negative.
         refit: whether the forecaster is trained again on all steps at the end, for the epochs that were best.
+        output: what is forecast: ``"quantiles"``, whose median is the point forecast; the distributions
+            ``"gaussian"``, ``"student-t"`` or, for counts, ``"negative-binomial"``; just the ``"point"``.
+        non_negative: whether forecasts below 0 are replaced by 0.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
 
     Attributes:
@@ -118,6 +140,8 @@ class Forecaster(JobEstimator):
         seed: int = 0,
         log: bool = False,
         refit: bool = True,
+        output: str = "quantiles",
+        non_negative: bool = False,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
         self.horizon = horizon
@@ -134,6 +158,8 @@ class Forecaster(JobEstimator):
         self.seed = seed
         self.log = log
         self.refit = refit
+        self.output = output
+        self.non_negative = non_negative
         self.trainer = trainer
 
     def fit(
@@ -202,14 +228,18 @@ class Forecaster(JobEstimator):
     ) -> Forecaster:
         """Train on the first `rows` steps of each series, then on all."""
         windows = self.prepared_.windows(panel, self.horizon)
-        regressions = choose(windows, self.prepared_.folds(windows, rows))
+        folds = self.prepared_.folds(windows, rows)
+        regressions = choose(windows, folds)
         reads = reads_of(regressions) if regressions else None
         self.prepared_ = replace(self.prepared_, reads=reads)
         windows = replace(windows, reads=reads or NOTHING)
-        job = partial(self._job, windows, regressions, self.prepared_.validation(windows, rows))
+        check = self.prepared_.validation(windows, rows)
+        centre = bool(regressions) and may_centre(windows, folds, regressions)
+        job = partial(self._job, windows, regressions, check, centre)
         first = job(rows)
         self._train(first, on_epoch, checkpoint)
         self._temper(first)
+        self._calibrate(panel, windows, check.origins)
         usual = self._usual_errors(panel, rows)
         if self.refit and not self.interrupted_:
             self._train_again(job(panel.rows), checkpoint)
@@ -222,33 +252,69 @@ class Forecaster(JobEstimator):
         windows: Windows,
         regressions: Sequence[Regression],
         check: OrderedBatches,
+        centre: bool,
         rows: Whole,
     ) -> Job[Batch]:
         """Training on the first `rows` steps of each series, after a linear part fitted to them."""
         from gatewise.tasks.forecast.training import job_of
 
         batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
-        linear = fit(windows, self.prepared_.origins(windows, rows), regressions) if regressions else None
-        return job_of(partial(self._begin, linear), batches, check)
+        origins = self.prepared_.origins(windows, rows)
+        linear = fit(windows, origins, regressions) if regressions else None
+        errors = errors_of(windows, origins, linear)
+        if linear is not None and centre:
+            linear, errors = centred(linear, errors)
+        return job_of(partial(self._begin, linear, errors), batches, check)
 
-    def _begin(self, linear: Linear | None) -> ForecastNetwork:
-        """The untrained network with its linear part. torch's random state stays as it is."""
+    def _begin(self, linear: Linear | None, errors: Numbers) -> ForecastNetwork:
+        """The untrained network with its linear part, and the errors of this.
+
+        torch's random state stays as it is.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = self.build()
         if network.linear is not None and linear is not None:
             network.linear.set(linear)
+        if network.spread is not None and len(errors):
+            network.spread.begin(errors)
         if self._start is not None:
             learned = {name: value for name, value in self._start.items() if not name.startswith("linear.")}
             network.load_state_dict(learned, strict=False)
         return network
+
+    def _calibrate(self, panel: Panel, windows: Windows, origins: Whole) -> None:
+        """Choose factors of the distributions' sizes in the validation part, at some origins."""
+        spread = self.network_.spread
+        if spread is None:
+            return
+        places = np.searchsorted(windows.starts, origins, side="right") - 1
+        errors, sizes, truths, points = [], [], [], []
+        for place in np.unique(places):
+            at = origins[places == place] - windows.starts[place]
+            found = self._made(panel, int(place), at)
+            truth = panel.series[place].values[future(at, self.horizon)]
+            truths.append(truth)
+            points.append(found.unscaled)
+            errors.append(found.encoding.scaled(truth) - found.point)
+            sizes.append(found.sizes)
+        missed = np.concatenate(errors)
+        if self.output == "negative-binomial":
+            excess = excess_of(np.concatenate(truths), np.concatenate(points))
+            factors, freedom = np.array([excess / EXCESS]), USUAL
+        else:
+            factors, freedom = calibrated(self.output, missed, np.concatenate(sizes))
+        spread.factors.copy_(torch.from_numpy(factors))
+        spread.freedom.fill_(freedom)
+        spread.correlation.fill_(correlation_of(missed))
+        self.adopt(saving.file_of(self, self.network_), self.network_)
 
     def _temper(self, job: Job[Batch]) -> None:
         """Halve what the network corrects; or keep the untrained network if that forecasts better."""
         network = self.network_
         network.temper()
         self.validation_error_ = _error(job, network)
-        untrained = job.build().eval()
+        untrained = cast(ForecastNetwork, job.build().eval())
         error = _error(job, untrained)
         if error <= self.validation_error_:
             self.best_epoch_, self.validation_error_, network = 0, error, untrained
@@ -256,8 +322,9 @@ class Forecaster(JobEstimator):
 
     def _train_again(self, job: Job[Batch], checkpoint: Path | None) -> None:
         """Train on all steps, for as many epochs as were best. Ctrl-C keeps the network as it is."""
+        spread = self.network_.spread
         if self.best_epoch_ == 0:
-            network = job.build().eval()
+            network = self._spread_of(job.build().eval(), spread)
             self.adopt(saving.file_of(self, network), network)
             return
         found = {name: getattr(self, name) for name in FOUND}
@@ -269,11 +336,19 @@ class Forecaster(JobEstimator):
         except KeyboardInterrupt:
             self.interrupted_ = True
         if not self.interrupted_:
-            self.network_.temper()
-            file, network = saving.file_of(self, self.network_), self.network_
+            network = self._spread_of(self.network_, spread)
+            network.temper()
+            file = saving.file_of(self, network)
         self.adopt(file, network)
         for name, value in found.items():
             setattr(self, name, value)
+
+    def _spread_of(self, network: Any, spread: SpreadPart | None) -> ForecastNetwork:
+        """A network that is trained again, with what the validation part chose for the spread."""
+        if spread is not None and network.spread is not None:
+            for name, value in spread.named_buffers():
+                network.spread.get_buffer(name).copy_(value)
+        return cast(ForecastNetwork, network)
 
     @overload
     def predict(self, series: TimeSeries) -> pd.Series[float]: ...
@@ -300,6 +375,47 @@ class Forecaster(JobEstimator):
             made = self._forecast(panel, place, np.array([len(one) - 1]))[0]
             parts.append(pd.Series(made, index=one.future(self.horizon), name=one.target))
         return parts[0] if panel.alone else long_format(panel, parts)
+
+    def predict_quantiles(
+        self, series: TimeSeries | Panel, levels: Sequence[float] | None = None
+    ) -> pd.DataFrame:
+        """Forecast quantiles of the `horizon` steps after the end of a series.
+
+        Args:
+            series: as for `predict`.
+            levels: numbers between 0 and 1; by default 0.025, 0.1, 0.25, 0.5, 0.75, 0.9 and 0.975.
+
+        Returns:
+            A column for each level; of a panel in long format, after the columns of ids and times.
+
+        Raises:
+            ValueError: as in `predict`; a level is out of range; the forecaster forecasts points.
+        """
+        check_is_fitted(self)
+        panel = as_panel(series)
+        self._check_panel(panel, self.prepared_.least)
+        parts = []
+        for place, one in enumerate(panel):
+            one.require_ahead(self.horizon)
+            made = self._made(panel, place, np.array([len(one) - 1]))
+            columns = list(LEVELS if levels is None else levels)
+            found = pd.DataFrame(made.quantiles(levels)[0], one.future(self.horizon), columns)
+            parts.append(found)
+        return parts[0] if panel.alone else _long_frames(panel, parts)
+
+    def sample(self, series: TimeSeries, count: int, seed: int = 0) -> Numbers:
+        """Draw possible futures of a series, ``[count, K]``. Errors one step apart are correlated as usual.
+
+        Raises:
+            ValueError: as in `predict`; the forecaster forecasts points.
+        """
+        check_is_fitted(self)
+        check_whole("count", count, 1)
+        panel = as_panel(series)
+        self._check_panel(panel, self.prepared_.least)
+        panel.series[0].require_ahead(self.horizon)
+        made = self._made(panel, 0, np.array([len(panel.series[0]) - 1]))
+        return made.samples(0, count, seed)
 
     def backtest(
         self,
@@ -376,8 +492,9 @@ class Forecaster(JobEstimator):
         """The back-test of one series of a panel; `made` are the forecasts if another model made them."""
         series, season = panel.series[place], self.prepared_.encoding.season
         held = hold(series.values)
+        own = self._made(panel, place, origins)
         forecasts = {
-            MODEL: self._forecast(panel, place, origins) if made is None else made,
+            MODEL: own.forecasts if made is None else made,
             PERSISTENCE: persistence(held, origins, self.horizon),
         }
         if season > 1:
@@ -388,7 +505,9 @@ class Forecaster(JobEstimator):
         scale = self.prepared_.scale
         if not panel.alone:
             scale = seasonal_scale(series.values[: origins[0] + 1], season)
-        return Evaluation(origins, series.times[origins], truth, forecasts, scale)
+        levels = LEVELS if SIZES[self.output] and made is None else ()
+        quantiles = own.quantiles() if levels else None
+        return Evaluation(origins, series.times[origins], truth, forecasts, scale, levels, quantiles)
 
     def score(self, series: TimeSeries | Panel) -> float:
         """The skill on a series: 1 is perfect, 0 no better than the best naive forecast."""
@@ -440,7 +559,7 @@ class Forecaster(JobEstimator):
         Raises:
             ModelFileError: the file is damaged, not gatewise's, or not a forecaster.
         """
-        file = read_model(path, cls.TASK)
+        file = _with_output(read_model(path, cls.TASK))
         if "preparation" in file.header or "parameters" not in file.header:
             return saving.estimator_of(cls, file)
         # The first layout had the parts of the preparation beside the parameters.
@@ -477,16 +596,21 @@ class Forecaster(JobEstimator):
             None if reads is None else reads.size(encoding.input_size),
             len(encoding.known),
             (len(encoding.numbers), encoding.sizes),
+            self.output,
         )
 
     def _forecast(self, panel: Panel, place: int, origins: Whole, model: Model | None = None) -> Numbers:
         """Forecast one series of a panel at origins, ``[S, K]``, with our model or another one."""
+        return self._made(panel, place, origins, model).forecasts
+
+    def _made(self, panel: Panel, place: int, origins: Whole, model: Model | None = None) -> Made:
+        """The forecasts of one series of a panel at origins, with their distributions."""
         series = panel.series[place]
         columns = columns_of(series, self.prepared_.encoding.columns)
-        forecasts: Numbers = (model or self.model_).forecast(
+        found: Made = (model or self.model_).made(
             columns, series.positions, origins, panel.ids[place], panel.attributes(place)
         )
-        return forecasts
+        return found
 
     def _usual_errors(self, panel: Panel, rows: Whole) -> Calibration | None:
         """How far forecasts of the validation part miss, by which `anomalies` are scored."""
@@ -517,6 +641,8 @@ class Forecaster(JobEstimator):
     def check_parameters(self) -> None:
         """Raise a ValueError for the first parameter that is out of range."""
         super().check_parameters()
+        if self.output not in SIZES:
+            raise ValueError(f"output must be one of {', '.join(SIZES)}. Got {self.output!r}")
         if self.horizon > MOST_HORIZON:
             raise ValueError(f"horizon must be at most {MOST_HORIZON:,} steps. Got {self.horizon}")
         for name in ("history", "season"):
@@ -570,3 +696,20 @@ def _error(job: Job[Batch], network: ForecastNetwork) -> float:
     with torch.no_grad():
         sums = [job.error(network, batch) for batch in job.check()]
     return float(sum(total for total, _ in sums)) / max(sum(items for _, items in sums), 1)
+
+
+def _with_output(file: ModelFile) -> ModelFile:
+    """The file of a forecaster. Those of earlier versions forecast points, and do not say so."""
+    parameters = file.header.get("parameters")
+    if not isinstance(parameters, dict) or "output" in parameters:
+        return file
+    return replace(file, header={**file.header, "parameters": {**parameters, "output": "point"}})
+
+
+def _long_frames(panel: Panel, parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Frames of the series of a panel in long format."""
+    columns = [long_format(panel, [part[name] for part in parts]) for name in parts[0]]
+    found = columns[0].iloc[:, :2].copy()
+    for name, one in zip(parts[0], columns, strict=True):
+        found[name] = one.iloc[:, 2]
+    return found

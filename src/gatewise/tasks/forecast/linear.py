@@ -27,6 +27,7 @@ FEW, MORE = 8, 24  # lags
 MOST_SEASONAL = 512  # most lags of the season before
 MOST_FITTED = 65_536  # most origins that a regression is fitted to
 MOST_JUDGED = 2_000_000  # most forecast values that a regression is judged by
+ALLOWED = 0.005  # share by which errors may rise where a map is centred
 LEAST = 4  # fewest origins that a regression is fitted to
 CHUNK = 2**22  # numbers that are read at once
 
@@ -110,6 +111,31 @@ def fit(windows: Windows, origins: Whole, regressions: Sequence[Regression]) -> 
     fits = [moments.solve(windows, each) for each in regressions]
     weight = np.mean([each.weight for each in fits], axis=0)
     return Linear(weight, np.mean([each.bias for each in fits], axis=0))
+
+
+def errors_of(windows: Windows, origins: Whole, linear: Linear | None) -> Numbers:
+    """The errors ``[S, K]`` of the linear forecasts at some origins; without one, of persistence."""
+    read, changes = _pairs(windows, _some(origins, max(MOST_JUDGED // windows.horizon, 1)))
+    return changes if linear is None else changes - linear(read)
+
+
+def centred(linear: Linear, errors: Numbers) -> tuple[Linear, Numbers]:
+    """The map moved so that half of its errors ``[S, K]`` lie on each side, and these errors.
+
+    A regression forecasts means, but absolute errors are smallest at medians.
+    """
+    middle = np.median(errors, axis=0)
+    return Linear(linear.weight, linear.bias + middle), errors - middle
+
+
+def may_centre(windows: Windows, folds: Sequence[Fold], regressions: Sequence[Regression]) -> bool:
+    """Whether later forecasts by maps that are `centred` are no worse, over all folds."""
+    errors = np.zeros(2)
+    for fold in folds:
+        linear = fit(windows, fold.fitted, regressions)
+        moved, _ = centred(linear, errors_of(windows, fold.fitted, linear))
+        errors += [np.abs(errors_of(windows, fold.judged, each)).mean() for each in (linear, moved)]
+    return bool(errors[1] < (1 + ALLOWED) * errors[0])
 
 
 @dataclass(frozen=True)

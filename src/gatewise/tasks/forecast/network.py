@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from gatewise.language import Cell
 from gatewise.nn.modules.recurrent import Recurrent
+from gatewise.runtime.jobs.distributions import SIZES
+from gatewise.tasks.forecast.heads import SpreadPart
 from gatewise.tasks.forecast.linear import Linear
 from gatewise.tasks.forecast.parts import AheadPart, AttributePart
 from gatewise.tasks.forecast.windows import Batch
@@ -32,6 +34,7 @@ class ForecastNetwork(nn.Module):
         read: L, how many values the linear map reads; None for no such map.
         known: F, how many inputs are known for the steps that are forecast.
         attributes: Z, how many numbers describe a series, and the number of classes of each category.
+        output: what is forecast: "point", "quantiles" or another kind of `distributions.SIZES`.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class ForecastNetwork(nn.Module):
         read: int | None = None,
         known: int = 0,
         attributes: tuple[int, tuple[int, ...]] = (0, ()),
+        output: str = "point",
     ) -> None:
         super().__init__()
         described = AttributePart(*attributes)
@@ -56,6 +60,7 @@ class ForecastNetwork(nn.Module):
         self.head = nn.Linear(hidden_size, horizon)
         self.share = nn.Parameter(torch.zeros(horizon))
         self.linear = None if read is None else LinearPart(read, horizon)
+        self.spread = SpreadPart(output, hidden_size, horizon) if SIZES[output] else None
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.ahead = AheadPart(hidden_size, known) if known else None
@@ -74,6 +79,10 @@ class ForecastNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """The forecasts at the last ``S`` steps of each window, ``[S, B, K]`` in scaled units."""
+        return self.with_output(batch)[0]
+
+    def with_output(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The forecasts, and the output of the layers ``[S, B, H]``."""
         inputs = batch.inputs
         if self.attributes is not None:
             described = self.attributes(batch.numbers, batch.categories)
@@ -83,7 +92,7 @@ class ForecastNetwork(nn.Module):
         forecast: Tensor = level + self.share * (batch.seasonal - level) + self.head(output)
         if self.ahead is not None:
             forecast = forecast + self.ahead(output, batch.ahead)
-        return forecast if self.linear is None else forecast + self.linear(batch.lags)
+        return (forecast if self.linear is None else forecast + self.linear(batch.lags)), output
 
 
 class LinearPart(nn.Module):

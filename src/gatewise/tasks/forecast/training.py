@@ -13,8 +13,19 @@ SHARE_RATE = 10.0  # factor for the learning rate of the naive shares, which mus
 
 
 def job_of(build: Callable[[], ForecastNetwork], batches: RandomBatches, check: OrderedBatches) -> Job[Batch]:
-    """The job: minimise the mean absolute error over known values, in scaled units."""
-    return Job(build, batches, lambda: check, missed, missed, groups)
+    """The job: minimise the mean absolute error over known values, in scaled units, and fit the spread."""
+    return Job(build, batches, lambda: check, loss, missed, groups)
+
+
+def loss(network: ForecastNetwork, batch: Batch) -> Summed:
+    """The absolute errors over the known values of a batch, and the losses of the distributions there."""
+    known = ~batch.truth.isnan()
+    forecast, output = network.with_output(batch)
+    errors = batch.truth[known] - forecast[known]
+    total = errors.abs().sum()
+    if network.spread is not None:
+        total = total + network.spread.loss(network.spread(output)[known], errors.detach())
+    return total, errors.numel()
 
 
 def missed(network: ForecastNetwork, batch: Batch) -> Summed:
