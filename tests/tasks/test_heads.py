@@ -40,7 +40,7 @@ def test_distributions_are_the_same_in_torch_and_from_a_file(
     loaded = Forecaster.load(tmp_path / "m")
     found = forecaster.predict_quantiles(counted)
     assert found.shape == (7, len(LEVELS))
-    assert found.columns.tolist() == [*LEVELS]
+    assert np.array_equal(found.columns, LEVELS)
     assert (found.to_numpy() >= 0).all()
     assert (np.diff(found.to_numpy(), axis=1) >= 0).all()
     assert np.array_equal(found[0.5], forecaster.predict(counted))
