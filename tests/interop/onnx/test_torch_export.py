@@ -16,9 +16,11 @@ from torch.utils import _pytree as pytree
 import gatewise
 from gatewise import Vector, cell, cells, layer_norm, linear, sigmoid, softplus, tanh
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.isinstance.treespec, LeafSpec.:FutureWarning", "ignore:# The axis name:UserWarning"
-)
+pytestmark = [
+    pytest.mark.usefixtures("torchlib_once"),
+    pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:# The axis name:UserWarning"),
+]
 I, H = 3, 4
 STEPS, ROWS = torch.export.Dim("steps"), torch.export.Dim("rows")
 SIZES = ((5, 2), (9, 3), (1, 1))

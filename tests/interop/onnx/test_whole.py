@@ -19,6 +19,8 @@ from gatewise import cell, cells, export_onnx, layer_norm, sigmoid, tanh
 from gatewise.interop.onnx import OnnxError, whole
 from tests.nn.models import MODELS
 
+pytestmark = pytest.mark.usefixtures("torchlib_once")
+
 
 @cell
 def light(h, *, f, g):  # type: ignore[no-untyped-def]
