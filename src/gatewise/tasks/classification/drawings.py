@@ -295,7 +295,7 @@ def _name_channels(axes: Axes, lines: Sequence[Any], names: Sequence[str]) -> No
     some = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_CHANNELS)).round().astype(int))
     words = [cut(names[channel], 80, 8) or "?" for channel in some]
     axes.legend(
-        [lines[channel] for channel in some], words, loc="lower left", bbox_to_anchor=(0.0, 1.3),
+        [lines[channel] for channel in some], words, loc="lower left", bbox_to_anchor=(0.0, 1.36),
         ncols=MOST_CHANNELS // 2, fontsize=8, handlelength=1.2, columnspacing=1.2, borderaxespad=0.0,
         borderpad=0.0,
     )  # fmt: skip

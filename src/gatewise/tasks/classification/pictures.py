@@ -25,6 +25,7 @@ from gatewise.tasks.shared.sequences import Sequences
 Array = NDArray[Any]
 MOST_CURVE = 2000  # test sequences for the curve
 MOST_WORDS = 160  # of a text that is drawn
+MOST_STEPS = 1 << 14  # of a sequence that is explained, for the memory that it takes
 EXPLAINED = 3  # sequences whose steps are explained
 
 
@@ -75,7 +76,7 @@ def running_picture(classifier: Classifier, sequences: Sequences, tested: Evalua
 
 def steps_picture(classifier: Classifier, sequences: Sequences, tested: Evaluation) -> Figure:
     """Draw what each step of some test sequences adds to the logit of their class."""
-    rows = _explained(tested)
+    rows = _explained(tested, sequences.lengths)
     chosen = sequences[np.array(rows)]
     found = classifier.explain(chosen.values)
     shown = []
@@ -122,10 +123,11 @@ def _told(right: Array, earliness: Array) -> list[tuple[str, int]]:
     return told + [("Wrong", row) for row in wrong][: 6 - len(told)]
 
 
-def _explained(tested: Evaluation) -> list[int]:
-    """A sure right sequence, the least sure right one, and the surest wrong one."""
+def _explained(tested: Evaluation, lengths: Array) -> list[int]:
+    """A sure right sequence, the least sure right one, and the surest wrong one; none is very long."""
     sure = tested.probabilities.max(axis=1)
-    right, wrong = np.flatnonzero(tested.right), np.flatnonzero(~tested.right)
+    short = lengths <= max(MOST_STEPS, lengths.min())
+    right, wrong = np.flatnonzero(tested.right & short), np.flatnonzero(~tested.right & short)
     rows: list[int] = []
     if len(right):
         order = right[np.argsort(-sure[right], kind="stable")]
