@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
+from gatewise.apps.standard_input import ending_of
 from gatewise.tasks import Classifier, Forecaster, TimeSeries
 from tests.tasks.conftest import make_frame
 
@@ -197,3 +198,34 @@ def test_options_of_forecasters_are_refused_for_other_models(tmp_path: Path) -> 
     ):
         done = predicted(tmp_path / "m.safetensors", tmp_path / "a.csv", *options)
         assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+
+
+def piped(content: bytes, *arguments: object) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)], input=content)
+
+
+def test_standard_input_is_read_as_what_it_holds(folder: Path, tmp_path: Path) -> None:
+    expected = predicted(folder, folder / "data.csv").stdout
+    frame = make_frame().reset_index(names="time")
+    frame.to_parquet(tmp_path / "data.parquet")
+    frame.to_json(
+        tmp_path / "data.jsonl", orient="records", lines=True, date_format="iso", double_precision=15
+    )
+    for file in (folder / "data.csv", tmp_path / "data.parquet"):
+        assert piped(file.read_bytes(), folder, "-").stdout == expected
+    lines = piped((tmp_path / "data.jsonl").read_bytes(), folder, "-")
+    assert (lines.exit_code, lines.stdout.count("\n")) == (0, 4), lines.output
+    assert piped(b"", folder, "-").stderr == "Error: standard input: the file is empty.\n"
+    assert piped(b"a,b\n1,2\n", folder, "-").stderr.startswith("Error: standard input: ")
+    twice = piped(b"", folder, "-", "-")
+    assert (twice.exit_code, twice.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(("content", "task", "ending"), [
+    (b"# a\n1\tThe\tthe\n", "tag", ".conllu"), (b"The cat sat\n", "tag", ".txt"),
+    (b'"id","Word"\n1,The\n', "tag", ".csv"), (b"Dear Sir, I am\n", "write", ".txt"),
+    (b"text;n\r\nDear;1\r\n", "write", ".csv"), (b' {"text": "a"}\n', "write", ".jsonl"),
+    (b"id,x\n1,2\n", "classify", ".csv"), (b"PAR1", "classify", ".parquet"),
+])  # fmt: skip
+def test_what_standard_input_holds(content: bytes, task: str, ending: str) -> None:
+    assert ending_of(content, task) == ending

@@ -16,6 +16,7 @@ from rich.console import Console
 from gatewise.apps.predict_forecast import Answers, Options
 from gatewise.apps.reading import TIMES, chosen_reading, reads_content, refuse_missing
 from gatewise.apps.session import status_of
+from gatewise.apps.standard_input import with_standard_input
 from gatewise.files import save
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ def predict(
     model: Annotated[Path, typer.Argument(help="The file of a model, or the folder of its run.")],
     data: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Files like those of training, or folders of Parquet."),
+        typer.Argument(
+            metavar="FILE...",
+            help="Files like those of training, folders of Parquet, or - for standard input.",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -108,7 +112,6 @@ def _run(
     if out is not None and out.is_dir():
         raise PredictError(f"--out must name a file. Got the folder {out}.")
     from gatewise.tasks.shared.predictor import Predictor
-    from gatewise.tasks.shared.written import table_file
 
     start, predictor = perf_counter(), Predictor(model)
     if least is not None:
@@ -116,26 +119,36 @@ def _run(
             raise PredictError(f"--least is for taggers. {model} holds a model for {predictor.task}.")
         predictor = Predictor(model, least=least)
     answers = _answers(predictor, options, reading)
+    with with_standard_input(data, predictor.task) as files:
+        tables, rows = _write(predictor, answers, files, out, as_json, reading, console)
+    _finish(answers)
     if out is None:
-        with _printing(console, as_json) as write:
-            _predict(predictor, answers, data, write, reading)
-        _finish(answers)
         return 0
-    if out.suffix.lower() in predictor.formats:
-        text, rows = predictor.rewritten(data, out.suffix.lower())
-        save(out, text.encode())
-        files = len(data)
-    else:
-        with table_file(out) as write:
-            files, rows = _predict(predictor, answers, data, write, reading)
-        _finish(answers)
-    report = {"task": predictor.task, "tables": files, "rows": rows, "out": str(out)}
+    report = {"task": predictor.task, "tables": tables, "rows": rows, "out": str(out)}
     seconds = round(perf_counter() - start, 3)
     if as_json:
         console.file.write(json.dumps(report | {"seconds": seconds}) + "\n")
     else:
         console.print(f"Wrote {rows:,} rows to {out} in {seconds:.1f} s.")
     return 0
+
+
+def _write(
+    predictor: Predictor, answers: Callable[[Any], Any], data: list[Path], out: Path | None, as_json: bool,
+    reading: dict[str, Any], console: Console,
+) -> tuple[int, int]:  # fmt: skip
+    """Print the answers, or write them to a file. Returns the number of tables, and that of rows."""
+    from gatewise.tasks.shared.written import table_file
+
+    if out is None:
+        with _printing(console, as_json) as write:
+            return _predict(predictor, answers, data, write, reading)
+    if out.suffix.lower() in predictor.formats:
+        text, rows = predictor.rewritten(data, out.suffix.lower())
+        save(out, text.encode())
+        return len(data), rows
+    with table_file(out) as write:
+        return _predict(predictor, answers, data, write, reading)
 
 
 def _answers(predictor: Predictor, options: Options, reading: dict[str, Any]) -> Callable[[Any], Any]:

@@ -119,7 +119,8 @@ def refuse_missing(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         try:
-            path.stat()
+            if str(path) != "-":  # standard input
+                path.stat()
         except OSError as error:
             raise OptionError(f"{path}: the file cannot be read ({error.strerror}).") from error
 

@@ -80,10 +80,8 @@ def _draw(
 ) -> None:
     save_figure(_learning(writer, division), folder / LEARNING)
     figure = f"{scored.bits_per_character:.2f} bits per character"
-    note = (
-        f"Each {writer.unit[:-1]} stands on a colour that says how little it was expected, given all before "
-    )
-    note += "it. "
+    unit = writer.unit[:-1]
+    note = f"Each {unit} stands on a colour that says how little it was expected, given all before it. "
     read = readable(scored.tokens, writer.unit)
     part = _passage(read)
     heading = f"A text that it has never seen: {figure}"
