@@ -466,7 +466,8 @@ def panel(folder: Path) -> Path:
 def test_a_panel_is_read_trained_tested_and_forecast(tmp_path: Path) -> None:
     panel(tmp_path)
     roles = ["--id", "shop", "--target", "sold", "--known", "price", "--static", "region"]
-    done = forecast_here("shops.csv", *roles, *SMALL, "--horizon", "7", "--out", "run", cwd=tmp_path)
+    more = ["--horizon", "7", "--output", "negative-binomial", "--non-negative", "--no-refit"]
+    done = forecast_here("shops.csv", *roles, *SMALL, *more, "--out", "run", cwd=tmp_path)
     assert done.exit_code == 0, done.output
     assert "shops.csv: 3 series of 90 to 120 steps each, 310 steps of 1 day" in done.output
     assert "known ahead: price; of each series: region" in done.output
@@ -487,6 +488,7 @@ def test_a_panel_is_read_trained_tested_and_forecast(tmp_path: Path) -> None:
         (["--static", "region"], "--static: name the column that tells series apart with --id"),
         (["--wide", "--id", "shop"], "--wide: each column is a series"),
         (["--id", "shops"], "there is no column 'shops'"),
+        (["--output", "gamma"], "--output must be one of point, quantiles, gaussian"),
         (["--id", "shop", "--known", "sold"], "an input whose future is known must have no other role"),
     ],
 )

@@ -55,6 +55,11 @@ def forecast(
     log: Annotated[
         bool, typer.Option("--log", help="Forecast the logarithm of the target, as of counts that grow.")
     ] = False,
+    non_negative: Annotated[bool, typer.Option("--non-negative", help="Forecasts below 0 become 0.")] = False,
+    output: Annotated[
+        str,
+        typer.Option(help="quantiles, gaussian, student-t, negative-binomial (of counts), or point."),
+    ] = "quantiles",
     refit: Annotated[
         bool,
         typer.Option("--refit/--no-refit", help="Train again with the validation part at the end."),
@@ -72,9 +77,12 @@ def forecast(
     Without a file it learns a year of hourly weather. With one it learns the column --target
     from the past of all columns of numbers. The end of the series is held out for the test.
     """
+    from gatewise.runtime.jobs.distributions import SIZES
     from gatewise.tasks.forecast.split import untested_parts
     from gatewise.tasks.series import as_panel
 
+    if output not in SIZES:
+        raise ForecastError(f"--output must be one of {', '.join(SIZES)}. Got {output!r}.")
     series = _read(file, target, _Roles(id, tuple(static or ()), wide), reading)
     horizon = horizon or _default_horizon(as_panel(series))
     rows = untested_parts(as_panel(series), horizon)
@@ -91,6 +99,8 @@ def forecast(
         seed=common.seed,
         log=log,
         refit=refit,
+        output=output,
+        non_negative=non_negative,
     )
     words = [*(["--on", str(file)] if file else []), *spelled(reading)]
     if classical:
