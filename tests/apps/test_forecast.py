@@ -11,6 +11,7 @@ from contextlib import chdir
 from math import sin
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -472,7 +473,11 @@ def test_a_panel_is_read_trained_tested_and_forecast(tmp_path: Path) -> None:
     assert "shops.csv: 3 series of 90 to 120 steps each, 310 steps of 1 day" in done.output
     assert "known ahead: price; of each series: region" in done.output
     made = pd.read_csv(tmp_path / "run" / "forecast.csv")
-    assert list(made.columns) == ["shop", "time", "sold"]
+    levels = ("0.025", "0.1", "0.25", "0.5", "0.75", "0.9", "0.975")
+    quantiles = [f"quantile {level}" for level in levels]
+    assert list(made.columns) == ["shop", "time", "sold", *quantiles]
+    assert np.array_equal(made["sold"], made["quantile 0.5"])
+    assert (np.diff(made[quantiles], axis=1) >= 0).all()
     assert made.groupby("shop")["time"].first().to_dict() == {
         "east": "2024-04-30", "north": "2024-03-31", "west": "2024-04-10",
     }  # fmt: skip

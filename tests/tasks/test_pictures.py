@@ -8,6 +8,7 @@ import pytest
 from gatewise import cell, sigmoid, tanh
 from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.forecast.pictures import forecast_picture, gate_picture
+from gatewise.tasks.series import Panel as Series
 from gatewise.tasks.series import TimeSeries
 
 
@@ -83,8 +84,32 @@ def test_a_series_without_season_unit_or_inputs_is_drawn_too() -> None:
     series = TimeSeries.from_frame(pd.DataFrame({"flow": wave}, index=years), "flow")
     forecaster = Forecaster(1, hidden_size=4, max_epochs=1).fit(series.head(75))
     tested = forecaster.backtest(series, 75)
-    assert list(tested.forecasts) == ["model", "persistence"]
+    assert list(tested.forecasts) == ["model", "persistence", "ridge"]
     figure = forecast_picture(forecaster, series, tested)
     assert figure.axes[0].get_title(loc="left") == "The next 1 year"
     assert "  " not in figure.axes[2].get_title(loc="left")
     assert len(gate_picture(forecaster, series).axes) > 4
+
+
+def test_a_panel_shows_forecasts_of_different_series_and_bands() -> None:
+    days = pd.date_range("2024-01-01", periods=70, freq="D", name="day")
+    rows = [
+        pd.DataFrame({"id": shop, "sold": scale * (5 + np.arange(70) % 7 + noise)}, index=days)
+        for shop, scale, noise in zip(
+            "abc", (1.0, 1000.0, 1.0), np.random.default_rng(0).normal(size=(3, 70)), strict=True
+        )
+    ]
+    panel = Series.from_frame(pd.concat(rows), "sold")
+    forecaster = Forecaster(3, hidden_size=4, max_epochs=1).fit(panel.head([55] * 3))
+    tested = forecaster.backtest(panel, 55)
+    coming, errors, *examples = forecast_picture(forecaster, panel, tested).axes
+    assert errors.get_ylabel() == "MASE"
+    assert tested.series is not None
+    typical = tested.ids[int(tested.series[tested.ranked()[int(0.5 * (len(tested.ranked()) - 1))]])]
+    assert coming.get_title(loc="left") == f"The next 3 days of {typical}"
+    titles = [axes.get_title(loc="left") for axes in examples]
+    assert [title.split(" (")[0] for title in titles] == ["A good one", "A typical one", "A bad one"]
+    assert f"({typical})" in titles[1]
+    for axes in (coming, *examples):
+        labels = [band.get_label() for band in axes.collections]
+        assert labels == ["95% interval", "80% interval", "50% interval"]

@@ -64,6 +64,7 @@ def draw_forecasts(
     error_title: str,
     ahead: Sequence[str],
     errors: Mapping[str, Data],
+    error_unit: str | None = None,
 ) -> Figure:
     """Draw the current forecast, some past forecasts, and the error by step ahead.
 
@@ -75,6 +76,7 @@ def draw_forecasts(
         error_title: the title of the panel of errors.
         ahead: words for the K steps ahead.
         errors: mean errors ``[K]`` by name, the model's first.
+        error_unit: the unit of the errors, by default that of the values.
 
     Raises:
         ValueError: shapes do not fit together.
@@ -88,7 +90,7 @@ def draw_forecasts(
             2, 6, left=0.07, right=0.985, top=0.845, bottom=0.1, hspace=0.42, wspace=0.75
         )
         _draw_example(figure.add_subplot(grid[0, :4]), coming, unit)
-        _draw_errors(figure.add_subplot(grid[0, 4:]), error_title, unit, ahead, curves)
+        _draw_errors(figure.add_subplot(grid[0, 4:]), error_title, error_unit or unit, ahead, curves)
         for number, example in enumerate(examples):
             place = grid[1, 2 * number : 2 * number + 2]
             _draw_example(figure.add_subplot(place), example, unit if number == 0 else "")

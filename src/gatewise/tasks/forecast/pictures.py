@@ -9,11 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gatewise.insight.figures import Example, Panel, draw_forecasts, draw_gates, short
+from gatewise.insight.figures import Example, draw_forecasts, draw_gates, short
+from gatewise.insight.figures import Panel as Map
 from gatewise.tasks.forecast.evaluation import MODEL, Evaluation, forecast_label
 from gatewise.tasks.forecast.forecaster import Forecaster
+from gatewise.tasks.forecast.measures import intervals
 from gatewise.tasks.forecast.naive import future
-from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.series import Panel, TimeSeries, as_panel
 
 
 class _Words(NamedTuple):
@@ -43,35 +45,65 @@ MOST_GATES, MOST_STATES = 4, 2  # most that are drawn of any other cell
 KEEPS = {"lstm": "f", "gru": "z"}  # the gate that says how much of the state stays
 
 
-def forecast_picture(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> Figure:
-    """Draw the coming forecast, a good, a typical and a bad one of the test, and the error by step ahead."""
-    horizon, span = forecaster.horizon, series.clock.span
-    made = forecaster.predict(series)
-    past = _past(series, len(series), 3 * horizon)
-    coming = Example(
-        f"The next {span(horizon)}",
-        past.index,
-        past.to_numpy(),
-        made.index,
-        made.to_numpy(),
-    )
+def forecast_picture(forecaster: Forecaster, series: TimeSeries | Panel, tested: Evaluation) -> Figure:
+    """Draw the coming forecast, a good, a typical and a bad one of the test, and the error by step ahead.
+
+    Of a panel they are those of different series, in the order of their errors in units of MASE.
+    """
+    panel, rows = as_panel(series), _chosen(tested)
+    horizon, span = forecaster.horizon, panel.clock.span
+    typical = _place(panel, tested, rows["A typical one"]) if rows else 0
     steps = tested.by_step()
     errors = {
-        _label(name, forecaster, series): np.array([step[name]["mae"] for step in steps], dtype=float)
+        _label(name, forecaster, panel): np.array([step[name][tested.measure] for step in steps], dtype=float)
         for name in tested.forecasts
     }
-    when = f"{series.when(tested.origins[0] + 1)} to {series.when(-1)}"
     network = f"{forecaster.cell_name} with {forecaster.hidden_size} units"
+    when = (
+        f", {panel.series[0].when(tested.origins[0] + 1)} to {panel.series[0].when(-1)},"
+        if panel.alone
+        else ""
+    )
+    which = "" if panel.alone else f" of {len(tested.ids):,} series"
+    scaled = "Mean absolute scaled error" if tested.measure == "mase" else "Mean absolute error"
     return draw_forecasts(
-        f"{series.target}: forecasts {span(horizon)} ahead",
-        f"{network}. The test part, {when}, was held out: {len(tested.origins):,} forecasts.",
-        series.unit or series.target,
-        coming,
-        _examples(forecaster, series, tested),
-        "Mean absolute error by time ahead",
+        f"{panel.target}: forecasts {span(horizon)} ahead",
+        f"{network}. The test part{when} was held out: {len(tested.origins):,} forecasts{which}.",
+        panel.unit or panel.target,
+        _coming(forecaster, panel, typical, tested),
+        [_example(title, row, forecaster, panel, tested) for title, row in rows.items()],
+        f"{scaled} by time ahead",
         [span(step["step"]) for step in steps],
         errors,
+        "MASE" if tested.measure == "mase" else None,
     )
+
+
+def _coming(forecaster: Forecaster, panel: Panel, place: int, tested: Evaluation) -> Example:
+    """The forecast of what follows a series."""
+    series, one = panel.series[place], panel.part([place])
+    past = _past(series, len(series), 3 * forecaster.horizon)
+    times, bands = series.future(forecaster.horizon), {}
+    if tested.levels:
+        made = forecaster.predict_quantiles(one, tested.levels).iloc[:, -len(tested.levels) :].to_numpy()
+        bands = {
+            name: (made[:, low], made[:, high]) for name, (low, high) in intervals(tested.levels).items()
+        }
+    forecast = forecaster.predict(one)
+    values = forecast.iloc[:, -1] if isinstance(forecast, pd.DataFrame) else forecast
+    title = f"The next {panel.clock.span(forecaster.horizon)}{_of(panel, place)}"
+    return Example(title, past.index, past.to_numpy(), times, values.to_numpy(), bands=bands)
+
+
+def _place(panel: Panel, tested: Evaluation, row: int) -> int:
+    """The place in a panel of the series of an origin."""
+    if tested.series is None:
+        return 0
+    return [str(id) for id in panel.ids].index(tested.ids[int(tested.series[row])])
+
+
+def _of(panel: Panel, place: int) -> str:
+    return "" if panel.alone else f" of {panel.ids[place]}"
 
 
 def gate_picture(forecaster: Forecaster, series: TimeSeries) -> Figure:
@@ -81,7 +113,7 @@ def gate_picture(forecaster: Forecaster, series: TimeSeries) -> Figure:
     values = forecaster.watch(series, steps)
     order, rows, label = _memory(forecaster, values, series)
     panels = [
-        Panel(words.title, values[name][:, order], words.low, words.high, words.signed)
+        Map(words.title, values[name][:, order], words.low, words.high, words.signed)
         for name, words in _shown(forecaster).items()
     ]
     times = series.times[-steps:]
@@ -107,33 +139,31 @@ def _shown(forecaster: Forecaster) -> dict[str, _Words]:
     return words | {name: _Words(f"State {name}", "", "", signed=True) for name in cell.states[:MOST_STATES]}
 
 
-def _examples(forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> list[Example]:
-    """The forecasts of the test at the tenth, fiftieth and ninetieth percentile of error."""
+def _chosen(tested: Evaluation) -> dict[str, int]:
+    """The forecasts of the test at the tenth, fiftieth and ninetieth percentile of error, as indices."""
     ranked = tested.ranked()
     chosen = {"A good one": 0.1, "A typical one": 0.5, "A bad one": 0.9}
     if len(ranked) == 0:
-        return []
-    rows = {title: int(ranked[int(share * (len(ranked) - 1))]) for title, share in chosen.items()}
-    return [_example(title, row, forecaster, series, tested) for title, row in rows.items()]
+        return {}
+    return {title: int(ranked[int(share * (len(ranked) - 1))]) for title, share in chosen.items()}
 
 
-def _example(title: str, row: int, forecaster: Forecaster, series: TimeSeries, tested: Evaluation) -> Example:
-    horizon = forecaster.horizon
-    origin = int(tested.origins[row])
+def _example(title: str, row: int, forecaster: Forecaster, panel: Panel, tested: Evaluation) -> Example:
+    horizon, place = forecaster.horizon, _place(panel, tested, row)
+    series, origin = panel.series[place], int(tested.origins[row])
     past = _past(series, origin + 1, round(1.5 * horizon))
     mae = float(np.nanmean(np.abs(tested.forecasts[MODEL][row] - tested.truth[row])))
+    which = "" if panel.alone else f" ({panel.ids[place]})"
+    rivals = {name: made[row] for name, made in tested.forecasts.items() if name != MODEL}
     return Example(
-        f"{title}: off by {short(mae)} {series.unit} on average".replace("  ", " "),
+        f"{title}{which}: off by {short(mae)} {series.unit} on average".replace("  ", " "),
         past.index,
         past.to_numpy(),
         series.times[future(np.array(origin), horizon)],
         tested.forecasts[MODEL][row],
         tested.truth[row],
-        {
-            _label(name, forecaster, series): made[row]
-            for name, made in tested.forecasts.items()
-            if name != MODEL
-        },
+        {_label(name, forecaster, panel): made for name, made in rivals.items()},
+        {name: (low[row], high[row]) for name, (low, high) in tested.bands().items()},
     )
 
 
@@ -142,8 +172,8 @@ def _past(series: TimeSeries, stop: int, steps: int) -> pd.Series[float]:
     return series.frame[series.target].iloc[max(stop - max(steps, 12), 0) : stop]
 
 
-def _label(name: str, forecaster: Forecaster, series: TimeSeries) -> str:
-    return forecast_label(name, series.clock.span(forecaster.prepared_.encoding.season))
+def _label(name: str, forecaster: Forecaster, panel: Panel) -> str:
+    return forecast_label(name, panel.clock.span(forecaster.prepared_.encoding.season))
 
 
 def _memory(

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import gatewise
 from gatewise.tasks.forecast.evaluation import Evaluation
 from gatewise.tasks.forecast.forecaster import Forecaster
@@ -20,7 +22,7 @@ FILES = {
 }
 
 
-PANEL_FILES = {name: what for name, what in FILES.items() if not name.endswith(".png")}
+PANEL_FILES = {name: what for name, what in FILES.items() if name != "gates.png"}
 
 
 def write_run(
@@ -38,16 +40,29 @@ def write_run(
     text = json.dumps(forecaster.metrics_, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     forecaster.save(folder / "model.safetensors")
-    if isinstance(series, Panel):
-        forecaster.predict(series).to_csv(folder / "forecast.csv", index=False)
-        return
     from gatewise.insight.figures import save_figure
     from gatewise.tasks.forecast.pictures import forecast_picture, gate_picture
 
-    coming = forecaster.predict(series)
-    coming.to_csv(folder / "forecast.csv", index_label=str(coming.index.name or "time"))
+    _write_coming(folder / "forecast.csv", forecaster, series, tested.levels)
     save_figure(forecast_picture(forecaster, series, tested), folder / "forecasts.png")
-    save_figure(gate_picture(forecaster, series), folder / "gates.png")
+    if not isinstance(series, Panel):
+        save_figure(gate_picture(forecaster, series), folder / "gates.png")
+
+
+def _write_coming(
+    path: Path, forecaster: Forecaster, series: TimeSeries | Panel, levels: tuple[float, ...]
+) -> None:
+    """Write the forecast of what comes next, with a column for each quantile."""
+    found = forecaster.predict(series)
+    made = found.to_frame() if isinstance(found, pd.Series) else found
+    if levels:
+        quantiles = forecaster.predict_quantiles(series, levels).iloc[:, -len(levels) :]
+        for place, level in enumerate(levels):
+            made[f"quantile {level:g}"] = quantiles.iloc[:, place].to_numpy()
+    if isinstance(found, pd.Series):
+        made.to_csv(path, index_label=str(found.index.name or "time"))
+    else:
+        made.to_csv(path, index=False)
 
 
 def metrics(forecaster: Forecaster, series: TimeSeries | Panel, tested: Evaluation) -> dict[str, Any]:
