@@ -185,6 +185,13 @@ def test_an_unknown_command_is_refused(folder: Path) -> None:
     assert "Usage" in run(folder).output
 
 
+@pytest.mark.parametrize("command", ["classify", "tag"])
+def test_a_test_without_a_file_to_train_on_is_refused(folder: Path, command: str) -> None:
+    done = run(folder, command, "--test", "table.csv")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "Error: --test goes with FILE, which is trained on. Got table.csv alone.\n"
+
+
 @pytest.mark.parametrize("words", ["--top-p=0.3", "--top-p=1", "--temperature=0"])
 def test_right_values_pass(folder: Path, words: str) -> None:
     assert "none.txt" in run(folder, "write", "none.txt", words).stderr

@@ -30,6 +30,19 @@ Unit = Annotated[
     typer.Option(help="Texts are read by words, characters, or auto."),
     Among(("words", "characters", "auto")),
 ]
+Label = Annotated[str | None, typer.Option(help="Column of classes. (default: label, class or target)")]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(help="Column to read: a channel, or the text; may be repeated. (default: all others)"),
+]
+Longest = Annotated[
+    int | None,
+    typer.Option(min=1, help="Steps, words or characters that are read of a sequence. (default: all)"),
+]
+Accuracy = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Wanted for early decisions. (default: that of whole sequences)"),
+]
 MOST_CLASSES = 20  # classes in the table that is printed
 
 
@@ -47,9 +60,7 @@ def classify(
         Path | None,
         typer.Argument(help="CSV, Parquet, JSON lines or .ts file. Without one: handwritten digits."),
     ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Column of classes. (default: label, class or target)")
-    ] = None,
+    label: Label = None,
     test: Annotated[
         Path | None, typer.Option(help="File to test on. (default: a fifth of FILE, of each class)")
     ] = None,
@@ -57,10 +68,7 @@ def classify(
         str | None, typer.Option(help="Column that tells sequences apart, in a file with a row a step.")
     ] = None,
     time: Annotated[str | None, typer.Option(help="Column by which steps are sorted.")] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="Column to read: a channel, or the text; may be repeated. (default: all others)"),
-    ] = None,
+    column: Column = None,
     sample: Sample = None,
     separator: Annotated[
         str | None, typer.Option(help="Mark between the labels of a sequence that has several.")
@@ -69,10 +77,7 @@ def classify(
         bool, typer.Option("--skip-unlabelled", help="Leave sequences without a label out.")
     ] = False,
     unit: Unit = "auto",
-    longest: Annotated[
-        int | None,
-        typer.Option(min=1, help="Steps, words or characters that are read of a sequence. (default: all)"),
-    ] = None,
+    longest: Longest = None,
     bidirectional: Annotated[
         bool, typer.Option("--bidirectional", help="Also read backwards. No early decisions then.")
     ] = False,
@@ -80,10 +85,7 @@ def classify(
     members: Annotated[
         int, typer.Option(min=1, help="Networks whose answers are averaged; 5 take 5 times as long.")
     ] = 1,
-    accuracy: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Wanted for early decisions. (default: that of whole sequences)"),
-    ] = None,
+    accuracy: Accuracy = None,
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Rare classes weigh as much as frequent ones.")
     ] = False,
@@ -99,6 +101,8 @@ def classify(
     from gatewise.tasks.classification.reading import Columns, divided, read_labelled, sampled
 
     if file is None:
+        if test is not None:
+            raise ClassifyError(f"--test goes with FILE, which is trained on. Got {test} alone.")
         training, tested = divided(sampled(sample or "digits"))
     else:
         if sample is not None:

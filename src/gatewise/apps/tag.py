@@ -67,6 +67,8 @@ def tag(
         return read_tagged(path, format=format, word=word, sentence=sentence, tags=tags or (), **reading)
 
     if file is None:
+        if test is not None:
+            raise ValueError(f"--test goes with FILE, which is trained on. Got {test} alone.")
         name, (training, tested) = "python_tokens", _sample()
     else:
         name, whole = file.name.split(".")[0], read(file)
