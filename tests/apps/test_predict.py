@@ -175,6 +175,7 @@ def test_times_are_read_as_the_options_say(folder: Path, tmp_path: Path) -> None
     ("options", "message"),
     [
         (["--rate", "0.01"], "--rate needs --anomalies."),
+        (["--quantiles", "--resume", "state"], "--quantiles is for forecasts of whole series"),
         (["--picture", "a.png"], "--picture needs --anomalies."),
         (["--anomalies", "--picture", "a.txt"], "--picture must end in .png, .svg or .pdf. Got 'a.txt'."),
         (["--anomalies", "--resume", "state"], "--anomalies reads whole series: leave --resume out."),
@@ -229,3 +230,18 @@ def test_standard_input_is_read_as_what_it_holds(folder: Path, tmp_path: Path) -
 ])  # fmt: skip
 def test_what_standard_input_holds(content: bytes, task: str, ending: str) -> None:
     assert ending_of(content, task) == ending
+
+
+def test_quantiles_are_columns_when_asked_for(folder: Path) -> None:
+    done = predicted(folder, folder / "data.csv", "--quantiles", "--json")
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    plain = predicted(folder, folder / "data.csv", "--json")
+    assert [{name: row[name] for name in ("time", LOAD)} for row in rows] == [
+        json.loads(line) for line in plain.stdout.splitlines()
+    ]
+    for row in rows:
+        values = [value for name, value in row.items() if name.startswith("quantile ")]
+        assert len(values) == 7
+        assert values == sorted(values)
+        assert row["quantile 0.5"] == row[LOAD]

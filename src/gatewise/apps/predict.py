@@ -68,6 +68,9 @@ def predict(
     id: Annotated[
         str | None, typer.Option(help="Column that tells the series of a panel apart. (default: id)")
     ] = None,
+    quantiles: Annotated[
+        bool, typer.Option("--quantiles", help="Add a column for each quantile of the forecast.")
+    ] = False,
     *,
     reading: dict[str, Any],
 ) -> None:
@@ -84,12 +87,12 @@ def predict(
 
     gatewise predict runs/load-lstm load.csv --anomalies --picture anomalies.png
     """
-    options = Options(resume, anomalies, rate, picture, id)
+    options = Options(resume, anomalies, rate, picture, id, quantiles)
     job = partial(_run, model, data, out, as_json, least, options, reading)
     raise typer.Exit(status_of(job))
 
 
-for _name in ("resume", "anomalies", "rate", "picture", "id"):
+for _name in ("resume", "anomalies", "rate", "picture", "id", "quantiles"):
     get_args(predict.__annotations__[_name])[1].rich_help_panel = "Options of forecasters"
 
 

@@ -29,6 +29,7 @@ class Options:
         rate: the share of usual steps that may be flagged.
         picture: a file for the picture of the anomalies.
         id: the column that tells series apart.
+        quantiles: whether a forecast has a column for each quantile.
     """
 
     resume: Path | None = None
@@ -36,6 +37,7 @@ class Options:
     rate: float | None = None
     picture: Path | None = None
     id: str | None = None
+    quantiles: bool = False
 
     def check(self, task: str) -> None:
         """Refuse options that do not fit the task of a model, or each other."""
@@ -44,6 +46,8 @@ class Options:
             raise OptionError(f"--{next(iter(given))} is for forecasters; this model is one for {task}.")
         if self.anomalies and self.resume is not None:
             raise OptionError("--anomalies reads whole series: leave --resume out.")
+        if self.quantiles and (self.anomalies or self.resume is not None):
+            raise OptionError("--quantiles is for forecasts of whole series: no --anomalies, no --resume.")
         for name in ("rate", "picture"):
             if name in given and not self.anomalies:
                 raise OptionError(f"--{name} needs --anomalies.")
@@ -65,7 +69,7 @@ class Answers:
         from gatewise.tasks.forecast.tables import Asked
 
         self._model, self._options = model, options
-        self._asked = Asked(reading.get("time"), options.id, chosen_reading(reading))
+        self._asked = Asked(reading.get("time"), options.id, chosen_reading(reading), options.quantiles)
         self._states: Mapping[str, Carried] = {}
         if options.resume is not None and options.resume.exists():
             self._states = load_states(options.resume, model)

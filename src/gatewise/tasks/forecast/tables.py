@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gatewise.runtime.jobs.carried import Carried
 from gatewise.runtime.jobs.clock import DatedSteps, IrregularSteps, RowSteps, to_dict
+from gatewise.runtime.jobs.distributions import LEVELS
 from gatewise.runtime.jobs.encoding import id_of
 from gatewise.runtime.jobs.forecaster import Forecaster
 from gatewise.tasks.forecast.encoding import columns_of
@@ -35,11 +36,13 @@ class Asked:
         time: the columns of times; by default the only one.
         id: for a model of a panel, the column that tells series apart; by default that of training.
         reading: further options.
+        quantiles: whether a forecast has a column for each quantile.
     """
 
     time: Sequence[str] | None = None
     id: str | None = None
     reading: Reading = field(default_factory=Reading)
+    quantiles: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ def predict_table(model: Forecaster, table: pa.Table, asked: Asked | None = None
         SeriesError: the table is not a series with the columns that the model reads.
         ValueError: its step is another one, or it is too short.
     """
-    panel, clock = _read(model, table, asked or Asked()), _clock(model)
-    made = []
+    asked = asked or Asked()
+    panel, clock = _read(model, table, asked), _clock(model)
+    made, quantiles = [], []
     for place, series in enumerate(panel):
         _check_clock(model, series)
         if len(series) < model.least:
@@ -95,9 +99,16 @@ def predict_table(model: Forecaster, table: pa.Table, asked: Asked | None = None
             )
         series.require_ahead(model.horizon)
         columns, last = columns_of(series, model.encoding.columns), np.array([len(series) - 1])
-        forecast = model.forecast(columns, _positions(clock, series), last, *_described(panel, place))[0]
+        positions, described = _positions(clock, series), _described(panel, place)
+        forecast = model.forecast(columns, positions, last, *described)[0]
         made.append(pd.Series(forecast, index=series.future(model.horizon)))
-    return _arrow(_frame(panel, made))
+        if asked.quantiles:
+            quantiles.append(model.quantiles(columns, positions, last, LEVELS, *described)[0])
+    frame = _frame(panel, made)
+    if asked.quantiles:
+        found = np.concatenate(quantiles)
+        frame = frame.assign(**{f"quantile {level:g}": found[:, q] for q, level in enumerate(LEVELS)})
+    return _arrow(frame)
 
 
 def resumed_table(
