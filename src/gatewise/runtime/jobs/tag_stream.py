@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,23 @@ from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs.arithmetic import softmax
 from gatewise.runtime.jobs.tags import Tagged, word_of
 
-if TYPE_CHECKING:
-    from gatewise.runtime.jobs.tagger import Tagger
+
+class Streamed(Protocol):
+    """What a stream needs of a `gatewise.runtime.jobs.tagger.Tagger`."""
+
+    look_ahead: int | None
+    _layers: Any
+    _heads: Any
+    _width: Any
+
+    @property
+    def columns(self) -> Sequence[Any]:
+        """The columns of tags."""
+
+    def scores(self, sentences: Sequence[Sequence[str]]) -> Any:
+        """The scores of the tags of whole sentences."""
+
+    def _remembered(self, words: set[str]) -> Any: ...
 
 
 @final
@@ -25,7 +40,7 @@ class TagStream:
     left to right.
     """
 
-    def __init__(self, model: Tagger, look_ahead: int) -> None:
+    def __init__(self, model: Streamed, look_ahead: int) -> None:
         self.look_ahead = look_ahead
         self._model = model
         self._steps = model._layers.stream() if model.look_ahead is not None else None
