@@ -31,6 +31,17 @@ class ForecastError(ValueError):
 MOST_HORIZON = 60  # steps, if --horizon is not given
 
 
+Output = Annotated[
+    str, typer.Option(help="quantiles, gaussian, student-t, negative-binomial (of counts), or point.")
+]
+Refit = Annotated[
+    bool, typer.Option("--refit/--no-refit", help="Train again with the validation part at the end.")
+]
+Classical = Annotated[
+    bool, typer.Option("--classical", help="Compare with exponential smoothing and theta, of statsmodels.")
+]
+
+
 @job_command(example="gatewise forecast sales.csv --target sold --horizon 14")
 def forecast(
     file: Annotated[
@@ -56,18 +67,9 @@ def forecast(
         bool, typer.Option("--log", help="Forecast the logarithm of the target, as of counts that grow.")
     ] = False,
     non_negative: Annotated[bool, typer.Option("--non-negative", help="Forecasts below 0 become 0.")] = False,
-    output: Annotated[
-        str,
-        typer.Option(help="quantiles, gaussian, student-t, negative-binomial (of counts), or point."),
-    ] = "quantiles",
-    refit: Annotated[
-        bool,
-        typer.Option("--refit/--no-refit", help="Train again with the validation part at the end."),
-    ] = True,
-    classical: Annotated[
-        bool,
-        typer.Option("--classical", help="Compare with exponential smoothing and theta, of statsmodels."),
-    ] = False,
+    output: Output = "quantiles",
+    refit: Refit = True,
+    classical: Classical = False,
     *,
     common: Common,
     reading: dict[str, Any],
@@ -104,9 +106,14 @@ def forecast(
     )
     words = [*(["--on", str(file)] if file else []), *spelled(reading)]
     if classical:
-        with needed_by("--classical"):
-            import statsmodels  # noqa: F401
+        _require_statsmodels()
     return ForecastFlow(forecaster, series, rows, [file] if file else [], words, classical)
+
+
+def _require_statsmodels() -> None:
+    """Refuse --classical before training if statsmodels is not installed."""
+    with needed_by("--classical"):
+        import statsmodels  # noqa: F401
 
 
 class _Roles(NamedTuple):
