@@ -197,7 +197,7 @@ def test_right_values_pass(folder: Path, words: str) -> None:
     assert "none.txt" in run(folder, "write", "none.txt", words).stderr
 
 
-def test_the_tasks_of_compare_are_known_without_torch() -> None:
+def test_names_that_are_known_without_torch_are_all() -> None:
     assert tuple(TASKS) == compare.TASKS
 
 

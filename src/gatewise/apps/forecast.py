@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from gatewise.apps.job import Common, job_command
+from gatewise.apps.options import Among
 from gatewise.apps.reading import chosen_reading, spelled
 from gatewise.extras import needed_by
 
@@ -28,6 +29,24 @@ class ForecastError(ValueError):
     """Raised for options that do not go together. The message is one sentence."""
 
 
+Static = Annotated[
+    list[str] | None,
+    typer.Option(help="With --id: column that describes a whole series, as its region; may be repeated."),
+]
+OUTPUTS = ("point", "quantiles", "gaussian", "student-t", "negative-binomial")
+Output = Annotated[
+    str,
+    typer.Option(help="quantiles, gaussian, student-t, negative-binomial (of counts), or point."),
+    Among(OUTPUTS),
+]
+Refit = Annotated[
+    bool,
+    typer.Option("--refit/--no-refit", help="Train again with the validation part at the end."),
+]
+Classical = Annotated[
+    bool,
+    typer.Option("--classical", help="Compare with exponential smoothing and theta, of statsmodels."),
+]
 MOST_HORIZON = 60  # steps, if --horizon is not given
 
 
@@ -58,10 +77,7 @@ def forecast(
     id: Annotated[
         str | None, typer.Option(help="Column that tells several series apart, which are all forecast.")
     ] = None,
-    static: Annotated[
-        list[str] | None,
-        typer.Option(help="With --id: column that describes a whole series, as its region; may be repeated."),
-    ] = None,
+    static: Static = None,
     wide: Annotated[bool, typer.Option("--wide", help="Each column of numbers is a series.")] = False,
     log: Annotated[
         bool, typer.Option("--log", help="Forecast the logarithm of the target, as of counts that grow.")
@@ -79,12 +95,9 @@ def forecast(
     Without a file it learns a year of hourly weather. With one it learns the column --target
     from the past of all columns of numbers. The end of the series is held out for the test.
     """
-    from gatewise.runtime.jobs.distributions import SIZES
     from gatewise.tasks.forecast.split import untested_parts
     from gatewise.tasks.series import as_panel
 
-    if output not in SIZES:
-        raise ForecastError(f"--output must be one of {', '.join(SIZES)}. Got {output!r}.")
     series = _read(file, target, _Roles(id, tuple(static or ()), wide), reading)
     horizon = horizon or _default_horizon(as_panel(series))
     rows = untested_parts(as_panel(series), horizon)
