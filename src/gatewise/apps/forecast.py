@@ -50,17 +50,6 @@ Classical = Annotated[
 MOST_HORIZON = 60  # steps, if --horizon is not given
 
 
-Output = Annotated[
-    str, typer.Option(help="quantiles, gaussian, student-t, negative-binomial (of counts), or point.")
-]
-Refit = Annotated[
-    bool, typer.Option("--refit/--no-refit", help="Train again with the validation part at the end.")
-]
-Classical = Annotated[
-    bool, typer.Option("--classical", help="Compare with exponential smoothing and theta, of statsmodels.")
-]
-
-
 @job_command(example="gatewise forecast sales.csv --target sold --horizon 14")
 def forecast(
     file: Annotated[
