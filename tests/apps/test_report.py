@@ -74,7 +74,7 @@ def test_intervals_are_reported() -> None:
     levels = (0.025, 0.25, 0.5, 0.75, 0.975)
     whole = Evaluation(found.origins, found.times, found.truth, found.forecasts, 1.0, levels, quantiles)
     said = printed(whole)
-    assert "100.0% of the true values lie in the 95% interval, 0.0% of the true values lie in the 50%" in said
+    assert "True values: 100.0% in the 95% interval, 0.0% in the 50%" in said
     assert "Pinball loss 0.28 kW, MSIS 6." in said
 
 

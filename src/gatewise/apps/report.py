@@ -181,8 +181,8 @@ def _distribution(tested: Evaluation, unit: str) -> str:
     if not found or found["pinball"] is None:
         return ""
     coverage = found["coverage"].items()
-    within = [f"{share:.1%} of the true values lie in the {name} interval" for name, share in coverage]
-    sentence = f"{', '.join(within)}." if within else ""
+    within = [f"{share:.1%} in the {name} interval" for name, share in coverage]
+    sentence = f"True values: {', '.join(within)}." if within else ""
     loss = f"Pinball loss {short(found['pinball'])}{f' {unit}' if unit else ''}"
     msis = "" if found["msis"] is None else f", MSIS {short(found['msis'])}"
     return f"{sentence} {loss}{msis}.".lstrip()
