@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from gatewise.tasks.forecast.encoding import Encoding
 from gatewise.tasks.forecast.forecaster import Forecaster
-from gatewise.tasks.forecast.training import missed
+from gatewise.tasks.forecast.training import furthest, missed
 from gatewise.tasks.forecast.windows import Batch, RandomBatches
-from gatewise.tasks.series import TimeSeries
+from gatewise.tasks.series import TimeSeries, as_panel
 from gatewise.tasks.shared.training import Epoch
 
 
@@ -130,3 +131,30 @@ def test_training_in_another_thread_works(series: TimeSeries) -> None:
 def test_training_that_diverges_says_so(series: TimeSeries) -> None:
     with pytest.raises(FloatingPointError, match="training diverged in its first epoch"):
         Forecaster(6, hidden_size=4, max_epochs=2, learning_rate=1e30).fit(series)
+
+
+def test_a_loss_that_is_no_number_names_series_step_and_input(series: TimeSeries) -> None:
+    frame = series.frame.copy()
+    frame.iloc[200, 1] = 500.0
+    spiked = TimeSeries.from_frame(frame, series.target)
+    forecaster = Forecaster(6, hidden_size=4, max_epochs=1).fit(spiked)
+    windows = forecaster.prepared_.windows(spiked, 6)
+    network = copy.deepcopy(forecaster.network_)
+    network.head.bias.data.fill_(torch.nan)
+    found = furthest(
+        windows,
+        as_panel(spiked),
+        forecaster.prepared_.encoding,
+        network,
+        windows.batch(np.array([100, 210, 300])),
+    )
+    assert f"The furthest input is 'wind' of the series {spiked.name!r} at {spiked.times[200]}, " in found
+
+
+def test_every_input_has_a_name(series: TimeSeries) -> None:
+    frame = series.frame.copy()
+    frame.iloc[10:60, 1] = np.nan
+    frame.iloc[100:140, 0] = np.nan
+    encoding = Encoding.fit(TimeSeries.from_frame(frame, series.target), 24, (24,))
+    assert encoding.elapsed
+    assert len(encoding.names) == encoding.input_size

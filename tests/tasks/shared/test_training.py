@@ -192,6 +192,30 @@ def test_training_that_diverges_keeps_what_was_reached_before(keep: str) -> None
     assert [epoch.best for epoch in outcome.history] == [3.0, 2.0, 2.0]
 
 
+def test_training_stops_at_a_loss_that_is_no_number_and_says_where() -> None:
+    seen: list[float] = []
+
+    def loss(network: Any, batch: Any) -> tuple[torch.Tensor, int]:
+        total, items = given.loss(network, batch)
+        seen.append(total.item())
+        return total * (torch.nan if len(seen) > good else 1.0), items
+
+    given = job()
+    count = given.batches.count(1)
+    broken = replace(given, loss=loss, where=lambda network, batch: "there.")
+    good = 2 * count + 1
+    with pytest.warns(RuntimeWarning, match="diverged in epoch 3: there. The weights of epoch . are kept"):
+        weights, outcome = trained(broken)
+    assert len(seen) == good + 1
+    assert len(outcome.history) == 2
+    assert all(value.isfinite().all() for value in weights.values())
+    seen.clear()
+    good = 0
+    with pytest.raises(FloatingPointError, match="diverged in its first epoch: there"):
+        trained(broken)
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("option", ["max_epochs", "gradient_clip_val"])
 def test_options_of_the_trainer_that_the_estimator_has_are_refused(option: str) -> None:
     with pytest.raises(ValueError, match=f"trainer must leave {option} out"):

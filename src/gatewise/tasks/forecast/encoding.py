@@ -78,6 +78,19 @@ class Encoding(encoding.Encoding):
             step_scale=step,
         )
 
+    @property
+    def names(self) -> list[str]:
+        """What each input ``[I]`` is made of, in words."""
+        since = [f"time since {name!r}" for name in self.masked] if self.elapsed else []
+        return [
+            *map(repr, self.columns),
+            *(f"mask of {name!r}" for name in self.masked),
+            *since,
+            *(["time since the row before"] if self.gap else []),
+            f"change of {self.target!r} over a season",
+            *(f"phase in {season} steps" for season in self.phases for _ in range(4)),
+        ]
+
     def held_target(self, series: TimeSeries) -> Numbers:
         """The scaled target ``[N]``, missing values replaced by the last known one (0 before the first)."""
         return self.held(series.values)

@@ -235,7 +235,7 @@ class Forecaster(JobEstimator):
         windows = replace(windows, reads=reads or NOTHING)
         check = self.prepared_.validation(windows, rows)
         centre = bool(regressions) and may_centre(windows, folds, regressions)
-        job = partial(self._job, windows, regressions, check, centre)
+        job = partial(self._job, panel, windows, regressions, check, centre)
         first = job(rows)
         self._train(first, on_epoch, checkpoint)
         self._temper(first)
@@ -249,6 +249,7 @@ class Forecaster(JobEstimator):
 
     def _job(
         self,
+        panel: Panel,
         windows: Windows,
         regressions: Sequence[Regression],
         check: OrderedBatches,
@@ -264,7 +265,8 @@ class Forecaster(JobEstimator):
         errors = errors_of(windows, origins, linear)
         if linear is not None and centre:
             linear, errors = centred(linear, errors)
-        return job_of(partial(self._begin, linear, errors), batches, check)
+        begin = partial(self._begin, linear, errors)
+        return job_of(begin, batches, check, (panel, self.prepared_.encoding))
 
     def _begin(self, linear: Linear | None, errors: Numbers) -> ForecastNetwork:
         """The untrained network with its linear part, and the errors of this.

@@ -36,6 +36,7 @@ class Batch(NamedTuple):
         numbers: ``[B, Z]``, the numbers that describe each series.
         categories: ``[B, C]``, the categories that describe each series, whole numbers.
         lags: ``[S, B, L]``, what the linear part reads.
+        ends: ``[B]``, the last step of each window, among the steps of all series.
     """
 
     inputs: Tensor
@@ -46,6 +47,7 @@ class Batch(NamedTuple):
     numbers: Tensor
     categories: Tensor
     lags: Tensor
+    ends: Tensor
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class Windows:
             self.numbers[of],
             self.categories[of],
             torch.from_numpy(self.reads.at(origins, self.held, self.inputs.numpy(), ahead.numpy(), first)),
+            torch.from_numpy(ends),
         )
 
     def read(self, origins: Whole) -> Array:

@@ -53,6 +53,8 @@ class Job(Generic[B]):
         loss: the loss of a batch, to train on.
         error: the error of a batch, to judge an epoch by. Lower is better.
         groups: parameter groups for the optimiser, whose ``lr`` is a factor of the learning rate.
+        where: describes where the loss of a batch is not finite. If it is given, training stops at the first
+            such batch, and the description is part of the error or the warning.
     """
 
     build: Callable[[], nn.Module]
@@ -61,6 +63,7 @@ class Job(Generic[B]):
     loss: Callable[[Any, B], Summed]
     error: Callable[[Any, B], Summed]
     groups: Callable[[Any], list[dict[str, Any]]] | None = None
+    where: Callable[[Any, B], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def train(job: Job[B], settings: Settings, on_epoch: Callable[[Epoch], None]) ->
 
     Raises:
         KeyboardInterrupt: Ctrl-C before the end of the first epoch, or a second Ctrl-C.
-        FloatingPointError: training diverged.
+        FloatingPointError: training diverged in its first epoch. In a later one the best weights are kept.
         ValueError: an option of the trainer is a parameter of the estimator; or the checkpoint is of training
             with other data or other settings.
     """
@@ -138,8 +141,15 @@ def train(job: Job[B], settings: Settings, on_epoch: Callable[[Epoch], None]) ->
         trainer = _trainer(settings, keeper)
         with _stop_on_interrupt(trainer) as interrupted:
             origin = _origin(network, job, settings) if settings.checkpoint else ""
-            _run(trainer, _Training(network, job, settings, origin), settings.checkpoint, interrupted)
+            module = _Training(network, job, settings, origin)
+            _run(trainer, module, settings.checkpoint, interrupted)
     network.cpu()
+    if module.diverged:
+        if not keeper.weights:
+            raise FloatingPointError(module.diverged)
+        warnings.warn(
+            f"{module.diverged} The weights of epoch {keeper.best_epoch} are kept.", RuntimeWarning, 2
+        )
     return network, keeper.restore(network, interrupted=interrupted.is_set())
 
 
@@ -271,6 +281,7 @@ class _Training(LightningModule, Generic[B]):
         if self.average:
             self.average.requires_grad_(False)  # DDP waits for the gradients of all other parameters
         self.losses, self.errors = _Sum(), _Sum()
+        self.diverged = ""  # where the loss was not finite
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As usual, but Lightning's name of the current hook, set 20 times in a batch, is no module."""
@@ -300,14 +311,27 @@ class _Training(LightningModule, Generic[B]):
         torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
         self.losses = _Sum()
 
-    def training_step(self, batch: B, _: int) -> Tensor:
-        """The mean loss over the items of this batch in all processes."""
+    def training_step(self, batch: B, _: int) -> Tensor | None:
+        """The mean loss over the items of this batch in all processes; None if it is not finite."""
         total, items = self.job.loss(self.network, batch)
-        self.losses.add(total.detach(), items)
         world = self.trainer.world_size
+        if world == 1 and not self._finite(self.network, total, batch):
+            self.trainer.should_stop = True
+            return None
+        self.losses.add(total.detach(), items)
         if world > 1:  # DDP takes the mean of the gradients over processes, which may have unequal items
             items = int(self.trainer.strategy.reduce(torch.tensor(items), reduce_op="sum"))
         return total * (world / max(items, 1))
+
+    def _finite(self, network: nn.Module, total: Tensor, batch: B) -> bool:
+        """Whether a loss is finite. If it is not, and the job can tell where, this is noted."""
+        if self.job.where is None or bool(total.isfinite()):
+            return True
+        with torch.no_grad():
+            where = self.job.where(network, batch)
+        epoch = f"epoch {self.current_epoch + 1}" if self.current_epoch else "its first epoch"
+        self.diverged = self.diverged or f"training diverged in {epoch}: {where}"
+        return False
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Update the average of the weights."""
@@ -322,7 +346,9 @@ class _Training(LightningModule, Generic[B]):
         """Add the error of a batch."""
         batch, counts = checked
         if counts:
-            self.errors.add(*self.job.error(self.judged, batch))
+            total, items = self.job.error(self.judged, batch)
+            self._finite(self.judged, total, batch)
+            self.errors.add(total, items)
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean error over all processes, for early stopping and loggers."""
