@@ -94,7 +94,7 @@ def draw_forecasts(
         for number, example in enumerate(examples):
             place = grid[1, 2 * number : 2 * number + 2]
             _draw_example(figure.add_subplot(place), example, unit if number == 0 else "")
-        _legend_below(figure, figure.axes[2:] or figure.axes)
+        _legend_below(figure, figure.axes)
     return figure
 
 
@@ -168,14 +168,16 @@ def _draw_errors(
     axes.yaxis.set_major_formatter(ShortTicks())
     axes.set_title(title)
     axes.set_ylabel(unit)
-    axes.legend(loc="best", fontsize=9)
 
 
 def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
     entries = {
         label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(list(entries.values()), list(entries), loc="lower center", ncols=len(entries), fontsize=10)
+    size = 10 if len(entries) <= 8 else 8
+    figure.legend(
+        list(entries.values()), list(entries), loc="lower center", ncols=len(entries), fontsize=size
+    )
 
 
 def _dot(steps: Numbers) -> str:
