@@ -47,6 +47,9 @@ Classical = Annotated[
     bool,
     typer.Option("--classical", help="Compare with exponential smoothing and theta, of statsmodels."),
 ]
+Members = Annotated[
+    int, typer.Option(min=1, max=64, help="Networks whose forecasts are averaged; 5 take 5 times as long.")
+]
 MOST_HORIZON = 60  # steps, if --horizon is not given
 
 
@@ -74,6 +77,7 @@ def forecast(
     non_negative: Annotated[bool, typer.Option("--non-negative", help="Forecasts below 0 become 0.")] = False,
     output: Output = "quantiles",
     refit: Refit = True,
+    members: Members = 1,
     classical: Classical = False,
     *,
     common: Common,
@@ -105,6 +109,7 @@ def forecast(
         refit=refit,
         output=output,
         non_negative=non_negative,
+        members=members,
     )
     words = [*(["--on", str(file)] if file else []), *spelled(reading)]
     if classical:

@@ -9,19 +9,19 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gatewise.language.form import same
 from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs import clock
 from gatewise.runtime.jobs.affine import Affine
 from gatewise.runtime.jobs.anomalies import MOST_AHEAD, Calibration, errors
 from gatewise.runtime.jobs.carried import Carried
+from gatewise.runtime.jobs.correction import Correction, affine, tensor
 from gatewise.runtime.jobs.distributions import SIZES, softplus
 from gatewise.runtime.jobs.encoding import Encoding, cut, id_of, whole
 from gatewise.runtime.jobs.lags import Reads
-from gatewise.runtime.jobs.layers import Layers
 from gatewise.runtime.jobs.made import Head, Made
 from gatewise.runtime.jobs.naive import Numbers, Whole, future, seasonal_naive
-from gatewise.runtime.jobs.parts import Ahead, attributes, width
-from gatewise.runtime.layers_file import stored_layers
+from gatewise.runtime.layers_file import StoredLayers, stored_layers, stored_stacks
 from gatewise.runtime.model_file import ModelFile
 
 MOST_HORIZON = 10_000  # steps
@@ -59,13 +59,12 @@ class Forecaster:
     calibration: Calibration | None = None
 
     def __init__(
-        self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps, layers: Layers,
-        head: Affine, share: Array, least: int | None = None, linear: tuple[Reads, Affine] | None = None,
-        ahead: Ahead | None = None, tables: Sequence[Array] = (), spread: Spread | None = None,
+        self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps,
+        corrections: Sequence[Correction], least: int | None = None,
+        linear: tuple[Reads, Affine] | None = None, spread: Spread | None = None,
     ) -> None:  # fmt: skip
         self.horizon, self.history, self.encoding, self.clock = horizon, history, encoding, steps
-        self._layers, self._head, self._share, self._linear = layers, head, share, linear
-        self._ahead, self._tables, self._spread = ahead, tables, spread or Spread()
+        self._corrections, self._linear, self._spread = corrections, linear, spread or Spread()
         self.least = self.need if least is None else least
 
     @classmethod
@@ -83,15 +82,7 @@ class Forecaster:
             raise ValueError(f"horizon must be at most {MOST_HORIZON:,} steps. Got {horizon}")
         encoding = Encoding.from_dict(data["encoding"])
         stored = stored_layers(file)
-        head = _affine(file, "head", horizon, stored.options["hidden_size"])
-        share = _tensor(file, "share", (horizon,))
-        tables = [
-            _tensor(file, f"attributes.tables.{place}.weight", (size, width(size)))
-            for place, size in enumerate(encoding.sizes)
-        ]
-        inputs = encoding.input_size + len(encoding.numbers) + sum(table.shape[1] for table in tables)
-        if stored.options["input_size"] != inputs or stored.options["bidirectional"]:
-            raise ValueError(f"its layers must read {inputs} inputs in one direction")
+        corrections = _corrections(file, stored, encoding, horizon)
         steps = clock.from_dict(small(data["clock"]), clock.KINDS, clock.known_zone)
         history = whole(data["history"], "history")
         least = whole(data.get("least", history + encoding.season), "least")
@@ -100,25 +91,11 @@ class Forecaster:
             reads = Reads.from_dict(data["reads"])
             if reads.reach > history + encoding.season:
                 raise ValueError(f"lags must be at most {history + encoding.season}. Got {reads.reach}")
-            linear = reads, _affine(file, "linear", horizon, reads.size(encoding.input_size))
+            linear = reads, affine(file, "linear", horizon, reads.size(encoding.input_size))
             if reads.ahead not in (0, horizon * len(encoding.known)):
                 raise ValueError(f"ahead must be all values of the known inputs. Got {reads.ahead}")
-        ahead = _ahead(file, stored.options["hidden_size"], len(encoding.known)) if encoding.known else None
         spread = _spread(file, horizon, stored.options["hidden_size"])
-        model = cls(
-            horizon,
-            history,
-            encoding,
-            steps,
-            Layers(stored),
-            head,
-            share,
-            least,
-            linear,
-            ahead,
-            tables,
-            spread,
-        )
+        model = cls(horizon, history, encoding, steps, corrections, least, linear, spread)
         if "anomalies" in file.header:
             model.calibration = Calibration.from_dict(file.header["anomalies"])
         return model
@@ -133,10 +110,7 @@ class Forecaster:
         if self._linear is None:
             return None
         line = copy(self)
-        shape = self.horizon, self._layers.output_size
-        line._head = Affine(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32))
-        line._share = np.zeros_like(self._share)
-        line._ahead = None
+        line._corrections = [self._corrections[0].nothing]
         return line
 
     def predict(
@@ -343,7 +317,7 @@ class Forecaster:
         inputs = encoding.encoded(columns, positions, first)
         held = encoding.held(cut(columns[encoding.target], first))
         ahead = encoding.ahead(columns)[first:]
-        described = attributes(self._tables, *encoding.attributes(static or {}))
+        described = encoding.attributes(static or {})
         origins = origins - first
         made = [
             self._batch(inputs, held, ahead, described, origins[first : first + _BATCH])
@@ -353,24 +327,19 @@ class Forecaster:
         return Made(self._spread.head, encoding, point, sizes)
 
     def _batch(
-        self, inputs: Array, held: Numbers, ahead: Array, described: Array, ends: Whole
+        self, inputs: Array, held: Numbers, ahead: Array, described: tuple[Array, Whole], ends: Whole
     ) -> tuple[Array, Numbers]:
         """The forecasts at some rows, ``[B, K]`` in scaled units, and the sizes of their distributions."""
         windows = inputs[np.maximum(ends + np.arange(1 - self.history, 1)[:, None], 0)]
-        if len(described):
-            constant = np.broadcast_to(described, (*windows.shape[:-1], len(described)))
-            windows = np.concatenate([windows, constant], axis=-1)
-        output = self._layers(windows).last
         seasonal = seasonal_naive(held, ends, self.horizon, self.encoding.season).astype(np.float32)
         level = held[ends].astype(np.float32)[:, None]
-        forecast: Array = level + self._share * (seasonal - level) + self._head(output)
         coming = ahead[np.minimum(future(ends, self.horizon), len(ahead) - 1)]
-        if self._ahead is not None:
-            forecast = forecast + self._ahead(output, coming)
+        made = [correct(windows, described, level, seasonal, coming) for correct in self._corrections]
+        forecast = made[0][0] if len(made) == 1 else np.mean([each for each, _ in made], axis=0)
         if self._linear is not None:
             reads, linear = self._linear
             forecast = forecast + linear(reads.at(ends, held, inputs, coming))
-        return forecast, self._spread(output, self.horizon)
+        return forecast, self._spread(made[0][1], self.horizon)
 
     def _arrays(self, columns: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         missing = [name for name in self.encoding.columns if name not in columns]
@@ -408,6 +377,22 @@ class Forecaster:
         return positions
 
 
+def _corrections(file: ModelFile, stored: StoredLayers, encoding: Encoding, horizon: int) -> list[Correction]:
+    """The networks of a file, whose main layers are given. Those of further ones are like them."""
+    stacks = stored_stacks(file)
+    if {*stacks} != {f"member_{k + 2}" for k in range(len(stacks))}:
+        raise ValueError(f"stacks must be member_2 and so on. Got {[*stacks]!r:.60}")
+    found = [Correction.from_file(file, stored, encoding, horizon)]
+    for k in range(len(stacks)):
+        other = stacks[f"member_{k + 2}"]
+        if other.options != stored.options or not same(other.cell, stored.cell):
+            raise ValueError("all members must have the same layers")
+        found.append(Correction.from_file(file, other, encoding, horizon, f"others.{k}."))
+    if f"others.{len(stacks)}.share" in file.tensors:
+        raise ValueError("stacks must have the layers of all members")
+    return found
+
+
 class Spread:
     """The sizes of the distributions: a linear map of the layers' output, made positive."""
 
@@ -432,38 +417,13 @@ def _spread(file: ModelFile, horizon: int, hidden_size: int) -> Spread:
         raise ValueError(f"output must be one of {', '.join(SIZES)}. Got {output!r:.60}")
     if output == "point":
         return Spread(Head(output, non_negative))
-    values = {name: _tensor(file, f"spread.{name}", (1,)) for name in ("freedom", "correlation")}
+    values = {name: tensor(file, f"spread.{name}", (1,)) for name in ("freedom", "correlation")}
     freedom, correlation = float(values["freedom"][0]), float(values["correlation"][0])
-    factors = _tensor(file, "spread.factors", (SIZES[output],))
+    factors = tensor(file, "spread.factors", (SIZES[output],))
     if not (freedom > 0 and 0 <= correlation < 1 and (factors >= 0).all()):
         raise ValueError("its distributions must have factors of at least 0, and a correlation below 1")
-    map = _affine(file, "spread.map", horizon * SIZES[output], hidden_size)
+    map = affine(file, "spread.map", horizon * SIZES[output], hidden_size)
     return Spread(Head(output, non_negative, freedom, correlation), map, factors.astype(np.float64))
-
-
-def _tensor(file: ModelFile, name: str, shape: tuple[int, ...]) -> Array:
-    """A tensor of a file, float32 of a shape."""
-    array = file.tensors[name]
-    if array.shape != shape or array.dtype != np.float32:
-        raise ValueError(f"{name} must be float32 of shape {shape}")
-    return array
-
-
-def _affine(file: ModelFile, name: str, outputs: int, inputs: int) -> Affine:
-    """A linear map of a file."""
-    weight = _tensor(file, f"{name}.weight", (outputs, inputs))
-    return Affine(weight, _tensor(file, f"{name}.bias", (outputs,)))
-
-
-def _ahead(file: ModelFile, hidden: int, known: int) -> Ahead:
-    """The map from the inputs of a step ahead of a file."""
-    units = file.tensors["ahead.context.bias"].size
-    context = (
-        _tensor(file, "ahead.context.weight", (units, hidden)),
-        _tensor(file, "ahead.context.bias", (units,)),
-    )
-    weights = _tensor(file, "ahead.known.weight", (units, known))
-    return Ahead(context, weights, _tensor(file, "ahead.out.weight", (1, units + known)))
 
 
 def small(steps: Any) -> Any:

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from gatewise.tasks.shared.training import Epoch, Job
 
 FOUND = ("history_", "epochs_", "best_epoch_", "validation_error_")  # of the training with validation
+MOST_MEMBERS = 64
 MOST_TESTED = 4096  # most origins in a back-test
 MOST_COMPARED = 4_000_000  # most forecast values in a back-test
 
@@ -100,6 +101,8 @@ class Forecaster(JobEstimator):
         output: what is forecast: ``"quantiles"``, whose median is the point forecast; the distributions
             ``"gaussian"``, ``"student-t"`` or, for counts, ``"negative-binomial"``; just the ``"point"``.
         non_negative: whether forecasts below 0 are replaced by 0.
+        members: networks that are trained at once, from different initial weights, and whose forecasts are
+            averaged; each takes as long as one alone.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
 
     Attributes:
@@ -121,7 +124,7 @@ class Forecaster(JobEstimator):
     TASK = "forecast"
     MODEL = Model
     _start: Mapping[str, torch.Tensor] | None = None  # the weights that an update begins at
-    LEAST = MappingProxyType({"horizon": 1, **JobEstimator.LEAST})
+    LEAST = MappingProxyType({"horizon": 1, "members": 1, **JobEstimator.LEAST})
 
     def __init__(
         self,
@@ -142,6 +145,7 @@ class Forecaster(JobEstimator):
         refit: bool = True,
         output: str = "quantiles",
         non_negative: bool = False,
+        members: int = 1,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
         self.horizon = horizon
@@ -160,6 +164,7 @@ class Forecaster(JobEstimator):
         self.refit = refit
         self.output = output
         self.non_negative = non_negative
+        self.members = members
         self.trainer = trainer
 
     def fit(
@@ -599,6 +604,7 @@ class Forecaster(JobEstimator):
             len(encoding.known),
             (len(encoding.numbers), encoding.sizes),
             self.output,
+            int(self.members),
         )
 
     def _forecast(self, panel: Panel, place: int, origins: Whole, model: Model | None = None) -> Numbers:
@@ -645,6 +651,8 @@ class Forecaster(JobEstimator):
         super().check_parameters()
         if self.output not in SIZES:
             raise ValueError(f"output must be one of {', '.join(SIZES)}. Got {self.output!r}")
+        if self.members > MOST_MEMBERS:
+            raise ValueError(f"members must be at most {MOST_MEMBERS}. Got {self.members}")
         if self.horizon > MOST_HORIZON:
             raise ValueError(f"horizon must be at most {MOST_HORIZON:,} steps. Got {self.horizon}")
         for name in ("history", "season"):

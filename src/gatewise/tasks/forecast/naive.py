@@ -24,6 +24,9 @@ def seasonal_scale(values: Numbers, season: int) -> float:
     """The mean absolute change over one season, the unit of MASE. NaN if no such change is known.
 
     Source: Hyndman & Koehler 2006, "Another look at measures of forecast accuracy".
+
+    >>> seasonal_scale(np.array([1.0, 5.0, 2.0, 7.0]), 2)
+    1.5
     """
     changes = np.abs(values[season:] - values[:-season])
     return float(np.nanmean(changes)) if np.isfinite(changes).any() else float("nan")

@@ -35,6 +35,7 @@ class ForecastNetwork(nn.Module):
         known: F, how many inputs are known for the steps that are forecast.
         attributes: Z, how many numbers describe a series, and the number of classes of each category.
         output: what is forecast: "point", "quantiles" or another kind of `distributions.SIZES`.
+        members: networks that are trained at once, and whose corrections are averaged.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class ForecastNetwork(nn.Module):
         known: int = 0,
         attributes: tuple[int, tuple[int, ...]] = (0, ()),
         output: str = "point",
+        members: int = 1,
     ) -> None:
         super().__init__()
+        alike = cell, input_size, hidden_size, num_layers, horizon, dropout, None, known, attributes
         described = AttributePart(*attributes)
         self.attributes = described if described.size else None
         input_size += described.size
@@ -64,6 +67,12 @@ class ForecastNetwork(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.ahead = AheadPart(hidden_size, known) if known else None
+        self.others = nn.ModuleList(ForecastNetwork(*alike) for _ in range(members - 1))
+
+    @property
+    def further(self) -> dict[str, str]:
+        """The recurrent layers beside the main ones: for a name in the file, their path in the network."""
+        return {f"member_{k + 2}": f"others.{k}.recurrent" for k in range(len(self.others))}
 
     def temper(self) -> None:
         """Halve all corrections. The forecast is then the mean of the linear and the corrected one.
@@ -76,13 +85,33 @@ class ForecastNetwork(nn.Module):
                 correction *= 0.5
             if self.ahead is not None:
                 self.ahead.out.weight *= 0.5
+        for other in self._others:
+            other.temper()
 
     def forward(self, batch: Batch) -> Tensor:
         """The forecasts at the last ``S`` steps of each window, ``[S, B, K]`` in scaled units."""
         return self.with_output(batch)[0]
 
     def with_output(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The forecasts, and the output of the layers ``[S, B, H]``."""
+        """The forecasts, and the output of the first member's layers ``[S, B, H]``."""
+        forecasts, output = self.each(batch)
+        return (torch.stack(forecasts).mean(0) if len(forecasts) > 1 else forecasts[0]), output
+
+    def each(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """The forecasts of each member, and the output of the first one's layers."""
+        first, output = self._corrected(batch)
+        forecasts = [first, *(other._corrected(batch)[0] for other in self._others)]
+        if self.linear is not None:
+            line = self.linear(batch.lags)
+            forecasts = [forecast + line for forecast in forecasts]
+        return forecasts, output
+
+    @property
+    def _others(self) -> list[ForecastNetwork]:
+        return [other for other in self.others if isinstance(other, ForecastNetwork)]
+
+    def _corrected(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The forecasts of the first member without the linear part, and the output of its layers."""
         inputs = batch.inputs
         if self.attributes is not None:
             described = self.attributes(batch.numbers, batch.categories)
@@ -92,7 +121,7 @@ class ForecastNetwork(nn.Module):
         forecast: Tensor = level + self.share * (batch.seasonal - level) + self.head(output)
         if self.ahead is not None:
             forecast = forecast + self.ahead(output, batch.ahead)
-        return (forecast if self.linear is None else forecast + self.linear(batch.lags)), output
+        return forecast, output
 
 
 class LinearPart(nn.Module):

@@ -55,14 +55,17 @@ def furthest(
 
 
 def loss(network: ForecastNetwork, batch: Batch) -> Summed:
-    """The absolute errors over the known values of a batch, and the losses of the distributions there."""
+    """The absolute errors over the known values of a batch, and the losses of the distributions there.
+
+    Of several members it is the mean of their errors, so that each learns as it would alone.
+    """
     known = ~batch.truth.isnan()
-    forecast, output = network.with_output(batch)
-    errors = batch.truth[known] - forecast[known]
-    total = errors.abs().sum()
+    forecasts, output = network.each(batch)
+    errors = torch.stack([batch.truth[known] - forecast[known] for forecast in forecasts])
+    total = errors.abs().sum() / len(forecasts)
     if network.spread is not None:
-        total = total + network.spread.loss(network.spread(output)[known], errors.detach())
-    return total, errors.numel()
+        total = total + network.spread.loss(network.spread(output)[known], errors.detach().mean(0))
+    return total, errors[0].numel()
 
 
 def missed(network: ForecastNetwork, batch: Batch) -> Summed:
@@ -75,5 +78,6 @@ def missed(network: ForecastNetwork, batch: Batch) -> Summed:
 
 def groups(network: ForecastNetwork) -> list[dict[str, Any]]:
     """The parameters for the optimiser, those that multiply naive forecasts apart."""
-    weights = [value for name, value in network.named_parameters() if name != "share"]
-    return [{"params": weights}, {"params": [network.share], "weight_decay": 0.0, "lr": SHARE_RATE}]
+    weights = [value for name, value in network.named_parameters() if not name.endswith("share")]
+    shares = [value for name, value in network.named_parameters() if name.endswith("share")]
+    return [{"params": weights}, {"params": shares, "weight_decay": 0.0, "lr": SHARE_RATE}]
