@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from gatewise.runtime.jobs.lags import Reads
-from gatewise.tasks.forecast.linear import Fold, Moments, Regression, choose, fit, reads_of
+from gatewise.tasks.forecast.linear import AVERAGED, Fold, Moments, Regression, choose, fit, reads_of
 from gatewise.tasks.forecast.naive import Numbers, future, seasonal_naive
 from gatewise.tasks.forecast.preparation import prepare
 from gatewise.tasks.forecast.windows import Windows
@@ -69,6 +69,17 @@ def test_it_is_the_ridge_regression_of_scikit_learn(windows: Windows, penalty: f
     np.testing.assert_allclose(linear(read), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("penalty", [1e-3, 0.1, 10.0])
+def test_levels_make_the_ridge_regression_of_the_values(windows: Windows, penalty: float) -> None:
+    lags = (0, 1, 2, 24)
+    linear = fit(windows, ORIGINS, [Regression(Reads(lags), False, penalty, levels=True)])
+    values = windows.held[ORIGINS[:, None] - np.array(lags)]
+    standard = (values - values.mean(axis=0)) / values.std(axis=0)
+    ridge = Ridge(alpha=penalty * len(values)).fit(standard, windows.held[future(ORIGINS, HORIZON)])
+    made = windows.held[ORIGINS][:, None] + linear(windows.read(ORIGINS).astype(np.float64))
+    np.testing.assert_allclose(made, ridge.predict(standard), rtol=1e-5, atol=1e-6)
+
+
 def test_columns_that_are_not_read_have_no_weight(windows: Windows) -> None:
     linear = fit(windows, ORIGINS, [Regression(Reads((1, 24)), False, 1e-3)])
     places = [windows.reads.lags.index(lag) for lag in (1, 24)]
@@ -120,6 +131,31 @@ def test_it_finds_the_equation_of_a_series(seed: int, season: int, horizon: int)
     made = fit(windows, folds[0].fitted, regressions)(windows.read(folds[0].judged).astype(np.float64))
     coming = windows.held[future(folds[0].judged, horizon)] - windows.held[folds[0].judged][:, None]
     np.testing.assert_allclose(made, coming, atol=1e-3)
+
+
+def test_changes_over_a_season_are_forecast_by_earlier_ones() -> None:
+    """Each change over a season is 0.9 of that of two steps before, and noise: lag season + 1 is needed."""
+    season, values, rng = 12, np.empty(500), np.random.default_rng(0)
+    change = rng.normal(size=season)
+    values[:season] = 10 * np.sin(np.arange(season))
+    for step in range(season, len(values)):
+        change = np.append(change[1:], 0.9 * change[-2] + rng.normal())
+        values[step] = values[step - season] + change[-1]
+    months = pd.date_range("1970-01-01", periods=len(values), freq="MS")
+    series = TimeSeries.from_frame(pd.DataFrame({"sold": values}, index=months), "sold")
+    prepared = prepare(series, 400, 1, season, 10)
+    windows = prepared.windows(series, 1)
+    folds = prepared.folds(windows, 400)
+    regressions = choose(windows, folds)
+    assert any(season + 1 in each.reads.lags for each in regressions)
+    assert max(each.reads.reach for each in regressions) < prepared.need
+
+
+def test_the_best_of_each_family_are_chosen(windows: Windows) -> None:
+    fold = Fold(np.arange(60, 300), np.arange(300, 340))
+    regressions = choose(windows, [fold])
+    assert 1 < len(regressions) <= AVERAGED
+    assert len({each.family for each in regressions}) == len(regressions)
 
 
 def test_too_few_origins_give_no_regression(windows: Windows) -> None:

@@ -1,9 +1,11 @@
 """The linear part of a forecaster: ridge regressions on the past, in closed form (Hoerl & Kennard 1970).
 
-Several are tried: with few or many lags, with and without the level and the inputs of the last step, shrunk
-to persistence or to the seasonal naive forecast, more or less. Each is judged at several places of the
-series, by forecasts of what comes after the steps that it was fitted to. The mean of the best three is a
-linear map again.
+Several are tried: with few or many lags, with and without the level and the inputs of the last step, more or
+less shrunk to a naive forecast: persistence, and the seasonal naive one or, without a season, the mean. Each
+is judged at several places of the series, by forecasts of what comes after the steps that it was fitted to.
+The best of each family (level or not, inputs or not, shrunk to what) are averaged, because means of unlike
+forecasts err less than the one that was best in the past (Bates & Granger 1969). Their mean is a linear map
+again.
 
 Shapes: ``N`` steps, ``S`` origins (the last step that a forecast knows), ``L`` numbers that are read at an
 origin, ``K`` steps of the horizon.
@@ -22,7 +24,7 @@ from gatewise.tasks.forecast.naive import Numbers, Whole, future
 from gatewise.tasks.forecast.windows import Windows
 
 PENALTIES = tuple(10.0**power for power in range(-7, 3))  # for standardised numbers
-AVERAGED = 3  # regressions that are averaged
+AVERAGED = 6  # most regressions that are averaged
 FEW, MORE = 8, 24  # lags
 MOST_SEASONAL = 512  # most lags of the season before
 MOST_FITTED = 65_536  # most origins that a regression is fitted to
@@ -40,11 +42,19 @@ class Regression:
         reads: what it reads.
         seasonal: whether it corrects the seasonal naive forecast rather than persistence.
         penalty: the weight of the squared coefficients; with infinity it is the naive forecast itself.
+        levels: whether the coefficients are those of the values themselves, not of their differences to the
+            last one, which shrinks forecasts to the mean. Lag 0 must be read, and `seasonal` be false.
     """
 
     reads: Reads
     seasonal: bool
     penalty: float
+    levels: bool = False
+
+    @property
+    def family(self) -> tuple[bool, ...]:
+        """What kind of regression it is, apart from the number of lags and the penalty."""
+        return 0 in self.reads.lags, self.reads.inputs, self.seasonal, self.levels
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class Fold:
 
 
 def choose(windows: Windows, folds: Sequence[Fold]) -> tuple[Regression, ...]:
-    """The regressions with the smallest mean absolute errors over all folds; none if there is too little.
+    """The best regressions, one of a family, by their mean absolute errors; none if there is too little.
 
     `windows` may read anything.
     """
@@ -89,9 +99,9 @@ def choose(windows: Windows, folds: Sequence[Fold]) -> tuple[Regression, ...]:
         for regression, linear in _fits(moments, windows):
             error = float(np.nanmean(np.abs(linear(read) - changes)))
             scores[regression] = scores.get(regression, 0.0) + error
-    best: dict[tuple[Reads, bool], Regression] = {}
+    best: dict[tuple[bool, ...], Regression] = {}
     for regression in sorted(scores, key=lambda each: scores[each]):
-        best.setdefault((regression.reads, regression.seasonal), regression)
+        best.setdefault(regression.family, regression)
     return tuple(best.values())[:AVERAGED]
 
 
@@ -140,19 +150,18 @@ def may_centre(windows: Windows, folds: Sequence[Fold], regressions: Sequence[Re
 
 @dataclass(frozen=True)
 class Moments:
-    """What ridge regressions need of the data: means, and products of standardised numbers.
+    """What ridge regressions need of the data: means and covariances.
 
     Attributes:
         count: the number of origins.
-        mean, scale: ``[L]``, of what is read.
-        products: ``[L, L]``, the mean products of what is read.
+        mean: ``[L]``, of what is read.
+        products: ``[L, L]``, the covariances of what is read.
         changes: ``[K]``, the mean changes.
-        shared: ``[L, K]``, the mean products of what is read with the changes.
+        shared: ``[L, K]``, the covariances of what is read with the changes.
     """
 
     count: int
     mean: Numbers
-    scale: Numbers
     products: Numbers
     changes: Numbers
     shared: Numbers
@@ -170,51 +179,79 @@ class Moments:
             count += len(both)
         means = sums / max(count, 1)
         squares = squares / max(count, 1) - np.outer(means[:L], means)
-        scale = np.sqrt(np.maximum(squares.diagonal(), 0))
-        scale[scale <= 1e-9 * (1 + np.abs(means[:L]))] = np.inf  # constant: its coefficient is 0
-        products = squares[:, :L] / np.outer(scale, scale)
-        return cls(count, means[:L], scale, products, means[L:], squares[:, L:] / scale[:, None])
+        return cls(count, means[:L], squares[:, :L], means[L:], squares[:, L:])
 
     def solve(self, windows: Windows, regression: Regression) -> Linear:
         """Fit a regression."""
-        return next(iter(self.path(windows, regression.reads, regression.seasonal, [regression.penalty])))
+        return next(iter(self.path(windows, regression, [regression.penalty])))
 
-    def path(
-        self, windows: Windows, reads: Reads, seasonal: bool, penalties: Sequence[float]
-    ) -> Iterator[Linear]:
-        """Fit regressions that differ in their penalty."""
+    def path(self, windows: Windows, regression: Regression, penalties: Sequence[float]) -> Iterator[Linear]:
+        """Fit regressions that differ from `regression` in their penalty."""
         L, K = self.shared.shape
-        start = _seasonal(windows, L) if seasonal else np.zeros((L, K))
-        columns = _columns(windows, reads)
-        scale, mean = self.scale[columns], self.mean
-        values, vectors = np.linalg.eigh(self.products[np.ix_(columns, columns)])
+        start, columns = _start(windows, L, regression), _columns(windows, regression.reads)
+        products, mean = self.products[np.ix_(columns, columns)], self.mean[columns]
+        shared = (self.shared - self.products @ start)[columns]
+        if regression.levels:
+            to = _levels(regression.reads, len(columns))
+            products, mean, shared = to @ products @ to.T, to @ mean, to @ shared
+        scale = np.sqrt(np.maximum(products.diagonal(), 0))
+        scale[scale <= 1e-9 * (1 + np.abs(mean))] = np.inf  # constant: its coefficient is 0
+        values, vectors = np.linalg.eigh(products / np.outer(scale, scale))
         values = np.maximum(values, 0)
-        scaled = np.where(np.isinf(self.scale), 0, self.scale)[:, None]
-        shared = vectors.T @ (self.shared - self.products @ (start * scaled))[columns]
+        shared = vectors.T @ (shared / scale[:, None])
         for penalty in penalties:
             weight = start.copy()
             if np.isinf(penalty):
                 yield Linear(weight.T, np.zeros(K))
                 continue
-            weight[columns] += vectors @ (shared / (values + penalty)[:, None]) / scale[:, None]
-            yield Linear(weight.T, self.changes - mean @ weight)
+            found = vectors @ (shared / (values + penalty)[:, None]) / scale[:, None]
+            weight[columns] += to.T @ found if regression.levels else found
+            yield Linear(weight.T, self.changes - self.mean @ weight)
 
 
 def _fits(moments: Moments, windows: Windows) -> Iterator[tuple[Regression, Linear]]:
     """All regressions that are tried, fitted."""
-    seasons = [False, True] if windows.season > 1 and _seasonal_lags(windows) else [False]
-    for few, level, inputs in product(_shortest(windows), (False, True), (False, True)):
-        lags = {*range(not level, few), *_seasonal_lags(windows)}
-        reads = Reads(tuple(sorted(lags)), inputs, _values_ahead(windows))
-        if not reads.size(windows.inputs.shape[1]):
-            continue
-        for seasonal in seasons:
-            linears = moments.path(windows, reads, seasonal, PENALTIES)
-            for penalty, linear in zip(PENALTIES, linears, strict=True):
-                yield Regression(reads, seasonal, penalty), linear
-    for seasonal in seasons:
+    for first in _tried(windows):
+        for penalty, linear in zip(PENALTIES, moments.path(windows, first, PENALTIES), strict=True):
+            yield replace(first, penalty=penalty), linear
+    for seasonal in _seasons(windows):
         naive = Regression(Reads(_seasonal_lags(windows) if seasonal else ()), seasonal, np.inf)
         yield naive, moments.solve(windows, naive)
+
+
+def _seasons(windows: Windows) -> tuple[bool, ...]:
+    """Whether regressions are shrunk to the seasonal naive forecast: no, and yes if there is one."""
+    return (False, True) if _seasonal_lags(windows) else (False,)
+
+
+def _tried(windows: Windows) -> Iterator[Regression]:
+    """The regressions that are tried, each with one penalty."""
+    size = windows.inputs.shape[1]
+    for lags, level, inputs in product(_lags(windows), (False, True), (False, True)[:size]):
+        reads = Reads(lags[not level :], inputs, _values_ahead(windows))
+        if not reads.size(size):
+            continue
+        for seasonal in _seasons(windows):
+            yield Regression(reads, seasonal, 0.0)
+        if level and windows.season == 1:
+            yield Regression(reads, False, 0.0, levels=True)
+
+
+def _lags(windows: Windows) -> list[tuple[int, ...]]:
+    """The lags that are tried, from 0 on.
+
+    Lags beyond a season make, with the first ones, changes over a season.
+    """
+    seasonal = _seasonal_lags(windows)
+    furthest = windows.season + min(FEW, windows.history - 1)
+    beyond = range(windows.season + 1, furthest + 1) if seasonal else ()
+    return sorted(
+        {
+            tuple(sorted({*range(few), *seasonal, *more}))
+            for few in _shortest(windows)
+            for more in ((), beyond)
+        }
+    )
 
 
 def _shortest(windows: Windows) -> list[int]:
@@ -232,7 +269,7 @@ def _seasonal_lags(windows: Windows) -> tuple[int, ...]:
 
 def _everything(windows: Windows) -> Reads:
     return Reads(
-        tuple(sorted({*range(windows.history), *_seasonal_lags(windows)})),
+        tuple(sorted({lag for lags in _lags(windows) for lag in lags})),
         inputs=True,
         ahead=_values_ahead(windows),
     )
@@ -252,6 +289,23 @@ def _columns(windows: Windows, reads: Reads) -> Whole:
     ahead = np.arange(L - windows.reads.ahead, L)
     parts = [lags, inputs[: len(inputs) * reads.inputs], ahead if reads.ahead else ahead[:0]]
     return np.concatenate(parts).astype(np.int64)
+
+
+def _levels(reads: Reads, size: int) -> Numbers:
+    """The map ``[L, L]`` from what is read to the values themselves."""
+    to = np.eye(size)
+    to[: len(reads.lags), 0] = 1
+    return to
+
+
+def _start(windows: Windows, L: int, regression: Regression) -> Numbers:
+    """The map ``[L, K]`` that a regression is shrunk to."""
+    if regression.seasonal:
+        return _seasonal(windows, L)
+    start = np.zeros((L, windows.horizon))
+    if regression.levels:
+        start[0] = -1
+    return start
 
 
 def _seasonal(windows: Windows, L: int) -> Numbers:

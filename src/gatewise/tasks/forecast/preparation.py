@@ -19,7 +19,7 @@ from gatewise.tasks.series.clock import Clock
 LEAST_HISTORY, MOST_HISTORY = 32, 168  # limits of the default history, in steps
 LEAST_WINDOWS, MOST_WINDOWS = 64, 512  # windows in an epoch
 WINDOWS_OF_SERIES = 2  # windows of each series in an epoch, if there are many
-FOLDS = 3  # places at which linear parts are judged
+FOLDS = 6  # most places at which linear parts are judged
 MOST_CHECKED = 1024  # most validation origins that are checked after each epoch
 
 
