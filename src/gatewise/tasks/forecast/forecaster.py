@@ -26,6 +26,8 @@ from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.runtime.jobs.lags import NOTHING
 from gatewise.runtime.jobs.made import Made
 from gatewise.runtime.model_file import ModelFile, read_model
+from gatewise.tasks.forecast.backtesting import MOST_TESTED, origins_of, refitted
+from gatewise.tasks.forecast.checks import check_panel, check_series
 from gatewise.tasks.forecast.encoding import columns_of
 from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, RIDGE, SEASONAL, Evaluation, joined
 from gatewise.tasks.forecast.heads import (
@@ -59,7 +61,7 @@ from gatewise.tasks.forecast.network import ForecastNetwork
 from gatewise.tasks.forecast.panels import long_format
 from gatewise.tasks.forecast.preparation import prepare
 from gatewise.tasks.forecast.saving import from_data, to_data
-from gatewise.tasks.forecast.split import spread, training_parts
+from gatewise.tasks.forecast.split import training_parts
 from gatewise.tasks.forecast.windows import Batch, OrderedBatches, Windows
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
 from gatewise.tasks.shared import saving
@@ -70,8 +72,6 @@ if TYPE_CHECKING:
 
 FOUND = ("history_", "epochs_", "best_epoch_", "validation_error_")  # of the training with validation
 MOST_MEMBERS = 64
-MOST_TESTED = 4096  # most origins in a back-test
-MOST_COMPARED = 4_000_000  # most forecast values in a back-test
 
 
 class Forecaster(JobEstimator):
@@ -216,7 +216,7 @@ class Forecaster(JobEstimator):
         """
         check_is_fitted(self)
         panel = as_panel(series)
-        self._check_panel(panel, self.prepared_.least if panel.alone else 1)
+        check_panel(self.prepared_, panel, self.prepared_.least if panel.alone else 1)
         rows, before = training_parts(panel, self.horizon), (self.prepared_, self.file_, self.network_)
         self._start = before[2].state_dict()
         try:
@@ -375,7 +375,7 @@ class Forecaster(JobEstimator):
         """
         check_is_fitted(self)
         panel = as_panel(series)
-        self._check_panel(panel, self.prepared_.least)
+        check_panel(self.prepared_, panel, self.prepared_.least)
         parts = []
         for place, one in enumerate(panel):
             one.require_ahead(self.horizon)
@@ -400,7 +400,7 @@ class Forecaster(JobEstimator):
         """
         check_is_fitted(self)
         panel = as_panel(series)
-        self._check_panel(panel, self.prepared_.least)
+        check_panel(self.prepared_, panel, self.prepared_.least)
         parts = []
         for place, one in enumerate(panel):
             one.require_ahead(self.horizon)
@@ -419,7 +419,7 @@ class Forecaster(JobEstimator):
         check_is_fitted(self)
         check_whole("count", count, 1)
         panel = as_panel(series)
-        self._check_panel(panel, self.prepared_.least)
+        check_panel(self.prepared_, panel, self.prepared_.least)
         panel.series[0].require_ahead(self.horizon)
         made = self._made(panel, 0, np.array([len(panel.series[0]) - 1]))
         return made.samples(0, count, seed)
@@ -454,46 +454,25 @@ class Forecaster(JobEstimator):
         check_whole("every", every, 1)
         panel = as_panel(series)
         least = self.prepared_.least
-        self._check_panel(panel, least + self.horizon if panel.alone else 1)
+        check_panel(self.prepared_, panel, least + self.horizon if panel.alone else 1)
         firsts = np.maximum(np.broadcast_to(0 if first is None else first, len(panel)), least)
-        origins = self._origins(panel, firsts, every)
+        origins = origins_of(panel, firsts, every, self.horizon, self.prepared_.encoding.season)
         tested = [place for place, found in enumerate(origins) if len(found)]
         if not tested:
             most = int(panel.rows.max())
             raise ValueError(
                 f"series must have at least {self.horizon} steps after row {firsts[0]}. Got {most}"
             )
-        made = self._refitted(panel, origins, firsts) if refit else {}
+        made = refitted(panel, origins, firsts, self.horizon, self._fitted_again) if refit else {}
         parts = [self._tested(panel, place, origins[place], made.get(place)) for place in tested]
         return parts[0] if panel.alone else joined(parts, [str(panel.ids[place]) for place in tested])
 
-    def _origins(self, panel: Panel, firsts: Whole, every: int) -> list[Whole]:
-        """The origins of each series, at most about 4,096 of all series together."""
-        most = max(min(MOST_TESTED, MOST_COMPARED // self.horizon) // len(panel), 1)
-        season = self.prepared_.encoding.season
-        found = []
-        for one, start in zip(panel, firsts, strict=True):
-            stop = len(one) - self.horizon
-            some = np.arange(int(start) - 1, stop, every)
-            if every == 1:
-                some = spread(int(start) - 1, stop, most, season)
-            found.append(some[:: max(-(-len(some) // most), 1)])
-        return found
-
-    def _refitted(self, panel: Panel, origins: list[Whole], firsts: Whole) -> dict[int, Numbers]:
-        """The forecasts of forecasters that are fitted again at each origin, ``[S, K]`` by place."""
-        made = {place: np.empty((len(found), self.horizon)) for place, found in enumerate(origins)}
-        for cut in range(1, max(map(len, origins)) + 1):  # counted from the last origin
-            rows = [
-                int(found[-min(cut, len(found))]) + 1 if len(found) else min(int(start), len(one))
-                for found, start, one in zip(origins, firsts, panel, strict=True)
-            ]
-            kept = panel.head(rows)
-            again = clone(self).fit(kept.series[0] if kept.alone else kept)
-            for place, found in enumerate(origins):
-                if cut <= len(found):
-                    made[place][-cut] = again._forecast(panel, place, found[-cut:][:1])[0]
-        return made
+    def _fitted_again(self, panel: Panel) -> Callable[[Panel, int, Whole], Numbers]:
+        """What a forecaster with the same arguments forecasts after it was fitted to a panel."""
+        forecast: Callable[[Panel, int, Whole], Numbers] = (
+            clone(self).fit(panel.series[0] if panel.alone else panel)._forecast
+        )
+        return forecast
 
     def _tested(self, panel: Panel, place: int, origins: Whole, made: Numbers | None = None) -> Evaluation:
         """The back-test of one series of a panel; `made` are the forecasts if another model made them."""
@@ -536,7 +515,7 @@ class Forecaster(JobEstimator):
         """
         check_is_fitted(self)
         panel = as_panel(series)
-        self._check_panel(panel, self.prepared_.least + 1)
+        check_panel(self.prepared_, panel, self.prepared_.least + 1)
         if self.model_.calibration is None:
             raise ValueError("the validation part had no errors to compare with")
         missed = [self._missed(panel, p, self.prepared_.least - 1) for p in range(len(panel))]
@@ -550,7 +529,7 @@ class Forecaster(JobEstimator):
     def watch(self, series: TimeSeries, steps: int) -> dict[str, NDArray[np.float32]]:
         """Every value of the first layer's cell over the last `steps` steps, each ``[T, H]``."""
         check_is_fitted(self)
-        self._check_series(series, steps + self.prepared_.need)
+        check_series(self.prepared_, series, steps + self.prepared_.need)
         inputs = torch.from_numpy(self.prepared_.encoding.inputs(series))[
             -(steps + self.prepared_.history) :, None
         ]
@@ -658,47 +637,6 @@ class Forecaster(JobEstimator):
         for name in ("history", "season"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1)
-
-    def _check_panel(self, panel: Panel, need: int) -> None:
-        """Refuse a panel whose columns, step or length do not fit."""
-        self._check_series(panel.series[0], need)
-        lacking = [
-            name
-            for name in (*self.prepared_.encoding.numbers, *self.prepared_.encoding.categories)
-            if name not in panel.static
-        ]
-        if lacking:
-            raise ValueError(f"series must have the attributes of training. It lacks {lacking}")
-        short = panel.rows < need
-        if short.any():
-            place = int(short.argmax())
-            name = panel.ids[place]
-            raise ValueError(
-                f"series must have at least {need} rows, for history and season. "
-                f"Got {len(panel.series[place])} for {panel.id} {name!r}"
-            )
-
-    def _check_series(self, series: TimeSeries, need: int) -> None:
-        check_is_fitted(self)
-        wanted, step = self.prepared_.encoding.columns, self.prepared_.clock.span(1)
-        missing = [name for name in wanted if name not in series.frame.columns]
-        if missing or series.target != wanted[0]:
-            raise ValueError(
-                f"series must have the target {wanted[0]!r} and the columns {wanted}. It lacks {missing}"
-            )
-        unknown = [name for name in self.prepared_.encoding.known if name not in series.known]
-        if unknown:
-            raise ValueError(f"series must have the inputs {unknown} as known ahead, as in training")
-        if series.clock.span(1) != step:
-            raise ValueError(f"series must have steps of {step}. Got {series.clock.span(1)}")
-        zone = self.prepared_.clock.zone
-        if (series.clock.zone is None) != (zone is None):
-            kind = f"with a time zone, as {zone}" if zone else "without a time zone"
-            raise ValueError(f"series must have times {kind}. Got {series.clock.zone or 'none'}")
-        if len(series) < need:
-            raise ValueError(
-                f"series must have at least {need} rows, for history and season. Got {len(series)}"
-            )
 
 
 def _error(job: Job[Batch], network: ForecastNetwork) -> float:
