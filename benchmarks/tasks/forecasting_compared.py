@@ -7,12 +7,12 @@ Every package does the same in a process of its own, on one thread, as its users
     python -m benchmarks.tasks forecast-compared --data data --peers peers/bin/python taylor el-nino
 
 Every model reads the target alone, fits to what comes before the test part, and forecasts from the same
-origins. Budget: the same number of training steps (the most that gatewise makes: 30 epochs of 16 batches),
-windows in a step, units in one layer, and steps of history; everything else is each package's default, with
-darts' `Scaler`, and standardised windows for DeepAR, which doesn't learn without them. Seconds are of
-processor time, so other programs matter little; a fit doesn't include the import. *One* is a forecast from
-one origin, the mean of ten. gatewise predicts from all origins, the peers from at most 200 evenly spaced
-ones: *predict* is milliseconds for one of them.
+origins. Budget: the same number of training steps (the most that gatewise makes: 30 epochs of 16 batches;
+with ``--steps`` the peers make so many), windows in a step, units in one layer, and steps of history;
+everything else is each package's default, with darts' `Scaler`, and standardised windows for DeepAR, which
+doesn't learn without them. Seconds are of processor time, so other programs matter little; a fit doesn't
+include the import. *One* is a forecast from one origin, the mean of ten. gatewise predicts from all origins,
+the peers from at most 200 evenly spaced ones: *predict* is milliseconds for one of them.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ def compared(name: str, given: argparse.Namespace) -> list[dict[str, Any]]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         path, settings = exam(chosen, Path(folder))
+        settings["steps"] = given.steps or settings["steps"]
         with np.load(path) as file:
             origins = file["origins"]
         truth = series.values[origins[:, None] + np.arange(1, chosen.horizon + 1)]
@@ -163,6 +164,7 @@ def main(words: list[str]) -> None:
     parser.add_argument(
         "--peers", default=sys.executable, help="the Python that has neuralforecast and darts"
     )
+    parser.add_argument("--steps", type=int, help="training steps of the peers; gatewise's most by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=1800, help="seconds after which a model is given up")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
