@@ -495,6 +495,10 @@ def test_a_panel_is_read_trained_tested_and_forecast(tmp_path: Path) -> None:
         (["--id", "shops"], "there is no column 'shops'"),
         (["--output", "gamma"], "--output must be one of point, quantiles, gaussian"),
         (["--id", "shop", "--known", "sold"], "an input whose future is known must have no other role"),
+        (
+            ["--id", "shop", "--known", "price", "--horizon", "8"],
+            "shop 'east', column 'price': the input is known ahead, but has no value at 2024-05-07",
+        ),
     ],
 )
 def test_options_of_panels_that_do_not_fit_are_refused(
@@ -504,3 +508,4 @@ def test_options_of_panels_that_do_not_fit_are_refused(
     done = forecast_here("shops.csv", "--target", "sold", *words, *SMALL, cwd=tmp_path)
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())
+    assert "Training" not in done.output  # files and options are checked before

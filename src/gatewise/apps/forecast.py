@@ -94,6 +94,8 @@ def forecast(
     series = _read(file, target, _Roles(id, tuple(static or ()), wide), reading)
     horizon = horizon or _default_horizon(as_panel(series))
     rows = untested_parts(as_panel(series), horizon)
+    for one in as_panel(series):
+        one.require_ahead(horizon)
 
     from gatewise.tasks.forecast.forecaster import Forecaster
 
