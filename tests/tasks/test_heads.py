@@ -138,3 +138,14 @@ def test_factors_are_found_again() -> None:
     mean = np.full((5000, 2), 9.0)
     truth = rng.negative_binomial(2.0, 2 / 11, size=(5000, 2)).astype(float)
     assert excess_of(truth, mean) == pytest.approx(0.5, rel=0.15)
+
+
+def test_intervals_of_rare_counts_hold_their_share() -> None:
+    """A negative binomial distribution needs a mean. The median of rare counts is 0, and says nothing."""
+    rng = np.random.default_rng(0)
+    mean = 0.35 * (1 + 2 * (np.arange(600) % 7 == 5))
+    days = pd.date_range("2024-01-01", periods=600, freq="D")
+    sold = pd.DataFrame({"sold": rng.poisson(mean).astype(float)}, index=days)
+    series = TimeSeries.from_frame(sold, "sold")
+    forecaster = Forecaster(7, output="negative-binomial", hidden_size=8, max_epochs=3).fit(series.head(500))
+    assert forecaster.backtest(series, 500).distribution()["coverage"]["95%"] > 0.93

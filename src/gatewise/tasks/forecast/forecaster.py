@@ -99,7 +99,8 @@ class Forecaster(JobEstimator):
         log: whether the network forecasts the logarithm of 1 + the target, which must not be negative.
         refit: whether the forecaster is trained again on all steps at the end, for the epochs that were best.
         output: what is forecast: ``"quantiles"``, whose median is the point forecast; the distributions
-            ``"gaussian"``, ``"student-t"`` or, for counts, ``"negative-binomial"``; just the ``"point"``.
+            ``"gaussian"``, ``"student-t"`` or, for counts, ``"negative-binomial"``; just the ``"point"``. The
+            network learns the median, but of counts the mean.
         non_negative: whether forecasts below 0 are replaced by 0.
         members: networks that are trained at once, from different initial weights, and whose forecasts are
             averaged; each takes as long as one alone.
@@ -234,12 +235,13 @@ class Forecaster(JobEstimator):
         """Train on the first `rows` steps of each series, then on all."""
         windows = self.prepared_.windows(panel, self.horizon)
         folds = self.prepared_.folds(windows, rows)
-        regressions = choose(windows, folds)
+        means = self.output == "negative-binomial"
+        regressions = choose(windows, folds, means)
         reads = reads_of(regressions) if regressions else None
         self.prepared_ = replace(self.prepared_, reads=reads)
         windows = replace(windows, reads=reads or NOTHING)
         check = self.prepared_.validation(windows, rows)
-        centre = bool(regressions) and may_centre(windows, folds, regressions)
+        centre = bool(regressions) and not means and may_centre(windows, folds, regressions)
         job = partial(self._job, panel, windows, regressions, check, centre)
         first = job(rows)
         self._train(first, on_epoch, checkpoint)

@@ -83,10 +83,11 @@ class Fold:
     judged: Whole
 
 
-def choose(windows: Windows, folds: Sequence[Fold]) -> tuple[Regression, ...]:
+def choose(windows: Windows, folds: Sequence[Fold], means: bool = False) -> tuple[Regression, ...]:
     """The best regressions, one of a family, by their mean absolute errors; none if there is too little.
 
-    `windows` may read anything.
+    Where forecasts are `means`, squared errors decide: absolute errors of counts that are mostly zero are
+    smallest at forecasts of zero. `windows` may read anything.
     """
     windows = replace(windows, reads=_everything(windows))
     scores: dict[Regression, float] = {}
@@ -97,7 +98,8 @@ def choose(windows: Windows, folds: Sequence[Fold]) -> tuple[Regression, ...]:
         most = max(MOST_JUDGED // windows.horizon, 1)
         read, changes = _pairs(windows, _some(fold.judged, most))
         for regression, linear in _fits(moments, windows):
-            error = float(np.nanmean(np.abs(linear(read) - changes)))
+            missed = np.abs(linear(read) - changes)
+            error = float(np.nanmean(np.square(missed) if means else missed))
             scores[regression] = scores.get(regression, 0.0) + error
     best: dict[tuple[bool, ...], Regression] = {}
     for regression in sorted(scores, key=lambda each: scores[each]):

@@ -74,6 +74,11 @@ class ForecastNetwork(nn.Module):
         """The recurrent layers beside the main ones: for a name in the file, their path in the network."""
         return {f"member_{k + 2}": f"others.{k}.recurrent" for k in range(len(self.others))}
 
+    @property
+    def forecasts_means(self) -> bool:
+        """Whether forecasts are means, as those of counts, or medians."""
+        return self.spread is not None and self.spread.output == "negative-binomial"
+
     def temper(self) -> None:
         """Halve all corrections. The forecast is then the mean of the linear and the corrected one.
 

@@ -55,14 +55,14 @@ def furthest(
 
 
 def loss(network: ForecastNetwork, batch: Batch) -> Summed:
-    """The absolute errors over the known values of a batch, and the losses of the distributions there.
+    """The errors over the known values of a batch, and the losses of the distributions there.
 
     Of several members it is the mean of their errors, so that each learns as it would alone.
     """
     known = ~batch.truth.isnan()
     forecasts, output = network.each(batch)
     errors = torch.stack([batch.truth[known] - forecast[known] for forecast in forecasts])
-    total = errors.abs().sum() / len(forecasts)
+    total = (errors.square() if network.forecasts_means else errors.abs()).sum() / len(forecasts)
     if network.spread is not None:
         total = total + network.spread.loss(network.spread(output)[known], errors.detach().mean(0))
     return total, errors[0].numel()
