@@ -50,6 +50,9 @@ Classical = Annotated[
 Members = Annotated[
     int, typer.Option(min=1, max=64, help="Networks whose forecasts are averaged; 5 take 5 times as long.")
 ]
+Mode = Annotated[
+    str, typer.Option(help="direct: all steps at once; recursive: one after another, each from the last.")
+]
 MOST_HORIZON = 60  # steps, if --horizon is not given
 
 
@@ -78,6 +81,7 @@ def forecast(
     output: Output = "quantiles",
     refit: Refit = True,
     members: Members = 1,
+    mode: Mode = "direct",
     classical: Classical = False,
     *,
     common: Common,
@@ -112,6 +116,7 @@ def forecast(
         output=output,
         non_negative=non_negative,
         members=members,
+        mode=mode,
     )
     words = [*(["--on", str(file)] if file else []), *spelled(reading)]
     if classical:

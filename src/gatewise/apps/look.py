@@ -181,15 +181,15 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
     encoding = prepared.encoding.of_series(panel.ids[0], series.values)
     first = min(prepared.need, len(series)) - 1
     origins = np.linspace(len(series) - 1, first, ROWS).round().astype(np.int64)
-    windows = prepared.windows(panel, forecaster.horizon)
+    windows = prepared.windows(panel, forecaster.steps)
     batch = windows.batch(np.unique(origins)[::-1].copy())
     span, network = series.clock.span, forecaster.network_
     scale, mean = encoding.scale[0], encoding.mean[0]
     more = {
         "call": lambda x: network(batch._replace(inputs=x)) * scale + mean,
         "output": lambda forecasts: forecasts[0, :, -1],
-        "output_name": f"the forecast of {encoding.target} {span(forecaster.horizon)} ahead",
-        "outputs": [f"{span(k)} ahead" for k in range(1, forecaster.horizon + 1)],
+        "output_name": f"the forecast of {encoding.target} {span(forecaster.steps)} ahead",
+        "outputs": [f"{span(k)} ahead" for k in range(1, forecaster.steps + 1)],
         "times": _times(series, np.unique(origins)[::-1].tolist(), history),
         "feature_names": _input_names(forecaster, series),
     }

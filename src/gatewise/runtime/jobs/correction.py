@@ -81,13 +81,21 @@ class Correction:
             seasonal: ``[B, K]``, the seasonal naive forecast.
             coming: ``[B, K, F]``, the inputs of the steps ahead.
         """
+        output = self.layers(self.read(windows, described)).last
+        return self.after(output, level, seasonal, coming), output
+
+    def read(self, inputs: Array, described: tuple[Array, Whole]) -> Array:
+        """What the layers read: inputs ``[..., I]`` and the attributes of the series."""
         constant = attributes(self.tables, *described)
-        if len(constant):
-            shaped = np.broadcast_to(constant, (*windows.shape[:-1], len(constant)))
-            windows = np.concatenate([windows, shaped], axis=-1)
-        output = self.layers(windows).last
+        if not len(constant):
+            return inputs
+        shaped = np.broadcast_to(constant, (*inputs.shape[:-1], len(constant)))
+        return np.concatenate([inputs, shaped], axis=-1)
+
+    def after(self, output: Array, level: Array, seasonal: Array, coming: Array) -> Array:
+        """The forecasts without the linear part, ``[B, K]``, from the output of the layers."""
         forecast: Array = level + self.share * (seasonal - level) + self.head(output)
-        return (forecast if self.ahead is None else forecast + self.ahead(output, coming)), output
+        return forecast if self.ahead is None else forecast + self.ahead(output, coming)
 
 
 def tensor(file: ModelFile, name: str, shape: tuple[int, ...]) -> Array:

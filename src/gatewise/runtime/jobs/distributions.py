@@ -6,6 +6,7 @@ Shapes: ``S`` forecasts, ``K`` steps of the horizon, ``M`` sizes that describe a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import exp, inf, lgamma, log, log1p
 from statistics import NormalDist
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gatewise.runtime.arrays import Array
-from gatewise.runtime.jobs.naive import Numbers
+from gatewise.runtime.jobs.naive import Numbers, Whole
 
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)  # of the quantiles
 BELOW = sum(level < 0.5 for level in LEVELS)
@@ -76,26 +77,48 @@ def samples(output: str, point: Numbers, sizes: Numbers, steps: Numbers, freedom
     """
     steps = np.clip(steps, -_FURTHEST, _FURTHEST)
     if output == "negative-binomial":
-        levels = np.vectorize(_NORMAL.cdf)(steps)
-        return counts(np.broadcast_to(point, steps.shape), np.broadcast_to(sizes[:, 0], steps.shape), levels)
+        means, excess = np.broadcast_to(point, steps.shape), np.broadcast_to(sizes[:, 0], steps.shape)
+        return counts(means, excess, normal_levels(steps))
     if output == "quantiles":
-        each = [_between(offsets(size), steps[:, k]) for k, size in enumerate(sizes)]
-        return point + np.stack(each, axis=-1)
+        place, share = _places(steps)
+        values, column = offsets(sizes), np.arange(len(sizes))
+        return point + _mixed(values[column, place], values[column, place + 1], share)
     if output == "student-t":
-        grid = np.linspace(-_FURTHEST, _FURTHEST, 241)
-        steps = np.interp(steps, grid, [student_quantile(_NORMAL.cdf(step), freedom) for step in grid])
+        steps = np.interp(steps, *_student_steps(freedom))
     found: Numbers = point + sizes[:, 0] * steps
     return found
 
 
 def _between(values: Numbers, steps: Numbers) -> Numbers:
     """Values ``[..., Q]`` at `LEVELS`, interpolated at standard normal ``steps [R]``: ``[..., R]``."""
+    place, share = _places(steps)
+    return _mixed(values[..., place], values[..., place + 1], share)
+
+
+def _places(steps: Numbers) -> tuple[Whole, Numbers]:
+    """The level of `LEVELS` below each standard normal step, and the share of the way to the next one."""
     known = np.array([_NORMAL.inv_cdf(level) for level in LEVELS])
     place = np.clip(np.searchsorted(known, steps) - 1, 0, len(known) - 2)
     share = (steps - known[place]) / (known[place + 1] - known[place])
-    low, high = values[..., place], values[..., place + 1]
+    return place, share
+
+
+def _mixed(low: Numbers, high: Numbers, share: Numbers) -> Numbers:
     found: Numbers = np.where(share == 1, high, low + share * (high - low))
     return found
+
+
+def normal_levels(steps: Numbers) -> Numbers:
+    """The levels of samples of the standard normal distribution."""
+    found: Numbers = np.vectorize(_NORMAL.cdf)(np.clip(steps, -_FURTHEST, _FURTHEST))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _student_steps(freedom: float) -> tuple[Numbers, Numbers]:
+    """Standard normal steps, and the quantiles of Student's t at their levels."""
+    grid = np.linspace(-_FURTHEST, _FURTHEST, 241)
+    return grid, np.array([student_quantile(_NORMAL.cdf(step), freedom) for step in grid])
 
 
 def counts(mean: Numbers, excess: Numbers, levels: Numbers | float) -> Numbers:

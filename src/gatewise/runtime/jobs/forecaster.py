@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -21,10 +22,12 @@ from gatewise.runtime.jobs.encoding import Encoding, cut, id_of, whole
 from gatewise.runtime.jobs.lags import Reads
 from gatewise.runtime.jobs.made import Head, Made
 from gatewise.runtime.jobs.naive import Numbers, Whole, future, seasonal_naive
+from gatewise.runtime.jobs.recursive import Begun, Rolled, Walker
 from gatewise.runtime.layers_file import StoredLayers, stored_layers, stored_stacks
 from gatewise.runtime.model_file import ModelFile
 
 MOST_HORIZON = 10_000  # steps
+MODES = ("direct", "recursive")
 _BATCH = 256  # windows that are computed together
 
 
@@ -57,6 +60,7 @@ class Forecaster:
 
     TASK: ClassVar[str] = "forecast"
     calibration: Calibration | None = None
+    recursive: bool = False  # whether the network forecasts one step, and is fed with its own forecasts
 
     def __init__(
         self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps,
@@ -82,7 +86,11 @@ class Forecaster:
             raise ValueError(f"horizon must be at most {MOST_HORIZON:,} steps. Got {horizon}")
         encoding = Encoding.from_dict(data["encoding"])
         stored = stored_layers(file)
-        corrections = _corrections(file, stored, encoding, horizon)
+        mode = file.header["parameters"].get("mode", "direct")
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}. Got {mode!r:.60}")
+        steps_made = horizon if mode == "direct" else 1
+        corrections = _corrections(file, stored, encoding, steps_made)
         steps = clock.from_dict(small(data["clock"]), clock.KINDS, clock.known_zone)
         history = whole(data["history"], "history")
         least = whole(data.get("least", history + encoding.season), "least")
@@ -91,11 +99,12 @@ class Forecaster:
             reads = Reads.from_dict(data["reads"])
             if reads.reach > history + encoding.season:
                 raise ValueError(f"lags must be at most {history + encoding.season}. Got {reads.reach}")
-            linear = reads, affine(file, "linear", horizon, reads.size(encoding.input_size))
-            if reads.ahead not in (0, horizon * len(encoding.known)):
+            linear = reads, affine(file, "linear", steps_made, reads.size(encoding.input_size))
+            if reads.ahead not in (0, steps_made * len(encoding.known)):
                 raise ValueError(f"ahead must be all values of the known inputs. Got {reads.ahead}")
-        spread = _spread(file, horizon, stored.options["hidden_size"])
+        spread = _spread(file, steps_made, stored.options["hidden_size"])
         model = cls(horizon, history, encoding, steps, corrections, least, linear, spread)
+        model.recursive = mode == "recursive"
         if "anomalies" in file.header:
             model.calibration = Calibration.from_dict(file.header["anomalies"])
         return model
@@ -104,6 +113,15 @@ class Forecaster:
     def need(self) -> int:
         """The rows that a forecast reads: the history, and one season before its first step."""
         return self.history + self.encoding.season
+
+    @property
+    def single(self) -> Forecaster:
+        """The model of one step that a recursive forecaster feeds with its own forecasts; else itself."""
+        if not self.recursive:
+            return self
+        model = copy(self)
+        model.horizon, model.recursive = 1, False
+        return model
 
     def straight(self) -> Forecaster | None:
         """The linear part as a forecaster of its own, a ridge regression on the past; None without one."""
@@ -313,6 +331,11 @@ class Forecaster:
     ) -> Made:
         """The forecasts at rows ``origins [S]``, with their distributions. Arguments as for `forecast`."""
         encoding = self.encoding.of_series(id, columns[self.encoding.target][: int(origins.min()) + 1])
+        if self.recursive:
+            begun = Begun.at(encoding, columns, positions, origins, self.need + 1, self.horizon)
+            described = encoding.attributes(static or {})
+            walk = partial(Walker, self._corrections, self._linear, self._spread, encoding, described)
+            return Rolled.of(self._spread.head, encoding, begun, partial(walk, self.history), self.horizon)
         first = max(int(origins.min()) - self.need, 0)  # no forecast reads a row before it, or its mask
         inputs = encoding.encoded(columns, positions, first)
         held = encoding.held(cut(columns[encoding.target], first))

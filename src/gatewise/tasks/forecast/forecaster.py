@@ -21,7 +21,7 @@ from gatewise.insight.watch import watch
 from gatewise.language import Cell
 from gatewise.runtime.jobs.anomalies import RATE, Calibration
 from gatewise.runtime.jobs.distributions import LEVELS, SIZES
-from gatewise.runtime.jobs.forecaster import MOST_HORIZON
+from gatewise.runtime.jobs.forecaster import MODES, MOST_HORIZON
 from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.runtime.jobs.lags import NOTHING
 from gatewise.runtime.jobs.made import Made
@@ -104,6 +104,8 @@ class Forecaster(JobEstimator):
         non_negative: whether forecasts below 0 are replaced by 0.
         members: networks that are trained at once, from different initial weights, and whose forecasts are
             averaged; each takes as long as one alone.
+        mode: ``"direct"``: all steps are forecast at once; or ``"recursive"``: the network forecasts one
+            step, and is fed with its own forecasts. Quantiles are then those of sampled futures.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
 
     Attributes:
@@ -147,6 +149,7 @@ class Forecaster(JobEstimator):
         output: str = "quantiles",
         non_negative: bool = False,
         members: int = 1,
+        mode: str = "direct",
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
         self.horizon = horizon
@@ -166,6 +169,7 @@ class Forecaster(JobEstimator):
         self.output = output
         self.non_negative = non_negative
         self.members = members
+        self.mode = mode
         self.trainer = trainer
 
     def fit(
@@ -233,7 +237,7 @@ class Forecaster(JobEstimator):
         self, panel: Panel, rows: Whole, on_epoch: Callable[[Epoch], None] | None, checkpoint: Path | None
     ) -> Forecaster:
         """Train on the first `rows` steps of each series, then on all."""
-        windows = self.prepared_.windows(panel, self.horizon)
+        windows = self.prepared_.windows(panel, self.steps)
         folds = self.prepared_.folds(windows, rows)
         means = self.output == "negative-binomial"
         regressions = choose(windows, folds, means)
@@ -301,8 +305,8 @@ class Forecaster(JobEstimator):
         errors, sizes, truths, points = [], [], [], []
         for place in np.unique(places):
             at = origins[places == place] - windows.starts[place]
-            found = self._made(panel, int(place), at)
-            truth = panel.series[place].values[future(at, self.horizon)]
+            found = self._made(panel, int(place), at, self.model_.single)
+            truth = panel.series[place].values[future(at, self.steps)]
             truths.append(truth)
             points.append(found.unscaled)
             errors.append(found.encoding.scaled(truth) - found.point)
@@ -571,6 +575,11 @@ class Forecaster(JobEstimator):
         """The trained network in torch, in evaluation mode."""
         return cast(ForecastNetwork, super().network_)
 
+    @property
+    def steps(self) -> int:
+        """The steps that the network forecasts at once."""
+        return 1 if self.mode == "recursive" else self.horizon
+
     def build(self) -> ForecastNetwork:
         """Build the untrained network for the parameters and the preparation."""
         encoding, reads = self.prepared_.encoding, self.prepared_.reads
@@ -579,7 +588,7 @@ class Forecaster(JobEstimator):
             encoding.input_size,
             int(self.hidden_size),
             int(self.num_layers),
-            self.horizon,
+            self.steps,
             self.dropout,
             None if reads is None else reads.size(encoding.input_size),
             len(encoding.known),
@@ -632,6 +641,8 @@ class Forecaster(JobEstimator):
         super().check_parameters()
         if self.output not in SIZES:
             raise ValueError(f"output must be one of {', '.join(SIZES)}. Got {self.output!r}")
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}. Got {self.mode!r}")
         if self.members > MOST_MEMBERS:
             raise ValueError(f"members must be at most {MOST_MEMBERS}. Got {self.members}")
         if self.horizon > MOST_HORIZON:
