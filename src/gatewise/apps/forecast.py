@@ -51,7 +51,9 @@ Members = Annotated[
     int, typer.Option(min=1, max=64, help="Networks whose forecasts are averaged; 5 take 5 times as long.")
 ]
 Mode = Annotated[
-    str, typer.Option(help="direct: all steps at once; recursive: one after another, each from the last.")
+    str,
+    typer.Option(help="direct: all steps at once; recursive: one after another, each from the last."),
+    Among(("direct", "recursive")),
 ]
 MOST_HORIZON = 60  # steps, if --horizon is not given
 
