@@ -168,6 +168,7 @@ def test_errors_are_one_sentence_and_nothing_is_written(
     np.savez(tmp_path / "many.npz", a=np.zeros(1), b=np.zeros(1))
     np.savez(tmp_path / "long.npz", x=np.zeros((4, 1, 3)), lengths=np.array([5]))
     (tmp_path / "words.csv").write_text("a,b,c\n1,x,2\n")
+    (tmp_path / "x.txt").write_text("1\n")
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     gatewise.save(torch.nn.Sequential(torch.nn.Tanh()), tmp_path / "whole.safetensors")
     before = sorted(tmp_path.iterdir())
@@ -178,7 +179,7 @@ def test_errors_are_one_sentence_and_nothing_is_written(
         ([tmp_path / "whole.safetensors", "--on", good], "but it holds a whole module. "),
         ([layers], "--on must name what they read: "),
         ([layers, "--on", tmp_path / "x.txt"], "--on must be of .npy, .npz, .csv. Got "),
-        ([layers, "--on", tmp_path / "x.npy"], "--on: there is no file "),
+        ([layers, "--on", tmp_path / "x.npy"], "x.npy: the file cannot be read (No such file"),
         ([layers, "--on", good], "must be steps by 3 inputs, with rows between. Got (4, 2)."),
         ([layers, "--on", tmp_path / "nan.npy"], "must hold finite numbers alone, up to 1e+30."),
         ([layers, "--on", tmp_path / "objects.npy"], "Object arrays cannot be loaded"),
@@ -189,6 +190,7 @@ def test_errors_are_one_sentence_and_nothing_is_written(
         ([layers, "--on", good, "--out", tmp_path / "no" / "p.html"], "cannot be written, as the folder"),
         ([layers, "--on", good, "--out", tmp_path], "is a folder."),
         ([sold[0], "--on", tmp_path / "words.csv"], "words.csv"),
+        ([sold[0]], "--on must name what it reads: "),
     ]  # fmt: skip
     for arguments, sentence in cases:
         done = look(*arguments)

@@ -175,6 +175,7 @@ def test_times_are_read_as_the_options_say(folder: Path, tmp_path: Path) -> None
     ("options", "message"),
     [
         (["--rate", "0.01"], "--rate needs --anomalies."),
+        (["--id", "shop"], "--id is for models of several series; this one forecasts a single series."),
         (["--quantiles", "--resume", "state"], "--quantiles is for forecasts of whole series"),
         (["--picture", "a.png"], "--picture needs --anomalies."),
         (["--anomalies", "--picture", "a.txt"], "--picture must end in .png, .svg or .pdf. Got 'a.txt'."),

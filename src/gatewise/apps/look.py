@@ -174,6 +174,8 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
     forecaster = Forecaster.load(file)
     prepared = forecaster.prepared_
     table = read_file(on or FILE, chosen_reading(reading))
+    if on is None and not set(prepared.encoding.columns) <= set(table.names):
+        raise LookError(f"--on must name what it reads: {file} forecasts {prepared.encoding.target!r}.")
     panel = as_panel(series_of(prepared.encoding, table, reading.get("time")))
     panel = panel.part([int(np.argmax(panel.rows))])
     series, history = panel.series[0], prepared.history

@@ -68,6 +68,8 @@ class Answers:
         from gatewise.runtime.jobs.state_file import load_states
         from gatewise.tasks.forecast.tables import Asked
 
+        if options.id is not None and model.encoding.scales is None:
+            raise OptionError("--id is for models of several series; this one forecasts a single series.")
         self._model, self._options = model, options
         self._asked = Asked(reading.get("time"), options.id, chosen_reading(reading), options.quantiles)
         self._states: Mapping[str, Carried] = {}
