@@ -25,6 +25,7 @@ from gatewise.tasks.forecast.windows import Windows
 
 PENALTIES = tuple(10.0**power for power in range(-7, 3))  # for standardised numbers
 AVERAGED = 6  # most regressions that are averaged
+WORST = 1.3  # largest error of one of them, in errors of the best
 FEW, MORE = 8, 24  # lags
 MOST_SEASONAL = 512  # most lags of the season before
 MOST_FITTED = 65_536  # most origins that a regression is fitted to
@@ -104,7 +105,8 @@ def choose(windows: Windows, folds: Sequence[Fold], means: bool = False) -> tupl
     best: dict[tuple[bool, ...], Regression] = {}
     for regression in sorted(scores, key=lambda each: scores[each]):
         best.setdefault(regression.family, regression)
-    return tuple(best.values())[:AVERAGED]
+    least = min(scores.values(), default=0.0)
+    return tuple(each for each in best.values() if scores[each] <= WORST * least)[:AVERAGED]
 
 
 def reads_of(regressions: Sequence[Regression]) -> Reads:

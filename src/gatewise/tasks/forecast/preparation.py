@@ -20,6 +20,7 @@ LEAST_HISTORY, MOST_HISTORY = 32, 168  # limits of the default history, in steps
 LEAST_WINDOWS, MOST_WINDOWS = 64, 512  # windows in an epoch
 WINDOWS_OF_SERIES = 2  # windows of each series in an epoch, if there are many
 FOLDS = 6  # most places at which linear parts are judged
+FOLDS_OF_PANELS = 3  # earlier ones would have long series alone
 MOST_CHECKED = 1024  # most validation origins that are checked after each epoch
 
 
@@ -84,7 +85,7 @@ class Preparation:
             lengths - rows,
             [Fold(self.origins(windows, rows), self.validation(windows, rows).origins)],
         )
-        for place in range(1, FOLDS):
+        for place in range(1, FOLDS if len(lengths) == 1 else FOLDS_OF_PANELS):
             stop = np.maximum(rows - place * held_out, 0)
             fitted = _ranges(first, windows.starts[:-1] + stop - windows.horizon)
             if len(fitted) < max(len(folds[0].fitted) // 3, LEAST):
