@@ -27,6 +27,7 @@ def sold() -> TimeSeries:
     frame = pd.DataFrame({"sold": 20 + 5 * np.sin(np.arange(220) * 2 * np.pi / 7) - 3 * price}, index=days)
     frame["sold"] = np.rint(frame["sold"] + rng.normal(size=220))
     frame["price"] = price
+    frame["visitors"] = rng.normal(size=220)
     frame.iloc[50:60, 0] = np.nan
     return TimeSeries.from_frame(frame.iloc[:], "sold", known=["price"])
 
@@ -94,6 +95,7 @@ def test_quantiles_are_those_of_samples_alone_in_a_batch_and_from_a_file(
 def test_a_recursive_forecaster_does_all_that_a_direct_one_does(sold: TimeSeries, tmp_path: Path) -> None:
     forecaster = fitted(sold)
     assert forecaster.network_.head.out_features == 1
+    assert forecaster.prepared_.encoding.columns == ("sold", "price")  # visitors are not known ahead
     tested = forecaster.backtest(sold, FIT)
     assert tested.quantiles is not None
     assert tested.forecasts[RIDGE].shape == tested.truth.shape
@@ -102,7 +104,7 @@ def test_a_recursive_forecaster_does_all_that_a_direct_one_does(sold: TimeSeries
     loaded = Forecaster.load(tmp_path / "m")
     head = sold.head(200)
     again = TimeSeries.from_frame(
-        pd.concat([head.frame, sold.frame[["price"]].iloc[200:206]]), "sold", known=["price"]
+        pd.concat([head.frame, sold.frame[["price", "visitors"]].iloc[200:206]]), "sold", known=["price"]
     )
     assert np.array_equal(forecaster.predict(again), loaded.predict(again))
     pd.testing.assert_frame_equal(forecaster.predict_quantiles(again), loaded.predict_quantiles(again))

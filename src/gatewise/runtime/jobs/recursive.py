@@ -48,7 +48,7 @@ class Begun:
         cls, encoding: Encoding, columns: Mapping[str, Numbers], positions: Numbers, origins: Whole,
         past: int, horizon: int,
     ) -> Begun:  # fmt: skip
-        """The past of ``origins [S]``. Inputs whose future is not known are missing in the steps ahead."""
+        """The past of ``origins [S]``. An input whose future is not known is missing in the steps ahead."""
         N, known = past + horizon, encoding.ahead(columns)
         held = np.zeros((len(origins), N))
         inputs = np.empty((len(origins), N, encoding.input_size), np.float32)

@@ -32,6 +32,7 @@ class Encoding(encoding.Encoding):
         *,
         log: bool = False,
         differenced: bool = False,
+        past: bool = True,
     ) -> Encoding:
         """Compute means and scales from the training part. Its target must not be constant.
 
@@ -41,11 +42,13 @@ class Encoding(encoding.Encoding):
             phases: the seasons whose phase is an input.
             log: whether the logarithm of the target is taken.
             differenced: whether the change of the target over one step is an input, in place of the target.
+            past: whether inputs are read whose future is not known.
         """
         panel = as_panel(train)
         frame = panel.series[0].frame if len(panel) == 1 else pd.concat([one.frame for one in panel])
         target = panel.target
         others = [n for n in frame.columns if n != target and varies(frame[n].to_numpy(np.float64))]
+        others = [name for name in others if past or name in panel.known]
         chosen = frame[[target, *others]]
         if log:
             chosen = chosen.assign(**{target: np.log1p(chosen[target])})

@@ -105,7 +105,8 @@ class Forecaster(JobEstimator):
         members: networks that are trained at once, from different initial weights, and whose forecasts are
             averaged; each takes as long as one alone.
         mode: ``"direct"``: all steps are forecast at once; or ``"recursive"``: the network forecasts one
-            step, and is fed with its own forecasts. Quantiles are then those of sampled futures.
+            step, and is fed with its own forecasts. Quantiles are then those of sampled futures, and inputs
+            whose future is not known are left out.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
 
     Attributes:
@@ -199,7 +200,9 @@ class Forecaster(JobEstimator):
         self.check_parameters()
         panel = as_panel(series)
         rows = training_parts(panel, self.horizon)
-        self.prepared_ = prepare(panel, rows, self.horizon, self.season, self.history, log=self.log)
+        past = self.mode == "direct"
+        chosen = self.season, self.history
+        self.prepared_ = prepare(panel, rows, self.horizon, *chosen, log=self.log, past=past)
         return self._learn(panel, rows, on_epoch, checkpoint)
 
     def update(

@@ -135,6 +135,7 @@ def prepare(
     history: int | None,
     *,
     log: bool = False,
+    past: bool = True,
 ) -> Preparation:
     """Prepare from the first `rows` rows. If `season` or `history` is None, it is chosen automatically."""
     panel = as_panel(series)
@@ -151,7 +152,7 @@ def prepare(
         words = ", half of the training rows" if most == rows // 2 else f" for {rows} training rows"
         raise ValueError(f"season must be at most {most}{words}. Got {season}")
     phases = sorted(m for m in {*known, season} if 1 < m <= season and season % m == 0)
-    encoding = Encoding.fit(train, season, tuple(phases), log=log, differenced=True)
+    encoding = Encoding.fit(train, season, tuple(phases), log=log, differenced=True, past=past)
     wanted = max(4 * min(known, default=1), 2 * horizon, LEAST_HISTORY)
     steps = _history(min(origins // 2, origins - season), min(wanted, MOST_HISTORY), rows, history)
     least = steps + season
