@@ -28,7 +28,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     refused(tmp_path / "pipe", "must be a file. Got a pipe")
     refused("/dev/zero", "must be a file. Got a device")
-    refused(tmp_path, "must be a file. Got a folder")
+    refused(tmp_path, "the folder has no .parquet files")
 
 
 def test_a_million_columns(tmp_path: Path) -> None:

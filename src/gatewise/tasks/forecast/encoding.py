@@ -73,7 +73,7 @@ class Encoding(encoding.Encoding):
             change or 1.0,
             phases,
             known=tuple(name for name in panel.known if name in others),
-            log=log,
+            log=bool(log),
             elapsed=bool(chosen.isna().mean().max() > FEW),
             gap=panel.clock.gap if isinstance(panel.clock, IrregularSteps) else 0.0,
             scales=None if panel.id is None else _scales(panel, levels),
