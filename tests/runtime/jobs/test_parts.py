@@ -98,7 +98,7 @@ def test_a_large_affine_map_goes_by_blocks() -> None:
     [
         (TypeError, "weight must be of float32", lambda: Affine(np.zeros((2, 3), "f2"))),
         (ValueError, r"weight must be a matrix \[O, I\]", lambda: Affine(np.zeros(3, "f4"))),
-        (ValueError, r"bias must have shape \(2,\)", lambda: Affine(np.zeros((2, 3)), np.zeros(3))),
+        (ValueError, r"bias must be float64 of shape \(2,\)", lambda: Affine(np.zeros((2, 3)), np.zeros(3))),
         (TypeError, "x must be an array of float64", lambda: Affine(np.zeros((2, 3)))(np.zeros(3, "f4"))),
         (ValueError, r"x must have shape \[..., 3\]", lambda: Affine(np.zeros((2, 3)))(np.zeros(2))),
         (ValueError, r"weight must have shape \[O, I, W\]", lambda: Convolution(np.zeros((2, 3)))),

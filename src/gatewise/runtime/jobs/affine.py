@@ -52,8 +52,9 @@ class Affine:
             raise TypeError(f"weight must be of float32 or float64. Got {weight.dtype}.")
         if weight.ndim != 2 or 0 in weight.shape:
             raise ValueError(f"weight must be a matrix [O, I]. Got shape {weight.shape}.")
-        if bias is not None and bias.shape != weight.shape[:1]:
-            raise ValueError(f"bias must have shape {weight.shape[:1]}. Got {bias.shape}.")
+        if bias is not None and (bias.shape, bias.dtype) != (weight.shape[:1], weight.dtype):
+            wanted = f"{weight.dtype} of shape {weight.shape[:1]}"
+            raise ValueError(f"bias must be {wanted}. Got {bias.dtype} of shape {bias.shape}.")
         self.outputs, self.inputs = weight.shape
         self.dtype: np.dtype[Any] = np.dtype(weight.dtype.name)
         layer: Layer = {

@@ -16,6 +16,7 @@ from gatewise.runtime.jobs.layers import Layers
 from gatewise.runtime.model_file import Tensors
 from gatewise.runtime.stream import Stream
 
+_COUNTS = "normalisation.num_batches_tracked"  # torch's counters, which no prediction reads
 _NORMALISED = 1e-5  # added to variances, as in torch's BatchNorm1d
 
 
@@ -30,10 +31,13 @@ class ClassNetwork:
         convolutions: the number of convolutions.
 
     Raises:
-        FormError: there are more convolutions than that.
+        FormError: there are more convolutions than that, or a weight is not of float32.
     """
 
     def __init__(self, layers: Layers, tensors: Tensors, prefix: str, convolutions: int) -> None:
+        for name, array in tensors.items():
+            if array.dtype != np.float32 and not name.endswith(_COUNTS):
+                raise FormError(f"{name} must be float32. Got {array.dtype}")
         if f"{prefix}convolutions.{convolutions}.convolution.weight" in tensors:
             raise FormError(f"convolutions must count all convolutions. Got {convolutions}")
         self.layers = layers
@@ -161,6 +165,8 @@ def _convolution(tensors: Tensors, name: str, causal: bool) -> Convolution:
         tensors[f"{name}normalisation.{part}"].astype(np.float64)
         for part in ("weight", "bias", "running_mean", "running_var")
     )
+    if (variance < 0).any():
+        raise ValueError(f"{name}normalisation.running_var must be at least 0")
     scale = factor / np.sqrt(variance + _NORMALISED)
     folded = weight * scale[:, None, None]
     return Convolution(

@@ -188,6 +188,9 @@ class Classifier:
     def _check(self) -> None:
         """Check that the parts fit together."""
         prepared = self.preparation
+        channels = 0 if prepared.scaling is None else prepared.scaling.inputs
+        if len(self.channels) != channels:
+            raise FormError(f"channels must be {channels} names. Got {len(self.channels)}")
         if prepared.vocabulary is not None:
             if self._embedding is None or self._embedding.ndim != 2:
                 raise FormError("embedding.weight must be a matrix")

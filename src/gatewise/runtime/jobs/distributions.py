@@ -25,8 +25,9 @@ _FURTHEST = 6.0  # standard deviations, of samples
 
 
 def softplus(x: Array) -> Numbers:
-    """``log(1 + exp(x))``, in float64, which is above 0."""
-    found: Numbers = np.logaddexp(0.0, np.asarray(x, np.float64))
+    """``log(1 + exp(x))``, in float64, which is above 0; NaN for NaN, without a warning."""
+    with np.errstate(invalid="ignore"):
+        found: Numbers = np.logaddexp(0.0, np.asarray(x, np.float64))
     return found
 
 
