@@ -427,7 +427,7 @@ def test_the_command_says_all_right(tmp_path: Path) -> None:
 
 def test_the_command_with_a_wrong_file(tmp_path: Path) -> None:
     done = RUN.invoke(app, ["learn", "--check", str(tmp_path / "none.py")])
-    assert (done.exit_code, "there is no file" in done.stderr) == (2, True)
+    assert (done.exit_code, "No such file" in done.stderr) == (2, True)
     (tmp_path / "b.py").write_bytes(b"\xff\xfe\x00")
     done = RUN.invoke(app, ["learn", "--check", str(tmp_path / "b.py")])
     assert (done.exit_code, "not a text in UTF-8" in done.stderr) == (2, True)
