@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gatewise.tasks.synthetic.training import Check, Run
 
 CELLS = "rnn,lstm,gru"
-TASKS = (  # those of gatewise.tasks.synthetic, which imports torch
+TASKS = (  # the tasks of gatewise.tasks.synthetic, which imports torch
     *("adding", "multiplication", "parity", "temporal-order", "temporal-order-3", "copy", "copy-20"),
     *("long-lag", "reber"),
 )

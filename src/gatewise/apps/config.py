@@ -1,4 +1,4 @@
-"""``--config FILE.toml``: options of a command from a file. Those of the command line have precedence."""
+"""``--config FILE.toml``: options of a command from a file. The command line has precedence."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ for _annotation in OPTIONS.values():
     get_args(_annotation)[1].rich_help_panel = "How files are read"
 
 
-# The options about the content of a file, whatever is made of it, and those about the times of a series.
+# Options for the content of any file, and options for the times of a series.
 CONTENT = ("where", "missing", "decimal", "thousands", "encoding", "skip_rows")
 TIMES = ("time", "time_format", "zone", "repeated", "resample")
 

@@ -1,9 +1,9 @@
 """Anomalies of a series: steps that the forecasts made for them missed by far more than usual.
 
 The score of a step is the smallest of the absolute errors of the forecasts made for it one and two steps
-before, each divided by the mean such error in validation. Both must miss: after an outlier, the forecast for
-the next step begins at the outlier and misses too, but the one made before the outlier does not. The
-threshold is a score that the validation part, as far as its tail tells, exceeds at a given rate: above a high
+before, each divided by the mean error of its kind in validation. Both must miss: after an outlier, the
+forecast for the next step begins at the outlier and misses too, but the one made before the outlier does not.
+The threshold is the score that errors like those in the validation part exceed at a given rate: above a high
 quantile, excesses are taken as exponentially distributed (the simplest case of peaks over threshold: Siffer
 et al. 2017).
 

@@ -132,8 +132,8 @@ class Encoding:
     def of_series(self, id: Any, values: Numbers) -> Encoding:
         """The encoding with the level and spread of one series of a panel.
 
-        They are those of the training part of this series; of a series that was not trained on, those of
-        its past.
+        Level and spread were measured in the training part of this series. For a series that was not
+        trained on, they are measured in its past.
 
         Args:
             id: the id of the series.

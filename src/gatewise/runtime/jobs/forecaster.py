@@ -141,8 +141,8 @@ class Forecaster:
         """Forecast the `horizon` steps after the last row of a series, ``[K]``.
 
         Args:
-            columns: ``[N]`` numbers for each of ``encoding.columns``; NaN where missing. Those of
-                ``encoding.known`` have `horizon` more. Other columns are ignored.
+            columns: ``[N]`` numbers for each of ``encoding.columns``; NaN where missing. Columns
+                of ``encoding.known`` have `horizon` more rows. Other columns are ignored.
             times: ``[N]``, the regular times of the rows as ``datetime64``, in UTC if the clock has a time
                 zone; row numbers if the model was trained without times.
             id: for a model of a panel, the id of the series; one that was not trained on is scaled by its
@@ -204,8 +204,8 @@ class Forecaster:
     ) -> Numbers:
         """The absolute errors, in scaled units, of the forecasts for each row, ``[N, J]``.
 
-        They are those of the forecasts 1 .. J rows before, from row `first` on; NaN without one, or without
-        a value.
+        Entry ``[n, j]`` is the error of the forecast that was made ``j + 1`` rows before row n; NaN if the
+        row has no value, or if that forecast begins before row `first`.
         """
         truth = columns[self.encoding.target]
         encoding = self.encoding.of_series(id, truth[: first + 1])
@@ -382,7 +382,7 @@ class Forecaster:
         return arrays
 
     def _positions(self, times: Array, N: int) -> Numbers:
-        """The positions of all rows, of which those that a forecast reads are checked."""
+        """The positions of all rows. The rows that a forecast reads are checked."""
         if times.shape != (N,):
             raise ValueError(f"times must have shape {(N,)}. Got {times.shape}.")
         dated = isinstance(self.clock, clock.DatedSteps)
@@ -401,7 +401,7 @@ class Forecaster:
 
 
 def _corrections(file: ModelFile, stored: StoredLayers, encoding: Encoding, horizon: int) -> list[Correction]:
-    """The networks of a file, whose main layers are given. Those of further ones are like them."""
+    """The networks of a file: the main one, with the given layers, and the further members."""
     stacks = stored_stacks(file)
     if {*stacks} != {f"member_{k + 2}" for k in range(len(stacks))}:
         raise ValueError(f"stacks must be member_2 and so on. Got {[*stacks]!r:.60}")

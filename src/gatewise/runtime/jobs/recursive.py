@@ -1,7 +1,7 @@
 """Forecasts of a model of one step, fed with its own forecasts.
 
-Shapes: ``S`` origins, ``R`` rows that are continued side by side, ``N`` steps of each: those of the past that
-are read, then the ``K`` steps of the horizon. ``I`` inputs, ``F`` inputs whose future is known.
+Shapes: ``S`` origins, ``R`` rows that are continued side by side, ``N`` steps of each: the steps of the
+past that are read, then the ``K`` steps of the horizon. ``I`` inputs, ``F`` inputs whose future is known.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Begun:
         return cls(held, inputs, ahead, past)
 
     def part(self, places: Whole) -> Begun:
-        """Those of some origins, which may repeat."""
+        """The part for some origins, which may repeat."""
         return Begun(self.held[places], self.inputs[places], self.ahead[places], self.past)
 
 
@@ -141,8 +141,8 @@ class Walker:
 class Rolled(Made):
     """Forecasts at S origins for K steps, of a model of one step.
 
-    Point forecasts are made one after another, each from those before it. Quantiles are those of sampled
-    futures, in which each step is a sample of the distribution after the steps before it.
+    Point forecasts are made one after another, each from the forecasts before it. Quantiles are computed
+    from sampled futures, in which each step is drawn from the distribution after the steps before it.
 
     Attributes:
         begun: the past of the origins.

@@ -1,4 +1,4 @@
-"""The file of carried states: those of one series, or of the series of a panel."""
+"""The file of carried states, of one series or of the series of a panel."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ class Tagger:
         return x.reshape(len(x), len(sentences), self._layers.input_size)
 
     def _remembered(self, words: set[str]) -> dict[str, Array]:
-        """The vectors of words. Those of earlier calls are kept, so frequent words cost nothing."""
+        """The vectors of words. Vectors of earlier calls are kept, so frequent words cost nothing."""
         vectors = self._vectors  # stays that of this call if another thread begins a new one
         if len(vectors) > _MOST_REMEMBERED:
             self._vectors = vectors = {}

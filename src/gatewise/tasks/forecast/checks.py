@@ -7,7 +7,7 @@ from gatewise.tasks.series import Panel, TimeSeries
 
 
 def check_panel(prepared: Preparation, panel: Panel, need: int) -> None:
-    """Refuse a panel whose columns, attributes or step are not those of training.
+    """Refuse a panel with other columns, attributes or another step than in training.
 
     Raises:
         ValueError: columns, attributes or step differ, or a series has fewer than `need` rows.
@@ -28,7 +28,7 @@ def check_panel(prepared: Preparation, panel: Panel, need: int) -> None:
 
 
 def check_series(prepared: Preparation, series: TimeSeries, need: int) -> None:
-    """Refuse a series whose columns or step are not those of training.
+    """Refuse a series with other columns or another step than in training.
 
     Raises:
         ValueError: columns or step differ, or it has fewer than `need` rows.

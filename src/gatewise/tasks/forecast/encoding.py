@@ -104,7 +104,7 @@ class Encoding(encoding.Encoding):
 
 
 def columns_of(series: TimeSeries, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Columns of a series as arrays of float64; those of known inputs with their future."""
+    """Columns of a series as arrays of float64; known inputs include their future."""
     columns = {name: series.frame[name].to_numpy(np.float64) for name in names}
     for name in series.known:
         if name in columns:

@@ -29,7 +29,7 @@ def forecast_label(name: str, season: str) -> str:
 class Evaluation:
     """A back-test. ``S`` origins, ``K`` steps of the horizon, ``Q`` quantiles.
 
-    The origins of a panel are those of its series one after another.
+    The origins of a panel are the origins of its series, one series after another.
 
     Attributes:
         origins: ``[S]``, the step of each origin, the last step that its forecast knows.
@@ -39,7 +39,7 @@ class Evaluation:
         scale: the unit of MASE: the mean absolute change over one season in training; of a panel ``[S]``,
             that of the series of each origin.
         levels: the levels of the quantiles.
-        quantiles: ``[S, K, Q]``, those of the model; None if it forecasts points.
+        quantiles: ``[S, K, Q]``, the quantiles of the model; None if it forecasts points.
         series: ``[S]``, for each origin the place of its series in `ids`.
         ids: the names of the series.
 
@@ -155,7 +155,7 @@ class Evaluation:
 
 
 def joined(parts: Sequence[Evaluation], ids: Sequence[str]) -> Evaluation:
-    """One back-test of a panel from those of its series. All must have the same forecasts and horizon."""
+    """Join the back-tests of series to that of a panel. All must have the same forecasts and horizon."""
     sizes = [len(part.origins) for part in parts]
     first = parts[0]
     return Evaluation(

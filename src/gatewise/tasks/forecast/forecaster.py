@@ -105,8 +105,8 @@ class Forecaster(JobEstimator):
         members: networks that are trained at once, from different initial weights, and whose forecasts are
             averaged; each takes as long as one alone.
         mode: ``"direct"``: all steps are forecast at once; or ``"recursive"``: the network forecasts one
-            step, and is fed with its own forecasts. Quantiles are then those of sampled futures, and inputs
-            whose future is not known are left out.
+            step, and is fed with its own forecasts. Quantiles are then computed from sampled futures, and
+            inputs whose future is not known are left out.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
 
     Attributes:
@@ -211,8 +211,8 @@ class Forecaster(JobEstimator):
         """Train again on a series that has grown, from the weights that were learned, also after `load`.
 
         Scales, season and history stay, so states that were carried remain valid. The linear part is fitted
-        anew, and training begins at the weights of before, which are kept if it does not improve on them in
-        the validation part of the longer series.
+        again, and training begins at the present weights. They are kept if training does not make the error
+        in the validation part of the longer series smaller.
 
         Args:
             series: the whole series, or the panel, with its new steps.
@@ -663,7 +663,7 @@ def _error(job: Job[Batch], network: ForecastNetwork) -> float:
 
 
 def _with_output(file: ModelFile) -> ModelFile:
-    """The file of a forecaster. Those of earlier versions forecast points, and do not say so."""
+    """The file with an output. Forecasters of earlier versions forecast points, and have no such entry."""
     parameters = file.header.get("parameters")
     if not isinstance(parameters, dict) or "output" in parameters:
         return file

@@ -43,8 +43,8 @@ class Regression:
         reads: what it reads.
         seasonal: whether it corrects the seasonal naive forecast rather than persistence.
         penalty: the weight of the squared coefficients; with infinity it is the naive forecast itself.
-        levels: whether the coefficients are those of the values themselves, not of their differences to the
-            last one, which shrinks forecasts to the mean. Lag 0 must be read, and `seasonal` be false.
+        levels: whether the regression is on the values themselves, not on their differences to the last
+            one. This shrinks forecasts to the mean. Lag 0 must be read, and `seasonal` be false.
     """
 
     reads: Reads
@@ -259,7 +259,7 @@ def _lags(windows: Windows) -> list[tuple[int, ...]]:
 
 
 def _shortest(windows: Windows) -> list[int]:
-    """The numbers of lags that are tried, without those of the season before."""
+    """The numbers of lags that are tried. Lags of the season before are not counted."""
     return sorted({min(lags, windows.history) for lags in (FEW, MORE, windows.history)})
 
 

@@ -31,7 +31,7 @@ class ForecastNetwork(nn.Module):
         cell, input_size, hidden_size, num_layers: of the recurrent layers.
         horizon: K.
         dropout: share of the layers' outputs that is dropped in training.
-        read: L, how many values the linear map reads; None for no such map.
+        read: L, how many values the linear map reads; None without a linear map.
         known: F, how many inputs are known for the steps that are forecast.
         attributes: Z, how many numbers describe a series, and the number of classes of each category.
         output: what is forecast: "point", "quantiles" or another kind of `distributions.SIZES`.
@@ -76,7 +76,7 @@ class ForecastNetwork(nn.Module):
 
     @property
     def forecasts_means(self) -> bool:
-        """Whether forecasts are means, as those of counts, or medians."""
+        """Whether forecasts are means, as for counts, or medians."""
         return self.spread is not None and self.spread.output == "negative-binomial"
 
     def temper(self) -> None:

@@ -48,7 +48,7 @@ KEEPS = {"lstm": "f", "gru": "z"}  # the gate that says how much of the state st
 def forecast_picture(forecaster: Forecaster, series: TimeSeries | Panel, tested: Evaluation) -> Figure:
     """Draw the coming forecast, a good, a typical and a bad one of the test, and the error by step ahead.
 
-    Of a panel they are those of different series, in the order of their errors in units of MASE.
+    In a panel, the three are forecasts of different series, ranked by their error in units of MASE.
     """
     panel, rows = as_panel(series), _chosen(tested)
     horizon, span = forecaster.horizon, panel.clock.span

@@ -50,7 +50,7 @@ class Preparation:
         return self.history + self.encoding.season
 
     def windows(self, series: TimeSeries | Panel, horizon: int) -> Windows:
-        """Encode a series, or those of a panel."""
+        """Encode a series, or the series of a panel."""
         windows = Windows.of(series, self.encoding, horizon, self.history)
         return replace(windows, reads=self.reads or Reads())
 

@@ -82,7 +82,7 @@ class Windows:
 
     @classmethod
     def of(cls, series: TimeSeries | Panel, encoding: Encoding, horizon: int, history: int) -> Windows:
-        """Encode a series, or those of a panel."""
+        """Encode a series, or the series of a panel."""
         panel = as_panel(series)
         starts = np.cumsum([0, *panel.rows])
         N, P = int(starts[-1]), len(panel)
@@ -176,7 +176,9 @@ class RandomBatches:
         rng = np.random.default_rng([self.seed, epoch])
         most = max(MOST_FORECAST // (self.batch_size * self.windows.horizon), 1)
         forecasts = min(self.windows.history - self.windows.history // 4, most)  # none in the first quarter
-        before = np.cumsum([0, *np.maximum(self.stop - self.first, 0)])  # origins before those of each series
+        before = np.cumsum(
+            [0, *np.maximum(self.stop - self.first, 0)]
+        )  # the number of origins before each series
         for _ in range(self.count(world)):
             places = rng.integers(0, before[-1], size=self.batch_size * world)
             of = np.searchsorted(before, places, side="right") - 1

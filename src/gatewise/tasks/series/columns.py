@@ -44,7 +44,7 @@ def choose(
     if target in times:
         raise table.error("the target and the time must be two different columns", target)
     if target in apart:
-        raise table.error("the target must be another column than the id and those of attributes", target)
+        raise table.error("the target must be another column than the id and the attributes", target)
     taken = (target, *times, *apart)
     others = [name for name in table.names if name not in taken]
     wanted = table.reading.inputs
