@@ -105,10 +105,10 @@ def _saved(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
 
     if not file.exists():
         raise LookError(f"MODEL: there is no file {file}.")
+    refuse_missing([] if on is None else [on])
     task = read_model(file, None).task
     if task == "compare":
         return _compared(file, on, reading)
-    refuse_missing([] if on is None else [on])
     if task in READS:
         return _job(task, file, on, reading)
     return (_forecaster if task == "forecast" else _layers)(file, on, reading)

@@ -51,7 +51,9 @@ def test_look_shows_it(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["look", str(tmp_path / "gru-20-0.safetensors")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "gru-20-0.html").exists()
-    done = CliRunner().invoke(app, ["look", str(tmp_path / "gru-20-0.safetensors"), "--on", "x.csv"])
+    (tmp_path / "x.csv").write_text("x\n1\n")
+    words = ["look", str(tmp_path / "gru-20-0.safetensors"), "--on", str(tmp_path / "x.csv")]
+    done = CliRunner().invoke(app, words)
     assert (done.exit_code, "draws its own sequences" in done.stderr) == (2, True)
 
 
