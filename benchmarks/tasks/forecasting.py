@@ -212,7 +212,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("--options", type=json.loads, default={}, help='of Forecaster, as {"cell": "gru"}')
     parser.add_argument("--floors", action="store_true", help="only the naive forecasts and the ridge")
     parser.add_argument("--json", type=Path, help="also write the results to this file, after each set")
-    parser.add_argument("--table", type=Path, nargs="+", help="only print the table of such files")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", help="files written by --json: print their table and run nothing"
+    )
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(words)
     if given.table:

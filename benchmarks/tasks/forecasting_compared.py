@@ -168,7 +168,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=1800, help="seconds after which a model is given up")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
-    parser.add_argument("--table", type=Path, nargs="+", help="only print the table of such files")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", help="files written by --json: print their table and run nothing"
+    )
     given = parser.parse_args(words)
     if given.table:
         read = [json.loads(path.read_text(encoding="utf-8")) for path in given.table]

@@ -61,7 +61,7 @@ class Described:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Scalers, masks and seasons of a series with target and inputs, or of a panel of such series.
+    """Scalers, masks and seasons of a series or a panel, for its target and its inputs.
 
     The inputs ``[N, I]`` of the network are, in this order: every column, scaled, with missing values
     replaced by the last known one, but of the target, if there is a `step_scale`, the change over one step,

@@ -159,7 +159,7 @@ def _with_labels(table: Any, label: str, columns: Columns) -> tuple[Any, int]:
 
 
 def _unlabelled(table: Any, missing: Array, columns: Columns) -> Array:
-    """The rows of sequences without a label: in long format, of those that have one in no row."""
+    """Which rows belong to sequences without a label. In long format every row of the sequence lacks it."""
     id = columns.id or (ID if ID in table.column_names else None)
     if id is None:
         return missing

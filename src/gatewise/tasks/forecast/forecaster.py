@@ -382,14 +382,11 @@ class Forecaster(JobEstimator):
             ValueError: a column is missing, the step differs, or a series is shorter than `prepared_.least`.
             SeriesError: an input whose future is known has no value at one of the steps.
         """
-        check_is_fitted(self)
-        panel = as_panel(series)
-        check_panel(self.prepared_, panel, self.prepared_.least)
-        parts = []
-        for place, one in enumerate(panel):
-            one.require_ahead(self.horizon)
-            made = self._forecast(panel, place, np.array([len(one) - 1]))[0]
-            parts.append(pd.Series(made, index=one.future(self.horizon), name=one.target))
+        panel, coming = self._coming(series)
+        parts = [
+            pd.Series(made.forecasts[0], index=one.future(self.horizon), name=one.target)
+            for one, made in zip(panel, coming, strict=True)
+        ]
         return parts[0] if panel.alone else long_format(panel, parts)
 
     def predict_quantiles(
@@ -407,17 +404,24 @@ class Forecaster(JobEstimator):
         Raises:
             ValueError: as in `predict`; a level is out of range; the forecaster forecasts points.
         """
+        panel, coming = self._coming(series)
+        columns = list(LEVELS if levels is None else levels)
+        parts = [
+            pd.DataFrame(made.quantiles(levels)[0], one.future(self.horizon), columns)
+            for one, made in zip(panel, coming, strict=True)
+        ]
+        return parts[0] if panel.alone else _long_frames(panel, parts)
+
+    def _coming(self, series: TimeSeries | Panel) -> tuple[Panel, list[Made]]:
+        """The panel, and the forecasts after the end of each series. Raises as `predict` does."""
         check_is_fitted(self)
         panel = as_panel(series)
         check_panel(self.prepared_, panel, self.prepared_.least)
-        parts = []
+        coming = []
         for place, one in enumerate(panel):
             one.require_ahead(self.horizon)
-            made = self._made(panel, place, np.array([len(one) - 1]))
-            columns = list(LEVELS if levels is None else levels)
-            found = pd.DataFrame(made.quantiles(levels)[0], one.future(self.horizon), columns)
-            parts.append(found)
-        return parts[0] if panel.alone else _long_frames(panel, parts)
+            coming.append(self._made(panel, place, np.array([len(one) - 1])))
+        return panel, coming
 
     def sample(self, series: TimeSeries, count: int, seed: int = 0) -> Numbers:
         """Draw possible futures of a series, ``[count, K]``. Errors one step apart are correlated as usual.
@@ -425,13 +429,9 @@ class Forecaster(JobEstimator):
         Raises:
             ValueError: as in `predict`; the forecaster forecasts points.
         """
-        check_is_fitted(self)
         check_whole("count", count, 1)
-        panel = as_panel(series)
-        check_panel(self.prepared_, panel, self.prepared_.least)
-        panel.series[0].require_ahead(self.horizon)
-        made = self._made(panel, 0, np.array([len(panel.series[0]) - 1]))
-        return made.samples(0, count, seed)
+        _, coming = self._coming(series)
+        return coming[0].samples(0, count, seed)
 
     def backtest(
         self,
