@@ -1,4 +1,4 @@
-"""Back-tests: the origins to forecast at, and forecasts of models that are fitted again at each of them."""
+"""Back-tests: their origins, the forecasts there, and models that are fitted again at each origin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gatewise.tasks.forecast.naive import Numbers, Whole
+from gatewise.runtime.jobs.distributions import LEVELS
+from gatewise.runtime.jobs.forecaster import Forecaster as Model
+from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, RIDGE, SEASONAL, Evaluation
+from gatewise.tasks.forecast.naive import (
+    Numbers,
+    Whole,
+    future,
+    hold,
+    persistence,
+    seasonal_naive,
+    seasonal_scale,
+)
+from gatewise.tasks.forecast.predicting import made_of
 from gatewise.tasks.forecast.split import spread
 from gatewise.tasks.series import Panel
 
@@ -54,3 +66,32 @@ def refitted(
             if cut <= len(found):
                 made[place][-cut] = forecast(panel, place, found[-cut:][:1])[0]
     return made
+
+
+def evaluation_of(
+    model: Model, panel: Panel, place: int, origins: Whole, scale: float, made: Numbers | None = None
+) -> Evaluation:
+    """The back-test of one series of a panel.
+
+    Args:
+        model: the model.
+        panel, place, origins: the series, and where forecasts are made.
+        scale: the unit of MASE of a series alone.
+        made: the forecasts if another model made them.
+    """
+    series, season, horizon = panel.series[place], model.encoding.season, model.horizon
+    held, own = hold(series.values), made_of(model, panel, place, origins)
+    forecasts = {
+        MODEL: own.forecasts if made is None else made,
+        PERSISTENCE: persistence(held, origins, horizon),
+    }
+    if season > 1:
+        forecasts[SEASONAL] = seasonal_naive(held, origins, horizon, season)
+    if (line := model.straight()) is not None and made is None:
+        forecasts[RIDGE] = made_of(line, panel, place, origins).forecasts
+    truth = series.values[future(origins, horizon)]
+    if not panel.alone:
+        scale = seasonal_scale(series.values[: origins[0] + 1], season)
+    levels = LEVELS if own.head.output != "point" and made is None else ()
+    quantiles = own.quantiles() if levels else None
+    return Evaluation(origins, series.times[origins], truth, forecasts, scale, levels, quantiles)

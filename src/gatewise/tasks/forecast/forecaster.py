@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
@@ -19,62 +18,33 @@ from sklearn.utils.validation import check_is_fitted
 from gatewise.extras import needed_by
 from gatewise.insight.watch import watch
 from gatewise.language import Cell
-from gatewise.runtime.jobs.anomalies import RATE, Calibration
+from gatewise.runtime.jobs.anomalies import RATE
 from gatewise.runtime.jobs.distributions import LEVELS, SIZES
 from gatewise.runtime.jobs.forecaster import MODES, MOST_HORIZON
 from gatewise.runtime.jobs.forecaster import Forecaster as Model
-from gatewise.runtime.jobs.lags import NOTHING
 from gatewise.runtime.jobs.made import Made
 from gatewise.runtime.model_file import ModelFile, read_model
-from gatewise.tasks.forecast.backtesting import MOST_TESTED, origins_of, refitted
+from gatewise.tasks.forecast.backtesting import evaluation_of, origins_of, refitted
 from gatewise.tasks.forecast.checks import check_panel, check_series
-from gatewise.tasks.forecast.encoding import columns_of
-from gatewise.tasks.forecast.evaluation import MODEL, PERSISTENCE, RIDGE, SEASONAL, Evaluation, joined
-from gatewise.tasks.forecast.heads import (
-    EXCESS,
-    USUAL,
-    SpreadPart,
-    calibrated,
-    correlation_of,
-    excess_of,
-)
-from gatewise.tasks.forecast.linear import (
-    Linear,
-    Regression,
-    centred,
-    choose,
-    errors_of,
-    fit,
-    may_centre,
-    reads_of,
-)
-from gatewise.tasks.forecast.naive import (
-    Numbers,
-    Whole,
-    future,
-    hold,
-    persistence,
-    seasonal_naive,
-    seasonal_scale,
-)
-from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.evaluation import Evaluation, joined
+from gatewise.tasks.forecast.fitting import Fitting
+from gatewise.tasks.forecast.naive import Numbers, Whole
 from gatewise.tasks.forecast.panels import long_format
+from gatewise.tasks.forecast.predicting import made_of, missed_of
 from gatewise.tasks.forecast.preparation import prepare
 from gatewise.tasks.forecast.saving import from_data, to_data
 from gatewise.tasks.forecast.split import training_parts
-from gatewise.tasks.forecast.windows import Batch, OrderedBatches, Windows
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
 from gatewise.tasks.shared import saving
 from gatewise.tasks.shared.estimator import JobEstimator, check_whole
 
 if TYPE_CHECKING:
-    from gatewise.tasks.shared.training import Epoch, Job
+    from gatewise.tasks.shared.training import Epoch
 
-FOUND = ("history_", "epochs_", "best_epoch_", "validation_error_")  # of the training with validation
 MOST_MEMBERS = 64
 
 
-class Forecaster(JobEstimator):
+class Forecaster(Fitting):
     """Forecasts the next ``horizon`` steps of one column from the past of all columns.
 
     A ridge regression on values of the past makes a linear forecast, and a recurrent network, which reads the
@@ -127,7 +97,6 @@ class Forecaster(JobEstimator):
 
     TASK = "forecast"
     MODEL = Model
-    _start: Mapping[str, torch.Tensor] | None = None  # the weights that an update begins at
     LEAST = MappingProxyType({"horizon": 1, "members": 1, **JobEstimator.LEAST})
 
     def __init__(
@@ -236,136 +205,6 @@ class Forecaster(JobEstimator):
         finally:
             self._start = None
 
-    def _learn(
-        self, panel: Panel, rows: Whole, on_epoch: Callable[[Epoch], None] | None, checkpoint: Path | None
-    ) -> Forecaster:
-        """Train on the first `rows` steps of each series, then on all."""
-        windows = self.prepared_.windows(panel, self.steps)
-        folds = self.prepared_.folds(windows, rows)
-        means = self.output == "negative-binomial"
-        regressions = choose(windows, folds, means)
-        reads = reads_of(regressions) if regressions else None
-        self.prepared_ = replace(self.prepared_, reads=reads)
-        windows = replace(windows, reads=reads or NOTHING)
-        check = self.prepared_.validation(windows, rows)
-        centre = bool(regressions) and not means and may_centre(windows, folds, regressions)
-        job = partial(self._job, panel, windows, regressions, check, centre)
-        first = job(rows)
-        self._train(first, on_epoch, checkpoint)
-        self._temper(first)
-        self._calibrate(panel, windows, check.origins)
-        usual = self._usual_errors(panel, rows)
-        if self.refit and not self.interrupted_:
-            self._train_again(job(panel.rows), checkpoint)
-        self._store(usual)
-        self.validation_error_ *= self.prepared_.encoding.scale[0]
-        return self
-
-    def _job(
-        self,
-        panel: Panel,
-        windows: Windows,
-        regressions: Sequence[Regression],
-        check: OrderedBatches,
-        centre: bool,
-        rows: Whole,
-    ) -> Job[Batch]:
-        """Training on the first `rows` steps of each series, after a linear part fitted to them."""
-        from gatewise.tasks.forecast.training import job_of
-
-        batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
-        origins = self.prepared_.origins(windows, rows)
-        linear = fit(windows, origins, regressions) if regressions else None
-        errors = errors_of(windows, origins, linear)
-        if linear is not None and centre:
-            linear, errors = centred(linear, errors)
-        begin = partial(self._begin, linear, errors)
-        return job_of(begin, batches, check, (panel, self.prepared_.encoding))
-
-    def _begin(self, linear: Linear | None, errors: Numbers) -> ForecastNetwork:
-        """The untrained network with its linear part, and the errors of this.
-
-        torch's random state stays as it is.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = self.build()
-        if network.linear is not None and linear is not None:
-            network.linear.set(linear)
-        if network.spread is not None and len(errors):
-            network.spread.begin(errors)
-        if self._start is not None:
-            learned = {name: value for name, value in self._start.items() if not name.startswith("linear.")}
-            network.load_state_dict(learned, strict=False)
-        return network
-
-    def _calibrate(self, panel: Panel, windows: Windows, origins: Whole) -> None:
-        """Choose factors of the distributions' sizes in the validation part, at some origins."""
-        spread = self.network_.spread
-        if spread is None:
-            return
-        places = np.searchsorted(windows.starts, origins, side="right") - 1
-        errors, sizes, truths, points = [], [], [], []
-        for place in np.unique(places):
-            at = origins[places == place] - windows.starts[place]
-            found = self._made(panel, int(place), at, self.model_.single)
-            truth = panel.series[place].values[future(at, self.steps)]
-            truths.append(truth)
-            points.append(found.unscaled)
-            errors.append(found.encoding.scaled(truth) - found.point)
-            sizes.append(found.sizes)
-        missed = np.concatenate(errors)
-        if self.output == "negative-binomial":
-            excess = excess_of(np.concatenate(truths), np.concatenate(points))
-            factors, freedom = np.array([excess / EXCESS]), USUAL
-        else:
-            factors, freedom = calibrated(self.output, missed, np.concatenate(sizes))
-        spread.factors.copy_(torch.from_numpy(factors))
-        spread.freedom.fill_(freedom)
-        spread.correlation.fill_(correlation_of(missed))
-        self.adopt(saving.file_of(self, self.network_), self.network_)
-
-    def _temper(self, job: Job[Batch]) -> None:
-        """Halve what the network corrects; or keep the untrained network if that forecasts better."""
-        network = self.network_
-        network.temper()
-        self.validation_error_ = _error(job, network)
-        untrained = cast(ForecastNetwork, job.build().eval())
-        error = _error(job, untrained)
-        if error <= self.validation_error_:
-            self.best_epoch_, self.validation_error_, network = 0, error, untrained
-        self.adopt(saving.file_of(self, network), network)
-
-    def _train_again(self, job: Job[Batch], checkpoint: Path | None) -> None:
-        """Train on all steps, for as many epochs as were best. Ctrl-C keeps the network as it is."""
-        spread = self.network_.spread
-        if self.best_epoch_ == 0:
-            network = self._spread_of(job.build().eval(), spread)
-            self.adopt(saving.file_of(self, network), network)
-            return
-        found = {name: getattr(self, name) for name in FOUND}
-        file, network = self.file_, self.network_
-        again = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}-all")
-        settings = {"keep": "last", "patience": self.max_epochs, "epochs": self.best_epoch_}
-        try:
-            self._train(job, None, again, **settings)
-        except KeyboardInterrupt:
-            self.interrupted_ = True
-        if not self.interrupted_:
-            network = self._spread_of(self.network_, spread)
-            network.temper()
-            file = saving.file_of(self, network)
-        self.adopt(file, network)
-        for name, value in found.items():
-            setattr(self, name, value)
-
-    def _spread_of(self, network: Any, spread: SpreadPart | None) -> ForecastNetwork:
-        """A network that is trained again, with what the validation part chose for the spread."""
-        if spread is not None and network.spread is not None:
-            for name, value in spread.named_buffers():
-                network.spread.get_buffer(name).copy_(value)
-        return cast(ForecastNetwork, network)
-
     @overload
     def predict(self, series: TimeSeries) -> pd.Series[float]: ...
 
@@ -420,7 +259,7 @@ class Forecaster(JobEstimator):
         coming = []
         for place, one in enumerate(panel):
             one.require_ahead(self.horizon)
-            coming.append(self._made(panel, place, np.array([len(one) - 1])))
+            coming.append(made_of(self.model_, panel, place, np.array([len(one) - 1])))
         return panel, coming
 
     def sample(self, series: TimeSeries, count: int, seed: int = 0) -> Numbers:
@@ -473,36 +312,16 @@ class Forecaster(JobEstimator):
                 f"series must have at least {self.horizon} steps after row {firsts[0]}. Got {most}"
             )
         made = refitted(panel, origins, firsts, self.horizon, self._fitted_again) if refit else {}
-        parts = [self._tested(panel, place, origins[place], made.get(place)) for place in tested]
+        parts = [
+            evaluation_of(self.model_, panel, place, origins[place], self.prepared_.scale, made.get(place))
+            for place in tested
+        ]
         return parts[0] if panel.alone else joined(parts, [str(panel.ids[place]) for place in tested])
 
     def _fitted_again(self, panel: Panel) -> Callable[[Panel, int, Whole], Numbers]:
         """What a forecaster with the same arguments forecasts after it was fitted to a panel."""
-        forecast: Callable[[Panel, int, Whole], Numbers] = (
-            clone(self).fit(panel.series[0] if panel.alone else panel)._forecast
-        )
-        return forecast
-
-    def _tested(self, panel: Panel, place: int, origins: Whole, made: Numbers | None = None) -> Evaluation:
-        """The back-test of one series of a panel; `made` are the forecasts if another model made them."""
-        series, season = panel.series[place], self.prepared_.encoding.season
-        held = hold(series.values)
-        own = self._made(panel, place, origins)
-        forecasts = {
-            MODEL: own.forecasts if made is None else made,
-            PERSISTENCE: persistence(held, origins, self.horizon),
-        }
-        if season > 1:
-            forecasts[SEASONAL] = seasonal_naive(held, origins, self.horizon, season)
-        if (line := self.model_.straight()) is not None and made is None:
-            forecasts[RIDGE] = self._forecast(panel, place, origins, line)
-        truth = series.values[future(origins, self.horizon)]
-        scale = self.prepared_.scale
-        if not panel.alone:
-            scale = seasonal_scale(series.values[: origins[0] + 1], season)
-        levels = LEVELS if SIZES[self.output] and made is None else ()
-        quantiles = own.quantiles() if levels else None
-        return Evaluation(origins, series.times[origins], truth, forecasts, scale, levels, quantiles)
+        model = clone(self).fit(panel.series[0] if panel.alone else panel).model_
+        return lambda panel, place, origins: made_of(model, panel, place, origins).forecasts
 
     def score(self, series: TimeSeries | Panel) -> float:
         """The skill on a series: 1 is perfect, 0 no better than the best naive forecast."""
@@ -527,7 +346,7 @@ class Forecaster(JobEstimator):
         check_panel(self.prepared_, panel, self.prepared_.least + 1)
         if self.model_.calibration is None:
             raise ValueError("the validation part had no errors to compare with")
-        missed = [self._missed(panel, p, self.prepared_.least - 1) for p in range(len(panel))]
+        missed = [missed_of(self.model_, panel, p, self.prepared_.least - 1) for p in range(len(panel))]
         scores = [self.model_.calibration.scores(each) for each in missed]
         parts = [
             pd.Series(each, index=one.times, name="score") for each, one in zip(scores, panel, strict=True)
@@ -573,72 +392,6 @@ class Forecaster(JobEstimator):
         """Take them from a file."""
         self.prepared_ = from_data(prepared)
 
-    @property
-    def network_(self) -> ForecastNetwork:
-        """The trained network in torch, in evaluation mode."""
-        return cast(ForecastNetwork, super().network_)
-
-    @property
-    def steps(self) -> int:
-        """The steps that the network forecasts at once."""
-        return 1 if self.mode == "recursive" else self.horizon
-
-    def build(self) -> ForecastNetwork:
-        """Build the untrained network for the parameters and the preparation."""
-        encoding, reads = self.prepared_.encoding, self.prepared_.reads
-        return ForecastNetwork(
-            self.equations,
-            encoding.input_size,
-            int(self.hidden_size),
-            int(self.num_layers),
-            self.steps,
-            self.dropout,
-            None if reads is None else reads.size(encoding.input_size),
-            len(encoding.known),
-            (len(encoding.numbers), encoding.sizes),
-            self.output,
-            int(self.members),
-        )
-
-    def _forecast(self, panel: Panel, place: int, origins: Whole, model: Model | None = None) -> Numbers:
-        """Forecast one series of a panel at origins, ``[S, K]``, with our model or another one."""
-        return self._made(panel, place, origins, model).forecasts
-
-    def _made(self, panel: Panel, place: int, origins: Whole, model: Model | None = None) -> Made:
-        """The forecasts of one series of a panel at origins, with their distributions."""
-        series = panel.series[place]
-        columns = columns_of(series, self.prepared_.encoding.columns)
-        found: Made = (model or self.model_).made(
-            columns, series.positions, origins, panel.ids[place], panel.attributes(place)
-        )
-        return found
-
-    def _usual_errors(self, panel: Panel, rows: Whole) -> Calibration | None:
-        """How far forecasts of the validation part miss, by which `anomalies` are scored."""
-        most = max(MOST_TESTED // len(panel), self.horizon + 1)
-        found = []
-        for place in range(0, len(panel), -(-len(panel) // MOST_TESTED)):
-            first = max(int(rows[place]), self.prepared_.least)
-            if first < len(panel.series[place]):
-                one = panel.part([place])
-                found.append(self._missed(one.head([first + most]), 0, first - 1)[first:])
-        return Calibration.of(np.concatenate(found)) if found else None
-
-    def _missed(self, panel: Panel, place: int, first: int) -> Numbers:
-        """The errors of the forecasts for each step of a series, from origin `first` on, in scaled units."""
-        series = panel.series[place]
-        columns = columns_of(series, self.prepared_.encoding.columns)
-        missed: Numbers = self.model_.missed(
-            columns, series.positions, first, panel.ids[place], panel.attributes(place)
-        )
-        return missed
-
-    def _store(self, usual: Calibration | None) -> None:
-        """Put the usual errors into the model and its file."""
-        if usual is not None:
-            header = {**self.file_.header, "anomalies": usual.to_dict()}
-            self.adopt(replace(self.file_, header=header), self._network)
-
     def check_parameters(self) -> None:
         """Raise a ValueError for the first parameter that is out of range."""
         super().check_parameters()
@@ -653,13 +406,6 @@ class Forecaster(JobEstimator):
         for name in ("history", "season"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1)
-
-
-def _error(job: Job[Batch], network: ForecastNetwork) -> float:
-    """The mean error over the validation part."""
-    with torch.no_grad():
-        sums = [job.error(network, batch) for batch in job.check()]
-    return float(sum(total for total, _ in sums)) / max(sum(items for _, items in sums), 1)
 
 
 def _with_output(file: ModelFile) -> ModelFile:
