@@ -114,9 +114,11 @@ def test_a_forecast_from_new_rows_is_that_from_all_rows(folder: Path, tmp_path: 
     for first, stop in ((0, 300), (300, 301), (301, 340), (340, 400)):
         frame.iloc[first:stop].to_csv(tmp_path / "new.csv", index_label="time")
         frame.iloc[:stop].to_csv(tmp_path / "all.csv", index_label="time")
-        done = predicted(folder, tmp_path / "new.csv", "--resume", state)
+        options = ["--quantiles"] if first == 301 else []
+        done = predicted(folder, tmp_path / "new.csv", "--resume", state, *options)
         assert (done.exit_code, done.stderr) == (0, "")
-        assert done.stdout == predicted(folder, tmp_path / "all.csv").stdout
+        assert done.stdout == predicted(folder, tmp_path / "all.csv", *options).stdout
+        assert ("quantile 0.5" in done.stdout) == bool(options)
 
 
 def test_rows_that_repeat_or_leave_a_gap_leave_the_state_as_it_was(folder: Path, tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_times_are_read_as_the_options_say(folder: Path, tmp_path: Path) -> None
     [
         (["--rate", "0.01"], "--rate needs --anomalies."),
         (["--id", "shop"], "--id is for models of several series; this one forecasts a single series."),
-        (["--quantiles", "--resume", "state"], "--quantiles is for forecasts of whole series"),
+        (["--quantiles", "--anomalies"], "--anomalies makes no forecasts: leave --quantiles out."),
         (["--picture", "a.png"], "--picture needs --anomalies."),
         (["--anomalies", "--picture", "a.txt"], "--picture must end in .png, .svg or .pdf. Got 'a.txt'."),
         (["--anomalies", "--resume", "state"], "--anomalies reads whole series: leave --resume out."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,11 @@ def test_a_panel_is_forecast_as_in_python(model: Model, tmp_path: Path) -> None:
 def test_the_states_of_a_panel_are_carried(model: Model) -> None:
     states: dict[str, object] = {}
     for first, stop, shops in ((0, 40, "AB"), (40, 41, "AB"), (41, 60, "A"), (41, 66, "B")):
-        found, states = resumed_table(model, table(shops, first, stop), states, ASKED)  # type: ignore[arg-type, assignment]
-        whole = predict_table(model, table(shops, 0, stop), ASKED)
+        asked = replace(ASKED, quantiles=stop > 41)
+        found, states = resumed_table(model, table(shops, first, stop), states, asked)  # type: ignore[arg-type, assignment]
+        whole = predict_table(model, table(shops, 0, stop), asked)
         assert found.equals(whole)
+        assert ("quantile 0.975" in found.column_names) == asked.quantiles
     assert set(states) == {"A", "B"}
 
 

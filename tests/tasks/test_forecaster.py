@@ -293,9 +293,16 @@ def test_a_refitted_forecast_is_that_of_a_new_forecaster(series: TimeSeries) -> 
     assert tested.origins.tolist() == [299, 359]
     for row, origin in enumerate(tested.origins):
         known = series.head(int(origin) + 1)
-        alone = Forecaster(6, hidden_size=4, max_epochs=1).fit(known).predict(known)
-        assert np.array_equal(tested.forecasts[MODEL][row], alone)
-    assert RIDGE not in tested.forecasts
+        alone = Forecaster(6, hidden_size=4, max_epochs=1).fit(known)
+        assert np.array_equal(tested.forecasts[MODEL][row], alone.predict(known))
+        line = alone.model_.straight()
+        assert line is not None
+        columns = {name: known.frame[name].to_numpy() for name in line.encoding.columns}
+        straight = line.forecast(columns, known.positions, np.array([origin]))[0]
+        assert np.array_equal(tested.forecasts[RIDGE][row], straight)
+        assert tested.quantiles is not None
+        assert np.array_equal(tested.quantiles[row], alone.predict_quantiles(known))
+    assert tested.distribution().keys() == forecaster.backtest(series, 300).distribution().keys()
     assert not np.array_equal(
         tested.forecasts[MODEL], forecaster.backtest(series, 300, every=60).forecasts[MODEL]
     )

@@ -111,3 +111,18 @@ def test_a_recursive_forecaster_does_all_that_a_direct_one_does(sold: TimeSeries
     assert forecaster.sample(again, 3).shape == (3, K)
     with pytest.raises(ValueError, match=r"mode must be one of direct, recursive\. Got 'both'"):
         Forecaster(K, mode="both").fit(sold)
+
+
+@pytest.mark.parametrize("output", ["quantiles", "negative-binomial"])
+def test_a_forecast_from_a_carried_state_has_the_bits_of_a_full_pass(sold: TimeSeries, output: str) -> None:
+    """Also its quantiles: the samples that they are taken from are the same ones for each step ahead."""
+    model = fitted(sold, output).model_
+    columns, positions, state = columns_of(sold, model.encoding.columns), sold.positions, None
+    for first, stop in ((0, 100), (100, 101), (101, 140), (140, 205)):
+        rows = {name: values[first:stop] for name, values in columns.items()}
+        state = model.carried(rows, positions[first:stop], state)
+        found = model.made_next(state, {"price": columns["price"][stop : stop + K]})
+        whole = model.made(columns, positions, np.array([stop - 1]))
+        assert found.forecasts.tobytes() == whole.forecasts.tobytes()
+        assert found.quantiles().tobytes() == whole.quantiles().tobytes()
+        assert found.samples(0, 5, seed=2).tobytes() == whole.samples(0, 5, seed=2).tobytes()

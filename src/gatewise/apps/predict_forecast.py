@@ -46,8 +46,8 @@ class Options:
             raise OptionError(f"--{next(iter(given))} is for forecasters; this model is one for {task}.")
         if self.anomalies and self.resume is not None:
             raise OptionError("--anomalies reads whole series: leave --resume out.")
-        if self.quantiles and (self.anomalies or self.resume is not None):
-            raise OptionError("--quantiles is for forecasts of whole series: no --anomalies, no --resume.")
+        if self.anomalies and self.quantiles:
+            raise OptionError("--anomalies makes no forecasts: leave --quantiles out.")
         for name in ("rate", "picture"):
             if name in given and not self.anomalies:
                 raise OptionError(f"--{name} needs --anomalies.")

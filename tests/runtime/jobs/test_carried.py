@@ -59,8 +59,11 @@ def test_a_forecast_from_a_carried_state_has_the_bits_of_a_full_pass(
         save_states(tmp_path / "state", model, {"": state})
         state = load_states(tmp_path / "state", model)[""]
         all_ = frame.iloc[: first + rows]
-        whole = model.predict({str(name): all_[name] for name in all_}, all_.index.to_numpy())
-        assert model.predict_next(state).tobytes() == whole.tobytes()
+        columns, times = {str(name): all_[name].to_numpy() for name in all_}, all_.index.to_numpy()
+        assert model.predict_next(state).tobytes() == model.predict(columns, times).tobytes()
+        positions = model.clock.positions(times)
+        whole = model.quantiles(columns, np.rint(positions), np.array([len(all_) - 1]))
+        assert model.made_next(state).quantiles().tobytes() == whole.tobytes()
 
 
 def carried(model: Model, first: int, stop: int, state: Carried | None = None) -> Carried:

@@ -272,15 +272,24 @@ class Forecaster:
             ahead: ``[K]`` for each of ``encoding.known``, the inputs whose future is known.
             id, static: as for `predict`.
         """
+        forecast: Numbers = self.made_next(state, ahead, id, static).forecasts[0]
+        return forecast
+
+    def made_next(
+        self,
+        state: Carried,
+        ahead: Mapping[str, ArrayLike] | None = None,
+        id: Any = None,
+        static: Mapping[str, Any] | None = None,
+    ) -> Made:
+        """The forecast after a state with its distributions. Arguments as for `predict_next`."""
         columns = {
             name: np.concatenate([values, np.asarray((ahead or {})[name], np.float64)])
             if name in self.encoding.known
             else values
             for name, values in state.columns.items()
         }
-        last = np.array([state.rows - 1])
-        made: Numbers = self.forecast(columns, state.positions, last, id, static)[0]
-        return made
+        return self.made(columns, state.positions, np.array([state.rows - 1]), id, static)
 
     def forecast(
         self,

@@ -24,6 +24,9 @@ from gatewise.tasks.series import Panel
 
 MOST_TESTED = 4096  # most origins in a back-test
 MOST_COMPARED = 4_000_000  # most forecast values in a back-test
+QUANTILES = "quantiles"
+
+Forecasts = dict[str, Numbers]  # by name: model, ridge, quantiles
 
 
 def origins_of(panel: Panel, firsts: Whole, every: int, horizon: int, season: int) -> list[Whole]:
@@ -39,37 +42,54 @@ def origins_of(panel: Panel, firsts: Whole, every: int, horizon: int, season: in
     return found
 
 
+def forecasts_of(model: Model, panel: Panel, place: int, origins: Whole) -> Forecasts:
+    """What a model forecasts for one series of a panel at ``origins [S]``.
+
+    Returns:
+        ``[S, K]`` for the model and, if it has a linear part, for this alone; and the quantiles ``[S, K, Q]``
+        if it forecasts distributions.
+    """
+    made = made_of(model, panel, place, origins)
+    found = {MODEL: made.forecasts}
+    if (line := model.straight()) is not None:
+        found[RIDGE] = made_of(line, panel, place, origins).forecasts
+    if made.head.output != "point":
+        found[QUANTILES] = made.quantiles(LEVELS)
+    return found
+
+
 def refitted(
-    panel: Panel,
-    origins: Sequence[Whole],
-    firsts: Whole,
-    horizon: int,
-    fitted: Callable[[Panel], Callable[[Panel, int, Whole], Numbers]],
-) -> dict[int, Numbers]:
-    """The forecasts of models that are fitted again at each origin, ``[S, K]`` by place of the series.
+    panel: Panel, origins: Sequence[Whole], firsts: Whole, fitted: Callable[[Panel], Model]
+) -> dict[int, Forecasts]:
+    """What models that are fitted again at each origin forecast there, by place of the series.
+
+    What some of the models do not forecast is left out: a short series may have no linear part.
 
     Args:
         panel: all steps.
         origins: the origins of each series.
         firsts: the first step that is forecast, for each series; the end of series without origins.
-        horizon: K.
-        fitted: fits a model to a panel, and gives its forecasts of a series at origins.
+        fitted: fits a model to a panel.
     """
-    made = {place: np.empty((len(found), horizon)) for place, found in enumerate(origins)}
-    for cut in range(1, max(map(len, origins)) + 1):  # counted from the last origin
+    parts: dict[int, list[Forecasts]] = {place: [] for place, found in enumerate(origins) if len(found)}
+    for cut in range(max(map(len, origins)), 0, -1):  # counted from the last origin
         rows = [
             int(found[-min(cut, len(found))]) + 1 if len(found) else min(int(start), len(one))
             for found, start, one in zip(origins, firsts, panel, strict=True)
         ]
-        forecast = fitted(panel.head(rows))
-        for place, found in enumerate(origins):
-            if cut <= len(found):
-                made[place][-cut] = forecast(panel, place, found[-cut:][:1])[0]
-    return made
+        model = fitted(panel.head(rows))
+        for place in parts:
+            if cut <= len(origins[place]):
+                parts[place].append(forecasts_of(model, panel, place, origins[place][-cut:][:1]))
+    names = set.intersection(*(set(one) for found in parts.values() for one in found))
+    return {
+        place: {name: np.concatenate([one[name] for one in found]) for name in names}
+        for place, found in parts.items()
+    }
 
 
 def evaluation_of(
-    model: Model, panel: Panel, place: int, origins: Whole, scale: float, made: Numbers | None = None
+    model: Model, panel: Panel, place: int, origins: Whole, scale: float, made: Forecasts | None = None
 ) -> Evaluation:
     """The back-test of one series of a panel.
 
@@ -77,21 +97,19 @@ def evaluation_of(
         model: the model.
         panel, place, origins: the series, and where forecasts are made.
         scale: the unit of MASE of a series alone.
-        made: the forecasts if another model made them.
+        made: the forecasts of other models, fitted again at each origin; by default those of the model.
     """
     series, season, horizon = panel.series[place], model.encoding.season, model.horizon
-    held, own = hold(series.values), made_of(model, panel, place, origins)
-    forecasts = {
-        MODEL: own.forecasts if made is None else made,
-        PERSISTENCE: persistence(held, origins, horizon),
-    }
+    made = forecasts_of(model, panel, place, origins) if made is None else made
+    held = hold(series.values)
+    forecasts = {MODEL: made[MODEL], PERSISTENCE: persistence(held, origins, horizon)}
     if season > 1:
         forecasts[SEASONAL] = seasonal_naive(held, origins, horizon, season)
-    if (line := model.straight()) is not None and made is None:
-        forecasts[RIDGE] = made_of(line, panel, place, origins).forecasts
+    if RIDGE in made:
+        forecasts[RIDGE] = made[RIDGE]
     truth = series.values[future(origins, horizon)]
     if not panel.alone:
         scale = seasonal_scale(series.values[: origins[0] + 1], season)
-    levels = LEVELS if own.head.output != "point" and made is None else ()
-    quantiles = own.quantiles() if levels else None
+    quantiles = made.get(QUANTILES)
+    levels = () if quantiles is None else LEVELS
     return Evaluation(origins, series.times[origins], truth, forecasts, scale, levels, quantiles)

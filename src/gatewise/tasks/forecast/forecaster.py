@@ -311,17 +311,17 @@ class Forecaster(Fitting):
             raise ValueError(
                 f"series must have at least {self.horizon} steps after row {firsts[0]}. Got {most}"
             )
-        made = refitted(panel, origins, firsts, self.horizon, self._fitted_again) if refit else {}
+        made = refitted(panel, origins, firsts, self._fitted_again) if refit else {}
         parts = [
             evaluation_of(self.model_, panel, place, origins[place], self.prepared_.scale, made.get(place))
             for place in tested
         ]
         return parts[0] if panel.alone else joined(parts, [str(panel.ids[place]) for place in tested])
 
-    def _fitted_again(self, panel: Panel) -> Callable[[Panel, int, Whole], Numbers]:
-        """What a forecaster with the same arguments forecasts after it was fitted to a panel."""
-        model = clone(self).fit(panel.series[0] if panel.alone else panel).model_
-        return lambda panel, place, origins: made_of(model, panel, place, origins).forecasts
+    def _fitted_again(self, panel: Panel) -> Model:
+        """The model of a forecaster with the same arguments that is fitted to a panel."""
+        model: Model = clone(self).fit(panel.series[0] if panel.alone else panel).model_
+        return model
 
     def score(self, series: TimeSeries | Panel) -> float:
         """The skill on a series: 1 is perfect, 0 no better than the best naive forecast."""

@@ -16,6 +16,7 @@ from gatewise.runtime.jobs.clock import DatedSteps, IrregularSteps, RowSteps, to
 from gatewise.runtime.jobs.distributions import LEVELS
 from gatewise.runtime.jobs.encoding import id_of
 from gatewise.runtime.jobs.forecaster import Forecaster
+from gatewise.runtime.jobs.made import Made
 from gatewise.tasks.forecast.encoding import columns_of
 from gatewise.tasks.forecast.panels import long_format
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
@@ -89,8 +90,7 @@ def predict_table(model: Forecaster, table: pa.Table, asked: Asked | None = None
         ValueError: its step is another one, or it is too short.
     """
     asked = asked or Asked()
-    panel, clock = _read(model, table, asked), _clock(model)
-    made, quantiles = [], []
+    panel, clock, made = _read(model, table, asked), _clock(model), []
     for place, series in enumerate(panel):
         _check_clock(model, series)
         if len(series) < model.least:
@@ -99,16 +99,9 @@ def predict_table(model: Forecaster, table: pa.Table, asked: Asked | None = None
             )
         series.require_ahead(model.horizon)
         columns, last = columns_of(series, model.encoding.columns), np.array([len(series) - 1])
-        positions, described = _positions(clock, series), _described(panel, place)
-        forecast = model.forecast(columns, positions, last, *described)[0]
-        made.append(pd.Series(forecast, index=series.future(model.horizon)))
-        if asked.quantiles:
-            quantiles.append(model.quantiles(columns, positions, last, LEVELS, *described)[0])
-    frame = _frame(panel, made)
-    if asked.quantiles:
-        found = np.concatenate(quantiles)
-        frame = frame.assign(**{f"quantile {level:g}": found[:, q] for q, level in enumerate(LEVELS)})
-    return _arrow(frame)
+        found = model.made(columns, _positions(clock, series), last, *_described(panel, place))
+        made.append((series.future(model.horizon), found))
+    return _answer(panel, made, asked)
 
 
 def resumed_table(
@@ -125,21 +118,19 @@ def resumed_table(
     Raises:
         SeriesError, ValueError: as for `predict_table`; rows repeat others, or leave a gap.
     """
-    clock, made, new = _clock(model), [], dict(states)
-    panel = _read(model, table, asked or Asked(), clock if states else None)
+    clock, made, new, asked = _clock(model), [], dict(states), asked or Asked()
+    panel = _read(model, table, asked, clock if states else None)
     for place, series in enumerate(panel):
         series.require_ahead(model.horizon)
-        carried, forecast = _next(model, panel, place, states)
+        carried, found = _next(model, panel, place, states)
         new[id_of(panel.ids[place])] = carried
         steps = carried.last + np.arange(1, model.horizon + 1)
         times = clock.times(steps.astype(np.int64)) if _whole(clock) else series.future(model.horizon)
-        made.append(pd.Series(forecast, index=times))
-    return _arrow(_frame(panel, made)), new
+        made.append((times, found))
+    return _answer(panel, made, asked), new
 
 
-def _next(
-    model: Forecaster, panel: Panel, place: int, states: Mapping[str, Carried]
-) -> tuple[Carried, NDArray[np.float64]]:
+def _next(model: Forecaster, panel: Panel, place: int, states: Mapping[str, Carried]) -> tuple[Carried, Made]:
     """The state after the new rows of a series, and the forecast of what follows."""
     series, (id, static) = panel.series[place], _described(panel, place)
     before, columns = states.get(id_of(id)), columns_of(series, model.encoding.columns)
@@ -148,7 +139,7 @@ def _next(
     except ValueError as problem:
         raise series.error(str(problem), 0) from None
     ahead = {name: columns[name][len(series) :][: model.horizon] for name in model.encoding.known}
-    return carried, model.predict_next(carried, ahead, id, static)
+    return carried, model.made_next(carried, ahead, id, static)
 
 
 def score_table(
@@ -217,6 +208,15 @@ def _described(panel: Panel, place: int) -> tuple[Any, dict[str, Any]]:
 
 def _named(panel: Panel, place: int) -> str:
     return "the series" if panel.alone else f"the series {panel.ids[place]!r}"
+
+
+def _answer(panel: Panel, made: Sequence[tuple[pd.Index[Any], Made]], asked: Asked) -> pa.Table:
+    """Forecasts of each series with their times, and their quantiles if they are asked for."""
+    frame = _frame(panel, [pd.Series(found.forecasts[0], index=times) for times, found in made])
+    if asked.quantiles:
+        quantiles = np.concatenate([found.quantiles(LEVELS)[0] for _, found in made])
+        frame = frame.assign(**{f"quantile {level:g}": quantiles[:, q] for q, level in enumerate(LEVELS)})
+    return _arrow(frame)
 
 
 def _frame(panel: Panel, parts: Sequence[pd.Series[float]]) -> pd.DataFrame:
