@@ -494,7 +494,20 @@ def test_a_panel_is_read_trained_tested_and_forecast(tmp_path: Path) -> None:
         (["--wide", "--id", "shop"], "--wide: each column is a series"),
         (["--id", "shops"], "there is no column 'shops'"),
         (["--output", "gamma"], "--output must be one of point, quantiles, gaussian"),
-        (["--id", "shop", "--known", "sold"], "an input whose future is known must have no other role"),
+        (
+            ["--id", "shop", "--known", "sold"],
+            "'sold': the target and an input that is known ahead must be two different columns",
+        ),
+        (
+            ["--known", "price", "--past", "price"],
+            "an input that is known ahead and a past input must be two",
+        ),
+        (
+            ["--id", "shop", "--static", "shop"],
+            "'shop': the id and an attribute must be two different columns",
+        ),
+        (["--output", "negative-binomial", "--log"], "forecasts the counts themselves; leave --log out."),
+        (["--irregular", "--resample", "1D"], "--irregular takes rows as they are: leave resample out."),
         (
             ["--id", "shop", "--known", "price", "--horizon", "8"],
             "shop 'east', column 'price': the input is known ahead, but has no value at 2024-05-07",

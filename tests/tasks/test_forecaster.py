@@ -277,6 +277,11 @@ def test_the_ridge_of_a_back_test_is_the_linear_part_alone(fitted: Forecaster, s
     assert not np.array_equal(tested.forecasts[RIDGE], tested.forecasts[MODEL])
 
 
+def test_counts_are_not_forecast_by_their_logarithm(series: TimeSeries) -> None:
+    with pytest.raises(ValueError, match=r"log must be False for counts, of output='negative-binomial'"):
+        Forecaster(6, output="negative-binomial", log=True).fit(series)
+
+
 def test_origins_have_the_distance_that_is_asked_for(fitted: Forecaster, series: TimeSeries) -> None:
     tested, some = fitted.backtest(series, FIT), fitted.backtest(series, FIT, every=7)
     assert some.origins.tolist() == list(range(FIT - 1, 394, 7))

@@ -94,6 +94,10 @@ def forecast(
     Without a file it learns a year of hourly weather. With one it learns the column --target
     from the past of all columns of numbers. The end of the series is held out for the test.
     """
+    if log and output == "negative-binomial":
+        raise ForecastError(
+            "--log: --output negative-binomial forecasts the counts themselves; leave --log out."
+        )
     from gatewise.tasks.forecast.split import untested_parts
     from gatewise.tasks.series import as_panel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from gatewise.tasks.series import Panel, Reading, SeriesError, TimeSeries, read_panel, read_series, read_wide
+from gatewise.tasks.shared.reading.table import table_of
 from tests.tasks.panels import Example, examples
 
 DAYS = pd.date_range("2024-01-01", periods=30, freq="D", name="day")
@@ -199,3 +201,42 @@ def test_panels_are_read_from_json_lines_and_folders_of_parquet(tmp_path: Path) 
             pd.testing.assert_frame_equal(one.frame, other.frame, check_freq=False, check_index_type=False)
     series = read_series(tmp_path / "parts", "sold", reading=Reading(where="shop=A"))
     assert series.values.tolist() == wanted.series[0].values.tolist()
+
+
+ROLES: dict[str, dict[str, Any]] = {
+    "the target": {"target": "a"},
+    "the time": {"time": "a"},
+    "the id": {"id": "a"},
+    "an attribute": {"static": ("a", "a")},
+    "an input that is known ahead": {"known": ("a", "a")},
+    "a past input": {"inputs": ("a", "a")},
+}
+
+
+@pytest.mark.parametrize(("one", "other"), [*combinations(ROLES, 2)])
+def test_a_column_has_one_role(one: str, other: str) -> None:
+    days = pd.date_range("2024-01-01", periods=9).strftime("%Y-%m-%d")
+    frame = pd.DataFrame({"day": days, "shop": "x", "sold": range(9), "a": range(9)})
+    roles: dict[str, Any] = {"target": "sold", "id": "shop", "time": "day", **ROLES[one], **ROLES[other]}
+    reading = Reading(known=roles.pop("known", None), inputs=roles.pop("inputs", None))
+    with pytest.raises(SeriesError, match=f"column 'a': {one} and {other} must be two different columns"):
+        Panel.of(table_of(frame, "the frame", reading), **roles)
+
+
+@pytest.mark.parametrize(
+    "option", [{"zone": "UTC"}, {"resample": "1h"}, {"repeated": "mean"}, {"irregular": True}]
+)
+def test_options_for_times_need_times(option: dict[str, Any]) -> None:
+    frame = pd.DataFrame({"shop": "x", "sold": range(9)})
+    (name,) = option
+    with pytest.raises(SeriesError, match=f"rows are numbered, but --{name} is for times; name their column"):
+        Panel.of(table_of(frame, "the frame", Reading(**option)), "sold", "shop")
+
+
+def test_named_columns_alone_are_the_series_of_a_wide_table() -> None:
+    frame = pd.DataFrame(
+        {name: np.arange(9.0) for name in "abc"}, index=pd.date_range("2024-01-01", periods=9)
+    )
+    assert Panel.from_wide(frame, reading=Reading(inputs=("b", "a"))).ids == ("a", "b")
+    assert Panel.from_wide(frame, ["c"]).ids == ("c",)
+    assert Panel.from_wide(frame).ids == ("a", "b", "c")

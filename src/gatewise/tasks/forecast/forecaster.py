@@ -66,7 +66,8 @@ class Forecaster(Fitting):
         max_epochs: the most epochs of training.
         patience: epochs without a better validation error after which training stops.
         seed: the random seed. The same seed gives the same forecaster on the same machine.
-        log: whether the network forecasts the logarithm of 1 + the target, which must not be negative.
+        log: whether the network forecasts the logarithm of 1 + the target, which must not be negative. Not
+            with ``output="negative-binomial"``, which forecasts the counts themselves.
         refit: whether the forecaster is trained again on all steps at the end, for the epochs that were best.
         output: what is forecast: ``"quantiles"``, whose median is the point forecast; the distributions
             ``"gaussian"``, ``"student-t"`` or, for counts, ``"negative-binomial"``; just the ``"point"``. The
@@ -397,6 +398,8 @@ class Forecaster(Fitting):
         super().check_parameters()
         if self.output not in SIZES:
             raise ValueError(f"output must be one of {', '.join(SIZES)}. Got {self.output!r}")
+        if self.log and self.output == "negative-binomial":
+            raise ValueError(f"log must be False for counts, of output={self.output!r}. Got {self.log!r}")
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}. Got {self.mode!r}")
         if self.members > MOST_MEMBERS:

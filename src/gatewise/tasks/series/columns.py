@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,39 +29,65 @@ class Columns:
 
 
 def choose(
-    table: Table, target: str | None, time: str | Sequence[str] | None, apart: Sequence[str] = ()
+    table: Table,
+    target: str | None,
+    time: str | Sequence[str] | None,
+    id: str | None = None,
+    static: Sequence[str] = (),
 ) -> Columns:
     """Choose columns: by default the only one of times, the only one of numbers, all other numbers as inputs.
 
-    The columns `apart` have another role, such as that of an id.
+    The columns `id` and `static` tell the series of a panel apart, and describe them.
 
     Raises:
-        SeriesError: a named column does not exist, or there are several candidates.
+        SeriesError: a named column does not exist or has two roles, or there are several candidates.
     """
+    apart = (*((id,) if id is not None else ()), *static)
     times = _named(table, time) if time else _found(table, (target, *apart))
     target = _target(table, (*times, *apart, *(table.reading.known or ()))) if target is None else target
     table.column(target)
-    if target in times:
-        raise table.error("the target and the time must be two different columns", target)
-    if target in apart:
-        raise table.error("the target must be another column than the id and the attributes", target)
+    known = _inputs(table, table.reading.known or ())
+    past = None if table.reading.inputs is None else _inputs(table, table.reading.inputs)
+    _refuse_two_roles(
+        table,
+        {
+            "the target": (target,),
+            "the time": times,
+            "the id": apart[: len(apart) - len(static)],
+            "an attribute": tuple(dict.fromkeys(static)),
+            "an input that is known ahead": known,
+            "a past input": past or (),
+        },
+    )
+    _refuse_without_use(table, times)
     taken = (target, *times, *apart)
     others = [name for name in table.names if name not in taken]
-    wanted = table.reading.inputs
-    inputs = [name for name in others if _usable(table, name)] if wanted is None else _inputs(table, wanted)
-    known = _known(table, taken)
-    inputs = [name for name in dict.fromkeys([*inputs, *known]) if name not in taken]
+    inputs = [name for name in others if _usable(table, name)] if past is None else past
+    inputs = list(dict.fromkeys([*inputs, *known]))
     left_out = tuple(name for name in others if name not in inputs)
-    return Columns(times, target, tuple(inputs), left_out, known)
+    return Columns(times, target, tuple(inputs), left_out, tuple(known))
 
 
-def _known(table: Table, taken: Sequence[str]) -> tuple[str, ...]:
-    """The inputs whose future is known."""
-    known = _inputs(table, table.reading.known or ())
-    for name in known:
-        if name in taken:
-            raise table.error("an input whose future is known must have no other role", name)
-    return tuple(known)
+def _refuse_two_roles(table: Table, roles: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a column that is named for two roles."""
+    found: dict[str, str] = {}
+    for role, names in roles.items():
+        for name in names:
+            if name in found:
+                raise table.error(f"{found[name]} and {role} must be two different columns", name)
+            found[name] = role
+
+
+def _refuse_without_use(table: Table, times: Sequence[str]) -> None:
+    """Refuse options for times where rows are numbered."""
+    if times:
+        return
+    for name in ("time_format", "zone", "repeated", "resample", "irregular"):
+        if getattr(table.reading, name):
+            option = name.replace("_", "-")
+            raise table.error(
+                f"rows are numbered, but --{option} is for times; name their column with --time"
+            )
 
 
 def _named(table: Table, time: str | Sequence[str]) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class Panel:
         for name in (id, *static):
             table.column(name)
         table.refuse(id, np.asarray(table.column(id).isna()), "the id is missing")
-        chosen = choose(table, target, time, (id, *static))
+        chosen = choose(table, target, time, id, static)
         columns = pd.DataFrame({name: table.numbers(name) for name in (chosen.target, *chosen.inputs)})
         if chosen.time:
             columns.index = read_times(table, chosen.time)
@@ -175,9 +175,10 @@ class Panel:
         """Make a panel from a table with a column for each series; for `clock` see `of`."""
         if table.reading.where:
             table = table.rows_where(table.reading.where)
-        if columns is not None:
-            table = replace(table, reading=replace(table.reading, inputs=tuple(columns)))
-        chosen = choose(table, columns[0] if columns else _first(table, time), time)
+        named = tuple(dict.fromkeys(table.reading.inputs or () if columns is None else columns))
+        if named:
+            table = replace(table, reading=replace(table.reading, inputs=named[1:]))
+        chosen = choose(table, named[0] if named else _first(table, time), time)
         names = sorted((chosen.target, *chosen.inputs))
         read = pd.DataFrame({name: table.numbers(name) for name in names})
         if chosen.time:

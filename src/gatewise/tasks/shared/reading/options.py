@@ -65,6 +65,8 @@ class Reading:
             value = getattr(self, name)
             if value is not None and not holds(value):
                 raise ValueError(f"{name} must be {expected}. Got {value!r}")
+        if self.irregular and self.resample is not None:
+            raise ValueError("irregular takes rows as they are: leave resample out")
         if self.decimal is not None and self.decimal == self.thousands:
             raise ValueError(f"thousands must be another mark than the decimal one. Got {self.thousands!r}")
 
