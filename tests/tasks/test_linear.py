@@ -151,6 +151,20 @@ def test_changes_over_a_season_are_forecast_by_earlier_ones() -> None:
     assert max(each.reads.reach for each in regressions) < prepared.need
 
 
+def test_a_season_longer_than_the_history_is_read_whole() -> None:
+    """Each value is the mean of five in the middle of the season before, and noise."""
+    season, middle, rng = 40, 20, np.random.default_rng(0)
+    values = list(rng.normal(size=season))
+    while len(values) < 1000:
+        values.append(np.mean(values[-middle - 2 : 3 - middle]) + rng.normal())
+    days = pd.date_range("2024-01-01", periods=len(values), freq="D")
+    series = TimeSeries.from_frame(pd.DataFrame({"sold": values}, index=days), "sold")
+    prepared = prepare(series, 850, 2, season, 12)
+    windows = prepared.windows(series, 2)
+    regressions = choose(windows, prepared.folds(windows, 850))
+    assert {middle - 1, middle} <= set(reads_of(regressions).lags)
+
+
 def test_the_best_of_each_family_are_chosen(windows: Windows) -> None:
     fold = Fold(np.arange(60, 300), np.arange(300, 340))
     regressions = choose(windows, [fold])

@@ -27,7 +27,7 @@ PENALTIES = tuple(10.0**power for power in range(-7, 3))  # for standardised num
 AVERAGED = 6  # most regressions that are averaged
 WORST = 1.3  # largest error of one of them, in errors of the best
 FEW, MORE = 8, 24  # lags
-MOST_SEASONAL = 512  # most lags of the season before
+MOST_SEASONAL = 512  # most lags of the season before, and of a whole season
 MOST_FITTED = 65_536  # most origins that a regression is fitted to
 MOST_JUDGED = 2_000_000  # most forecast values that a regression is judged by
 ALLOWED = 0.005  # share by which errors may rise where a map is centred
@@ -244,18 +244,19 @@ def _tried(windows: Windows) -> Iterator[Regression]:
 def _lags(windows: Windows) -> list[tuple[int, ...]]:
     """The lags that are tried, from 0 on.
 
-    Lags beyond a season make, with the first ones, changes over a season.
+    Lags beyond a season make, with the first ones, changes over a season. Where a season is longer than the
+    history, all lags from the first to those are tried, too.
     """
     seasonal = _seasonal_lags(windows)
     furthest = windows.season + min(FEW, windows.history - 1)
     beyond = range(windows.season + 1, furthest + 1) if seasonal else ()
-    return sorted(
-        {
-            tuple(sorted({*range(few), *seasonal, *more}))
-            for few in _shortest(windows)
-            for more in ((), beyond)
-        }
-    )
+    found = {
+        tuple(sorted({*range(few), *seasonal, *more})) for few in _shortest(windows) for more in ((), beyond)
+    }
+    whole = windows.season + min(windows.horizon, windows.history)
+    if windows.history < windows.season and whole <= MOST_SEASONAL:
+        found.add(tuple(range(whole)))
+    return sorted(found)
 
 
 def _shortest(windows: Windows) -> list[int]:
