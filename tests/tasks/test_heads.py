@@ -14,7 +14,8 @@ from scipy import stats
 from gatewise.runtime import load
 from gatewise.runtime.jobs.distributions import LEVELS, SIZES
 from gatewise.tasks.forecast.forecaster import Forecaster
-from gatewise.tasks.forecast.heads import SpreadPart, calibrated, excess_of, pinball, sizes_of
+from gatewise.tasks.forecast.heads import SpreadPart, calibrated, excess_of, sizes_of
+from gatewise.tasks.forecast.pinball import pinball
 from gatewise.tasks.series import TimeSeries
 
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -97,22 +98,56 @@ def test_about_as_many_values_lie_below_a_quantile_as_its_level_says() -> None:
         assert below == pytest.approx(np.array(LEVELS), abs=near)
 
 
+def loss_of(sizes: torch.Tensor, errors: torch.Tensor) -> float:
+    """The pinball loss of errors ``[N]`` with the same sizes ``[M]`` for all."""
+    always = torch.nn.Linear(1, len(sizes)).double()
+    with torch.no_grad():
+        always.bias.copy_(sizes.expm1().log())
+    nothing, factors = torch.zeros(len(errors), 1, dtype=torch.float64), torch.ones_like(sizes)
+    return float(pinball(nothing, always, factors, errors[:, None], None).detach())
+
+
 def test_the_loss_of_quantiles_is_least_at_the_quantiles_of_the_errors() -> None:
     errors = torch.from_numpy(np.random.default_rng(1).standard_t(5, size=4000))
-    best = torch.from_numpy(sizes_of(errors.numpy()[:, None], "quantiles"))
-    least = pinball(best.expand(4000, -1), errors)
+    best = torch.from_numpy(sizes_of(errors.numpy()[:, None], "quantiles"))[0]
+    least = loss_of(best, errors)
     for place in range(6):
         for factor in (0.9, 1.1):
             other = best.clone()
-            other[0, place] *= factor
-            assert pinball(other.expand(4000, -1), errors) > least
+            other[place] *= factor
+            assert loss_of(other, errors) > least
     values = errors.numpy()
     expected = sum(
         np.maximum(level * (values - at), (level - 1) * (values - at)).sum() / 3
         for level, at in zip(LEVELS, np.quantile(values, LEVELS), strict=True)
         if level != 0.5
     )
-    assert float(least) == pytest.approx(expected, rel=1e-6)
+    assert least == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_gradients_of_the_loss_of_quantiles_are_those_of_autograd(
+    whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatewise.tasks.forecast.pinball.CHUNK", 100)  # several chunks
+    rng = torch.Generator().manual_seed(0)
+    output, errors = (torch.randn(23, n, generator=rng, dtype=torch.float64) for n in (5, 3))
+    known = None if whole else torch.rand(23, 3, generator=rng) < 0.7
+    part = SpreadPart("quantiles", 5, 3).double()
+    torch.nn.init.normal_(part.map.weight, generator=rng)
+    part.factors.uniform_(0.5, 2, generator=rng)
+    made = 3 * pinball(output, part.map, part.factors, errors, known)
+    found = torch.autograd.grad(made, [part.map.weight, part.map.bias])
+    sizes = part(output)
+    offsets = torch.cat([-sizes[..., :3].cumsum(-1), sizes[..., 3:].cumsum(-1)], -1)
+    levels = torch.tensor([0.25, 0.1, 0.025, 0.75, 0.9, 0.975], dtype=torch.float64)
+    missed = errors[..., None] - offsets
+    losses = torch.maximum(levels * missed, (levels - 1) * missed).sum(-1) / 3
+    total = 3 * (losses if known is None else losses[known]).sum()
+    expected = torch.autograd.grad(total, [part.map.weight, part.map.bias])
+    torch.testing.assert_close(made, total, rtol=1e-12, atol=0)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize(("output", "dist"), [("gaussian", stats.norm), ("student-t", stats.t(4.0))])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gatewise.runtime.jobs.distributions import BELOW, LEVELS, SIZES, student_quantile
 from gatewise.tasks.forecast.naive import Numbers
+from gatewise.tasks.forecast.pinball import pinball
 
 LEAST = 1e-4  # the least size, in standard deviations of the target
 FREEDOMS = (2.5, 3.0, 4.0, 6.0, 10.0, 30.0)  # degrees of freedom of Student's t that are tried
@@ -62,25 +63,27 @@ class SpreadPart(nn.Module):
         sizes: Tensor = nn.functional.softplus(raw).reshape(*raw.shape[:-1], self.horizon, -1)
         return sizes * self.factors
 
-    def loss(self, sizes: Tensor, errors: Tensor) -> Tensor:
-        """The sum of losses of errors ``[N]`` under distributions with ``sizes [N, M]``."""
+    def trained(self, output: Tensor, errors: Tensor, known: Tensor | None) -> Tensor:
+        """The sum of losses of errors ``[S, B, K]`` under the distributions of ``output [S, B, H]``.
+
+        `known` are the errors that count, booleans ``[S, B, K]``; None for all.
+        """
         if self.output == "quantiles":
-            return pinball(sizes, errors)
+            counted = None if known is None else known.flatten(0, -2)
+            return pinball(output.flatten(0, -2), self.map, self.factors, errors.flatten(0, -2), counted)
+        sizes = self(output)
+        if known is None:
+            return self.loss(sizes.flatten(0, -2), errors.flatten())
+        return self.loss(sizes[known], errors[known])
+
+    def loss(self, sizes: Tensor, errors: Tensor) -> Tensor:
+        """The sum of losses of errors ``[N]`` under distributions other than quantiles, ``sizes [N, M]``."""
         if self.output == "negative-binomial":
             return sizes.sum() * 0  # the excess is chosen in the validation part alone
         scores, log_size = errors / (sizes[:, 0] + LEAST), (sizes[:, 0] + LEAST).log()
         if self.output == "gaussian":
             return (scores.square() / 2 + log_size).sum()
         return (student_loss(scores, float(self.freedom)) + log_size).sum()
-
-
-def pinball(sizes: Tensor, errors: Tensor) -> Tensor:
-    """The sum of the quantile losses, twice their mean over the levels around the median."""
-    below = -sizes[:, :BELOW].cumsum(-1).flip(-1)
-    above = sizes[:, BELOW:].cumsum(-1)
-    missed = errors[:, None] - torch.cat([below, above], -1)
-    levels = torch.tensor([level for level in LEVELS if level != 0.5]).to(missed)
-    return 2 * torch.maximum(levels * missed, (levels - 1) * missed).mean(-1).sum()
 
 
 def student_loss(scores: Tensor, freedom: float) -> Tensor:

@@ -60,12 +60,17 @@ def loss(network: ForecastNetwork, batch: Batch) -> Summed:
     Of several members it is the mean of their errors, so that each learns as it would alone.
     """
     known = ~batch.truth.isnan()
+    items = int(known.sum())
     forecasts, output = network.each(batch)
-    errors = torch.stack([batch.truth[known] - forecast[known] for forecast in forecasts])
-    total = (errors.square() if network.forecasts_means else errors.abs()).sum() / len(forecasts)
+    errors = [batch.truth - forecast for forecast in forecasts]
+    if items < known.numel():
+        errors = [error.masked_fill(~known, 0) for error in errors]
+    sums = [(error.square() if network.forecasts_means else error.abs()).sum() for error in errors]
+    total = sum(sums[1:], sums[0]) / len(sums)
     if network.spread is not None:
-        total = total + network.spread.loss(network.spread(output)[known], errors.detach().mean(0))
-    return total, errors[0].numel()
+        missed = torch.stack([error.detach() for error in errors]).mean(0)
+        total = total + network.spread.trained(output, missed, known if items < known.numel() else None)
+    return total, items
 
 
 def missed(network: ForecastNetwork, batch: Batch) -> Summed:
