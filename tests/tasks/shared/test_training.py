@@ -157,7 +157,12 @@ def test_the_loss_and_the_error_of_an_epoch_weigh_every_item_the_same() -> None:
     assert epochs[0].loss == pytest.approx(epochs[0].error, rel=1e-5)
 
 
-def test_the_average_of_weights_is_what_is_kept() -> None:
+@pytest.mark.parametrize(
+    ("rate", "averaged"),
+    [(1.0, True), (0.02, False)],
+    ids=["the average is better", "the weights are better"],
+)
+def test_the_weights_or_their_average_are_kept_whichever_is_better(rate: float, averaged: bool) -> None:
     """A moving average in float64, from the weights after each batch, beside the one that training kept."""
     seen: list[dict[str, torch.Tensor]] = []
     given = training._Training.on_train_batch_end
@@ -168,14 +173,28 @@ def test_the_average_of_weights_is_what_is_kept() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training._Training, "on_train_batch_end", recorded)
-        weights, _ = trained(job(), average=0.9, max_epochs=1)
+        recipe: dict[str, Any] = {"learning_rate": rate, "schedule": "constant", "max_epochs": 1}
+        weights, outcome = trained(job(), average=0.9, **recipe)
     average = seen[0]
     for updates, now in enumerate(seen[1:], 1):
         decay = min(0.9, (1 + updates) / (10 + updates))
         average = {name: decay * value + (1 - decay) * now[name] for name, value in average.items()}
     average["calls"] = seen[-1]["calls"]  # buffers are not averaged
-    for name, value in average.items():
+    errors = {True: validated(average), False: validated(seen[-1])}
+    assert min(errors, key=errors.__getitem__) is averaged
+    assert outcome.best_error == pytest.approx(errors[averaged], rel=1e-5)
+    for name, value in (average if averaged else seen[-1]).items():
         torch.testing.assert_close(weights[name].double(), value, rtol=1e-5, atol=1e-6)
+
+
+def validated(weights: dict[str, torch.Tensor]) -> float:
+    """The validation error of weights."""
+    given = job()
+    network = given.build().eval()
+    network.load_state_dict(weights)
+    with torch.no_grad():
+        found = [given.error(network, batch) for batch in given.check()]
+    return sum(float(total) for total, _ in found) / sum(items for _, items in found)
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])

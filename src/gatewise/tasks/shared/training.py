@@ -78,8 +78,8 @@ class Settings:
         schedule: ``"one-cycle"`` (Smith & Topin 2019), ``"cosine"`` or ``"constant"``.
         weight_decay: the weight decay.
         clip: the norm to which larger gradients are scaled down (Pascanu, Mikolov & Bengio 2013).
-        average: the decay of a moving average of the weights, which is validated and kept in place of the
-            weights themselves; 0 for none.
+        average: the decay of a moving average of the weights; 0 for none. Both the weights and their average
+            are validated after each epoch, and the better ones may be kept.
         keep: the weights to keep: ``"best"``, those of the best epoch, or ``"last"``.
         epochs: the epochs after which training ends, on the schedule of `max_epochs`; None for all of them.
         trainer: options for `lightning.pytorch.Trainer`, such as ``{"devices": 2, "strategy": "ddp"}``.
@@ -280,7 +280,8 @@ class _Training(LightningModule, Generic[B]):
         self.average = AveragedModel(network, multi_avg_fn=self._averaged) if settings.average else None
         if self.average:
             self.average.requires_grad_(False)  # DDP waits for the gradients of all other parameters
-        self.losses, self.errors = _Sum(), _Sum()
+        self.losses, self.errors = _Sum(), [_Sum()]
+        self.best = 0  # which of `validated` had the smallest error in this epoch
         self.diverged = ""  # where the loss was not finite
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -291,9 +292,14 @@ class _Training(LightningModule, Generic[B]):
             super().__setattr__(name, value)
 
     @property
+    def validated(self) -> list[nn.Module]:
+        """The networks that are validated: that of the averaged weights, if there is one, and the trained."""
+        return [self.average.module, self.network] if self.average else [self.network]
+
+    @property
     def judged(self) -> nn.Module:
-        """The network that is validated and kept."""
-        return self.average.module if self.average else self.network
+        """The better one of the validated networks, which may be kept."""
+        return self.validated[self.best]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note what training began with."""
@@ -339,20 +345,23 @@ class _Training(LightningModule, Generic[B]):
             self.average.update_parameters(self.network)
 
     def on_validation_epoch_start(self) -> None:
-        """Begin a new sum."""
-        self.errors = _Sum()
+        """Begin a new sum for each network."""
+        self.errors = [_Sum() for _ in self.validated]
 
     def validation_step(self, checked: tuple[B, bool], _: int) -> None:
-        """Add the error of a batch."""
+        """Add the errors of a batch."""
         batch, counts = checked
         if counts:
-            total, items = self.job.error(self.judged, batch)
-            self._finite(self.judged, total, batch)
-            self.errors.add(total, items)
+            for network, errors in zip(self.validated, self.errors, strict=True):
+                total, items = self.job.error(network, batch)
+                self._finite(network, total, batch)
+                errors.add(total, items)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean error over all processes, for early stopping and loggers."""
-        self.log("error", self.errors.mean(self.trainer))
+        """Log the smallest mean error over all processes, for early stopping and loggers."""
+        means = [errors.mean(self.trainer) for errors in self.errors]
+        self.best = min(range(len(means)), key=lambda n: math.inf if math.isnan(means[n]) else means[n])
+        self.log("error", means[self.best])
         self.log("loss", self.losses.mean(self.trainer))
 
     def configure_optimizers(self) -> Any:

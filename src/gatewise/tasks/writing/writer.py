@@ -34,7 +34,8 @@ class Writer(JobEstimator):
     A recurrent network reads the texts in windows, with the state carried from one to the next (truncated
     backpropagation through time). It trains on the first part of each text, and stops when the bits per token
     of the last part no longer fall. Of at least 20 texts whole ones are held out instead, and the network
-    also learns where texts end. A moving average of the weights is kept (Polyak & Juditsky 1992).
+    also learns where texts end. The weights or their moving average are kept (Polyak & Juditsky
+    1992), whichever is better in the validation part.
 
     Args:
         unit: what is predicted: ``"characters"``, ``"bytes"`` or ``"words"``.
