@@ -12,6 +12,7 @@ from gatewise.language.form_reading import FormError, fields, items, real, shown
 from gatewise.runtime.arrays import Array
 
 CANDIDATES = 200  # thresholds that are tried
+DOUBTED = 5  # errors that are assumed where validation sequences are too few to show them
 _NUMBERS = ("thresholds", "accuracies", "earliness")
 
 
@@ -42,7 +43,7 @@ class Deciding:
 
     Attributes:
         thresholds: probabilities, rising.
-        accuracies: for each, the share of sequences that are decided correctly.
+        accuracies: for each, the share of sequences that are decided correctly, counted as in `fit`.
         earliness: for each, the mean share of a sequence that is read.
         whole: the accuracy at the end of the sequences.
     """
@@ -53,8 +54,16 @@ class Deciding:
     whole: float
 
     @classmethod
-    def fit(cls, running: Sequence[Array], truth: Array) -> Deciding:
-        """Measure thresholds on running probabilities ``[T, K]`` of sequences, and their classes ``[N]``."""
+    def fit(cls, running: Sequence[Array], truth: Array, doubted: int = DOUBTED) -> Deciding:
+        """Measure thresholds on running probabilities ``[T, K]`` of sequences, and their classes ``[N]``.
+
+        Of few sequences, all may be decided correctly by chance. So `doubted` errors more are assumed (at
+        most half of the sequences), less one for each sequence that is no surer at its end than the
+        threshold. Thus an early decision must be as sure as all but a few sequences are at their ends. Of
+        many sequences this matters little.
+        """
+        ends = np.array([probabilities[-1].max() for probabilities in running])
+        doubted = min(doubted, len(running) // 2)
         sure = np.concatenate([probabilities.max(axis=1) for probabilities in running])
         thresholds = np.unique(np.quantile(sure, np.linspace(0, 1, CANDIDATES)))
         found = []
@@ -62,7 +71,8 @@ class Deciding:
             steps = [first_sure(probabilities, float(threshold)) for probabilities in running]
             right = [p[t].argmax() == k for p, t, k in zip(running, steps, truth, strict=True)]
             read = [(t + 1) / len(p) for p, t in zip(running, steps, strict=True)]
-            found.append((float(np.mean(right)), float(np.mean(read))))
+            errors = max(doubted - int(np.sum(ends <= threshold)), 0)
+            found.append((max(int(np.sum(right)) - errors, 0) / len(running), float(np.mean(read))))
         whole = np.mean([p[-1].argmax() == k for p, k in zip(running, truth, strict=True)])
         accuracies, earliness = zip(*found, strict=True)
         return cls(tuple(thresholds.tolist()), accuracies, earliness, float(whole))

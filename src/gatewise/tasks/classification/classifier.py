@@ -98,6 +98,7 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         history_: one entry an epoch; best_epoch_ is the one whose weights are kept.
         validation_error_: log loss on the validation part, calibrated.
         temperature_: what logits are divided by, so that probabilities are calibrated.
+        checked_: the number of validation sequences; not part of a file.
 
     Example:
         >>> import numpy as np
@@ -207,6 +208,7 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         targets = self.labels_.encoded(y)
         check_consistent_length(sequences.values, targets)
         rows, checked = split(targets, self.validation, self.seed)
+        self.checked_ = len(checked)
         values = sequences.values
         longest = None if self.longest is None else int(self.longest)
         self.preparation_ = prepare([values[row] for row in rows], self.unit, longest)

@@ -53,7 +53,7 @@ def running_picture(classifier: Classifier, sequences: Sequences, tested: Evalua
     assert early is not None
     some = np.arange(min(len(sequences), MOST_CURVE))
     running = classifier.running_proba(sequences[some].values)
-    curve = Deciding.fit(running, tested.truth[some])
+    curve = Deciding.fit(running, tested.truth[some], doubted=0)
     places = {label: k for k, label in enumerate(classifier.classes_.tolist())}
     decided = np.array([places[label] for label in early.labels.tolist()])
     names = class_names(classifier)
