@@ -87,9 +87,9 @@ def dtw_accuracy(data: Set) -> float:
 def _nearest(x: Array, others: Sequence[Array]) -> int:
     """The index of the closest sequence. Costs are summed one diagonal at a time, for all others at once."""
     n, longest = len(x), max(map(len, others))
-    costs = np.full((len(others), n, longest), np.inf)
+    padded = np.full((len(others), longest, x.shape[1]), np.inf)
     for row, other in enumerate(others):
-        costs[row, :, : len(other)] = ((x[:, None] - other[None]) ** 2).sum(axis=2)
+        padded[row, : len(other)] = other
     before = last = np.full((len(others), n + 1), np.inf)
     ends = np.empty(len(others))
     for diagonal in range(n + longest - 1):
@@ -98,7 +98,7 @@ def _nearest(x: Array, others: Sequence[Array]) -> int:
         least = np.minimum(np.minimum(last[:, i], last[:, i + 1]), before[:, i])
         if diagonal == 0:
             least = np.zeros((len(others), 1))
-        now[:, i + 1] = costs[:, i, diagonal - i] + least
+        now[:, i + 1] = ((x[i] - padded[:, diagonal - i]) ** 2).sum(axis=2) + least
         for row, other in enumerate(others):
             if diagonal == n + len(other) - 2:
                 ends[row] = now[row, n]
