@@ -24,9 +24,9 @@ TINY: dict[str, Any] = {"cell": "rnn", "hidden_size": 2, "max_epochs": 1, "refit
 pytestmark = pytest.mark.usefixtures("quickly")
 
 
-def gatewise(*arguments: str, cwd: Path) -> Result:
+def gatewise(*arguments: str, cwd: Path, piped: bytes = b"") -> Result:
     with chdir(cwd):
-        return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "100"})
+        return CliRunner().invoke(app, [*arguments], piped, env={"COLUMNS": "100"})
 
 
 def walks_file(path: Path) -> Path:
@@ -51,6 +51,7 @@ def test_a_run_on_measurements_and_its_predictions(tmp_path: Path) -> None:
         "values missing",
         "RNN with 4 units",
         "Deciding early",
+        "The threshold is from 6 validation sequences",
         "most frequent class",
     ):
         assert words in " ".join(run.output.split())
@@ -71,6 +72,40 @@ def test_a_run_on_measurements_and_its_predictions(tmp_path: Path) -> None:
         for row in csv.DictReader(rows):
             assert found[row["id"]]["class"] == row["predicted"]
             assert found[row["id"]]["steps"] == row["after steps"]
+
+
+def test_standard_input_is_read(tmp_path: Path) -> None:
+    file = walks_file(tmp_path / "walks.csv")
+    options = ["--label", "goes", "--id", "walk", *SMALL, "--no-convolution"]
+    for source, piped, out in ((str(file), b"", "a"), ("-", file.read_bytes(), "b")):
+        done = gatewise("classify", source, *options, "--out", out, cwd=tmp_path, piped=piped)
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "a/predictions.csv").read_bytes() == (tmp_path / "b/predictions.csv").read_bytes()
+    assert json.loads((tmp_path / "b/metrics.json").read_text())["data"]["file"] == "standard_input.csv"
+    ts = b"#\n@problemName x\n@data\n1,2:a\n2,oops:b\n"
+    failed = gatewise("classify", "-", cwd=tmp_path, piped=ts)
+    assert failed.exit_code == 2
+    assert failed.stderr.startswith("Error: standard input, ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--label", "goes"], "--label says how FILE is read: give both."),
+        (["--sample", "digits", "--decimal", ","], "--decimal says how FILE is read: give both."),
+        (["a.ts", "--id", "x"], "--id is for tables: a .ts file says itself what is in it."),
+        (
+            ["--bidirectional", "--accuracy", "0.9"],
+            "--accuracy is for early decisions: there are none if the network reads both ways.",
+        ),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.ts").write_text("@data\n1,2:a\n2,3:b\n")
+    done = gatewise("classify", *arguments, cwd=tmp_path)
+    assert (done.exit_code, done.stderr) == (2, f"Error: {message}\n")
 
 
 def test_sequences_without_a_label_can_be_skipped(tmp_path: Path) -> None:

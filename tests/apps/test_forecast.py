@@ -320,6 +320,20 @@ def test_bad_arguments_are_explained_in_one_sentence_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["shop.csv"]
 
 
+def test_standard_input_is_read(tmp_path: Path) -> None:
+    content = table(tmp_path).read_bytes()
+    with chdir(tmp_path):
+        done = CliRunner().invoke(app, ["forecast", "-"], content)
+        assert done.stderr.startswith("Error: standard input: name the target column with --target; ")
+        small = ["--hidden-size", "4", "--epochs", "1", "--horizon", "2", "--no-refit", "--out", "run"]
+        done = CliRunner().invoke(app, ["forecast", "-", "--target", "y", *small], content)
+    assert done.exit_code == 0, done.output
+    assert "standard_input" in (tmp_path / "run/metrics.json").read_text()
+    assert "/standard_input" not in (tmp_path / "run/metrics.json").read_text()
+    done = forecast_here("--id", "shop", cwd=tmp_path)
+    assert done.stderr == "Error: --id goes with FILE: the bundled year of weather is one series.\n"
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

@@ -41,7 +41,7 @@ class Counting:
     look = ["--on", "a file.csv"]
 
     def __init__(self, data: Sequence[Path], fails: Exception | None, **given: Any) -> None:
-        self.data = data
+        self.data, self.read = data, [path.read_bytes() for path in data if path.exists()]
         self.fails = fails
         self.given = given
         self.estimator = Estimator()
@@ -113,9 +113,9 @@ def _succeeding() -> Iterator[None]:
     SEEN.clear()
 
 
-def run(folder: Path, *arguments: str) -> Result:
+def run(folder: Path, *arguments: str, piped: bytes = b"") -> Result:
     with chdir(folder):
-        return CliRunner().invoke(app, ["count", *arguments], env={"COLUMNS": "100"})
+        return CliRunner().invoke(app, ["count", *arguments], piped, env={"COLUMNS": "100"})
 
 
 def names(folder: Path) -> set[str]:
@@ -147,6 +147,24 @@ def test_json_is_the_only_output(tmp_path: Path) -> None:
     assert (failed.exit_code, failed.stdout, failed.stderr) == (2, "", "Error: share must be another\n")
 
 
+def test_options_that_are_given_are_known(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("epochs = 30\nhidden-size = 9\n")
+    assert run(tmp_path, "--config", "run.toml", "--seed", "0").exit_code == 0
+    assert SEEN[0].given["common"].given == {"config", "epochs", "hidden_size", "seed"}
+
+
+def test_standard_input_is_read_as_a_file(tmp_path: Path) -> None:
+    done = run(tmp_path, "-", piped=b"a,b\n1,2\n")
+    assert (done.exit_code, SEEN[0].read, SEEN[0].data[0].name) == (0, [b"a,b\n1,2\n"], "standard_input.csv")
+    assert not SEEN[0].data[0].exists()
+    assert "Look inside" not in done.stdout
+    killed(tmp_path, "-", "--out", "mine", piped=b"a\n1\n")
+    told = run(tmp_path, "-", "--out", "mine", "--resume", piped=b"a\n2\n").stderr
+    assert told == "Error: mine.training: the unfinished run was begun with other data.\n"
+    again = run(tmp_path, "-", "--out", "mine", "--resume", piped=b"a\n1\n")
+    assert (again.exit_code, (tmp_path / "mine/counts.txt").read_text()) == (0, "1")
+
+
 def test_errors_leave_nothing(tmp_path: Path) -> None:
     for fails in (ValueError("it cannot"), FloatingPointError("it cannot"), KeyboardInterrupt()):
         FAILS[0] = fails  # type: ignore[assignment]
@@ -162,9 +180,9 @@ def test_errors_leave_nothing(tmp_path: Path) -> None:
 OWN = "from gatewise import cell\n@cell\ndef mine(h, *, a):\n    h = a{}\n    return h\n"
 
 
-def killed(folder: Path, *arguments: str) -> Result:
+def killed(folder: Path, *arguments: str, piped: bytes = b"") -> Result:
     FAILS[0] = OSError("no space")  # as a kill, it keeps the state
-    done = run(folder, *arguments)
+    done = run(folder, *arguments, piped=piped)
     FAILS[0] = None
     return done
 

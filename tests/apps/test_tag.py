@@ -18,9 +18,9 @@ from tests.tasks.tagging.sentences import corpus
 SMALL = ["--hidden-size", "8", "--layers", "1", "--epochs", "2"]
 
 
-def tag(*arguments: str, cwd: Path) -> Result:
+def tag(*arguments: str, cwd: Path, piped: bytes = b"") -> Result:
     with chdir(cwd):
-        return CliRunner().invoke(app, ["tag", *arguments], env={"COLUMNS": "100"})
+        return CliRunner().invoke(app, ["tag", *arguments], piped, env={"COLUMNS": "100"})
 
 
 def conllu(path: Path, seed: int, count: int) -> Path:
@@ -56,6 +56,35 @@ def test_a_run_on_conllu(tmp_path: Path) -> None:
     loaded = Tagger.load(tmp_path / "out" / "model.safetensors")
     made = loaded.predict(tagged.corpus().words)
     assert tagged.corpus().targets(["upos", "xpos"]) == made
+
+
+def test_standard_input_is_read(tmp_path: Path) -> None:
+    file = conllu(tmp_path / "a.conllu", 0, 30)
+    done = tag("-", *SMALL, "--out", "out", cwd=tmp_path, piped=file.read_bytes())
+    assert done.exit_code == 0, done.output
+    assert "# a comment" in (tmp_path / "out" / "tagged.conllu").read_text()
+    columns = "".join("The DET\ncat NOUN\n\n" for _ in range(20)).encode()
+    done = tag("-", *SMALL, "--out", "columns", cwd=tmp_path, piped=columns)
+    assert "standard_input.tsv: 18 sentences, 36 words" in done.output, done.output
+    failed = tag("-", "--format", "conllu", cwd=tmp_path, piped=columns)
+    assert failed.stderr == "Error: standard input: line 1 must have 10 fields between tabs. Got 1.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "conllu"], "--format says how FILE is read: give both."),
+        (["a.conllu", "--word", "form"], "--word is for tables: FILE is none."),
+        (["a.txt", "--format", "columns", "--word", "x"], "--word is for tables, not for --format columns."),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    conllu(tmp_path / "a.conllu", 0, 4)
+    (tmp_path / "a.txt").write_text("The DET\n")
+    done = tag(*arguments, cwd=tmp_path)
+    assert (done.exit_code, done.stderr) == (2, f"Error: {message}\n")
 
 
 def test_one_column_a_part_of_the_file_and_json(tmp_path: Path) -> None:

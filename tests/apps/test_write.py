@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from gatewise.apps.commands import app
+from gatewise.apps.write import MODEL
 from gatewise.tasks import Writer
 from gatewise.tasks.writing.run_folder import FILES
 from tests.random_cells.quickly import compiling_quickly
@@ -17,9 +20,9 @@ TEXT = "".join(f'{n}. She said "to be (or not to be)", and {n * n} more.\n' for 
 SMALL = ["--hidden-size", "8", "--epochs", "1", "--length", "50", "--count", "2"]
 
 
-def run(*arguments: object, status: int = 0) -> str:
+def run(*arguments: object, status: int = 0, piped: str = "") -> str:
     """The output of a call."""
-    done = CliRunner().invoke(app, ["write", *map(str, arguments)])
+    done = CliRunner().invoke(app, ["write", *map(str, arguments)], piped)
     assert done.exit_code == status, done.output
     return done.output
 
@@ -71,6 +74,48 @@ def test_a_trained_model_scores_a_file(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--epochs", "5"], "--epochs is for training, and RUN is trained already."),
+        (["--hidden-size", "256"], "--hidden-size is for training, and RUN is trained already."),
+        (["--unit", "characters"], "--unit is for training, and RUN is trained already."),
+        (["--resume"], "--resume is for training, and RUN is trained already."),
+        (["--config", "run.toml"], "--layers is for training, and RUN is trained already."),
+        (["--out", "there"], "--out goes with --score: samples are printed."),
+        (["--encoding", "cp1252"], "--encoding says how --score or --text is read: give both."),
+        (["--score", __file__, "--count", "3"], "--count is for writing: leave it out with --score."),
+    ],
+)
+def test_options_that_a_trained_model_would_ignore_are_refused(
+    arguments: list[str], message: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text("layers = 1\n")
+    assert run(folder, *arguments, status=2) == f"Error: {message.replace('RUN', str(folder))}\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_that_is_said_before_torch_is_imported(folder: Path) -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom gatewise.apps.commands import app\n"
+        f"done = CliRunner().invoke(app, ['write', {str(folder)!r}, '--epochs', '5'])\n"
+        "assert done.exit_code == 2, done.output\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_standard_input_is_read(folder: Path, tmp_path: Path) -> None:
+    run("-", *SMALL, "--out", tmp_path / "run", "--prompt", "She", piped=TEXT)
+    made, expected = (Writer.load(place / MODEL) for place in (tmp_path / "run", folder))
+    assert all((made.file_.tensors[name] == array).all() for name, array in expected.file_.tensors.items())
+    found = json.loads(run(folder, "--score", "-", "--json", piped="She said no.\n"))
+    scored = Writer.load(folder / MODEL).score_texts("She said no.\n")[0]
+    assert found["log_probability"] == scored.total
+    assert "standard input: the file is empty." in run("-", *SMALL, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lines"], "--lines says how FILE is read: give both."),
         (["missing.txt"], "missing.txt: the file cannot be read"),
         (["--score", "a.txt"], "a.txt: the file cannot be read"),
         (["--score", __file__], "--score: FILE must be a trained model. Got none."),

@@ -43,6 +43,13 @@ Accuracy = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Wanted for early decisions. (default: that of whole sequences)"),
 ]
+# Options for tables, and for any file.
+_OF_TABLES = (
+    "label", "id", "time", "column", "skip_unlabelled", "where", "missing", "decimal", "thousands",
+    "skip_rows",
+)  # fmt: skip
+_OF_FILES = (*_OF_TABLES, "separator", "encoding")
+_MANY = 200  # validation sequences from which on a threshold is reliable
 MOST_CLASSES = 20  # classes in the table that is printed
 
 
@@ -103,13 +110,19 @@ def classify(
     if file is None:
         if test is not None:
             raise ClassifyError(f"--test goes with FILE, which is trained on. Got {test} alone.")
+        common.refuse(_OF_FILES, "says how FILE is read: give both.")
         training, tested = divided(sampled(sample or "digits"))
     else:
         if sample is not None:
             raise ClassifyError(f"--sample takes the place of FILE. Got both, {file} and {sample}.")
+        if all(path.suffix.lower() == ".ts" for path in (file, test) if path is not None):
+            common.refuse(_OF_TABLES, "is for tables: a .ts file says itself what is in it.")
         columns = Columns(label, id, time, tuple(column or ()), separator, skip_unlabelled)
         whole = read_labelled(file, columns, reading)
         training, tested = divided(whole) if test is None else (whole, read_labelled(test, columns, reading))
+    if accuracy is not None and (bidirectional or training.several):
+        reason = "the network reads both ways" if bidirectional else "a sequence has several labels"
+        raise ClassifyError(f"--accuracy is for early decisions: there are none if {reason}.")
     options = {
         "unit": unit, "longest": longest, "bidirectional": bidirectional, "convolution": convolution,
         "members": members,
@@ -219,6 +232,11 @@ class ClassifyFlow:
                 f"Deciding early: after {early['earliness']:.0%} of a sequence on average, "
                 f"{early['accuracy']:.1%} right."
             )
+            if self.estimator.checked_ < _MANY:
+                told[-1] += (
+                    f" The threshold is from {self.estimator.checked_:,} validation sequences, and so few "
+                    "make it rough: other sequences may lose more accuracy."
+                )
         return told
 
     def remarks(self) -> Sequence[str]:

@@ -24,7 +24,7 @@ def configured(
     values: dict[str, Any],
     types: dict[str, Any],
     refused: tuple[str, ...],
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], set[str]]:
     """The values of a command's options, with those of a file that the command line leaves open.
 
     A key is the name of an option, with ``-`` or ``_``. Paths are relative to the current folder, as on the
@@ -37,12 +37,15 @@ def configured(
         types: the annotated types of the parameters.
         refused: options that a file cannot set.
 
+    Returns:
+        The values, and the names of the options that the file has.
+
     Raises:
         ConfigError: the file is not TOML, or has a key that is not an option, or a value of a wrong type. The
             message names the file and the key.
     """
     known = {name: types[name] for name in values if name not in refused}
-    found = dict(values)
+    found, named = dict(values), set()
     for key, value in _content(file).items():
         name = key.replace("-", "_")
         if name in refused:
@@ -52,10 +55,11 @@ def configured(
             meant = hint(key.replace("_", "-"), options, f"the options are {', '.join(options)}")
             raise ConfigError(f"{file}: there is no option {key!r}; {meant}")
         checked = _checked(file, key, value, known[name])
+        named.add(name)
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":
             found[name] = checked
-    return found
+    return found, named
 
 
 def _content(file: Path) -> dict[str, Any]:

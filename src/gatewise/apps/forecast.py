@@ -101,6 +101,8 @@ def forecast(
     from gatewise.tasks.forecast.split import untested_parts
     from gatewise.tasks.series import as_panel
 
+    if file is None:
+        common.refuse(("id", "static", "wide"), "goes with FILE: the bundled year of weather is one series.")
     series = _read(file, target, _Roles(id, tuple(static or ()), wide), reading)
     horizon = horizon or _default_horizon(as_panel(series))
     rows = untested_parts(as_panel(series), horizon)

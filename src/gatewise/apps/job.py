@@ -27,8 +27,10 @@ from gatewise.apps import reading as tables
 from gatewise.apps.cells import chosen_cell
 from gatewise.apps.config import configured
 from gatewise.apps.helping import helped
+from gatewise.apps.options import OptionError, option_of
 from gatewise.apps.output import Output
 from gatewise.apps.session import INTERRUPTED, progress, status_of
+from gatewise.apps.standard_input import ending_for_training, with_standard_input
 from gatewise.language import Cell
 
 if TYPE_CHECKING:
@@ -78,7 +80,11 @@ UNCONFIGURED = ("config", "json", "resume")  # options of the command line alone
 
 @dataclass(frozen=True)
 class Common:
-    """The options that every job has. `cell` is a name, or the cell of a user's file."""
+    """The options that every job has. `cell` is a name, or the cell of a user's file.
+
+    `given` has the names of the options, also of the job's own, that the command line or a configuration
+    sets.
+    """
 
     cell: str | Cell
     hidden_size: int
@@ -89,6 +95,17 @@ class Common:
     out: Path | None
     resume: bool
     json: bool
+    given: frozenset[str] = frozenset()
+
+    def refuse(self, names: Sequence[str], problem: str) -> None:
+        """Refuse options that would be ignored. `problem` ends the sentence, as ``"is for tables."``
+
+        Raises:
+            OptionError: one of the options is given.
+        """
+        for name in names:
+            if name in self.given:
+                raise OptionError(f"{option_of(name)} {problem}")
 
 
 class Trained(Protocol):
@@ -216,19 +233,31 @@ def _run(
     read: tuple[str, ...],
     console: Console,
 ) -> int:
+    given = {name for name in values if _is_typed(context, name)}
     if values["config"] is not None:
-        values = configured(context, values["config"], values, types, UNCONFIGURED)
+        values, named = configured(context, values["config"], values, types, UNCONFIGURED)
+        given |= named
     reading = {name: values[name] for name in read if values[name] not in (None, [])}
     _refuse_at_once({name: values[name] for name in own}, reading, values["out"])
     common = Common(
         chosen_cell(values["cell"]),
         **{name: values[name] for name in OPTIONS if name not in ("cell", "config")},
+        given=frozenset(given),
     )
-    flow = function(
-        **{name: values[name] for name in own},
-        **{"common": common, "reading": reading} if _takes(function, "reading") else {"common": common},
-    )
-    return _train(flow, common, _request(values, common.cell, flow), console)
+    more = {"common": common, "reading": reading} if _takes(function, "reading") else {"common": common}
+    paths = {name: values[name] for name in own if isinstance(values[name], Path)}
+    ending = partial(ending_for_training, task=function.__name__)
+    with with_standard_input(list(paths.values()), ending) as found:
+        files = dict(zip(paths, found, strict=True))
+        flow = function(**{name: files.get(name, values[name]) for name in own}, **more)
+        piped = {file: path for file, path in zip(found, paths.values(), strict=True) if file != path}
+        return _train(flow, common, _request(values, common.cell, flow, piped), bool(piped), console)
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    """Whether an option is on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _refuse_at_once(own: dict[str, Any], reading: dict[str, Any], out: Path | None) -> None:
@@ -245,22 +274,24 @@ def _takes(function: Callable[..., Flow], name: str) -> bool:
     return name in inspect.signature(function).parameters
 
 
-def _request(values: dict[str, Any], cell: str | Cell, flow: Flow) -> dict[str, Any]:
-    """What determines the trained weights, as JSON data."""
+def _request(
+    values: dict[str, Any], cell: str | Cell, flow: Flow, piped: Mapping[Path, Path]
+) -> dict[str, Any]:
+    """What determines the trained weights, as JSON data. `piped` has what temporary files stand for."""
     from gatewise.apps.resuming import digests
 
     options = {name: value for name, value in values.items() if name not in UNREQUESTED}
     plain = json.loads(json.dumps(options, default=str))
     return {
         **{name: value for name, value in plain.items() if value not in (None, [])},
-        "data": digests(flow.data),
+        "data": {str(piped.get(Path(n), n)): digest for n, digest in digests(flow.data).items()},
         "equations": str(cell),
         "gatewise": __version__,
     }
 
 
-def _train(flow: Flow, common: Common, request: dict[str, Any], console: Console) -> int:
-    """Train, test and write; then report."""
+def _train(flow: Flow, common: Common, request: dict[str, Any], piped: bool, console: Console) -> int:
+    """Train, test and write; then report. `piped`: the data will not be there afterwards, to be looked at."""
     import torch
 
     from gatewise.apps.resuming import RunState
@@ -286,7 +317,7 @@ def _train(flow: Flow, common: Common, request: dict[str, Any], console: Console
             raise
     state.remove()
     try:
-        _report(flow, folder.path, metrics, common, console)
+        _report(flow, folder.path, metrics, common, None if piped else flow.look, console)
     except KeyboardInterrupt:
         console.print(f"Stopped by Ctrl-C. Everything was written to {folder.path}.")
         return INTERRUPTED
@@ -304,7 +335,10 @@ def _fit(flow: Flow, checkpoint: Path, console: Console) -> None:
         bar.update(task, total=flow.estimator.epochs_)
 
 
-def _report(flow: Flow, folder: Path, metrics: dict[str, Any], common: Common, console: Console) -> None:
+def _report(
+    flow: Flow, folder: Path, metrics: dict[str, Any], common: Common, look: Sequence[str] | None,
+    console: Console,
+) -> None:  # fmt: skip
     if common.json:
         print_json(
             {"folder": str(folder), "interrupted": flow.estimator.interrupted_, "metrics": metrics},
@@ -320,8 +354,8 @@ def _report(flow: Flow, folder: Path, metrics: dict[str, Any], common: Common, c
         console.print(f"  {name:<18} {meaning}", soft_wrap=True)
     for remark in flow.remarks():
         console.print(f"\n{remark}")
-    if flow.look is not None:
-        words = shlex.join(["gatewise", "look", str(folder), *flow.look])
+    if look is not None:
+        words = shlex.join(["gatewise", "look", str(folder), *look])
         console.print(f"\nLook inside: {words}", soft_wrap=True)
 
 

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from gatewise.apps.helping import example
+from gatewise.apps.options import option_of
 from gatewise.apps.pages import check_page
 from gatewise.apps.reading import CONTENT, chosen_reading, reads_tables, refuse_missing
 from gatewise.apps.session import status_of
+from gatewise.apps.standard_input import DASH, ending_of, with_standard_input
 from gatewise.apps.subject import Subject
 
 if TYPE_CHECKING:
@@ -109,9 +111,11 @@ def _saved(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     task = read_model(file, None).task
     if task == "compare":
         return _compared(file, on, reading)
-    if task in READS:
-        return _job(task, file, on, reading)
-    return (_forecaster if task == "forecast" else _layers)(file, on, reading)
+    if task not in (*READS, "forecast"):
+        return _layers(file, on, reading)
+    with with_standard_input([] if on is None else [on], partial(ending_of, task=task)) as found:
+        read = found[0] if found else None
+        return _job(task, file, read, reading) if task in READS else _forecaster(file, read, reading)
 
 
 def _job(task: str, file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
@@ -120,8 +124,10 @@ def _job(task: str, file: Path, on: Path | None, reading: dict[str, Any]) -> Sub
 
     series = [name for name in reading if name not in CONTENT]
     if series:
-        option = f"--{series[0]}".replace("_", "-")
+        option = option_of(series[0])
         raise LookError(f"{option} is for forecasters: {file} holds a model that reads {READS[task]}.")
+    if on is None and reading:
+        raise LookError(f"{option_of(next(iter(reading)))} says how --on is read: give both.")
     return _subject(look_jobs.SHOWN[task](file, on, chosen_reading(reading)))
 
 
@@ -145,6 +151,8 @@ def _layers(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject:
     import gatewise
     from gatewise.apps.look_data import read_arrays
 
+    if on == DASH:
+        raise LookError("--on: arrays are not read from standard input; name a file.")
     module = gatewise.load(file)
     if not isinstance(module, gatewise.nn.Recurrent):
         raise LookError(

@@ -16,7 +16,7 @@ def _tagger(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
     from gatewise.tasks.shared.samples import python_tokens
     from gatewise.tasks.tagging.tables import read_known
 
-    words = None if on is None else read_known(load(file), on, reading.encoding).corpus.words
+    words = None if on is None else read_known(load(file), on, reading).corpus.words
     from gatewise.tasks.tagging.look import shown  # imports torch: the file has been read
     from gatewise.tasks.tagging.tagger import Tagger
 
@@ -29,9 +29,11 @@ def _tagger(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
 
 
 def _writer(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
+    from gatewise.tasks.shared.reading.options import refuse_all_but_encoding
     from gatewise.tasks.shared.samples import python_topics
     from gatewise.tasks.writing.reading import read_texts
 
+    refuse_all_but_encoding(on or file, reading, "text")
     texts = None if on is None else read_texts(on, encoding=reading.encoding)
     from gatewise.tasks.writing.look import shown  # imports torch: the file has been read
     from gatewise.tasks.writing.writer import Writer

@@ -16,11 +16,12 @@ from rich.console import Console
 from gatewise.apps.predict_forecast import Answers, Options
 from gatewise.apps.reading import TIMES, chosen_reading, reads_content, refuse_missing
 from gatewise.apps.session import status_of
-from gatewise.apps.standard_input import with_standard_input
+from gatewise.apps.standard_input import ending_of, with_standard_input
 from gatewise.files import save
 
 if TYPE_CHECKING:
     from gatewise.tasks.shared.predictor import Predictor
+    from gatewise.tasks.shared.reading.options import Reading
     from gatewise.tasks.shared.written import Write
 
 
@@ -122,7 +123,7 @@ def _run(
             raise PredictError(f"--least is for taggers. {model} holds a model for {predictor.task}.")
         predictor = Predictor(model, least=least)
     answers = _answers(predictor, options, reading)
-    with with_standard_input(data, predictor.task) as files:
+    with with_standard_input(data, partial(ending_of, task=predictor.task)) as files:
         tables, rows = _write(predictor, answers, files, out, as_json, reading, console)
     _finish(answers)
     if out is None:
@@ -147,7 +148,7 @@ def _write(
         with _printing(console, as_json) as write:
             return _predict(predictor, answers, data, write, reading)
     if out.suffix.lower() in predictor.formats:
-        text, rows = predictor.rewritten(data, out.suffix.lower())
+        text, rows = predictor.rewritten(data, out.suffix.lower(), _chosen(reading))
         save(out, text.encode())
         return len(data), rows
     with table_file(out) as write:
@@ -180,7 +181,7 @@ def _predict(
     reading: dict[str, Any],
 ) -> tuple[int, int]:
     """Predict for all tables. Returns their number, and the number of rows that were written."""
-    chosen = chosen_reading({name: value for name, value in reading.items() if name not in TIMES})
+    chosen = _chosen(reading)
     tables = rows = 0
     for path in data:
         for table in _one_sentence(path, predictor.read(path, chosen)):
@@ -189,6 +190,12 @@ def _predict(
             write(found)
             tables, rows = tables + 1, rows + len(found)
     return tables, rows
+
+
+def _chosen(reading: dict[str, Any]) -> Reading:
+    """How the content of a file is read; a forecaster itself reads the times."""
+    made: Reading = chosen_reading({name: value for name, value in reading.items() if name not in TIMES})
+    return made
 
 
 def _one_sentence(path: Path, tables: Iterator[Any]) -> Iterator[Any]:

@@ -5,25 +5,28 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from gatewise.apps.options import OptionError
 
 DASH = Path("-")
+NAME = "standard_input"  # the name of the temporary file, without its ending
 WORDS = ("word", "token", "form", "words", "tokens")  # names of the column of words in a table
 _MOST = 1 << 29  # bytes, as of a file
 _CONLLU = re.compile(rb"^1\t", re.MULTILINE)
+_TS = re.compile(rb"^@(problemname|timestamps|data)\b", re.MULTILINE | re.IGNORECASE)
+_SEEN = 1 << 16  # bytes in which the head of a .ts file is sought
 
 
 @contextmanager
-def with_standard_input(paths: Sequence[Path], task: str) -> Iterator[list[Path]]:
+def with_standard_input(paths: Sequence[Path], ending: Callable[[bytes], str]) -> Iterator[list[Path]]:
     """Context manager: the paths, with a temporary file in place of ``-``. Messages call it "standard input".
 
     Args:
         paths: what a command reads.
-        task: the job of the model that reads it, which decides what a text without other signs is.
+        ending: the ending of a file with this content.
 
     Raises:
         OptionError: ``-`` is named twice, or standard input has too many bytes.
@@ -32,23 +35,41 @@ def with_standard_input(paths: Sequence[Path], task: str) -> Iterator[list[Path]
         yield list(paths)
         return
     if paths.count(DASH) > 1:
-        raise OptionError("FILE: standard input can be read once. Got - twice.")
+        raise OptionError("standard input can be read once. Got - twice.")
     content = sys.stdin.buffer.read(_MOST + 1)
     if len(content) > _MOST:
         raise OptionError(f"standard input has more than {_MOST >> 20} MiB, the most that is read.")
     with tempfile.TemporaryDirectory(prefix="gatewise-") as folder:
-        file = Path(folder) / f"standard input{ending_of(content, task)}"
+        file = Path(folder) / f"{NAME}{ending(content)}"
         file.write_bytes(content)
         try:
             yield [file if path == DASH else path for path in paths]
         except ValueError as error:
-            if str(file) not in str(error):
+            told = str(error).replace(str(file), "standard input").replace(file.name, "standard input")
+            if told == str(error):
                 raise
-            raise OptionError(str(error).replace(str(file), "standard input")) from error
+            raise OptionError(told) from error
+
+
+def ending_for_training(content: bytes, task: str) -> str:
+    """The ending of a file with this content that a job is trained on.
+
+    ``write`` learns from any text; ``tag`` from words with their tags, which are columns if there is no other
+    sign; ``classify`` also from the format of aeon and sktime.
+    """
+    if task == "write":
+        return ".txt"
+    if task == "classify" and _TS.search(content[:_SEEN]):
+        return ".ts"
+    found = ending_of(content, task)
+    return ".tsv" if task == "tag" and found in (".txt", ".jsonl") else found
 
 
 def ending_of(content: bytes, task: str) -> str:
-    """The ending of a file with this content: Parquet, JSON lines, CoNLL-U, a text, or else CSV."""
+    """The ending of a file with this content: Parquet, JSON lines, CoNLL-U, a text, or else CSV.
+
+    The job of the model that reads it, `task`, decides what a text without other signs is.
+    """
     if content.startswith(b"PAR1"):
         return ".parquet"
     if content.lstrip().startswith(b"{"):

@@ -69,10 +69,15 @@ def tag(
     if file is None:
         if test is not None:
             raise ValueError(f"--test goes with FILE, which is trained on. Got {test} alone.")
+        common.refuse(("format", "word", "sentence", "encoding"), "says how FILE is read: give both.")
         name, (training, tested) = "python_tokens", _sample()
     else:
+        if format is not None and format != "table":
+            common.refuse(("word", "sentence"), f"is for tables, not for --format {format}.")
         name, whole = file.name.split(".")[0], read(file)
         training, tested = (whole, read(test)) if test is not None else divided(whole)
+        if "table" not in (training.format, tested.format):
+            common.refuse(("word", "sentence"), "is for tables: FILE is none.")
     data = [path for path in (file, test) if path is not None]
     return TagFlow(name, training, tested, tags or [], look_ahead, common, data, TableNames(word, sentence))
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from gatewise.tasks.writing.writer import Writer
 
 MODEL = "model.safetensors"  # in the folder of a run
+_OF_TRAINING = (  # options that a trained model does not need
+    "unit", "lines", "keep_text", "cell", "hidden_size", "layers", "epochs", "threads", "resume",
+)  # fmt: skip
+_OF_WRITING = ("prompt", "length", "count", "temperature", "top_k", "top_p", "stop", "seed", "text")
 _MOST_PRINTED = 2000  # characters of a scored text in the terminal
 _SHADES = ((2, ""), (4, "on #fde3c8"), (7, "on #f6c08d"), (10, "on #f6a15b"), (float("inf"), "on #d55e00"))
 
@@ -223,11 +227,25 @@ def write(
     drawing = Drawing(length, prompt, temperature, top_k, top_p, stop or [], common.seed, count)
     model = None if file is None else _model_in(file)
     if model is not None:
+        _refuse_ignored(file, score, text, common)
         raise typer.Exit(_apply(model, drawing, score, text, common, reading))
     for name, given in (("--score", score), ("--text", text)):
         if given is not None:
             raise ValueError(f"{name}: FILE must be a trained model. Got {file or 'none'}.")
+    if file is None:
+        common.refuse(("lines", "encoding"), "says how FILE is read: give both.")
     return Flow(file, unit, lines, keep_text, drawing, common, reading)
+
+
+def _refuse_ignored(file: Path | None, score: Path | None, text: Path | None, common: Common) -> None:
+    """Refuse options that a trained model would ignore."""
+    common.refuse(_OF_TRAINING, f"is for training, and {file} is trained already.")
+    if score is not None:
+        common.refuse(_OF_WRITING, "is for writing: leave it out with --score.")
+        return
+    common.refuse(("out",), "goes with --score: samples are printed.")
+    if text is None:
+        common.refuse(("encoding",), "says how --score or --text is read: give both.")
 
 
 def _model_in(file: Path) -> Path | None:

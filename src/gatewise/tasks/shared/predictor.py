@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # For each job the module that has ``predict_table(model, table)``. If it reads more kinds of files than
 # `gatewise.tasks.shared.tables` does, it has ``read_tables(path, reading)``; if it writes more, it has
-# ``FORMATS`` and ``rewritten(model, paths, ending)``. None of them imports torch.
+# ``FORMATS`` and ``rewritten(model, paths, ending, reading)``. None of them imports torch.
 TABLES = {
     "classify": "gatewise.tasks.classification.tables",
     "forecast": "gatewise.tasks.forecast.tables",
@@ -95,14 +95,16 @@ class Predictor:
         """The endings of the files, other than tables, that `rewritten` makes."""
         return getattr(self._module, "FORMATS", ())
 
-    def rewritten(self, paths: Sequence[Path], ending: str) -> tuple[str, int]:
+    def rewritten(
+        self, paths: Sequence[Path], ending: str, reading: Reading | None = None
+    ) -> tuple[str, int]:
         """The text of files with the predictions in it, in one of `formats`, and the number of its rows.
 
         Raises:
             TableError: a file is not one that the job can read.
             ValueError: the model's predictions do not fit into the format.
         """
-        made: tuple[str, int] = self._module.rewritten(self.model, paths, ending, **self._options)
+        made: tuple[str, int] = self._module.rewritten(self.model, paths, ending, reading, **self._options)
         return made
 
     def __reduce__(self) -> Any:

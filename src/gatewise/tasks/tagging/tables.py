@@ -11,7 +11,7 @@ from gatewise.runtime.jobs.tagger import Tagger
 from gatewise.tasks.shared import frames
 from gatewise.tasks.shared import tables as shared
 from gatewise.tasks.shared.reading.errors import TableError
-from gatewise.tasks.shared.reading.options import Reading
+from gatewise.tasks.shared.reading.options import Reading, refuse_all_but_encoding
 from gatewise.tasks.shared.reading.table import read_table, table_of
 from gatewise.tasks.tagging.conllu import COLUMNS
 from gatewise.tasks.tagging.corpus import Corpus, text_of
@@ -31,7 +31,9 @@ def read_tables(path: Path, reading: Reading | None = None) -> Iterator[pa.Table
     encoding = reading.encoding if reading else None
     if path.is_dir() or path.suffix.lower() in _PARQUET:
         yield from shared.read_tables(path, reading)
-    elif format_of(path) == "table":
+        return
+    refuse_all_but_encoding(path, reading, "words")
+    if format_of(path) == "table":
         table = read_table(path, Reading(encoding=encoding), words=True)
         yield _named(pa.Table.from_pandas(table.frame, preserve_index=False), path)
     else:
@@ -44,7 +46,9 @@ def _named(table: pa.Table, path: Path) -> pa.Table:
     return table.replace_schema_metadata({frames.FILE: str(path).encode()})
 
 
-def rewritten(model: Tagger, paths: Sequence[Path], ending: str, *, least: float = 0.0) -> tuple[str, int]:
+def rewritten(
+    model: Tagger, paths: Sequence[Path], ending: str, reading: Reading | None = None, *, least: float = 0.0
+) -> tuple[str, int]:
     """The sentences of files with their tags, as CoNLL-U or as columns, and the number of their words.
 
     Of a CoNLL-U file all else is kept, if it becomes one. A tag that is less likely than `least` becomes
@@ -60,7 +64,7 @@ def rewritten(model: Tagger, paths: Sequence[Path], ending: str, *, least: float
         raise ValueError(f"--out must end in .tsv: CoNLL-U has {', '.join(COLUMNS)}, the tagger has {kept}")
     texts, words = [], 0
     for path in paths:
-        file = read_known(model, path)
+        file = read_known(model, path, reading)
         if ending == ".conllu" and file.document is None:
             raise TableError(path, "the file is not CoNLL-U; --out must end in .tsv")
         made = model.predict(file.corpus.words, least=least)
@@ -72,12 +76,14 @@ def rewritten(model: Tagger, paths: Sequence[Path], ending: str, *, least: float
     return "".join(texts), words
 
 
-def read_known(model: Tagger, path: Path, encoding: str | None = None) -> TaggedFile:
+def read_known(model: Tagger, path: Path, reading: Reading | None = None) -> TaggedFile:
     """Read a file like that of training: a table may have the same columns of words and of sentences.
 
     Raises:
         TableError: the file cannot be read.
     """
+    refuse_all_but_encoding(path, reading, "words")
+    encoding = reading.encoding if reading else None
     if format_of(path) != "table":
         return read_tagged(path, encoding=encoding)
     table = read_table(path, Reading(encoding=encoding), words=True)

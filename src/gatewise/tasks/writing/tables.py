@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from gatewise.runtime.jobs.units import spelled
 from gatewise.runtime.jobs.writer import Writer
 from gatewise.tasks.shared import frames, tables
 from gatewise.tasks.shared.reading.errors import TableError
-from gatewise.tasks.shared.reading.options import Reading
+from gatewise.tasks.shared.reading.options import Reading, refuse_all_but_encoding
 from gatewise.tasks.writing.reading import read_texts
 
 _TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
@@ -37,7 +38,7 @@ def predict_table(model: Writer, table: pa.Table) -> pa.Table:
         "log_probability": pa.array([each.total for each in scored], pa.float64()),
         "bits": pa.array([each.bits_per_character for each in scored], pa.float64()),
         "perplexity": pa.array([each.perplexity for each in scored], pa.float64()),
-        "next": pa.array([each.following for each in scored], pa.string()),
+        "next": pa.array([spelled([each.following], model.unit)[0] for each in scored], pa.string()),
     }
     return pa.table(others | made)
 
@@ -49,6 +50,7 @@ def read_tables(path: Path, reading: Reading | None = None) -> Iterator[pa.Table
     if path.is_dir() or ending in _TABLES:
         yield from tables.read_tables(path, reading)
     else:
+        refuse_all_but_encoding(path, reading, "text")
         texts = read_texts(path, encoding=reading.encoding if reading else None)
         found = pa.table({"id": [path.name], "text": texts})
         yield found.replace_schema_metadata({frames.FILE: str(path)})

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import codecs
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from gatewise.tasks.shared.reading.errors import TableError
 
 NAMED_FORMATS = {"excel": "excel", "unix": "s", "unix-ms": "ms", "unix-us": "us", "unix-ns": "ns"}
 REPEATED = ("first", "last", "mean", "sum")
@@ -69,6 +72,18 @@ class Reading:
             raise ValueError("irregular takes rows as they are: leave resample out")
         if self.decimal is not None and self.decimal == self.thousands:
             raise ValueError(f"thousands must be another mark than the decimal one. Got {self.thousands!r}")
+
+
+def refuse_all_but_encoding(file: str | Path, reading: Reading | None, content: str) -> None:
+    """Refuse options that would be ignored for a file of words or of text, as `content` says.
+
+    Raises:
+        TableError: an option other than the encoding is set.
+    """
+    for option in fields(Reading):
+        if option.name != "encoding" and getattr(reading, option.name, None) is not None:
+            name = option.name.replace("_", "-")
+            raise TableError(file, f"--{name} does not apply to a file of {content}")
 
 
 def _is_format(text: str) -> bool:
