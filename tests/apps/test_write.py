@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -150,5 +151,13 @@ def test_a_run_of_bytes_shows_characters(tmp_path: Path) -> None:
     assert {file.name for file in (tmp_path / "run").iterdir()} == FILES.keys()
     page = (tmp_path / "run/surprises.html").read_text(encoding="utf-8")
     assert ">ë</span>" in page
-    assert "Ã</span>" not in page
+    assert "Ã" not in page
+    assert "&#x27;ë&#x27;: " in page
+    with (tmp_path / "run/surprises.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    place = next(n for n, row in enumerate(rows) if row["token"] == "ë")
+    first, last, after = rows[place - 1 : place + 2]
+    assert (first["token"], after["token"]) == ("\\xc3", " ")
+    assert int(first["column"]) == int(last["column"]) == int(after["column"]) - 1
+    assert all(row["expected"].isascii() or len(row["expected"]) == 1 for row in rows)
     assert "Zoë said" in run(tmp_path / "run", "--score", tmp_path / "text.txt")

@@ -16,7 +16,7 @@ from rich.text import Text
 from gatewise.apps.job import Common, job_command, print_json
 from gatewise.apps.options import Above, Among
 from gatewise.apps.resuming import SUFFIX
-from gatewise.runtime.jobs.units import CHARACTERS, UNITS, WORDS, readable
+from gatewise.runtime.jobs.units import CHARACTERS, UNITS, WORDS, readable, spelled, summed
 
 if TYPE_CHECKING:
     from gatewise.runtime.jobs.writer import Scored
@@ -314,15 +314,15 @@ def _score(model: Any, text: str, name: str, common: Common, console: Console) -
         })  # fmt: skip
         return 0
     shown = Text()
-    read = readable(scored.tokens, model.unit)
-    for token, bits in list(zip(read, scored.bits, strict=True))[:_MOST_PRINTED]:
+    read = summed(scored.tokens, scored.bits.tolist(), model.unit)
+    for token, bits in list(zip(*read, strict=True))[:_MOST_PRINTED]:
         shown.append(token, style=next(style for most, style in _SHADES if bits < most))
     console.print(shown)
     console.print(
         f"\n{name}: {scored.bits_per_character:.3f} bits per character, log probability {scored.total:,.1f}, "
         f"perplexity per token {scored.perplexity:.2f}."
     )
-    _show_surprises(console, scored)
+    _show_surprises(console, scored, model.unit)
     if folder:
         console.print(f"\n{folder}/surprises.html and surprises.csv: every token with its probability")
     else:
@@ -336,19 +336,23 @@ def _write_scores(scored: Scored, name: str, unit: str, out: Path) -> Path:
 
     with NewFolder(lambda: given_name(out)) as folder:
         (folder.writing / "surprises.html").write_text(surprise_page(scored, name, unit), encoding="utf-8")
-        (folder.writing / "surprises.csv").write_text(surprise_table(scored), encoding="utf-8")
+        (folder.writing / "surprises.csv").write_text(surprise_table(scored, unit), encoding="utf-8")
     return folder.path
 
 
-def _show_surprises(console: Console, scored: Scored) -> None:
+def _show_surprises(console: Console, scored: Scored, unit: str) -> None:
     """Print the most surprising tokens with their surroundings."""
+    from gatewise.tasks.writing.surprises import in_quotes
+
+    read, came = readable(scored.tokens, unit), spelled(scored.tokens, unit)
+    other = spelled(scored.tokens, unit, scored.expected)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("bits", "most surprising", "came", "expected"):
         table.add_column(title, justify="right" if title == "bits" else "left")
     for n in sorted(sorted(range(len(scored.tokens)), key=lambda n: -scored.bits[n])[:8]):
-        before = "".join(scored.tokens[max(n - 24, 0) : n])
-        expected = f"{scored.expected[n]!r} ({scored.confidence[n]:.0%})"
-        table.add_row(f"{scored.bits[n]:.1f}", repr(before)[1:-1], repr(scored.tokens[n]), expected)
+        before = "".join(read[max(n - 24, 0) : n])
+        expected = f"{in_quotes(other[n], unit)} ({scored.confidence[n]:.0%})"
+        table.add_row(f"{scored.bits[n]:.1f}", repr(before)[1:-1], in_quotes(came[n], unit), expected)
     console.print(table)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatewise.runtime.jobs.units import split
+from gatewise.runtime.jobs.units import BYTES, spelled, split
 from gatewise.runtime.jobs.writer import BOUNDARY
+from gatewise.tasks.writing.surprises import in_quotes
 from gatewise.tasks.writing.writer import Writer
 
 _ROWS, _LONGEST = 4, 160  # texts, and tokens of one
@@ -45,18 +46,23 @@ def shown(writer: Writer, texts: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"no text has two {model.unit}.")
     ids = [torch.tensor([BOUNDARY, *model.vocabulary.ids(some).tolist()]) for some in tokens]
     lengths = [len(some) for some in tokens]
+    read = [spelled(some, model.unit) for some in tokens]
+    explained = in_quotes(read[0][-1], model.unit)
     x = nn.utils.rnn.pad_sequence([row[:-1] for row in ids])
     last, rows = torch.tensor([int(row[-1]) for row in ids]), torch.arange(len(ids))
     steps = torch.tensor(lengths) - 1
-    names = [token or _UNKNOWN for token in model.tokens]
+    names = [spelled([token], model.unit)[0] or _UNKNOWN for token in model.tokens]
     names[BOUNDARY] = "(end)" if model.ends else _START
     return {
         "model": NextToken(writer.network_).eval(),
         "x": x,
         "lengths": lengths,
         "output": lambda scores: scores.log_softmax(-1)[steps, rows, last],
-        "output_name": f"the log-probability of the last token ({tokens[0][-1]!r} in row 0)",
-        "tokens": [[_START, *(names[int(k)] for k in row[1:-1])] for row in ids],
+        "output_name": f"the log-probability of the last token ({explained} in row 0)",
+        "tokens": [
+            [_START, *(some[:-1] if model.unit == BYTES else [names[int(k)] for k in row[1:-1]])]
+            for row, some in zip(ids, read, strict=True)
+        ],
         "outputs": names,
         "probabilities": True,
         "title": f"Inside a writer ({writer.cell_name})",

@@ -68,7 +68,7 @@ def learning_picture(
 
 
 def surprise_picture(
-    tokens: Sequence[str], bits: Array, heading: str, note: str, copied: Copied | None = None
+    tokens: Sequence[str], bits: Sequence[float], heading: str, note: str, copied: Copied | None = None
 ) -> Figure:
     """Draw a text, each token on a colour for how little it was expected. Copied runs are underlined."""
     lines = _lines(tokens, bits)
@@ -114,7 +114,7 @@ def _spread(values: Array) -> float:
     return float(np.quantile(np.abs(values), 0.98)) or 1.0
 
 
-def _lines(tokens: Sequence[str], values: Array) -> list[list[tuple[str, float]]]:
+def _lines(tokens: Sequence[str], values: Array | Sequence[float]) -> list[list[tuple[str, float]]]:
     """The characters of a text with their values, in lines that break as the text does, and at the margin."""
     lines: list[list[tuple[str, float]]] = [[]]
     for token, value in zip(tokens, values, strict=True):

@@ -13,7 +13,7 @@ import numpy as np
 import gatewise
 from gatewise.insight.figures import save_figure
 from gatewise.runtime.arrays import Array
-from gatewise.runtime.jobs.units import readable, split
+from gatewise.runtime.jobs.units import BYTES, readable, split, summed
 from gatewise.runtime.jobs.writer import Scored
 from gatewise.tasks.writing.corpus import Corpus
 from gatewise.tasks.writing.evaluation import Division, Sample, Tested, counted
@@ -51,7 +51,7 @@ def write_run(
     _write(folder / "samples.txt", "\n\n".join(map(_told, samples)) + "\n")
     scored = writer.model_.score(division.test[0][:_MOST_SCORED], division.before[0])
     _write(folder / "surprises.html", surprise_page(scored, "The held-out text", writer.unit))
-    _write(folder / "surprises.csv", surprise_table(scored))
+    _write(folder / "surprises.csv", surprise_table(scored, writer.unit))
     _draw(folder, writer, division, samples, scored)
 
 
@@ -80,18 +80,18 @@ def _draw(
 ) -> None:
     save_figure(_learning(writer, division), folder / LEARNING)
     figure = f"{scored.bits_per_character:.2f} bits per character"
-    unit = writer.unit[:-1]
+    unit = "character" if writer.unit == BYTES else writer.unit[:-1]
     note = f"Each {unit} stands on a colour that says how little it was expected, given all before it. "
-    read = readable(scored.tokens, writer.unit)
+    read, bits = summed(scored.tokens, scored.bits.tolist(), writer.unit)
     part = _passage(read)
     heading = f"A text that it has never seen: {figure}"
-    save_figure(surprise_picture(read[part], scored.bits[part], heading, note), folder / SURPRISES)
+    save_figure(surprise_picture(read[part], bits[part], heading, note), folder / SURPRISES)
     sample = samples[0]
     heading, more = f"A text that it wrote: {sample.figure}", ""
     if sample.copied:
         more = f"Underlined: in the training text, in runs of at least 40. {sample.copied}"
-    tokens = readable(sample.scored.tokens[:_DRAWN], writer.unit)
-    bits = sample.scored.bits[:_DRAWN]
+    drawn = sample.scored.tokens[:_DRAWN]
+    tokens, bits = summed(drawn, sample.scored.bits[:_DRAWN].tolist(), writer.unit)
     save_figure(surprise_picture(tokens, bits, heading, note + more, sample.copied), folder / SAMPLE)
     if found := units(writer, division.test):
         tokens = readable(split(division.test[0], writer.unit), writer.unit)
