@@ -17,7 +17,7 @@ from gatewise import cells
 from gatewise.apps.commands import app
 from gatewise.apps.demo import demo
 from gatewise.tasks.forecast.forecaster import Forecaster
-from gatewise.tasks.series import TimeSeries, read_series
+from gatewise.tasks.series import TimeSeries, read_panel, read_series
 from gatewise.tasks.synthetic import TASKS
 from gatewise.tasks.synthetic.network import Network
 from tests.insight.page.pages import array, data_of, layer_of, named, sequence
@@ -99,6 +99,24 @@ def test_a_forecaster_is_shown_on_windows_of_its_series(sold: tuple[Path, Path],
     recorded = forecaster.watch(series, 5)
     (layer,) = data["layers"]
     np.testing.assert_allclose(array(named(layer["values"], "z"))[-5:, 0], recorded["z"], atol=1e-3)
+
+
+def test_the_windows_of_a_panel_are_called_by_its_id(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=90, freq="D").strftime("%Y-%m-%d")
+    parts = [
+        pd.DataFrame({"shop": shop, "day": days[:rows], "sold": np.arange(rows) % 7 * 1.5})
+        for shop, rows in ((3, 80), (28, 90))
+    ]
+    pd.concat(parts).to_csv(tmp_path / "shops.csv", index=False)
+    panel = read_panel(tmp_path / "shops.csv", "sold", "shop")
+    forecaster = Forecaster(7, cell="gru", hidden_size=4, max_epochs=1).fit(panel)
+    forecaster.save(tmp_path / "model.safetensors")
+    done = look(tmp_path / "model.safetensors", "--on", tmp_path / "shops.csv", "--out", tmp_path / "p.html")
+    assert (done.exit_code, done.stderr) == (0, "")
+    names = data_of(tmp_path / "p.html")["row_names"]
+    assert names[0] == "the window of shop 28 up to 2024-03-30"
+    assert "sequence 0" not in done.stdout
+    assert forecaster.prepared_.encoding.names(panel.clock.span)[0] == "change of sold over 1 day"
 
 
 def data_ends(data: dict[str, list[list[str]]], series: TimeSeries) -> list[int]:

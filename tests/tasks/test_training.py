@@ -157,4 +157,4 @@ def test_every_input_has_a_name(series: TimeSeries) -> None:
     frame.iloc[100:140, 0] = np.nan
     encoding = Encoding.fit(TimeSeries.from_frame(frame, series.target), 24, (24,))
     assert encoding.elapsed
-    assert len(encoding.names) == encoding.input_size
+    assert len(encoding.names(str)) == encoding.input_size

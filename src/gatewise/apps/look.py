@@ -20,7 +20,6 @@ from gatewise.apps.subject import Subject
 
 if TYPE_CHECKING:
     from gatewise.insight.page.look import Look
-    from gatewise.tasks.forecast.forecaster import Forecaster
     from gatewise.tasks.series import TimeSeries
 
 MODEL = "model.safetensors"  # the file name in the folder of a run
@@ -190,9 +189,9 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
     forecaster.predict(series if panel.alone else panel)  # raises if the series does not fit
     encoding = prepared.encoding.of_series(panel.ids[0], series.values)
     first = min(prepared.need, len(series)) - 1
-    origins = np.linspace(len(series) - 1, first, ROWS).round().astype(np.int64)
-    windows = prepared.windows(panel, forecaster.steps)
-    batch = windows.batch(np.unique(origins)[::-1].copy())
+    origins = np.unique(np.linspace(len(series) - 1, first, ROWS).round().astype(np.int64))[::-1].copy()
+    batch = prepared.windows(panel, forecaster.steps).batch(origins)
+    ends, whose = origins.tolist(), "" if panel.alone else f" of {panel.label(0)}"
     span, network = series.clock.span, forecaster.network_
     scale, mean = encoding.scale[0], encoding.mean[0]
     more = {
@@ -200,8 +199,9 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
         "output": lambda forecasts: forecasts[0, :, -1],
         "output_name": f"the forecast of {encoding.target} {span(forecaster.steps)} ahead",
         "outputs": [f"{span(k)} ahead" for k in range(1, forecaster.steps + 1)],
-        "times": _times(series, np.unique(origins)[::-1].tolist(), history),
-        "feature_names": _input_names(forecaster, series),
+        "times": _times(series, ends, history),
+        "row_names": [f"the window{whose} up to {series.when(end)}" for end in ends],
+        "feature_names": prepared.encoding.names(span),
     }
     title = f"Inside a forecaster of {encoding.target} ({forecaster.cell_name})"
     return Subject(network, batch.inputs, title, more)
@@ -209,22 +209,6 @@ def _forecaster(file: Path, on: Path | None, reading: dict[str, Any]) -> Subject
 
 def _times(series: TimeSeries, origins: list[int], history: int) -> list[list[str]]:
     return [[series.when(max(step, 0)) for step in range(end + 1 - history, end + 1)] for end in origins]
-
-
-def _input_names(forecaster: Forecaster, series: TimeSeries) -> list[str]:
-    """Names for the result of `Encoding.inputs`, in its order."""
-    encoding, span = forecaster.prepared_.encoding, series.clock.span
-    target = encoding.target
-    if encoding.step_scale is not None:
-        target = f"change of {target} over {span(1)}"
-    names = [target, *encoding.columns[1:], *(f"{column} was observed" for column in encoding.masked)]
-    if encoding.elapsed:
-        names += [f"time since {column} was observed" for column in encoding.masked]
-    if encoding.gap:
-        names.append("time since the row before")
-    names.append(f"change of {encoding.target} over {span(encoding.season)}")
-    waves = ("sine", "cosine", "sine, twice as fast", "cosine, twice as fast")
-    return [*names, *(f"time within {span(phase)}, {wave}" for phase in encoding.phases for wave in waves)]
 
 
 def _show(console: Console, found: Look) -> None:

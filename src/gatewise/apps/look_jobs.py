@@ -57,7 +57,10 @@ def _classifier(file: Path, on: Path | None, reading: Any) -> dict[str, Any]:
     classifier = Classifier.load(file)
     name = classifier.metrics_.get("data", {}).get("file")
     if table is not None:
-        return shown(classifier, sequences_of(classifier.model_, table).values)
+        sequences = sequences_of(classifier.model_, table)
+        names = [f"sequence {id}" for id in sequences.ids]
+        found = shown(classifier, sequences.values)
+        return {**found, "row_names": names[: len(found["lengths"])]}
     if name not in SAMPLES:
         raise _nothing(file, "sequences")
     return shown(classifier, sampled(name).sequences.values)

@@ -381,6 +381,9 @@ def test_findings_name_the_step_that_a_unit_remembers(tmp_path: Path) -> None:
         "The oldest memory here: at the end of sequence 1, unit 0 still holds what it wrote at step 7 “(”, "
         "32 steps before."
     )
+    page = gatewise.look(layer, x, tmp_path / "p.html", tokens=tokens, row_names=["the first", "the other"])
+    assert page.findings[0].startswith("l0: unit 0 remembers step 7 “(” of the other: of the +0.995 in its c")
+    assert data_of(tmp_path / "p.html")["row_names"] == ["the first", "the other"]
 
 
 IDS = "x must be [T, B, I], or token ids [T, B], with steps and rows. Got"
@@ -398,6 +401,7 @@ THEIRS = "the recurrent layers are torch's (the model itself); gatewise.accelera
         ({"model": nn.LSTM(3, 3)}, ValueError, THEIRS),
         ({"model": "lstm"}, TypeError, "model must be a torch.nn.Module. Got str."),
         ({"lengths": [5]}, ValueError, f"{ROWS} [5]."),
+        ({"row_names": ["a"]}, ValueError, "row_names must be 2, one for each row. Got 1."),
         ({"lengths": [0, 0]}, ValueError, f"{ROWS} [0, 0]."),
         ({"lengths": [6, 1]}, ValueError, f"{ROWS} [6, 1]."),
         (

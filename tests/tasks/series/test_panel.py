@@ -240,3 +240,15 @@ def test_named_columns_alone_are_the_series_of_a_wide_table() -> None:
     assert Panel.from_wide(frame, reading=Reading(inputs=("b", "a"))).ids == ("a", "b")
     assert Panel.from_wide(frame, ["c"]).ids == ("c",)
     assert Panel.from_wide(frame).ids == ("a", "b", "c")
+
+
+def test_a_series_is_called_by_its_id_and_by_what_ids_are() -> None:
+    def label(id: str, value: object) -> str:
+        frame = pd.DataFrame({id: [value] * 9, "sold": range(9)}, index=DAYS[:9])
+        return Panel.from_frame(frame, "sold", id).label(0)
+
+    assert label("shop", 28) == "shop 28"
+    assert label("shop", "west") == "shop west"
+    assert label("shop", "Shop 28") == "Shop 28"
+    assert label("id", "west") == "west"
+    assert Panel.from_wide(two()[["day", "sold"]].drop_duplicates().set_index("day")).label(0) == "sold"

@@ -100,6 +100,7 @@ function controls() {
 
 function rowWords(row) {
   if (isOwn(row)) return "yours";
+  if (page.row_names) return page.row_names[row];
   const last = page.times?.[row]?.[end(row) - 1];
   return row + (page.lengths ? ` (${end(row)} steps)` : "") + (last === undefined ? "" : `, to ${last}`);
 }

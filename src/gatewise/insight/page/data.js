@@ -84,7 +84,7 @@ function rowCount() {
 }
 
 function rowTitle(row) {
-  return isOwn(row) ? "your sequence" : `sequence ${row}`;
+  return isOwn(row) ? "your sequence" : page.row_names?.[row] ?? `sequence ${row}`;
 }
 
 /** The number of steps on the axis of a row. */

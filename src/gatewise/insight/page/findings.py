@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
@@ -15,7 +15,7 @@ from gatewise.insight.page.layers import Studied
 from gatewise.insight.page.sample import Sample
 from gatewise.insight.units import probe
 
-Naming: TypeAlias = Callable[[int, int], str]  # (step, row) -> the name of the step in a sentence
+Words: TypeAlias = Sequence[Sequence[str]]
 
 _LARGE = 0.1  # share of the largest state from which a unit is worth a sentence
 _MISSED = 0.1  # the residual of an attribution from which it says nothing
@@ -45,7 +45,7 @@ class Sentence:
 
 def sentences(
     layers: Sequence[Studied],
-    called: Naming,
+    called: Names,
     sample: Sample,
     attribution: Attribution | None,
     explained: str,
@@ -110,7 +110,7 @@ def _longest(half: HalfLife, steps: int) -> Sentence:
     )
 
 
-def _old_writing(ledger: Ledger, layer: Studied, called: Naming, sample: Sample) -> list[Sentence]:
+def _old_writing(ledger: Ledger, layer: Studied, called: Names, sample: Sample) -> list[Sentence]:
     """The oldest memory: among units whose final state comes mostly from one step, the earliest step."""
     passage = layer.values.passage
     sizes = ledger.written.abs().nan_to_num()
@@ -124,13 +124,13 @@ def _old_writing(ledger: Ledger, layer: Studied, called: Naming, sample: Sample)
     steps, step = int(age[step, row, unit]), step + sample.first
     part, total = float(ledger.written[step, row, unit]), float(ledger.total[row, unit])
     text = (
-        f"{layer.values.layer}: unit {unit} remembers {called(step, row)} of sequence {row}: "
+        f"{layer.values.layer}: unit {unit} remembers {called(step, row)} of {called.row(row)}: "
         f"of the {total:+.3g} in its {ledger.state} at the end, the largest part, {part:+.3g}, "
         f"was written there and kept for {steps} step{'s' * (steps != 1)} "
         f"(all steps' parts sum to the state; residual {ledger.residual:.0e})."
     )
     brief = (
-        f"The oldest memory here: at the end of sequence {row}, unit {unit} still holds what it wrote "
+        f"The oldest memory here: at the end of {called.row(row)}, unit {unit} still holds what it wrote "
         f"at {called(step, row)}, {steps} step{'s' * (steps != 1)} before."
     )
     return [Sentence(text, layer.values.layer, unit, row, step, brief)]
@@ -143,7 +143,7 @@ def _age(order: Sequence[int], ends: Tensor) -> Tensor:
     return last - place
 
 
-def _inputs(found: Attribution, called: Naming, explained: str) -> Sentence:
+def _inputs(found: Attribution, called: Names, explained: str) -> Sentence:
     steps = found.by_step()  # [T, B]
     share = steps / steps.nansum(0)
     row = int(share.nan_to_num().amax(0).argmax())
@@ -157,7 +157,7 @@ def _inputs(found: Attribution, called: Naming, explained: str) -> Sentence:
             "(gatewise.attribute)."
         )
     text = (
-        f"What matters most for {explained} is {called(step, row)} of sequence {row}: "
+        f"What matters most for {explained} is {called(step, row)} of {called.row(row)}: "
         f"{share[step, row]:.0%} of all that integrated gradients give to the steps of the sequence "
         f"(the shares miss the score by {found.residual:.0e})."
     )
@@ -183,11 +183,26 @@ def _flow(layer: Studied, explained: str) -> str:
     )
 
 
-def naming(tokens: Sequence[Sequence[str]] | None, times: Sequence[Sequence[str]] | None) -> Naming:
-    """A function that names steps by number, with their words and times if there are any."""
+@final
+@dataclass(frozen=True)
+class Names:
+    """What steps and rows are called in sentences: by their numbers, or what is given.
 
-    def called(step: int, row: int) -> str:
-        word = "" if tokens is None else f" \u201c{tokens[row][step]}\u201d"
-        return f"step {step}{word}" + ("" if times is None else f", {times[row][step]}")
+    Attributes:
+        tokens: a word for each step of each row.
+        times: a time for each step of each row.
+        rows: a name for each row.
+    """
 
-    return called
+    tokens: Words | None = None
+    times: Words | None = None
+    rows: Sequence[str] | None = None
+
+    def __call__(self, step: int, row: int) -> str:
+        """A step by number, with its word and time if there are any."""
+        word = "" if self.tokens is None else f" \u201c{self.tokens[row][step]}\u201d"
+        return f"step {step}{word}" + ("" if self.times is None else f", {self.times[row][step]}")
+
+    def row(self, row: int) -> str:
+        """A row."""
+        return f"sequence {row}" if self.rows is None else self.rows[row]

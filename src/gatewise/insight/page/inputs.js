@@ -41,7 +41,7 @@ function showFlow() {
 /** Whether the sequence is one that Python has taken derivatives of; else say so. */
 function derived() {
   byId("why-not").hidden = !isOwn(view.row);
-  byId("why-not").textContent = `Python took derivatives of its own sequences, not of yours: choose sequence ${own.base} below.`;
+  byId("why-not").textContent = `Python took derivatives of its own sequences, not of yours: choose ${rowTitle(own.base)} below.`;
   return !isOwn(view.row);
 }
 
@@ -58,10 +58,10 @@ function showShares() {
   byId("shares-text").hidden = !page.tokens;
   if (page.tokens) paint(byId("shares-text"), stepShare);
   byId("shares-words").textContent =
-    `Integrated gradients share out ${page.explained}, ${short(at(page.shares.scores, row))} in sequence ${row}, less what it is for an input of zeros, ` +
+    `Integrated gradients share out ${page.explained}, ${short(at(page.shares.scores, row))} in ${rowTitle(row)}, less what it is for an input of zeros, ` +
     `among the steps: ${signed(stepShare(step))} to ${stepName(step, row)}, most to ${stepName(most, row)} with ${signed(stepShare(most))}. ` +
     `The shares miss their sum by ${short(page.shares.residual, 2)} of the largest.`;
-  byId("shares").setAttribute("aria-label", `Shares of the steps of sequence ${row}; most has ${stepName(most, row)}`);
+  byId("shares").setAttribute("aria-label", `Shares of the steps of ${rowTitle(row)}; most has ${stepName(most, row)}`);
   showFeatures();
 }
 

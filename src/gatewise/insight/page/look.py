@@ -17,7 +17,7 @@ from gatewise.insight.flow import gradient_flow
 from gatewise.insight.page import frame
 from gatewise.insight.page.arrays import packed
 from gatewise.insight.page.document import document
-from gatewise.insight.page.findings import followed, naming, sentences
+from gatewise.insight.page.findings import Names, Words, followed, sentences
 from gatewise.insight.page.layers import Studied, studied
 from gatewise.insight.page.run import SQUARES, Inputs, Run, evaluating, run_of
 from gatewise.insight.page.running import Running, running_of
@@ -26,8 +26,6 @@ from gatewise.insight.watch import watch
 from gatewise.language import Cell
 
 _POINTS, _NEAR = (50, 300), 0.01  # points of integrated gradients (two tries), residual to reach
-
-Words = Sequence[Sequence[str]]
 
 
 @final
@@ -64,6 +62,7 @@ def look(
     output_name: str | None = None,
     tokens: Words | None = None,
     times: Words | None = None,
+    row_names: Sequence[str] | None = None,
     feature_names: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     probabilities: bool = False,
@@ -100,6 +99,7 @@ def look(
         output_name: the name of that number in the sentences of the page.
         tokens: the words of each row, ``tokens[row][step]``: strings, or lists of strings.
         times: names of the steps of each row, such as dates.
+        row_names: the names of the rows in sentences, as ``"shop A"``; by default ``"sequence 0"``, ...
         feature_names: the names of the I inputs.
         outputs: the names of what the model puts out: classes, letters, horizons.
         probabilities: whether the outputs are scores of classes, which the page shows as probabilities
@@ -122,7 +122,10 @@ def look(
         (True, True)
     """
     run = run_of(model, x, lengths, batch_first, call, output)
-    notes = list(_not_numbers(run))
+    if row_names is not None and len(row_names) != run.rows:
+        raise ValueError(f"look: row_names must be {run.rows}, one for each row. Got {len(row_names)}.")
+    called = Names(tokens, times, row_names and list(map(str, row_names)))
+    notes = list(_not_numbers(run, called))
     explained = output_name or (SQUARES if output is None else "the output")
     with evaluating(model):
         layers = _watched(run, notes)
@@ -136,7 +139,7 @@ def look(
     features = _features(run, feature_names)
     sample = _sample(run, layers, len(features), running, megabytes)
     notes += _left_out(run, layers, sample, feature_names)
-    said = sentences(layers, naming(tokens, times), sample, shares, explained)
+    said = sentences(layers, called, sample, shares, explained)
     said += followed(layers, _time_first(run.x, run.batch_first).cpu(), features) if features else []
     cells = _equations(layers)
     keys = {cell.signature(): key for key, cell in cells.items()}
@@ -148,6 +151,7 @@ def look(
         "lengths": run.lengths and list(run.lengths)[: sample.rows],
         "tokens": _cut_words(tokens, sample),
         "times": _cut_words(times, sample),
+        "row_names": called.rows and called.rows[: sample.rows],
         "layers": [_shown(layer, sample, running, keys) for layer in layers],
         "running": running and running.shown(sample, outputs, probabilities),
         "inputs": _inputs(run, features, sample),
@@ -226,11 +230,11 @@ def _watched(run: Run, notes: list[str]) -> list[Studied]:
     return layers
 
 
-def _not_numbers(run: Run) -> Iterator[str]:
+def _not_numbers(run: Run, called: Names) -> Iterator[str]:
     x = _time_first(run.x, run.batch_first)
     if run.x.is_floating_point() and not x.isfinite().all():
         step, row = (~x.isfinite()).any(-1).nonzero()[0].tolist()
-        yield f"The input is not a finite number everywhere, first at step {step} of sequence {row}."
+        yield f"The input is not a finite number everywhere, first at step {step} of {called.row(row)}."
 
 
 def _lengths(layers: Sequence[Studied]) -> list[int] | None:

@@ -68,7 +68,7 @@ function showHeat() {
   heatAxis = { ...drawHeat(byId("heat"), { picture, zoom, step, row: order.indexOf(unit), names, height }), order };
   showScale(isGateValue(layer, value), mostOf(layer, value, row));
   byId("heat-title").textContent = `${value} of all units, step by step`;
-  byId("heat").setAttribute("aria-label", `Heat map of ${value}: ${order.length} units over ${zoom[1] - zoom[0]} steps of sequence ${row}`);
+  byId("heat").setAttribute("aria-label", `Heat map of ${value}: ${order.length} units over ${zoom[1] - zoom[0]} steps of ${rowTitle(row)}`);
 }
 
 /** The scale of the colours, above the heat map. */

@@ -34,7 +34,7 @@ function bitsInWords({ numbers: count, different, most, output }, row) {
   const answers = output
     ? ` Its answers differ by ${short(output, 2)} at most, since they are added up in another order.`
     : output === 0 ? " So do its answers." : "";
-  return `The page has computed sequence ${row} again: ${found}.${reason}${answers}`;
+  return `The page has computed ${rowTitle(row)} again: ${found}.${reason}${answers}`;
 }
 
 const TABLE = 100_000; // most numbers in the table
@@ -51,7 +51,7 @@ function showTry() {
   byId("typing").hidden = !vocabulary;
   byId("curve-part").hidden = Boolean(vocabulary) || ids || !end(row);
   byId("restart").hidden = !isOwn(row);
-  byId("restart").textContent = `Back to sequence ${own.base}`;
+  byId("restart").textContent = `Back to ${rowTitle(own.base)}`;
   byId("own-words").textContent = ownWords();
   const key = `${row} ${isOwn(row) ? own.version : ""}`;
   if (shownInput !== key) {
@@ -64,7 +64,7 @@ function showTry() {
 
 function ownWords() {
   if (!isOwn(view.row)) return "";
-  return `This is a sequence of your own, which began as sequence ${own.base}.`;
+  return `This is a sequence of your own, which began as ${rowTitle(own.base)}.`;
 }
 
 function wordsOf(row) {

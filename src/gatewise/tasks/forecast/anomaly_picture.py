@@ -16,7 +16,7 @@ def anomaly_picture(scored: Scored) -> Figure:
     place = int(np.argmax([np.nan_to_num(scores).max() for scores in scored.scores]))
     series, scores = scored.panel.series[place], scored.scores[place]
     count = int((scores > scored.threshold).sum())
-    which = "" if scored.panel.alone else f", {scored.panel.id} {scored.panel.ids[place]}"
+    which = "" if scored.panel.alone else f", {scored.panel.label(place)}"
     found = f"{count:,} anomal{'y' if count == 1 else 'ies'}" if count else "no anomalies"
     return draw_anomalies(
         f"{series.target}{which}: {found} in {len(series):,} steps",

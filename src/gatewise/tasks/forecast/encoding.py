@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -81,18 +82,17 @@ class Encoding(encoding.Encoding):
             step_scale=step,
         )
 
-    @property
-    def names(self) -> list[str]:
-        """What each input ``[I]`` is made of, in words."""
-        since = [f"time since {name!r}" for name in self.masked] if self.elapsed else []
-        return [
-            *map(repr, self.columns),
-            *(f"mask of {name!r}" for name in self.masked),
-            *since,
-            *(["time since the row before"] if self.gap else []),
-            f"change of {self.target!r} over a season",
-            *(f"phase in {season} steps" for season in self.phases for _ in range(4)),
-        ]
+    def names(self, span: Callable[[int], str]) -> list[str]:
+        """What each input ``[I]`` is made of, in words; `span` gives a number of steps in words."""
+        target = self.target if self.step_scale is None else f"change of {self.target} over {span(1)}"
+        names = [target, *self.columns[1:], *(f"{column} was observed" for column in self.masked)]
+        if self.elapsed:
+            names += [f"time since {column} was observed" for column in self.masked]
+        if self.gap:
+            names.append("time since the row before")
+        names.append(f"change of {self.target} over {span(self.season)}")
+        waves = ("sine", "cosine", "sine, twice as fast", "cosine, twice as fast")
+        return [*names, *(f"time within {span(phase)}, {wave}" for phase in self.phases for wave in waves)]
 
     def held_target(self, series: TimeSeries) -> Numbers:
         """The scaled target ``[N]``, missing values replaced by the last known one (0 before the first)."""

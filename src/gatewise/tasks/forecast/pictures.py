@@ -103,7 +103,7 @@ def _place(panel: Panel, tested: Evaluation, row: int) -> int:
 
 
 def _of(panel: Panel, place: int) -> str:
-    return "" if panel.alone else f" of {panel.ids[place]}"
+    return "" if panel.alone else f" of {panel.label(place)}"
 
 
 def gate_picture(forecaster: Forecaster, series: TimeSeries) -> Figure:
@@ -153,7 +153,7 @@ def _example(title: str, row: int, forecaster: Forecaster, panel: Panel, tested:
     series, origin = panel.series[place], int(tested.origins[row])
     past = _past(series, origin + 1, round(1.5 * horizon))
     mae = float(np.nanmean(np.abs(tested.forecasts[MODEL][row] - tested.truth[row])))
-    which = "" if panel.alone else f" ({panel.ids[place]})"
+    which = "" if panel.alone else f" ({panel.label(place)})"
     rivals = {name: made[row] for name, made in tested.forecasts.items() if name != MODEL}
     return Example(
         f"{title}{which}: off by {short(mae)} {series.unit} on average".replace("  ", " "),

@@ -45,10 +45,10 @@ def furthest(
     end = int(batch.ends[window])
     place = int(np.searchsorted(windows.starts, end, side="right")) - 1
     step = max(end - len(sizes) + 1 + int(row) - int(windows.starts[place]), 0)
-    series = panel.series[place]
+    series, name = panel.series[place], encoding.names(panel.clock.span)[column]
     whose = f"the series {series.name!r}" if panel.alone else f"{panel.id} {panel.ids[place]!r}"
     return (
-        f"the loss is not a finite number. The furthest input is {encoding.names[column]} of {whose} at "
+        f"the loss is not a finite number. The furthest input is {name!r} of {whose} at "
         f"{series.times[step]}, {float(sizes.max()):.3g} in units of its usual size. Check this value, or "
         "choose a lower learning_rate."
     )

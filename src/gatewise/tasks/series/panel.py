@@ -243,6 +243,12 @@ class Panel:
         """The attributes of the series at a place."""
         return {name: values[place] for name, values in self.static.items()}
 
+    def label(self, place: int) -> str:
+        """The series at a place in words: its id, after the name of the ids if it does not contain that."""
+        text, name = str(self.ids[place]), str(self.id)
+        says = self.wide or name == ID or name.casefold() in text.casefold()
+        return text if says else f"{name} {text}"
+
     def part(self, places: Sequence[int]) -> Panel:
         """The series at some places."""
         chosen = list(places)
