@@ -235,6 +235,20 @@ def test_training_stops_at_a_loss_that_is_no_number_and_says_where() -> None:
     assert len(seen) == 1
 
 
+def test_training_without_checks_reaches_the_last_weights() -> None:
+    """As if validation had been done, and for as many epochs as are asked for."""
+
+    def never(network: Any, batch: Any) -> tuple[torch.Tensor, int]:
+        raise AssertionError
+
+    expected, _ = trained(job(), keep="last", max_epochs=3, patience=3)
+    weights, outcome = trained(replace(job(), error=never), checks=False, max_epochs=3, patience=1)
+    assert outcome.best_epoch == len(outcome.history) == 3
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    with pytest.raises(FloatingPointError, match="training diverged in its first epoch"):
+        trained(job(), checks=False, learning_rate=float("inf"), max_epochs=1)
+
+
 @pytest.mark.parametrize("option", ["max_epochs", "gradient_clip_val"])
 def test_options_of_the_trainer_that_the_estimator_has_are_refused(option: str) -> None:
     with pytest.raises(ValueError, match=f"trainer must leave {option} out"):

@@ -171,7 +171,7 @@ class Fitting(JobEstimator):
         found = {name: getattr(self, name) for name in FOUND}
         file, network = self.file_, self.network_
         again = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}-all")
-        settings = {"keep": "last", "patience": self.max_epochs, "epochs": self.best_epoch_}
+        settings = {"keep": "last", "checks": False, "epochs": self.best_epoch_}
         try:
             self._train(job, None, again, **settings)
         except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from gatewise.tasks.forecast.heads import SpreadPart
 from gatewise.tasks.forecast.linear import Linear
 from gatewise.tasks.forecast.parts import AheadPart, AttributePart
 from gatewise.tasks.forecast.windows import Batch
+from gatewise.tasks.shared.dropping import Dropout
 
 
 class ForecastNetwork(nn.Module):
@@ -59,7 +60,7 @@ class ForecastNetwork(nn.Module):
         input_size += described.size
         between = dropout if num_layers > 1 else 0.0
         self.recurrent = Recurrent(cell, input_size, hidden_size, num_layers, dropout=between)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(hidden_size, horizon)
         self.share = nn.Parameter(torch.zeros(horizon))
         self.linear = None if read is None else LinearPart(read, horizon)

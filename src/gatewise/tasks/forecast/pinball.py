@@ -89,7 +89,7 @@ def _losses(raw: Tensor, factors: Tensor, errors: Tensor, known: Tensor | None) 
             if place:
                 gaps[place] += gaps[place - 1]
             missed = torch.sub(errors, gaps[place], alpha=sign)
-            share = (missed >= 0).to(missed).add_(level - 1)  # level above the quantile, level - 1 below it
+            share = missed.sign().mul_(0.5).add_(level - 0.5)  # level above the quantile, level - 1 below it
             if known is not None:
                 share *= known
             total += torch.dot(missed, share)
