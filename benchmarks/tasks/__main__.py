@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 JOBS = {
+    "anomalies": "anomalies",
     "cells": "cells",
     "classify": "classification",
     "compared": "compared",

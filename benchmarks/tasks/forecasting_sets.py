@@ -402,6 +402,12 @@ def m1(data: Path) -> Set:
     return Set("values of the M1 competition", panel, 6, 1, 6)
 
 
+def internal_bleeding(data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """KDD-TSAD 135, its training part and the whole series: the columns ``value`` and ``is_anomaly``."""
+    name = "aeon/datasets/data/KDD-TSAD_135/135_UCR_Anomaly_InternalBleeding16"
+    return _csv(data, "aeon", f"{name}_TRAIN.csv"), _csv(data, "aeon", f"{name}_TEST.csv")
+
+
 SETS: dict[str, Callable[[Path], Set]] = {
     "newark": newark, "taylor": taylor, "tmy3": tmy3, "beijing": beijing, "electricity": electricity,
     "traffic": traffic, "metro": metro, "bikes": bikes, "houses": houses, "parking": parking, "m1": m1,

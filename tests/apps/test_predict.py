@@ -160,7 +160,7 @@ def test_every_step_is_scored(folder: Path, tmp_path: Path) -> None:
 
 def test_times_are_read_as_the_options_say(folder: Path, tmp_path: Path) -> None:
     frame = make_frame()
-    expected = predicted(folder, folder / "data.csv").stdout.replace("T", " ")
+    expected = predicted(folder, folder / "data.csv").stdout
     frame.index = pd.DatetimeIndex(frame.index).strftime("%d.%m.%Y %H:%M")
     frame.assign(other=frame.index).to_csv(tmp_path / "two.csv", index_label="when")
     done = predicted(folder, tmp_path / "two.csv")

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.forecast.run_folder import FILES, metrics, write_run
+from gatewise.tasks.forecast.tables import Asked, predict_table
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.shared.run_folder import FolderError, NewFolder, free_name, given_name
+from gatewise.tasks.shared.written import csv_text
 
 
 def test_a_folder_gets_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
@@ -155,6 +159,13 @@ def test_a_run_writes_all_its_files_and_they_agree(
     assert written["test"]["overall"] == tested.overall()
     assert len(written["test"]["by_step"]) == 6
     assert written["series"]["past_inputs"] == ["wind"]
+    series.frame.to_parquet(tmp_path / "data.parquet")
+    answer = predict_table(
+        fitted.model_, pa.parquet.read_table(tmp_path / "data.parquet"), Asked(quantiles=True)
+    )
+    (tmp_path / "data.parquet").unlink()
+    text = (tmp_path / "forecast.csv").read_text(encoding="utf-8")
+    assert text == csv_text(answer, header=True)  # what gatewise predict prints
     coming = pd.read_csv(tmp_path / "forecast.csv", index_col="time", parse_dates=True)
     assert list(coming.index) == list(series.future(6))
     assert np.allclose(coming["load (kW)"], fitted.predict(series), rtol=1e-5)

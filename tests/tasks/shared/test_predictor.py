@@ -6,9 +6,11 @@ import doctest
 import pickle
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -16,7 +18,7 @@ import pytest
 import gatewise.tasks.shared.predictor
 from gatewise.runtime import ModelFileError
 from gatewise.tasks import Forecaster, Predictor, TimeSeries
-from gatewise.tasks.shared.written import table_file
+from gatewise.tasks.shared.written import IN_DAYS, csv_text, table_file
 from tests.tasks.conftest import make_frame
 
 LOAD = "load (kW)"
@@ -154,3 +156,24 @@ def test_the_parts_of_a_folder_are_read_one_by_one(run: Path, tmp_path: Path) ->
     made = [predictor(part) for part in predictor.read(parts)]
     assert len(made) == 8
     assert all(each.equals(made[0]) for each in made)
+
+
+def test_times_in_csv_are_in_their_zone_and_have_no_needless_digits() -> None:
+    def line(time: str, metadata: dict[bytes, bytes] | None = None, zone: str | None = None) -> str:
+        column = pa.array([pd.Timestamp(time).tz_localize(zone), None], pa.timestamp("us", zone))
+        field = pa.field("time", column.type, metadata=metadata)
+        return csv_text(pa.table([column], pa.schema([field])), header=False)
+
+    assert line("2024-10-13") == "2024-10-13 00:00:00\n\n"
+    assert line("2024-10-13", IN_DAYS) == "2024-10-13\n\n"
+    assert line("2024-07-13 06:00", zone="Europe/Berlin") == "2024-07-13 06:00:00+02:00\n\n"
+    assert line("2024-10-13 00:00:00.25") == "2024-10-13 00:00:00.250000\n\n"
+    assert line("2024-10-13", IN_DAYS, "Europe/Berlin") == "2024-10-13 00:00:00+02:00\n\n"
+    texts = [
+        'say "2024-07-13 06:00:00+02:00"',
+        'a,"2024-07-13 06:00:00+02:00",b',
+        "2024-07-13 06:00:00+02:00",
+    ]
+    times = pa.array([pd.Timestamp(texts[2])] * 3, pa.timestamp("us", "Europe/Berlin"))
+    found = csv_text(pa.table({"a": texts, "time": times, "b": texts}), header=True)
+    assert pd.read_csv(StringIO(found)).to_dict("list") == {"a": texts, "time": texts[2:] * 3, "b": texts}

@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from gatewise.runtime.jobs.encoding import Encoding
 from gatewise.tasks.series import Panel, TimeSeries
+from gatewise.tasks.series.clock import Clock
 from gatewise.tasks.shared.reading.table import Table
+from gatewise.tasks.shared.written import IN_DAYS
 
 
 def series_of(
@@ -31,6 +34,15 @@ def series_of(
         return TimeSeries.of(table, encoding.target, time)
     static = (*encoding.numbers, *encoding.categories)
     return Panel.of(table, encoding.target, scales.name, time, static)
+
+
+def arrow_of(frame: pd.DataFrame, clock: Clock) -> pa.Table:
+    """A frame with times on a clock as a table. Times that are days are marked, to be written as dates."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    for n, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and clock.in_days(pd.Index(frame.iloc[:, n])):
+            table = table.set_column(n, field.with_metadata(IN_DAYS), table.column(n))
+    return table
 
 
 def long_format(panel: Panel, parts: Sequence[pd.Series[float]], name: str | None = None) -> pd.DataFrame:

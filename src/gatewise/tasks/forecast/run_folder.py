@@ -11,7 +11,9 @@ import pandas as pd
 import gatewise
 from gatewise.tasks.forecast.evaluation import Evaluation
 from gatewise.tasks.forecast.forecaster import Forecaster
+from gatewise.tasks.forecast.panels import arrow_of
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
+from gatewise.tasks.shared.written import csv_text
 
 FILES = {
     "model.safetensors": "the trained model, for gatewise predict and gatewise.tasks.load",
@@ -54,15 +56,13 @@ def _write_coming(
 ) -> None:
     """Write the forecast of what comes next, with a column for each quantile."""
     found = forecaster.predict(series)
-    made = found.to_frame() if isinstance(found, pd.Series) else found
+    if isinstance(found, pd.Series):
+        found = found.rename_axis(str(found.index.name or "time")).reset_index()
     if levels:
         quantiles = forecaster.predict_quantiles(series, levels).iloc[:, -len(levels) :]
         for place, level in enumerate(levels):
-            made[f"quantile {level:g}"] = quantiles.iloc[:, place].to_numpy()
-    if isinstance(found, pd.Series):
-        made.to_csv(path, index_label=str(found.index.name or "time"))
-    else:
-        made.to_csv(path, index=False)
+            found[f"quantile {level:g}"] = quantiles.iloc[:, place].to_numpy()
+    path.write_text(csv_text(arrow_of(found, series.clock), header=True), encoding="utf-8")
 
 
 def metrics(forecaster: Forecaster, series: TimeSeries | Panel, tested: Evaluation) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from gatewise.runtime.jobs.encoding import id_of
 from gatewise.runtime.jobs.forecaster import Forecaster
 from gatewise.runtime.jobs.made import Made
 from gatewise.tasks.forecast.encoding import columns_of
-from gatewise.tasks.forecast.panels import long_format
+from gatewise.tasks.forecast.panels import arrow_of, long_format
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
 from gatewise.tasks.series.clock import Clock, clock_from_dict
 from gatewise.tasks.series.panel import VALUE
@@ -76,7 +76,8 @@ class Scored:
         if names:
             raise ValueError(f"the column {names[0]!r} would be one of the answer: rename it")
         score = np.concatenate([each.to_numpy() for each in scored])
-        return _arrow(frame.assign(**{SCORE: score, ANOMALY: score > self.threshold}))
+        frame = frame.assign(**{SCORE: score, ANOMALY: score > self.threshold})
+        return arrow_of(frame, panel.clock)
 
 
 def predict_table(model: Forecaster, table: pa.Table, asked: Asked | None = None) -> pa.Table:
@@ -216,7 +217,7 @@ def _answer(panel: Panel, made: Sequence[tuple[pd.Index[Any], Made]], asked: Ask
     if asked.quantiles:
         quantiles = np.concatenate([found.quantiles(LEVELS)[0] for _, found in made])
         frame = frame.assign(**{f"quantile {level:g}": quantiles[:, q] for q, level in enumerate(LEVELS)})
-    return _arrow(frame)
+    return arrow_of(frame, panel.clock)
 
 
 def _frame(panel: Panel, parts: Sequence[pd.Series[float]]) -> pd.DataFrame:
@@ -227,10 +228,6 @@ def _frame(panel: Panel, parts: Sequence[pd.Series[float]]) -> pd.DataFrame:
     name = str(times.name or "time")
     name = f"{name} of the forecast" if name == target else name
     return pd.DataFrame({name: times, target: parts[0].to_numpy()})
-
-
-def _arrow(frame: pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
 
 
 def _check_clock(model: Forecaster, series: TimeSeries) -> None:

@@ -55,6 +55,10 @@ class Clock(Steps):
     def label(self, time: Any) -> str:
         """A time in words, with the precision that this clock needs."""
 
+    def in_days(self, times: pd.Index[Any]) -> bool:
+        """Whether the dates of some times say all: no step is shorter than a day, and all are at midnight."""
+        return False
+
 
 class DatedClock(Clock, DatedSteps):
     """A clock whose times are dates, with or without a time zone."""
@@ -76,9 +80,16 @@ class DatedClock(Clock, DatedSteps):
         first = np.ones(len(dates), bool)  # when clocks are set back, take the first of the two hours
         return dates.tz_localize(self.zone, ambiguous=first, nonexistent="shift_forward")
 
+    def in_days(self, times: pd.Index[Any]) -> bool:
+        """Whether no step is shorter than a day, and all times are at midnight."""
+        dates = pd.DatetimeIndex(times)
+        return self.span(1).split()[1] not in {name for _, name in UNITS} and bool(
+            (dates == dates.normalize()).all()
+        )
+
     def label(self, time: Any) -> str:
         """A time as a date, with the time of day unless all times are at midnight."""
-        if time == time.normalize() and self.span(1).split()[1] not in {name for _, name in UNITS}:
+        if self.in_days(pd.DatetimeIndex([time])):
             return f"{time:%Y-%m-%d}"
         whole = f"{time:%Y-%m-%d %H:%M}"
         return f"{time:%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip(".") if time.second else whole

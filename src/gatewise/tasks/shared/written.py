@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -18,6 +20,11 @@ from gatewise import files
 
 Write = Callable[[pa.Table], None]
 ENDINGS = (".csv", ".jsonl", ".parquet")
+IN_DAYS = {b"times": b"days"}  # metadata of a column of times that are written as dates, unless zoned
+# A time with a zone that pyarrow has put in quotes, which it does not need.
+_ZONED = re.compile(
+    r'(?:^|(?<=,))"(\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d)"(?=,|$)', re.MULTILINE
+)
 
 
 @contextmanager
@@ -84,15 +91,33 @@ def like(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def csv_text(table: pa.Table, header: bool) -> str:
-    """A table as CSV. Lists are written as JSON."""
-    for n, name in enumerate(table.column_names):
-        if pa.types.is_nested(table.schema.field(n).type):
+    """A table as CSV. Lists are written as JSON, times as ``2024-10-13 06:00:00`` in their time zone."""
+    zoned = any(pa.types.is_timestamp(kind) and kind.tz is not None for kind in table.schema.types)
+    for n, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
             texts = [json.dumps(value, ensure_ascii=False) for value in table.column(n).to_pylist()]
-            table = table.set_column(n, name, pa.array(texts, pa.string()))
+            table = table.set_column(n, field.name, pa.array(texts, pa.string()))
+        elif pa.types.is_timestamp(field.type):
+            times = _dated(table.column(n), field.metadata == IN_DAYS)
+            table = table.set_column(n, field.name, times)
     stream = BytesIO()
     options = pa.csv.WriteOptions(include_header=header, quoting_style="needed")
     pa.csv.write_csv(table, stream, options)
-    return stream.getvalue().decode()
+    text = stream.getvalue().decode()
+    return _ZONED.sub(r"\1", text) if zoned else text
+
+
+def _dated(times: pa.ChunkedArray, in_days: bool) -> pa.ChunkedArray:
+    """Times as what pyarrow writes well: dates, times without needless digits, texts if they have a zone."""
+    local = times if times.type.tz is None else pc.local_timestamp(times)
+    if in_days and times.type.tz is None:
+        return local.cast(pa.date32())
+    whole = pc.all(pc.equal(pc.floor_temporal(local, unit="second"), local)).as_py() is not False
+    if times.type.tz is None:
+        return local.cast(pa.timestamp("s")) if whole else local
+    precision = "seconds" if whole else "microseconds"
+    texts = [None if time is None else time.isoformat(" ", precision) for time in times.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def json_lines(table: pa.Table) -> str:
