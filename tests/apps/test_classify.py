@@ -128,6 +128,18 @@ def test_sequences_without_a_label_can_be_skipped(tmp_path: Path) -> None:
     assert f"column 'goes', row {len(gaps) - 1}: the value is missing." in " ".join(bad.output.split())
 
 
+def test_columns_of_lists_are_channels(tmp_path: Path) -> None:
+    rows = [{"x": [n, 2, 3], "y": [1, n, 0], "label": "ab"[n % 2]} for n in range(12)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    done = gatewise("classify", "a.jsonl", *SMALL, "--no-convolution", "--out", "run", cwd=tmp_path)
+    assert "of 3 steps and 2 channels" in done.output
+    (tmp_path / "b.jsonl").write_text(json.dumps({"y": [1, 2], "x": [0, 2]}))
+    (tmp_path / "c.jsonl").write_text(json.dumps({"v": [1, 2]}))
+    assert gatewise("predict", "run", "b.jsonl", cwd=tmp_path).exit_code == 0
+    done = gatewise("predict", "run", "c.jsonl", cwd=tmp_path)
+    assert done.stderr == "Error: c.jsonl: the model reads 2 channels, but the sequences have 1.\n"
+
+
 def test_a_model_is_told_of_files_of_the_other_kind(tmp_path: Path) -> None:
     sensors, texts = Classifier(**TINY).fit(*make_walks(20)), Classifier(**TINY).fit(TEXTS, OPINIONS)
     texts.note_columns({"id": None, "time": None, "text": "text"})

@@ -39,7 +39,12 @@ def sequences_of(model: Classifier, table: pa.Table) -> Sequences:
     _check_kind(model, table)
     columns = [told["text"]] if told["text"] else list(model.channels)
     named = columns if columns and set(columns) <= set(table.column_names) else None
-    return tables.sequences_from(table, told["id"], told["time"], None, named).sequences
+    found = tables.sequences_from(table, told["id"], told["time"], None, named).sequences
+    width = len(model.channels)
+    if not found.is_text and len(found.channels) != width:
+        reads = f"the model reads {width} {'channel' if width == 1 else 'channels'}"
+        raise frames.error(table, f"{reads}, but the sequences have {len(found.channels)}")
+    return found
 
 
 def _check_kind(model: Classifier, table: pa.Table) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from gatewise.tasks.shared import frames
 from gatewise.tasks.shared.reading.content import decoded, read_content
-from gatewise.tasks.shared.reading.errors import TableError, listed
+from gatewise.tasks.shared.reading.errors import TableError, listed, quoted
 from gatewise.tasks.shared.reading.options import Reading
 from gatewise.tasks.shared.reading.table import likely_mark
 from gatewise.tasks.shared.reading.typed import PARQUET, read_file
@@ -137,8 +138,8 @@ def sequences_from(
     """Sequences from a table, with a label each if `label` is given.
 
     A table with an `id` is in long format, with one row a step: its sequences have the order in which their
-    ids appear. Without one, each row is a sequence: a text, a list of numbers (Parquet, JSON lines), a list
-    of lists (steps of several channels), or one number in each column.
+    ids appear. Without one, each row is a sequence: a text, a list of numbers (Parquet, JSON lines) or one
+    for each channel, a list of lists (steps of several channels), or one number in each column.
 
     Args:
         table: an Arrow table, or a frame of pandas, polars or another library that pyarrow can read.
@@ -146,8 +147,8 @@ def sequences_from(
         time: the column that sorts the steps of each sequence: numbers, dates, or texts in ISO 8601; by
             default ``"time"`` if there is one. Otherwise steps are in the order of rows.
         label: the column of labels. In long format it has one value in all rows of a sequence.
-        columns: the columns that are read; by default all others of numbers, or the only one of texts or
-            lists.
+        columns: the columns that are read; by default all others of numbers, all of lists of numbers, or the
+            only one of texts.
 
     Raises:
         TableError: a column does not exist or cannot be used, or a value is missing.
@@ -186,11 +187,11 @@ def _by_rows(table: Any, label: str | None, columns: list[str]) -> Labelled:
     labels = None if label is None else labels_of(table, label)
     texts = [name for name in columns if frames.holds_texts(table, name) and not _is_usable(table, name)]
     lists = [name for name in columns if _is_list(table, name)]
-    chosen = lists or texts
-    if len(chosen) > 1 or (chosen and len(columns) > 1 and not lists and len(texts) != 1):
-        raise frames.error(table, f"several columns could be the sequences: {listed(chosen)}; name one")
+    if len(texts if not lists else [] if _are_channels(table, lists) else lists) > 1:
+        problem = f"several columns could be the sequences: {listed(lists or texts)}; name one with --column"
+        raise frames.error(table, problem)
     if lists:
-        sequences, used = _of_lists(table, lists[0]), lists
+        sequences, used = _of_lists(table, lists[0]) if len(lists) == 1 else _of_channels(table, lists), lists
     elif texts:
         sequences, used = Sequences(frames.texts_of(table, texts[0]), range(len(table))), texts
     else:
@@ -238,6 +239,27 @@ def _is_list(table: Any, name: str) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
+def _are_channels(table: Any, names: list[str]) -> bool:
+    """Whether all columns are lists of numbers."""
+    kinds = [frames.column(table, name).type.value_type for name in names]
+    return all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds)
+
+
+def _of_channels(table: Any, names: list[str]) -> Sequences:
+    """The sequences of several columns of lists of numbers: in each row a list of the same length."""
+    rows = zip(*(frames.complete(table, name).to_pylist() for name in names), strict=True)
+    arrays = []
+    for row, channels in enumerate(rows):
+        for name, values in zip(names, channels, strict=True):
+            if len(values) != len(channels[0]) or not values:
+                first = f"but that of {names[0]!r} {len(channels[0])}"
+                count = f"{len(values)} {'number' if len(values) == 1 else 'numbers'}"
+                problem = f"the list has {count}, {first}" if values else "the list is empty"
+                raise frames.error(table, problem, name, row)
+        arrays.append(np.array(channels, np.float64).T)
+    return replace(as_sequences(arrays), channels=tuple(names))
+
+
 def _of_lists(table: Any, name: str) -> Sequences:
     rows = frames.complete(table, name).to_pylist()
     arrays: list[NDArray[np.float64]] = []
@@ -246,12 +268,26 @@ def _of_lists(table: Any, name: str) -> Sequences:
             array = np.array(values, np.float64)
             array = array[:, None] if array.ndim == 1 else array
             if array.ndim != 2 or not array.size or (arrays and array.shape[1] != arrays[0].shape[1]):
-                raise ValueError(f"its shape is {array.shape}")
+                raise ValueError
         except (ValueError, TypeError) as wrong:
-            problem = f"the list must be of numbers, or of steps of equally many numbers ({wrong})"
-            raise frames.error(table, problem, name, row) from wrong
+            problem = "the list must be of numbers, or of steps of equally many numbers"
+            raise frames.error(table, f"{problem}{_came(values, arrays[:1])}", name, row) from wrong
         arrays.append(array)
     return as_sequences(arrays)
+
+
+def _came(values: Any, before: list[NDArray[np.float64]]) -> str:
+    """What is wrong with a list, as the end of a sentence."""
+    if not values:
+        return "; it is empty"
+    sizes = {len(step) if isinstance(step, list) else 1 for step in values}
+    if len(sizes) > 1:
+        return f"; it has steps of {min(sizes)} and of {max(sizes)}"
+    numbers = [number for step in values for number in (step if isinstance(step, list) else [step])]
+    odd = [number for number in numbers if not isinstance(number, int | float | None)]
+    if odd:
+        return f"; {quoted(odd[0])} is not a number"
+    return f"; its steps have {sizes.pop()}, those before {before[0].shape[1]}" if before else ""
 
 
 def _with_times(table: Any, name: str) -> Any:
