@@ -158,7 +158,7 @@ class ClassifyFlow:
     def show_data(self, console: Console) -> None:
         """Print what was read and what will be trained."""
         training, tested, estimator = self.training, self.tested, self.estimator
-        reads = "reads both ways" if estimator.bidirectional else "reads forwards"
+        reads = f"reads{self._unit()} {'both ways' if estimator.bidirectional else 'forwards'}"
         beside = ", convolutions beside it" if estimator.convolution else ""
         beside += f", {estimator.members} networks" if estimator.members > 1 else ""
         facts = {
@@ -175,6 +175,16 @@ class ClassifyFlow:
                 grid.add_row(Text(name, style="bold"), Text(fact))
         console.print(grid)
         console.print()
+
+    def _unit(self) -> str:
+        """How texts are read, after a blank; empty for measurements."""
+        from gatewise.runtime.jobs.preparation import UNITS
+        from gatewise.tasks.classification.preparing import unit_of
+
+        if not self.training.sequences.is_text:
+            return ""
+        given = self.estimator.unit
+        return f" {given if given in UNITS else unit_of(self.training.sequences.texts)}"
 
     def fit(self, on_epoch: Callable[[Epoch], None], checkpoint: Path) -> None:
         """Fit the classifier."""

@@ -43,7 +43,7 @@ def prepare(sequences: Sequence[Any], unit: str, longest: int | None = None) -> 
     """
     if not isinstance(sequences[0], str):
         return Preparation(Scaling.fit([some[:longest] for some in sequences]), None, "", longest)
-    chosen = unit if unit in UNITS else _unit_of(sequences)
+    chosen = unit if unit in UNITS else unit_of(sequences)
     least = 2 if len(sequences) >= FEW_TEXTS else 1
     words = (word for text in sequences for word in split_text(text, chosen)[:longest])
     lower = chosen == WORDS
@@ -72,7 +72,8 @@ def batch_size(lengths: Array, most: int) -> int:
     return max(min(size, BATCH_STEPS // int(lengths.max())), 1)
 
 
-def _unit_of(texts: Sequence[str]) -> str:
+def unit_of(texts: Sequence[str]) -> str:
+    """The unit by which ``"auto"`` reads texts; see `prepare`."""
     letters = sum(len(_LETTER.findall(text)) for text in texts)
     if 2 * sum(len(_UNSPACED.findall(text)) for text in texts) > letters:
         return CHARACTERS

@@ -40,7 +40,8 @@ class Copied:
 
     def __str__(self) -> str:
         share = f"{self.share:.0%} of the characters lie in runs of {LONG} or more"
-        return f"The longest run copied from the training text has {len(self.longest)} characters; {share}."
+        length = f"{len(self.longest)} {'character' if len(self.longest) == 1 else 'characters'}"
+        return f"The longest run copied from the training text has {length}; {share}."
 
 
 @final
