@@ -43,8 +43,9 @@ def walks_file(path: Path) -> Path:
 def test_a_run_on_measurements_and_its_predictions(tmp_path: Path) -> None:
     file = walks_file(tmp_path / "walks.csv")
     run = gatewise(
-        "classify", str(file), "--label", "goes", "--id", "walk", *SMALL, "--out", "run", cwd=tmp_path
-    )
+        "classify", str(file), "--label", "goes", "--id", "walk", "--channels", "3", *SMALL,
+        "--out", "run", cwd=tmp_path,
+    )  # fmt: skip
     assert run.exit_code == 0, run.output
     for words in (
         "2 channels",
@@ -63,6 +64,7 @@ def test_a_run_on_measurements_and_its_predictions(tmp_path: Path) -> None:
     assert counts.sum() == metrics["test"]["overall"]["sequences"] == 8
     loaded = load(tmp_path / "run" / "model.safetensors")
     assert loaded.metrics_ == metrics
+    assert loaded.get_params()["convolution"] == 3
     made = gatewise("predict", "run", "walks.csv", "--out", "made.csv", cwd=tmp_path)
     assert made.exit_code == 0, made.output
     with (tmp_path / "made.csv").open() as rows:
@@ -193,8 +195,9 @@ def test_texts_with_several_labels_as_json(tmp_path: Path) -> None:
         ("a,label\n1,x\n2,y\n", [], "at least 5 sequences are needed"),
         ("a,label\n1,x\n2,y\n", ["--sample", "digits"], "--sample takes the place of FILE"),
         ("a,label\n1,x\n2,y\n3,x\n4,y\n5,x\n", ["--unit", "verses"], "unit must be one of"),
+        ("a,label\n1,x\n2,y\n", ["--no-convolution", "--channels", "3"], "--channels goes with convolutions"),
     ],
-    ids=["no label", "one class", "fractions", "few", "both", "unit"],
+    ids=["no label", "one class", "fractions", "few", "both", "unit", "channels"],
 )
 def test_bad_input_is_one_sentence(content: str, options: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(content)

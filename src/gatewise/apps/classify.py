@@ -39,6 +39,10 @@ Longest = Annotated[
     int | None,
     typer.Option(min=1, help="Steps, words or characters that are read of a sequence. (default: all)"),
 ]
+Channels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Channels of the first convolution. (default: as many as hidden units)"),
+]
 Accuracy = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Wanted for early decisions. (default: that of whole sequences)"),
@@ -89,6 +93,7 @@ def classify(
         bool, typer.Option("--bidirectional", help="Also read backwards. No early decisions then.")
     ] = False,
     convolution: Annotated[bool, typer.Option(help="Convolutions beside the recurrent layers.")] = True,
+    channels: Channels = None,
     members: Annotated[
         int, typer.Option(min=1, help="Networks whose answers are averaged; 5 take 5 times as long.")
     ] = 1,
@@ -107,6 +112,8 @@ def classify(
     """
     from gatewise.tasks.classification.reading import Columns, divided, read_labelled, sampled
 
+    if channels is not None and not convolution:
+        raise ClassifyError(f"--channels goes with convolutions. Got {channels} with --no-convolution.")
     if file is None:
         if test is not None:
             raise ClassifyError(f"--test goes with FILE, which is trained on. Got {test} alone.")
@@ -124,8 +131,8 @@ def classify(
         reason = "the network reads both ways" if bidirectional else "a sequence has several labels"
         raise ClassifyError(f"--accuracy is for early decisions: there are none if {reason}.")
     options = {
-        "unit": unit, "longest": longest, "bidirectional": bidirectional, "convolution": convolution,
-        "members": members,
+        "unit": unit, "longest": longest, "bidirectional": bidirectional,
+        "convolution": convolution if channels is None else channels, "members": members,
         "class_weight": "balanced" if balanced else None,
     }  # fmt: skip
     files = [f for f in (file, test) if f is not None]

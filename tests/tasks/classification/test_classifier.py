@@ -40,13 +40,35 @@ def network_logits(classifier: Classifier, sequences: list[Any]) -> Array:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"bidirectional": True, "members": 2}, {"convolution": False}, {"cell": "lstm", "num_layers": 2}],
+    [
+        {},
+        {"bidirectional": True, "members": 2, "convolution": 3},
+        {"convolution": False},
+        {"cell": "lstm", "num_layers": 2},
+    ],
     ids=str,
 )
 def test_the_model_without_torch_computes_the_network(options: dict[str, Any], walks: Walks) -> None:
     classifier = Classifier(refit=False, hidden_size=4, max_epochs=1, **options).fit(*walks)
     found = classifier.model_.logits(walks[0])
     np.testing.assert_allclose(found, network_logits(classifier, walks[0]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "channels"), [(True, [4, 8, 4]), (False, []), (np.bool_(False), []), (np.int64(1), [1, 2, 1])]
+)
+def test_channels_of_convolutions_are_those_asked_for(
+    chosen: Any, channels: list[int], walks: Walks, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"cell": "rnn", "hidden_size": 4, "max_epochs": 1, "refit": False}
+    classifier = Classifier(convolution=chosen, **options).fit(*walks)
+    classifier.save(tmp_path / "model.safetensors")
+    again = Classifier.load(tmp_path / "model.safetensors")
+    weights = [f"convolutions.{k}.convolution.weight" for k in range(len(channels))]
+    assert [len(again.file_.tensors[name]) for name in weights] == channels
+    assert f"convolutions.{len(channels)}.convolution.weight" not in again.file_.tensors
+    assert again.convolution == chosen
+    assert (again.predict_proba(walks[0]) == classifier.predict_proba(walks[0])).all()
 
 
 def test_texts_are_computed_alike(reader: Classifier) -> None:
@@ -269,7 +291,7 @@ def test_few_sequences_are_all_trained_on(walks: Walks) -> None:
         ({"noise": -1.0}, "noise must be"),
         ({"unit": "sentences"}, "unit must be one of auto, words, characters"),
         ({"refit": "twice"}, "refit must be True, False or 'auto'"),
-        ({"convolution": 3}, "convolution must be True or False"),
+        ({"convolution": 0}, "convolution must be a whole number of at least 1"),
         ({"class_weight": "equal"}, "class_weight must be"),
         ({"class_weight": {"sideways": 2.0}}, "class_weight must have classes of y. Got 'sideways'"),
         ({"hidden_size": 0}, "hidden_size must be"),

@@ -70,8 +70,10 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         cell: ``"lstm"``, ``"gru"``, ``"rnn"``, ... (the names in `gatewise.cells`), or any `gatewise.Cell`.
         hidden_size: hidden units in each layer and direction.
         num_layers: recurrent layers.
-        bidirectional: whether the network also reads backwards. It cannot decide early then.
-        convolution: whether three convolutions stand beside the recurrent layers.
+        bidirectional: whether the layers also read backwards, and convolutions see the steps around rather than
+            those before. The network cannot decide early then.
+        convolution: channels of the first and the last of three convolutions beside the recurrent layers; the
+            one between has twice as many. True for `hidden_size`, False for no convolutions.
         members: networks that are trained at once, from different initial weights, and whose logits are
             averaged. The average depends less on the seed; five take five times as long.
         unit: how texts are read: ``"words"``, ``"characters"``, or ``"auto"``.
@@ -124,7 +126,7 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         hidden_size: int = 32,
         num_layers: int = 1,
         bidirectional: bool = False,
-        convolution: bool = True,
+        convolution: bool | int = True,
         members: int = 1,
         unit: str = AUTO,
         longest: int | None = None,
@@ -170,9 +172,10 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
             raise ValueError(f"unit must be one of {', '.join((AUTO, *UNITS))}. Got {self.unit!r}")
         if self.longest is not None:
             check_whole("longest", self.longest, 1)
-        for name in ("bidirectional", "convolution"):
-            if not isinstance(getattr(self, name), bool | np.bool_):
-                raise ValueError(f"{name} must be True or False. Got {getattr(self, name)!r}")
+        if not isinstance(self.bidirectional, bool | np.bool_):
+            raise ValueError(f"bidirectional must be True or False. Got {self.bidirectional!r}")
+        if not isinstance(self.convolution, bool | np.bool_):
+            check_whole("convolution", self.convolution, 1)
         if self.refit != AUTO and not isinstance(self.refit, bool | np.bool_):
             raise ValueError(f"refit must be True, False or 'auto'. Got {self.refit!r}")
         weight = self.class_weight
@@ -451,5 +454,9 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
 
 def widths_of(classifier: Classifier) -> tuple[int, ...]:
     """The channels of each convolution."""
-    size = int(classifier.hidden_size)
-    return (size, 2 * size, size) if classifier.convolution else ()
+    chosen = classifier.convolution
+    whether = isinstance(chosen, bool | np.bool_)
+    if whether and not chosen:
+        return ()
+    size = int(classifier.hidden_size if whether else chosen)
+    return size, 2 * size, size
