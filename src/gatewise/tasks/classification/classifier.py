@@ -70,7 +70,7 @@ class Classifier(ClassifierMixin, JobEstimator):  # type: ignore[misc]
         cell: ``"lstm"``, ``"gru"``, ``"rnn"``, ... (the names in `gatewise.cells`), or any `gatewise.Cell`.
         hidden_size: hidden units in each layer and direction.
         num_layers: recurrent layers.
-        bidirectional: whether the layers also read backwards, and convolutions see the steps around rather than
+        bidirectional: whether the layers also read backwards, and convolutions see the steps around, not only
             those before. The network cannot decide early then.
         convolution: channels of the first and the last of three convolutions beside the recurrent layers; the
             one between has twice as many. True for `hidden_size`, False for no convolutions.
