@@ -93,6 +93,19 @@ def quickly(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def corrected() -> Iterator[None]:
+    """Forecasters keep their network where it is better than the line, even if not clearly.
+
+    For tests of what a network computes, with series on which it gains little.
+    """
+    from gatewise.tasks.forecast import fitting
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "clearly_better", lambda gains: True)
+        yield
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Raise if a fixture still compiles quickly when the tests of another file begin."""

@@ -165,11 +165,14 @@ def test_losses_are_likelihoods(output: str, dist: Any) -> None:
 def test_factors_are_found_again() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.uniform(0.5, 2, size=(5000, 2, 1))
-    factors, _ = calibrated("gaussian", 3 * sizes[..., 0] * rng.normal(size=(5000, 2)), sizes)
+    factors, _ = calibrated("gaussian", 3 * sizes[..., 0] * rng.normal(size=(5000, 2)), sizes, 10**6)
     assert factors == pytest.approx(3, rel=0.03)
-    factors, freedom = calibrated("student-t", 3 * sizes[..., 0] * rng.standard_t(4, size=(5000, 2)), sizes)
+    errors = 3 * sizes[..., 0] * rng.standard_t(4, size=(5000, 2))
+    factors, freedom = calibrated("student-t", errors, sizes, 10**6)
     assert factors == pytest.approx(3, rel=0.1)
     assert freedom == 4
+    few, _ = calibrated("student-t", errors, sizes, 4)
+    assert 1.25 < few[0] < 0.6 * factors[0]
     mean = np.full((5000, 2), 9.0)
     truth = rng.negative_binomial(2.0, 2 / 11, size=(5000, 2)).astype(float)
     assert excess_of(truth, mean) == pytest.approx(0.5, rel=0.15)

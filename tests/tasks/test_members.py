@@ -16,7 +16,7 @@ from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.forecast.training import loss
 from gatewise.tasks.series import Panel, TimeSeries
 
-pytestmark = pytest.mark.usefixtures("quickly")
+pytestmark = pytest.mark.usefixtures("quickly", "corrected")
 
 FIT = 340
 

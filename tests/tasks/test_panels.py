@@ -218,9 +218,45 @@ def test_a_constant_series_among_others_is_trained_on_and_forecast() -> None:
     panel = read(frame)
     made = Forecaster(5, **SMALL).fit(panel).predict(panel)
     assert np.isfinite(made["sold"]).all()
+    assert made.loc[made["shop"] == "north", "sold"].tolist() == pytest.approx([3.0] * 5, rel=1e-12)
     frame.loc[frame["sold"].notna(), "sold"] = 3.0
     with pytest.raises(SeriesError, match="no series varies"):
         Forecaster(5, **SMALL).fit(read(frame))
+
+
+@pytest.mark.parametrize("mode", ["direct", "recursive"])
+@pytest.mark.parametrize("output", ["quantiles", "student-t", "negative-binomial"])
+def test_a_shop_that_sells_nothing_is_forecast_to_sell_nothing_until_it_does(
+    mode: str, output: str, tmp_path: Path
+) -> None:
+    frame = table().assign(sold=lambda frame: frame["sold"].clip(lower=0).round())
+    frame.loc[(frame["shop"] == "north") & frame["sold"].notna(), "sold"] = 0.0
+    panel = read(frame)
+    forecaster = Forecaster(5, mode=mode, output=output, non_negative=True, **SMALL).fit(panel)
+    forecaster.save(tmp_path / "m")
+    loaded = Forecaster.load(tmp_path / "m")
+    made, found = loaded.predict(panel), loaded.predict_quantiles(panel)
+    own, others = (found[found["shop"] == "north"], found[found["shop"] != "north"])
+    spread, usual = (part[0.975] - part[0.025] for part in (own, others))
+    assert (made.loc[made["shop"] == "north", "sold"] == 0).all()
+    assert (spread >= 0).all()
+    assert spread.max() < 0.01 * usual.median()
+    assert spread.max() > 0 or output == "negative-binomial"
+    place = panel.ids.index("north")
+    one, encoding = panel.series[place], forecaster.prepared_.encoding
+    columns, origins = columns_of(one, encoding.columns), np.arange(len(one) - 4, len(one))
+    sold = columns["sold"].copy()
+    sold[-2:] = 4.0
+    model = forecaster.model_
+    before, after = (
+        model.quantiles(
+            {**columns, "sold": s}, one.positions, origins, None, "north", panel.attributes(place)
+        )
+        for s in (columns["sold"], sold)
+    )
+    assert before[:2].tobytes() == after[:2].tobytes()
+    narrow, wide = (made[2:, :, -1] - made[2:, :, 0] for made in (before, after))
+    assert wide.mean() > 20 * narrow.mean()
 
 
 def test_the_logarithm_of_a_target_is_taken_and_undone() -> None:

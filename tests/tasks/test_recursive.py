@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from gatewise.runtime.jobs.distributions import LEVELS, SIZES
 from gatewise.tasks.forecast.encoding import columns_of
 from gatewise.tasks.forecast.evaluation import RIDGE
 from gatewise.tasks.forecast.forecaster import Forecaster
+from gatewise.tasks.forecast.heads import widths_of
 from gatewise.tasks.series import TimeSeries
 
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -126,3 +128,49 @@ def test_a_forecast_from_a_carried_state_has_the_bits_of_a_full_pass(sold: TimeS
         assert found.forecasts.tobytes() == whole.forecasts.tobytes()
         assert found.quantiles().tobytes() == whole.quantiles().tobytes()
         assert found.samples(0, 5, seed=2).tobytes() == whole.samples(0, 5, seed=2).tobytes()
+
+
+def test_widths_follow_how_errors_grow() -> None:
+    rng = np.random.default_rng(0)
+    growing = np.sqrt(np.arange(1, 9))
+    bands = np.broadcast_to([-1.2816, 1.2816], (4000, 8, 2))
+    widths = widths_of(rng.normal(size=(4000, 8)) * growing, bands, blocks=10**6)
+    assert widths == pytest.approx(growing, rel=0.05)
+    few = widths_of(rng.normal(size=(4000, 8)) * growing, bands, blocks=5)
+    assert few == pytest.approx(np.sqrt(1.2 * growing), rel=0.05)
+    assert widths_of(np.full((3, 4), np.nan), np.zeros((3, 4, 2)), 3) == (1, 1, 1, 1)
+    assert widths_of(np.empty((0, 2)), np.empty((0, 2, 2)), 0) == (1, 1)
+
+
+def test_sampled_futures_spread_by_the_widths_around_the_point_forecasts(
+    sold: TimeSeries, tmp_path: Path
+) -> None:
+    forecaster = fitted(sold)
+    forecaster.save(tmp_path / "m")
+    model, columns = load(tmp_path / "m"), columns_of(sold, forecaster.model_.encoding.columns)
+    assert model.widths.tolist() == list(forecaster.prepared_.widths or ())
+    assert len(model.widths) == K
+    made = model.made(columns, sold.positions, np.arange(190, 200))
+    model.widths = None  # as in a file without them
+    before = model.made(columns, sold.positions, np.arange(190, 200))
+    assert np.array_equal(made.forecasts, before.forecasts)
+    widths, point = np.array(forecaster.prepared_.widths), made.forecasts[..., None]
+    expected = np.maximum(point + widths[:, None] * (before.quantiles() - point), 0)
+    np.testing.assert_allclose(made.quantiles(), expected, rtol=1e-9, atol=1e-9)
+    drawn = made.samples(0, 50, seed=2)
+    wanted = np.maximum(point[0, :, 0] + widths * (before.samples(0, 50, seed=2) - point[0, :, 0]), 0)
+    np.testing.assert_allclose(drawn, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_steps_that_miss_together_are_covered_as_often_as_steps_alone() -> None:
+    """A level that wanders slowly under noise: errors of later steps hang together."""
+    rng = np.random.default_rng(0)
+    values = np.cumsum(rng.normal(size=900)) * 0.5 + 3 * rng.normal(size=900)
+    days = pd.date_range("2020-01-01", periods=900, freq="D")
+    series = TimeSeries.from_frame(pd.DataFrame({"level": values}, index=days), "level")
+    options: dict[str, Any] = {"season": 1, "history": 8, "hidden_size": 4, "max_epochs": 1}
+    forecaster = Forecaster(16, mode="recursive", **options).fit(series.head(700))
+    tested = forecaster.backtest(series, 700, every=9)
+    assert tested.quantiles is not None
+    inside = (tested.quantiles[..., 1] <= tested.truth) & (tested.truth <= tested.quantiles[..., 5])
+    assert 0.7 < inside[:, 8:].mean() < 0.95

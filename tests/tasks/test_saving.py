@@ -27,6 +27,8 @@ from gatewise.tasks.forecast.windows import Windows
 from gatewise.tasks.series import TimeSeries
 from gatewise.tasks.shared.cells import CELLS
 
+pytestmark = pytest.mark.usefixtures("corrected")
+
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_a_loaded_forecaster_gives_the_same_bits(tmp_path: Path, series: TimeSeries, cell: str) -> None:

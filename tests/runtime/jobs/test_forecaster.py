@@ -28,7 +28,7 @@ from tests.tasks.conftest import make_frame
 LOAD = "load (kW)"
 
 
-pytestmark = pytest.mark.usefixtures("quickly")
+pytestmark = pytest.mark.usefixtures("quickly", "corrected")
 
 
 @pytest.fixture(scope="module")

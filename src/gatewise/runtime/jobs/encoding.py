@@ -27,6 +27,7 @@ class Scales:
         ids: the id of each series that was trained on, as text.
         mean: the mean of the target in each.
         scale: the standard deviation of the target in each.
+        constant: the ids of the series that were constant in training. Their scale is a usual one.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Scales:
     ids: tuple[str, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+    constant: tuple[str, ...] = ()
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -148,6 +150,10 @@ class Encoding:
             self.check_log(values)
             mean, scale = level_of(self._logged(values), (self.mean[0], self.scale[0]))
         return replace(self, mean=(mean, *self.mean[1:]), scale=(scale, *self.scale[1:]), scales=None)
+
+    def is_constant(self, id: Any) -> bool:
+        """Whether a series of the panel was constant in training."""
+        return self.scales is not None and id_of(id) in self.scales.constant
 
     def attributes(self, values: Mapping[str, Any]) -> tuple[NDArray[np.float32], Whole]:
         """The attributes of a series: scaled numbers ``[Z]``, and categories ``[C]`` as whole numbers.
@@ -380,7 +386,10 @@ def _scales_of(data: Any) -> Scales:
     (name,), wide = _strings([data["name"]], "name"), data["wide"]
     if type(wide) is not bool:
         raise ValueError(f"wide must be true or false. Got {wide!r:.60}")
-    return Scales(name, wide, ids, mean, scale)
+    constant = _strings(data.get("constant", []), "constant")
+    if not set(constant) <= set(ids):
+        raise ValueError(f"constant must be among the ids. Got {constant!r:.60}")
+    return Scales(name, wide, ids, mean, scale, constant)
 
 
 def _described_of(data: Any) -> Described:

@@ -16,9 +16,10 @@ from gatewise.runtime.jobs import clock
 from gatewise.runtime.jobs.affine import Affine
 from gatewise.runtime.jobs.anomalies import MOST_AHEAD, Calibration, errors
 from gatewise.runtime.jobs.carried import Carried
+from gatewise.runtime.jobs.constant import NARROW, unchanged
 from gatewise.runtime.jobs.correction import Correction, affine, tensor
 from gatewise.runtime.jobs.distributions import SIZES, softplus
-from gatewise.runtime.jobs.encoding import Encoding, cut, id_of, whole
+from gatewise.runtime.jobs.encoding import Encoding, cut, id_of, numbers, whole
 from gatewise.runtime.jobs.lags import Reads
 from gatewise.runtime.jobs.made import Head, Made
 from gatewise.runtime.jobs.naive import Numbers, Whole, future, seasonal_naive
@@ -61,6 +62,7 @@ class Forecaster:
     TASK: ClassVar[str] = "forecast"
     calibration: Calibration | None = None
     recursive: bool = False  # whether the network forecasts one step, and is fed with its own forecasts
+    widths: Numbers | None = None  # of sampled futures, one for each step ahead
 
     def __init__(
         self, horizon: int, history: int, encoding: Encoding, steps: clock.Steps,
@@ -105,6 +107,8 @@ class Forecaster:
         spread = _spread(file, steps_made, stored.options["hidden_size"])
         model = cls(horizon, history, encoding, steps, corrections, least, linear, spread)
         model.recursive = mode == "recursive"
+        if "widths" in data:
+            model.widths = _widths(data["widths"], horizon)
         if "anomalies" in file.header:
             model.calibration = Calibration.from_dict(file.header["anomalies"])
         return model
@@ -339,15 +343,18 @@ class Forecaster:
         static: Mapping[str, Any] | None = None,
     ) -> Made:
         """The forecasts at rows ``origins [S]``, with their distributions. Arguments as for `forecast`."""
-        encoding = self.encoding.of_series(id, columns[self.encoding.target][: int(origins.min()) + 1])
+        target = columns[self.encoding.target]
+        encoding = self.encoding.of_series(id, target[: int(origins.min()) + 1])
+        still = unchanged(target, origins, self.need) if self.encoding.is_constant(id) else None
         if self.recursive:
             begun = Begun.at(encoding, columns, positions, origins, self.need + 1, self.horizon)
             described = encoding.attributes(static or {})
             walk = partial(Walker, self._corrections, self._linear, self._spread, encoding, described)
-            return Rolled.of(self._spread.head, encoding, begun, partial(walk, self.history), self.horizon)
+            begin = partial(walk, self.history)
+            return Rolled.of(self._spread.head, encoding, begun, begin, self.horizon, self.widths, still)
         first = max(int(origins.min()) - self.need, 0)  # no forecast reads a row before it, or its mask
         inputs = encoding.encoded(columns, positions, first)
-        held = encoding.held(cut(columns[encoding.target], first))
+        held = encoding.held(cut(target, first))
         ahead = encoding.ahead(columns)[first:]
         described = encoding.attributes(static or {})
         origins = origins - first
@@ -356,6 +363,8 @@ class Forecaster:
             for first in range(0, len(origins), _BATCH)
         ]
         point, sizes = (np.concatenate(parts).astype(np.float64) for parts in zip(*made, strict=True))
+        if still is not None:
+            point[still], sizes[still] = held[origins[still]][:, None], NARROW * sizes[still]
         return Made(self._spread.head, encoding, point, sizes)
 
     def _batch(
@@ -456,6 +465,14 @@ def _spread(file: ModelFile, horizon: int, hidden_size: int) -> Spread:
         raise ValueError("its distributions must have factors of at least 0, and a correlation below 1")
     map = affine(file, "spread.map", horizon * SIZES[output], hidden_size)
     return Spread(Head(output, non_negative, freedom, correlation), map, factors.astype(np.float64))
+
+
+def _widths(data: Any, horizon: int) -> Numbers:
+    """The widths of sampled futures in a header."""
+    found = np.array(numbers(data, "widths"))
+    if found.shape != (horizon,) or not (found > 0).all():
+        raise ValueError(f"widths must be {horizon} numbers above 0. Got {data!r:.60}")
+    return found
 
 
 def small(steps: Any) -> Any:

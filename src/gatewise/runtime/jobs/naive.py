@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 Whole = NDArray[np.int64]
+Truth = NDArray[np.bool_]
 
 CONSTANT = 1e-12  # relative to the level; smaller differences are rounding errors of a constant
 LEAST_SPREAD = 1e-100  # its square does not underflow

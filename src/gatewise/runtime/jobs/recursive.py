@@ -16,12 +16,13 @@ import numpy as np
 from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs import distributions
 from gatewise.runtime.jobs.affine import Affine
+from gatewise.runtime.jobs.constant import NARROW
 from gatewise.runtime.jobs.correction import Correction
 from gatewise.runtime.jobs.distributions import LEVELS
 from gatewise.runtime.jobs.encoding import FAR, Encoding
 from gatewise.runtime.jobs.lags import Reads
 from gatewise.runtime.jobs.made import Head, Made
-from gatewise.runtime.jobs.naive import Numbers, Whole, seasonal_naive
+from gatewise.runtime.jobs.naive import Numbers, Truth, Whole, seasonal_naive
 
 PATHS = 200  # sampled futures of which quantiles are taken
 _TOGETHER = 1000  # rows that are continued side by side
@@ -148,27 +149,34 @@ class Rolled(Made):
         begun: the past of the origins.
         walk: begins to continue rows.
         horizon: K.
+        widths: ``[K]``, by which the distances of sampled futures from the point forecasts are multiplied;
+            None if they stay as they are.
+        still: ``[S]``, whether the forecast is that nothing changes; None if at no origin.
     """
 
     begun: Begun
     walk: Callable[[Begun], Walker]
     horizon: int
+    widths: Numbers | None = None
+    still: Truth | None = None
 
     @classmethod
     def of(
-        cls, head: Head, encoding: Encoding, begun: Begun, walk: Callable[[Begun], Walker], horizon: int
-    ) -> Rolled:
+        cls, head: Head, encoding: Encoding, begun: Begun, walk: Callable[[Begun], Walker], horizon: int,
+        widths: Numbers | None = None, still: Truth | None = None,
+    ) -> Rolled:  # fmt: skip
         """The forecasts at the origins of `begun`."""
         nothing = np.empty((len(begun.held), 0))
-        return cls(head, encoding, nothing, nothing, begun, walk, horizon)
+        return cls(head, encoding, nothing, nothing, begun, walk, horizon, widths, still)
 
     @property
     def forecasts(self) -> Numbers:
         """The point forecasts, ``[S, K]``."""
-        return self._path
+        return self._shown(self._path)
 
     @cached_property
     def _path(self) -> Numbers:
+        """The point forecasts in scaled units."""
         places = np.arange(len(self.begun.held))
         parts = [
             self._continued(places[first : first + _TOGETHER], None)
@@ -188,7 +196,7 @@ class Rolled(Made):
         together = _TOGETHER // PATHS
         for first in range(0, len(found), together):
             places = np.arange(first, min(first + together, len(found)))
-            paths = self._continued(np.repeat(places, PATHS), np.tile(steps, (len(places), 1)))
+            paths = self._sampled(np.repeat(places, PATHS), np.tile(steps, (len(places), 1)))
             each = np.quantile(paths.reshape(len(places), PATHS, -1), chosen, axis=1)
             found[places] = np.moveaxis(each, 0, -1)
         return found
@@ -201,10 +209,23 @@ class Rolled(Made):
         """
         self._levels(())
         steps = np.random.default_rng(seed).normal(size=(count, self.horizon))
-        return self._continued(np.full(count, row), steps)
+        return self._sampled(np.full(count, row), steps)
+
+    def _sampled(self, places: Whole, steps: Numbers) -> Numbers:
+        """Sampled futures ``[R, K]`` of origins, in the unit of the target. Arguments as for `_continued`."""
+        found = self._continued(places, steps)
+        if self.widths is not None:
+            path = self._path[places]
+            found = path + self.widths * (found - path)
+        return self._shown(found)
+
+    def _shown(self, found: Numbers) -> Numbers:
+        """Values in the unit of the target."""
+        made = self._allowed(self.encoding.unscaled(found))
+        return np.maximum(np.rint(made), 0.0) if self._counts else made
 
     def _continued(self, places: Whole, steps: Numbers | None) -> Numbers:
-        """Futures ``[R, K]`` of origins, in the unit of the target.
+        """Futures ``[R, K]`` of origins, in scaled units.
 
         Args:
             places: ``[R]``, the origins.
@@ -214,6 +235,10 @@ class Rolled(Made):
         walker = self.walk(self.begun.part(places))
         for k in range(self.horizon):
             point, sizes = walker.forecast()
+            if self.still is not None:
+                still = self.still[places]
+                point = np.where(still, self.begun.held[places, self.begun.past - 1], point)
+                sizes = np.where(still[:, None], NARROW * sizes, sizes)
             values = point
             if self._counts:
                 level = 0.5 if steps is None else distributions.normal_levels(steps[:, k])
@@ -226,5 +251,4 @@ class Rolled(Made):
                 values = np.maximum(values, self.encoding.scaled(np.zeros(1)))
             walker.add(values)
             found[:, k] = values
-        made = self._allowed(self.encoding.unscaled(found))
-        return np.rint(made) if self._counts else made
+        return found

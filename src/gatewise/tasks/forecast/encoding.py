@@ -77,7 +77,7 @@ class Encoding(encoding.Encoding):
             log=bool(log),
             elapsed=bool(chosen.isna().mean().max() > FEW),
             gap=panel.clock.gap if isinstance(panel.clock, IrregularSteps) else 0.0,
-            scales=None if panel.id is None else _scales(panel, levels),
+            scales=None if panel.id is None else _scales(panel, levels, values),
             described=_described(panel.static),
             step_scale=step,
         )
@@ -128,9 +128,15 @@ def _change(values: list[Numbers], spreads: list[float], season: int) -> float:
     return float(np.nanstd(changes)) if np.isfinite(changes).any() else 1.0
 
 
-def _scales(panel: Panel, levels: list[tuple[float, float]]) -> Scales:
+def _scales(panel: Panel, levels: list[tuple[float, float]], values: list[Numbers]) -> Scales:
     means, spreads = zip(*levels, strict=True)
-    return Scales(str(panel.id), panel.wide, tuple(map(id_of, panel.ids)), means, spreads)
+    ids = tuple(map(id_of, panel.ids))
+    constant = tuple(
+        name
+        for name, found in zip(ids, values, strict=True)
+        if not varies(found) and not np.isnan(found).all()
+    )
+    return Scales(str(panel.id), panel.wide, ids, means, spreads, constant)
 
 
 def _described(static: Static) -> Described:

@@ -21,6 +21,7 @@ from gatewise.tasks.forecast.heads import (
     calibrated,
     correlation_of,
     excess_of,
+    widths_of,
 )
 from gatewise.tasks.forecast.linear import (
     Linear,
@@ -36,6 +37,7 @@ from gatewise.tasks.forecast.naive import Numbers, Whole, future
 from gatewise.tasks.forecast.network import ForecastNetwork
 from gatewise.tasks.forecast.predicting import made_of, missed_of
 from gatewise.tasks.forecast.preparation import Preparation
+from gatewise.tasks.forecast.selection import Missed, blocks_of, clearly_better
 from gatewise.tasks.forecast.windows import Batch, OrderedBatches, Windows
 from gatewise.tasks.series import Panel
 from gatewise.tasks.shared import saving
@@ -44,6 +46,7 @@ from gatewise.tasks.shared.estimator import JobEstimator
 if TYPE_CHECKING:
     from gatewise.tasks.shared.training import Epoch, Job
 
+MOST_WIDENED = 48  # most origins by which the spread of sampled futures is judged
 FOUND = ("history_", "epochs_", "best_epoch_", "validation_error_")  # of the training with validation
 
 
@@ -70,14 +73,14 @@ class Fitting(JobEstimator):
         means = self.output == "negative-binomial"
         regressions = choose(windows, folds, means)
         reads = reads_of(regressions) if regressions else None
-        self.prepared_ = replace(self.prepared_, reads=reads)
+        self.prepared_ = replace(self.prepared_, reads=reads, widths=None)
         windows = replace(windows, reads=reads or NOTHING)
         check = self.prepared_.validation(windows, rows)
         centre = bool(regressions) and not means and may_centre(windows, folds, regressions)
         job = partial(self._job, panel, windows, regressions, check, centre)
         first = job(rows)
         self._train(first, on_epoch, checkpoint)
-        self._temper(first)
+        self._temper(first, check)
         self._calibrate(panel, windows, check.origins)
         usual = self._usual_errors(panel, rows)
         if self.refit and not self.interrupted_:
@@ -129,6 +132,7 @@ class Fitting(JobEstimator):
         spread = self.network_.spread
         if spread is None:
             return
+        origins = self._varying(panel, windows, origins)
         places = np.searchsorted(windows.starts, origins, side="right") - 1
         errors, sizes, truths, points = [], [], [], []
         for place in np.unique(places):
@@ -144,21 +148,53 @@ class Fitting(JobEstimator):
             excess = excess_of(np.concatenate(truths), np.concatenate(points))
             factors, freedom = np.array([excess / EXCESS]), USUAL
         else:
-            factors, freedom = calibrated(self.output, missed, np.concatenate(sizes))
+            blocks = blocks_of(origins, self.steps)
+            factors, freedom = calibrated(self.output, missed, np.concatenate(sizes), blocks)
         spread.factors.copy_(torch.from_numpy(factors))
         spread.freedom.fill_(freedom)
         spread.correlation.fill_(correlation_of(missed))
         self.adopt(saving.file_of(self, self.network_), self.network_)
+        if self.mode == "recursive" and self.output != "negative-binomial":
+            self._widen(panel, windows, origins)
 
-    def _temper(self, job: Job[Batch]) -> None:
-        """Halve what the network corrects; or keep the untrained network if that forecasts better."""
+    def _varying(self, panel: Panel, windows: Windows, origins: Whole) -> Whole:
+        """Origins in series that are not constant in training; all if there are no others."""
+        constant = np.array([self.prepared_.encoding.is_constant(id) for id in panel.ids])
+        of = np.searchsorted(windows.starts, origins, side="right") - 1
+        return origins if constant[of].all() else origins[~constant[of]]
+
+    def _widen(self, panel: Panel, windows: Windows, origins: Whole) -> None:
+        """Choose how far sampled futures spread at each step ahead, in the validation part."""
+        stops = windows.starts[np.searchsorted(windows.starts, origins, side="right")]
+        origins = origins[origins + self.horizon < stops]
+        origins = origins[:: -(-len(origins) // MOST_WIDENED) or 1]
+        places = np.searchsorted(windows.starts, origins, side="right") - 1
+        errors, bands = [np.empty((0, self.horizon))], [np.empty((0, self.horizon, 2))]
+        for place in np.unique(places):
+            at = origins[places == place] - windows.starts[place]
+            found, truth = made_of(self.model_, panel, int(place), at), panel.series[place].values
+            point = found.encoding.scaled(found.forecasts)
+            errors.append(found.encoding.scaled(truth[future(at, self.horizon)]) - point)
+            bands.append(found.encoding.scaled(found.quantiles([0.1, 0.9])) - point[..., None])
+        blocks = blocks_of(origins, self.horizon)
+        widths = widths_of(np.concatenate(errors), np.concatenate(bands), blocks)
+        self.prepared_ = replace(self.prepared_, widths=widths)
+        self.adopt(saving.file_of(self, self.network_), self.network_)
+
+    def _temper(self, job: Job[Batch], check: OrderedBatches) -> None:
+        """Halve what the network corrects; or keep the untrained network if this is not clearly better.
+
+        An `update` begins with a trained network, and keeps the better one.
+        """
         network = self.network_
         network.temper()
-        self.validation_error_ = _error(job, network)
         untrained = cast(ForecastNetwork, job.build().eval())
-        error = _error(job, untrained)
-        if error <= self.validation_error_:
-            self.best_epoch_, self.validation_error_, network = 0, error, untrained
+        before, after = Missed.of(untrained, check), Missed.of(network, check)
+        gains = before.blocks(check.origins, self.steps) - after.blocks(check.origins, self.steps)
+        better = after.mean < before.mean
+        if not (better and (self._start is not None or clearly_better(gains))):
+            self.best_epoch_, network, after = 0, untrained, before
+        self.validation_error_ = after.mean
         self.adopt(saving.file_of(self, network), network)
 
     def _train_again(self, job: Job[Batch], checkpoint: Path | None) -> None:
@@ -234,10 +270,3 @@ class Fitting(JobEstimator):
             self.output,
             int(self.members),
         )
-
-
-def _error(job: Job[Batch], network: ForecastNetwork) -> float:
-    """The mean error over the validation part."""
-    with torch.no_grad():
-        sums = [job.error(network, batch) for batch in job.check()]
-    return float(sum(total for total, _ in sums)) / max(sum(items for _, items in sums), 1)

@@ -50,8 +50,8 @@ class Forecaster(Fitting):
     A ridge regression on values of the past makes a linear forecast, and a recurrent network, which reads the
     last ``history`` steps, corrects it. They are fitted to the first part of the series; the last 15 % (the
     validation part) decide what the regression reads and for how long the network is trained. The forecast is
-    the mean of the linear and the corrected one; if that is no better in the validation part, it is the
-    linear one. At the end both are fitted again to the whole series.
+    the mean of the linear and the corrected one; if that is not clearly better in the validation part, it is
+    the linear one. At the end both are fitted again to the whole series.
 
     Args:
         horizon: steps ahead to forecast.

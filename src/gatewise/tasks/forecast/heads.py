@@ -20,7 +20,9 @@ LEAST = 1e-4  # the least size, in standard deviations of the target
 FREEDOMS = (2.5, 3.0, 4.0, 6.0, 10.0, 30.0)  # degrees of freedom of Student's t that are tried
 USUAL = 4.0  # degrees of freedom before the validation part has been seen
 FACTORS = tuple(2.0 ** (k / 8) for k in range(-32, 33))  # that sizes are multiplied by, tried
-PRIOR = 20  # forecasts that a factor of 1 counts as, when factors are chosen
+PRIOR = 60  # blocks of forecasts that a factor of 1 counts as, when factors are chosen
+STEPS_PRIOR = 5  # blocks of forecasts that a width of 1 counts as, when widths are chosen
+WIDTHS = 0.5, 8.0  # limits of widths
 EXCESS = 0.1  # of negative binomial distributions, to begin with
 
 
@@ -107,32 +109,60 @@ def sizes_of(errors: Numbers, output: str) -> Numbers:
     return (spread if output == "gaussian" else spread / np.sqrt(USUAL / (USUAL - 2)))[:, None]
 
 
-def calibrated(output: str, errors: Numbers, sizes: Numbers) -> tuple[Numbers, float]:
+def calibrated(output: str, errors: Numbers, sizes: Numbers, blocks: int) -> tuple[Numbers, float]:
     """Factors ``[M]`` of sizes, and degrees of freedom, by which errors are as likely as they should be.
+
+    Forecasts that share steps miss together, so factors are trusted as far as there are blocks of forecasts
+    that share none. And because a few blocks do not show all that happens, all factors have a margin.
 
     Args:
         output: the kind of distribution.
         errors: ``[N, K]``, in the validation part; NaN where unknown.
         sizes: ``[N, K, M]``, of the distributions.
+        blocks: how many of the forecasts there are without common steps.
     """
     known = ~np.isnan(errors)
-    trust = len(errors) / (len(errors) + PRIOR)
+    trust, margin = blocks / (blocks + PRIOR), 1 + 1 / max(blocks, 1)
     missed, sizes = errors[known], sizes[known]
     if not len(missed):
         return np.ones(sizes.shape[-1]), USUAL
     if output == "quantiles":
         factors = [*_factors(-missed, sizes[:, :BELOW], LEVELS[:BELOW][::-1])]
         factors += _factors(missed, sizes[:, BELOW:], [1 - level for level in LEVELS[BELOW + 1 :]])
-        return np.exp(trust * np.log(np.array(factors))), USUAL
+        return margin * np.array(factors) ** trust, USUAL
     if output == "gaussian":
-        return np.sqrt(np.square(missed / sizes[:, 0]).mean(keepdims=True)) ** trust, inf
+        return margin * np.sqrt(np.square(missed / sizes[:, 0]).mean(keepdims=True)) ** trust, inf
     scores = np.abs(missed / sizes[:, 0])
     best = (inf, 1.0, USUAL)
     for freedom in FREEDOMS:
         middle = max(float(np.median(scores)), 1e-9) / student_quantile(0.75, freedom)
         for factor in (middle * other for other in FACTORS[16:49]):
             best = min(best, (_student(scores / factor, freedom) + log(factor), factor, freedom))
-    return np.array([best[1] ** trust]), best[2]
+    return np.array([margin * best[1] ** trust]), best[2]
+
+
+def widths_of(errors: Numbers, quantiles: Numbers, blocks: int) -> tuple[float, ...]:
+    """Widths ``[K]`` by which sampled futures are spread as far as errors at each step ahead.
+
+    The errors of later steps hang together in ways that a model of one step does not know. The width that
+    makes four fifths of the errors of a step lie between its quantiles at 0.1 and 0.9 is smoothed: its
+    logarithm is a straight line over that of the step's number.
+
+    Args:
+        errors: ``[S, K]``, of the point forecasts; NaN where unknown.
+        quantiles: ``[S, K, 2]``, those at 0.1 and 0.9, less the point forecasts.
+        blocks: as in `calibrated`.
+    """
+    low, high = np.maximum(-quantiles[..., 0], LEAST), np.maximum(quantiles[..., 1], LEAST)
+    scores = np.where(errors < 0, -errors / low, errors / high)
+    known = np.flatnonzero(~np.isnan(scores).all(axis=0))
+    steps = np.log1p(np.arange(errors.shape[1]))
+    if not len(known):
+        return (1.0,) * len(steps)
+    wanted = np.log(np.clip(np.nanquantile(scores[:, known], 0.8, axis=0), *WIDTHS))
+    line = np.polynomial.Polynomial.fit(steps[known], wanted, min(len(known) - 1, 1))
+    trust, margin = blocks / (blocks + STEPS_PRIOR), np.sqrt(1 + 1 / max(blocks, 1))
+    return tuple(np.clip(margin * np.exp(trust * line(steps)), *WIDTHS).tolist())
 
 
 def _factors(missed: Numbers, sizes: Numbers, beyond: list[float] | tuple[float, ...]) -> list[float]:

@@ -35,6 +35,8 @@ class Preparation:
         clock: the step of the series.
         least: the fewest rows that a forecast needs. A shorter past than `need` is filled with its first row.
         reads: what the linear part reads; None without one.
+        widths: by which the spread of sampled futures is multiplied, one for each step ahead, if the steps
+            are forecast one after another; None before it is known.
     """
 
     encoding: Encoding
@@ -43,6 +45,7 @@ class Preparation:
     clock: Clock
     least: int
     reads: Reads | None = None
+    widths: tuple[float, ...] | None = None
 
     @property
     def need(self) -> int:

@@ -17,6 +17,7 @@ from gatewise.tasks.series.clock import clock_from_dict, clock_to_dict
 def to_data(prepared: Preparation) -> dict[str, Any]:
     """A preparation as JSON data."""
     linear = {} if prepared.reads is None else {"reads": asdict(prepared.reads)}
+    widths = {} if prepared.widths is None else {"widths": list(prepared.widths)}
     return {
         "encoding": asdict(prepared.encoding),
         "history": prepared.history,
@@ -24,6 +25,7 @@ def to_data(prepared: Preparation) -> dict[str, Any]:
         "clock": clock_to_dict(prepared.clock),
         "least": prepared.least,
         **linear,
+        **widths,
     }
 
 
@@ -38,4 +40,5 @@ def from_data(found: Any) -> Preparation:
     history, clock = whole(found["history"], "history"), clock_from_dict(small(found["clock"]))
     least = whole(found.get("least", history + encoding.season), "least")
     reads = Reads.from_dict(found["reads"]) if "reads" in found else None
-    return Preparation(encoding, history, unit, clock, least, reads)
+    widths = numbers(found["widths"], "widths") if "widths" in found else None
+    return Preparation(encoding, history, unit, clock, least, reads, widths)
