@@ -22,7 +22,7 @@ USUAL = 4.0  # degrees of freedom before the validation part has been seen
 FACTORS = tuple(2.0 ** (k / 8) for k in range(-32, 33))  # that sizes are multiplied by, tried
 PRIOR = 60  # blocks of forecasts that a factor of 1 counts as, when factors are chosen
 STEPS_PRIOR = 5  # blocks of forecasts that a width of 1 counts as, when widths are chosen
-WIDTHS = 0.5, 8.0  # limits of widths
+WIDTHS = 1.0, 8.0  # limits of widths
 EXCESS = 0.1  # of negative binomial distributions, to begin with
 
 
@@ -146,7 +146,8 @@ def widths_of(errors: Numbers, quantiles: Numbers, blocks: int) -> tuple[float, 
 
     The errors of later steps hang together in ways that a model of one step does not know. The width that
     makes four fifths of the errors of a step lie between its quantiles at 0.1 and 0.9 is smoothed: its
-    logarithm is a straight line over that of the step's number.
+    logarithm is a straight line over that of the step's number. It is at least 1. The margin is a fourth of
+    that of `calibrated`, which widens every step already.
 
     Args:
         errors: ``[S, K]``, of the point forecasts; NaN where unknown.
@@ -159,9 +160,9 @@ def widths_of(errors: Numbers, quantiles: Numbers, blocks: int) -> tuple[float, 
     steps = np.log1p(np.arange(errors.shape[1]))
     if not len(known):
         return (1.0,) * len(steps)
-    wanted = np.log(np.clip(np.nanquantile(scores[:, known], 0.8, axis=0), *WIDTHS))
+    wanted = np.log(np.maximum(np.nanquantile(scores[:, known], 0.8, axis=0), 1 / WIDTHS[1]))
     line = np.polynomial.Polynomial.fit(steps[known], wanted, min(len(known) - 1, 1))
-    trust, margin = blocks / (blocks + STEPS_PRIOR), np.sqrt(1 + 1 / max(blocks, 1))
+    trust, margin = blocks / (blocks + STEPS_PRIOR), 1 + 1 / (4 * max(blocks, 1))
     return tuple(np.clip(margin * np.exp(trust * line(steps)), *WIDTHS).tolist())
 
 
