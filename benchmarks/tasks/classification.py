@@ -6,8 +6,8 @@ The sets are read from the wheel of aeon, without installing it::
     python -m benchmarks.tasks classify --data data --set JapaneseVowels --seeds 0 1 2 3 4
 
 ``--set docstrings`` needs no download: texts of Python's own library, beside TF-IDF with logistic regression.
-``--speed`` measures one prediction beside the network alone. Test parts are those of the archives; nothing
-was chosen on them.
+``--speed`` measures one prediction beside the network alone. Test parts are those of the archives; no
+default was chosen on them.
 """
 
 from __future__ import annotations
