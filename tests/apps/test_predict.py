@@ -202,6 +202,14 @@ def test_options_of_forecasters_are_refused_for_other_models(tmp_path: Path) -> 
     ):
         done = predicted(tmp_path / "m.safetensors", tmp_path / "a.csv", *options)
         assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+    (tmp_path / "b.csv").write_text("text\n" + "hot\ncold day\n" * 70)
+    one, two = (predicted(tmp_path / "m.safetensors", tmp_path / "b.csv", "--threads", n) for n in (1, 2))
+    assert (one.exit_code, one.stdout.count("\n"), two.stdout) == (0, 141, one.stdout)
+
+
+def test_threads_are_for_sequences(folder: Path) -> None:
+    done = predicted(folder, folder / "data.csv", "--threads", 2)
+    assert (done.exit_code, "--threads is for models of sequences." in done.stderr) == (2, True), done.stderr
 
 
 def piped(content: bytes, *arguments: object) -> Result:

@@ -114,6 +114,7 @@ def classify(
 
     if channels is not None and not convolution:
         raise ClassifyError(f"--channels goes with convolutions. Got {channels} with --no-convolution.")
+    files = [f for f in (file, test) if f is not None]
     if file is None:
         if test is not None:
             raise ClassifyError(f"--test goes with FILE, which is trained on. Got {test} alone.")
@@ -122,20 +123,16 @@ def classify(
     else:
         if sample is not None:
             raise ClassifyError(f"--sample takes the place of FILE. Got both, {file} and {sample}.")
-        if all(path.suffix.lower() == ".ts" for path in (file, test) if path is not None):
+        if all(path.suffix.lower() == ".ts" for path in files):
             common.refuse(_OF_TABLES, "is for tables: a .ts file says itself what is in it.")
         columns = Columns(label, id, time, tuple(column or ()), separator, skip_unlabelled)
         whole = read_labelled(file, columns, reading)
         training, tested = divided(whole) if test is None else (whole, read_labelled(test, columns, reading))
-    if accuracy is not None and (bidirectional or training.several):
-        reason = "the network reads both ways" if bidirectional else "a sequence has several labels"
-        raise ClassifyError(f"--accuracy is for early decisions: there are none if {reason}.")
     options = {
         "unit": unit, "longest": longest, "bidirectional": bidirectional,
         "convolution": convolution if channels is None else channels, "members": members,
         "class_weight": "balanced" if balanced else None,
     }  # fmt: skip
-    files = [f for f in (file, test) if f is not None]
     return ClassifyFlow(training, tested, options, accuracy, common, files)
 
 
@@ -155,6 +152,10 @@ class ClassifyFlow:
             max_epochs=common.epochs, seed=common.seed, **options,
         )  # fmt: skip
         self.estimator.check_parameters()
+        if accuracy is not None and (self.estimator.bidirectional or training.several):
+            both = self.estimator.bidirectional
+            reason = "the network reads both ways" if both else "a sequence has several labels"
+            raise ClassifyError(f"--accuracy is for early decisions: there are none if {reason}.")
         stem = Path(training.name).name.split(".")[0]
         self.name = f"{stem}-{self.estimator.equations.name}"
         early = not (self.estimator.bidirectional or training.several)

@@ -33,6 +33,10 @@ Static = Annotated[
     list[str] | None,
     typer.Option(help="With --id: column that describes a whole series, as its region; may be repeated."),
 ]
+Horizon = Annotated[int | None, typer.Option(min=1, help="Steps ahead to forecast. (default: one season)")]
+Log = Annotated[
+    bool, typer.Option("--log", help="Forecast the logarithm of the target, as of counts that grow.")
+]
 OUTPUTS = ("point", "quantiles", "gaussian", "student-t", "negative-binomial")
 Output = Annotated[
     str,
@@ -67,18 +71,14 @@ def forecast(
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column to forecast.")] = None,
-    horizon: Annotated[
-        int | None, typer.Option(min=1, help="Steps ahead to forecast. (default: one season)")
-    ] = None,
+    horizon: Horizon = None,
     season: Annotated[int | None, typer.Option(min=1, help="Steps in a season. (default: chosen)")] = None,
     id: Annotated[
         str | None, typer.Option(help="Column that tells several series apart, which are all forecast.")
     ] = None,
     static: Static = None,
     wide: Annotated[bool, typer.Option("--wide", help="Each column of numbers is a series.")] = False,
-    log: Annotated[
-        bool, typer.Option("--log", help="Forecast the logarithm of the target, as of counts that grow.")
-    ] = False,
+    log: Log = False,
     non_negative: Annotated[bool, typer.Option("--non-negative", help="Forecasts below 0 become 0.")] = False,
     output: Output = "quantiles",
     refit: Refit = True,
@@ -101,8 +101,6 @@ def forecast(
     from gatewise.tasks.forecast.split import untested_parts
     from gatewise.tasks.series import as_panel
 
-    if file is None:
-        common.refuse(("id", "static", "wide"), "goes with FILE: the bundled year of weather is one series.")
     series = _read(file, target, _Roles(id, tuple(static or ()), wide), reading)
     horizon = horizon or _default_horizon(as_panel(series))
     rows = untested_parts(as_panel(series), horizon)
@@ -249,6 +247,9 @@ def _read(
     if roles.static and not roles.id:
         raise ForecastError("--static: name the column that tells series apart with --id.")
     if file is None:
+        if roles.id or roles.wide:
+            option = "--id" if roles.id else "--wide"
+            raise ForecastError(f"{option} goes with FILE: the bundled year of weather is one series.")
         return read_series(FILE, target or TARGET, time, reading)
     if roles.wide:
         return read_wide(file, time, reading)

@@ -53,6 +53,10 @@ def predict(
         float | None,
         typer.Option(min=0, max=1, help="Of a tagger: leave words untagged whose probability is smaller."),
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Threads that read sequences side by side. (default: 1)"),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(help="File that keeps what the next forecast needs: then FILE has only new rows."),
@@ -89,7 +93,7 @@ def predict(
     gatewise predict runs/load-lstm load.csv --anomalies --picture anomalies.png
     """
     options = Options(resume, anomalies, rate, picture, id, quantiles)
-    job = partial(_run, model, data, out, as_json, least, options, reading)
+    job = partial(_run, model, data, out, as_json, least, threads, options, reading)
     raise typer.Exit(status_of(job))
 
 
@@ -103,6 +107,7 @@ def _run(
     out: Path | None,
     as_json: bool,
     least: float | None,
+    threads: int | None,
     options: Options,
     reading: dict[str, Any],
     console: Console,
@@ -115,13 +120,15 @@ def _run(
     chosen_reading(reading)
     if out is not None and out.is_dir():
         raise PredictError(f"--out must name a file. Got the folder {out}.")
-    from gatewise.tasks.shared.predictor import Predictor
+    from gatewise.tasks.shared.predictor import SEQUENCES, Predictor
 
-    start, predictor = perf_counter(), Predictor(model)
+    start, predictor = perf_counter(), Predictor(model, threads=threads or 1)
+    if threads is not None and predictor.task not in SEQUENCES:
+        raise PredictError(f"--threads is for models of sequences. {model} holds one for {predictor.task}.")
     if least is not None:
         if predictor.task != "tag":
             raise PredictError(f"--least is for taggers. {model} holds a model for {predictor.task}.")
-        predictor = Predictor(model, least=least)
+        predictor = Predictor(model, threads=threads or 1, least=least)
     answers = _answers(predictor, options, reading)
     with with_standard_input(data, partial(ending_of, task=predictor.task)) as files:
         tables, rows = _write(predictor, answers, files, out, as_json, reading, console)

@@ -13,6 +13,7 @@ from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs.affine import Affine, Convolution
 from gatewise.runtime.jobs.arithmetic import embedding, pooled, softmax
 from gatewise.runtime.jobs.layers import Layers
+from gatewise.runtime.jobs.side_by_side import side_by_side
 from gatewise.runtime.jobs.tag_stream import TagStream
 from gatewise.runtime.jobs.tags import KEY, MOST_LOOK_AHEAD, Preparation, Tagged, sentences_of
 from gatewise.runtime.layers_file import stored_layers
@@ -77,12 +78,14 @@ class Tagger:
 
     Attributes:
         spelling, columns, look_ahead, table: as in `Preparation`.
+        threads: the threads on which batches are computed; 1, unless you set it. The bits are the same.
 
     Raises:
         ValueError: the shapes of weights do not fit together.
     """
 
     TASK: ClassVar[str] = "tag"
+    threads: int = 1
 
     def __init__(self, told: Preparation, layers: Layers, weights: TaggerWeights) -> None:
         self.spelling, self.columns, self.look_ahead = told.spelling, told.columns, told.look_ahead
@@ -138,9 +141,13 @@ class Tagger:
         ahead = self.look_ahead or 0
         lengths = np.array([len(words) + ahead if words else 0 for words in sentences], np.int64)
         outputs = [np.zeros((0, self._layers.output_size), np.float32)] * len(sentences)
-        for rows in _batches(lengths):
+
+        def computed(rows: Array) -> Array:
             x = self._inputs([sentences[row] for row in rows], lengths[rows])
-            output = self._layers(x, lengths[rows]).output
+            return self._layers(x, lengths[rows]).output
+
+        batches = list(_batches(lengths))
+        for rows, output in zip(batches, side_by_side(computed, batches, self.threads), strict=True):
             for k, row in enumerate(rows):
                 outputs[row] = output[ahead : lengths[row], k]
         return self._headed(outputs)

@@ -19,6 +19,7 @@ from gatewise.runtime.jobs.affine import Affine
 from gatewise.runtime.jobs.arithmetic import embedding, log_softmax, softmax
 from gatewise.runtime.jobs.layers import Layers
 from gatewise.runtime.jobs.sampling import Choice
+from gatewise.runtime.jobs.side_by_side import side_by_side
 from gatewise.runtime.jobs.units import BYTES, CHARACTERS, UNITS, join, split
 from gatewise.runtime.jobs.vocabulary import Vocabulary
 from gatewise.runtime.layers_file import stored_layers
@@ -88,9 +89,11 @@ class Writer:
         vocabulary: the tokens. Id 0 is the boundary of a text, id 1 whatever is unknown (no byte is).
         ends: whether the model knows where texts end: it was trained on many texts, and stops by itself.
         text: the training text, if the file has it; else None.
+        threads: the threads on which `score_all` reads texts; 1, unless you set it. The bits are the same.
     """
 
     TASK: ClassVar[str] = "write"
+    threads: int = 1
 
     def __init__(
         self, layers: Layers, vocabulary: Vocabulary, unit: str, ends: bool, weights: dict[str, Array],
@@ -157,15 +160,17 @@ class Writer:
     def score_all(self, texts: Sequence[str]) -> list[Scored]:
         """What `score` says of each text, with the same bits; many short texts are read side by side."""
         ids = [self.vocabulary.ids(split(text, self.unit)) for text in texts]
-        found: dict[int, Scored] = {}
-        for rows in self._batches([len(each) + 1 for each in ids]):
+
+        def scored(rows: list[int]) -> list[Scored]:
             if len(rows) == 1:
-                found[rows[0]] = self.score(texts[rows[0]])
-            else:
-                judged = self._judged_together([ids[row] for row in rows])
-                found |= {row: self._scored(texts[row], ids[row], *each) for row, each in zip(
-                    rows, judged, strict=True
-                )}  # fmt: skip
+                return [self.score(texts[rows[0]])]
+            judged = zip(rows, self._judged_together([ids[row] for row in rows]), strict=True)
+            return [self._scored(texts[row], ids[row], *each) for row, each in judged]
+
+        batches = list(self._batches([len(each) + 1 for each in ids]))
+        found: dict[int, Scored] = {}
+        for rows, made in zip(batches, side_by_side(scored, batches, self.threads), strict=True):
+            found |= zip(rows, made, strict=True)
         return [found[row] for row in range(len(texts))]
 
     def _batches(self, steps: Sequence[int]) -> Iterator[list[int]]:

@@ -24,6 +24,7 @@ TABLES = {
     "tag": "gatewise.tasks.tagging.tables",
     "write": "gatewise.tasks.writing.tables",
 }
+SEQUENCES = ("classify", "tag", "write")  # the jobs whose models read batches of sequences
 
 
 @final
@@ -35,6 +36,7 @@ class Predictor:
 
     Args:
         path: the file that the estimator's ``save`` wrote, or the folder of a run.
+        threads: for sequences, the threads on which batches of them are computed. The bits are the same.
         options: for a tagger ``least``, the probability below which a word is left untagged.
 
     Attributes:
@@ -58,12 +60,14 @@ class Predictor:
         ['time', 'sold']
     """
 
-    def __init__(self, path: str | Path, **options: Any) -> None:
+    def __init__(self, path: str | Path, *, threads: int = 1, **options: Any) -> None:
         path = Path(path)
-        self._options = options
+        self._options, self._threads = options, threads
         self._path = path / "model.safetensors" if path.is_dir() else path
         self.model: Any = load(self._path)
         self.task: str = self.model.TASK
+        if self.task in SEQUENCES:
+            self.model.threads = threads
 
     @property
     def _module(self) -> Any:
@@ -108,8 +112,9 @@ class Predictor:
         return made
 
     def __reduce__(self) -> Any:
-        return partial(Predictor, self._path, **self._options), ()
+        return partial(Predictor, self._path, threads=self._threads, **self._options), ()
 
     def __repr__(self) -> str:
-        given = [f"{name}={value!r}" for name, value in self._options.items()]
+        options = ({"threads": self._threads} if self._threads != 1 else {}) | self._options
+        given = [f"{name}={value!r}" for name, value in options.items()]
         return f"Predictor({', '.join([repr(str(self._path)), *given])})"
