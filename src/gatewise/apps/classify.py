@@ -43,6 +43,10 @@ Channels = Annotated[
     int | None,
     typer.Option(min=1, help="Channels of the first convolution. (default: as many as hidden units)"),
 ]
+SkipUnlabelled = Annotated[
+    bool, typer.Option("--skip-unlabelled", help="Leave sequences without a label out.")
+]
+Balanced = Annotated[bool, typer.Option("--balanced", help="Rare classes weigh as much as frequent ones.")]
 Accuracy = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Wanted for early decisions. (default: that of whole sequences)"),
@@ -84,9 +88,7 @@ def classify(
     separator: Annotated[
         str | None, typer.Option(help="Mark between the labels of a sequence that has several.")
     ] = None,
-    skip_unlabelled: Annotated[
-        bool, typer.Option("--skip-unlabelled", help="Leave sequences without a label out.")
-    ] = False,
+    skip_unlabelled: SkipUnlabelled = False,
     unit: Unit = "auto",
     longest: Longest = None,
     bidirectional: Annotated[
@@ -98,9 +100,7 @@ def classify(
         int, typer.Option(min=1, help="Networks whose answers are averaged; 5 take 5 times as long.")
     ] = 1,
     accuracy: Accuracy = None,
-    balanced: Annotated[
-        bool, typer.Option("--balanced", help="Rare classes weigh as much as frequent ones.")
-    ] = False,
+    balanced: Balanced = False,
     *,
     common: Common,
     reading: dict[str, Any],
