@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -499,6 +500,22 @@ def test_a_panel_is_read_trained_tested_and_forecast(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["series"]["known_inputs"] == ["price"]
     assert set(metrics["test"]["by_series"]) == {"east", "north", "west"}
+
+
+def test_a_series_that_is_too_short_is_left_out_of_the_forecast(tmp_path: Path) -> None:
+    with panel(tmp_path).open("a", encoding="utf-8") as file:
+        file.write("new,2024-04-09,3,2,coast\n")
+    roles = ["--id", "shop", "--target", "sold", "--past", "none", "--horizon", "7", "--no-refit"]
+    done = forecast_here("shops.csv", *roles, *SMALL, "--out", "run", cwd=tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "rows: 'shop new'." in done.stdout
+    made = pd.read_csv(tmp_path / "run" / "forecast.csv")
+    assert set(made["shop"]) == {"east", "north", "west"}
+    with chdir(tmp_path):
+        again = CliRunner().invoke(app, ["predict", "run", "shops.csv", "--quantiles"])
+    assert again.exit_code == 0
+    assert again.stdout == (tmp_path / "run" / "forecast.csv").read_text(encoding="utf-8")
+    assert re.fullmatch(r"Left out, with fewer than \d+ rows: 'shop new'\.\n", again.stderr)
 
 
 @pytest.mark.parametrize(

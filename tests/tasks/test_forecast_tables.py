@@ -15,6 +15,7 @@ from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.tasks import Forecaster
 from gatewise.tasks.forecast.tables import Asked, predict_table, resumed_table, score_table
 from gatewise.tasks.series import Panel
+from gatewise.tasks.shared.reading.options import Reading
 
 pytestmark = pytest.mark.usefixtures("quickly")
 
@@ -104,3 +105,36 @@ def test_known_inputs_must_reach_the_horizon(model: Model) -> None:
 def test_without_a_word_the_id_of_training_tells_series_apart(model: Model) -> None:
     found = predict_table(model, table("AB", 0, 70), Asked())
     assert found.equals(predict_table(model, table("AB", 0, 70), ASKED))
+
+
+def test_one_series_of_a_file_is_forecast(model: Model) -> None:
+    one = table("B", 0, 70).drop_columns(["shop"])  # what is read with --where
+    found = predict_table(model, one, Asked(reading=Reading(where="shop=B")))
+    assert found.equals(predict_table(model, table("B", 0, 70)))
+
+
+def wide(names: str, stop: int) -> pd.DataFrame:
+    days, rng = pd.date_range("2024-01-01", periods=stop, freq="D", name="day"), np.random.default_rng(0)
+    noise = rng.normal(size=(80, 3))[:stop]
+    return pd.DataFrame({name: np.arange(stop) % 7 + noise[:, k] for k, name in enumerate(names)}, index=days)
+
+
+@pytest.mark.parametrize("names", ["cab", "ab", "b"])
+def test_every_column_of_a_wide_table_is_forecast(names: str) -> None:
+    forecaster = Forecaster(3, hidden_size=4, max_epochs=1).fit(Panel.from_wide(wide("cab", 80)))
+    given = pa.Table.from_pandas(wide("cab", 80)[[*names]].reset_index())
+    found = predict_table(forecaster.model_, given).to_pandas()
+    assert [*found["id"]] == [name for name in sorted(names) for _ in range(3)]
+    expected = forecaster.predict(Panel.from_wide(wide("cab", 80)))
+    assert [*found["value"]] == [*expected["value"][expected["id"].isin([*names])]]
+
+
+def test_series_that_are_too_short_are_left_out_with_a_warning(model: Model) -> None:
+    both = pa.concat_tables([table("AB", 0, 70), table("C", 69, 70)])
+    with pytest.warns(UserWarning, match=rf"Left out, with fewer than {model.least} rows: 'shop C'\."):
+        found = predict_table(model, both)
+    assert found.equals(predict_table(model, table("AB", 0, 70)))
+    with pytest.warns(UserWarning, match="Left out"):
+        assert score_table(model, both).panel.ids == ("A", "B")
+    with pytest.raises(ValueError, match="the series 'C' must have at least"):
+        predict_table(model, table("C", 69, 70))

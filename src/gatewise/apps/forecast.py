@@ -222,13 +222,17 @@ class ForecastFlow:
             show_classical(console, self.compared, self.series, season)
 
     def remarks(self) -> Sequence[str]:
-        """A sentence if pictures lack letters of the target's name."""
+        """Sentences if series are not forecast, and if pictures lack letters of the target's name."""
         from gatewise.insight.figures.lettering import missing_letters
+        from gatewise.tasks.forecast.panels import too_short
+        from gatewise.tasks.series import as_panel
 
         boxes = missing_letters(self.series.target)
-        return (
-            [f"No font on this machine has {boxes!r}: boxes stand for them in the pictures."] if boxes else []
-        )
+        letters = f"No font on this machine has {boxes!r}: boxes stand for them in the pictures."
+        return [
+            *too_short(as_panel(self.series), self.estimator.prepared_.least),
+            *([letters] if boxes else []),
+        ]
 
 
 def _read(

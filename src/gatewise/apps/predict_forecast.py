@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from gatewise.apps.reading import chosen_reading
 
@@ -78,7 +81,15 @@ class Answers:
         self._worst: Scored | None = None
 
     def __call__(self, table: Any) -> Any:
-        """The answer to a table."""
+        """The answer to a table. Warnings are printed as sentences."""
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always", UserWarning)
+            answer = self._answer(table)
+        for warning in found:
+            typer.echo(str(warning.message), err=True)
+        return answer
+
+    def _answer(self, table: Any) -> Any:
         from gatewise.tasks.forecast.tables import predict_table, resumed_table, score_table
 
         if self._options.anomalies:

@@ -233,6 +233,11 @@ def test_options_for_times_need_times(option: dict[str, Any]) -> None:
         Panel.of(table_of(frame, "the frame", Reading(**option)), "sold", "shop")
 
 
+def test_rows_may_be_chosen_by_their_id() -> None:
+    panel = Panel.from_frame(two(), "sold", "shop", reading=Reading(where="shop=A"))
+    assert panel.ids == ("A",)
+
+
 def test_named_columns_alone_are_the_series_of_a_wide_table() -> None:
     frame = pd.DataFrame(
         {name: np.arange(9.0) for name in "abc"}, index=pd.date_range("2024-01-01", periods=9)

@@ -42,7 +42,8 @@ def draw_anomalies(
         )
         upper = figure.add_subplot(grid[0])
         upper.plot(at, series, color=INK, linewidth=1.2, label="measured")
-        upper.plot(at[found], series[found], "o", color=WARM, markersize=4, label="anomaly")
+        label = "anomaly" if found.any() else "_"  # which the legend leaves out
+        upper.plot(at[found], series[found], "o", color=WARM, markersize=4, label=label)
         upper.set_ylabel(unit)
         lower = figure.add_subplot(grid[1], sharex=upper)
         lower.plot(at, missed, color=MODEL, linewidth=1.0, label="score")

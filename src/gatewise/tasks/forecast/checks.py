@@ -12,7 +12,7 @@ def check_panel(prepared: Preparation, panel: Panel, need: int) -> None:
     Raises:
         ValueError: columns, attributes or step differ, or a series has fewer than `need` rows.
     """
-    check_series(prepared, panel.series[0], need)
+    check_series(prepared, panel.series[0], need if panel.alone else 0)
     attributes = (*prepared.encoding.numbers, *prepared.encoding.categories)
     lacking = [name for name in attributes if name not in panel.static]
     if lacking:

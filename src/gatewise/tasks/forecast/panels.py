@@ -12,14 +12,27 @@ import pyarrow as pa
 from gatewise.runtime.jobs.encoding import Encoding
 from gatewise.tasks.series import Panel, TimeSeries
 from gatewise.tasks.series.clock import Clock
+from gatewise.tasks.series.panel import VALUE
+from gatewise.tasks.shared.reading.errors import listed
 from gatewise.tasks.shared.reading.table import Table
 from gatewise.tasks.shared.written import IN_DAYS
 
 
 def series_of(
-    encoding: Encoding, table: Table, time: str | Sequence[str] | None = None
+    encoding: Encoding,
+    table: Table,
+    time: str | Sequence[str] | None = None,
+    id: str | None = None,
+    clock: Clock | None = None,
 ) -> TimeSeries | Panel:
     """Read a table as the series or the panel that a model reads, by the names of its columns.
+
+    Args:
+        encoding: what the model reads.
+        table: the table.
+        time: the columns of times.
+        id: the column of ids; by default that of training.
+        clock: a clock to place the rows on, of which there may then be few.
 
     Raises:
         SeriesError: the table is none.
@@ -27,13 +40,22 @@ def series_of(
     scales, irregular = encoding.scales, encoding.gap > 0 or None
     past = tuple(name for name in encoding.columns[1:] if name not in encoding.known)
     reading = replace(table.reading, known=encoding.known or None, irregular=irregular)
-    if scales is not None and scales.wide:
-        return Panel.of_wide(replace(table, reading=reading), None, time)
+    name = id if id is not None or scales is None else scales.name
+    if scales is not None and scales.wide and not {VALUE, name} <= set(table.names):
+        return Panel.of_wide(replace(table, reading=reading), None, time, clock)
     table = replace(table, reading=replace(reading, inputs=past))
-    if scales is None:
-        return TimeSeries.of(table, encoding.target, time)
+    if scales is None or name is None:
+        return TimeSeries.of(table, encoding.target, time, clock)
     static = (*encoding.numbers, *encoding.categories)
-    return Panel.of(table, encoding.target, scales.name, time, static)
+    return Panel.of(table, encoding.target, name, time, static, clock)
+
+
+def too_short(panel: Panel, rows: int) -> list[str]:
+    """A sentence that names the series of a panel which are too short, if there are any."""
+    short = [panel.label(int(place)) for place in np.flatnonzero(panel.rows < rows)]
+    if panel.alone or not short:
+        return []
+    return [f"Left out, with fewer than {rows:,} rows: {listed(short)}."]
 
 
 def arrow_of(frame: pd.DataFrame, clock: Clock) -> pa.Table:

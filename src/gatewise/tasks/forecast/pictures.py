@@ -42,6 +42,7 @@ SHOWN = {
     "rnn": {"h": _Words("State h (a plain recurrent network has no gates)", "", "", signed=True)},
 }
 MOST_GATES, MOST_STATES = 4, 2  # most that are drawn of any other cell
+MOST_LETTERS = 14  # of the name of a series in a title
 KEEPS = {"lstm": "f", "gru": "z"}  # the gate that says how much of the state stays
 
 
@@ -153,7 +154,7 @@ def _example(title: str, row: int, forecaster: Forecaster, panel: Panel, tested:
     series, origin = panel.series[place], int(tested.origins[row])
     past = _past(series, origin + 1, round(1.5 * horizon))
     mae = float(np.nanmean(np.abs(tested.forecasts[MODEL][row] - tested.truth[row])))
-    which = "" if panel.alone else f" ({panel.label(place)})"
+    which = "" if panel.alone else f" ({_cut(panel.label(place))})"
     rivals = {name: made[row] for name, made in tested.forecasts.items() if name != MODEL}
     return Example(
         f"{title}{which}: off by {short(mae)} {series.unit} on average".replace("  ", " "),
@@ -165,6 +166,11 @@ def _example(title: str, row: int, forecaster: Forecaster, panel: Panel, tested:
         {_label(name, forecaster, panel): made for name, made in rivals.items()},
         {name: (low[row], high[row]) for name, (low, high) in tested.bands().items()},
     )
+
+
+def _cut(text: str) -> str:
+    """A name that is short enough for the title of a small panel."""
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
 
 
 def _past(series: TimeSeries, stop: int, steps: int) -> pd.Series[float]:

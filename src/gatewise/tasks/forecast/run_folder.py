@@ -55,6 +55,8 @@ def _write_coming(
     path: Path, forecaster: Forecaster, series: TimeSeries | Panel, levels: tuple[float, ...]
 ) -> None:
     """Write the forecast of what comes next, with a column for each quantile."""
+    if isinstance(series, Panel):
+        series = series.at_least(forecaster.prepared_.least)
     found = forecaster.predict(series)
     if isinstance(found, pd.Series):
         found = found.rename_axis(str(found.index.name or "time")).reset_index()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,10 +19,9 @@ from gatewise.runtime.jobs.encoding import id_of
 from gatewise.runtime.jobs.forecaster import Forecaster
 from gatewise.runtime.jobs.made import Made
 from gatewise.tasks.forecast.encoding import columns_of
-from gatewise.tasks.forecast.panels import arrow_of, long_format
+from gatewise.tasks.forecast.panels import arrow_of, long_format, series_of, too_short
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
 from gatewise.tasks.series.clock import Clock, clock_from_dict
-from gatewise.tasks.series.panel import VALUE
 from gatewise.tasks.shared import frames
 from gatewise.tasks.shared.reading.options import Reading
 from gatewise.tasks.shared.reading.table import table_of
@@ -84,14 +84,14 @@ def predict_table(model: Forecaster, table: pa.Table, asked: Asked | None = None
     """The forecast of what follows a table: columns ``time`` (``row``, without times) and the target.
 
     For a model of a panel there is a column of ids before them, and every series is forecast after its own
-    end.
+    end. Series that are too short are left out, with a warning.
 
     Raises:
         SeriesError: the table is not a series with the columns that the model reads.
         ValueError: its step is another one, or it is too short.
     """
     asked = asked or Asked()
-    panel, clock, made = _read(model, table, asked), _clock(model), []
+    panel, clock, made = _long_enough(_read(model, table, asked), model.least), _clock(model), []
     for place, series in enumerate(panel):
         _check_clock(model, series)
         if len(series) < model.least:
@@ -151,7 +151,7 @@ def score_table(
     Raises:
         SeriesError, ValueError: as for `predict_table`; the model's file has no usual errors.
     """
-    panel, clock = _read(model, table, asked or Asked()), _clock(model)
+    panel, clock = _long_enough(_read(model, table, asked or Asked()), model.least + 1), _clock(model)
     scores = []
     for place, series in enumerate(panel):
         _check_clock(model, series)
@@ -168,21 +168,22 @@ def score_table(
 def _read(model: Forecaster, table: pa.Table, asked: Asked, clock: Clock | None = None) -> Panel:
     """The series of a table, on a given clock if there may be few rows."""
     name = (table.schema.metadata or {}).get(frames.FILE, b"the table").decode()
-    encoding, time = model.encoding, asked.time
     frame = table.replace_schema_metadata(None).to_pandas()
-    reading = replace(asked.reading, where=None)  # the rows have been chosen
-    inputs = tuple(name for name in encoding.columns[1:] if name not in encoding.known)
-    reading = replace(reading, inputs=inputs, irregular=encoding.gap > 0)
-    if encoding.known:
-        reading = replace(reading, known=encoding.known)
-    clock = _clock(model) if encoding.gap > 0 else clock
-    read = table_of(frame, name, reading)
-    if encoding.scales is None:
-        return as_panel(TimeSeries.of(read, encoding.target, time, clock))
-    id, static = asked.id or encoding.scales.name, (*encoding.numbers, *encoding.categories)
-    if encoding.scales.wide and not {VALUE, id} <= set(read.names):
-        return Panel.of_wide(read, None, time, clock)
-    return Panel.of(read, encoding.target, id, time, static, clock)
+    scales, (where, _, value) = model.encoding.scales, (asked.reading.where or "").partition("=")
+    if scales is not None and where == (asked.id or scales.name) and where not in frame.columns:
+        frame.insert(0, where, value)  # the rows of one series, which were read without its id
+    read = table_of(frame, name, replace(asked.reading, where=None))  # the rows have been chosen
+    clock = _clock(model) if model.encoding.gap > 0 else clock
+    return as_panel(series_of(model.encoding, read, asked.time, asked.id, clock))
+
+
+def _long_enough(panel: Panel, rows: int) -> Panel:
+    """The series of a panel that have enough rows, with a warning if some have not; all, if none has."""
+    if panel.alone or (panel.rows < rows).all():
+        return panel
+    for sentence in too_short(panel, rows):
+        warnings.warn(sentence, stacklevel=3)
+    return panel.at_least(rows)
 
 
 def _clock(model: Forecaster) -> Clock:

@@ -83,7 +83,7 @@ class Panel:
             SeriesError: as in `read_panel`.
         """
         if table.reading.where:
-            table = table.rows_where(table.reading.where)
+            table = table.rows_where(table.reading.where, (id, *static))
         for name in (id, *static):
             table.column(name)
         table.refuse(id, np.asarray(table.column(id).isna()), "the id is missing")
@@ -248,6 +248,10 @@ class Panel:
         text, name = str(self.ids[place]), str(self.id)
         says = self.wide or name == ID or name.casefold() in text.casefold()
         return text if says else f"{name} {text}"
+
+    def at_least(self, rows: int) -> Panel:
+        """The series with at least so many rows. Raises a SeriesError if there is none."""
+        return self.part(np.flatnonzero(self.rows >= rows).tolist())
 
     def part(self, places: Sequence[int]) -> Panel:
         """The series at some places."""

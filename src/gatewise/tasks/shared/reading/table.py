@@ -6,6 +6,7 @@ Rows are counted from 1 below the header. Every error names the file, the column
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -143,8 +144,8 @@ class Table:
                 problem = not_a_number(value)
             raise self.error(problem, name, int(self.frame.index[place]))
 
-    def rows_where(self, condition: str) -> Table:
-        """The rows that fulfil ``"COLUMN=VALUE"``."""
+    def rows_where(self, condition: str, kept: Collection[str] = ()) -> Table:
+        """The rows that fulfil ``"COLUMN=VALUE"``, without that column unless it is one of `kept`."""
         name, _, value = condition.partition("=")
         while name not in self.frame.columns and "=" in value:  # a name may contain = too
             more, _, value = value.partition("=")
@@ -154,7 +155,8 @@ class Table:
             others = listed(list(self.frame[name].astype("string").dropna().unique()[:13]))
             raise self.error(f"no row has {quoted(value)} in this column; it has {others}", name)
         notes = [*self.notes, f"rows with {condition}"]
-        return Table(self.file, found.drop(columns=name), self.reading, self.separator, notes)
+        found = found if name in kept else found.drop(columns=name)
+        return Table(self.file, found, self.reading, self.separator, notes)
 
     @cached_property
     def _words(self) -> dict[str, bool]:
