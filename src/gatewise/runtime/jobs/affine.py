@@ -93,6 +93,10 @@ class Affine:
         """The same map for many calls with this number of rows, for code that must be fast."""
         return Prepared(self._stack, rows)
 
+    def repeated(self, rows: int) -> Repeated:
+        """The same map for many calls with this number of rows, called like the map itself."""
+        return Repeated(self.prepared(rows))
+
 
 @final
 class Prepared:
@@ -120,6 +124,20 @@ class Prepared:
         """Compute ``out`` from at most B rows ``x``, both contiguous. `step` is of no use then."""
         self._call.set(B=len(x), x=address(x), out_y=address(out))
         self._call.run()
+
+
+@final
+class Repeated:
+    """An affine map that is called many times with the same number of rows, by one thread at a time."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+
+    def __call__(self, x: Array) -> Array:
+        """The map of ``x [..., I]``, ``[..., O]``, as of `Affine`, whose errors are not raised."""
+        self._prepared.x[...] = x.reshape(self._prepared.x.shape)
+        self._prepared.step()
+        return self._prepared.out.reshape(*x.shape[:-1], -1).copy()
 
 
 @final

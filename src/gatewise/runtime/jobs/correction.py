@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gatewise.runtime.arrays import Array
-from gatewise.runtime.jobs.affine import Affine
+from gatewise.runtime.jobs.affine import Affine, Repeated
 from gatewise.runtime.jobs.encoding import Encoding
 from gatewise.runtime.jobs.layers import Layers
 from gatewise.runtime.jobs.naive import Whole
@@ -34,7 +34,7 @@ class Correction:
     """
 
     layers: Layers
-    head: Affine
+    head: Affine | Repeated
     share: Array
     ahead: Ahead | None = None
     tables: Sequence[Array] = ()
@@ -68,6 +68,10 @@ class Correction:
         shape = len(self.share), self.layers.output_size
         head = Affine(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32))
         return replace(self, head=head, share=np.zeros_like(self.share), ahead=None)
+
+    def repeated(self, rows: int) -> Correction:
+        """The same for many calls of `after` with this number of rows, by one thread at a time."""
+        return self if isinstance(self.head, Repeated) else replace(self, head=self.head.repeated(rows))
 
     def __call__(
         self, windows: Array, described: tuple[Array, Whole], level: Array, seasonal: Array, coming: Array

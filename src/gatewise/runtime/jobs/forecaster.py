@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from gatewise.language.form import same
 from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs import clock
-from gatewise.runtime.jobs.affine import Affine
+from gatewise.runtime.jobs.affine import Affine, Repeated
 from gatewise.runtime.jobs.anomalies import MOST_AHEAD, Calibration, errors
 from gatewise.runtime.jobs.carried import Carried
 from gatewise.runtime.jobs.constant import NARROW, unchanged
@@ -438,9 +438,17 @@ class Spread:
     """The sizes of the distributions: a linear map of the layers' output, made positive."""
 
     def __init__(
-        self, head: Head | None = None, map: Affine | None = None, factors: Array | None = None
+        self,
+        head: Head | None = None,
+        map: Affine | Repeated | None = None,
+        factors: Array | None = None,
     ) -> None:
         self.head, self._map, self._factors = head or Head(), map, factors
+
+    def repeated(self, rows: int) -> Spread:
+        """The same for many calls with this number of rows, by one thread at a time."""
+        map = self._map.repeated(rows) if isinstance(self._map, Affine) else self._map
+        return Spread(self.head, map, self._factors)
 
     def __call__(self, output: Array, horizon: int) -> Numbers:
         """The sizes ``[B, K, M]``; with points alone M is 0."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 
@@ -86,28 +86,50 @@ def _continued(values: Numbers, origin: int, horizon: int, name: str, encoding: 
     return np.concatenate([past, later])
 
 
+class Repeatable(Protocol):
+    """What computes the sizes of distributions."""
+
+    def __call__(self, output: Array, horizon: int) -> Numbers:
+        """The sizes ``[R, K, M]`` from the output of the layers ``[R, H]`` and K."""
+
+    def repeated(self, rows: int) -> Repeatable:
+        """The same for many calls with this number of rows, by one thread at a time."""
+
+
 @final
 class Walker:
-    """Continues rows step by step, with the state of the layers carried from step to step."""
+    """Continues rows step by step, with the state of the layers carried from step to step.
+
+    Args:
+        corrections, linear, spread, encoding, described, history: of the forecaster.
+        begun: the past of S origins.
+        times: how many rows continue each origin; R is S times as many.
+    """
 
     def __init__(
         self, corrections: Sequence[Correction], linear: tuple[Reads, Affine] | None,
-        spread: Callable[[Array, int], Numbers], encoding: Encoding,
-        described: tuple[Array, Whole], history: int, begun: Begun,
+        spread: Repeatable, encoding: Encoding, described: tuple[Array, Whole], history: int, begun: Begun,
+        times: int = 1,
     ) -> None:  # fmt: skip
-        self._corrections, self._linear, self._spread = corrections, linear, spread
-        self._encoding, self._described, self._begun = encoding, described, begun
-        rows, N = begun.held.shape
+        places = np.repeat(np.arange(len(begun.held)), times)
+        rows, N = len(places), begun.held.shape[1]
+        self._corrections = [correct.repeated(rows) for correct in corrections]
+        self._linear = linear and (linear[0], linear[1].repeated(rows))
+        self._spread, self._encoding, self._described = spread.repeated(rows), encoding, described
         self._first = np.arange(rows) * N
         self._at = begun.past - 1
         self._changes = len(encoding.columns) + len(encoding.masked) * (2 if encoding.elapsed else 1)
         self._changes += encoding.gap > 0  # the place of the change over one season
-        self._streams = [correct.layers.stream(rows) for correct in corrections]
         window = begun.inputs[:, self._at + 1 - history : self._at + 1].transpose(1, 0, 2)
-        self._outputs = [
-            stream.run(np.ascontiguousarray(correct.read(window, described)))[-1]
-            for stream, correct in zip(self._streams, corrections, strict=True)
-        ]
+        self._streams, self._outputs = [], []
+        for correct in corrections:
+            past = correct.layers.stream(len(begun.held))
+            last = past.run(np.ascontiguousarray(correct.read(window, described)))[-1]
+            stream = correct.layers.stream(rows)
+            stream.state = {name: values[:, places] for name, values in past.state.items()}
+            self._streams.append(stream)
+            self._outputs.append(last[places])
+        self._begun = begun.part(places)
 
     def forecast(self) -> tuple[Numbers, Numbers]:
         """The points ``[R]`` of the next step in scaled units, and the sizes ``[R, M]`` around them."""
@@ -147,7 +169,7 @@ class Rolled(Made):
 
     Attributes:
         begun: the past of the origins.
-        walk: begins to continue rows.
+        walk: begins to continue the past of some origins, each by a number of rows.
         horizon: K.
         widths: ``[K]``, by which the distances of sampled futures from the point forecasts are multiplied;
             None if they stay as they are.
@@ -155,14 +177,14 @@ class Rolled(Made):
     """
 
     begun: Begun
-    walk: Callable[[Begun], Walker]
+    walk: Callable[[Begun, int], Walker]
     horizon: int
     widths: Numbers | None = None
     still: Truth | None = None
 
     @classmethod
     def of(
-        cls, head: Head, encoding: Encoding, begun: Begun, walk: Callable[[Begun], Walker], horizon: int,
+        cls, head: Head, encoding: Encoding, begun: Begun, walk: Callable[[Begun, int], Walker], horizon: int,
         widths: Numbers | None = None, still: Truth | None = None,
     ) -> Rolled:  # fmt: skip
         """The forecasts at the origins of `begun`."""
@@ -196,7 +218,7 @@ class Rolled(Made):
         together = _TOGETHER // PATHS
         for first in range(0, len(found), together):
             places = np.arange(first, min(first + together, len(found)))
-            paths = self._sampled(np.repeat(places, PATHS), np.tile(steps, (len(places), 1)))
+            paths = self._sampled(places, np.tile(steps, (len(places), 1)), PATHS)
             each = np.quantile(paths.reshape(len(places), PATHS, -1), chosen, axis=1)
             found[places] = np.moveaxis(each, 0, -1)
         return found
@@ -209,13 +231,13 @@ class Rolled(Made):
         """
         self._levels(())
         steps = np.random.default_rng(seed).normal(size=(count, self.horizon))
-        return self._sampled(np.full(count, row), steps)
+        return self._sampled(np.array([row]), steps, count)
 
-    def _sampled(self, places: Whole, steps: Numbers) -> Numbers:
+    def _sampled(self, places: Whole, steps: Numbers, times: int) -> Numbers:
         """Sampled futures ``[R, K]`` of origins, in the unit of the target. Arguments as for `_continued`."""
-        found = self._continued(places, steps)
+        found = self._continued(places, steps, times)
         if self.widths is not None:
-            path = self._path[places]
+            path = np.repeat(self._path[places], times, axis=0)
             found = path + self.widths * (found - path)
         return self._shown(found)
 
@@ -224,15 +246,17 @@ class Rolled(Made):
         made = self._allowed(self.encoding.unscaled(found))
         return np.maximum(np.rint(made), 0.0) if self._counts else made
 
-    def _continued(self, places: Whole, steps: Numbers | None) -> Numbers:
+    def _continued(self, places: Whole, steps: Numbers | None, times: int = 1) -> Numbers:
         """Futures ``[R, K]`` of origins, in scaled units.
 
         Args:
-            places: ``[R]``, the origins.
+            places: the origins.
             steps: ``[R, K]``, samples of the standard normal distribution; None for the point forecasts.
+            times: the number of futures of each origin.
         """
-        found = np.empty((len(places), self.horizon))
-        walker = self.walk(self.begun.part(places))
+        found = np.empty((len(places) * times, self.horizon))
+        walker = self.walk(self.begun.part(places), times)
+        places = np.repeat(places, times)
         for k in range(self.horizon):
             point, sizes = walker.forecast()
             if self.still is not None:
