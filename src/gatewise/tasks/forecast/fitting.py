@@ -34,7 +34,7 @@ from gatewise.tasks.forecast.linear import (
     reads_of,
 )
 from gatewise.tasks.forecast.naive import Numbers, Whole, future
-from gatewise.tasks.forecast.network import ForecastNetwork
+from gatewise.tasks.forecast.network import ForecastNetwork, LinearPart
 from gatewise.tasks.forecast.predicting import made_of, missed_of
 from gatewise.tasks.forecast.preparation import Preparation
 from gatewise.tasks.forecast.selection import Missed, blocks_of, clearly_better
@@ -101,12 +101,15 @@ class Fitting(JobEstimator):
         """Training on the first `rows` steps of each series, after a linear part fitted to them."""
         from gatewise.tasks.forecast.training import job_of
 
-        batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
         origins = self.prepared_.origins(windows, rows)
         linear = fit(windows, origins, regressions) if regressions else None
         errors = errors_of(windows, origins, linear)
         if linear is not None and centre:
             linear, errors = centred(linear, errors)
+        if linear is not None:
+            windows = windows.straight(LinearPart.of(linear))
+            check = replace(check, windows=windows)
+        batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
         begin = partial(self._begin, linear, errors)
         return job_of(begin, batches, check, (panel, self.prepared_.encoding))
 

@@ -20,6 +20,7 @@ LEAST = 1e-4  # the least size, in standard deviations of the target
 FREEDOMS = (2.5, 3.0, 4.0, 6.0, 10.0, 30.0)  # degrees of freedom of Student's t that are tried
 USUAL = 4.0  # degrees of freedom before the validation part has been seen
 FACTORS = tuple(2.0 ** (k / 8) for k in range(-32, 33))  # that sizes are multiplied by, tried
+APART = 4  # steps between the forecasts that sizes are trained on
 PRIOR = 60  # blocks of forecasts that a factor of 1 counts as, when factors are chosen
 STEPS_PRIOR = 5  # blocks of forecasts that a width of 1 counts as, when widths are chosen
 WIDTHS = 1.0, 8.0  # limits of widths
@@ -68,15 +69,23 @@ class SpreadPart(nn.Module):
     def trained(self, output: Tensor, errors: Tensor, known: Tensor | None) -> Tensor:
         """The sum of losses of errors ``[S, B, K]`` under the distributions of ``output [S, B, H]``.
 
-        `known` are the errors that count, booleans ``[S, B, K]``; None for all.
+        Forecasts one step apart are much alike: every fourth one is computed, and counts four times.
+
+        Args:
+            output, errors: as above.
+            known: the errors that count, booleans ``[S, B, K]``; None for all.
         """
+        some = slice((len(output) - 1) % APART, None, APART)
+        times = len(output) / len(range(len(output))[some])
+        output, errors, known = output[some], errors[some], None if known is None else known[some]
         if self.output == "quantiles":
             counted = None if known is None else known.flatten(0, -2)
-            return pinball(output.flatten(0, -2), self.map, self.factors, errors.flatten(0, -2), counted)
+            given = output.flatten(0, -2), self.map, self.factors, errors.flatten(0, -2), counted
+            return times * pinball(*given)
         sizes = self(output)
         if known is None:
-            return self.loss(sizes.flatten(0, -2), errors.flatten())
-        return self.loss(sizes[known], errors[known])
+            return times * self.loss(sizes.flatten(0, -2), errors.flatten())
+        return times * self.loss(sizes[known], errors[known])
 
     def loss(self, sizes: Tensor, errors: Tensor) -> Tensor:
         """The sum of losses of errors ``[N]`` under distributions other than quantiles, ``sizes [N, M]``."""

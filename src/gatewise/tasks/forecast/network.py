@@ -108,7 +108,7 @@ class ForecastNetwork(nn.Module):
         first, output = self._corrected(batch)
         forecasts = [first, *(other._corrected(batch)[0] for other in self._others)]
         if self.linear is not None:
-            line = self.linear(batch.lags)
+            line = batch.line if batch.line.shape[-1] else self.linear(batch.lags)
             forecasts = [forecast + line for forecast in forecasts]
         return forecasts, output
 
@@ -140,6 +140,13 @@ class LinearPart(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.zeros(horizon, read))
         self.register_buffer("bias", torch.zeros(horizon))
+
+    @classmethod
+    def of(cls, linear: Linear) -> LinearPart:
+        """A fitted map."""
+        part = cls(*linear.weight.T.shape)
+        part.set(linear)
+        return part
 
     def set(self, linear: Linear) -> None:
         """Take over a fitted map."""

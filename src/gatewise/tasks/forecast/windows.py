@@ -7,8 +7,8 @@ whose future is known, ``Z`` numbers and ``C`` categories that describe a whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ from gatewise.tasks.forecast.naive import Numbers, Whole, future, seasonal_naive
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
 
 MOST_FORECAST = 4_000_000  # most values that a training batch forecasts
+MOST_LINES = 2**22  # most forecasts of the linear part that are kept
+CHUNK = 2**20  # numbers that the linear part reads at once
 
 
 class Batch(NamedTuple):
@@ -35,7 +37,8 @@ class Batch(NamedTuple):
         ahead: ``[S, B, K, F]``, the inputs known for the steps that are forecast.
         numbers: ``[B, Z]``, the numbers that describe each series.
         categories: ``[B, C]``, the categories that describe each series, whole numbers.
-        lags: ``[S, B, L]``, what the linear part reads.
+        lags: ``[S, B, L]``, what the linear part reads; L is 0 if its forecasts are there already.
+        line: ``[S, B, K]``, the forecasts of the linear part, or ``[S, B, 0]``.
         ends: ``[B]``, the last step of each window, among the steps of all series.
     """
 
@@ -47,6 +50,7 @@ class Batch(NamedTuple):
     numbers: Tensor
     categories: Tensor
     lags: Tensor
+    line: Tensor
     ends: Tensor
 
 
@@ -66,6 +70,7 @@ class Windows:
         categories: ``[P, C]``, categories that describe each series.
         horizon, season, history: steps that are forecast, in a season, and that the network reads.
         reads: what the linear part reads.
+        lines: ``[N, K]``, the forecasts of the linear part; None if they are computed for each batch.
     """
 
     inputs: Tensor
@@ -79,6 +84,7 @@ class Windows:
     season: int
     history: int
     reads: Reads = NOTHING
+    lines: Tensor | None = None
 
     @classmethod
     def of(cls, series: TimeSeries | Panel, encoding: Encoding, horizon: int, history: int) -> Windows:
@@ -127,7 +133,11 @@ class Windows:
         coming = np.minimum(coming, stop[:, None] - 1)
         truth = self.truth[coming].masked_fill(~torch.from_numpy(known), torch.nan)
         last = torch.from_numpy(self.held[origins]).float()
-        ahead = self.ahead[coming]
+        ahead, nothing = self.ahead[coming], torch.empty((*origins.shape, 0))
+        lags = nothing
+        if self.lines is None:
+            read = self.reads.at(origins, self.held, self.inputs.numpy(), ahead.numpy(), first)
+            lags = torch.from_numpy(read)
         return Batch(
             self.inputs[steps],
             last,
@@ -136,9 +146,18 @@ class Windows:
             ahead,
             self.numbers[of],
             self.categories[of],
-            torch.from_numpy(self.reads.at(origins, self.held, self.inputs.numpy(), ahead.numpy(), first)),
+            lags,
+            nothing if self.lines is None else self.lines[origins],
             torch.from_numpy(ends),
         )
+
+    def straight(self, linear: Callable[[Tensor], Tensor]) -> Windows:
+        """The same windows with the forecasts of a linear part, if they are not too many to be kept."""
+        N = len(self.held)
+        if N * self.horizon > MOST_LINES:
+            return self
+        chunks = np.array_split(np.arange(N), -(-N * self.reads.size(self.inputs.shape[1]) // CHUNK) or 1)
+        return replace(self, lines=torch.cat([linear(torch.from_numpy(self.read(c))) for c in chunks]))
 
     def read(self, origins: Whole) -> Array:
         """What the linear part reads at ``origins [S]``, ``[S, L]``."""
