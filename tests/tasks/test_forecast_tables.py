@@ -136,5 +136,9 @@ def test_series_that_are_too_short_are_left_out_with_a_warning(model: Model) -> 
     assert found.equals(predict_table(model, table("AB", 0, 70)))
     with pytest.warns(UserWarning, match="Left out"):
         assert score_table(model, both).panel.ids == ("A", "B")
+    nothing = table("B", 0, 70).to_pandas().assign(sold=np.nan)
+    both = pa.concat_tables([table("A", 0, 70), pa.Table.from_pandas(nothing, preserve_index=False)])
+    with pytest.warns(UserWarning, match=r"Left out, without a value: 'B'\."):
+        assert set(predict_table(model, both)["shop"].to_pylist()) == {"A"}
     with pytest.raises(ValueError, match="the series 'C' must have at least"):
         predict_table(model, table("C", 69, 70))

@@ -51,11 +51,12 @@ def series_of(
 
 
 def too_short(panel: Panel, rows: int) -> list[str]:
-    """A sentence that names the series of a panel which are too short, if there are any."""
+    """Sentences that name the series of a panel which are too short, or have no value, if there are any."""
     short = [panel.label(int(place)) for place in np.flatnonzero(panel.rows < rows)]
-    if panel.alone or not short:
+    sentences = {f"with fewer than {rows:,} rows": short, "without a value": list(map(str, panel.empty))}
+    if panel.alone:
         return []
-    return [f"Left out, with fewer than {rows:,} rows: {listed(short)}."]
+    return [f"Left out, {reason}: {listed(names)}." for reason, names in sentences.items() if names]
 
 
 def arrow_of(frame: pd.DataFrame, clock: Clock) -> pa.Table:

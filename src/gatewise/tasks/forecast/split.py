@@ -57,10 +57,10 @@ def untested_rows(series: TimeSeries, horizon: int) -> int:
     Raises:
         SeriesError: the series is too short, or a part has no values to train or test with.
     """
+    _require_rows(series, rows_to_test(horizon), horizon)
     if not varies(series.values):
         problem = f"every value is {np.nanmin(series.values):g}, and a constant needs no forecast"
         raise SeriesError(series.name, problem, column=series.target)
-    _require_rows(series, rows_to_test(horizon), horizon)
     rows = len(series) - hold_out(len(series), horizon)
     _require_values(series, rows, len(series), "test")
     _require_reach(series, training_rows(series.head(rows), horizon))
@@ -119,7 +119,8 @@ def _parts(
 def _require_rows(series: TimeSeries, rows: int, horizon: int) -> None:
     """Raise a SeriesError if a series has fewer than `rows` rows."""
     if len(series) < rows:
-        problem = f"{len(series)} rows are too few for a horizon of {horizon}: at least {rows} are needed"
+        given = f"{len(series)} row{' is' if len(series) == 1 else 's are'}"
+        problem = f"{given} too few for a horizon of {horizon}: at least {rows} are needed"
         raise series.error(problem, len(series) - 1)
 
 

@@ -215,6 +215,6 @@ def _remedy(table: Table, rows: Rows, times: pd.DatetimeIndex, time: Sequence[st
         every = f"--id {quote(name)} all"
         problem = f"these are several series, told apart by {quoted(name)} ({several})"
         return f"{problem}; {one} reads one of them, {every}"
-    if times.tz is None and again.normalize().nunique() <= again.year.nunique():  # once a year
+    if not days and times.tz is None and again.normalize().nunique() <= again.year.nunique():  # once a year
         return "if a clock was set back there, name its place, as --zone Europe/Berlin; else --repeated mean"
     return "--repeated first, last, mean or sum says what becomes of them"

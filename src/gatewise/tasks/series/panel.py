@@ -41,6 +41,7 @@ class Panel:
         left_out: columns of the file that are not used.
         notes: decisions made while reading, in words.
         wide: whether the table had a column for each series.
+        empty: ids of the table that have no value of the target, and are not in the panel.
 
     Example:
         >>> days = pd.date_range("2024-01-01", periods=60, freq="D", name="day")
@@ -58,6 +59,7 @@ class Panel:
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     wide: bool = False
+    empty: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.series:
@@ -104,7 +106,8 @@ class Panel:
         )
         static_of = {name: values[kept] for name, values in described.items()}
         names = tuple(ids[place] for place in kept)
-        return cls(table.file, series, names, static_of, id, chosen.left_out, notes)
+        empty = tuple(name for place, name in enumerate(ids) if place not in kept)
+        return cls(table.file, series, names, static_of, id, chosen.left_out, notes, empty=empty)
 
     @classmethod
     def from_frame(
