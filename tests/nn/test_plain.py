@@ -119,11 +119,13 @@ def test_a_module_that_changed_is_prepared_again() -> None:
     expected = gatewise.nn.GRU(3, 5, batch_first=True)
     expected.load_state_dict(layer.state_dict())
     assert torch.equal(layer(x)[0], expected(x)[0])
-    lstm = gatewise.nn.LSTM(3, 5, zoneout=0.5).eval()
-    calm = lstm(x)[0]
-    assert torch.equal(lstm(x)[0], calm)
-    assert not torch.equal(lstm.train()(x)[0], calm)
-    assert torch.equal(lstm.eval()(x)[0], calm)
+    options: list[dict[str, Any]] = [{"zoneout": 0.5}, {"recurrent_dropout": 0.5}, {"weight_drop": 0.5}]
+    for option in options:
+        lstm = gatewise.nn.LSTM(3, 5, **option).eval()
+        calm = lstm(x)[0]
+        assert torch.equal(lstm(x)[0], calm)
+        assert not torch.equal(lstm.train()(x)[0], calm)
+        assert torch.equal(lstm.eval()(x)[0], calm)
 
 
 def test_replaced_weights_are_noticed() -> None:
@@ -157,6 +159,8 @@ def test_a_call_is_prepared_once() -> None:
     layer = gatewise.nn.GRU(3, 5)
     assert preparations(layer, x) == 1
     assert preparations(layer.double(), x.double(), x.double()) == 1
+    assert preparations(layer.eval(), x.double()) == 0  # nothing is drawn in training
+    assert preparations(layer.train(), x.double()) == 0
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

@@ -13,9 +13,13 @@ torch.set_num_threads(1)
 train = TimeSeries.from_frame(exam.train.to_frame(), "y")
 whole = TimeSeries.from_frame(exam.series.to_frame(), "y")
 one = TimeSeries.from_frame(exam.series.iloc[: exam.origins[-1] + 1].to_frame(), "y")
+steps = []  # an entry for each step of training
+torch.optim.optimizer.register_optimizer_step_post_hook(lambda *_: steps.append(None))
 for model in exam.models:
+    cell, _, without = model.partition(", no ")
+    steps.clear()
     exam.begin()
-    forecaster = Forecaster(exam.horizon, cell=model, seed=exam.seed).fit(train)
+    forecaster = Forecaster(exam.horizon, cell=cell, seed=exam.seed, refit=without != "refit").fit(train)
     exam.mark("fit")
     tested = forecaster.backtest(whole, first=len(train))
     exam.mark("predict")
@@ -27,7 +31,7 @@ for model in exam.models:
     exam.mark("ten")
     about = {
         "version": gatewise.__version__,
-        "epochs": forecaster.epochs_,
+        "steps": len(steps),
         "all_origins": len(tested.origins),
     }
     exam.report(tested.forecasts["model"][rows], **about)

@@ -210,8 +210,16 @@ class Layer(nn.Module):
         return names + (["bias_linear"] if cell.linears and biased else [])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.__dict__.pop("_plain", None)  # a prepared call may depend on it
+        # A prepared call may depend on it. On the mode, which changes in each epoch of training, it depends
+        # where something is drawn at random.
+        if "_plain" in self.__dict__ and (name != "training" or self._draws):
+            self.__dict__.pop("_plain", None)
         super().__setattr__(name, value)
+
+    @property
+    def _draws(self) -> bool:
+        """Whether something is drawn at random in training."""
+        return self._equations().is_random or bool(getattr(self, "weight_drop", 0))
 
     @property
     def _is_unwatched(self) -> bool:
