@@ -15,6 +15,7 @@ from hypothesis import given, settings
 
 from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.runtime.jobs.loading import load
+from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from gatewise.tasks.forecast.encoding import Encoding, columns_of
 from gatewise.tasks.forecast.forecaster import Forecaster
 from gatewise.tasks.forecast.windows import Windows
@@ -257,6 +258,17 @@ def test_a_shop_that_sells_nothing_is_forecast_to_sell_nothing_until_it_does(
     assert before[:2].tobytes() == after[:2].tobytes()
     narrow, wide = (made[2:, :, -1] - made[2:, :, 0] for made in (before, after))
     assert wide.mean() > 20 * narrow.mean()
+
+
+def test_constant_series_in_a_file_are_ids_of_the_panel(forecaster: Forecaster, tmp_path: Path) -> None:
+    forecaster.save(tmp_path / "m")
+    file = read_model(tmp_path / "m", "forecast")
+    for constant in (["nowhere"], ["north", "north"], [1], None):
+        data = copy.deepcopy(file.header)
+        data["preparation"]["encoding"]["scales"]["constant"] = constant
+        write_model(tmp_path / "bad", "forecast", data, file.tensors)
+        with pytest.raises(ModelFileError):
+            load(tmp_path / "bad")
 
 
 def test_the_logarithm_of_a_target_is_taken_and_undone() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from gatewise.runtime import load
 from gatewise.runtime.jobs.distributions import LEVELS, SIZES
+from gatewise.runtime.model_file import ModelFileError, read_model, write_model
 from gatewise.tasks.forecast.encoding import columns_of
 from gatewise.tasks.forecast.evaluation import RIDGE
 from gatewise.tasks.forecast.forecaster import Forecaster
@@ -161,6 +162,16 @@ def test_sampled_futures_spread_by_the_widths_around_the_point_forecasts(
     drawn = made.samples(0, 50, seed=2)
     wanted = np.maximum(point[0, :, 0] + widths * (before.samples(0, 50, seed=2) - point[0, :, 0]), 0)
     np.testing.assert_allclose(drawn, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_files_with_widths_amiss_are_refused(sold: TimeSeries, tmp_path: Path) -> None:
+    fitted(sold).save(tmp_path / "m")
+    file = read_model(tmp_path / "m", "forecast")
+    for widths in ([1.0] * (K - 1), [1.0] * (K - 1) + [0.0], [1.0] * (K - 1) + ["1"], 1.0, None):
+        preparation = {**file.header["preparation"], "widths": widths}
+        write_model(tmp_path / "bad", "forecast", {**file.header, "preparation": preparation}, file.tensors)
+        with pytest.raises(ModelFileError):
+            load(tmp_path / "bad")
 
 
 def test_steps_that_miss_together_are_covered_as_often_as_steps_alone() -> None:
