@@ -5,6 +5,7 @@ exam = Exam()
 import lightning.pytorch  # noqa: F401  `fit` imports it otherwise
 import numpy as np
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import gatewise
 from gatewise.tasks import Forecaster, TimeSeries
@@ -14,7 +15,7 @@ train = TimeSeries.from_frame(exam.train.to_frame(), "y")
 whole = TimeSeries.from_frame(exam.series.to_frame(), "y")
 one = TimeSeries.from_frame(exam.series.iloc[: exam.origins[-1] + 1].to_frame(), "y")
 steps = []  # an entry for each step of training
-torch.optim.optimizer.register_optimizer_step_post_hook(lambda *_: steps.append(None))
+register_optimizer_step_post_hook(lambda *_: steps.append(None))
 for model in exam.models:
     cell, _, without = model.partition(", no ")
     steps.clear()
