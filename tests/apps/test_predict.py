@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gatewise.apps.commands import app
-from gatewise.apps.standard_input import ending_of
+from gatewise.apps.standard_input import ending_for_training, ending_of
 from gatewise.tasks import Classifier, Forecaster, TimeSeries
 from tests.tasks.conftest import make_frame
 
@@ -241,6 +241,18 @@ def test_standard_input_is_read_as_what_it_holds(folder: Path, tmp_path: Path) -
 ])  # fmt: skip
 def test_what_standard_input_holds(content: bytes, task: str, ending: str) -> None:
     assert ending_of(content, task) == ending
+
+
+@pytest.mark.parametrize(("content", "task", "ending"), [
+    (b"# a\n1\tThe\tthe\n", "tag", ".conllu"), (b"The DET\n", "tag", ".tsv"), (b"{\tPUNCT\n", "tag", ".tsv"),
+    (b"word,sentence\n", "tag", ".csv"), (b'{"tokens": ["a"]}\n', "tag", ".jsonl"),
+    (b"PAR1", "tag", ".parquet"),
+    (b"text;n\r\n", "write", ".txt"), (b'{"text": "a"}\n', "write", ".txt"), (b"", "write", ".txt"),
+    (b"#\n@problemName x\n@data\n", "classify", ".ts"), (b"user\n@data is me\n", "forecast", ".csv"),
+    (b"id,x\n", "classify", ".csv"), (b'{"x": 1}\n', "forecast", ".jsonl"),
+])  # fmt: skip
+def test_what_standard_input_holds_for_training(content: bytes, task: str, ending: str) -> None:
+    assert ending_for_training(content, task) == ending
 
 
 def test_quantiles_are_columns_when_asked_for(folder: Path) -> None:

@@ -17,6 +17,7 @@ WORDS = ("word", "token", "form", "words", "tokens")  # names of the column of w
 _MOST = 1 << 29  # bytes, as of a file
 _CONLLU = re.compile(rb"^1\t", re.MULTILINE)
 _TS = re.compile(rb"^@(problemname|timestamps|data)\b", re.MULTILINE | re.IGNORECASE)
+_OBJECT = re.compile(rb'\s*\{\s*"')  # the beginning of a line of JSON, but not of a brace that is tagged
 _SEEN = 1 << 16  # bytes in which the head of a .ts file is sought
 
 
@@ -62,7 +63,9 @@ def ending_for_training(content: bytes, task: str) -> str:
     if task == "classify" and _TS.search(content[:_SEEN]):
         return ".ts"
     found = ending_of(content, task)
-    return ".tsv" if task == "tag" and found in (".txt", ".jsonl") else found
+    if task == "tag" and (found == ".txt" or (found == ".jsonl" and not _OBJECT.match(content))):
+        return ".tsv"
+    return found
 
 
 def ending_of(content: bytes, task: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gatewise.apps.commands import app
 from gatewise.runtime.jobs.tagger import Tagger as Model
 from gatewise.tasks import Predictor
 from gatewise.tasks.shared.reading.errors import TableError
+from gatewise.tasks.tagging.reading import read_tagged
 from gatewise.tasks.tagging.tables import read_known
 from gatewise.tasks.tagging.tagger import Tagger
 from tests.tasks.tagging.conftest import small
@@ -175,3 +177,45 @@ def test_what_conllu_cannot_hold(both: Tagger, ahead: Tagger, tmp_path: Path) ->
     small(columns=["upos"], max_epochs=1).fit([["a"], ["b"]], [["A"], ["B"]]).save(tmp_path / "upos")
     with pytest.raises(TableError, match="the file is not CoNLL-U"):
         Predictor(tmp_path / "upos").rewritten([tmp_path / "a.txt"], ".conllu")
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_lists_of_words_and_tags(tmp_path: Path, ending: str) -> None:
+    rows = [
+        {
+            "id": f"s{n}",
+            "tokens": ["Ann", "sees", "NA"][: 1 + n % 3],
+            "ner_tags": ["B-PER", "O", "O"][: 1 + n % 3],
+        }
+        for n in range(12)
+    ]
+    path = tmp_path / f"a{ending}"
+    if ending == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    corpus = read_tagged(path).corpus
+    assert corpus.words == [row["tokens"] for row in rows]
+    assert corpus.tags == {"ner_tags": [row["ner_tags"] for row in rows]}
+    tagger = Tagger(hidden_size=4, num_layers=1, max_epochs=1)
+    tagger.fit(corpus.words, [["X"] * len(words) for words in corpus.words[:-1]] + [["Y"] * 3])
+    tagger.save(tmp_path / "model.safetensors")
+    predictor = Predictor(tmp_path)
+    (table,) = predictor.read(path)
+    found = predictor(table)
+    assert found.column("tokens").to_pylist() == [word for words in corpus.words for word in words]
+    assert found.column("sentence").to_pylist() == [row["id"] for row in rows for _ in row["tokens"]]
+    text, words = predictor.rewritten([path], ".tsv")
+    assert (words, text.count("NA\t")) == (24, 4)
+
+
+def test_lists_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for second, message in (
+        ({"tokens": ["a"], "tags": ["X", "Y"]}, "has 2 entries, but that of 'tokens' 1"),
+        ({"tokens": ["a"], "tags": None}, "the list is missing"),
+    ):
+        first = {"tokens": ["a"], "tags": ["X"]}
+        path.write_text("\n".join(map(json.dumps, [first, second])), encoding="utf-8")
+        with pytest.raises(TableError, match=f"column 'tags', row 2: .*{message}"):
+            read_tagged(path)

@@ -1,9 +1,11 @@
-"""Tables with a word on each row: CSV and Parquet files, and frames."""
+"""Tables with a word on each row, or lists of words: CSV, Parquet and JSON lines, and frames."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,12 @@ from gatewise.tasks.shared.reading.table import Table
 from gatewise.tasks.tagging.corpus import Corpus, Sentences
 
 WORDS = ("word", "token", "form", "words", "tokens")
+_SEEN = 100  # rows in which lists are sought
 SENTENCES = ("sentence", "sentence_id", "sent_id", "sentence #", "sent", "id")
-TAGS = ("tag", "tags", "pos", "upos", "xpos", "feats", "ner", "label")  # columns that are tags by default
+TAGS = (  # columns that are tags by default
+    "tag", "tags", "pos", "upos", "xpos", "feats", "ner", "label", "pos_tags", "chunk_tags", "ner_tags",
+    "labels",
+)  # fmt: skip
 
 
 def corpus_of(
@@ -24,7 +30,7 @@ def corpus_of(
     """The sentences of a table.
 
     Args:
-        table: a word on each row.
+        table: a word on each row, or as `unrolled` says.
         word: the column of words; by default ``word``, ``token`` or ``form``.
         sentence: the column that says which sentence a row belongs to: a new value begins a new sentence, and
             an empty one continues the last. By default ``sentence``, ``sentence_id``, ``sent_id`` or ``id``.
@@ -34,6 +40,7 @@ def corpus_of(
     Raises:
         TableError: a column does not exist or cannot be chosen, or a word is missing.
     """
+    table = unrolled(table)
     word = chosen_column(table, word, WORDS, "word")
     sentence = chosen_column(table, sentence, SENTENCES, "sentence")
     others = [name for name in table.names if name not in (word, sentence)]
@@ -56,6 +63,39 @@ def known_columns(table: Table, names: TableNames) -> tuple[str, str]:
     """
     word, sentence = (name if name in table.names else None for name in (names.word, names.sentence))
     return chosen_column(table, word, WORDS, "word"), chosen_column(table, sentence, SENTENCES, "sentence")
+
+
+def unrolled(table: Table) -> Table:
+    """A table with a word on each row, from one with a sentence on each row, as lists of words and of tags.
+
+    Its column ``sentence`` has the ``id`` of a row if all of them differ, or else its number from 1. A table
+    without lists stays as it is.
+
+    Raises:
+        TableError: a list is missing, or has another length than others of its row.
+    """
+    lists = [name for name in table.names if any(map(_is_list, table.frame[name][:_SEEN]))]
+    if not lists:
+        return table
+    lengths = np.array([len(value) if _is_list(value) else -1 for value in table.frame[lists[0]]])
+    for name in lists:
+        own = np.array([len(value) if _is_list(value) else -1 for value in table.frame[name]])
+        wrong = np.flatnonzero((own != lengths) | (own < 0))
+        if wrong.size:
+            row = int(wrong[0])
+            first = f"has {own[row]} entries, but that of {lists[0]!r} {lengths[row]}"
+            problem = f"the list {'is missing' if own[row] < 0 else first}"
+            raise table.error(problem, name, int(table.frame.index[row]))
+    ids: Any = np.arange(1, len(table.frame) + 1)
+    if "id" in table.names and "id" not in lists and table.frame["id"].astype(str).is_unique:
+        ids = table.frame["id"].to_numpy()
+    columns = {name: [entry for value in table.frame[name] for entry in value] for name in lists}
+    made = pd.DataFrame({"sentence": np.repeat(ids, lengths), **columns})
+    return replace(table, frame=made.set_axis(range(1, len(made) + 1)))
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | np.ndarray)
 
 
 def frame_of(corpus: Corpus) -> pd.DataFrame:

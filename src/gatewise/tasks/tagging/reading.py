@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewise.tasks.shared import tables
 from gatewise.tasks.shared.reading.content import decoded, read_content
 from gatewise.tasks.shared.reading.errors import TableError
 from gatewise.tasks.shared.reading.options import Reading
-from gatewise.tasks.shared.reading.table import read_table
+from gatewise.tasks.shared.reading.table import Table, read_table, table_of
 from gatewise.tasks.tagging.columns import parse_columns
 from gatewise.tasks.tagging.conllu import Document
 from gatewise.tasks.tagging.corpus import Corpus, Sentences, text_of
 from gatewise.tasks.tagging.frames import corpus_of, frame_of
 
+JSON = (".jsonl", ".ndjson")
 FORMATS = {
     "conllu": (".conllu", ".conllup"),
-    "table": (".csv", ".parquet", ".pq"),
+    "table": (".csv", ".parquet", ".pq", *JSON),
     "columns": (".conll", ".tsv", ".iob", ".iob2", ".bio", ".col", ".pos", ".tag"),
     "text": (".txt", ".text"),
 }
@@ -67,8 +69,8 @@ def read_tagged(
 
     Args:
         path: a CoNLL-U file, a file of columns (a word and its tags on a line, empty lines between
-            sentences), a table (CSV or Parquet, a word on a row), or a plain text (a sentence on a line,
-            words between blanks).
+            sentences), a table (CSV, Parquet or JSON lines; a word on a row, or lists of words and of tags),
+            or a plain text (a sentence on a line, words between blanks).
         format: ``"conllu"``, ``"columns"``, ``"table"`` or ``"text"``; by default by the name of the file.
         word, sentence, tags: columns of a table, as in `corpus_of`.
         encoding: the encoding of the text; UTF-8 by default.
@@ -82,9 +84,7 @@ def read_tagged(
         raise ValueError(f"format must be one of {', '.join(FORMATS)}. Got {format!r}")
     format = format or format_of(path)
     if format == "table":
-        return TaggedFile(
-            format, corpus_of(read_table(path, Reading(encoding=encoding), words=True), word, sentence, tags)
-        )
+        return TaggedFile(format, corpus_of(table_in(path, encoding), word, sentence, tags))
     text = decoded(path, read_content(path), encoding)
     if format == "conllu":
         document = Document.parse(text, path)
@@ -95,6 +95,18 @@ def read_tagged(
         return TaggedFile(format, parse_columns(text, path))
     words = [line.split() for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     return TaggedFile(format, Corpus(words, {}, str(path)))
+
+
+def table_in(path: Path, encoding: str | None = None) -> Table:
+    """The table in a file, whose words stay as they are written.
+
+    Raises:
+        TableError: the file cannot be read.
+    """
+    if path.suffix.lower() not in JSON:
+        return read_table(path, Reading(encoding=encoding), words=True)
+    lines = tables.read_table(path, Reading(encoding=encoding)).replace_schema_metadata(None)
+    return table_of(lines.to_pandas(), str(path), Reading())
 
 
 def divided(file: TaggedFile, groups: Sequence[str] | None = None) -> tuple[TaggedFile, TaggedFile]:

@@ -15,8 +15,8 @@ from gatewise.tasks.shared.reading.options import Reading, refuse_all_but_encodi
 from gatewise.tasks.shared.reading.table import read_table, table_of
 from gatewise.tasks.tagging.conllu import COLUMNS
 from gatewise.tasks.tagging.corpus import Corpus, text_of
-from gatewise.tasks.tagging.frames import corpus_of, frame_of, known_columns
-from gatewise.tasks.tagging.reading import TaggedFile, format_of, read_tagged
+from gatewise.tasks.tagging.frames import corpus_of, frame_of, known_columns, unrolled
+from gatewise.tasks.tagging.reading import JSON, TaggedFile, format_of, read_tagged, table_in
 
 FORMATS = (".conllu", ".tsv")  # files that `rewritten` makes
 _PARQUET = (".parquet", ".pq")
@@ -29,7 +29,7 @@ def read_tables(path: Path, reading: Reading | None = None) -> Iterator[pa.Table
         TableError: the file is not one that can be read.
     """
     encoding = reading.encoding if reading else None
-    if path.is_dir() or path.suffix.lower() in _PARQUET:
+    if path.is_dir() or path.suffix.lower() in (*_PARQUET, *JSON):
         yield from shared.read_tables(path, reading)
         return
     refuse_all_but_encoding(path, reading, "words")
@@ -86,7 +86,7 @@ def read_known(model: Tagger, path: Path, reading: Reading | None = None) -> Tag
     encoding = reading.encoding if reading else None
     if format_of(path) != "table":
         return read_tagged(path, encoding=encoding)
-    table = read_table(path, Reading(encoding=encoding), words=True)
+    table = unrolled(table_in(path, encoding))
     return TaggedFile("table", corpus_of(table, *known_columns(table, model.table)))
 
 
@@ -94,14 +94,17 @@ def predict_table(model: Tagger, table: pa.Table, *, least: float = 0.0) -> pa.T
     """The words of a table with their tags.
 
     The table has a column of words and one that tells sentences apart, named as in training or as `corpus_of`
-    says. The result has both, and for each column of tags the tag and its probability. A tag that is less
-    likely than `least` is null.
+    says; or lists of words. The result has both, and for each column of tags the tag and its probability. A
+    tag that is less likely than `least` is null.
 
     Raises:
         TableError: there is no such column, or a word is missing.
     """
     name = (table.schema.metadata or {}).get(frames.FILE, b"the table").decode()
-    read = table_of(table.replace_schema_metadata(None).to_pandas(), name, Reading())
+    given = table_of(table.replace_schema_metadata(None).to_pandas(), name, Reading())
+    read = unrolled(given)
+    if read is not given:
+        table = pa.Table.from_pandas(read.frame, preserve_index=False)
     word, sentence = known_columns(read, model.table)
     corpus = corpus_of(read, word, sentence)
     tagged = [word for sentence in model.tagged(corpus.words) for word in sentence]
