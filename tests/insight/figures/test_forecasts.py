@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from gatewise.insight.figures import Example, draw_forecasts
+from gatewise.insight.figures.times import time_axis
 
 TIMES = pd.date_range("2024-01-01", periods=30, freq="h")
 WAVE = np.sin(np.arange(30.0))
@@ -125,3 +127,22 @@ def test_a_band_of_another_length_is_refused() -> None:
         ValueError, match=r"Example: bands\['95%'\] must have shape \[K\] = \[10\]. Got \[9\]"
     ):
         draw_forecasts("head", "note", "°C", one, [], "errors", ["1 h"], {"forecast": np.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "offset", "tick"),
+    [
+        ("2024-01-01", "h", "2024", "02 Jan"),
+        ("2024-01-01 06:00", "min", "01 Jan 2024", "06:15"),
+        ("2024-01-03", "D", "Jan 2024", "15"),
+    ],
+)
+def test_days_are_named_once(first: str, step: str, offset: str, tick: str) -> None:
+    figure = Figure()
+    axes = figure.add_subplot()
+    times = pd.date_range(first, periods=28, freq=step)
+    axes.plot(times, WAVE[:28])
+    time_axis(axes, times)
+    figure.draw_without_rendering()
+    assert tick in [label.get_text() for label in axes.get_xticklabels()]
+    assert axes.xaxis.get_offset_text().get_text() == offset

@@ -34,7 +34,14 @@ def time_axis(axes: Axes, times: Data) -> None:
     zone = getattr(times, "tz", None)
     locator = mpl_dates.AutoDateLocator(minticks=3, maxticks=7, tz=zone)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(mpl_dates.ConciseDateFormatter(locator, tz=zone))
+    form = mpl_dates.ConciseDateFormatter(locator, tz=zone)
+    days = np.unique(places(times).astype(np.int64))
+    day, hour, minute = 2, 3, 4  # levels of ticks
+    form.zero_formats[hour] = "%d %b"
+    form.offset_formats[day] = "%b %Y"
+    form.offset_formats[hour] = "%Y" if len(days) > 1 else "%d %b %Y"  # at midnight a tick says the day
+    form.offset_formats[minute] = "%d %b %Y"
+    axes.xaxis.set_major_formatter(form)
 
 
 def sheet(size: tuple[float, float], heading: str, note: str) -> Figure:
