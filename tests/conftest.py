@@ -116,7 +116,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         assert program.host is host, "a fixture that compiles quickly outlives its module: use `quickly`"
 
 
-# The headless shell has no windows to manage, and takes three quarters of the processor time of the whole browser.
+# The headless shell has no windows to manage: it takes three quarters of the processor time of a browser.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 
