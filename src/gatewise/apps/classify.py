@@ -73,7 +73,7 @@ class ClassifyError(ValueError):
 def classify(
     file: Annotated[
         Path | None,
-        typer.Argument(help="CSV, Parquet, JSON lines or .ts file. Without one: handwritten digits."),
+        typer.Argument(help="CSV, Parquet, JSON lines or .ts file, or -. Without one: handwritten digits."),
     ] = None,
     label: Label = None,
     test: Annotated[

@@ -67,7 +67,7 @@ def forecast(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="CSV, Parquet or JSON lines, or a folder of Parquet. Without one: a year of weather."
+            help="CSV, Parquet or JSON lines, a folder of Parquet, or -. Without one: a year of weather."
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column to forecast.")] = None,

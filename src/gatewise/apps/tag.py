@@ -32,7 +32,9 @@ SAMPLED = 12  # modules of the sample
 def tag(
     file: Annotated[
         Path | None,
-        typer.Argument(help="CoNLL-U, two columns, CSV or Parquet. Without one: lines of Python, tagged."),
+        typer.Argument(
+            help="CoNLL-U, two columns, CSV, Parquet, JSON lines, or -. Without one: lines of Python, tagged."
+        ),
     ] = None,
     test: Annotated[
         Path | None, typer.Option(help="File to test on. (default: every tenth sentence of FILE)")

@@ -191,7 +191,7 @@ def write(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="Text file, or folder of them; or a trained model. Without one: Python's manual."
+            help="Text file, folder of them, or -; or a trained model. Without one: Python's manual."
         ),
     ] = None,
     unit: Annotated[
