@@ -122,9 +122,7 @@ def look(
         (True, True)
     """
     run = run_of(model, x, lengths, batch_first, call, output)
-    if row_names is not None and len(row_names) != run.rows:
-        raise ValueError(f"look: row_names must be {run.rows}, one for each row. Got {len(row_names)}.")
-    called = Names(tokens, times, row_names and list(map(str, row_names)))
+    called = Names(tokens, times, _row_names(run, row_names))
     notes = list(_not_numbers(run, called))
     explained = output_name or (SQUARES if output is None else "the output")
     with evaluating(model):
@@ -144,14 +142,7 @@ def look(
     cells = _equations(layers)
     keys = {cell.signature(): key for key, cell in cells.items()}
     data = {
-        "rows": sample.rows,
-        "first": sample.first,
-        "steps": sample.steps,
-        "all_steps": run.steps,
-        "lengths": run.lengths and list(run.lengths)[: sample.rows],
-        "tokens": _cut_words(tokens, sample),
-        "times": _cut_words(times, sample),
-        "row_names": called.rows and called.rows[: sample.rows],
+        **_rows(run, sample, called),
         "layers": [_shown(layer, sample, running, keys) for layer in layers],
         "running": running and running.shown(sample, outputs, probabilities),
         "inputs": _inputs(run, features, sample),
@@ -328,6 +319,26 @@ def _check_words(run: Run, words: Words | None, who: str) -> None:
     if len(words) != run.rows or any(len(row) < n for row, n in zip(words, wanted, strict=True)):
         came = [len(row) for row in words]
         raise ValueError(f"look: {who} must be as many as the steps of each row, {wanted}. Got {came}.")
+
+
+def _row_names(run: Run, names: Sequence[str] | None) -> list[str] | None:
+    if names is not None and len(names) != run.rows:
+        raise ValueError(f"look: row_names must be {run.rows}, one for each row. Got {len(names)}.")
+    return None if names is None else list(map(str, names))
+
+
+def _rows(run: Run, sample: Sample, called: Names) -> dict[str, Any]:
+    """The data of the rows and steps that are shown."""
+    return {
+        "rows": sample.rows,
+        "first": sample.first,
+        "steps": sample.steps,
+        "all_steps": run.steps,
+        "lengths": run.lengths and list(run.lengths)[: sample.rows],
+        "tokens": _cut_words(called.tokens, sample),
+        "times": _cut_words(called.times, sample),
+        "row_names": called.rows and called.rows[: sample.rows],
+    }
 
 
 def _cut_words(words: Words | None, sample: Sample) -> list[list[str]] | None:
