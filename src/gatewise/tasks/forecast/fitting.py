@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from gatewise.runtime.jobs.anomalies import Calibration
+from gatewise.runtime.jobs.distributions import SIZES
 from gatewise.runtime.jobs.lags import NOTHING
 from gatewise.tasks.forecast.backtesting import MOST_TESTED
 from gatewise.tasks.forecast.heads import (
@@ -21,6 +22,7 @@ from gatewise.tasks.forecast.heads import (
     calibrated,
     correlation_of,
     excess_of,
+    sizes_of,
     widths_of,
 )
 from gatewise.tasks.forecast.linear import (
@@ -110,11 +112,12 @@ class Fitting(JobEstimator):
             windows = windows.straight(LinearPart.of(linear))
             check = replace(check, windows=windows)
         batches = self.prepared_.training(windows, rows, int(self.batch_size), self.seed)
-        begin = partial(self._begin, linear, errors)
+        sizes = sizes_of(errors, self.output) if SIZES[self.output] and len(errors) else None
+        begin = partial(self._begin, linear, sizes)
         return job_of(begin, batches, check, (panel, self.prepared_.encoding))
 
-    def _begin(self, linear: Linear | None, errors: Numbers) -> ForecastNetwork:
-        """The untrained network with its linear part, and the errors of this.
+    def _begin(self, linear: Linear | None, sizes: Numbers | None) -> ForecastNetwork:
+        """The untrained network with its linear part, and the sizes of its errors.
 
         torch's random state stays as it is.
         """
@@ -123,8 +126,8 @@ class Fitting(JobEstimator):
             network = self.build()
         if network.linear is not None and linear is not None:
             network.linear.set(linear)
-        if network.spread is not None and len(errors):
-            network.spread.begin(errors)
+        if network.spread is not None and sizes is not None:
+            network.spread.begin(sizes)
         if self._start is not None:
             learned = {name: value for name, value in self._start.items() if not name.startswith("linear.")}
             network.load_state_dict(learned, strict=False)

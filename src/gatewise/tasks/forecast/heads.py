@@ -53,9 +53,9 @@ class SpreadPart(nn.Module):
         self.register_buffer("freedom", torch.full((1,), USUAL))
         self.register_buffer("correlation", torch.zeros(1))
 
-    def begin(self, errors: Numbers) -> None:
-        """Begin with the sizes of errors ``[N, K]``, the same ones always."""
-        sizes = np.maximum(sizes_of(errors, self.output), LEAST)
+    def begin(self, sizes: Numbers) -> None:
+        """Begin with ``sizes [K, M]``, the same ones always."""
+        sizes = np.maximum(sizes, LEAST)
         with torch.no_grad():
             inverse = sizes + np.log(-np.expm1(-sizes))  # of softplus
             self.map.bias.copy_(torch.from_numpy(inverse.reshape(-1)))

@@ -32,7 +32,7 @@ MOST_FITTED = 65_536  # most origins that a regression is fitted to
 MOST_JUDGED = 2_000_000  # most forecast values that a regression is judged by
 ALLOWED = 0.005  # share by which errors may rise where a map is centred
 LEAST = 4  # fewest origins that a regression is fitted to
-CHUNK = 2**22  # numbers that are read at once
+CHUNK = 2**20  # numbers that are read at once
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,13 @@ def fit(windows: Windows, origins: Whole, regressions: Sequence[Regression]) -> 
 
 def errors_of(windows: Windows, origins: Whole, linear: Linear | None) -> Numbers:
     """The errors ``[S, K]`` of the linear forecasts at some origins; without one, of persistence."""
-    read, changes = _pairs(windows, _some(origins, max(MOST_JUDGED // windows.horizon, 1)))
-    return changes if linear is None else changes - linear(read)
+    origins = _usable(windows, _some(origins, max(MOST_JUDGED // windows.horizon, 1)))
+    errors, done = np.empty((len(origins), windows.horizon)), 0
+    for some in _chunks(origins, windows.most(CHUNK)):
+        read, changes = _read(windows, some)
+        errors[done : done + len(some)] = changes if linear is None else changes - linear(read)
+        done += len(some)
+    return errors
 
 
 def centred(linear: Linear, errors: Numbers) -> tuple[Linear, Numbers]:
@@ -175,12 +180,12 @@ class Moments:
         """The moments of at most `MOST_FITTED` of some origins."""
         L, K, count = windows.reads.size(windows.inputs.shape[1]), windows.horizon, 0
         sums, squares = np.zeros(L + K), np.zeros((L, L + K))
-        for some in _chunks(_some(origins, MOST_FITTED), max(CHUNK // (L + K), 1)):
-            read, changes = _pairs(windows, some)
-            both = np.concatenate([read, changes], axis=1)
-            sums += both.sum(axis=0)
-            squares += read.T @ both
-            count += len(both)
+        for some in _chunks(_usable(windows, _some(origins, MOST_FITTED)), windows.most(CHUNK)):
+            read, changes = _read(windows, some)
+            for part, columns in ((read, slice(L)), (changes, slice(L, None))):
+                sums[columns] += part.sum(axis=0)
+                squares[:, columns] += read.T @ part
+            count += len(read)
         means = sums / max(count, 1)
         squares = squares / max(count, 1) - np.outer(means[:L], means)
         return cls(count, means[:L], squares[:, :L], means[L:], squares[:, L:])
@@ -324,17 +329,22 @@ def _seasonal(windows: Windows, L: int) -> Numbers:
 
 
 def _pairs(windows: Windows, origins: Whole) -> tuple[Numbers, Numbers]:
+    """What is read at those of the origins that are `_usable`, ``[S, L]``, and the changes ``[S, K]``."""
+    return _read(windows, _usable(windows, origins))
+
+
+def _usable(windows: Windows, origins: Whole) -> Whole:
+    """The origins without missing values ahead, if these are half of them; otherwise all."""
+    whole = ~np.isnan(windows.truth.numpy()[future(origins, windows.horizon)]).any(axis=1)
+    return origins[whole] if 2 * whole.sum() >= len(origins) else origins
+
+
+def _read(windows: Windows, origins: Whole) -> tuple[Numbers, Numbers]:
     """What is read at origins ``[S, L]``, and the changes ``[S, K]`` that came.
 
-    Origins with missing values ahead are left out, if this leaves half of them. Otherwise the last known
-    value stands for a missing one.
+    The last known value stands for a missing one.
     """
-    coming = future(origins, windows.horizon)
-    truth = windows.truth.numpy()[coming].astype(np.float64)
-    whole = ~np.isnan(truth).any(axis=1)
-    if 2 * whole.sum() >= len(origins):
-        origins, coming = origins[whole], coming[whole]
-    changes = windows.held[coming] - windows.held[origins][:, None]
+    changes = windows.held[future(origins, windows.horizon)] - windows.held[origins][:, None]
     return windows.read(origins).astype(np.float64), changes
 
 

@@ -156,8 +156,12 @@ class Windows:
         N = len(self.held)
         if N * self.horizon > MOST_LINES:
             return self
-        chunks = np.array_split(np.arange(N), -(-N * self.reads.size(self.inputs.shape[1]) // CHUNK) or 1)
+        chunks = np.array_split(np.arange(N), -(-N // self.most(CHUNK)))
         return replace(self, lines=torch.cat([linear(torch.from_numpy(self.read(c))) for c in chunks]))
+
+    def most(self, numbers: int) -> int:
+        """At how many origins that many numbers are read and forecast."""
+        return max(numbers // (self.reads.size(self.inputs.shape[1]) + self.horizon), 1)
 
     def read(self, origins: Whole) -> Array:
         """What the linear part reads at ``origins [S]``, ``[S, L]``."""
