@@ -538,6 +538,7 @@ def test_a_series_that_is_too_short_is_left_out_of_the_forecast(tmp_path: Path) 
             "'shop': the id and an attribute must be two different columns",
         ),
         (["--output", "negative-binomial", "--log"], "forecasts the counts themselves; leave --log out."),
+        (["--mode", "recursive", "--past", "price"], "--mode recursive reads no inputs but those of --known"),
         (["--irregular", "--resample", "1D"], "--irregular takes rows as they are: leave resample out."),
         (
             ["--id", "shop", "--known", "price", "--horizon", "8"],

@@ -98,6 +98,10 @@ def forecast(
         raise ForecastError(
             "--log: --output negative-binomial forecasts the counts themselves; leave --log out."
         )
+    if mode == "recursive" and set(reading.get("inputs", ())) - {"none", ""}:
+        raise ForecastError(
+            "--past: --mode recursive reads no inputs but those of --known; leave --past out."
+        )
     from gatewise.tasks.forecast.split import untested_parts
     from gatewise.tasks.series import as_panel
 

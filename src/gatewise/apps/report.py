@@ -29,12 +29,14 @@ def show_series(
     """Print what was read and what will be learned. The first ``rows[p]`` steps of a series are for that."""
     panel = as_panel(series)
     span, missing = panel.clock.span, sum(int(one.frame[one.target].isna().sum()) for one in panel)
+    inputs = [n for n in panel.series[0].frame.columns if n != panel.target and n not in panel.known]
+    past, unread = (inputs, []) if forecaster.mode == "direct" else ([], inputs)
     facts = {
         "Series": _extent(panel),
         "Read": "; ".join(panel.notes),
         "Target": f"{panel.target}, {missing:,} values missing",
-        "Inputs": _inputs(panel),
-        "Left out": _list(list(panel.left_out)),
+        "Inputs": _inputs(panel, past),
+        "Left out": _list([*panel.left_out, *unread]),
         "Model": f"{forecaster.cell_name} with {forecaster.hidden_size} units, "
         f"forecasts {span(forecaster.horizon)} ahead, seed {forecaster.seed}",
         "Test": _held_out(panel, rows),
@@ -61,10 +63,9 @@ def _extent(panel: Panel) -> str:
     return f"{file}: {len(panel):,} series of {each}, {steps}"
 
 
-def _inputs(panel: Panel) -> str:
-    """What the model reads, in words."""
+def _inputs(panel: Panel, past: list[str]) -> str:
+    """What the model reads, in words; `past` are the past inputs."""
     known = list(panel.known)
-    past = [n for n in panel.series[0].frame.columns if n != panel.target and n not in known]
     words = f"its past, and that of {_list(past)}" if past else "its past"
     words += f"; known ahead: {_list(known)}" if known else ""
     return words + (f"; of each series: {_list(list(panel.static))}" if panel.static else "")
