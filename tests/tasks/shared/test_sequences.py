@@ -145,3 +145,14 @@ def test_sequences_are_split_by_scikit_learn() -> None:
     assert sorted(len(part) for part in parts[0] + parts[1]) == [1, 1, 1, 2]
     assert [np.asarray(array).tolist() for array in sequences][1] == [[2.0], [3.0]]
     assert [type(text) for text in as_sequences(["a", "b"])] == [str, str]
+
+
+@pytest.mark.parametrize("frame", [pl.DataFrame, pd.DataFrame, pa.table])
+def test_frames_of_lists(frame: Any) -> None:
+    found = as_sequences(frame({"x": [[1.0, 2.0], [3.0]], "y": [[4, 5], [6]]}))
+    assert found.channels == ("x", "y")
+    assert [array.tolist() for array in found.arrays] == [[[1.0, 4.0], [2.0, 5.0]], [[3.0, 6.0]]]
+    found = as_sequences(frame({"x": [[[1.0, 4.0], [2.0, 5.0]], [[3.0, 6.0]]]}))
+    assert [array.tolist() for array in found.arrays] == [[[1.0, 4.0], [2.0, 5.0]], [[3.0, 6.0]]]
+    with pytest.raises(TableError, match="columns of lists stand beside 'n'; leave these out"):
+        as_sequences(frame({"x": [[1.0], [3.0]], "n": [1, 2]}))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -219,3 +220,18 @@ def test_lists_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         path.write_text("\n".join(map(json.dumps, [first, second])), encoding="utf-8")
         with pytest.raises(TableError, match=f"column 'tags', row 2: .*{message}"):
             read_tagged(path)
+
+
+def test_frames_with_lists() -> None:
+    words, tags = [["a", "b"], ["c"]] * 6, [["X", "Y"], ["X"]] * 6
+    other = [[tag.lower() for tag in row] for row in tags]
+    expected = Tagger(hidden_size=4, num_layers=1, max_epochs=1, columns=["p", "q"]).fit(
+        words, [list(zip(*each, strict=True)) for each in zip(tags, other, strict=True)]
+    )
+    for frame in (polars.DataFrame, pd.DataFrame, pa.table):
+        X, y = frame({"tokens": words}), frame({"p": tags, "q": other})
+        tagger = Tagger(hidden_size=4, num_layers=1, max_epochs=1, columns=["p", "q"]).fit(X, y)
+        assert tagger.predict(X) == expected.predict(words)
+        assert tagger.score(X, y) == expected.score(words, [
+            list(zip(*each, strict=True)) for each in zip(tags, other, strict=True)
+        ])  # fmt: skip

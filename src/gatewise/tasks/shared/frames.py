@@ -180,6 +180,14 @@ def holds_numbers(table: Any, name: str) -> bool:
     )
 
 
+def holds_lists(table: Any, name: str) -> bool:
+    """Whether the entries of a column are lists."""
+    import pyarrow as pa
+
+    kind = column(table, name).type
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def texts_of(table: Any, name: str) -> list[str]:
     """A column of texts.
 

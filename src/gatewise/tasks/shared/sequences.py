@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewise.files import quoted
-from gatewise.tasks.shared.frames import error, grouped, holds_texts, is_frame, matrix, texts_of, to_arrow
+from gatewise.tasks.shared.frames import (
+    error,
+    grouped,
+    holds_lists,
+    holds_texts,
+    is_frame,
+    matrix,
+    texts_of,
+    to_arrow,
+)
+from gatewise.tasks.shared.reading.errors import listed
 
 Values = NDArray[np.float64]  # [T, I]; NaN for a missing value
 
@@ -141,6 +151,7 @@ def as_sequences(
             - a list of arrays ``[T, I]``, or ``[T]`` for one channel, of unequal length;
             - an array ``[N, T, I]``, or ``[N, T]`` for one channel;
             - a list, array or Series of texts, or a frame with a single column of texts;
+            - a frame with columns of lists of numbers, one for each channel, or a column of lists of steps;
             - a frame in long format, one row a step: of pandas, polars, pyarrow or another library with the
               Arrow PyCapsule interface, with a column `id`, or with the index of two levels (id, time) of
               pandas. All other columns are channels. Sequences have the order in which their ids appear;
@@ -293,10 +304,22 @@ def _of_frame(X: Any, id: str | None, time: str | None) -> Sequences | None:
     elif id is None and ID in names:
         id = ID
     if id is None:
+        if any(holds_lists(table, name) for name in names):
+            return _of_lists_in(table)
         return Sequences(texts_of(table, names[0]), range(len(table))) if _is_text(table) else None
     if time is None and TIME in names and id != TIME:
         time = TIME
     return long_format(table, id, time, [name for name in names if name not in (id, time)])
+
+
+def _of_lists_in(table: Any) -> Sequences:
+    """Sequences of a frame whose columns are lists."""
+    from gatewise.tasks.shared.tables import sequences_from
+
+    others = [name for name in table.column_names if not holds_lists(table, name)]
+    if others:
+        raise error(table, f"columns of lists stand beside {listed(others)}; leave these out")
+    return sequences_from(table).sequences
 
 
 def long_format(table: Any, id: str, time: str | None, columns: Sequence[str]) -> Sequences:

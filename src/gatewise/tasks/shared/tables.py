@@ -186,7 +186,7 @@ def _by_rows(table: Any, label: str | None, columns: list[str]) -> Labelled:
     """Sequences of a table with one in each row."""
     labels = None if label is None else labels_of(table, label)
     texts = [name for name in columns if frames.holds_texts(table, name) and not _is_usable(table, name)]
-    lists = [name for name in columns if _is_list(table, name)]
+    lists = [name for name in columns if frames.holds_lists(table, name)]
     if len(texts if not lists else [] if _are_channels(table, lists) else lists) > 1:
         problem = f"several columns could be the sequences: {listed(lists or texts)}; name one with --column"
         raise frames.error(table, problem)
@@ -232,11 +232,6 @@ def _constant(table: Any, name: str, groups: frames.Groups) -> NDArray[Any]:
 def _is_usable(table: Any, name: str) -> bool:
     """Whether a column holds numbers, or does so mostly: then it is refused with the first other value."""
     return frames.holds_numbers(table, name) or name in frames.bad_values(table)
-
-
-def _is_list(table: Any, name: str) -> bool:
-    kind = frames.column(table, name).type
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _are_channels(table: Any, names: list[str]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from gatewise.runtime.jobs.tags import TableNames
 from gatewise.tasks.shared.reading.errors import listed
@@ -63,6 +64,15 @@ def known_columns(table: Table, names: TableNames) -> tuple[str, str]:
     """
     word, sentence = (name if name in table.names else None for name in (names.word, names.sentence))
     return chosen_column(table, word, WORDS, "word"), chosen_column(table, sentence, SENTENCES, "sentence")
+
+
+def pandas_of(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a frame of pandas, with Python's lists in its columns of lists."""
+    columns = [
+        pd.Series(some.to_pylist(), dtype=object) if pa.types.is_nested(some.type) else some.to_pandas()
+        for some in table.columns
+    ]
+    return pd.DataFrame(dict(enumerate(columns))).set_axis(table.column_names, axis="columns")
 
 
 def unrolled(table: Table) -> Table:

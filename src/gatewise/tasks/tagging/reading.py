@@ -14,7 +14,7 @@ from gatewise.tasks.shared.reading.table import Table, read_table, table_of
 from gatewise.tasks.tagging.columns import parse_columns
 from gatewise.tasks.tagging.conllu import Document
 from gatewise.tasks.tagging.corpus import Corpus, Sentences, text_of
-from gatewise.tasks.tagging.frames import corpus_of, frame_of
+from gatewise.tasks.tagging.frames import corpus_of, frame_of, pandas_of
 
 JSON = (".jsonl", ".ndjson")
 FORMATS = {
@@ -105,8 +105,7 @@ def table_in(path: Path, encoding: str | None = None) -> Table:
     """
     if path.suffix.lower() not in JSON:
         return read_table(path, Reading(encoding=encoding), words=True)
-    lines = tables.read_table(path, Reading(encoding=encoding)).replace_schema_metadata(None)
-    return table_of(lines.to_pandas(), str(path), Reading())
+    return table_of(pandas_of(tables.read_table(path, Reading(encoding=encoding))), str(path), Reading())
 
 
 def divided(file: TaggedFile, groups: Sequence[str] | None = None) -> tuple[TaggedFile, TaggedFile]:

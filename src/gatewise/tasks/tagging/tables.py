@@ -15,7 +15,7 @@ from gatewise.tasks.shared.reading.options import Reading, refuse_all_but_encodi
 from gatewise.tasks.shared.reading.table import read_table, table_of
 from gatewise.tasks.tagging.conllu import COLUMNS
 from gatewise.tasks.tagging.corpus import Corpus, text_of
-from gatewise.tasks.tagging.frames import corpus_of, frame_of, known_columns, unrolled
+from gatewise.tasks.tagging.frames import corpus_of, frame_of, known_columns, pandas_of, unrolled
 from gatewise.tasks.tagging.reading import JSON, TaggedFile, format_of, read_tagged, table_in
 
 FORMATS = (".conllu", ".tsv")  # files that `rewritten` makes
@@ -101,7 +101,7 @@ def predict_table(model: Tagger, table: pa.Table, *, least: float = 0.0) -> pa.T
         TableError: there is no such column, or a word is missing.
     """
     name = (table.schema.metadata or {}).get(frames.FILE, b"the table").decode()
-    given = table_of(table.replace_schema_metadata(None).to_pandas(), name, Reading())
+    given = table_of(pandas_of(table), name, Reading())
     read = unrolled(given)
     if read is not given:
         table = pa.Table.from_pandas(read.frame, preserve_index=False)
