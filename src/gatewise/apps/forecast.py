@@ -94,14 +94,7 @@ def forecast(
     Without a file it learns a year of hourly weather. With one it learns the column --target
     from the past of all columns of numbers. The end of the series is held out for the test.
     """
-    if log and output == "negative-binomial":
-        raise ForecastError(
-            "--log: --output negative-binomial forecasts the counts themselves; leave --log out."
-        )
-    if mode == "recursive" and set(reading.get("inputs", ())) - {"none", ""}:
-        raise ForecastError(
-            "--past: --mode recursive reads no inputs but those of --known; leave --past out."
-        )
+    _refuse_contradictions(log, output, mode, reading)
     from gatewise.tasks.forecast.split import untested_parts
     from gatewise.tasks.series import as_panel
 
@@ -132,6 +125,18 @@ def forecast(
     if classical:
         _require_statsmodels()
     return ForecastFlow(forecaster, series, rows, [file] if file else [], words, classical)
+
+
+def _refuse_contradictions(log: bool, output: str, mode: str, reading: dict[str, Any]) -> None:
+    """Refuse options that contradict each other, before anything is read."""
+    if log and output == "negative-binomial":
+        raise ForecastError(
+            "--log: --output negative-binomial forecasts the counts themselves; leave --log out."
+        )
+    if mode == "recursive" and set(reading.get("inputs", ())) - {"none", ""}:
+        raise ForecastError(
+            "--past: --mode recursive reads no inputs but those of --known; leave --past out."
+        )
 
 
 def _require_statsmodels() -> None:
