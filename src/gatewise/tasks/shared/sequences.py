@@ -314,12 +314,17 @@ def _of_frame(X: Any, id: str | None, time: str | None) -> Sequences | None:
 
 def _of_lists_in(table: Any) -> Sequences:
     """Sequences of a frame whose columns are lists."""
-    from gatewise.tasks.shared.tables import sequences_from
+    from gatewise.tasks.shared.lists import are_channels, arrays_of_lists
 
-    others = [name for name in table.column_names if not holds_lists(table, name)]
+    names = table.column_names
+    others = [name for name in names if not holds_lists(table, name)]
     if others:
         raise error(table, f"columns of lists stand beside {listed(others)}; leave these out")
-    return sequences_from(table).sequences
+    if len(names) > 1 and not are_channels(table, names):
+        raise error(table, f"columns of lists must be of numbers, if there are several: {listed(names)}")
+    arrays: list[Any] = arrays_of_lists(table, names)
+    channels = names if len(names) > 1 else channel_names(arrays[0].shape[1]) if arrays else ()
+    return Sequences(arrays, range(len(arrays)), tuple(channels))
 
 
 def long_format(table: Any, id: str, time: str | None, columns: Sequence[str]) -> Sequences:

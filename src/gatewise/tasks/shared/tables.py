@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gatewise.tasks.shared import frames
+from gatewise.tasks.shared.lists import are_channels, arrays_of_lists
 from gatewise.tasks.shared.reading.content import decoded, read_content
-from gatewise.tasks.shared.reading.errors import TableError, listed, quoted
+from gatewise.tasks.shared.reading.errors import TableError, listed
 from gatewise.tasks.shared.reading.options import Reading
 from gatewise.tasks.shared.reading.table import likely_mark
 from gatewise.tasks.shared.reading.typed import PARQUET, read_file
@@ -187,11 +188,13 @@ def _by_rows(table: Any, label: str | None, columns: list[str]) -> Labelled:
     labels = None if label is None else labels_of(table, label)
     texts = [name for name in columns if frames.holds_texts(table, name) and not _is_usable(table, name)]
     lists = [name for name in columns if frames.holds_lists(table, name)]
-    if len(texts if not lists else [] if _are_channels(table, lists) else lists) > 1:
+    if len(texts if not lists else [] if are_channels(table, lists) else lists) > 1:
         problem = f"several columns could be the sequences: {listed(lists or texts)}; name one with --column"
         raise frames.error(table, problem)
     if lists:
-        sequences, used = _of_lists(table, lists[0]) if len(lists) == 1 else _of_channels(table, lists), lists
+        sequences, used = as_sequences(arrays_of_lists(table, lists)), lists
+        if len(lists) > 1:
+            sequences = replace(sequences, channels=tuple(lists))
     elif texts:
         sequences, used = Sequences(frames.texts_of(table, texts[0]), range(len(table))), texts
     else:
@@ -232,57 +235,6 @@ def _constant(table: Any, name: str, groups: frames.Groups) -> NDArray[Any]:
 def _is_usable(table: Any, name: str) -> bool:
     """Whether a column holds numbers, or does so mostly: then it is refused with the first other value."""
     return frames.holds_numbers(table, name) or name in frames.bad_values(table)
-
-
-def _are_channels(table: Any, names: list[str]) -> bool:
-    """Whether all columns are lists of numbers."""
-    kinds = [frames.column(table, name).type.value_type for name in names]
-    return all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds)
-
-
-def _of_channels(table: Any, names: list[str]) -> Sequences:
-    """The sequences of several columns of lists of numbers: in each row a list of the same length."""
-    rows = zip(*(frames.complete(table, name).to_pylist() for name in names), strict=True)
-    arrays = []
-    for row, channels in enumerate(rows):
-        for name, values in zip(names, channels, strict=True):
-            if len(values) != len(channels[0]) or not values:
-                first = f"but that of {names[0]!r} {len(channels[0])}"
-                count = f"{len(values)} {'number' if len(values) == 1 else 'numbers'}"
-                problem = f"the list has {count}, {first}" if values else "the list is empty"
-                raise frames.error(table, problem, name, row)
-        arrays.append(np.array(channels, np.float64).T)
-    return replace(as_sequences(arrays), channels=tuple(names))
-
-
-def _of_lists(table: Any, name: str) -> Sequences:
-    rows = frames.complete(table, name).to_pylist()
-    arrays: list[NDArray[np.float64]] = []
-    for row, values in enumerate(rows):
-        try:
-            array = np.array(values, np.float64)
-            array = array[:, None] if array.ndim == 1 else array
-            if array.ndim != 2 or not array.size or (arrays and array.shape[1] != arrays[0].shape[1]):
-                raise ValueError
-        except (ValueError, TypeError) as wrong:
-            problem = "the list must be of numbers, or of steps of equally many numbers"
-            raise frames.error(table, f"{problem}{_came(values, arrays[:1])}", name, row) from wrong
-        arrays.append(array)
-    return as_sequences(arrays)
-
-
-def _came(values: Any, before: list[NDArray[np.float64]]) -> str:
-    """What is wrong with a list, as the end of a sentence."""
-    if not values:
-        return "; it is empty"
-    sizes = {len(step) if isinstance(step, list) else 1 for step in values}
-    if len(sizes) > 1:
-        return f"; it has steps of {min(sizes)} and of {max(sizes)}"
-    numbers = [number for step in values for number in (step if isinstance(step, list) else [step])]
-    odd = [number for number in numbers if not isinstance(number, int | float | None)]
-    if odd:
-        return f"; {quoted(odd[0])} is not a number"
-    return f"; its steps have {sizes.pop()}, those before {before[0].shape[1]}" if before else ""
 
 
 def _with_times(table: Any, name: str) -> Any:
