@@ -100,7 +100,7 @@ def choose(windows: Windows, folds: Sequence[Fold], means: bool = False) -> tupl
         read, changes = _pairs(windows, _some(fold.judged, most))
         for regression, linear in _fits(moments, windows):
             missed = np.abs(linear(read) - changes)
-            error = float(np.nanmean(np.square(missed) if means else missed))
+            error = float((np.square(missed) if means else missed).mean())
             scores[regression] = scores.get(regression, 0.0) + error
     best: dict[tuple[bool, ...], Regression] = {}
     for regression in sorted(scores, key=lambda each: scores[each]):
