@@ -134,7 +134,7 @@ class Repeated:
         self._prepared = prepared
 
     def __call__(self, x: Array) -> Array:
-        """The map of ``x [..., I]``, ``[..., O]``, as of `Affine`, whose errors are not raised."""
+        """The map of ``x [..., I]``, ``[..., O]``, as of `Affine`, but without its checks."""
         self._prepared.x[...] = x.reshape(self._prepared.x.shape)
         self._prepared.step()
         return self._prepared.out.reshape(*x.shape[:-1], -1).copy()

@@ -329,7 +329,7 @@ def _seasonal(windows: Windows, L: int) -> Numbers:
 
 
 def _pairs(windows: Windows, origins: Whole) -> tuple[Numbers, Numbers]:
-    """What is read at those of the origins that are `_usable`, ``[S, L]``, and the changes ``[S, K]``."""
+    """What is read at the `_usable` origins, ``[S, L]``, and the changes that came after them, ``[S, K]``."""
     return _read(windows, _usable(windows, origins))
 
 
