@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from gatewise.runtime import load
+from gatewise.runtime.jobs.carried import Carried
 from gatewise.runtime.jobs.forecaster import Forecaster as Model
 from gatewise.tasks import Forecaster
 from gatewise.tasks.forecast.tables import Asked, predict_table, resumed_table, score_table
@@ -86,6 +87,45 @@ def test_a_new_series_of_a_panel_has_no_state(model: Model) -> None:
     assert len(predict_table(model, new, ASKED)) == 3
     with pytest.raises(ValueError, match="the series 'Z' was not trained on"):
         resumed_table(model, new, {}, ASKED)
+
+
+def test_states_of_series_that_are_too_short_are_carried_until_they_are_forecast(model: Model) -> None:
+    states: dict[str, Carried] = {}
+    short = r"Left out, with fewer than \d+ rows: 'shop B'\."
+    for first, stop in ((0, 40), (40, 41)):
+        new = without_first(table("AB", first, stop), 35)
+        with pytest.warns(UserWarning, match=short):
+            found, states = resumed_table(model, new, states, ASKED)
+        assert found.equals(predict_table(model, table("A", 0, stop), ASKED))
+    found, states = resumed_table(model, table("AB", 41, 70), states, ASKED)
+    assert found.equals(predict_table(model, without_first(table("AB", 0, 70), 35), ASKED))
+    alone = table("B", 0, 5)
+    with pytest.raises(ValueError, match=f"no series has {model.least} rows"), pytest.warns(match=short):
+        resumed_table(model, alone, {}, ASKED)
+
+
+def test_a_series_without_a_value_has_no_state(model: Model) -> None:
+    states: dict[str, Carried] = {}
+    for first, stop in ((0, 40), (40, 60)):
+        new = pa.concat_tables([table("A", first, stop), blank(table("B", first, stop), "Z")])
+        with pytest.warns(UserWarning, match=r"Left out, without a value: '(shop )?Z'\."):
+            found, states = resumed_table(model, new, states, ASKED)
+        assert found.equals(predict_table(model, table("A", 0, stop), ASKED))
+    assert set(states) == {"A"}
+
+
+def without_first(rows: pa.Table, days: int) -> pa.Table:
+    """The rows without the first days of shop B."""
+    frame = rows.to_pandas()
+    late = frame["day"] >= pd.Timestamp("2024-01-01") + pd.Timedelta(days=days)
+    kept = frame[late | (frame["shop"] != "B")]
+    return pa.Table.from_pandas(kept, schema=rows.schema, preserve_index=False)
+
+
+def blank(rows: pa.Table, shop: str) -> pa.Table:
+    """The rows of another shop, without its sales."""
+    frame = rows.to_pandas().assign(shop=shop, sold=np.nan)
+    return pa.Table.from_pandas(frame, schema=rows.schema, preserve_index=False)
 
 
 def test_every_step_of_a_panel_is_scored_in_its_own_scale(model: Model) -> None:

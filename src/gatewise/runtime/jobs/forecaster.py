@@ -248,6 +248,18 @@ class Forecaster:
         id: Any = None,
     ) -> Carried:
         """As `carry`, with positions on the clock in place of times."""
+        state = self.continued(columns, positions, before, id)
+        self._check_state(state)
+        return state
+
+    def continued(
+        self,
+        columns: Mapping[str, Numbers],
+        positions: Numbers,
+        before: Carried | None = None,
+        id: Any = None,
+    ) -> Carried:
+        """As `carried`, but the rows may be too few for a forecast as yet."""
         if self.encoding.scales is not None and id_of(id) not in self.encoding.scales.places:
             raise ValueError(
                 f"the series {id!r} was not trained on: its scale comes from all of its past, "
@@ -258,9 +270,11 @@ class Forecaster:
         if before is not None:
             regular = not isinstance(self.clock, clock.IrregularSteps)
             state = before.extended(state, regular=regular)
+        return state.cut(self.need + 1)
+
+    def _check_state(self, state: Carried) -> None:
         if state.rows < self.least:
             raise ValueError(f"a state needs at least {self.least} rows. Got {state.rows}")
-        return state.cut(self.need + 1)
 
     def predict_next(
         self,
@@ -287,6 +301,7 @@ class Forecaster:
         static: Mapping[str, Any] | None = None,
     ) -> Made:
         """The forecast after a state with its distributions. Arguments as for `predict_next`."""
+        self._check_state(state)
         columns = {
             name: np.concatenate([values, np.asarray((ahead or {})[name], np.float64)])
             if name in self.encoding.known

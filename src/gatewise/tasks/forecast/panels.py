@@ -53,9 +53,12 @@ def series_of(
 def too_short(panel: Panel, rows: int) -> list[str]:
     """Sentences that name the series of a panel which are too short, or have no value, if there are any."""
     short = [panel.label(int(place)) for place in np.flatnonzero(panel.rows < rows)]
-    sentences = {f"with fewer than {rows:,} rows": short, "without a value": list(map(str, panel.empty))}
-    if panel.alone:
-        return []
+    return [] if panel.alone else left_out(short, rows, list(map(str, panel.empty)))
+
+
+def left_out(short: list[str], rows: int, empty: list[str]) -> list[str]:
+    """Sentences that name series: those with fewer than `rows` rows, and those without a value."""
+    sentences = {f"with fewer than {rows:,} rows": short, "without a value": empty}
     return [f"Left out, {reason}: {listed(names)}." for reason, names in sentences.items() if names]
 
 

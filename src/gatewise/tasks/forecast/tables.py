@@ -19,7 +19,7 @@ from gatewise.runtime.jobs.encoding import id_of
 from gatewise.runtime.jobs.forecaster import Forecaster
 from gatewise.runtime.jobs.made import Made
 from gatewise.tasks.forecast.encoding import columns_of
-from gatewise.tasks.forecast.panels import arrow_of, long_format, series_of, too_short
+from gatewise.tasks.forecast.panels import arrow_of, left_out, long_format, series_of, too_short
 from gatewise.tasks.series import Panel, TimeSeries, as_panel
 from gatewise.tasks.series.clock import Clock, clock_from_dict
 from gatewise.tasks.shared import frames
@@ -110,6 +110,9 @@ def resumed_table(
 ) -> tuple[pa.Table, dict[str, Carried]]:
     """As `predict_table`, for rows that follow others, and the states after them.
 
+    A series of a panel that is too short is left out of the forecast, with a warning; its state is carried,
+    so later rows continue it.
+
     Args:
         model: the model.
         table: new rows alone.
@@ -119,28 +122,46 @@ def resumed_table(
     Raises:
         SeriesError, ValueError: as for `predict_table`; rows repeat others, or leave a gap.
     """
-    clock, made, new, asked = _clock(model), [], dict(states), asked or Asked()
+    clock, new, asked = _clock(model), dict(states), asked or Asked()
     panel = _read(model, table, asked, clock if states else None)
+    made, short, empty = {}, [], list(map(str, panel.empty))
     for place, series in enumerate(panel):
-        series.require_ahead(model.horizon)
-        carried, found = _next(model, panel, place, states)
-        new[id_of(panel.ids[place])] = carried
+        id = id_of(panel.ids[place])
+        if not panel.alone and id not in states and np.isnan(series.values).all():
+            empty.append(panel.label(place))
+            continue
+        carried = new[id] = _continued(model, panel, place, states)
+        if not panel.alone and carried.rows < model.least:
+            short.append(panel.label(place))
+            continue
         steps = carried.last + np.arange(1, model.horizon + 1)
         times = clock.times(steps.astype(np.int64)) if _whole(clock) else series.future(model.horizon)
-        made.append((times, found))
-    return _answer(panel, made, asked), new
+        made[place] = times, _next(model, panel, place, carried)
+    for sentence in left_out(short, model.least, empty):
+        warnings.warn(sentence, stacklevel=2)
+    if not made:
+        raise ValueError(f"no series has {model.least} rows, which a forecast needs")
+    return _answer(panel.part([*made]), [*made.values()], asked), new
 
 
-def _next(model: Forecaster, panel: Panel, place: int, states: Mapping[str, Carried]) -> tuple[Carried, Made]:
-    """The state after the new rows of a series, and the forecast of what follows."""
-    series, (id, static) = panel.series[place], _described(panel, place)
+def _continued(model: Forecaster, panel: Panel, place: int, states: Mapping[str, Carried]) -> Carried:
+    """The state after the new rows of a series."""
+    series, id = panel.series[place], panel.ids[place]
     before, columns = states.get(id_of(id)), columns_of(series, model.encoding.columns)
+    carry = model.carried if panel.alone else model.continued
     try:
-        carried = model.carried(columns, _positions(_clock(model), series, before), before, id)
+        return carry(columns, _positions(_clock(model), series, before), before, id)
     except ValueError as problem:
         raise series.error(str(problem), 0) from None
+
+
+def _next(model: Forecaster, panel: Panel, place: int, carried: Carried) -> Made:
+    """The forecast of what follows the new rows of a series."""
+    series, (id, static) = panel.series[place], _described(panel, place)
+    series.require_ahead(model.horizon)
+    columns = columns_of(series, model.encoding.columns)
     ahead = {name: columns[name][len(series) :][: model.horizon] for name in model.encoding.known}
-    return carried, model.made_next(carried, ahead, id, static)
+    return model.made_next(carried, ahead, id, static)
 
 
 def score_table(
