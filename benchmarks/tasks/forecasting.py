@@ -64,7 +64,7 @@ class Tested:
     def errors(self, made: Mapping[str, Array]) -> dict[str, float]:
         """MAE, MASE and MAPE: over all forecasts of a series, then the mean over the series."""
         found = [self._errors(name, forecast) for name, forecast in made.items()]
-        return {key: _mean([one[key] for one in found]) for key in found[0]}
+        return {key: mean([one[key] for one in found]) for key in found[0]}
 
     def _errors(self, name: str, made: Array) -> dict[str, float]:
         train, truth = self.set.series[name].values[: self.rows[name]], self.truth[name]
@@ -73,7 +73,7 @@ class Tested:
             return dict.fromkeys(("mae", "mase", "mape"), np.nan)
         missed = np.abs(made - truth)[known]
         changes = np.abs(train[self.set.season :] - train[: -self.set.season])
-        unit, size = _mean(changes), np.abs(truth[known])
+        unit, size = mean(changes), np.abs(truth[known])
         mape = 100 * float(np.mean(missed / size)) if (size > 0).all() else np.nan
         return {"mae": float(missed.mean()), "mase": float(missed.mean()) / unit, "mape": mape}
 
@@ -82,7 +82,7 @@ class Tested:
         return {name: forecast(name, series) for name, series in self.set.series.items()}
 
 
-def _mean(values: Any) -> float:
+def mean(values: Any) -> float:
     known = np.asarray(values)[np.isfinite(values)]
     return float(known.mean()) if known.size else np.nan
 

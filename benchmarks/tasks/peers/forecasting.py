@@ -1,4 +1,4 @@
-"""What every package gets to forecast one series, and what it reports; imports NumPy and pandas alone."""
+"""What every package gets to forecast series, and what it reports; imports NumPy and pandas alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ import pandas as pd
 
 
 class Exam:
-    """A series to fit to, histories to forecast from, and the time that both take.
+    """Series to fit to, histories to forecast from, and the time that both take.
 
-    Written by ``forecasting_compared``: the values, the number of rows before the test part, the origins.
+    Written by ``forecasting_compared``: the values, the number of rows before the test parts, the origins.
 
     Attributes:
-        train: the series before the test part.
-        histories: for each origin, the series up to it.
+        series: the series, whole; missing values are NaN.
+        rows: the number of rows of each series before its test part.
+        train: these rows, with the last known value in place of missing ones.
+        origins: the last step that each forecast knows.
+        places: whose forecast it is, a place in `series`.
+        histories: for each origin, its series up to it, filled in the same way.
         horizon, season: steps ahead; steps in a season.
         history: steps that a network reads.
         hidden_size, steps, batch_size: the size of the network, and the training steps and windows in each.
@@ -29,9 +33,11 @@ class Exam:
 
     def __init__(self) -> None:
         with np.load(sys.argv[1]) as file:
-            values, self.origins = file["values"], file["origins"]
-            rows = int(file["rows"])
-            start, self.step = str(file["start"]), str(file["step"])
+            self.origins, self.places = file["origins"], file["places"]
+            self.step = str(file["step"])
+            parts = np.split(file["values"], np.cumsum(file["lengths"])[:-1])
+            self.series = [self._series(*one) for one in zip(parts, file["starts"].tolist(), strict=True)]
+            self.rows = file["rows"].tolist()
         settings = json.loads(sys.argv[2])
         self.models: list[str] = settings["models"]
         self.seed: int = settings["seed"]
@@ -41,12 +47,18 @@ class Exam:
         self.hidden_size: int = settings["hidden_size"]
         self.steps: int = settings["steps"]
         self.batch_size: int = settings["batch_size"]
-        index = pd.date_range(start, periods=len(values), freq=self.step, name="time")
-        self.series = pd.Series(values, index=index, name="y")
-        self.train = self.series.iloc[:rows]
+        filled = [one.ffill().bfill() for one in self.series]
+        self.train = [one.iloc[:count] for one, count in zip(filled, self.rows, strict=True)]
         longest = self.history + self.horizon
-        self.histories = [self.series.iloc[max(o + 1 - longest, 0) : o + 1] for o in self.origins]
+        self.histories = [
+            filled[place].iloc[max(origin + 1 - longest, 0) : origin + 1]
+            for place, origin in zip(self.places, self.origins, strict=True)
+        ]
         self.marks: dict[str, tuple[float, float]] = {}
+
+    def _series(self, values: Any, start: str) -> pd.Series[float]:
+        index = pd.date_range(start, periods=len(values), freq=self.step, name="time")
+        return pd.Series(values, index=index, name="y")
 
     def begin(self) -> None:
         """Forget the marks: a model follows."""

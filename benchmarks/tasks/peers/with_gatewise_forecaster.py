@@ -3,17 +3,28 @@ from forecasting import Exam
 exam = Exam()
 
 import lightning.pytorch  # noqa: F401  `fit` imports it otherwise
-import numpy as np
+import pandas as pd
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import gatewise
-from gatewise.tasks import Forecaster, TimeSeries
+from gatewise.tasks import Forecaster, Panel, TimeSeries
 
 torch.set_num_threads(1)
-train = TimeSeries.from_frame(exam.train.to_frame(), "y")
-whole = TimeSeries.from_frame(exam.series.to_frame(), "y")
-one = TimeSeries.from_frame(exam.series.iloc[: exam.origins[-1] + 1].to_frame(), "y")
+
+
+def data(parts, places):
+    frames = [part.to_frame().assign(id=place) for part, place in zip(parts, places, strict=True)]
+    if len(exam.series) == 1:
+        return TimeSeries.from_frame(frames[0], "y")
+    return Panel.from_frame(pd.concat(frames), "y", "id")
+
+
+places = range(len(exam.series))
+whole = data(exam.series, places)
+train = data([one.iloc[:count] for one, count in zip(exam.series, exam.rows, strict=True)], places)
+last = int(exam.places[-1])
+one = data([exam.series[last].iloc[: exam.origins[-1] + 1]], [last])
 steps = []  # an entry for each step of training
 register_optimizer_step_post_hook(lambda *_: steps.append(None))
 for model in exam.models:
@@ -22,9 +33,11 @@ for model in exam.models:
     exam.begin()
     forecaster = Forecaster(exam.horizon, cell=cell, seed=exam.seed, refit=without != "refit").fit(train)
     exam.mark("fit")
-    tested = forecaster.backtest(whole, first=len(train))
+    tested = forecaster.backtest(whole, first=exam.rows if len(exam.series) > 1 else exam.rows[0])
     exam.mark("predict")
-    rows = [int(np.flatnonzero(tested.origins == origin)[0]) for origin in exam.origins]
+    whose = [0] * len(tested.origins) if tested.series is None else [tested.ids[n] for n in tested.series]
+    found = {found: row for row, found in enumerate(zip(map(int, whose), tested.origins, strict=True))}
+    rows = [found[key] for key in zip(exam.places.tolist(), exam.origins, strict=True)]
     forecaster.predict(one)
     exam.mark("first")
     for _ in range(10):

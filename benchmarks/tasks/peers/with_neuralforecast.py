@@ -19,7 +19,7 @@ common = {
     "h": exam.horizon,
     "input_size": exam.history,
     "max_steps": exam.steps,
-    "batch_size": 1,
+    "batch_size": min(len(exam.train), 32),  # series; 32 is the default
     "windows_batch_size": exam.batch_size,
     "random_seed": exam.seed,
     "accelerator": "cpu",
@@ -43,7 +43,7 @@ def frame(parts):
     return pd.concat(rows, ignore_index=True)
 
 
-train, histories, one = frame([exam.train]), frame(exam.histories), frame(exam.histories[-1:])
+train, histories, one = frame(exam.train), frame(exam.histories), frame(exam.histories[-1:])
 for name in exam.models:
     exam.begin()
     forecaster = NeuralForecast([models[name]()], freq=exam.step)

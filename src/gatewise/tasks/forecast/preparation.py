@@ -66,8 +66,7 @@ class Preparation:
     def training(self, windows: Windows, rows: Whole | int, batch_size: int, seed: int) -> RandomBatches:
         """The training windows, whose forecasts lie in the training part, after its first season."""
         first, stop = self.limits(windows, rows)
-        most = max(MOST_WINDOWS, WINDOWS_OF_SERIES * len(first))
-        count = min(max(int(np.sum(rows)) // 4, LEAST_WINDOWS), most)
+        count = windows_of_epoch(int(np.sum(rows)), len(first))
         return RandomBatches(windows, first, stop, count, batch_size, seed)
 
     def origins(self, windows: Windows, rows: Whole | int) -> Whole:
@@ -128,6 +127,15 @@ def limits(rows: Whole, horizon: int, need: int) -> tuple[Whole, Whole]:
     """
     stop = np.maximum(rows - horizon, 0)
     return np.where(need - 1 < stop, need - 1, stop // 2), stop
+
+
+def windows_of_epoch(rows: int, series: int) -> int:
+    """The number of training windows in an epoch, for a number of training rows and of series.
+
+    >>> windows_of_epoch(120, 1), windows_of_epoch(1_000_000, 1), windows_of_epoch(1_000_000, 1000)
+    (64, 512, 2000)
+    """
+    return min(max(rows // 4, LEAST_WINDOWS), max(MOST_WINDOWS, WINDOWS_OF_SERIES * series))
 
 
 def prepare(
