@@ -226,6 +226,20 @@ def test_a_constant_series_among_others_is_trained_on_and_forecast() -> None:
 
 
 @pytest.mark.parametrize("mode", ["direct", "recursive"])
+def test_a_large_constant_count_is_forecast_closely(mode: str) -> None:
+    frame, rng = table(), np.random.default_rng(0)
+    frame["sold"] = frame["sold"].clip(lower=0).round() * rng.integers(0, 9, len(frame))  # counts that vary
+    frame.loc[(frame["shop"] == "north") & frame["sold"].notna(), "sold"] = 1e6
+    panel = read(frame)
+    forecaster = Forecaster(5, mode=mode, output="negative-binomial", **SMALL).fit(panel)
+    made, found = forecaster.predict(panel), forecaster.predict_quantiles(panel)
+    assert made.loc[made["shop"] == "north", "sold"].tolist() == pytest.approx([1e6] * 5, abs=1)
+    own = found[found["shop"] == "north"]
+    poisson = 2 * 1.96 * np.sqrt(1e6)  # the least width of the interval of 95 %
+    assert (own[0.975] - own[0.025]).between(0.5 * poisson, 2 * poisson).all()
+
+
+@pytest.mark.parametrize("mode", ["direct", "recursive"])
 @pytest.mark.parametrize("output", ["quantiles", "student-t", "negative-binomial"])
 def test_a_shop_that_sells_nothing_is_forecast_to_sell_nothing_until_it_does(
     mode: str, output: str, tmp_path: Path

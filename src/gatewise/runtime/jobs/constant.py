@@ -9,6 +9,14 @@ from gatewise.runtime.jobs.naive import CONSTANT, LEAST_SPREAD, Numbers, Truth, 
 NARROW = 1e-3  # the spread of their distributions, in that of a series that varies
 
 
+def narrowed(output: str, sizes: Numbers) -> Numbers:
+    """The sizes of distributions whose spread is `NARROW` of the usual one.
+
+    The size of a negative binomial distribution is a share of the squared mean that is added to the variance.
+    """
+    return sizes * (NARROW**2 if output == "negative-binomial" else NARROW)
+
+
 def unchanged(values: Numbers, origins: Whole, rows: int) -> Truth:
     """Whether the known values of the last `rows` rows are the same, at each of ``origins [S]``.
 

@@ -16,7 +16,7 @@ from gatewise.runtime.jobs import clock
 from gatewise.runtime.jobs.affine import Affine, Repeated
 from gatewise.runtime.jobs.anomalies import MOST_AHEAD, Calibration, errors
 from gatewise.runtime.jobs.carried import Carried
-from gatewise.runtime.jobs.constant import NARROW, unchanged
+from gatewise.runtime.jobs.constant import narrowed, unchanged
 from gatewise.runtime.jobs.correction import Correction, affine, tensor
 from gatewise.runtime.jobs.distributions import SIZES, softplus
 from gatewise.runtime.jobs.encoding import Encoding, cut, id_of, numbers, whole
@@ -379,7 +379,8 @@ class Forecaster:
         ]
         point, sizes = (np.concatenate(parts).astype(np.float64) for parts in zip(*made, strict=True))
         if still is not None:
-            point[still], sizes[still] = held[origins[still]][:, None], NARROW * sizes[still]
+            point[still] = held[origins[still]][:, None]
+            sizes[still] = narrowed(self._spread.head.output, sizes[still])
         return Made(self._spread.head, encoding, point, sizes)
 
     def _batch(

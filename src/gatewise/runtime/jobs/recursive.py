@@ -16,7 +16,7 @@ import numpy as np
 from gatewise.runtime.arrays import Array
 from gatewise.runtime.jobs import distributions
 from gatewise.runtime.jobs.affine import Affine
-from gatewise.runtime.jobs.constant import NARROW
+from gatewise.runtime.jobs.constant import narrowed
 from gatewise.runtime.jobs.correction import Correction
 from gatewise.runtime.jobs.distributions import LEVELS
 from gatewise.runtime.jobs.encoding import FAR, Encoding
@@ -262,7 +262,7 @@ class Rolled(Made):
             if self.still is not None:
                 still = self.still[places]
                 point = np.where(still, self.begun.held[places, self.begun.past - 1], point)
-                sizes = np.where(still[:, None], NARROW * sizes, sizes)
+                sizes = np.where(still[:, None], narrowed(self.head.output, sizes), sizes)
             values = point
             if self._counts:
                 level = 0.5 if steps is None else distributions.normal_levels(steps[:, k])
