@@ -296,6 +296,8 @@ def test_the_logarithm_of_a_target_is_taken_and_undone() -> None:
     frame.loc[3, "sold"] = -2.0
     with pytest.raises(SeriesError, match=r"column 'sold', row 4: -2 is negative, and has no logarithm"):
         Forecaster(5, log=True, **SMALL).fit(read(frame))
+    with pytest.raises(SeriesError, match=r"column 'sold', row 4: -2 is negative, and no count"):
+        Forecaster(5, output="negative-binomial", **SMALL).fit(read(frame))
     with pytest.raises(ValueError, match="negative values, but the model takes its logarithm"):
         forecaster.predict(read(frame))
 

@@ -38,7 +38,7 @@ from gatewise.tasks.forecast.linear import (
 from gatewise.tasks.forecast.naive import Numbers, Whole, future
 from gatewise.tasks.forecast.network import ForecastNetwork, LinearPart
 from gatewise.tasks.forecast.predicting import made_of, missed_of
-from gatewise.tasks.forecast.preparation import Preparation
+from gatewise.tasks.forecast.preparation import Preparation, refuse_negative
 from gatewise.tasks.forecast.selection import Missed, blocks_of, clearly_better
 from gatewise.tasks.forecast.windows import Batch, OrderedBatches, Windows
 from gatewise.tasks.series import Panel
@@ -70,9 +70,11 @@ class Fitting(JobEstimator):
         self, panel: Panel, rows: Whole, on_epoch: Callable[[Epoch], None] | None, checkpoint: Path | None
     ) -> Self:
         """Train on the first `rows` steps of each series, then on all."""
+        means = self.output == "negative-binomial"
+        if means:
+            refuse_negative(panel, "no count")
         windows = self.prepared_.windows(panel, self.steps)
         folds = self.prepared_.folds(windows, rows)
-        means = self.output == "negative-binomial"
         regressions = choose(windows, folds, means)
         reads = reads_of(regressions) if regressions else None
         self.prepared_ = replace(self.prepared_, reads=reads, widths=None)

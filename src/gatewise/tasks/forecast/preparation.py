@@ -112,12 +112,12 @@ def _ranges(first: Whole, stop: Whole) -> Whole:
     return np.concatenate([np.arange(start, end) for start, end in zip(first, stop, strict=True)])
 
 
-def _refuse_negative(panel: Panel) -> None:
-    """Refuse negative values of the target, which have no logarithm."""
+def refuse_negative(panel: Panel, reason: str) -> None:
+    """Refuse negative values of the target; `reason` says what they are not or have not."""
     for one in panel:
         if (negative := one.values < 0).any():
             row = int(negative.argmax())
-            raise one.error(f"{one.values[row]:g} is negative, and has no logarithm", row, row + 1)
+            raise one.error(f"{one.values[row]:g} is negative, and {reason}", row, row + 1)
 
 
 def limits(rows: Whole, horizon: int, need: int) -> tuple[Whole, Whole]:
@@ -153,7 +153,7 @@ def prepare(
     parts = np.broadcast_to(rows, len(panel))
     train, known = panel.head(parts), panel.clock.seasons()
     if log:
-        _refuse_negative(panel)
+        refuse_negative(panel, "has no logarithm")
     rows = int(np.median(parts))  # of a usual series
     origins = rows - horizon
     if season is None:
