@@ -238,6 +238,11 @@ def test_standard_input_is_read_as_what_it_holds(folder: Path, tmp_path: Path) -
     (b'"id","Word"\n1,The\n', "tag", ".csv"), (b"Dear Sir, I am\n", "write", ".txt"),
     (b"text;n\r\nDear;1\r\n", "write", ".csv"), (b' {"text": "a"}\n', "write", ".jsonl"),
     (b"id,x\n1,2\n", "classify", ".csv"), (b"PAR1", "classify", ".parquet"),
+    (b"cat\tN\r\n\r\nThe\tD\r\n", "tag", ".tsv"), (b"cat\tN\nThe cat\n", "tag", ".txt"), (b"", "tag", ".txt"),
+    (b"{\tPUNCT\n", "tag", ".tsv"), (b"{ the cat }\n", "tag", ".txt"),
+    (b'\xef\xbb\xbf{"x": [1]}\n', "classify", ".jsonl"), (b'\xef\xbb\xbf{"tokens": []}\n', "tag", ".jsonl"),
+    ('{"x": [1]}'.encode("utf-16"), "classify", ".jsonl"), ("word,id\n".encode("utf-16"), "tag", ".csv"),
+    (b"\xef\xbb\xbfcat\tN\n", "tag", ".tsv"), (b"\xef\xbb\xbfword,id\n", "tag", ".csv"),
 ])  # fmt: skip
 def test_what_standard_input_holds(content: bytes, task: str, ending: str) -> None:
     assert ending_of(content, task) == ending

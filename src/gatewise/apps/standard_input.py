@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from gatewise.apps.options import OptionError
+from gatewise.tasks.shared.reading.content import marked
 
 DASH = Path("-")
 NAME = "standard_input"  # the name of the temporary file, without its ending
@@ -60,25 +62,39 @@ def ending_for_training(content: bytes, task: str) -> str:
     """
     if task == "write":
         return ".txt"
-    if task == "classify" and _TS.search(content[:_SEEN]):
+    if task == "classify" and _TS.search(_unmarked(content[:_SEEN])):
         return ".ts"
     found = ending_of(content, task)
-    if task == "tag" and (found == ".txt" or (found == ".jsonl" and not _OBJECT.match(content))):
-        return ".tsv"
-    return found
+    return ".tsv" if task == "tag" and found == ".txt" else found
 
 
 def ending_of(content: bytes, task: str) -> str:
-    """The ending of a file with this content: Parquet, JSON lines, CoNLL-U, a text, or else CSV.
+    """The ending of a file with this content: Parquet, JSON lines, CoNLL-U, columns, a text, or else CSV.
 
-    The job of the model that reads it, `task`, decides what a text without other signs is.
+    The job of the model that reads it, `task`, decides what a text without other signs is. A tagger reads
+    words and tags in columns if there is a tab in each line.
     """
     if content.startswith(b"PAR1"):
         return ".parquet"
-    if content.lstrip().startswith(b"{"):
+    content = _unmarked(content)
+    if _OBJECT.match(content) if task == "tag" else content.lstrip().startswith(b"{"):
         return ".jsonl"
     header = content.partition(b"\n")[0].decode("utf-8", "replace")
     names = {name.strip('" \r').lower() for name in re.split(r"[,;\t]", header)}
     if task == "tag" and not names & set(WORDS):
-        return ".conllu" if _CONLLU.search(content) else ".txt"
+        if _CONLLU.search(content):
+            return ".conllu"
+        return ".tsv" if _are_columns(content) else ".txt"
     return ".txt" if task == "write" and "text" not in names else ".csv"
+
+
+def _unmarked(content: bytes) -> bytes:
+    """The content as UTF-8 without a byte order mark, if it begins with one."""
+    encoding = marked(content)
+    return content.decode(encoding, "replace").encode() if encoding else content.removeprefix(BOM_UTF8)
+
+
+def _are_columns(content: bytes) -> bool:
+    """Whether there is a tab between words in each line that is not empty."""
+    lines = [line for each in content.splitlines() if (line := each.strip())]
+    return bool(lines) and all(b"\t" in line for line in lines)

@@ -87,13 +87,18 @@ def _of_zip(path: Path, content: bytes) -> bytes:
             return _limited(path, file.read(MOST_BYTES + 1))
 
 
+def marked(content: bytes) -> str | None:
+    """The encoding that a byte order mark tells; None without one, or with that of UTF-8."""
+    return next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
+
+
 def decoded(path: Path, content: bytes, encoding: str | None) -> str:
     """The text of a file, by default UTF-8; `encoding` or a byte order mark may say otherwise.
 
     Raises:
         TableError: the bytes are not valid in this encoding.
     """
-    known = encoding or next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
+    known = encoding or marked(content)
     try:
         text = content.decode(known or "utf-8")
     except UnicodeError as error:
