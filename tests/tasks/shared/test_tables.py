@@ -124,6 +124,9 @@ def test_options_of_reading(write: Write, tmp_path: Path) -> None:
     ("a.jsonl", '{"v":[[1,2],[3]],"label":"a"}',
      "a.jsonl, column 'v', row 1: the list must be of numbers, or of steps of equally many numbers; "
      "it has steps of 1 and of 2."),
+    ("a.jsonl", '{"v":[[1,2],null],"label":"a"}',
+     "a.jsonl, column 'v', row 1: the list must be of numbers, or of steps of equally many numbers; "
+     "a step is missing."),
     ("a.jsonl", '{"v":[[1,2]],"label":"a"}\n{"v":[[1]],"label":"a"}',
      "a.jsonl, column 'v', row 2: the list must be of numbers, or of steps of equally many numbers; "
      "its steps have 1, those before 2."),

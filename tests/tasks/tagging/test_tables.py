@@ -222,6 +222,17 @@ def test_lists_that_do_not_fit_are_refused(tmp_path: Path) -> None:
             read_tagged(path)
 
 
+@pytest.mark.parametrize("word", [None, "", " "])
+def test_a_missing_word_of_a_list_is_refused_with_the_row_of_its_list(
+    tmp_path: Path, word: str | None
+) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"tokens": ["a", "b"], "tags": ["X", "Y"]}, {"tokens": ["c", word], "tags": ["X", "Y"]}]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(TableError, match="column 'tokens', row 2: a word is missing"):
+        read_tagged(path)
+
+
 def test_frames_with_lists() -> None:
     words, tags = [["a", "b"], ["c"]] * 6, [["X", "Y"], ["X"]] * 6
     other = [[tag.lower() for tag in row] for row in tags]

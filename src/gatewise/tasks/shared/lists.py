@@ -63,6 +63,8 @@ def _came(values: Any, before: list[NDArray[np.float64]]) -> str:
     """What is wrong with a list, as the end of a sentence."""
     if not values:
         return "; it is empty"
+    if None in values and any(isinstance(step, list) for step in values):
+        return "; a step is missing"
     sizes = {len(step) if isinstance(step, list) else 1 for step in values}
     if len(sizes) > 1:
         return f"; it has steps of {min(sizes)} and of {max(sizes)}"

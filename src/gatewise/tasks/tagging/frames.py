@@ -50,7 +50,7 @@ def corpus_of(
     for name in chosen:
         table.column(name)
     words = _text(table, word)
-    table.refuse(word, np.asarray(words == ""), "the word {} is missing")
+    table.refuse(word, np.asarray(words == ""), "a word is missing")
     starts = _starts(_text(table, sentence))
     split = {name: _split(_text(table, name), starts) for name in (word, *chosen)}
     return Corpus(split[word], {name: split[name] for name in chosen}, table.file)
@@ -101,7 +101,7 @@ def unrolled(table: Table) -> Table:
         ids = table.frame["id"].to_numpy()
     columns = {name: [entry for value in table.frame[name] for entry in value] for name in lists}
     made = pd.DataFrame({"sentence": np.repeat(ids, lengths), **columns})
-    return replace(table, frame=made.set_axis(range(1, len(made) + 1)))
+    return replace(table, frame=made.set_axis(np.repeat(table.frame.index, lengths)))  # rows of the file
 
 
 def _is_list(value: object) -> bool:
