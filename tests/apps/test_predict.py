@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -227,6 +228,11 @@ def test_standard_input_is_read_as_what_it_holds(folder: Path, tmp_path: Path) -
         assert piped(file.read_bytes(), folder, "-").stdout == expected
     lines = piped((tmp_path / "data.jsonl").read_bytes(), folder, "-")
     assert (lines.exit_code, lines.stdout.count("\n")) == (0, 4), lines.output
+    packed = gzip.compress((tmp_path / "data.jsonl").read_bytes())
+    assert piped(packed, folder, "-").stdout == lines.stdout
+    assert piped(packed[:50], folder, "-").stderr.startswith(
+        "Error: standard input: the file cannot be unpacked"
+    )
     assert piped(b"", folder, "-").stderr == "Error: standard input: the file is empty.\n"
     assert piped(b"a,b\n1,2\n", folder, "-").stderr.startswith("Error: standard input: ")
     twice = piped(b"", folder, "-", "-")

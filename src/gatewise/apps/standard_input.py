@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gatewise.apps.options import OptionError
-from gatewise.tasks.shared.reading.content import marked
+from gatewise.tasks.shared.reading.content import marked, unpacked
 
 DASH = Path("-")
 NAME = "standard_input"  # the name of the temporary file, without its ending
@@ -32,7 +32,7 @@ def with_standard_input(paths: Sequence[Path], ending: Callable[[bytes], str]) -
         ending: the ending of a file with this content.
 
     Raises:
-        OptionError: ``-`` is named twice, or standard input has too many bytes.
+        OptionError: ``-`` is named twice, or standard input has too many bytes or cannot be unpacked.
     """
     if DASH not in paths:
         yield list(paths)
@@ -42,6 +42,10 @@ def with_standard_input(paths: Sequence[Path], ending: Callable[[bytes], str]) -
     content = sys.stdin.buffer.read(_MOST + 1)
     if len(content) > _MOST:
         raise OptionError(f"standard input has more than {_MOST >> 20} MiB, the most that is read.")
+    try:
+        content = unpacked(Path("standard input"), content)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="gatewise-") as folder:
         file = Path(folder) / f"{NAME}{ending(content)}"
         file.write_bytes(content)

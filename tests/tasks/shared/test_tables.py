@@ -113,6 +113,12 @@ def test_options_of_reading(write: Write, tmp_path: Path) -> None:
     ("a.csv", MARKS.replace("id,x", "id,label"), "a.csv: there is no column of numbers beside 'id'."),
     ("a.jsonl", '{"v":[1],"label":"a"}\n{"v":["q"],"label":"b"}\n',
      "a.jsonl, column 'v', row 2: '[\"q\"]' has another type than '[1]' above."),
+    ("a.jsonl", '{"v":"\\ud83d","label":"a"}',
+     "a.jsonl, column 'v', row 1: '\"\\\\ud83d\"' has half a character (a surrogate) or a number "
+     "beyond 64 bits."),
+    ("a.jsonl", '{"v":[1],"label":"a"}\n{"v":[1' + "0" * 40 + '],"label":"a"}',
+     "a.jsonl, column 'v', row 2: '[10000000000000000000000000000000000000…' has half a character "
+     "(a surrogate) or a number beyond 64 bits."),
     ("a.jsonl", '{"v":[1],"label":"a"}\n{"v":[q],"label":"b"}\n',
      "a.jsonl, row 2: the line is not valid JSON (Expecting value: line 1 column 7 (char 6))."),
     ("a.jsonl", "[" * 100_000, "a.jsonl, row 1: the line is not valid JSON (maximum recursion depth"),

@@ -49,7 +49,7 @@ def read_content(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise TableError(path, f"the file cannot be read ({reason})") from error
-    content = _unpacked(path, _limited(path, content))
+    content = unpacked(path, _limited(path, content))
     if not content.strip():
         raise TableError(path, "the file is empty")
     return content
@@ -61,8 +61,12 @@ def _limited(path: Path, content: bytes) -> bytes:
     return content
 
 
-def _unpacked(path: Path, content: bytes) -> bytes:
-    """Unpack compressed content, up to the limit."""
+def unpacked(path: Path, content: bytes) -> bytes:
+    """Unpack content that is gzip, bzip2, xz or a zip of one file, up to the limit; other content stays.
+
+    Raises:
+        TableError: the content is damaged, too large, or of a format that is not read.
+    """
     foreign = next((words for magic, words in _FOREIGN.items() if content.startswith(magic)), None)
     if foreign is not None:
         raise TableError(path, foreign)

@@ -156,8 +156,22 @@ def _json_column(path: Path, name: str, values: list[Any]) -> pa.Array:
         first = next(value for value in values if value is not None)
         for row, value in enumerate(values, start=1):
             try:
-                pa.array([first, value])
+                pa.array([first, value] if _is_storable(first) else [value])
             except (pa.ArrowException, OverflowError, ValueError, TypeError):
-                kinds = f"{quoted(json.dumps(value))} has another type than {quoted(json.dumps(first))} above"
-                raise TableError(path, kinds, column=name, row=row) from error
+                shown = quoted(json.dumps(value))
+                problem = f"{shown} has another type than {quoted(json.dumps(first))} above"
+                if not _is_storable(value):
+                    problem = f"{shown} has half a character (a surrogate) or a number beyond 64 bits"
+                raise TableError(path, problem, column=name, row=row) from error
         raise TableError(path, f"the values have no common type ({error})", column=name) from error
+
+
+def _is_storable(value: Any) -> bool:
+    """Whether Arrow can store a value at all."""
+    try:
+        pa.array([value])
+    except (UnicodeError, OverflowError):
+        return False
+    except (pa.ArrowException, ValueError, TypeError):
+        pass
+    return True
