@@ -54,3 +54,9 @@ def test_answers_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.Monk
         ])  # fmt: skip
     assert len(given[0]) == 1 + 20 + 20 + 20
     assert all(np.array_equal(one, other) for one, other in zip(*given, strict=True))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", None])
+def test_threads_that_are_no_number_of_threads_are_refused(threads: Any) -> None:
+    with pytest.raises(ValueError, match=f"threads must be a whole number of at least 1. Got {threads!r}"):
+        side_by_side(abs, [1], threads)

@@ -16,7 +16,12 @@ def side_by_side(
     """``compute(batch)`` for each batch in order, on this many threads. Kernels run without the GIL.
 
     The bits of a row do not depend on its batch, so they do not depend on the number of threads.
+
+    Raises:
+        ValueError: `threads` is not a whole number of at least 1.
     """
+    if not hasattr(type(threads), "__index__") or threads < 1:
+        raise ValueError(f"threads must be a whole number of at least 1. Got {threads!r}.")
     if threads == 1:
         return map(compute, batches)
     with ThreadPoolExecutor(threads) as pool:
