@@ -225,3 +225,15 @@ def test_text_files(tmp_path: Path) -> None:
     ):
         read_text(path)
     assert np.isfinite(len(read_text(Path(__file__))))
+
+
+def test_lists_may_stand_beside_an_id() -> None:
+    lists = {"x": [[1.0, 2.0], [3.0]], "y": [[5.0, 6.0], [7.0]], "label": ["a", "b"]}
+    alone = sequences_from(pa.table(lists), label="label")
+    for id in ("id", "name"):
+        found = sequences_from(pa.table({id: ["p", "q"], **lists}), id=id, label="label")
+        assert list(found.sequences.ids) == ["p", "q"]
+        assert found.sequences.channels == alone.sequences.channels == ("x", "y")
+        assert [x.tolist() for x in found.sequences.arrays] == [x.tolist() for x in alone.sequences.arrays]
+        assert found.labels is not None
+        assert found.labels.tolist() == ["a", "b"]

@@ -138,9 +138,10 @@ def sequences_from(
 ) -> Labelled:
     """Sequences from a table, with a label each if `label` is given.
 
-    A table with an `id` is in long format, with one row a step: its sequences have the order in which their
-    ids appear. Without one, each row is a sequence: a text, a list of numbers (Parquet, JSON lines) or one
-    for each channel, a list of lists (steps of several channels), or one number in each column.
+    A table with an `id` and without lists is in long format, with one row a step: its sequences have the
+    order in which their ids appear. Of any other table each row is a sequence: a text, a list of numbers
+    (Parquet, JSON lines) or one for each channel, a list of lists (steps of several channels), or one number
+    in each column.
 
     Args:
         table: an Arrow table, or a frame of pandas, polars or another library that pyarrow can read.
@@ -163,8 +164,13 @@ def sequences_from(
             frames.column(table, name)
     id = ID if id is None and ID in names and ID not in (label, *(columns or ())) else id
     others = [name for name in names if name not in (id, label)]
+    used = others if columns is None else list(columns)
     if id is None:
-        return _by_rows(table, label, others if columns is None else list(columns))
+        return _by_rows(table, label, used)
+    if any(frames.holds_lists(table, name) for name in used):  # a sequence in each row, with its id
+        found = _by_rows(table, label, used)
+        ids = frames.complete(table, id).to_pylist()
+        return replace(found, sequences=replace(found.sequences, ids=ids))
     if time is None and TIME in others and TIME not in (columns or ()):
         time = TIME
     return _long(table, id, time, label, [name for name in others if name != time], columns)
