@@ -237,3 +237,11 @@ def test_lists_may_stand_beside_an_id() -> None:
         assert [x.tolist() for x in found.sequences.arrays] == [x.tolist() for x in alone.sequences.arrays]
         assert found.labels is not None
         assert found.labels.tolist() == ["a", "b"]
+
+
+def test_texts_may_stand_beside_ids_that_differ() -> None:
+    table = pa.table({"id": ["p", "q"], "text": ["hot day", "cold"], "label": ["a", "b"]})
+    found = sequences_from(table, label="label").sequences
+    assert (list(found.ids), found.texts) == (["p", "q"], ["hot day", "cold"])
+    with pytest.raises(ValueError, match="there is no column of numbers beside 'id'"):
+        sequences_from(table.set_column(0, "id", [["p", "p"]]), label="label")

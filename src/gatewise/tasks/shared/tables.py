@@ -138,7 +138,7 @@ def sequences_from(
 ) -> Labelled:
     """Sequences from a table, with a label each if `label` is given.
 
-    A table with an `id` and without lists is in long format, with one row a step: its sequences have the
+    A table with an `id` and numbers is in long format, with one row a step: its sequences have the
     order in which their ids appear. Of any other table each row is a sequence: a text, a list of numbers
     (Parquet, JSON lines) or one for each channel, a list of lists (steps of several channels), or one number
     in each column.
@@ -167,13 +167,25 @@ def sequences_from(
     used = others if columns is None else list(columns)
     if id is None:
         return _by_rows(table, label, used)
-    if any(frames.holds_lists(table, name) for name in used):  # a sequence in each row, with its id
+    if _is_in_each_row(table, id, [name for name in used if name != time]):
         found = _by_rows(table, label, used)
         ids = frames.complete(table, id).to_pylist()
         return replace(found, sequences=replace(found.sequences, ids=ids))
     if time is None and TIME in others and TIME not in (columns or ()):
         time = TIME
     return _long(table, id, time, label, [name for name in others if name != time], columns)
+
+
+def _is_in_each_row(table: Any, id: str, columns: list[str]) -> bool:
+    """Whether each row of a table with ids is a sequence: it has lists, or a text for each id."""
+    if any(frames.holds_lists(table, name) for name in columns):
+        return True
+    if any(_is_usable(table, name) for name in columns):
+        return False
+    ids = frames.column(table, id)
+    return any(frames.holds_texts(table, name) for name in columns) and pc.count_distinct(ids).as_py() == len(
+        ids
+    )
 
 
 def _long(
