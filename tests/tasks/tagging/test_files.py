@@ -131,11 +131,19 @@ def test_tables(tmp_path: Path) -> None:
             "no column is named 'sentence'; say which one holds the sentences: --sentence NAME",
         ),
         ("sentence,word\n1,a\n1,\n", "column 'word', row 2: a word is missing"),
+        ("sentence,word,tag\n1,a,X\n1,b,\n", "column 'tag', row 2: a tag is missing"),
     ],
 )
 def test_bad_tables_are_refused_with_their_row(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(TableError, match=message):
         read_tagged(write(tmp_path, "a.csv", text))
+
+
+def test_a_column_of_tags_without_any_tag_is_one_to_be_filled(tmp_path: Path) -> None:
+    file = read_tagged(write(tmp_path, "a.csv", "sentence,word,tag\n1,a,\n1,b,\n"))
+    assert (file.corpus.words, file.corpus.tags) == ([["a", "b"]], {"tag": [["", ""]]})
+    with pytest.raises(TableError, match="the column of tags 'tag' is empty"):
+        file.corpus.targets(["tag"])
 
 
 def test_plain_text_and_names_without_a_format(tmp_path: Path) -> None:

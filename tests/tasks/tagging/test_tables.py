@@ -215,6 +215,7 @@ def test_lists_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     for second, message in (
         ({"tokens": ["a"], "tags": ["X", "Y"]}, "has 2 entries, but that of 'tokens' 1"),
         ({"tokens": ["a"], "tags": None}, "the list is missing"),
+        ({"tokens": ["a"], "tags": [None]}, "a tag is missing"),
     ):
         first = {"tokens": ["a"], "tags": ["X"]}
         path.write_text("\n".join(map(json.dumps, [first, second])), encoding="utf-8")

@@ -41,12 +41,14 @@ class Corpus:
         """The tags as `Tagger.fit` takes them: texts for one column, tuples of texts for several.
 
         Raises:
-            TableError: a column does not exist.
+            TableError: a column does not exist, or has no tag.
         """
         for column in columns:
             if column not in self.tags:
                 listed = ", ".join(map(repr, self.tags)) or "none"
                 raise TableError(self.name, f"the file has no column of tags {column!r}; it has {listed}")
+            if not any(tag for row in self.tags[column] for tag in row):
+                raise TableError(self.name, f"the column of tags {column!r} is empty")
         chosen = [self.tags[column] for column in columns]
         if len(chosen) == 1:
             return chosen[0]

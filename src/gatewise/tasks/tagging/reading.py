@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from gatewise.tasks.shared import tables
 from gatewise.tasks.shared.reading.content import decoded, read_content
 from gatewise.tasks.shared.reading.errors import TableError
@@ -14,7 +16,7 @@ from gatewise.tasks.shared.reading.table import Table, read_table, table_of
 from gatewise.tasks.tagging.columns import parse_columns
 from gatewise.tasks.tagging.conllu import Document
 from gatewise.tasks.tagging.corpus import Corpus, Sentences, text_of
-from gatewise.tasks.tagging.frames import corpus_of, frame_of, pandas_of
+from gatewise.tasks.tagging.frames import corpus_of, frame_of, pandas_of, unrolled
 
 JSON = (".jsonl", ".ndjson")
 FORMATS = {
@@ -84,7 +86,13 @@ def read_tagged(
         raise ValueError(f"format must be one of {', '.join(FORMATS)}. Got {format!r}")
     format = format or format_of(path)
     if format == "table":
-        return TaggedFile(format, corpus_of(table_in(path, encoding), word, sentence, tags))
+        table = unrolled(table_in(path, encoding))
+        corpus = corpus_of(table, word, sentence, tags)
+        for name, own in corpus.tags.items():
+            missing = np.array([tag == "" for row in own for tag in row], bool)
+            if not missing.all():  # a column without any tag is one to be filled
+                table.refuse(name, missing, "a tag is missing")
+        return TaggedFile(format, corpus)
     text = decoded(path, read_content(path), encoding)
     if format == "conllu":
         document = Document.parse(text, path)
