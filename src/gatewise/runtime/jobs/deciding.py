@@ -57,10 +57,10 @@ class Deciding:
     def fit(cls, running: Sequence[Array], truth: Array, doubted: int = DOUBTED) -> Deciding:
         """Measure thresholds on running probabilities ``[T, K]`` of sequences, and their classes ``[N]``.
 
-        Of few sequences, all may be decided correctly by chance. So `doubted` errors more are assumed (at
-        most half of the sequences), less one for each sequence that is no surer at its end than the
-        threshold. Thus an early decision must be as sure as all but a few sequences are at their ends. Of
-        many sequences this matters little.
+        If there are only a few sequences, a threshold can be right on all of them by luck. So up to `doubted`
+        more errors are added to those that it made (at most half as many as there are sequences). Each
+        sequence whose last probability is not above the threshold takes one of them back, so an early
+        decision must be about as sure as decisions at the end. With many sequences this changes little.
         """
         ends = np.array([probabilities[-1].max() for probabilities in running])
         doubted = min(doubted, len(running) // 2)
