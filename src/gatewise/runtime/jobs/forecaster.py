@@ -238,7 +238,9 @@ class Forecaster:
         """
         arrays = self._arrays(columns)
         rows = len(arrays[self.encoding.target])
-        return self.carried(arrays, self._positions(np.asarray(times), rows), before, id)
+        state = self.carried(arrays, self._positions(np.asarray(times), rows), before, id)
+        self.check_state(state)
+        return state
 
     def carried(
         self,
@@ -247,19 +249,7 @@ class Forecaster:
         before: Carried | None = None,
         id: Any = None,
     ) -> Carried:
-        """As `carry`, with positions on the clock in place of times."""
-        state = self.continued(columns, positions, before, id)
-        self._check_state(state)
-        return state
-
-    def continued(
-        self,
-        columns: Mapping[str, Numbers],
-        positions: Numbers,
-        before: Carried | None = None,
-        id: Any = None,
-    ) -> Carried:
-        """As `carried`, but the rows may be too few for a forecast as yet."""
+        """As `carry`, with positions on the clock in place of times; the rows may still be too few."""
         if self.encoding.scales is not None and id_of(id) not in self.encoding.scales.places:
             raise ValueError(
                 f"the series {id!r} was not trained on: its scale comes from all of its past, "
@@ -272,7 +262,8 @@ class Forecaster:
             state = before.extended(state, regular=regular)
         return state.cut(self.need + 1)
 
-    def _check_state(self, state: Carried) -> None:
+    def check_state(self, state: Carried) -> None:
+        """Raise a ValueError if a state has too few rows for a forecast."""
         if state.rows < self.least:
             raise ValueError(f"a state needs at least {self.least} rows. Got {state.rows}")
 
@@ -301,7 +292,7 @@ class Forecaster:
         static: Mapping[str, Any] | None = None,
     ) -> Made:
         """The forecast after a state with its distributions. Arguments as for `predict_next`."""
-        self._check_state(state)
+        self.check_state(state)
         columns = {
             name: np.concatenate([values, np.asarray((ahead or {})[name], np.float64)])
             if name in self.encoding.known

@@ -148,11 +148,13 @@ def _continued(model: Forecaster, panel: Panel, place: int, states: Mapping[str,
     """The state after the new rows of a series."""
     series, id = panel.series[place], panel.ids[place]
     before, columns = states.get(id_of(id)), columns_of(series, model.encoding.columns)
-    carry = model.carried if panel.alone else model.continued
     try:
-        return carry(columns, _positions(_clock(model), series, before), before, id)
+        state = model.carried(columns, _positions(_clock(model), series, before), before, id)
+        if panel.alone:
+            model.check_state(state)
     except ValueError as problem:
         raise series.error(str(problem), 0) from None
+    return state
 
 
 def _next(model: Forecaster, panel: Panel, place: int, carried: Carried) -> Made:
